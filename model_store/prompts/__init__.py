@@ -1,0 +1,114 @@
+"""The prompts of a model version: template files in, message texts out.
+
+A prompt set is a folder of Jinja templates:
+
+| file               | sees                    | becomes                                              |
+| ------------------ | ----------------------- | ---------------------------------------------------- |
+| `describe.j2`      | `item`                  | the words beside the picture: picture -> item summary |
+| `summarize.j2`     | `summary`, `block`      | old summary and one block -> new summary (MLLM-MSR, stage 2) |
+| `rank_user.j2`     | `summary`, `recents`    | the prefix that all candidates of a request share    |
+| `rank_item.j2`     | `item`                  | the suffix: one candidate, behind its picture        |
+| `score.jinja`      | `messages`              | the chat template that joins prefix, picture, suffix for `/score` |
+
+All texts that come from users, items or models pass `clean` before a template sees them.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from model_store.prompts.clean import clean, clean_all
+from model_store.views import InteractionView, ItemView, UserView
+
+BUILT_IN = Path(__file__).parent
+TEMPLATES = ("describe.j2", "summarize.j2", "rank_user.j2", "rank_item.j2", "score.jinja")
+
+
+@dataclass(frozen=True, slots=True)
+class TextLimits:
+    """Characters that each untrusted text may take in a prompt."""
+
+    title: int = 200
+    description: int = 400
+    summary: int = 1200
+    item_summary: int = 300
+    term: int = 40
+    terms: int = 12
+
+
+class PromptSet:
+    """The compiled templates of one folder.
+
+    Args:
+        folder: where the five template files lie.
+        limits: the caps applied to every untrusted text.
+
+    Raises:
+        FileNotFoundError: a template is missing; the message names it.
+    """
+
+    def __init__(self, folder: Path, limits: TextLimits | None = None) -> None:
+        self.folder = folder
+        self.limits = limits or TextLimits()
+        missing = [name for name in TEMPLATES if not (folder / name).is_file()]
+        if missing:
+            raise FileNotFoundError(f"prompt set {folder} lacks {', '.join(missing)}")
+        self._templates = jinja2.Environment(
+            loader=jinja2.FileSystemLoader(folder),
+            undefined=jinja2.StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+            autoescape=False,  # noqa: S701 - prompts are text, not HTML; `clean` guards them
+        )
+
+    @classmethod
+    def built_in(cls, name: str = "default") -> "PromptSet":
+        """`default` instructs a general base model; `compact` is what the small trained models read."""
+        return cls(BUILT_IN / name)
+
+    @property
+    def score_template(self) -> Path:
+        """The chat template file for a pooling server's `--chat-template`."""
+        return self.folder / "score.jinja"
+
+    def describe(self, item: ItemView) -> str:
+        return self._render("describe.j2", item=self._item(item))
+
+    def summarize(self, summary: str, block: Sequence[InteractionView]) -> str:
+        return self._render(
+            "summarize.j2",
+            summary=clean(summary, self.limits.summary),
+            block=[self._interaction(interaction) for interaction in block],
+        )
+
+    def rank_user(self, user: UserView) -> str:
+        return self._render(
+            "rank_user.j2",
+            summary=clean(user.summary, self.limits.summary),
+            recents=[self._interaction(interaction) for interaction in user.recents],
+        )
+
+    def rank_item(self, item: ItemView) -> str:
+        return self._render("rank_item.j2", item=self._item(item))
+
+    def _render(self, name: str, **values: Any) -> str:
+        return self._templates.get_template(name).render(**values).strip()
+
+    def _interaction(self, interaction: InteractionView) -> dict[str, Any]:
+        return {
+            "type": clean(interaction.type, self.limits.term),
+            "item": None if interaction.item is None else self._item(interaction.item),
+        }
+
+    def _item(self, item: ItemView) -> dict[str, Any]:
+        limits = self.limits
+        return {
+            "title": clean(item.title, limits.title),
+            "genres": clean_all(item.genres, limits.terms, limits.term),
+            "tags": clean_all(item.tags, limits.terms, limits.term),
+            "description": clean(item.description, limits.description),
+            "summary": clean(item.summary, limits.item_summary),
+        }

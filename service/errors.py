@@ -1,0 +1,101 @@
+"""Every error that a caller can meet: one class, one status, one `code`, one metric label.
+
+    TastestreamError
+    ├── InvalidRequest      422  invalid_request       a field is wrong; `field` names it
+    ├── MalformedBody       400  malformed_body        not JSON / not NDJSON
+    ├── UnsupportedMedia    415  unsupported_media     content type not understood
+    ├── BodyTooLarge        413  body_too_large
+    ├── Unauthorized        401  unauthorized
+    ├── NotFound            404  not_found
+    ├── ItemNotFound        404  item_not_found
+    ├── BadPicture          422  bad_picture           reason in the detail
+    ├── Overloaded          429  overloaded            + Retry-After
+    ├── BacklogFull         429  backlog_full          + Retry-After
+    ├── StateUnavailable    503  state_unavailable     + Retry-After: Redis down, full or read-only
+    ├── NotReady            503  not_ready             + Retry-After
+    └── InternalError       500  internal_error        anything not foreseen; details only in the log
+
+The answer is RFC 9457 `application/problem+json` (see `problem`).
+"""
+
+from typing import Any, ClassVar
+
+
+class TastestreamError(Exception):
+    """Base: `status` and `code` belong to the class, `detail` to the occurrence."""
+
+    status: ClassVar[int] = 500
+    code: ClassVar[str] = "internal_error"
+    title: ClassVar[str] = "Internal error"
+
+    def __init__(self, detail: str, *, field: str | None = None, retry_after_s: float | None = None) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.field = field
+        self.retry_after_s = retry_after_s
+
+
+class InvalidRequest(TastestreamError):
+    status, code, title = 422, "invalid_request", "Invalid request"
+
+
+class MalformedBody(TastestreamError):
+    status, code, title = 400, "malformed_body", "Malformed body"
+
+
+class UnsupportedMedia(TastestreamError):
+    status, code, title = 415, "unsupported_media", "Unsupported media type"
+
+
+class BodyTooLarge(TastestreamError):
+    status, code, title = 413, "body_too_large", "Body too large"
+
+
+class Unauthorized(TastestreamError):
+    status, code, title = 401, "unauthorized", "Unauthorized"
+
+
+class NotFound(TastestreamError):
+    status, code, title = 404, "not_found", "Not found"
+
+
+class ItemNotFound(TastestreamError):
+    status, code, title = 404, "item_not_found", "Item not found"
+
+
+class BadPicture(TastestreamError):
+    status, code, title = 422, "bad_picture", "Bad picture"
+
+
+class Overloaded(TastestreamError):
+    status, code, title = 429, "overloaded", "Too many requests"
+
+
+class BacklogFull(TastestreamError):
+    status, code, title = 429, "backlog_full", "Backlog full"
+
+
+class StateUnavailable(TastestreamError):
+    status, code, title = 503, "state_unavailable", "State unavailable"
+
+
+class NotReady(TastestreamError):
+    status, code, title = 503, "not_ready", "Not ready"
+
+
+class InternalError(TastestreamError):
+    pass
+
+
+def problem(error: TastestreamError) -> dict[str, Any]:
+    """The RFC 9457 body of `error`; `code` is stable, `detail` is for people."""
+    body: dict[str, Any] = {
+        "type": "about:blank",
+        "title": error.title,
+        "status": error.status,
+        "code": error.code,
+        "detail": error.detail,
+    }
+    if error.field is not None:
+        body["field"] = error.field
+    return body

@@ -1,0 +1,143 @@
+"""One tree of settings: environment variables `TASTESTREAM_*`, or a TOML file named by `TASTESTREAM_CONFIG`.
+
+`__` stands between levels: `TASTESTREAM_STATE__BLOCK_SIZE=3`. The environment wins over the
+file. Unknown keys are refused by name, in both.
+"""
+
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+PREFIX = "TASTESTREAM_"
+Seconds = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(gt=0)]
+
+
+class _Level(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class EngineSettings(_Level):
+    """One vLLM server and the model it serves."""
+
+    url: str | None = Field(None, description="The server's root, without /v1.")
+    model: str | None = Field(None, description="The name under which the server serves the model.")
+    version: str | None = Field(None, description="A version of the model store (`name@1` or `name@production`).")
+    api_key: SecretStr | None = None
+    timeout_s: Seconds = 30.0
+    connect_timeout_s: Seconds = 1.0
+    max_in_flight: Count = 64
+
+
+class RankerSettings(EngineSettings):
+    mode: str = Field("score", pattern="^(score|chat)$", description="`score`: pooling server; `chat`: one token and label log-probabilities.")
+
+
+class StateSettings(_Level):
+    block_size: Count = Field(3, description="Events folded in one recurrent step (MLLM-MSR's best is 3).")
+    max_wait_s: Seconds = Field(5.0, description="The longest that a pending event waits for its block to fill.")
+    lease_s: Seconds = 60.0
+    recents: Count = Field(20, description="Raw events kept per user for the prompt.")
+    seen_items: Count = Field(200, description="Item ids kept per user for exclude_seen.")
+    dedupe_ids: Count = Field(128, description="Event ids kept per user against duplicates.")
+    dedupe_ttl_s: Seconds = 86400.0
+    max_pending: Count = Field(1000, description="Unfolded events per user; more are refused with 429.")
+    max_attempts: Count = Field(5, description="Tries before a block goes to the dead letters.")
+    retry_base_s: Seconds = 0.5
+    retry_max_s: Seconds = 60.0
+    tombstone_s: Seconds = Field(3600.0, description="How long a deletion blocks events that were received before it.")
+    dead_letters: Count = Field(10_000, description="Dead letters kept per bucket.")
+    neighbours: Count = Field(100, description="Co-occurring items kept per item.")
+    popular: Count = Field(100_000, description="Items kept in the popularity ranking.")
+    score_cache_ttl_s: Seconds = 600.0
+    user_ttl_s: Annotated[float, Field(ge=0)] = Field(0.0, description="Idle users expire after this; 0 keeps them.")
+    buckets: Count = Field(64, description="Slots that users are spread over; never change it on a live store.")
+
+
+class WorkerSettings(_Level):
+    concurrency: Count = Field(32, description="Users whose summaries are rewritten at the same time.")
+    describe_concurrency: Count = 8
+    poll_s: Seconds = 0.1
+    drain_s: Seconds = 20.0
+
+
+class LimitSettings(_Level):
+    body_bytes: Count = 16 * 1024 * 1024
+    batch_events: Count = 1000
+    bulk_items: Count = 1000
+    candidates: Count = 500
+    k: Count = 100
+    title_chars: Count = 500
+    description_chars: Count = 10_000
+    terms: Count = 50
+    term_chars: Count = 100
+    context_bytes: Count = 4096
+    in_flight_requests: Count = 256
+
+
+class PictureSettings(_Level):
+    url: str | None = Field(None, description="Any fsspec URL or path; default: `pictures` in the data folder.")
+    max_bytes: Count = 8 * 1024 * 1024
+    max_pixels: Count = 40_000_000
+    stored_side: Count = Field(512, description="Longest side in pixels of the stored picture.")
+    fetch_timeout_s: Seconds = 10.0
+    fetch_redirects: Annotated[int, Field(ge=0)] = 3
+    allow_private_addresses: bool = Field(False, description="Fetch pictures from private addresses; for tests and closed networks only.")
+
+
+class RecommendSettings(_Level):
+    deadline_ms: Count = 2000
+    max_deadline_ms: Count = 30_000
+    reserve_ms: Count = Field(50, description="Time kept back from the ranker for blending and answering.")
+    retrieve: Count = Field(50, description="Candidates retrieved when the caller gives none.")
+    prompt_recents: Count = Field(6, description="Recents shown to the ranker.")
+    max_concurrent_ranks: Count = 8
+
+
+class Settings(BaseSettings):
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True)
+
+    redis_url: str | None = None
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] = 8000
+    data_dir: Path = Path(".tastestream")
+    model_store: Path | None = Field(None, description="Folder of model versions; default: `models` in the data folder.")
+    api_keys_file: Path | None = None
+    log_json: bool = True
+    summarizer: EngineSettings = EngineSettings()
+    ranker: RankerSettings = RankerSettings()
+    state: StateSettings = StateSettings()
+    worker: WorkerSettings = WorkerSettings()
+    limits: LimitSettings = LimitSettings()
+    pictures: PictureSettings = PictureSettings()
+    recommend: RecommendSettings = RecommendSettings()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_unknown_variables(cls, values: Any) -> Any:
+        known = {name.upper() for name in cls.model_fields} | {"CONFIG"}
+        for variable in os.environ:
+            if variable.startswith(PREFIX) and variable.removeprefix(PREFIX).split("__")[0] not in known:
+                raise ValueError(f"{variable}: no such setting")
+        return values
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        file = os.environ.get(f"{PREFIX}CONFIG")
+        toml = (TomlConfigSettingsSource(settings_cls, Path(file)),) if file else ()
+        return (init_settings, env_settings, *toml)

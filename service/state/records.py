@@ -1,0 +1,97 @@
+"""What the store holds, as the rest of the service sees it. No dict travels further than this."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+EventType = str
+LIKED: frozenset[EventType] = frozenset({"like", "purchase", "click", "play", "save", "share", "cart"})
+DISLIKED: frozenset[EventType] = frozenset({"dislike", "skip", "hide"})
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One accepted interaction. Times in milliseconds since the Unix epoch."""
+
+    event_id: str
+    user_id: str
+    item_id: str
+    type: EventType
+    timestamp_ms: int
+    value: float | None = None
+    recommendation_id: str | None = None
+    context: Mapping[str, Any] | None = None
+
+
+Accepted = Literal["accepted", "duplicate", "backlog_full", "deleted"]
+"""What the accept script did with one event; `deleted`: received before its user's deletion."""
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    text: str
+    version: int
+    updated_at_ms: int
+    model: str
+    prompt: str
+    last_event_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class UserState:
+    """All that a request needs of a user, read in one round trip. `recents` oldest first."""
+
+    user_id: str
+    summary: Summary | None
+    recents: tuple[Event, ...]
+    pending: int
+    seen: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """One user's work, leased to one worker. `pending` in folding order."""
+
+    user_id: str
+    token: int
+    summary: Summary | None
+    pending: tuple[Event, ...]
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One catalogue entry at one revision."""
+
+    item_id: str
+    title: str
+    description: str = ""
+    genres: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    attributes: Mapping[str, Any] | None = None
+    revision: int = 0
+    picture: str | None = None
+    """Content hash of the stored picture."""
+    picture_error: str | None = None
+    summary: str = ""
+    summary_model: str = ""
+    described: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ItemClaim:
+    item: Item
+    token: int
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """`kind` is `fold` (payload: the events) or `describe` (payload: the item)."""
+
+    id: str
+    kind: Literal["fold", "describe"]
+    key: str
+    reason: str
+    at_ms: int
+    events: tuple[Event, ...] = ()
