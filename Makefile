@@ -1,0 +1,50 @@
+# `make run` and `make test` are all that a newcomer needs; `make help` lists the rest.
+PYTHON ?= $(firstword $(shell command -v python3.11) python3)
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+# Where pip finds the CPU build of PyTorch, when it isn't configured to find it already:
+# the address of PyTorch's own CPU wheel index.
+TORCH_INDEX ?=
+PIP := $(BIN)/python -m pip install --disable-pip-version-check --no-input --no-deps
+STEP := sh deploy/step.sh
+
+.PHONY: help run test check format demo-model lock clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+run: $(INSTALLED) ## start everything with the demo world, on 127.0.0.1:8000
+	@$(BIN)/tastestream up --demo
+
+test: $(INSTALLED) ## run all tests (they start their own Redis and vLLM servers)
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+check: $(INSTALLED) ## ruff and mypy --strict
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(INSTALLED) ## let ruff rewrite the code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+demo-model: $(INSTALLED) ## rebuild the demo world's model from its seed (up to 40 minutes on two cores)
+	$(BIN)/python -m model_store.demo.build
+
+$(INSTALLED): deploy/locks/cpu.txt pyproject.toml
+	@$(STEP) "making $(VENV)" $(PYTHON) -m venv $(VENV)
+	@$(STEP) "installing PyTorch for CPUs (about 190 MB)" $(PIP) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch==2.13.0+cpu \
+		|| { echo "PyTorch's CPU build was not found. Run: make $(MAKECMDGOALS) TORCH_INDEX=<address of PyTorch's CPU wheel index>"; exit 1; }
+	@$(STEP) "installing the locked packages (about 2.5 GB on disk)" $(PIP) --require-hashes -r deploy/locks/cpu.txt
+	@$(STEP) "installing tastestream" $(PIP) --no-build-isolation -e .
+	@touch $@
+
+lock: ## resolve the dependencies anew (needs uv)
+	uv pip compile pyproject.toml --extra cpu --extra dev --python-version 3.11 \
+		--python-platform x86_64-manylinux_2_28 --override deploy/locks/overrides-cpu.txt \
+		--generate-hashes --no-emit-index-url --no-annotate --no-header --no-emit-package torch \
+		--quiet --output-file deploy/locks/cpu.txt
+
+clean: ## remove the environment and the demo's data
+	rm -rf $(VENV) .tastestream

@@ -1,0 +1,87 @@
+"""Child processes that never outlive their parent."""
+
+import asyncio
+import contextlib
+import ctypes
+import os
+import signal
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+_PR_SET_PDEATHSIG = 1
+
+
+class ChildFailed(Exception):
+    """A child could not be started or ended unasked; the message carries its last log lines."""
+
+
+class Child:
+    """One process in a session of its own, its output in a log file.
+
+    A Ctrl-C at the terminal therefore reaches only the parent, which stops its children in
+    order. Should the parent be killed, the kernel sends the child SIGTERM.
+
+    Args:
+        name: what people call it.
+        command: the program and its arguments.
+        environment: variables on top of the parent's.
+        log: the file that receives stdout and stderr; it is replaced at each start.
+    """
+
+    def __init__(self, name: str, command: Sequence[str], environment: Mapping[str, str], log: Path) -> None:
+        self.name = name
+        self.log = log
+        self._command = command
+        self._environment = environment
+        self._process: asyncio.subprocess.Process | None = None
+
+    async def start(self) -> None:
+        libc = ctypes.CDLL(None)
+        with self.log.open("wb") as log:
+            self._process = await asyncio.create_subprocess_exec(
+                *self._command,
+                env={**os.environ, **self._environment},
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=log,
+                stderr=asyncio.subprocess.STDOUT,
+                start_new_session=True,
+                preexec_fn=lambda: libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM),
+            )
+
+    async def wait(self) -> int:
+        """Wait for the process to end and return its exit status."""
+        if self._process is None:
+            raise ChildFailed(f"{self.name} was not started")
+        return await self._process.wait()
+
+    def ended(self) -> bool:
+        return self._process is not None and self._process.returncode is not None
+
+    def check(self) -> None:
+        """Raise `ChildFailed` if the process has ended."""
+        if self._process is not None and self._process.returncode is not None:
+            raise ChildFailed(self.obituary())
+
+    def obituary(self) -> str:
+        status = self._process.returncode if self._process else None
+        return f"{self.name} ended with status {status}. Its log, {self.log}, ends with:\n{tail(self.log)}"
+
+    async def stop(self, grace_s: float) -> None:
+        """Ask the process to end; after `grace_s` seconds kill it and what it started."""
+        if self._process is None:
+            return
+        if self._process.returncode is None:
+            self._process.send_signal(signal.SIGTERM)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._process.wait(), grace_s)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        await self._process.wait()
+
+
+def tail(log: Path, lines: int = 15) -> str:
+    """The last lines of a log file, indented for a message."""
+    if not log.exists():
+        return "    (no log)"
+    text = log.read_bytes()[-20_000:].decode(errors="replace")
+    return "\n".join(f"    {line}" for line in text.splitlines()[-lines:])

