@@ -1,0 +1,146 @@
+"""Ranking metrics over cases of one target among negatives, with confidence intervals over users.
+
+A case is one user's candidates, one of which is the target. All metrics read only how many
+negatives stand above the target and how many share its score (`Standing`). Ties are resolved
+
+- `expected` (the default): the mean over all orders of the tied candidates, as in AUC, where a
+  tie counts one half. A constant score gets exactly what random order would get.
+- `pessimistic`: every tied negative stands above the target, so that a constant score gets 0.
+
+Sampled metrics rank methods within one protocol only; they are not comparable with metrics over
+the full catalogue (Krichene & Rendle, "On Sampled Metrics for Item Recommendation", KDD 2020).
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+Counts = npt.NDArray[np.int64]
+Ties = Literal["expected", "pessimistic"]
+
+RESAMPLES_AT_ONCE = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where each case's target stands: negatives above it, tied with it, and in all. Each of shape (cases,)."""
+
+    above: Counts
+    tied: Counts
+    negatives: Counts
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A mean over users and its percentile-bootstrap confidence interval."""
+
+    mean: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """Percentiles of `calls` durations, in milliseconds."""
+
+    calls: int
+    p50: float
+    p95: float
+    p99: float
+
+
+def stand(scores: Iterable[Sequence[float]], targets: Iterable[int]) -> Standing:
+    """Compare each case's target with its negatives.
+
+    Args:
+        scores: per case one score per candidate; higher is better. Cases may differ in length.
+        targets: per case the position of the target among its candidates.
+
+    Raises:
+        ValueError: a score is NaN, a case has no negative, or the two lengths differ.
+    """
+    rows: list[tuple[int, int, int]] = []
+    for row, target in zip(scores, targets, strict=True):
+        values = np.asarray(row, dtype=np.float64)
+        if np.isnan(values).any():
+            raise ValueError(f"case {len(rows)} has a score that is not a number")
+        if len(values) < 2:
+            raise ValueError(f"case {len(rows)} has no negative to rank the target against")
+        own = values[target]
+        rows.append((int((values > own).sum()), int((values == own).sum()) - 1, len(values) - 1))
+    columns = np.array(rows, dtype=np.int64).reshape(-1, 3).T
+    return Standing(columns[0], columns[1], columns[2])
+
+
+def auc(standing: Standing) -> Floats:
+    """The share of negatives below the target, ties counted one half. Shape (cases,)."""
+    below = standing.negatives - standing.above - standing.tied
+    shares: Floats = (below + 0.5 * standing.tied) / standing.negatives
+    return shares
+
+
+def hit_rate_at_k(standing: Standing, k: int, ties: Ties = "expected") -> Floats:
+    """1 where the target is among the first k. Shape (cases,)."""
+    return _gain_at_k(standing, np.ones(k), ties)
+
+
+def ndcg_at_k(standing: Standing, k: int, ties: Ties = "expected") -> Floats:
+    """1 / log2(1 + rank) where the target is among the first k: with one target the ideal DCG is 1. Shape (cases,)."""
+    return _gain_at_k(standing, 1.0 / np.log2(np.arange(2, k + 2)), ties)
+
+
+def mrr_at_k(standing: Standing, k: int, ties: Ties = "expected") -> Floats:
+    """1 / rank where the target is among the first k. Shape (cases,)."""
+    return _gain_at_k(standing, 1.0 / np.arange(1, k + 1), ties)
+
+
+def _gain_at_k(standing: Standing, gains: Floats, ties: Ties) -> Floats:
+    """The gain of the target's rank; `gains[r]` is that of rank r + 1, later ranks gain nothing."""
+    last = standing.above + standing.tied
+    first = standing.above if ties == "expected" else last
+    summed = np.concatenate([[0.0], np.cumsum(gains)])
+    total = summed[np.minimum(last + 1, len(gains))] - summed[np.minimum(first, len(gains))]
+    mean: Floats = total / (last - first + 1)
+    return mean
+
+
+def confidence(values: Floats, *, level: float = 0.95, resamples: int = 2000, seed: int = 0) -> Interval:
+    """The mean of one value per user, and its percentile-bootstrap interval over users.
+
+    Raises:
+        ValueError: there is no value.
+    """
+    if len(values) == 0:
+        raise ValueError("no users to average over")
+    rng = np.random.default_rng(seed)
+    means = np.empty(resamples)
+    for start in range(0, resamples, RESAMPLES_AT_ONCE):
+        chunk = means[start : start + RESAMPLES_AT_ONCE]
+        chunk[:] = values[rng.integers(len(values), size=(len(chunk), len(values)))].mean(axis=1)
+    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(float(values.mean()), float(low), float(high))
+
+
+def paired_difference(
+    left: Floats, right: Floats, *, level: float = 0.95, resamples: int = 2000, seed: int = 0
+) -> Interval:
+    """Mean of `left - right` over the same users, with its interval: what both share cancels out.
+
+    Raises:
+        ValueError: the two have different numbers of users.
+    """
+    if len(left) != len(right):
+        raise ValueError(f"{len(left)} and {len(right)} users can't be paired")
+    return confidence(left - right, level=level, resamples=resamples, seed=seed)
+
+
+def latency(seconds: Sequence[float]) -> Latency:
+    """Percentiles of durations in seconds; all zero when there was no call."""
+    if not seconds:
+        return Latency(0, 0.0, 0.0, 0.0)
+    p50, p95, p99 = (float(value) * 1000 for value in np.percentile(np.asarray(seconds), [50, 95, 99]))
+    return Latency(len(seconds), p50, p95, p99)
