@@ -3,7 +3,7 @@
 The torchvision wheels on PyPI are built for CUDA builds of torch. Beside a CPU build their
 library does not load, and `import torchvision` stops because it describes two operators that
 nobody declared. No model here calls those operators, so that a declaration alone is enough.
-Transformers imports torchvision: call `declare` before it.
+Transformers imports torchvision: call `declare` before it. In vLLM's processes an entry point does.
 """
 
 import importlib.util
