@@ -5,10 +5,14 @@
     ├── MalformedBody       400  malformed_body        not JSON / not NDJSON
     ├── UnsupportedMedia    415  unsupported_media     content type not understood
     ├── BodyTooLarge        413  body_too_large
+    ├── BatchTooLarge       413  batch_too_large       more events or items than a batch may hold
     ├── Unauthorized        401  unauthorized
     ├── NotFound            404  not_found
+    ├── MethodNotAllowed    405  method_not_allowed
     ├── ItemNotFound        404  item_not_found
     ├── BadPicture          422  bad_picture           reason in the detail
+    ├── UserDeleted         409  user_deleted          an event that was received before its user's deletion
+    ├── HungUp              499  hung_up               the caller left before the answer; nobody reads this one
     ├── Overloaded          429  overloaded            + Retry-After
     ├── BacklogFull         429  backlog_full          + Retry-After
     ├── StateUnavailable    503  state_unavailable     + Retry-After: Redis down, full or read-only
@@ -18,21 +22,33 @@
 The answer is RFC 9457 `application/problem+json` (see `problem`).
 """
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 
 class TastestreamError(Exception):
-    """Base: `status` and `code` belong to the class, `detail` to the occurrence."""
+    """Base: `status` and `code` belong to the class, `detail` to the occurrence.
+
+    `members` are the occurrence's own additions to the problem body, such as the rejected events.
+    """
 
     status: ClassVar[int] = 500
     code: ClassVar[str] = "internal_error"
     title: ClassVar[str] = "Internal error"
 
-    def __init__(self, detail: str, *, field: str | None = None, retry_after_s: float | None = None) -> None:
+    def __init__(
+        self,
+        detail: str,
+        *,
+        field: str | None = None,
+        retry_after_s: float | None = None,
+        members: Mapping[str, Any] | None = None,
+    ) -> None:
         super().__init__(detail)
         self.detail = detail
         self.field = field
         self.retry_after_s = retry_after_s
+        self.members = members or {}
 
 
 class InvalidRequest(TastestreamError):
@@ -51,6 +67,10 @@ class BodyTooLarge(TastestreamError):
     status, code, title = 413, "body_too_large", "Body too large"
 
 
+class BatchTooLarge(TastestreamError):
+    status, code, title = 413, "batch_too_large", "Batch too large"
+
+
 class Unauthorized(TastestreamError):
     status, code, title = 401, "unauthorized", "Unauthorized"
 
@@ -59,12 +79,24 @@ class NotFound(TastestreamError):
     status, code, title = 404, "not_found", "Not found"
 
 
+class MethodNotAllowed(TastestreamError):
+    status, code, title = 405, "method_not_allowed", "Method not allowed"
+
+
 class ItemNotFound(TastestreamError):
     status, code, title = 404, "item_not_found", "Item not found"
 
 
 class BadPicture(TastestreamError):
     status, code, title = 422, "bad_picture", "Bad picture"
+
+
+class UserDeleted(TastestreamError):
+    status, code, title = 409, "user_deleted", "User deleted"
+
+
+class HungUp(TastestreamError):
+    status, code, title = 499, "hung_up", "Caller hung up"
 
 
 class Overloaded(TastestreamError):
@@ -98,4 +130,4 @@ def problem(error: TastestreamError) -> dict[str, Any]:
     }
     if error.field is not None:
         body["field"] = error.field
-    return body
+    return {**body, **error.members}

@@ -1,0 +1,107 @@
+"""Every Prometheus series, declared once. No user id, item id or text is ever a label."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.platform_collector import PlatformCollector
+from prometheus_client.process_collector import ProcessCollector
+
+REQUEST_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+STEP_BUCKETS = (0.0001, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+
+class Metrics:
+    """The series of one process, in a registry of its own."""
+
+    def __init__(self, registry: CollectorRegistry | None = None) -> None:
+        self.registry = registry if registry is not None else CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        PlatformCollector(registry=self.registry)
+        self._declare_gateway()
+        self._declare_recommend()
+
+    def _declare_gateway(self) -> None:
+        self.request_seconds = Histogram(
+            "tastestream_http_request_seconds",
+            "Time from a request's first byte to the end of its answer, by route template.",
+            ("method", "route", "status"),
+            buckets=REQUEST_BUCKETS,
+            registry=self.registry,
+        )
+        self.requests_in_flight = Gauge(
+            "tastestream_http_requests_in_flight", "Requests that are being answered.", registry=self.registry
+        )
+        self.errors = Counter(
+            "tastestream_errors_total", "Error answers, by their code.", ("code",), registry=self.registry
+        )
+        self.events = Counter(
+            "tastestream_events_total",
+            "Events received, by result: accepted, duplicate, rejected, backlog_full, deleted.",
+            ("result",),
+            registry=self.registry,
+        )
+        self.items = Counter(
+            "tastestream_items_total",
+            "Catalogue writes, by result: created, updated, rejected, deleted.",
+            ("result",),
+            registry=self.registry,
+        )
+        self.pictures = Counter(
+            "tastestream_pictures_total",
+            "Pictures given with items, by result: stored, or why they were refused.",
+            ("result",),
+            registry=self.registry,
+        )
+        self.redis_up = Gauge("tastestream_redis_up", "1 when Redis answered the last look.", registry=self.registry)
+        self.due_users = Gauge(
+            "tastestream_due_users", "Users whose summary waits to be rewritten.", registry=self.registry
+        )
+        self.oldest_due_seconds = Gauge(
+            "tastestream_oldest_due_seconds",
+            "How long the user who waits longest has been due.",
+            registry=self.registry,
+        )
+
+    def _declare_recommend(self) -> None:
+        self.recommendations = Counter(
+            "tastestream_recommendations_total",
+            "Recommendations, by what ranked them and why not the model (empty: not degraded).",
+            ("served_by", "degraded_reason"),
+            registry=self.registry,
+        )
+        self.step_seconds = Histogram(
+            "tastestream_recommend_step_seconds",
+            "Time of each step of a recommendation.",
+            ("step",),
+            buckets=STEP_BUCKETS,
+            registry=self.registry,
+        )
+        self.candidates = Counter(
+            "tastestream_candidates_total",
+            "Candidates, by what became of them: ranked, or why they were skipped.",
+            ("outcome",),
+            registry=self.registry,
+        )
+        self.cached_scores = Counter(
+            "tastestream_score_cache_total",
+            "Look-ups in the score cache, hit or miss.",
+            ("result",),
+            registry=self.registry,
+        )
+        self.evidence_failures = Counter(
+            "tastestream_evidence_failures_total",
+            "Parts of a recommendation that it did without, because the state store failed.",
+            ("part",),
+            registry=self.registry,
+        )
+        self.engine_calls = Counter(
+            "tastestream_engine_calls_total",
+            "Calls to a model server, by outcome: ok or the error's code.",
+            ("engine", "call", "outcome"),
+            registry=self.registry,
+        )
+        self.engine_seconds = Histogram(
+            "tastestream_engine_call_seconds",
+            "Time of a call to a model server.",
+            ("engine", "call"),
+            buckets=REQUEST_BUCKETS,
+            registry=self.registry,
+        )

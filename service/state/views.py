@@ -1,0 +1,32 @@
+"""From what the store holds to what a prompt may see."""
+
+from collections.abc import Iterable, Mapping
+
+from model_store.views import InteractionView, ItemView, UserView
+from service.state.records import Event, Item, UserState
+
+
+def item_view(item: Item, image: bytes | None = None) -> ItemView:
+    """The item as prompts see it; `image` holds its stored picture's bytes, where the caller read them."""
+    return ItemView(
+        title=item.title,
+        genres=item.genres,
+        tags=item.tags,
+        description=item.description,
+        summary=item.summary,
+        image=image,
+    )
+
+
+def interaction_views(events: Iterable[Event], items: Mapping[str, Item]) -> tuple[InteractionView, ...]:
+    """The events in their order; an event whose item is not in `items` is shown without one."""
+    return tuple(
+        InteractionView(event.type, item_view(items[event.item_id]) if event.item_id in items else None)
+        for event in events
+    )
+
+
+def user_view(state: UserState, items: Mapping[str, Item], recents: int) -> UserView:
+    """The user with the last `recents` interactions, oldest first; `items` holds their items by id."""
+    shown = state.recents[-recents:] if recents > 0 else ()
+    return UserView(state.summary.text if state.summary else "", interaction_views(shown, items))
