@@ -40,11 +40,13 @@ $(INSTALLED): deploy/locks/cpu.txt pyproject.toml
 	@$(STEP) "installing tastestream" $(PIP) --no-build-isolation -e .
 	@touch $@
 
+COMPILE := uv pip compile pyproject.toml --python-version 3.11 --python-platform x86_64-manylinux_2_28 \
+	--generate-hashes --no-emit-index-url --no-annotate --no-header --quiet
+
 lock: ## resolve the dependencies anew (needs uv)
-	uv pip compile pyproject.toml --extra cpu --extra dev --python-version 3.11 \
-		--python-platform x86_64-manylinux_2_28 --override deploy/locks/overrides-cpu.txt \
-		--generate-hashes --no-emit-index-url --no-annotate --no-header --no-emit-package torch \
-		--quiet --output-file deploy/locks/cpu.txt
+	$(COMPILE) --extra cpu --extra dev --override deploy/locks/overrides-cpu.txt --no-emit-package torch \
+		--output-file deploy/locks/cpu.txt
+	$(COMPILE) --constraint deploy/locks/cpu.txt --output-file deploy/locks/base.txt
 
 clean: ## remove the environment and the demo's data
 	rm -rf $(VENV) .tastestream

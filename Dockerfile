@@ -1,0 +1,29 @@
+# The image of gateway and worker: the base install, without torch or vLLM.
+#   build:   docker build -t tastestream .
+#   gateway: docker run -p 8000:8000 -e TASTESTREAM_REDIS_URL=... -e TASTESTREAM_RANKER__URL=... tastestream serve
+#   worker:  docker run -e TASTESTREAM_REDIS_URL=... -e TASTESTREAM_SUMMARIZER__URL=... tastestream work
+# BASE may be any image with Python 3.11 and its venv module.
+ARG BASE=python:3.11-slim-bookworm
+
+FROM ${BASE} AS build
+WORKDIR /src
+COPY deploy/locks/base.txt deploy/locks/
+RUN python3 -m venv /opt/tastestream \
+    && /opt/tastestream/bin/pip install --no-cache-dir --no-deps --require-hashes -r deploy/locks/base.txt
+COPY pyproject.toml README.md LICENSE ./
+COPY model_store model_store
+COPY service service
+COPY workers workers
+RUN /opt/tastestream/bin/pip install --no-cache-dir --no-deps .
+
+FROM ${BASE}
+COPY --from=build /opt/tastestream /opt/tastestream
+ENV PATH=/opt/tastestream/bin:$PATH PYTHONUNBUFFERED=1 \
+    TASTESTREAM_HOST=0.0.0.0 TASTESTREAM_DATA_DIR=/data
+RUN mkdir /data && chown 10001:10001 /data
+VOLUME /data
+USER 10001:10001
+EXPOSE 8000
+STOPSIGNAL SIGTERM
+ENTRYPOINT ["tastestream"]
+CMD ["serve"]
