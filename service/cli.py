@@ -21,7 +21,9 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-models_app = typer.Typer(no_args_is_help=True, help="The model store: list, show, promote and roll back model versions.")
+models_app = typer.Typer(
+    no_args_is_help=True, help="The model store: list, show, promote and roll back model versions."
+)
 app.add_typer(models_app, name="models")
 
 out = Console()
@@ -52,7 +54,9 @@ def store_folder(store: Path | None) -> Path:
 
 @app.command()
 def up(
-    demo: Annotated[bool, typer.Option("--demo", help="Load the demo catalogue and play a few users through it.")] = False,
+    demo: Annotated[
+        bool, typer.Option("--demo", help="Load the demo catalogue and play a few users through it.")
+    ] = False,
     models: Annotated[
         str, typer.Option(help="Serve NAME-summarizer and NAME-ranker of the model store; `demo` is built in.")
     ] = "demo",
@@ -60,7 +64,9 @@ def up(
     data_dir: Annotated[
         Path | None, typer.Option(help="State, pictures and logs.", show_default="TASTESTREAM_DATA_DIR or .tastestream")
     ] = None,
-    port: Annotated[int | None, typer.Option(help="Port of the gateway.", show_default="TASTESTREAM_PORT or 8000")] = None,
+    port: Annotated[
+        int | None, typer.Option(help="Port of the gateway.", show_default="TASTESTREAM_PORT or 8000")
+    ] = None,
 ) -> None:
     """Start everything on this machine and serve until Ctrl-C.
 

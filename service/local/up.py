@@ -1,0 +1,157 @@
+"""`tastestream up`: Redis, vLLM, worker and gateway on one machine, until Ctrl-C."""
+
+import asyncio
+import contextlib
+import fcntl
+import signal
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+from rich.console import Console
+from rich.markup import escape
+
+from model_store.processes import Child, ChildFailed
+from service.local.embedded_redis import EmbeddedRedis
+from service.local.engines import LocalEngine, choose
+from service.local.evidence import seed_evidence
+from service.settings import PREFIX, Settings
+
+_READY_S = 30.0
+_WATCH_S = 0.5
+
+
+async def run_up(settings: Settings, *, models: str, demo: bool, console: Console) -> int:
+    """Start what the settings leave out, serve until SIGINT or SIGTERM, then stop everything.
+
+    Returns the exit status: 0 after a signal, 1 when a part could not start or died.
+    """
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for name in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(name, stop.set)
+    serving = asyncio.create_task(_serve(settings, models, demo, console))
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    if not serving.done():
+        console.print("\nstopping ...")
+        serving.cancel()
+    stopping.cancel()
+    try:
+        await serving
+    except asyncio.CancelledError:
+        console.print("stopped")
+        return 0
+    except ChildFailed as error:
+        console.print(f"[red]error:[/] {escape(str(error))}", soft_wrap=True)
+        return 1
+    return 0
+
+
+async def _serve(settings: Settings, models: str, demo: bool, console: Console) -> None:
+    """Start the parts in the order of their needs and watch them; ends only by an error or a cancellation."""
+    _require_free_port(settings.host, settings.port)
+    home = settings.data_dir.resolve()
+    logs = home / "logs"
+    logs.mkdir(parents=True, exist_ok=True)
+    started = time.monotonic()
+    environment = {f"{PREFIX}DATA_DIR": str(home), f"{PREFIX}HOST": settings.host, f"{PREFIX}PORT": str(settings.port)}
+    async with contextlib.AsyncExitStack() as stack:
+        stack.enter_context(_only_one(home))
+        redis_url = settings.redis_url
+        if redis_url is None:
+            with _step(console, "Redis"):
+                redis = EmbeddedRedis(home / "redis", logs / "redis.log")
+                stack.push_async_callback(redis.stop)
+                await redis.start()
+            redis_url = redis.url
+        environment[f"{PREFIX}REDIS_URL"] = redis_url
+        engines = choose(settings, models, logs)
+        for engine in engines:
+            stack.push_async_callback(engine.stop)
+            await engine.start()
+            environment |= engine.environment()
+        seeded = await seed_evidence(redis_url, settings, [engine.manifest for engine in engines])
+        if seeded:
+            console.print(f"  co-occurrence of {seeded} items taken over from the model version")
+        for engine in engines:
+            await engine.wait(console)
+        children = []
+        for name, command in (("gateway", "serve"), ("worker", "work")):
+            child = Child(name, [sys.executable, "-m", "service.cli", command], environment, logs / f"{name}.log")
+            stack.push_async_callback(child.stop, 25.0)
+            await child.start()
+            children.append(child)
+        url = f"http://{settings.host}:{settings.port}"
+        with _step(console, "gateway and worker"):
+            await _ready(url, children)
+        console.print(f"[bold green]ready[/] after {time.monotonic() - started:.0f} s: {url}")
+        if demo:
+            from model_store.demo.tour import Tour, TourFailed
+
+            try:
+                await Tour(url, home / "demo-world", console).run()
+            except TourFailed as error:
+                console.print(f"[yellow]the demo tour stopped:[/] {escape(str(error))}", soft_wrap=True)
+        console.print(f"serving on {url} (API: {url}/docs, metrics: {url}/metrics, logs: {logs}). Ctrl-C stops.")
+        await _watch(children, engines, console)
+
+
+async def _ready(url: str, children: list[Child]) -> None:
+    deadline = time.monotonic() + _READY_S
+    async with httpx.AsyncClient() as client:
+        while True:
+            for child in children:
+                child.check()
+            with contextlib.suppress(httpx.TransportError):
+                if (await client.get(f"{url}/readyz")).is_success:
+                    return
+            if time.monotonic() > deadline:
+                raise ChildFailed(f"the gateway did not become ready within {_READY_S:.0f} s; see {children[0].log}")
+            await asyncio.sleep(0.1)
+
+
+async def _watch(children: list[Child], engines: list[LocalEngine], console: Console) -> None:
+    """End with `ChildFailed` when gateway or worker dies; a dead engine only degrades the answers."""
+    reported = set[str]()
+    while True:
+        await asyncio.sleep(_WATCH_S)
+        for child in children:
+            child.check()
+        for engine in engines:
+            if engine.ended() and engine.name not in reported:
+                reported.add(engine.name)
+                console.print(f"[yellow]{escape(engine.obituary())}[/]\nanswers are degraded until it is back", soft_wrap=True)
+
+
+def _require_free_port(host: str, port: int) -> None:
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise ChildFailed(
+                f"{host}:{port} can't be listened on ({error.strerror}). Stop what uses it, or choose another with --port."
+            ) from None
+
+
+@contextlib.contextmanager
+def _only_one(home: Path) -> Iterator[None]:
+    """Hold the data folder's lock, so that two `up` never share an append-only file."""
+    with (home / "up.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ChildFailed(f"another `tastestream up` is using {home}. Stop it, or choose another --data-dir.") from None
+        yield
+
+
+@contextlib.contextmanager
+def _step(console: Console, label: str) -> Iterator[None]:
+    start = time.monotonic()
+    with console.status(f"{label} ..."):
+        yield
+    console.print(f"  {label}: up after {time.monotonic() - start:.1f} s")
