@@ -107,18 +107,32 @@ class Manifest(_Part):
             ManifestError: no such file, no TOML, an unknown key or a wrong value.
         """
         try:
-            return cls.model_validate(tomllib.loads(path.read_text()))
+            return cls.parse(path.read_text(), str(path))
         except FileNotFoundError:
             raise ManifestError(f"no manifest at {path}") from None
+
+    @classmethod
+    def parse(cls, text: str, where: str) -> Self:
+        """Read a manifest's TOML; `where` names it in errors.
+
+        Raises:
+            ManifestError: no TOML, an unknown key or a wrong value.
+        """
+        try:
+            return cls.model_validate(tomllib.loads(text))
         except tomllib.TOMLDecodeError as error:
-            raise ManifestError(f"{path} is not TOML: {error}") from None
+            raise ManifestError(f"{where} is not TOML: {error}") from None
         except ValidationError as error:
             first = error.errors()[0]
-            where = ".".join(map(str, first["loc"]))
-            raise ManifestError(f"{path}: {where}: {first['msg']}") from None
+            key = ".".join(map(str, first["loc"]))
+            raise ManifestError(f"{where}: {key}: {first['msg']}") from None
+
+    def dump(self) -> str:
+        """The manifest as TOML."""
+        return tomli_w.dumps(self.model_dump(exclude_none=True))
 
     def write(self, path: Path) -> None:
-        path.write_text(tomli_w.dumps(self.model_dump(exclude_none=True)))
+        path.write_text(self.dump())
 
 
 def hash_files(folder: Path, pattern: str = "*") -> str:

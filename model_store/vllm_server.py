@@ -1,8 +1,7 @@
-"""`python -m model_store.vllm_server FLAGS`: vLLM's server, made fit to be a child process.
+"""`python -m model_store.vllm_server FLAGS`: vLLM's server, whose engine processes never outlive it.
 
-The flags are those of `vllm serve`, with the model as `--model`. Two things are added, in the
-server and in the engine processes that it starts: torchvision can be imported (see
-`torchvision_ops`), and an engine process dies with its server, however that ended.
+The flags are those of `vllm serve`, with the model as `--model`. Killed, vLLM's server leaves its
+engine processes behind, with all their memory; here the kernel kills them with their parent.
 """
 
 import ctypes
@@ -10,8 +9,6 @@ import os
 import runpy
 import signal
 import sys
-
-from model_store.torchvision_ops import declare
 
 _PR_SET_PDEATHSIG = 1
 
@@ -23,7 +20,6 @@ def die_with_parent() -> None:
 
 
 # At import and not below: a spawned engine process imports its parent's main module, as `__mp_main__`.
-declare()
 os.register_at_fork(after_in_child=die_with_parent)
 if __name__ == "__mp_main__":
     die_with_parent()

@@ -1,0 +1,31 @@
+"""The content parts of a message: words, and pictures as data URLs."""
+
+import logging
+from base64 import b64encode
+from typing import Any
+
+from PIL import UnidentifiedImageError
+
+from model_store.pictures import PictureSize, fit_picture
+
+Part = dict[str, Any]
+log = logging.getLogger(__name__)
+
+
+def text_part(text: str) -> Part:
+    return {"type": "text", "text": text}
+
+
+def picture_parts(image: bytes | None, size: PictureSize) -> list[Part]:
+    """The picture at the model's size, as PNG: one part, or none when there is no picture or it can't be read.
+
+    A server never gets a URL that it would have to fetch.
+    """
+    if image is None:
+        return []
+    try:
+        fitted = fit_picture(image, size)
+    except (UnidentifiedImageError, OSError) as error:
+        log.warning("a picture was left out of a prompt: %s", error)
+        return []
+    return [{"type": "image_url", "image_url": {"url": "data:image/png;base64," + b64encode(fitted).decode()}}]

@@ -1,0 +1,172 @@
+"""One model on one vLLM server."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from typing import Literal, TypeVar
+
+import orjson
+
+from model_store.engine import fitting
+from model_store.engine.client import VllmClient
+from model_store.engine.content import Part, picture_parts, text_part
+from model_store.engine.errors import BadAnswer, EngineError, EngineRejected, PromptTooLong
+from model_store.engine.generate import read_text, text_request
+from model_store.engine.score import ChatScorer, PoolingScorer, Scorer
+from model_store.manifest import Labels, Manifest, Serving
+from model_store.pictures import PictureSize
+from model_store.prompts import PromptSet
+from model_store.views import InteractionView, ItemView, UserView
+
+Mode = Literal["score", "chat"]
+_T = TypeVar("_T")
+_CHECK_TIMEOUT_S = 2.0
+
+
+class Engine:
+    """Asks one model.
+
+    Args:
+        url: the server's root, without `/v1`.
+        model: the name under which the server serves the model.
+        prompts: the templates that the model was trained on, or the built-in ones.
+        picture: the size at which the model sees every picture.
+        labels: the label tokens; for `mode="chat"` they may be left to the server's tokenizer.
+        mode: `score` asks a pooling server for all candidates at once, `chat` a generating one for each.
+        timeout_s: the longest that a call takes when it is given no time of its own.
+        connect_timeout_s: the longest wait for a connection.
+        max_in_flight: requests sent at the same time; further ones wait within their own time.
+        api_key: the server's key, sent as a bearer token.
+        serving: the model's prompt and answer lengths in tokens.
+        manifest: the model version, if the model is one.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        model: str,
+        prompts: PromptSet,
+        *,
+        picture: PictureSize | None = None,
+        labels: Labels | None = None,
+        mode: Mode = "score",
+        timeout_s: float = 30.0,
+        connect_timeout_s: float = 1.0,
+        max_in_flight: int = 64,
+        api_key: str | None = None,
+        serving: Serving | None = None,
+        manifest: Manifest | None = None,
+    ) -> None:
+        self.url = url
+        self.model = model
+        self.prompts = prompts
+        self.manifest = manifest
+        self._picture = picture or PictureSize()
+        self._serving = serving or Serving()
+        self._timeout_s = timeout_s
+        self._client = VllmClient(
+            url, connect_timeout_s=connect_timeout_s, max_in_flight=max_in_flight, api_key=api_key
+        )
+        self._scorer: Scorer = (
+            PoolingScorer(self._client, model, self._picture)
+            if mode == "score"
+            else ChatScorer(self._client, model, self._picture, labels)
+        )
+
+    @property
+    def id(self) -> str:
+        """What answers name: the model version (`name@1`), or the served name of a model that is none."""
+        return self.manifest.id if self.manifest else self.model
+
+    async def close(self) -> None:
+        """Close the pooled connections."""
+        await self._client.close()
+
+    async def check(self) -> None:
+        """Ask, within seconds, whether the server works and serves this model.
+
+        Raises:
+            EngineError: it does not; the message says why.
+        """
+        async with self._client.deadline(_CHECK_TIMEOUT_S):
+            await self._client.get("/health")
+            listing = await self._client.get("/v1/models")
+        try:
+            served = [entry["id"] for entry in orjson.loads(listing)["data"]]
+        except (orjson.JSONDecodeError, KeyError, TypeError) as error:
+            raise BadAnswer("malformed", f"{self.url}/v1/models is no list of models: {error!r}") from None
+        if self.model not in served:
+            raise EngineRejected(f"{self.url} serves {', '.join(served)}, not {self.model}")
+
+    async def healthy(self) -> bool:
+        """Whether `check` passes."""
+        try:
+            await self.check()
+        except EngineError:
+            return False
+        return True
+
+    async def describe(self, item: ItemView, *, timeout_s: float | None = None) -> str:
+        """The item summary: what the picture and the title show, in a few words.
+
+        Raises:
+            EngineError: see `errors`.
+        """
+        picture = await asyncio.to_thread(picture_parts, item.image, self._picture)
+        answer_tokens = self._serving.max_description_tokens
+
+        async def ask(limit: int) -> str:
+            text = fitting.first_fitting(fitting.descriptions(self.prompts, item), limit)
+            content = [*picture, text_part(text)] if picture else text
+            return await self._generate(content, answer_tokens, self.prompts.limits.item_summary)
+
+        return await self._fitted(ask, answer_tokens, timeout_s)
+
+    async def summarize(self, summary: str, block: Sequence[InteractionView], *, timeout_s: float | None = None) -> str:
+        """The new preference summary, from the old one ("" if there is none) and one block, oldest event first.
+
+        Raises:
+            EngineError: see `errors`.
+        """
+        answer_tokens = self._serving.max_summary_tokens
+
+        async def ask(limit: int) -> str:
+            text = fitting.first_fitting(fitting.summaries(self.prompts, summary, block), limit)
+            return await self._generate(text, answer_tokens, self.prompts.limits.summary)
+
+        return await self._fitted(ask, answer_tokens, timeout_s)
+
+    async def score(self, user: UserView, items: Sequence[ItemView], *, timeout_s: float | None = None) -> list[float]:
+        """p(yes) in 0..1 for each of `items`, in their order.
+
+        Raises:
+            EngineError: see `errors`.
+        """
+        if not items:
+            return []
+
+        async def ask(limit: int) -> list[float]:
+            query, texts = await asyncio.to_thread(self._score_texts, user, items, limit)
+            return await self._scorer(query, texts, [item.image for item in items])
+
+        return await self._fitted(ask, 1, timeout_s)
+
+    def _score_texts(self, user: UserView, items: Sequence[ItemView], limit: int) -> tuple[str, list[str]]:
+        texts = [fitting.candidate(self.prompts, item, limit) for item in items]
+        longest = max(len(text.encode()) for text in texts)
+        return fitting.first_fitting(fitting.users(self.prompts, user), limit - longest), texts
+
+    async def _generate(self, content: str | list[Part], max_tokens: int, limit: int) -> str:
+        body = {"model": self.model, **text_request(content, max_tokens)}
+        return read_text(await self._client.post("/v1/chat/completions", body), limit)
+
+    async def _fitted(self, ask: Callable[[int], Awaitable[_T]], answer_tokens: int, timeout_s: float | None) -> _T:
+        """Call `ask` with the bytes that the prompt may take, and with fewer when the server finds it too long."""
+        limits = [
+            fitting.budget(self._serving, self._picture, answer_tokens, ratio) for ratio in fitting.BYTES_PER_TOKEN
+        ]
+        async with self._client.deadline(self._timeout_s if timeout_s is None else timeout_s):
+            for limit in limits[:-1]:
+                with suppress(PromptTooLong):
+                    return await ask(limit)
+            return await ask(limits[-1])

@@ -1,0 +1,56 @@
+"""All that can go wrong when a model is asked.
+
+    EngineError
+    ├── EngineUnavailable   engine_unavailable   the server failed (5xx)
+    │   └── ConnectionLost  engine_unavailable   no connection, or it broke before the answer
+    ├── EngineTimeout       engine_timeout       no answer within the call's time
+    ├── EngineOverloaded    engine_overloaded    the server sheds load (429, 503)
+    ├── EngineRejected      engine_rejected      the request is wrong for this server (4xx)
+    │   └── PromptTooLong   prompt_too_long      even the shortest form of the prompt does not fit
+    └── BadAnswer           answer_empty | answer_too_long | answer_malformed
+
+The word beside each class is its `code`, a label for metrics and dead letters.
+"""
+
+from typing import ClassVar, Literal
+
+
+class EngineError(Exception):
+    """Base; `code` is a stable label for metrics and dead letters, the message is for people."""
+
+    code: ClassVar[str] = "engine_error"
+
+
+class EngineUnavailable(EngineError):
+    code = "engine_unavailable"
+
+
+class ConnectionLost(EngineUnavailable):
+    pass
+
+
+class EngineTimeout(EngineError):
+    code = "engine_timeout"
+
+
+class EngineOverloaded(EngineError):
+    code = "engine_overloaded"
+
+
+class EngineRejected(EngineError):
+    code = "engine_rejected"
+
+
+class PromptTooLong(EngineRejected):
+    code = "prompt_too_long"
+
+
+class BadAnswer(EngineError):
+    """The model answered, but not with something that can be used; `reason` says how it failed."""
+
+    code = "bad_answer"
+
+    def __init__(self, reason: Literal["empty", "too_long", "malformed"], message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.code = f"answer_{reason}"  # type: ignore[misc]

@@ -1,0 +1,48 @@
+"""An `Engine` from what a person configures: a URL, a served name, perhaps a model version."""
+
+from model_store.engine.engine import Engine, Mode
+from model_store.prompts import PromptSet
+from model_store.registry import Registry
+
+
+def open_engine(
+    url: str,
+    model: str | None,
+    version: str | None,
+    registry: Registry,
+    *,
+    mode: Mode = "score",
+    timeout_s: float = 30.0,
+    connect_timeout_s: float = 1.0,
+    max_in_flight: int = 64,
+    api_key: str | None = None,
+) -> Engine:
+    """An engine with the prompts, picture size, labels and limits of `version`, or with the built-in prompts.
+
+    Args:
+        url: the server's root, without `/v1`.
+        model: the served name; None means that the server serves the version under its id.
+        version: `name@1`, `name@production` or `name` in `registry`, or None.
+
+    Raises:
+        ManifestError: there is no such version, or its files were changed.
+        ValueError: neither a model nor a version was named.
+    """
+    manifest = registry.get(version) if version else None
+    name = model or (manifest.id if manifest else None)
+    if name is None:
+        raise ValueError(f"name the model that {url} serves, or a model version")
+    return Engine(
+        url,
+        name,
+        registry.prompts(manifest) if manifest else PromptSet.built_in("default"),
+        picture=manifest.picture if manifest else None,
+        labels=manifest.labels if manifest else None,
+        mode=mode,
+        timeout_s=timeout_s,
+        connect_timeout_s=connect_timeout_s,
+        max_in_flight=max_in_flight,
+        api_key=api_key,
+        serving=manifest.serving if manifest else None,
+        manifest=manifest,
+    )

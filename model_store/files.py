@@ -1,0 +1,92 @@
+"""Files of a model store, wherever it lies: a local folder or any fsspec URL."""
+
+import hashlib
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import fsspec
+from fsspec.implementations.local import LocalFileSystem
+
+
+class StoreFiles:
+    """Reads and writes paths relative to `root`; folders of a remote store are copied to `cache` to be used.
+
+    Only paths that never change once written may be asked of `local`.
+    """
+
+    def __init__(self, root: str | Path, cache: Path) -> None:
+        self.root = str(root)
+        self._fs: Any
+        self._fs, self._base = fsspec.core.url_to_fs(self.root)
+        self._is_local = isinstance(self._fs, LocalFileSystem)
+        self._cache = cache / hashlib.sha256(self.root.encode()).hexdigest()[:16]
+
+    def read(self, path: str) -> bytes:
+        """Raises FileNotFoundError."""
+        content: bytes = self._fs.cat_file(self._at(path))
+        return content
+
+    def write(self, path: str, content: bytes) -> None:
+        """Replace a small file; readers see the old or the new content, never a part."""
+        if not self._is_local:
+            self._fs.pipe_file(self._at(path), content)
+            return
+        target = Path(self._at(path))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=target.parent, prefix=".new-", delete=False) as new:
+            new.write(content)
+        Path(new.name).chmod(0o644)
+        Path(new.name).replace(target)
+
+    def exists(self, path: str) -> bool:
+        return bool(self._fs.exists(self._at(path)))
+
+    def folders(self, path: str = "") -> list[str]:
+        """Names of the folders in `path`, sorted; none if it does not exist."""
+        self._fs.invalidate_cache()
+        if not self.exists(path):
+            return []
+        entries = self._fs.ls(self._at(path), detail=True)
+        return sorted(entry["name"].rstrip("/").rsplit("/", 1)[-1] for entry in entries if entry["type"] == "directory")
+
+    def copy_in(self, folder: Path, path: str) -> None:
+        """Copy the files of a local folder, not its subfolders, to the folder `path`."""
+        for file in sorted(file for file in folder.iterdir() if file.is_file()):
+            target = self._at(f"{path}/{file.name}")
+            self._fs.makedirs(target.rsplit("/", 1)[0], exist_ok=True)
+            self._fs.put_file(str(file), target)
+
+    def local(self, path: str) -> Path:
+        """A local folder or file with the content of `path`.
+
+        Raises:
+            FileNotFoundError: the store has no such path.
+        """
+        if self._is_local:
+            found = Path(self._at(path))
+            if not found.exists():
+                raise FileNotFoundError(str(found))
+            return found
+        copy = self._cache / path
+        if not copy.exists():
+            self._download(path, copy)
+        return copy
+
+    def _download(self, path: str, copy: Path) -> None:
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=copy.parent, prefix=".fetching-") as scratch:
+            fetched = Path(scratch) / "content"
+            self._fs.get(self._at(path), str(fetched), recursive=True)
+            try:
+                fetched.rename(copy)
+            except OSError:
+                # Another process was faster; what it wrote is the same.
+                if not copy.exists():
+                    raise
+
+    def remove(self, path: str) -> None:
+        self._fs.rm(self._at(path), recursive=True)
+
+    def _at(self, path: str) -> str:
+        return f"{self._base}/{path}" if path else self._base
