@@ -7,6 +7,11 @@ as it was trained.
 
 from dataclasses import dataclass, replace
 
+LIKED: frozenset[str] = frozenset({"like", "purchase", "click", "play", "save", "share", "cart"})
+"""Event types that speak for an item."""
+DISLIKED: frozenset[str] = frozenset({"dislike", "skip", "hide"})
+"""Event types that speak against one; any other type says neither."""
+
 
 @dataclass(frozen=True, slots=True)
 class ItemView:

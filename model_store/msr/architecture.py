@@ -7,7 +7,7 @@ load the large ones.
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain, repeat
 from pathlib import Path
 from typing import Any
@@ -30,9 +30,7 @@ START_TURN, END_TURN = "<|im_start|>", "<|im_end|>"
 VISION_START, VISION_END, IMAGE, VIDEO = "<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>"
 SPECIAL = (END, START_TURN, END_TURN, VISION_START, VISION_END, IMAGE, VIDEO)
 YES, NO = "yes", "no"
-CHAT_TEMPLATE = (
-    "{% for message in messages %}" + START_TURN + "{{ message['content'] }}" + END_TURN + "{% endfor %}"
-)
+CHAT_TEMPLATE = "{% for message in messages %}" + START_TURN + "{{ message['content'] }}" + END_TURN + "{% endfor %}"
 """A turn is its text between two marks; the answer follows at once. Roles would only cost tokens."""
 MERGE = 2
 TEMPORAL = 2
@@ -54,7 +52,7 @@ class Sizes:
     vision_heads: int = 3
     vision_mlp: int = 256
     patch: int = 16
-    picture: PictureSize = PictureSize()
+    picture: PictureSize = field(default_factory=PictureSize)
     positions: int = 2048
 
     @property

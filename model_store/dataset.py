@@ -1,0 +1,162 @@
+"""The dataset folder that training, evaluation and replay read.
+
+| file               | holds                                                                         |
+| ------------------ | ----------------------------------------------------------------------------- |
+| `items.jsonl`      | `item_id`, `title`, optional `description`, `genres`, `tags`, `image`, `caption` |
+| `interactions.csv` | `user_id,item_id,timestamp[,rating][,type]`, sorted by user and time          |
+| `images/`          | the pictures that `image` names                                               |
+
+`caption` says what the picture shows: it is the target of the `describe` job and is never sent
+to the service. Ids are strings, whatever the files hold.
+"""
+
+import csv
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+from model_store.views import DISLIKED, LIKED, ItemView
+
+Split = Literal["train", "validation", "test"]
+ITEMS, INTERACTIONS, IMAGES = "items.jsonl", "interactions.csv", "images"
+HELD_OUT = 'user_split(user_id) == "test"'
+"""The rule, as manifests state it, that names the users no training step sees."""
+
+
+class DatasetError(Exception):
+    """A dataset folder is incomplete or malformed; the message names the file and the line."""
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetItem:
+    """One item of the catalogue; `image` is the path of its picture, `caption` what it shows."""
+
+    item_id: str
+    title: str
+    description: str = ""
+    genres: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    image: Path | None = None
+    caption: str = ""
+
+    def view(self, summary: str = "") -> ItemView:
+        """The item as a prompt sees it, with its picture read from disk."""
+        picture = None if self.image is None else self.image.read_bytes()
+        return ItemView(self.title, self.genres, self.tags, self.description, summary, picture)
+
+
+@dataclass(frozen=True, slots=True)
+class Interaction:
+    """One line of `interactions.csv`; `timestamp` in seconds."""
+
+    item_id: str
+    type: str
+    timestamp: float
+
+    @property
+    def liked(self) -> bool:
+        return self.type in LIKED
+
+    @property
+    def disliked(self) -> bool:
+        return self.type in DISLIKED
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A catalogue and the users' histories, each oldest first."""
+
+    items: dict[str, DatasetItem]
+    histories: dict[str, tuple[Interaction, ...]] = field(repr=False)
+
+    @cached_property
+    def has_pictures(self) -> bool:
+        return any(item.image is not None for item in self.items.values())
+
+    def users(self, *splits: Split) -> list[str]:
+        """The users of these splits, in the file's order."""
+        return [user for user in self.histories if user_split(user) in splits]
+
+
+def user_split(user_id: str) -> Split:
+    """Assign a user for good, by a hash of the id: 85 % train, 5 % validation, 10 % test."""
+    place = int.from_bytes(hashlib.sha256(user_id.encode()).digest()[:8], "big") % 100
+    if place < 85:
+        return "train"
+    return "validation" if place < 90 else "test"
+
+
+def read_dataset(folder: Path) -> Dataset:
+    """Read the dataset folder at `folder`.
+
+    An interaction with an unknown item is kept: a service must live with those too.
+
+    Raises:
+        DatasetError: a file is missing, or a line is malformed.
+    """
+    return Dataset({item.item_id: item for item in read_items(folder)}, _histories(folder / INTERACTIONS))
+
+
+def read_items(folder: Path) -> Iterator[DatasetItem]:
+    """Yield the items of a dataset folder.
+
+    Raises:
+        DatasetError: `items.jsonl` is missing, or a line of it is malformed.
+    """
+    path = folder / ITEMS
+    _require(path)
+    with path.open(encoding="utf-8") as lines:
+        for number, line in enumerate(lines, 1):
+            if line.strip():
+                try:
+                    yield _item(json.loads(line), folder)
+                except (ValueError, KeyError, TypeError, AttributeError) as error:
+                    raise DatasetError(f"{path}, line {number}: {type(error).__name__}: {error}") from None
+
+
+def _item(fields: dict[str, Any], folder: Path) -> DatasetItem:
+    image = fields.get("image")
+    return DatasetItem(
+        item_id=str(fields["item_id"]),
+        title=str(fields["title"]),
+        description=fields.get("description") or "",
+        genres=tuple(fields.get("genres") or ()),
+        tags=tuple(fields.get("tags") or ()),
+        image=folder / IMAGES / image if image else None,
+        caption=fields.get("caption") or "",
+    )
+
+
+def _histories(path: Path) -> dict[str, tuple[Interaction, ...]]:
+    _require(path)
+    histories: dict[str, list[Interaction]] = {}
+    with path.open(encoding="utf-8", newline="") as lines:
+        rows = csv.DictReader(lines)
+        try:
+            for row in rows:
+                event = Interaction(row["item_id"], _event_type(row), float(row["timestamp"]))
+                histories.setdefault(row["user_id"], []).append(event)
+        except (ValueError, KeyError, TypeError) as error:
+            raise DatasetError(f"{path}, line {rows.line_num}: {type(error).__name__}: {error}") from None
+    return {user: tuple(sorted(events, key=lambda event: event.timestamp)) for user, events in histories.items()}
+
+
+def _event_type(row: dict[str, str]) -> str:
+    """The row's type; else what its rating says (>= 4 like, <= 2 dislike, else view); else a click."""
+    if row.get("type"):
+        return row["type"]
+    if not row.get("rating"):
+        return "click"
+    rating = float(row["rating"])
+    return "like" if rating >= 4 else "dislike" if rating <= 2 else "view"
+
+
+def _require(path: Path) -> None:
+    if not path.is_file():
+        raise DatasetError(
+            f"{path} is missing: a dataset folder has {ITEMS}, {INTERACTIONS} and, for pictures, {IMAGES}/"
+        )

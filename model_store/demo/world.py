@@ -1,0 +1,223 @@
+"""A synthetic world whose users' tastes are known: what a recommender can at best learn is computable.
+
+Every item has four attributes. *Colour* and *shape* show only in its picture; *genre* and *theme*
+only in its words (the theme through one of its title words). A user likes some values of each
+attribute and dislikes others; every ten to twenty events the likes of one attribute change. An
+item's affinity is the number of its liked values minus that of its disliked ones.
+
+Most events are choices among all items, by affinity and popularity; the rest are exposures, by
+popularity alone. A `like` or `dislike` follows the affinity, with noise.
+"""
+
+import csv
+import json
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from model_store.dataset import IMAGES, INTERACTIONS, ITEMS
+from model_store.demo.drawing import COLOURS, SHAPES, draw
+
+TASTES = "tastes.jsonl"
+GENRES = ("jazz", "folk", "techno", "opera", "blues", "punk", "ambient", "salsa")
+THEMES: dict[str, tuple[str, ...]] = {
+    "sea": ("harbor", "tide", "island"),
+    "mountain": ("summit", "glacier", "valley"),
+    "city": ("subway", "avenue", "rooftop"),
+    "space": ("comet", "orbit", "moon"),
+    "forest": ("willow", "moss", "fern"),
+    "kitchen": ("bread", "pepper", "honey"),
+}
+ATTRIBUTES: dict[str, tuple[str, ...]] = {
+    "colour": tuple(COLOURS),
+    "shape": SHAPES,
+    "genre": GENRES,
+    "theme": tuple(THEMES),
+}
+_FRAMES = ("{name} and the {word}", "{name} at the {word}", "{name} on the {word}", "The {word} of {name}")
+_ONSETS = ("Ba", "Di", "Fe", "Ga", "Ki", "Lo", "Mu", "Na", "Pe", "Ro", "Su", "Ta")
+_ENDINGS = ("bel", "dra", "kin", "lio", "mar", "nox", "pha", "ris", "sol", "tun", "vey", "zan")
+_EPOCH = 1_750_000_000
+_LIKED_VALUES = 2
+_DISLIKED_VALUES = 2
+
+
+@dataclass(frozen=True, slots=True)
+class WorldItem:
+    """One item and the truth about it: attribute -> value."""
+
+    item_id: str
+    title: str
+    attributes: dict[str, str]
+
+    @property
+    def caption(self) -> str:
+        return f"A {self.attributes['colour']} {self.attributes['shape']}."
+
+
+@dataclass(frozen=True, slots=True)
+class Taste:
+    """What a user likes and dislikes from event number `since` on: attribute -> values."""
+
+    since: int
+    likes: dict[str, tuple[str, ...]]
+    dislikes: dict[str, tuple[str, ...]]
+
+    def affinity(self, attributes: dict[str, str]) -> int:
+        """Liked values minus disliked values of an item, -4..4."""
+        liked = sum(value in self.likes[name] for name, value in attributes.items())
+        return liked - sum(value in self.dislikes[name] for name, value in attributes.items())
+
+
+@dataclass(frozen=True, slots=True)
+class Behaviour:
+    """How users act. `events` is a user's number of events, drawn evenly from the range."""
+
+    events: tuple[int, int] = (24, 60)
+    drift_every: tuple[int, int] = (10, 20)
+    chosen: float = 0.8
+    """The share of events that are choices; the rest are exposures."""
+    affinity_weight: float = 3.0
+    popularity_weight: float = 0.4
+    like_at: float = 1.5
+    """The affinity at which a `like` is as likely as not."""
+    sharpness: float = 2.5
+
+
+def generate(
+    folder: Path,
+    *,
+    seed: int,
+    items: int = 1500,
+    users: int = 2500,
+    picture_side: int = 96,
+    behaviour: Behaviour = Behaviour(),
+) -> None:
+    """Write the world as a dataset folder, with `tastes.jsonl` (user, taste, since when) beside it.
+
+    Args:
+        folder: made if missing; files of an earlier world are overwritten.
+        seed: the same seed writes the same world.
+        picture_side: width and height of the pictures in pixels.
+    """
+    catalogue = make_items(items, seed)
+    write_catalogue(folder, catalogue, seed, picture_side)
+    events = (folder / INTERACTIONS).open("w", newline="", encoding="utf-8")
+    tastes = (folder / TASTES).open("w", encoding="utf-8")
+    with events, tastes:
+        rows = csv.writer(events)
+        rows.writerow(("user_id", "item_id", "timestamp", "type"))
+        for user_id, history, periods in simulate(catalogue, users, seed, behaviour):
+            rows.writerows((user_id, item_id, moment, kind) for item_id, moment, kind in history)
+            for taste in periods:
+                line = {"user_id": user_id, "since": taste.since, "likes": taste.likes, "dislikes": taste.dislikes}
+                tastes.write(json.dumps(line) + "\n")
+
+
+def make_items(count: int, seed: int) -> list[WorldItem]:
+    """Draw the catalogue: attributes at random, titles all different, names in no relation to any attribute."""
+    rng = random.Random(f"items {seed}")
+    names = [onset + ending for onset in _ONSETS for ending in _ENDINGS]
+    rng.shuffle(names)
+    made, titles = [], set[str]()
+    for number in range(count):
+        attributes = {name: rng.choice(values) for name, values in ATTRIBUTES.items()}
+        while (title := _title(attributes["theme"], names[number % len(names)], rng)) in titles:
+            pass
+        titles.add(title)
+        made.append(WorldItem(f"item-{number + 1:04}", title, attributes))
+    return made
+
+
+def _title(theme: str, name: str, rng: random.Random) -> str:
+    return rng.choice(_FRAMES).format(name=name, word=rng.choice(THEMES[theme]))
+
+
+def write_catalogue(folder: Path, catalogue: list[WorldItem], seed: int, picture_side: int = 96) -> None:
+    """Write `items.jsonl` and `images/`."""
+    (folder / IMAGES).mkdir(parents=True, exist_ok=True)
+    with (folder / ITEMS).open("w", encoding="utf-8") as lines:
+        for item in catalogue:
+            image = f"{item.item_id}.jpg"
+            rng = random.Random(f"{item.item_id} {seed}")
+            picture = draw(item.attributes["colour"], item.attributes["shape"], picture_side, rng)
+            picture.save(folder / IMAGES / image, quality=92, subsampling=0)
+            line = {
+                "item_id": item.item_id,
+                "title": item.title,
+                "genres": [item.attributes["genre"]],
+                "image": image,
+                "caption": item.caption,
+            }
+            lines.write(json.dumps(line) + "\n")
+
+
+def simulate(
+    catalogue: list[WorldItem], users: int, seed: int, behaviour: Behaviour = Behaviour()
+) -> Iterator[tuple[str, list[tuple[str, int, str]], list[Taste]]]:
+    """Yield (user id, events as (item id, time, type), tastes over time) of every user."""
+    rng = np.random.default_rng([seed, 1])
+    popularity = rng.permutation(1.0 / np.arange(1, len(catalogue) + 1) ** 0.8)
+    for number in range(users):
+        person = random.Random(f"user {number} {seed}")
+        yield f"user-{number + 1:05}", *_live(person, rng, catalogue, popularity, behaviour)
+
+
+def _live(
+    person: random.Random,
+    rng: np.random.Generator,
+    catalogue: list[WorldItem],
+    popularity: npt.NDArray[np.float64],
+    behaviour: Behaviour,
+) -> tuple[list[tuple[str, int, str]], list[Taste]]:
+    events: list[tuple[str, int, str]] = []
+    tastes = [_first_taste(person)]
+    moment = _EPOCH + person.randrange(30 * 86_400)
+    change = person.randint(*behaviour.drift_every)
+    affinity = _affinities(tastes[-1], catalogue)
+    seen = np.zeros(len(catalogue), dtype=bool)
+    for number in range(person.randint(*behaviour.events)):
+        if number == change:
+            tastes.append(_drifted(tastes[-1], number, person))
+            affinity = _affinities(tastes[-1], catalogue)
+            change += person.randint(*behaviour.drift_every)
+        weight = popularity**behaviour.popularity_weight * ~seen
+        if person.random() < behaviour.chosen:
+            weight = weight * np.exp(behaviour.affinity_weight * affinity)
+        index = int(rng.choice(len(catalogue), p=weight / weight.sum()))
+        seen[index] = True
+        moment += person.randint(20, 4 * 3600)
+        events.append((catalogue[index].item_id, moment, _reaction(float(affinity[index]), person, behaviour)))
+    return events, tastes
+
+
+def _affinities(taste: Taste, catalogue: list[WorldItem]) -> npt.NDArray[np.float64]:
+    return np.array([taste.affinity(item.attributes) for item in catalogue], dtype=np.float64)
+
+
+def _reaction(affinity: float, person: random.Random, behaviour: Behaviour) -> str:
+    likes = 1 / (1 + np.exp(-behaviour.sharpness * (affinity - behaviour.like_at)))
+    if person.random() < likes:
+        return "like"
+    return "dislike" if affinity <= 0 and person.random() < 0.8 else "view"
+
+
+def _first_taste(person: random.Random) -> Taste:
+    drawn = {name: _values(values, person) for name, values in ATTRIBUTES.items()}
+    return Taste(0, {n: likes for n, (likes, _) in drawn.items()}, {n: dislikes for n, (_, dislikes) in drawn.items()})
+
+
+def _drifted(taste: Taste, since: int, person: random.Random) -> Taste:
+    name = person.choice(list(ATTRIBUTES))
+    fresh = [value for value in ATTRIBUTES[name] if value not in taste.likes[name]]
+    likes, dislikes = _values(fresh, person)
+    return Taste(since, {**taste.likes, name: likes}, {**taste.dislikes, name: dislikes})
+
+
+def _values(values: tuple[str, ...] | list[str], person: random.Random) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    drawn = tuple(person.sample(values, _LIKED_VALUES + _DISLIKED_VALUES))
+    return drawn[:_LIKED_VALUES], drawn[_LIKED_VALUES:]
