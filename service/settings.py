@@ -38,26 +38,43 @@ class EngineSettings(_Level):
 
 
 class RankerSettings(EngineSettings):
-    mode: str = Field("score", pattern="^(score|chat)$", description="`score`: pooling server; `chat`: one token and label log-probabilities.")
+    mode: str = Field(
+        "score",
+        pattern="^(score|chat)$",
+        description="`score`: pooling server; `chat`: one token and label log-probabilities.",
+    )
 
 
 class StateSettings(_Level):
     block_size: Count = Field(3, description="Events folded in one recurrent step (MLLM-MSR's best is 3).")
+    catch_up_block: Count = Field(12, description="The largest block, when many events of a user are pending.")
+    claim_blocks: Count = Field(
+        4, description="Recurrent steps in one claim; it holds at most this many of the largest blocks."
+    )
     max_wait_s: Seconds = Field(5.0, description="The longest that a pending event waits for its block to fill.")
     lease_s: Seconds = 60.0
     recents: Count = Field(20, description="Raw events kept per user for the prompt.")
     seen_items: Count = Field(200, description="Item ids kept per user for exclude_seen.")
-    dedupe_ids: Count = Field(128, description="Event ids kept per user against duplicates.")
+    dedupe_ids: Count = Field(1024, description="Event ids kept per user against duplicates; at least one batch.")
     dedupe_ttl_s: Seconds = 86400.0
     max_pending: Count = Field(1000, description="Unfolded events per user; more are refused with 429.")
     max_attempts: Count = Field(5, description="Tries before a block goes to the dead letters.")
     retry_base_s: Seconds = 0.5
     retry_max_s: Seconds = 60.0
     tombstone_s: Seconds = Field(3600.0, description="How long a deletion blocks events that were received before it.")
+    clock_skew_s: Annotated[float, Field(ge=0)] = Field(
+        0.02, description="How far the clocks of gateways and Redis may differ; a deletion waits twice as long."
+    )
     dead_letters: Count = Field(10_000, description="Dead letters kept per bucket.")
     neighbours: Count = Field(100, description="Co-occurring items kept per item.")
     popular: Count = Field(100_000, description="Items kept in the popularity ranking.")
     score_cache_ttl_s: Seconds = 600.0
+    score_cache_items: Count = Field(1000, description="Cached scores kept per user.")
+    summary_chars: Count = Field(4000, description="Longest preference or item summary that is stored.")
+    redis_timeout_s: Seconds = Field(
+        2.0, description="The longest wait for a connection to Redis, and for an answer of it."
+    )
+    redis_connections: Count = Field(64, description="Connections to Redis per process.")
     user_ttl_s: Annotated[float, Field(ge=0)] = Field(0.0, description="Idle users expire after this; 0 keeps them.")
     buckets: Count = Field(64, description="Slots that users are spread over; never change it on a live store.")
 
@@ -80,6 +97,7 @@ class LimitSettings(_Level):
     terms: Count = 50
     term_chars: Count = 100
     context_bytes: Count = 4096
+    attributes_bytes: Count = 4096
     in_flight_requests: Count = 256
 
 
@@ -90,7 +108,11 @@ class PictureSettings(_Level):
     stored_side: Count = Field(512, description="Longest side in pixels of the stored picture.")
     fetch_timeout_s: Seconds = 10.0
     fetch_redirects: Annotated[int, Field(ge=0)] = 3
-    allow_private_addresses: bool = Field(False, description="Fetch pictures from private addresses; for tests and closed networks only.")
+    fetch_concurrency: Count = Field(16, description="Pictures fetched at the same time by one gateway.")
+    cached_bytes: Count = Field(64 * 1024 * 1024, description="Stored pictures kept in a gateway's memory.")
+    allow_private_addresses: bool = Field(
+        False, description="Fetch pictures from private addresses; for tests and closed networks only."
+    )
 
 
 class RecommendSettings(_Level):
@@ -109,7 +131,9 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8000
     data_dir: Path = Path(".tastestream")
-    model_store: Path | None = Field(None, description="Folder of model versions; default: `models` in the data folder.")
+    model_store: Path | None = Field(
+        None, description="Folder of model versions; default: `models` in the data folder."
+    )
     api_keys_file: Path | None = None
     log_json: bool = True
     summarizer: EngineSettings = EngineSettings()

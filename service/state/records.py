@@ -39,24 +39,35 @@ class Summary:
 
 @dataclass(frozen=True, slots=True)
 class UserState:
-    """All that a request needs of a user, read in one round trip. `recents` oldest first."""
+    """All that a request needs of a user, read in one round trip.
+
+    `recents` oldest first; of an event they keep item, type, time and value. `seen` holds their
+    items, too. `read_at_ms` is the time of the reading by the store's clock.
+    """
 
     user_id: str
     summary: Summary | None
     recents: tuple[Event, ...]
     pending: int
     seen: frozenset[str]
+    read_at_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """One user's work, leased to one worker. `pending` in folding order."""
+    """One user's work, leased to one worker.
+
+    `pending` holds the first pending events, in folding order; `backlog` counts them all.
+    `recents` are those of the user at the time of the claim, pending ones included.
+    """
 
     user_id: str
     token: int
     summary: Summary | None
     pending: tuple[Event, ...]
     attempts: int
+    backlog: int = 0
+    recents: tuple[Event, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,202 @@
+"""The catalogue, and the queue of items whose pictures wait to be described (invariants I4, I7)."""
+
+import base64
+import binascii
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import orjson
+
+from service.errors import InvalidRequest
+from service.state import encoding
+from service.state.evidence import forget
+from service.state.keys import BucketKeys, Keys
+from service.state.queue import Queue
+from service.state.records import Item, ItemClaim
+from service.state.scripts import Argument, Call, Scripts
+
+BUCKETS_PER_LOOK = 8
+
+
+class Items:
+    def __init__(self, scripts: Scripts, keys: Keys, summary_chars: int) -> None:
+        self._scripts = scripts
+        self._keys = keys
+        self._summary_chars = summary_chars
+        queues = [(bucket.due, bucket.fence, bucket.item_stem) for bucket in keys.items]
+        self._queue = Queue(scripts, "item_claim", queues)
+
+    async def put(self, item: Item, *, keep_picture: bool = False) -> tuple[Item, bool]:
+        """Write words and picture of `item`; the store gives revision and summary.
+
+        A change makes a new revision, and an item with a picture is then described anew.
+        `keep_picture` leaves the stored picture and its error as they are.
+
+        Returns:
+            The item as stored, and whether it is new.
+        """
+        ((stored, created),) = await self.put_many([item], keep_picture=keep_picture)
+        return stored, created
+
+    async def put_many(self, items: Sequence[Item], *, keep_picture: bool = False) -> list[tuple[Item, bool]]:
+        """Like `put`, in one round trip; each item is written at once, the whole is not."""
+        results = await self._scripts.run([self._put(item, keep_picture) for item in items])
+        return [
+            (_item(item.item_id, encoding.pairs(fields)), bool(created))
+            for item, (created, fields) in zip(items, results, strict=True)
+        ]
+
+    async def get(self, item_id: str) -> Item | None:
+        return (await self.get_many([item_id])).get(item_id)
+
+    async def get_many(self, item_ids: Sequence[str]) -> dict[str, Item]:
+        """Those of the items that exist, by id, in one round trip."""
+        unique = list(dict.fromkeys(item_ids))
+        hashes = await self._scripts.send([("HGETALL", self._keys.item(item_id)) for item_id in unique])
+        return {
+            item_id: _item(item_id, {name.decode(): value for name, value in fields.items()})
+            for item_id, fields in zip(unique, hashes, strict=True)
+            if fields
+        }
+
+    async def known(self, item_ids: Sequence[str]) -> frozenset[str]:
+        """Those of the ids that are in the catalogue."""
+        found = await self._scripts.send([("EXISTS", self._keys.item(item_id)) for item_id in item_ids])
+        return frozenset(item_id for item_id, exists in zip(item_ids, found, strict=True) if exists)
+
+    async def delete(self, item_id: str) -> bool:
+        """Remove the item and what was counted about it; False if there was none."""
+        bucket = self._keys.item_bucket(item_id)
+        names = (bucket.item_stem + item_id, bucket.due, bucket.index, bucket.revision_stem + item_id)
+        (deleted,) = await self._scripts.run([Call("item_delete", names, (item_id,))])
+        await forget(self._scripts, item_id)
+        return bool(deleted)
+
+    async def count(self) -> int:
+        return sum(await self._scripts.send([("ZCARD", bucket.index) for bucket in self._keys.items]))
+
+    async def page(self, limit: int, cursor: str | None = None) -> tuple[list[Item], str | None]:
+        """The next `limit` items behind `cursor`, and the cursor behind them, or None at the end.
+
+        The order is stable but not lexical. Items put or deleted while a caller pages may be missed.
+
+        Raises:
+            InvalidRequest: `cursor` did not come from here.
+        """
+        ids = await self._ids(limit + 1, *self._position(cursor))
+        items = await self.get_many(ids[:limit])
+        more = _cursor(self._keys.bucket(ids[limit - 1]), ids[limit - 1]) if len(ids) > limit else None
+        return [items[item_id] for item_id in ids[:limit] if item_id in items], more
+
+    async def claim(self, limit: int) -> list[ItemClaim]:
+        """Lease at most `limit` items that wait to be described."""
+        return [
+            ItemClaim(_item(item_id.decode(), encoding.pairs(fields)), int(token), attempts)
+            for item_id, token, attempts, fields in await self._queue.claim(limit)
+        ]
+
+    async def commit_summary(self, claim: ItemClaim, text: str, model: str) -> bool:
+        """Store the summary of the claimed revision; False if the claim was lost or the item changed.
+
+        Raises:
+            ValueError: `text` is longer than `summary_chars`.
+        """
+        if len(text) > self._summary_chars:
+            raise ValueError(f"a summary of {len(text)} characters, at most {self._summary_chars} are stored")
+        bucket = self._keys.item_bucket(claim.item.item_id)
+        return await self._change("item_commit", (bucket.due,), claim, claim.item.revision, text, model)
+
+    async def fail(self, claim: ItemClaim, retry_in_s: float) -> bool:
+        """Count a failed attempt; the item is due again in `retry_in_s`."""
+        return await self._give_back(claim, retry_in_s, failed=True)
+
+    async def release(self, claim: ItemClaim, retry_in_s: float = 0.0) -> bool:
+        """Give the claim back without counting an attempt."""
+        return await self._give_back(claim, retry_in_s, failed=False)
+
+    async def bury(self, claim: ItemClaim, reason: str) -> bool:
+        """Give the item up; it stays without a summary, and a dead letter says why."""
+        bucket = self._keys.item_bucket(claim.item.item_id)
+        return await self._change("item_bury", (bucket.due, bucket.dead), claim, reason)
+
+    def _put(self, item: Item, keep_picture: bool) -> Call:
+        bucket = self._keys.item_bucket(item.item_id)
+        names = (bucket.item_stem + item.item_id, bucket.due, bucket.index, bucket.revision_stem + item.item_id)
+        now = self._scripts.now()
+        picture, refused = item.picture or "", item.picture_error or ""
+        return Call("item_put", names, (now, item.item_id, _document(item), picture, refused, int(keep_picture)))
+
+    async def _give_back(self, claim: ItemClaim, retry_in_s: float, *, failed: bool) -> bool:
+        bucket, item_id = self._keys.item_bucket(claim.item.item_id), claim.item.item_id
+        arguments = (self._scripts.now(), item_id, claim.token, round(retry_in_s * 1000), int(failed))
+        (result,) = await self._scripts.run([Call("give_back", (bucket.due, bucket.item_stem + item_id), arguments)])
+        return bool(result)
+
+    async def _change(self, script: str, names: tuple[str, ...], claim: ItemClaim, *arguments: Argument) -> bool:
+        item_id = claim.item.item_id
+        keys = (self._keys.item(item_id), *names)
+        call = Call(script, keys, (self._scripts.now(), item_id, claim.token, *arguments))
+        (result,) = await self._scripts.run([call])
+        return bool(result)
+
+    def _position(self, cursor: str | None) -> tuple[int, str]:
+        if cursor is None:
+            return 0, ""
+        try:
+            number, item_id = orjson.loads(base64.urlsafe_b64decode(cursor))
+            if number not in range(len(self._keys.items)) or not isinstance(item_id, str):
+                raise ValueError
+        except (binascii.Error, ValueError, TypeError) as error:
+            raise InvalidRequest("not a cursor of this service", field="cursor") from error
+        return number, item_id
+
+    async def _ids(self, count: int, bucket: int, after: str) -> list[str]:
+        """`count` ids behind `after`, from `bucket` on, a few buckets at a time."""
+        ids: list[str] = []
+        while bucket < len(self._keys.items) and len(ids) < count:
+            look: Sequence[BucketKeys] = self._keys.items[bucket : bucket + BUCKETS_PER_LOOK]
+            commands: list[tuple[Argument, ...]] = [
+                ("ZRANGEBYLEX", keys.index, f"({after}" if place == 0 and after else "-", "+", "LIMIT", 0, count)
+                for place, keys in enumerate(look)
+            ]
+            for found in await self._scripts.send(commands):
+                ids += [item_id.decode() for item_id in found]
+            bucket, after = bucket + len(look), ""
+        return ids[:count]
+
+
+def _cursor(bucket: int, item_id: str) -> str:
+    return base64.urlsafe_b64encode(orjson.dumps([bucket, item_id])).decode()
+
+
+def _document(item: Item) -> bytes:
+    words: dict[str, Any] = {
+        "title": item.title,
+        "description": item.description,
+        "genres": item.genres,
+        "tags": item.tags,
+    }
+    if item.attributes:
+        words["attributes"] = dict(item.attributes)
+    try:
+        return orjson.dumps({name: value for name, value in words.items() if value}, option=orjson.OPT_SORT_KEYS)
+    except TypeError as error:
+        raise InvalidRequest(f"not representable as JSON: {error}", field="attributes") from error
+
+
+def _item(item_id: str, fields: Mapping[str, bytes]) -> Item:
+    words = orjson.loads(fields["doc"])
+    return Item(
+        item_id=item_id,
+        title=words.get("title", ""),
+        description=words.get("description", ""),
+        genres=tuple(words.get("genres", ())),
+        tags=tuple(words.get("tags", ())),
+        attributes=words.get("attributes"),
+        revision=int(fields["rev"]),
+        picture=fields["pic"].decode() or None,
+        picture_error=fields["err"].decode() or None,
+        summary=fields.get("sum", b"").decode(),
+        summary_model=fields.get("by", b"").decode(),
+        described="srev" in fields and fields["srev"] == fields["rev"],
+    )

@@ -1,0 +1,133 @@
+"""Every key name of the store, and nowhere else.
+
+A user lives in one of `buckets` buckets. All keys of the user and of the bucket's queue carry the
+bucket's hash tag, so that one script may touch them together on Redis Cluster:
+
+    ts:{b7}:due         zset    user -> ms since the epoch when its work may be claimed
+    ts:{b7}:fence       string  the last fencing token given out
+    ts:{b7}:dead        stream  dead letters
+    ts:{b7}:u:<user>    string  preference summary
+    ts:{b7}:p:<user>    list    pending events, in the order of their acceptance
+    ts:{b7}:w:<user>    hash    the lease and the failed attempts; only while there is either
+    ts:{b7}:r:<user>    list    recents, oldest first
+    ts:{b7}:i:<user>    list    items that have left the recents
+    ts:{b7}:d:<user>    string  digests of the last event ids, 8 bytes each
+    ts:{b7}:s:<user>    hash    score cache
+    ts:{b7}:x:<user>    string  tombstone: events received up to this time are refused
+    ts:{b7}:y:<user>    list    ids of the user's dead letters
+
+Items likewise under `{i7}`: `due`, `fence`, `dead`, `index` (zset of ids in lexical order) and
+`m:<item>` (hash), `v:<item>` (string, the revision before a deletion). Across items:
+`ts:{c:<digest>}` (zset, co-occurring items), `ts:popular` (zset), `ts:seeded` (set).
+"""
+
+import hashlib
+import zlib
+from dataclasses import dataclass
+from typing import Literal
+
+POPULAR = "ts:popular"
+SEEDED = "ts:seeded"
+
+
+@dataclass(frozen=True, slots=True)
+class UserKeys:
+    """The keys of one user and of its bucket's queue."""
+
+    due: str
+    dead: str
+    summary: str
+    pending: str
+    work: str
+    recents: str
+    seen: str
+    dedupe: str
+    scores: str
+    tombstone: str
+    letters: str
+
+
+@dataclass(frozen=True, slots=True)
+class BucketKeys:
+    """The keys of one bucket; the `*_stem` ones need a user or item id behind them."""
+
+    name: str
+    due: str
+    fence: str
+    dead: str
+    summary_stem: str
+    pending_stem: str
+    work_stem: str
+    recents_stem: str
+    letters_stem: str
+    index: str
+    item_stem: str
+    revision_stem: str
+
+
+class Keys:
+    """Key names for a store of `buckets` buckets; the number must never change on a live store."""
+
+    def __init__(self, buckets: int) -> None:
+        self.users = tuple(_bucket(f"b{number}") for number in range(buckets))
+        self.items = tuple(_bucket(f"i{number}") for number in range(buckets))
+
+    def user(self, user_id: str) -> UserKeys:
+        stem = f"ts:{{b{self.bucket(user_id)}}}:"
+        return UserKeys(
+            due=f"{stem}due",
+            dead=f"{stem}dead",
+            summary=f"{stem}u:{user_id}",
+            pending=f"{stem}p:{user_id}",
+            work=f"{stem}w:{user_id}",
+            recents=f"{stem}r:{user_id}",
+            seen=f"{stem}i:{user_id}",
+            dedupe=f"{stem}d:{user_id}",
+            scores=f"{stem}s:{user_id}",
+            tombstone=f"{stem}x:{user_id}",
+            letters=f"{stem}y:{user_id}",
+        )
+
+    def item_bucket(self, item_id: str) -> BucketKeys:
+        return self.items[self.bucket(item_id)]
+
+    def item(self, item_id: str) -> str:
+        return self.item_bucket(item_id).item_stem + item_id
+
+    def bucket(self, identity: str) -> int:
+        return zlib.crc32(identity.encode()) % len(self.users)
+
+    def named(self, name: str) -> tuple[Literal["fold", "describe"], BucketKeys] | None:
+        """The bucket called `name` (`b7`, `i7`) and the kind of its work, or None."""
+        kinds: tuple[tuple[Literal["fold", "describe"], tuple[BucketKeys, ...]], ...] = (
+            ("fold", self.users),
+            ("describe", self.items),
+        )
+        for kind, buckets in kinds:
+            for bucket in buckets:
+                if bucket.name == name:
+                    return kind, bucket
+        return None
+
+
+def neighbours(item_id: str) -> str:
+    """The co-occurrence key of an item; a digest, so that its tag holds no character of the id."""
+    return f"ts:{{c:{hashlib.blake2b(item_id.encode(), digest_size=12).hexdigest()}}}"
+
+
+def _bucket(name: str) -> BucketKeys:
+    stem = f"ts:{{{name}}}:"
+    return BucketKeys(
+        name=name,
+        due=f"{stem}due",
+        fence=f"{stem}fence",
+        dead=f"{stem}dead",
+        summary_stem=f"{stem}u:",
+        pending_stem=f"{stem}p:",
+        work_stem=f"{stem}w:",
+        recents_stem=f"{stem}r:",
+        letters_stem=f"{stem}y:",
+        index=f"{stem}index",
+        item_stem=f"{stem}m:",
+        revision_stem=f"{stem}v:",
+    )

@@ -1,0 +1,141 @@
+"""Runs the Lua scripts, in pipelines, on one Redis or on a cluster.
+
+A script is called by its digest; a server that doesn't know it (new, restarted, or a promoted
+replica) is given the source with the same call, and knows it from then on.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from redis.exceptions import NoScriptError, RedisError
+
+from service.errors import StateUnavailable
+from service.settings import StateSettings
+from service.state.connection import Client
+
+FOLDER = Path(__file__).parent / "scripts"
+Argument = str | bytes | int | float
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One run of a script."""
+
+    script: str
+    keys: Sequence[str]
+    arguments: Sequence[Argument]
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    source: str
+    sha: str
+
+
+class Scripts:
+    """Everything that is sent to Redis goes through `run` (scripts) or `send` (plain commands).
+
+    `now_ms` replaces Redis's clock; the clocks of hosts differ, so only tests give one.
+    """
+
+    def __init__(self, client: Client, settings: StateSettings, now_ms: Callable[[], int] | None = None) -> None:
+        self.client = client
+        self._now_ms = now_ms
+        self._constants = constants(settings)
+        self.skew_ms = round(settings.clock_skew_s * 1000)
+
+    def now(self) -> int:
+        """The `now` argument of scripts: 0 stands for Redis's clock."""
+        return 0 if self._now_ms is None else self._now_ms()
+
+    async def run(self, calls: Sequence[Call]) -> list[Any]:
+        """Run `calls` in one round trip; calls with the same hash tag run in their order.
+
+        Raises:
+            StateUnavailable: Redis did not answer all of them; some may have been carried out.
+        """
+        scripts = [load(call.script, self._constants) for call in calls]
+        with unavailable():
+            results = await self._evaluate("EVALSHA", [script.sha for script in scripts], calls)
+            unknown = [index for index, result in enumerate(results) if isinstance(result, NoScriptError)]
+            if unknown:
+                again = await self._evaluate(
+                    "EVAL", [scripts[index].source for index in unknown], [calls[index] for index in unknown]
+                )
+                for index, result in zip(unknown, again, strict=True):
+                    results[index] = result
+            return _checked(results)
+
+    async def send(self, commands: Sequence[tuple[Argument, ...]]) -> list[Any]:
+        """Send plain single-key commands in one round trip.
+
+        Raises:
+            StateUnavailable: Redis did not answer all of them.
+        """
+        if not commands:
+            return []
+        with unavailable():
+            pipeline = self.client.pipeline(transaction=False)
+            for command in commands:
+                pipeline.execute_command(*command)
+            return _checked(await pipeline.execute(raise_on_error=False))
+
+    async def _evaluate(self, command: str, scripts: Sequence[str], calls: Sequence[Call]) -> list[Any]:
+        if not calls:
+            return []
+        pipeline = self.client.pipeline(transaction=False)
+        for script, call in zip(scripts, calls, strict=True):
+            pipeline.execute_command(command, script, len(call.keys), *call.keys, *call.arguments)
+        results: list[Any] = await pipeline.execute(raise_on_error=False)
+        return results
+
+
+@contextmanager
+def unavailable() -> Iterator[None]:
+    """Turn what Redis and its connection raise into StateUnavailable."""
+    try:
+        yield
+    except (RedisError, OSError) as error:
+        raise StateUnavailable(f"{type(error).__name__}: {error}"[:200], retry_after_s=1.0) from error
+
+
+def constants(settings: StateSettings) -> str:
+    """The line of settings before every script, see scripts/_common.lua."""
+    values = {
+        "BLOCK": settings.block_size,
+        "MAX_WAIT": round(settings.max_wait_s * 1000),
+        "LEASE": round(settings.lease_s * 1000),
+        "RECENTS": settings.recents,
+        "SEEN": settings.seen_items,
+        "DEDUPE": settings.dedupe_ids,
+        "DEDUPE_TTL": round(settings.dedupe_ttl_s * 1000),
+        "MAX_PENDING": settings.max_pending,
+        "CLAIM_EVENTS": settings.claim_blocks * settings.catch_up_block,
+        "TOMBSTONE": round(settings.tombstone_s * 1000),
+        "SKEW": round(settings.clock_skew_s * 1000),
+        "DEAD_LETTERS": settings.dead_letters,
+        "SCORES": settings.score_cache_items,
+        "SCORES_TTL": round(settings.score_cache_ttl_s * 1000),
+        "USER_TTL": round(settings.user_ttl_s * 1000),
+        "NEIGHBOURS": settings.neighbours,
+    }
+    return f"local {', '.join(values)} = {', '.join(str(value) for value in values.values())}\n"
+
+
+@cache
+def load(name: str, constants: str) -> Script:
+    """The script scripts/<name>.lua behind its constants and the common functions."""
+    source = constants + (FOLDER / "_common.lua").read_text("utf-8") + (FOLDER / f"{name}.lua").read_text("utf-8")
+    return Script(source, hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest())
+
+
+def _checked(results: list[Any]) -> list[Any]:
+    for result in results:
+        if isinstance(result, Exception):
+            raise result
+    return results

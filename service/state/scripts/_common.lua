@@ -1,0 +1,61 @@
+-- Prepended to every script, after one line of constants from the settings:
+-- BLOCK, MAX_WAIT, LEASE, RECENTS, SEEN, DEDUPE, DEDUPE_TTL, MAX_PENDING, CLAIM_EVENTS,
+-- TOMBSTONE, SKEW, DEAD_LETTERS, SCORES, SCORES_TTL, USER_TTL, NEIGHBOURS. Times are in milliseconds.
+--
+-- Under maxmemory Redis refuses the first write of a script if it may grow, and lets a script that
+-- has already written go on. Scripts that take in data begin with a growing write, so that they are
+-- refused whole; scripts that work the backlog off begin with one that frees, so that a full Redis
+-- can still be drained.
+
+-- The time: `given`, or Redis's own clock when it is '0'. Leases and due times of one bucket are
+-- all measured by the clock of the one server that holds it.
+local function clock(given)
+  if given ~= '0' then return tonumber(given) end
+  local time = redis.call('TIME')
+  return time[1] * 1000 + math.floor(time[2] / 1000)
+end
+
+-- Whether a lease, or the wait after a failure, keeps the work from being claimed.
+local function held(work, now)
+  local till = redis.call('HGET', work, 'l')
+  return till and tonumber(till) > now
+end
+
+-- I4: whether `token` is the one that holds the work, and its lease has not run out.
+local function holds(work, token, now)
+  return redis.call('HGET', work, 'f') == token and held(work, now)
+end
+
+-- A fencing token: greater than every one before, also when Redis came back without its last writes.
+local function next_token(fence)
+  local time = redis.call('TIME')
+  local token = math.max(time[1] * 1000000 + time[2], tonumber(redis.call('GET', fence) or 0) + 1)
+  local text = string.format('%.0f', token)
+  redis.call('SET', fence, text)
+  return text
+end
+
+-- When a user with `waiting` pending events is due: at once when a block is full, else when the
+-- oldest has waited MAX_WAIT. Pending entries begin with the time of their acceptance.
+local function due_at(pending, waiting, now)
+  if waiting >= BLOCK then return now end
+  return tonumber(string.match(redis.call('LINDEX', pending, 0), '^%d+')) + MAX_WAIT
+end
+
+-- Put a user that nobody holds into the due set, or take it out when nothing is pending.
+local function rearm(due, pending, user, now)
+  local waiting = redis.call('LLEN', pending)
+  if waiting == 0 then
+    redis.call('ZREM', due, user)
+  else
+    redis.call('ZADD', due, due_at(pending, waiting, now), user)
+  end
+end
+
+-- Whether pending entry number `count` is the event with this JSON-encoded id.
+local function ends_with(pending, count, id)
+  local entry = redis.call('LINDEX', pending, count - 1)
+  if not entry then return false end
+  local from = string.find(entry, '[', 1, true) + 1
+  return string.sub(entry, from, from + #id - 1) == id
+end

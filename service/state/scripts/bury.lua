@@ -1,0 +1,20 @@
+-- Move the first pending events of a claimed user to the dead letters; the summary stays: I2, I7.
+-- KEYS  due, pending, work, dead, letters
+-- ARGV  now, user, token, reason, number of events, JSON-encoded id of the last of them
+-- Returns 1, or 0 when the lease is lost.
+local due, pending, work, dead, letters = unpack(KEYS)
+local now, user, token, count = clock(ARGV[1]), ARGV[2], ARGV[3], tonumber(ARGV[5])
+if not holds(work, token, now) or not ends_with(pending, count, ARGV[6]) then return 0 end
+
+local fields = { 'key', user, 'reason', ARGV[4], 'at', now }
+for _, entry in ipairs(redis.call('LRANGE', pending, 0, count - 1)) do
+  fields[#fields + 1] = 'e'
+  fields[#fields + 1] = entry
+end
+redis.call('DEL', work)
+local id = redis.call('XADD', dead, 'MAXLEN', DEAD_LETTERS, '*', unpack(fields))
+redis.call('RPUSH', letters, id)
+redis.call('LTRIM', letters, -DEAD_LETTERS, -1)
+redis.call('LTRIM', pending, count, -1)
+rearm(due, pending, user, now)
+return 1

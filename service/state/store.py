@@ -1,0 +1,50 @@
+"""The state store: one Redis, or a Redis Cluster, and one part per concept."""
+
+from collections.abc import Callable
+
+from service.errors import NotReady
+from service.settings import Settings, StateSettings
+from service.state.connection import Client, connect
+from service.state.dead_letters import DeadLetters
+from service.state.events import Events
+from service.state.evidence import Evidence
+from service.state.items import Items
+from service.state.keys import Keys
+from service.state.scores import Scores
+from service.state.scripts import Scripts, unavailable
+from service.state.users import Users
+from service.state.work import Work
+
+
+class Store:
+    """Every part raises StateUnavailable when Redis fails. `now_ms` replaces Redis's clock in tests."""
+
+    def __init__(self, client: Client, settings: StateSettings, now_ms: Callable[[], int] | None = None) -> None:
+        self._client = client
+        keys, scripts = Keys(settings.buckets), Scripts(client, settings, now_ms)
+        self.events = Events(scripts, keys)
+        self.users = Users(scripts, keys)
+        self.work = Work(scripts, keys, settings.summary_chars)
+        self.dead_letters = DeadLetters(scripts, keys)
+        self.items = Items(scripts, keys, settings.summary_chars)
+        self.evidence = Evidence(scripts, settings.popular)
+        self.scores = Scores(scripts, keys, settings.score_cache_items)
+
+    @classmethod
+    def connect(cls, settings: Settings, now_ms: Callable[[], int] | None = None) -> "Store":
+        """A store on `settings.redis_url`; it connects when it is first used.
+
+        Raises:
+            NotReady: `redis_url` is not set.
+        """
+        if settings.redis_url is None:
+            raise NotReady("no Redis: set TASTESTREAM_REDIS_URL")
+        return cls(connect(settings.redis_url, settings.state), settings.state, now_ms)
+
+    async def ping(self) -> None:
+        """Return when Redis answers; raises StateUnavailable when it doesn't."""
+        with unavailable():
+            await self._client.ping()
+
+    async def close(self) -> None:
+        await self._client.aclose()

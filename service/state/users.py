@@ -1,0 +1,66 @@
+"""Reading and forgetting users (invariants I5, I6)."""
+
+import asyncio
+import time
+
+from service.state import encoding
+from service.state.keys import Keys
+from service.state.records import UserState
+from service.state.scripts import Call, Scripts
+
+
+class Users:
+    def __init__(self, scripts: Scripts, keys: Keys) -> None:
+        self._scripts = scripts
+        self._keys = keys
+
+    async def read(self, user_id: str) -> UserState:
+        """The user at one instant; an empty state for a user nobody has seen."""
+        keys = self._keys.user(user_id)
+        call = Call("read", (keys.summary, keys.pending, keys.recents, keys.seen), (self._scripts.now(),))
+        ((summary, entries, pending, seen, now_ms),) = await self._scripts.run([call])
+        recents = encoding.recents_events(user_id, entries)
+        return UserState(
+            user_id=user_id,
+            summary=encoding.summary(summary),
+            recents=recents,
+            pending=pending,
+            seen=frozenset(event.item_id for event in recents) | {item.decode() for item in seen},
+            read_at_ms=now_ms,
+        )
+
+    async def delete(self, user_id: str) -> bool:
+        """Forget everything of the user, dead letters included; False if there was nothing.
+
+        A write that was in flight is refused afterwards: an event by the time it was received, a
+        commit by its fencing token, scores by the time the user was read. Returns only when an event
+        received from now on counts as received after the deletion, on hosts whose clocks differ by at
+        most `clock_skew_s`.
+        """
+        keys = self._keys.user(user_id)
+        names = (
+            *(keys.tombstone, keys.due, keys.dead, keys.letters),
+            *(keys.summary, keys.pending, keys.work, keys.recents, keys.seen, keys.dedupe, keys.scores),
+        )
+        given = self._scripts.now()
+        now_ms = given or time.time_ns() // 1_000_000
+        ((existed, till_ms),) = await self._scripts.run([Call("delete", names, (now_ms, user_id, given))])
+        if not given:
+            await self._wait_past(till_ms)
+        return bool(existed)
+
+    async def due_count(self) -> int:
+        """Users whose work may be claimed now."""
+        return sum(count for count, _, _ in await self._due())
+
+    async def oldest_due_ms(self) -> int:
+        """How long the user that waits longest has been due, in milliseconds; 0 when none is."""
+        return max(now - int(float(oldest)) if oldest else 0 for _, oldest, now in await self._due())
+
+    async def _due(self) -> list[tuple[int, bytes, int]]:
+        now = self._scripts.now()
+        return await self._scripts.run([Call("due", (bucket.due,), (now,)) for bucket in self._keys.users])
+
+    async def _wait_past(self, till_ms: int) -> None:
+        left_ms = till_ms + self._scripts.skew_ms - time.time_ns() // 1_000_000
+        await asyncio.sleep(max(0, left_ms + 1) / 1000)

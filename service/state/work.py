@@ -1,0 +1,108 @@
+"""Claiming users and committing their summaries (invariants I2, I3, I4, I7)."""
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from service.state import encoding
+from service.state.keys import Keys
+from service.state.queue import Queue
+from service.state.records import Claim
+from service.state.scripts import Argument, Call, Scripts
+
+
+class Work:
+    def __init__(self, scripts: Scripts, keys: Keys, summary_chars: int) -> None:
+        self._scripts = scripts
+        self._keys = keys
+        self._summary_chars = summary_chars
+        self._queue = Queue(
+            scripts,
+            "claim",
+            [
+                (
+                    bucket.due,
+                    bucket.fence,
+                    bucket.pending_stem,
+                    bucket.work_stem,
+                    bucket.summary_stem,
+                    bucket.recents_stem,
+                )
+                for bucket in keys.users
+            ],
+        )
+
+    async def claim(self, limit: int) -> list[Claim]:
+        """Lease at most `limit` due users to the caller, for `lease_s`."""
+        return [_claim(found) for found in await self._queue.claim(limit)]
+
+    async def commit(self, claim: Claim, text: str, model: str, prompt: str, folded: int) -> bool:
+        """Write `text` as the next version and remove the first `folded` events of the claim.
+
+        Ends the lease. False if the claim was lost: nothing is written then.
+
+        Raises:
+            ValueError: no event was folded, or `text` is longer than `summary_chars`.
+        """
+        if len(text) > self._summary_chars:
+            raise ValueError(f"a summary of {len(text)} characters, at most {self._summary_chars} are stored")
+        keys = self._keys.user(claim.user_id)
+        last = _last(claim, folded)
+        now_ms = self._scripts.now() or time.time_ns() // 1_000_000
+        version = claim.summary.version if claim.summary else 0
+        body = encoding.summary_body(now_ms, model, prompt, last, text)
+        names = (keys.due, keys.pending, keys.work, keys.summary, keys.recents, keys.seen)
+        return await self._change("commit", names, claim, version, folded, encoding.json_text(last), body)
+
+    async def extend(self, claims: Sequence[Claim]) -> list[bool]:
+        """Renew the leases of `claims` in one round trip; False for each that is lost."""
+        calls = []
+        for claim in claims:
+            keys = self._keys.user(claim.user_id)
+            calls.append(Call("extend", (keys.due, keys.work), (self._scripts.now(), claim.user_id, claim.token)))
+        return [bool(result) for result in await self._scripts.run(calls)]
+
+    async def fail(self, claim: Claim, retry_in_s: float) -> bool:
+        """Count a failed attempt; the user is due again in `retry_in_s`, whatever comes in meanwhile."""
+        return await self._give_back(claim, retry_in_s, failed=True)
+
+    async def release(self, claim: Claim, retry_in_s: float = 0.0) -> bool:
+        """Give the claim back without counting an attempt."""
+        return await self._give_back(claim, retry_in_s, failed=False)
+
+    async def bury(self, claim: Claim, reason: str, count: int) -> bool:
+        """Move the first `count` events of the claim to the dead letters; the summary stays."""
+        keys = self._keys.user(claim.user_id)
+        names = (keys.due, keys.pending, keys.work, keys.dead, keys.letters)
+        last = encoding.json_text(_last(claim, count))
+        return await self._change("bury", names, claim, reason, count, last)
+
+    async def _give_back(self, claim: Claim, retry_in_s: float, *, failed: bool) -> bool:
+        keys = self._keys.user(claim.user_id)
+        names = (keys.due, keys.work, keys.pending)
+        return await self._change("give_back", names, claim, round(retry_in_s * 1000), int(failed))
+
+    async def _change(self, script: str, names: tuple[str, ...], claim: Claim, *arguments: Argument) -> bool:
+        call = Call(script, names, (self._scripts.now(), claim.user_id, claim.token, *arguments))
+        (result,) = await self._scripts.run([call])
+        return bool(result)
+
+
+def _claim(found: list[Any]) -> Claim:
+    user, token, summary, attempts, backlog, pending, recents = found
+    user_id = user.decode()
+    return Claim(
+        user_id=user_id,
+        token=int(token),
+        summary=encoding.summary(summary),
+        pending=tuple(encoding.pending_event(user_id, entry) for entry in pending),
+        attempts=attempts,
+        backlog=backlog,
+        recents=encoding.recents_events(user_id, recents),
+    )
+
+
+def _last(claim: Claim, count: int) -> str:
+    if not 1 <= count <= len(claim.pending):
+        raise ValueError(f"{count} of {len(claim.pending)} claimed events")
+    return claim.pending[count - 1].event_id
