@@ -1,0 +1,90 @@
+"""Methods side by side on the same cases."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from model_store.evaluate import metrics
+from model_store.evaluate.metrics import Floats, Interval, Standing
+from model_store.evaluate.protocol import Case
+
+Scores = Sequence[Sequence[float]]
+"""Per case one score per candidate, in the case's order."""
+K = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One method's metrics, each 0..1 with its 95 % interval over users."""
+
+    method: str
+    auc: Interval
+    hit_rate: Interval
+    ndcg: Interval
+    mrr: Interval
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """AUC of `method` minus AUC of `baseline` over the same users, -1..1, with its 95 % interval."""
+
+    method: str
+    baseline: str
+    auc: Interval
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """All rows are of the same `cases`; hit rate, NDCG and MRR are at `k`."""
+
+    rows: tuple[Row, ...]
+    cases: int
+    k: int = K
+
+    def row(self, method: str) -> Row:
+        """
+        Raises:
+            KeyError: no such method.
+        """
+        for row in self.rows:
+            if row.method == method:
+                return row
+        raise KeyError(method)
+
+    def summary(self) -> dict[str, dict[str, float]]:
+        """Per method the metrics in percent, as a manifest's `evaluation` holds them."""
+        return {row.method: _percent(row, self.k) for row in self.rows}
+
+
+def evaluate_scores(cases: Sequence[Case], scores: Mapping[str, Scores], *, k: int = K) -> Table:
+    """Compare methods by name. Ties count as their mean over all orders (see `metrics`).
+
+    Raises:
+        ValueError: scores are missing for a case or are not numbers.
+    """
+    return Table(tuple(_row(name, standing_of(cases, scores[name]), k) for name in scores), len(cases), k)
+
+
+def difference(cases: Sequence[Case], scores: Mapping[str, Scores], method: str, baseline: str) -> Difference:
+    """How much better `method` is than `baseline`, paired by user."""
+    left, right = (metrics.auc(standing_of(cases, scores[name])) for name in (method, baseline))
+    return Difference(method, baseline, metrics.paired_difference(left, right))
+
+
+def standing_of(cases: Sequence[Case], scores: Scores) -> Standing:
+    return metrics.stand(scores, [case.target_position for case in cases])
+
+
+def _row(method: str, standing: Standing, k: int) -> Row:
+    values: tuple[Floats, ...] = (
+        metrics.auc(standing),
+        metrics.hit_rate_at_k(standing, k),
+        metrics.ndcg_at_k(standing, k),
+        metrics.mrr_at_k(standing, k),
+    )
+    return Row(method, *(metrics.confidence(value) for value in values))
+
+
+def _percent(row: Row, k: int) -> dict[str, float]:
+    means = {"auc": row.auc, f"hr_{k}": row.hit_rate, f"ndcg_{k}": row.ndcg, f"mrr_{k}": row.mrr}
+    rounded = {name: round(100 * interval.mean, 2) for name, interval in means.items()}
+    return rounded | {"auc_low": round(100 * row.auc.low, 2), "auc_high": round(100 * row.auc.high, 2)}

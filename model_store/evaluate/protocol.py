@@ -1,0 +1,144 @@
+"""Which question is put to every method: one held-out target per user among sampled negatives.
+
+Two protocols, and every table names the one it used:
+
+- `uniform` is compatible with the papers (MLLM-MSR and its re-runs: one positive and 20 uniform
+  negatives), except that the target is the true last liked item; the released code of MLLM-MSR
+  picks each user's most popular items instead, which popularity alone solves.
+- `popular` is the honest one: negatives are drawn by how often train users met an item, so that
+  knowing what is popular helps no more than a coin toss.
+
+A user's case depends on the seed, the user and the catalogue, never on which other users are asked.
+"""
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from model_store.dataset import Dataset, Interaction, Split, user_split
+from model_store.evaluate.metrics import Floats
+
+Negatives = Literal["uniform", "popular"]
+
+
+class ProtocolError(Exception):
+    """The data can't be evaluated under this protocol; the message says what it lacks."""
+
+
+@dataclass(frozen=True, slots=True)
+class Protocol:
+    """How cases are made. `users` limits them to the first of a seeded order; None asks everyone of the split."""
+
+    negatives: Negatives = "popular"
+    split: Split | None = "test"
+    users: int | None = None
+    sampled: int = 20
+    history: int = 50
+    seed: int = 0
+
+    def __str__(self) -> str:
+        return f"last liked item among {self.sampled} {self.negatives} negatives, {self.split or 'all'} users"
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One user's question. `history`: the last events before the target, oldest first.
+
+    `candidates` hold the target and the negatives in an order that says nothing.
+    """
+
+    user_id: str
+    history: tuple[Interaction, ...]
+    target: str
+    candidates: tuple[str, ...]
+
+    @property
+    def target_position(self) -> int:
+        return self.candidates.index(self.target)
+
+    @property
+    def recents(self) -> tuple[str, ...]:
+        """The items of the history that the user did not dislike, oldest first: what collaborative methods read."""
+        return tuple(event.item_id for event in self.history if not event.disliked)
+
+
+def make_cases(dataset: Dataset, protocol: Protocol) -> list[Case]:
+    """Make the cases of every user who liked a new item of the catalogue after at least one event.
+
+    A user who met nearly the whole catalogue, so that negatives can't be drawn, is left out.
+
+    Raises:
+        ProtocolError: nobody can be asked.
+    """
+    users = [user for user in dataset.histories if protocol.split in (None, user_split(user))]
+    users.sort(key=lambda user: _number(protocol.seed, "order", user))
+    draw = _Negatives(dataset, protocol)
+    cases: list[Case] = []
+    for user in users:
+        if len(cases) == protocol.users:
+            break
+        events = dataset.histories[user]
+        last = _last_liked(dataset, events)
+        if last is not None:
+            target = events[last].item_id
+            candidates = draw(user, events, target)
+            if candidates:
+                cases.append(Case(user, events[max(0, last - protocol.history) : last], target, candidates))
+    if not cases:
+        raise ProtocolError(
+            f"no user of the {protocol.split or 'data'} set has a liked item after a first event "
+            f"and {protocol.sampled} items left to draw {protocol.negatives} negatives from"
+        )
+    return cases
+
+
+def liked_by(dataset: Dataset, *splits: Split) -> Iterator[list[str]]:
+    """The distinct items that each user of these splits liked, oldest first: what evidence is counted on."""
+    for user in dataset.users(*splits):
+        yield list(dict.fromkeys(event.item_id for event in dataset.histories[user] if event.liked))
+
+
+def _last_liked(dataset: Dataset, events: tuple[Interaction, ...]) -> int | None:
+    """The position of the last liked event whose item is in the catalogue and new to the user."""
+    first_met: dict[str, int] = {}
+    for position, event in enumerate(events):
+        first_met.setdefault(event.item_id, position)
+    for position in range(len(events) - 1, 0, -1):
+        event = events[position]
+        if event.liked and event.item_id in dataset.items and first_met[event.item_id] == position:
+            return position
+    return None
+
+
+class _Negatives:
+    """Draws negatives without replacement: an item goes first with probability proportional to its weight."""
+
+    def __init__(self, dataset: Dataset, protocol: Protocol) -> None:
+        self._protocol = protocol
+        self._items = list(dataset.items)
+        self._places = {item: place for place, item in enumerate(self._items)}
+        self._weights = np.ones(len(self._items)) if protocol.negatives == "uniform" else self._met(dataset)
+
+    def __call__(self, user: str, events: tuple[Interaction, ...], target: str) -> tuple[str, ...]:
+        rng = np.random.default_rng(_number(self._protocol.seed, self._protocol.negatives, user))
+        arrivals = rng.exponential(size=len(self._items))
+        weights = self._weights.copy()
+        weights[[self._places[event.item_id] for event in events if event.item_id in self._places]] = 0
+        drawable = np.flatnonzero(weights)
+        if len(drawable) < self._protocol.sampled:
+            return ()
+        order = drawable[np.argsort(arrivals[drawable] / weights[drawable])]
+        candidates = [target, *(self._items[place] for place in order[: self._protocol.sampled])]
+        return tuple(candidates[place] for place in rng.permutation(len(candidates)))
+
+    def _met(self, dataset: Dataset) -> Floats:
+        met = Counter(event.item_id for user in dataset.users("train") for event in dataset.histories[user])
+        return np.array([met[item] for item in self._items], dtype=np.float64)
+
+
+def _number(seed: int, purpose: str, user: str) -> int:
+    return int.from_bytes(hashlib.sha256(f"{seed}\0{purpose}\0{user}".encode()).digest()[:8], "big")

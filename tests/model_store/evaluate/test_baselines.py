@@ -1,0 +1,54 @@
+import pytest
+
+from model_store.evaluate.baselines import ITEM_KNN, POPULARITY, ItemKNN, Popularity, baseline_scores
+from model_store.evaluate.compare import difference, evaluate_scores
+from model_store.evaluate.cooccurrence import Cooccurrence
+from model_store.evaluate.protocol import Protocol, make_cases
+from tests.model_store.evaluate.worlds import world
+
+LIKED = [["a", "b"], ["a", "b", "c"], ["c", "d"], ["d"], ["d"]]
+
+
+def test_popularity_counts_users() -> None:
+    assert Popularity(Cooccurrence(LIKED)).score(["a"], ["a", "d", "nobody"]) == [2, 3, 0]
+
+
+def test_item_knn_sums_cosines() -> None:
+    scores = ItemKNN(Cooccurrence(LIKED)).score(["a", "nobody"], ["b", "c", "d", "nobody"])
+    assert scores == pytest.approx([1, 1 / 2, 0, 0], abs=1e-6)
+
+
+def test_item_knn_breaks_ties_by_popularity() -> None:
+    b, d, nobody = ItemKNN(Cooccurrence(LIKED)).score([], ["b", "d", "nobody"])
+    assert d > b > nobody == 0
+
+
+def test_item_knn_can_keep_only_the_nearest() -> None:
+    nearest = ItemKNN(Cooccurrence(LIKED), neighbours=1)
+    assert nearest.score(["a", "b", "d"], ["c"]) == pytest.approx([1 / 2], abs=1e-6)
+
+
+def test_item_knn_finds_the_tastes_that_popularity_cannot() -> None:
+    dataset = world(users=600)
+    cases = make_cases(dataset, Protocol())
+    scores = baseline_scores(dataset, cases)
+    table = evaluate_scores(cases, scores)
+    assert table.row(ITEM_KNN).auc.low > table.row(POPULARITY).auc.high
+    assert difference(cases, scores, ITEM_KNN, POPULARITY).auc.low > 0
+
+
+def test_a_table_tells_every_method_in_percent() -> None:
+    dataset = world()
+    cases = make_cases(dataset, Protocol())
+    perfect = [[float(item == case.target) for item in case.candidates] for case in cases]
+    summary = evaluate_scores(cases, {"oracle": perfect, "nothing": [[0.0] * 21 for _ in cases]}).summary()
+    assert (summary["oracle"]["auc"], summary["oracle"]["hr_5"], summary["oracle"]["ndcg_5"]) == (100, 100, 100)
+    assert summary["nothing"]["auc"] == 50
+    with pytest.raises(KeyError):
+        evaluate_scores(cases, {"oracle": perfect}).row("other")
+
+
+def test_scores_for_another_number_of_cases_are_refused() -> None:
+    cases = make_cases(world(), Protocol())
+    with pytest.raises(ValueError, match=r"shorter|longer"):
+        evaluate_scores(cases, {"short": [[0.0] * 21]})
