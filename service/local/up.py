@@ -124,7 +124,9 @@ async def _watch(children: list[Child], engines: list[LocalEngine], console: Con
         for engine in engines:
             if engine.ended() and engine.name not in reported:
                 reported.add(engine.name)
-                console.print(f"[yellow]{escape(engine.obituary())}[/]\nanswers are degraded until it is back", soft_wrap=True)
+                console.print(
+                    f"[yellow]{escape(engine.obituary())}[/]\nanswers are degraded until it is back", soft_wrap=True
+                )
 
 
 def _require_free_port(host: str, port: int) -> None:
@@ -134,7 +136,7 @@ def _require_free_port(host: str, port: int) -> None:
             probe.bind((host, port))
         except OSError as error:
             raise ChildFailed(
-                f"{host}:{port} can't be listened on ({error.strerror}). Stop what uses it, or choose another with --port."
+                f"{host}:{port} can't be listened on ({error.strerror}). Stop what uses it, or choose another --port."
             ) from None
 
 
@@ -145,7 +147,9 @@ def _only_one(home: Path) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise ChildFailed(f"another `tastestream up` is using {home}. Stop it, or choose another --data-dir.") from None
+            raise ChildFailed(
+                f"another `tastestream up` is using {home}. Stop it, or choose another --data-dir."
+            ) from None
         yield
 
 

@@ -38,25 +38,39 @@ class Evidence:
     async def seed(
         self, marker: str, counts: Iterable[tuple[str, float]], pairs: Iterable[tuple[str, str, float]]
     ) -> bool:
-        """Add the counts of a training set once per `marker`; False if they were added before."""
+        """Add the counts of a training set once per `marker`; False if they were added before.
+
+        A pair (item, neighbour, count) goes into the item's list only.
+        """
         (seeded,) = await self._scripts.send([("SISMEMBER", SEEDED, marker)])
         if seeded:
             return False
         together = _table()
-        for one, other, count in pairs:
-            together[one][other] += count
-            together[other][one] += count
+        for item, neighbour, count in pairs:
+            together[item][neighbour] += count
         await self._add(dict(counts), together)
         await self._scripts.send([("SADD", SEEDED, marker)])
         return True
 
     async def collaborative(self, recent: Sequence[str], candidates: Sequence[str]) -> dict[str, float]:
-        """For each candidate the sum of its cosines with the distinct `recent` items; 0 where nothing is known."""
-        wanted = frozenset(candidates)
-        together = await self._together(recent)
-        found = [item for item in wanted if any(item in others for others in together.values())]
-        scores = _cosines(together, found, await self.popularity([*together, *found]))
-        return {item: scores.get(item, 0.0) for item in candidates}
+        """For each candidate the sum of its cosines with the distinct `recent` items; 0 where nothing is known.
+
+        The candidates' lists are read, not those of the recents: a popular recent has more
+        neighbours than its list holds, and would vote only for what is popular too.
+        """
+        near, wanted = list(dict.fromkeys(recent)), list(dict.fromkeys(candidates))
+        if not near or not wanted:
+            return dict.fromkeys(candidates, 0.0)
+        rows = await self._scripts.send([("ZMSCORE", neighbours(item), *near) for item in wanted])
+        counts = await self.popularity([*near, *wanted])
+        return {
+            item: sum(
+                count / math.sqrt(counts[item] * counts[other])
+                for other, count in zip(near, row, strict=True)
+                if count and other != item and counts[item] > 0 and counts[other] > 0
+            )
+            for item, row in zip(wanted, rows, strict=True)
+        }
 
     async def neighbours(self, recent: Sequence[str], k: int) -> list[str]:
         """The `k` items closest to the `recent` ones and not among them, best first."""
