@@ -15,7 +15,7 @@ movielens-posters with popularity-drawn negatives, 20 recents and 128 neighbours
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import sqrt
 from pathlib import Path
@@ -36,8 +36,9 @@ class Evidence:
     together: Mapping[str, Mapping[str, int]]
 
     def collaborative(self, recents: Sequence[str], candidates: Sequence[str]) -> list[float]:
-        """Summed cosine co-occurrence of each candidate with the recents, 0 where nothing is known."""
-        return [self._cosines(recents, candidate) for candidate in candidates]
+        """Summed cosine co-occurrence of each candidate with the distinct recents, 0 where nothing is known."""
+        distinct = dict.fromkeys(recents)
+        return [self._cosines(distinct, candidate) for candidate in candidates]
 
     def popularity(self, candidates: Sequence[str]) -> list[float]:
         """How many train users liked each candidate."""
@@ -49,7 +50,7 @@ class Evidence:
             for neighbour, users in neighbours.items():
                 yield item, neighbour, users
 
-    def _cosines(self, recents: Sequence[str], candidate: str) -> float:
+    def _cosines(self, recents: Iterable[str], candidate: str) -> float:
         neighbours = self.together.get(candidate, {})
         near = [recent for recent in recents if recent in neighbours]
         return sum(neighbours[recent] / sqrt(self.counts[candidate] * self.counts[recent]) for recent in near)

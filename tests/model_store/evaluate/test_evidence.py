@@ -35,7 +35,7 @@ def test_collaborative_is_the_summed_cosine(liked: list[list[str]], recents: lis
         both = brute(liked, one, other) if one != other else 0
         return both / math.sqrt(brute(liked, one, one) * brute(liked, other, other)) if both else 0.0
 
-    expected = [sum(cosine(recent, candidate) for recent in recents) for candidate in candidates]
+    expected = [sum(cosine(recent, candidate) for recent in set(recents)) for candidate in candidates]
     assert evidence.collaborative(recents, candidates) == pytest.approx(expected)
 
 
