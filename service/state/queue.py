@@ -1,16 +1,21 @@
 """Claiming from many buckets in one round trip, fairly."""
 
+import time
 from collections.abc import Sequence
 from typing import Any
 
 from service.state.fair import spread
 from service.state.scripts import Call, Scripts
 
+LOOK_S = 0.1
+"""How long a bucket may go unasked while others are known to hold enough work."""
+
 
 class Queue:
     """The due sets of one kind of work; `script` claims from one of them.
 
-    Each answer says how much work its bucket still holds, and the next claim is shared out by that.
+    Each answer says how much work its bucket still holds. The next claim is shared out by that: one
+    that known work can serve asks only buckets that hold some, so that a busy worker's claims stay small.
     """
 
     def __init__(self, scripts: Scripts, script: str, keys: Sequence[tuple[str, ...]]) -> None:
@@ -19,6 +24,7 @@ class Queue:
         self._keys = keys
         self._waiting = [0] * len(keys)
         self._start = 0
+        self._looked = -LOOK_S
 
     async def claim(self, limit: int) -> list[list[Any]]:
         """At most `limit` claims. A second round trip is made only when the first found more work than it took."""
@@ -29,11 +35,15 @@ class Queue:
 
     async def _round(self, limit: int) -> list[list[Any]]:
         shares = spread(limit, self._waiting, self._start)
+        asked = [bucket for bucket, share in enumerate(shares) if share]
+        if sum(self._waiting) < limit or time.monotonic() - self._looked >= LOOK_S:
+            asked = list(range(len(shares)))
+            self._looked = time.monotonic()
         self._start = (self._start + 1) % len(self._keys)
         now = self._scripts.now()
-        calls = [Call(self._script, keys, (now, share)) for keys, share in zip(self._keys, shares, strict=True)]
+        calls = [Call(self._script, self._keys[bucket], (now, shares[bucket])) for bucket in asked]
         claims: list[list[Any]] = []
-        for bucket, (left, found) in enumerate(await self._scripts.run(calls)):
+        for bucket, (left, found) in zip(asked, await self._scripts.run(calls), strict=True):
             self._waiting[bucket] = left
             claims += found
         return claims

@@ -31,8 +31,8 @@ class Store:
         self.scores = Scores(scripts, keys, settings.score_cache_items)
 
     @classmethod
-    def connect(cls, settings: Settings, now_ms: Callable[[], int] | None = None) -> "Store":
-        """A store on `settings.redis_url`; it connects when it is first used.
+    async def connect(cls, settings: Settings, now_ms: Callable[[], int] | None = None) -> "Store":
+        """A store on `settings.redis_url` for the running event loop; it connects when it is first used.
 
         Raises:
             NotReady: `redis_url` is not set.

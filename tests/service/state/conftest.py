@@ -1,0 +1,55 @@
+"""A store on an empty Redis, with a clock that the test sets."""
+
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+
+from service.settings import Settings, StateSettings
+from service.state.records import Event
+from service.state.store import Store
+
+START_MS = 1_750_000_000_000
+StateOf = Callable[..., Settings]
+
+
+class Clock:
+    """Milliseconds since the epoch; stands still until `pass_s`."""
+
+    def __init__(self) -> None:
+        self.ms = START_MS
+
+    def __call__(self) -> int:
+        return self.ms
+
+    def pass_s(self, seconds: float) -> None:
+        self.ms += round(seconds * 1000)
+
+
+def event(user: str = "u", number: int | str = 0, item: str | None = None, **fields: Any) -> Event:
+    """An event whose id and item tell its number."""
+    given = {"type": "click", "timestamp_ms": START_MS, **fields}
+    return Event(event_id=f"{user}-{number}", user_id=user, item_id=item or f"item-{number}", **given)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def state() -> dict[str, Any]:
+    """Settings of the store that a test module may replace."""
+    return {}
+
+
+@pytest.fixture
+def settings(redis_url: str, state: dict[str, Any]) -> Settings:
+    return Settings(redis_url=redis_url, state=StateSettings(**{"clock_skew_s": 0.0, "buckets": 4, **state}))
+
+
+@pytest.fixture
+async def store(settings: Settings, clock: Clock) -> AsyncIterator[Store]:
+    store = await Store.connect(settings, clock)
+    yield store
+    await store.close()

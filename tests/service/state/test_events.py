@@ -1,0 +1,155 @@
+"""I1, I2, I6: what is accepted is there, once, in order, and at once."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+import redis
+
+from service.errors import InvalidRequest, StateUnavailable
+from service.settings import Settings, StateSettings
+from service.state.store import Store
+from tests.conftest import RedisServer
+from tests.service.state.conftest import START_MS, Clock, event
+
+
+async def test_an_accepted_event_is_among_the_recents_and_the_seen_at_once(store: Store) -> None:
+    context = {"page": "home", "empty": [], "none": None}
+    given = event("u", 1, value=4.5, recommendation_id="r1", context=context)
+    assert await store.events.accept([given], START_MS) == ["accepted"]
+
+    read = await store.users.read("u")
+    assert [(e.item_id, e.type, e.timestamp_ms, e.value) for e in read.recents] == [("item-1", "click", START_MS, 4.5)]
+    assert read.pending == 1
+    assert read.seen == {"item-1"}
+    assert read.summary is None
+
+
+async def test_a_claim_carries_every_field_of_an_event(store: Store, clock: Clock) -> None:
+    given = [
+        event("ü}{u", 1, value=0.25, recommendation_id="r", context={"a": {"b": []}, "n": 2**53}),
+        event("ü}{u", "é\n\"'", item="i}{ \x00", type="purchase"),
+    ]
+    assert await store.events.accept(given, START_MS) == ["accepted", "accepted"]
+    clock.pass_s(60)
+    (claim,) = await store.work.claim(5)
+    assert claim.pending == tuple(given)
+
+
+async def test_the_same_event_twice_is_a_duplicate_in_one_batch_and_across_batches(store: Store) -> None:
+    assert await store.events.accept([event("u", 1), event("u", 1), event("u", 2)], START_MS) == [
+        "accepted",
+        "duplicate",
+        "accepted",
+    ]
+    assert await store.events.accept([event("u", 2), event("v", 2)], START_MS) == ["duplicate", "accepted"]
+    assert (await store.users.read("u")).pending == 2
+
+
+async def test_a_whole_batch_of_one_user_may_be_sent_again_after_any_part_was_folded(
+    store: Store, clock: Clock, settings: Settings
+) -> None:
+    batch = [event("u", number) for number in range(settings.limits.batch_events)]
+    assert set(await store.events.accept(batch, START_MS)) == {"accepted"}
+    for _ in range(5):
+        (claim,) = await store.work.claim(1)
+        await store.work.commit(claim, "text", "m", "p", len(claim.pending))
+    assert set(await store.events.accept(batch, START_MS)) == {"duplicate"}
+
+
+async def test_a_batch_keeps_the_order_of_each_user(store: Store, clock: Clock) -> None:
+    batch = [event(user, number) for number in range(20) for user in ("a", "b", "c")]
+    await store.events.accept(batch, START_MS)
+    for claim in await store.work.claim(5):
+        assert [e.event_id for e in claim.pending] == [f"{claim.user_id}-{number}" for number in range(20)]
+
+
+async def test_concurrent_accepts_of_one_event_accept_it_once(store: Store) -> None:
+    results = await asyncio.gather(*(store.events.accept([event("u", 1)], START_MS) for _ in range(20)))
+    assert sorted(result for (result,) in results) == ["accepted"] + ["duplicate"] * 19
+    assert (await store.users.read("u")).pending == 1
+
+
+async def test_a_context_that_json_cannot_hold_is_refused_before_anything_is_written(store: Store) -> None:
+    with pytest.raises(InvalidRequest):
+        await store.events.accept([event("u", 1), event("u", 2, context={"n": 2**70})], START_MS)
+    assert (await store.users.read("u")).pending == 0
+
+
+class TestBounds:
+    @pytest.fixture
+    def state(self) -> dict[str, int]:
+        return {"recents": 5, "seen_items": 7, "max_pending": 10}
+
+    async def test_events_over_the_backlog_are_refused_and_accepted_later(self, store: Store, clock: Clock) -> None:
+        batch = [event("u", number) for number in range(12)]
+        assert await store.events.accept(batch, START_MS) == ["accepted"] * 10 + ["backlog_full"] * 2
+        (claim,) = await store.work.claim(1)
+        await store.work.commit(claim, "text", "m", "p", 10)
+        assert await store.events.accept(batch, START_MS) == ["duplicate"] * 10 + ["accepted"] * 2
+
+    async def test_recents_and_seen_keep_the_newest(self, store: Store, clock: Clock) -> None:
+        for number in range(30):
+            await store.events.accept([event("u", number)], START_MS)
+            if (await store.users.read("u")).pending == 10:
+                (claim,) = await store.work.claim(1)
+                await store.work.commit(claim, "text", "m", "p", 10)
+        read = await store.users.read("u")
+        assert [e.item_id for e in read.recents] == [f"item-{number}" for number in range(25, 30)]
+        assert read.seen == {f"item-{number}" for number in range(18, 30)}
+
+    async def test_an_item_seen_again_stays_seen_longest(self, store: Store) -> None:
+        for number in (1, 2, 3, 4, 1, 5, 6, 7, 8, 9):
+            await store.events.accept([event("u", f"{number}-{id(object())}-{number}", item=f"i{number}")], START_MS)
+        assert "i1" in (await store.users.read("u")).seen
+
+
+class TestTrouble:
+    @pytest.fixture
+    async def own(self, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple[RedisServer, Store]]:
+        server = RedisServer(tmp_path_factory.mktemp("own"))
+        server.start()
+        state = StateSettings(buckets=2, clock_skew_s=0, redis_timeout_s=0.5)
+        store = await Store.connect(Settings(redis_url=server.url, state=state))
+        yield server, store
+        await store.close()
+        server.kill()
+
+    async def test_what_was_acknowledged_survives_kill_9_of_redis(self, own: tuple[RedisServer, Store]) -> None:
+        server, store = own
+        batch = [event(f"u{number % 7}", number) for number in range(50)]
+        assert set(await store.events.accept(batch, START_MS)) == {"accepted"}
+        server.kill()
+        with pytest.raises(StateUnavailable):
+            await store.events.accept([event("u0", 99)], START_MS)
+        server.start()
+        assert set(await store.events.accept(batch, START_MS)) == {"duplicate"}
+        claims = await store.work.claim(10)
+        assert sorted(e.event_id for claim in claims for e in claim.pending) == sorted(e.event_id for e in batch)
+
+    async def test_a_full_redis_refuses_events_whole_and_can_be_drained(self, own: tuple[RedisServer, Store]) -> None:
+        server, store = own
+        await store.events.accept([event("u", number) for number in range(6)], START_MS)
+        with redis.Redis(unix_socket_path=str(server.socket)) as admin:
+            admin.config_set("maxmemory", "1")
+        with pytest.raises(StateUnavailable):
+            await store.events.accept([event("u", 7)], START_MS)
+        (claim,) = await store.work.claim(1)
+        assert len(claim.pending) == 6
+        assert await store.work.extend([claim]) == [True]
+        assert await store.work.commit(claim, "text", "m", "p", 3)
+        (claim,) = await store.work.claim(1)
+        assert await store.work.fail(claim, 0)
+        (claim,) = await store.work.claim(1)
+        assert await store.work.bury(claim, "bad", 1)
+        read = await store.users.read("u")
+        assert (read.pending, read.summary is not None) == (2, True)
+        assert await store.users.delete("u")
+
+    async def test_scripts_are_given_again_to_a_redis_that_lost_them(self, own: tuple[RedisServer, Store]) -> None:
+        server, store = own
+        await store.events.accept([event("u", 1)], START_MS)
+        with redis.Redis(unix_socket_path=str(server.socket)) as admin:
+            admin.script_flush()
+        batch = [event(f"u{number}", number) for number in range(20)]
+        assert set(await store.events.accept(batch, START_MS)) == {"accepted"}
