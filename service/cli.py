@@ -9,7 +9,9 @@ import typer
 from pydantic import ValidationError
 from rich.console import Console
 from rich.markup import escape
+from rich.table import Table
 
+from model_store.registry import Registry
 from service.settings import PREFIX, Settings
 
 app = typer.Typer(
@@ -95,6 +97,52 @@ def work() -> None:
     from workers.run import run_worker
 
     run_worker(settings_or_exit())
+
+
+@models_app.command("list")
+def models_list(store: Store = None) -> None:
+    """List the versions in the store, with what they do and how they were measured."""
+    registry = Registry(store_folder(store))
+    table = Table("version", "role", "alias", "parameters", "trained on", "evaluation", box=None)
+    for manifest in registry.list():
+        aliases = [alias for alias, version in registry.aliases(manifest.name).items() if version == manifest.version]
+        measured = ", ".join(
+            f"{key} {value}" for key, value in manifest.evaluation.items() if not isinstance(value, dict)
+        )
+        parameters = f"{manifest.training.parameters:,}" if manifest.training.parameters else ""
+        table.add_row(manifest.id, manifest.role, ", ".join(aliases), parameters, manifest.training.data, measured)
+    out.print(table if table.row_count else f"no versions in {registry.root}")
+
+
+@models_app.command("show")
+def models_show(
+    version: Annotated[str, typer.Argument(help="`name@1`, `name@production`, or `name`.")], store: Store = None
+) -> None:
+    """Print one version's manifest."""
+    out.print(Registry(store_folder(store)).get(version).dump(), markup=False, highlight=False, end="")
+
+
+@models_app.command("promote")
+def models_promote(
+    name: Annotated[str, typer.Argument(help="The model's name, without a version.")],
+    version: Annotated[int, typer.Argument(help="The version's number.", min=1)],
+    alias: Annotated[str, typer.Option(help="What to point at it: production, canary, shadow ...")] = "production",
+    store: Store = None,
+) -> None:
+    """Point an alias at a version. Running services take it up at their next start."""
+    Registry(store_folder(store)).promote(name, version, alias)
+    out.print(f"{name}@{alias} is now {name}@{version}")
+
+
+@models_app.command("rollback")
+def models_rollback(
+    name: Annotated[str, typer.Argument(help="The model's name, without a version.")],
+    alias: Annotated[str, typer.Option(help="The alias to point back.")] = "production",
+    store: Store = None,
+) -> None:
+    """Point an alias back at the version it had before."""
+    version = Registry(store_folder(store)).rollback(name, alias)
+    out.print(f"{name}@{alias} is {name}@{version} again")
 
 
 def main() -> None:
