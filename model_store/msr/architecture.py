@@ -43,9 +43,9 @@ class Sizes:
     vocabulary: int = 1024
     hidden: int = 192
     layers: int = 4
-    heads: int = 6
-    kv_heads: int = 2
-    head_dim: int = 32
+    heads: int = 3
+    kv_heads: int = 1
+    head_dim: int = 64
     mlp: int = 512
     vision_hidden: int = 96
     vision_layers: int = 3

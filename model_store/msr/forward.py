@@ -43,7 +43,7 @@ def see(model: Any, patches: torch.Tensor, sizes: Sizes) -> tuple[torch.Tensor, 
         spatial_merge_size=MERGE,
     )
     places = (visual.pos_embed(indices) * weights[:, :, None]).sum(1)
-    state = visual.patch_embed(patches.flatten(0, 1)).view(count, length, -1) + places
+    state = _embed(visual.patch_embed.proj, patches) + places
     cos, sin = visual.rotary_pos_emb(state, get_vision_position_ids(grid, MERGE))
     levels = []
     for number, block in enumerate(visual.blocks):
@@ -53,6 +53,11 @@ def see(model: Any, patches: torch.Tensor, sizes: Sizes) -> tuple[torch.Tensor, 
             merger = visual.deepstack_merger_list[visual.deepstack_visual_indexes.index(number)]
             levels.append(merger(state).view(count, length // MERGE**2, -1))
     return visual.merger(state).view(count, length // MERGE**2, -1), levels
+
+
+def _embed(convolution: torch.nn.Conv3d, patches: torch.Tensor) -> torch.Tensor:
+    """The convolution sees each patch once: as a product it needs no kernel compiled per batch size."""
+    return torch.nn.functional.linear(patches, convolution.weight.flatten(1), convolution.bias)
 
 
 def _attend(attention: Any, state: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
@@ -94,9 +99,13 @@ def read(model: Any, batch: Batch, pictures: tuple[torch.Tensor, list[torch.Tens
         }
     output = text(
         inputs_embeds=embedded,
-        attention_mask=batch.mask,
+        attention_mask=_additive(batch.mask, embedded.dtype),
         position_ids=batch.positions,
         use_cache=False,
         **extra,
     )
     return output.last_hidden_state.flatten(0, 1)
+
+
+def _additive(mask: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    return torch.zeros(mask.shape, dtype=dtype).masked_fill_(~mask, torch.finfo(dtype).min)

@@ -1,0 +1,110 @@
+"""One optimizer step of the three jobs, and the schedule of the learning rate."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
+
+from model_store.msr.architecture import MERGE, Sizes
+from model_store.msr.encoding import Encoder
+from model_store.msr.forward import patches_of, read, see
+from model_store.msr.packing import Batch, Tree, pack
+
+
+@dataclass(frozen=True, slots=True)
+class Losses:
+    """Mean losses of one step: cross-entropy per written token by job, and of the yes/no answers."""
+
+    describe: float = math.nan
+    summarize: float = math.nan
+    rank: float = math.nan
+
+
+class Learner:
+    """Holds the model and its optimizer.
+
+    Args:
+        pixels: all pictures, of shape (pictures, height, width, 3).
+        half: multiply in bfloat16.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        encoder: Encoder,
+        sizes: Sizes,
+        pixels: npt.NDArray[np.uint8],
+        *,
+        learning_rate: float,
+        weight_decay: float = 0.05,
+        half: bool = False,
+    ) -> None:
+        self.model, self.encoder, self.sizes, self.pixels, self.half = model, encoder, sizes, pixels, half
+        self.learning_rate = learning_rate
+        # On CPU faster than the fused kernel, for short rows with a mask of their own.
+        model.model.language_model.config._attn_implementation = "eager"
+        weights = [p for p in model.parameters() if p.requires_grad]
+        groups = [
+            {"params": [p for p in weights if p.ndim > 1], "weight_decay": weight_decay},
+            {"params": [p for p in weights if p.ndim <= 1], "weight_decay": 0.0},
+        ]
+        self.optimizer = torch.optim.AdamW(groups, lr=learning_rate, betas=(0.9, 0.98), fused=True)
+        self.parameters = weights
+
+    def batch(self, trees: Sequence[Tree], length: int) -> Batch:
+        rows, columns = self.sizes.grid
+        return pack(trees, length, self.encoder.image_id, (rows // MERGE, columns // MERGE))
+
+    def states(self, batch: Batch) -> torch.Tensor:
+        """Last hidden states of shape (rows * length, hidden)."""
+        if not batch.pictures:
+            return read(self.model, batch, None)
+        different, where = np.unique(np.asarray(batch.pictures), return_inverse=True)
+        tokens, levels = see(self.model, patches_of(self.pixels[different], self.sizes), self.sizes)
+        order = torch.from_numpy(where)
+        return read(self.model, batch, (tokens[order], [level[order] for level in levels]))
+
+    def margins(self, states: torch.Tensor, batch: Batch) -> torch.Tensor:
+        """logit(yes) - logit(no) per branch, of shape (branches,)."""
+        head = self.model.lm_head.weight
+        direction = head[self.encoder.yes_id] - head[self.encoder.no_id]
+        margins: torch.Tensor = states[batch.rank_at].float() @ direction.float()
+        return margins
+
+    def step(self, trees: Sequence[Tree], length: int, progress: float) -> Losses:
+        """Learn from `trees`; `progress` in 0..1 sets the learning rate."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.learning_rate * one_cycle(progress)
+        batch = self.batch(trees, length)
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.half):
+            states = self.states(batch)
+        per_token = cross_entropy(states[batch.write_at].float() @ self.model.lm_head.weight.T, batch.write, reduction="none")
+        per_label = binary_cross_entropy_with_logits(self.margins(states, batch), batch.labels, reduction="none")
+        loss = _mean(per_token) + _mean(per_label)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        described = torch.tensor([tree.job == "describe" for tree in trees])[batch.write_tree]
+        found = per_token.detach()
+        return Losses(
+            describe=float(found[described].mean()),
+            summarize=float(found[~described].mean()),
+            rank=float(per_label.detach().mean()),
+        )
+
+
+def _mean(losses: torch.Tensor) -> torch.Tensor:
+    return losses.mean() if len(losses) else losses.sum()
+
+
+def one_cycle(progress: float, warmup: float = 0.04, floor: float = 0.01) -> float:
+    """The learning rate's share of its peak: up in a line, then down as a cosine."""
+    if progress < warmup:
+        return max(progress / warmup, floor)
+    return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * min(1.0, (progress - warmup) / (1 - warmup))))
