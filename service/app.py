@@ -1,0 +1,79 @@
+"""The gateway: settings -> store -> engines -> routers. Nothing here is global."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import uvicorn
+from fastapi import FastAPI
+
+from service import logs, openapi, problems
+from service.events.endpoints import router as events
+from service.health import router as health
+from service.items.endpoints import router as items
+from service.metrics import Metrics
+from service.middleware import Admission, ApiKeys, BodyLimit, EncodedPaths, Telemetry
+from service.parts import open_parts, set_parts
+from service.recommend.endpoints import router as recommend
+from service.recommend.ranker import Ranker
+from service.settings import Settings
+from service.users.endpoints import router as users
+
+DESCRIPTION = "Online recommendations by a multimodal LLM that follows what each user wants now."
+
+
+def create_app(settings: Settings, *, metrics: Metrics | None = None, ranker: Ranker | None = None) -> FastAPI:
+    """The ASGI application. Its lifespan connects to Redis and the model servers.
+
+    Args:
+        metrics: series to count into; by default, new ones.
+        ranker: stands in for the one that the settings name.
+
+    Raises:
+        ValueError: the file of API keys holds none.
+        OSError: it can't be read.
+    """
+    metrics = metrics or Metrics()
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with open_parts(settings, metrics, ranker) as parts:
+            set_parts(app, parts)
+            yield
+
+    keys = read_keys(settings.api_keys_file) if settings.api_keys_file else None
+    app = FastAPI(
+        title="Tastestream", version="0.1.0", description=DESCRIPTION, lifespan=lifespan, redirect_slashes=False
+    )
+    for router in (events, recommend, items, users, health):
+        app.include_router(router)
+    problems.install(app)
+    openapi.install(app, settings.limits, keys=keys is not None)
+    # The last one added is the first to see a request.
+    app.add_middleware(BodyLimit, limit=settings.limits.body_bytes)
+    app.add_middleware(Admission, limit=settings.limits.in_flight_requests)
+    if keys is not None:
+        app.add_middleware(ApiKeys, keys=keys)
+    app.add_middleware(EncodedPaths)
+    app.add_middleware(Telemetry, metrics=metrics)
+    return app
+
+
+def read_keys(file: Path) -> list[str]:
+    """The API keys of `file`, one a line; blank lines and lines that begin with # are left out.
+
+    Raises:
+        ValueError: there is none.
+        OSError: the file can't be read.
+    """
+    lines = (line.strip() for line in file.read_text("utf-8").splitlines())
+    keys = [line for line in lines if line and not line.startswith("#")]
+    if not keys:
+        raise ValueError(f"{file} holds no API key")
+    return keys
+
+
+def run_gateway(settings: Settings) -> None:
+    """Serve until SIGINT or SIGTERM."""
+    logs.configure(json=settings.log_json)
+    uvicorn.run(create_app(settings), host=settings.host, port=settings.port, access_log=False, log_level="warning")

@@ -1,0 +1,77 @@
+"""Many values in one body, each with its own fate."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from fastapi import Request
+
+from service.errors import BatchTooLarge, InvalidRequest, MalformedBody, TastestreamError
+from service.wire import is_ndjson, ndjson_lines, parse_json, refuse_unknown
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """Why one event or item of a batch was not taken; `index` counts from 0, `code` is stable."""
+
+    index: int
+    code: str
+    detail: str
+    field: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BatchAnswer:
+    """What became of a batch. What is counted as accepted is in the state store."""
+
+    accepted: int
+    duplicates: int
+    rejected: list[Rejection]
+
+
+def reject(index: int, error: TastestreamError) -> Rejection:
+    return Rejection(index, error.code, error.detail, error.field)
+
+
+async def read_batch(request: Request, limit: int, field: str) -> Sequence[Any]:
+    """The values of a batch body: one object, an array, an object with the array in `field`, or NDJSON.
+
+    In NDJSON, a line that is no JSON stands there as the error it raised.
+
+    Raises:
+        TastestreamError: not a batch, empty, or of more than `limit` values.
+    """
+    values = await _read_lines(request, limit, field) if is_ndjson(request) else _unwrap(await request.body(), field)
+    if not values:
+        raise InvalidRequest(f"{field}: the batch is empty", field=field)
+    if len(values) > limit:
+        raise _too_many(limit, field)
+    return values
+
+
+async def _read_lines(request: Request, limit: int, field: str) -> list[Any]:
+    values: list[Any] = []
+    async for line in ndjson_lines(request):
+        if len(values) == limit:
+            raise _too_many(limit, field)
+        try:
+            values.append(parse_json(line))
+        except MalformedBody as error:
+            values.append(error)
+    return values
+
+
+def _unwrap(body: bytes, field: str) -> list[Any]:
+    value = parse_json(body)
+    if isinstance(value, list):
+        return value
+    if isinstance(value, dict) and field in value:
+        refuse_unknown(value, {field})
+        if not isinstance(value[field], list):
+            raise InvalidRequest(f"{field}: must be an array", field=field)
+        return value[field]  # type: ignore[no-any-return]
+    return [value]
+
+
+def _too_many(limit: int, field: str) -> BatchTooLarge:
+    return BatchTooLarge(f"{field}: more than {limit} in one batch", field=field)

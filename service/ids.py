@@ -1,0 +1,26 @@
+"""Ids: opaque strings of 1..256 characters, any but control characters.
+
+In a path an id is one percent-encoded segment: `a/b` is `/items/a%2Fb`.
+"""
+
+from typing import Annotated, Any
+from urllib.parse import unquote
+
+from fastapi import Path
+from pydantic import BeforeValidator, StringConstraints
+from pydantic_core import PydanticCustomError
+
+MAX_CHARS = 256
+PATTERN = r"^[^\x00-\x1f\x7f-\x9f]+$"
+
+Id = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=MAX_CHARS, pattern=PATTERN)]
+
+
+def _decode(segment: Any) -> str:
+    try:
+        return unquote(segment.encode("ascii").decode(), errors="strict")
+    except UnicodeError:
+        raise PydanticCustomError("id", "must be percent-encoded UTF-8") from None
+
+
+PathId = Annotated[str, Path(min_length=1, max_length=MAX_CHARS, pattern=PATTERN), BeforeValidator(_decode)]

@@ -1,0 +1,136 @@
+"""Writing items: their words are checked, their pictures taken in, then both are stored."""
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from service.batches import Rejection, reject
+from service.errors import TastestreamError
+from service.items.intake import Given
+from service.items.schemas import ItemBatchAnswer, ItemIn, ItemOut, NamedItemIn, PictureError, check_words
+from service.parts import Parts
+from service.settings import LimitSettings
+from service.state.records import Item
+from service.wire import validate
+
+_TAKEN_AT_ONCE = 32
+_WRITTEN_AT_ONCE = 100
+
+
+def read_item(raw: Any, limits: LimitSettings) -> ItemIn:
+    """Check one item.
+
+    Raises:
+        InvalidRequest: a field is unknown, missing, wrong or too long.
+    """
+    item = validate(ItemIn, raw)
+    check_words(item, item.title, limits)
+    return item
+
+
+def read_items(raw: Sequence[Any], limits: LimitSettings) -> tuple[dict[int, NamedItemIn], list[Rejection]]:
+    """Check each item of a batch; the good ones by their index, and why the others were rejected.
+
+    An exception in `raw` stands for a value that could not be parsed.
+    """
+    items: dict[int, NamedItemIn] = {}
+    rejected: list[Rejection] = []
+    for index, value in enumerate(raw):
+        try:
+            if isinstance(value, TastestreamError):
+                raise value
+            item = validate(NamedItemIn, value)
+            check_words(item, item.title, limits)
+            items[index] = item
+        except TastestreamError as error:
+            rejected.append(reject(index, error))
+    return items, rejected
+
+
+async def put_item(item_id: str, given: ItemIn, parts: Parts) -> tuple[Item, bool]:
+    """Store one item; returns it and whether it is new.
+
+    Raises:
+        StateUnavailable: the store can't be written.
+    """
+    ((stored, created),) = await _write({item_id: (given, await parts.intake.take(given))}, parts)
+    return stored, created
+
+
+async def put_items(items: Mapping[int, NamedItemIn], rejected: list[Rejection], parts: Parts) -> ItemBatchAnswer:
+    """Store a batch. Of several items with one id, the last counts.
+
+    Raises:
+        StateUnavailable: the store can't be written; some items may have been.
+    """
+    last = {item.item_id: index for index, item in items.items()}
+    slots = asyncio.Semaphore(_TAKEN_AT_ONCE)
+
+    async def take(item: ItemIn) -> Given:
+        async with slots:
+            return await parts.intake.take(item)
+
+    taken = await asyncio.gather(*(take(items[index]) for index in last.values()))
+    pairs = dict(zip(last, zip((items[index] for index in last.values()), taken, strict=True), strict=True))
+    await _write(pairs, parts)
+    errors = [
+        PictureError(index, item_id, given.error)
+        for (item_id, index), given in zip(last.items(), taken, strict=True)
+        if given.error is not None
+    ]
+    if rejected:
+        parts.metrics.items.labels("rejected").inc(len(rejected))
+    return ItemBatchAnswer(len(last), len(items) - len(last), rejected, errors)
+
+
+async def _write(items: Mapping[str, tuple[ItemIn, Given]], parts: Parts) -> list[tuple[Item, bool]]:
+    refused = [item_id for item_id, (_, given) in items.items() if given.outcome == "refused"]
+    # A picture that can't be had now is no reason to lose the one that could be had before.
+    before = await parts.store.items.get_many(refused) if refused else {}
+    kept, changed = [], []
+    for item_id, (item, given) in items.items():
+        if given.outcome == "untouched":
+            kept.append(_item(item_id, item, given.picture, given.error))
+        else:
+            old = before[item_id].picture if item_id in before else None
+            changed.append(_item(item_id, item, given.picture or old, given.error))
+    results = []
+    for group, keep in ((kept, True), (changed, False)):
+        for start in range(0, len(group), _WRITTEN_AT_ONCE):
+            results += await parts.store.items.put_many(group[start : start + _WRITTEN_AT_ONCE], keep_picture=keep)
+    _count(results, parts)
+    return results
+
+
+def _item(item_id: str, item: ItemIn, picture: str | None, error: str | None) -> Item:
+    return Item(
+        item_id=item_id,
+        title=item.title,
+        description=item.description,
+        genres=tuple(item.genres),
+        tags=tuple(item.tags),
+        attributes=item.attributes,
+        picture=picture,
+        picture_error=error,
+    )
+
+
+def _count(results: Iterable[tuple[Item, bool]], parts: Parts) -> None:
+    for _, created in results:
+        parts.metrics.items.labels("created" if created else "updated").inc()
+
+
+def item_out(item: Item) -> ItemOut:
+    return ItemOut(
+        item_id=item.item_id,
+        title=item.title,
+        description=item.description,
+        genres=list(item.genres),
+        tags=list(item.tags),
+        attributes=dict(item.attributes or {}),
+        revision=item.revision,
+        picture=item.picture,
+        picture_error=item.picture_error,
+        summary=item.summary or None,
+        summary_model=item.summary_model or None,
+    )

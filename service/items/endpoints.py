@@ -1,0 +1,182 @@
+"""The catalogue: `/items`."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request, Response
+
+from service.batches import read_batch
+from service.errors import (
+    BatchTooLarge,
+    BodyTooLarge,
+    InvalidRequest,
+    ItemNotFound,
+    MalformedBody,
+    Overloaded,
+    StateUnavailable,
+    Unauthorized,
+    UnsupportedMedia,
+)
+from service.hangup import unless_hung_up
+from service.ids import PathId
+from service.items.catalogue import item_out, put_item, put_items, read_item, read_items
+from service.items.schemas import (
+    ITEM_EXAMPLE,
+    ItemBatchAnswer,
+    ItemOut,
+    ItemPage,
+    SimilarItem,
+    SimilarItems,
+)
+from service.parts import parts_of
+from service.problems import documented
+from service.wire import JSON, NDJSON, Json, read_json
+
+router = APIRouter(tags=["items"], prefix="/items")
+
+_COMMON = (InvalidRequest, Unauthorized, Overloaded, StateUnavailable)
+_BODIES = (MalformedBody, BodyTooLarge, UnsupportedMedia)
+_NAMED_EXAMPLE = {"item_id": "i7", **ITEM_EXAMPLE}
+_ITEM_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            JSON: {
+                "schema": {"$ref": "#/components/schemas/ItemIn"},
+                "examples": {
+                    "item": {"summary": "With a picture", "value": ITEM_EXAMPLE},
+                    "title": {"summary": "The least", "value": {"title": "Iron kettle"}},
+                },
+            }
+        },
+    }
+}
+_BULK_BODY = {
+    "requestBody": {
+        "required": True,
+        "description": "An array, an object with `items`, one item, or newline-delimited JSON.",
+        "content": {
+            JSON: {
+                "schema": {
+                    "anyOf": [
+                        {"type": "array", "items": {"$ref": "#/components/schemas/NamedItemIn"}, "minItems": 1},
+                        {"$ref": "#/components/schemas/ItemBatchIn"},
+                        {"$ref": "#/components/schemas/NamedItemIn"},
+                    ]
+                },
+                "examples": {"array": {"summary": "An array", "value": [_NAMED_EXAMPLE]}},
+            },
+            NDJSON: {
+                "schema": {"type": "string"},
+                "example": '{"item_id":"i7","title":"Blue ceramic teapot"}\n{"item_id":"i8","title":"Iron kettle"}\n',
+            },
+        },
+    }
+}
+
+
+@router.post(
+    "",
+    status_code=202,
+    summary="Put many items",
+    response_model=ItemBatchAnswer,
+    responses=documented(BatchTooLarge, *_BODIES, *_COMMON),
+    openapi_extra=_BULK_BODY,
+)
+async def post_items(request: Request) -> Response:
+    """Store items. Each is checked by itself: good ones are stored, the others listed in `rejected`.
+
+    A picture that can't be taken is no reason to reject its item; `picture_errors` lists those.
+    """
+    parts = parts_of(request)
+    limits = parts.settings.limits
+    items, rejected = read_items(await read_batch(request, limits.bulk_items, "items"), limits)
+    if not items:
+        parts.metrics.items.labels("rejected").inc(len(rejected))
+        first = rejected[0]
+        detail = f"nothing was acceptable; item {first.index}: {first.detail}"
+        members = {"accepted": 0, "duplicates": 0, "rejected": rejected}
+        raise InvalidRequest(detail, field=first.field, members=members)
+    return Json(await unless_hung_up(request, put_items(items, rejected, parts)), 202)
+
+
+@router.get("", summary="List items", response_model=ItemPage, responses=documented(*_COMMON))
+async def list_items(
+    request: Request,
+    limit: Annotated[int, Query(ge=1, le=1000, description="The most items in the answer.")] = 100,
+    cursor: Annotated[str | None, Query(max_length=2048, description="`next_cursor` of the page before.")] = None,
+) -> Response:
+    """A page of the catalogue, in a stable order."""
+    items, next_cursor = await parts_of(request).store.items.page(limit, cursor)
+    return Json(ItemPage([item_out(item) for item in items], next_cursor))
+
+
+@router.get(
+    "/{item_id}/similar",
+    summary="Items taken together with this one",
+    response_model=SimilarItems,
+    responses=documented(ItemNotFound, *_COMMON),
+)
+async def similar_items(
+    request: Request,
+    item_id: PathId,
+    k: Annotated[int, Query(ge=1, le=100, description="The most items in the answer.")] = 10,
+) -> Response:
+    """The nearest items by co-occurrence in the same users' likes, best first; empty while there are none."""
+    store = parts_of(request).store
+    near = await store.evidence.neighbours([item_id], k)
+    items = await store.items.get_many([item_id, *near])
+    if item_id not in items:
+        raise _not_found(item_id)
+    scores = await store.evidence.collaborative([item_id], near)
+    found = [SimilarItem(one, items[one].title, scores[one]) for one in near if one in items]
+    return Json(SimilarItems(item_id, found))
+
+
+@router.put(
+    "/{item_id}",
+    summary="Put an item",
+    response_model=ItemOut,
+    responses={
+        201: {"model": ItemOut, "description": "Created"},
+        **documented(*_BODIES, *_COMMON),
+    },
+    openapi_extra=_ITEM_BODY,
+)
+async def put_one_item(request: Request, item_id: PathId) -> Response:
+    """Store an item. Its words are replaced; its picture stays unless a picture field is given.
+
+    A picture is fetched now, once. One that is refused is named in `picture_error`; the item is kept without it.
+    """
+    parts = parts_of(request)
+    given = read_item(await read_json(request), parts.settings.limits)
+    stored, created = await unless_hung_up(request, put_item(item_id, given, parts))
+    return Json(item_out(stored), 201 if created else 200)
+
+
+@router.get("/{item_id}", summary="One item", response_model=ItemOut, responses=documented(ItemNotFound, *_COMMON))
+async def get_item(request: Request, item_id: PathId) -> Response:
+    """The item with what the service derived from its picture."""
+    item = await parts_of(request).store.items.get(item_id)
+    if item is None:
+        raise _not_found(item_id)
+    return Json(item_out(item))
+
+
+@router.delete(
+    "/{item_id}",
+    summary="Remove an item",
+    status_code=204,
+    response_model=None,
+    responses=documented(ItemNotFound, *_COMMON),
+)
+async def delete_item(request: Request, item_id: PathId) -> Response:
+    """Remove the item and what was counted about it."""
+    parts = parts_of(request)
+    if not await parts.store.items.delete(item_id):
+        raise _not_found(item_id)
+    parts.metrics.items.labels("deleted").inc()
+    return Response(status_code=204)
+
+
+def _not_found(item_id: str) -> ItemNotFound:
+    return ItemNotFound(f"no item {item_id!r}")

@@ -1,0 +1,72 @@
+"""A picture's way in: fetched or decoded, checked, drawn anew, stored."""
+
+import asyncio
+import binascii
+from base64 import b64decode
+from dataclasses import dataclass
+from typing import Literal
+
+from service.errors import BadPicture
+from service.items.check import redraw
+from service.items.fetch import PictureFetcher
+from service.items.pictures import PictureStore
+from service.items.schemas import ItemIn
+from service.metrics import Metrics
+from service.settings import PictureSettings
+
+_DRAWN_AT_ONCE = 2
+"""Each may hold `max_pixels` decoded pixels."""
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What came of the picture that was given with an item.
+
+    `stored`: `picture` is its hash. `refused`: `error` says why. `none`: taken away. `untouched`: not mentioned.
+    """
+
+    outcome: Literal["stored", "refused", "none", "untouched"]
+    picture: str | None = None
+    error: str | None = None
+
+
+class PictureIntake:
+    """Takes pictures in. Decoding happens off the event loop, a few at a time."""
+
+    def __init__(
+        self, settings: PictureSettings, fetcher: PictureFetcher, store: PictureStore, metrics: Metrics
+    ) -> None:
+        self._settings = settings
+        self._fetcher = fetcher
+        self._store = store
+        self._metrics = metrics
+        self._drawing = asyncio.Semaphore(_DRAWN_AT_ONCE)
+
+    async def take(self, item: ItemIn) -> Given:
+        """Store the item's picture, if it brings one; a bad one is an outcome, not an error.
+
+        Raises:
+            OSError: the picture folder can't be written.
+        """
+        if item.image_url is None and item.image_base64 is None:
+            return Given("none" if item.model_fields_set & {"image_url", "image_base64"} else "untouched")
+        try:
+            encoded = await self._read(item)
+            async with self._drawing:
+                drawn = await asyncio.to_thread(redraw, encoded, self._settings)
+        except BadPicture as error:
+            self._metrics.pictures.labels(error.detail.partition(":")[0]).inc()
+            return Given("refused", error=error.detail)
+        picture = await self._store.write(drawn)
+        self._metrics.pictures.labels("stored").inc()
+        return Given("stored", picture)
+
+    async def _read(self, item: ItemIn) -> bytes:
+        if item.image_base64 is None:
+            return await self._fetcher.fetch(item.image_url or "")
+        if len(item.image_base64) > 4 * (self._settings.max_bytes // 3 + 1):
+            raise BadPicture(f"too_many_bytes: more than {self._settings.max_bytes}")
+        try:
+            return b64decode(item.image_base64, validate=True)
+        except (binascii.Error, ValueError):
+            raise BadPicture("base64: not base64") from None

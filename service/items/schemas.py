@@ -1,0 +1,155 @@
+"""Items on the wire."""
+
+from dataclasses import dataclass
+from typing import Annotated, Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic_core import PydanticCustomError
+
+from service.batches import Rejection
+from service.errors import InvalidRequest
+from service.ids import Id
+from service.settings import LimitSettings
+from service.wire import check_bytes
+
+Title = Annotated[str, StringConstraints(strict=True, min_length=1, pattern=r"\S")]
+Text = Annotated[str, StringConstraints(strict=True)]
+Terms = Annotated[list[Annotated[str, StringConstraints(strict=True, min_length=1)]], Field(max_length=1000)]
+
+ITEM_EXAMPLE: dict[str, Any] = {
+    "title": "Blue ceramic teapot",
+    "description": "Holds one litre.",
+    "genres": ["kitchen"],
+    "tags": ["tea", "handmade"],
+    "attributes": {"price": 39.5, "in_stock": True},
+    "image_url": "https://example.com/teapot.jpg",
+}
+_EXAMPLES: dict[str, Any] = {"examples": [ITEM_EXAMPLE]}
+_NAMED_EXAMPLES: dict[str, Any] = {"examples": [{"item_id": "i7", **ITEM_EXAMPLE}]}
+
+
+class Words(BaseModel):
+    """What is said of an item."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    description: Text = ""
+    genres: Terms = Field(default_factory=list)
+    tags: Terms = Field(default_factory=list)
+    attributes: dict[str, Any] | None = Field(None, description="Anything to filter by; bounded in bytes.")
+
+
+class ItemIn(Words):
+    """An item. Without a picture field an item keeps the picture it has; `null` in both takes it away."""
+
+    model_config = ConfigDict(extra="forbid", title="Item", json_schema_extra=_EXAMPLES)
+
+    title: Title
+    image_url: Text | None = Field(None, max_length=4096, description="Fetched once, now; http or https.")
+    image_base64: Text | None = Field(None, description="PNG, JPEG, WebP or GIF, in base64.")
+
+    @model_validator(mode="after")
+    def _one_picture(self) -> Self:
+        if self.image_url is not None and self.image_base64 is not None:
+            raise PydanticCustomError("two_pictures", "give image_url or image_base64, not both")
+        return self
+
+
+class NamedItemIn(ItemIn):
+    """An item with its id."""
+
+    model_config = ConfigDict(extra="forbid", title="NamedItem", json_schema_extra=_NAMED_EXAMPLES)
+
+    item_id: Id
+
+
+class ItemBatchIn(BaseModel):
+    """Several items."""
+
+    model_config = ConfigDict(extra="forbid", title="ItemBatch")
+
+    items: list[NamedItemIn]
+
+
+@dataclass(frozen=True, slots=True)
+class ItemOut:
+    """An item of the catalogue. `picture` is the stored picture's SHA-256, `summary` what a model saw on it.
+
+    `picture_error` says why the picture that was given last was refused.
+    """
+
+    item_id: str
+    title: str
+    description: str
+    genres: list[str]
+    tags: list[str]
+    attributes: dict[str, Any]
+    revision: int
+    picture: str | None
+    picture_error: str | None
+    summary: str | None
+    summary_model: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ItemPage:
+    """Items in the order of their ids; `next_cursor` asks for the rest, null at the end."""
+
+    items: list[ItemOut]
+    next_cursor: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class SimilarItem:
+    item_id: str
+    title: str
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class SimilarItems:
+    """Items that users took together with `item_id`; scores are cosines of co-occurrence, 0..1."""
+
+    item_id: str
+    items: list[SimilarItem]
+
+
+@dataclass(frozen=True, slots=True)
+class PictureError:
+    """Why an item of a batch was kept without its picture."""
+
+    index: int
+    item_id: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class ItemBatchAnswer:
+    """What became of a batch. `duplicates` were overtaken by a later item of the batch with the same id."""
+
+    accepted: int
+    duplicates: int
+    rejected: list[Rejection]
+    picture_errors: list[PictureError]
+
+
+def check_words(words: Words, title: str | None, limits: LimitSettings, place: str = "") -> None:
+    """Hold texts, term lists and attributes to the limits; `place` is where they stand in the request.
+
+    Raises:
+        InvalidRequest: one is exceeded; `field` names it.
+    """
+    _check_chars(f"{place}title", title or "", limits.title_chars)
+    _check_chars(f"{place}description", words.description, limits.description_chars)
+    for field, terms in ((f"{place}genres", words.genres), (f"{place}tags", words.tags)):
+        if len(terms) > limits.terms:
+            raise InvalidRequest(f"{field}: more than {limits.terms}", field=field)
+        for index, term in enumerate(terms):
+            _check_chars(f"{field}.{index}", term, limits.term_chars)
+    if words.attributes:
+        check_bytes(words.attributes, limits.attributes_bytes, f"{place}attributes")
+
+
+def _check_chars(field: str, text: str, limit: int) -> None:
+    if len(text) > limit:
+        raise InvalidRequest(f"{field}: longer than {limit} characters", field=field)

@@ -1,0 +1,165 @@
+"""What surrounds every request: its id, its time, its log line, and the limits before its body is read."""
+
+import hmac
+import re
+import time
+import uuid
+from collections.abc import Iterable
+from hashlib import sha256
+
+import structlog
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service.errors import BodyTooLarge, InternalError, Overloaded, TastestreamError, Unauthorized
+from service.logs import get_logger
+from service.metrics import Metrics
+from service.problems import respond
+
+OPEN_PATHS = frozenset({"/healthz", "/readyz", "/metrics"})
+"""Answered without an API key and under any load."""
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+_ERROR = "tastestream.error"
+log = get_logger(__name__)
+
+
+async def _refuse(error: TastestreamError, scope: Scope, receive: Receive, send: Send) -> None:
+    scope[_ERROR] = error.code
+    await respond(error)(scope, receive, send)
+
+
+class Telemetry:
+    """Gives the request an id, measures and logs it, and turns what nobody foresaw into a 500 without details."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self.app = app
+        self.metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        given = Headers(scope=scope).get("x-request-id", "")
+        request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+        status = 0
+        started = time.perf_counter()
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                MutableHeaders(scope=message)["x-request-id"] = request_id
+            await send(message)
+
+        with (
+            structlog.contextvars.bound_contextvars(request_id=request_id),
+            self.metrics.requests_in_flight.track_inprogress(),
+        ):
+            try:
+                await self.app(scope, receive, send_with_id)
+            except Exception:
+                log.exception("request_failed", method=scope["method"])
+                if status == 0:
+                    await _refuse(InternalError("see the log"), scope, receive, send_with_id)
+            finally:
+                self._observe(scope, status, time.perf_counter() - started)
+
+    def _observe(self, scope: Scope, status: int, seconds: float) -> None:
+        route = getattr(scope.get("route"), "path", "unmatched")
+        method = scope["method"] if scope["method"] in _METHODS else "other"
+        self.metrics.request_seconds.labels(method, route, str(status)).observe(seconds)
+        if code := scope.get(_ERROR):
+            self.metrics.errors.labels(code).inc()
+        if route not in OPEN_PATHS:
+            log.info("request", method=method, route=route, status=status, code=code, ms=round(seconds * 1000, 2))
+
+
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"})
+
+
+class Admission:
+    """Answers 429 when more requests than `limit` are in flight."""
+
+    def __init__(self, app: ASGIApp, limit: int) -> None:
+        self.app = app
+        self.limit = limit
+        self.in_flight = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["path"] in OPEN_PATHS:
+            await self.app(scope, receive, send)
+            return
+        if self.in_flight >= self.limit:
+            await _refuse(Overloaded("too many requests in flight", retry_after_s=1), scope, receive, send)
+            return
+        self.in_flight += 1
+        try:
+            await self.app(scope, receive, send)
+        finally:
+            self.in_flight -= 1
+
+
+class ApiKeys:
+    """Lets nobody in without `Authorization: Bearer` and one of the keys; compares in constant time."""
+
+    def __init__(self, app: ASGIApp, keys: Iterable[str]) -> None:
+        self.app = app
+        self.digests = [sha256(key.encode()).digest() for key in keys]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["path"] in OPEN_PATHS or self._knows(scope):
+            await self.app(scope, receive, send)
+        else:
+            await _refuse(Unauthorized("send Authorization: Bearer and an API key"), scope, receive, send)
+
+    def _knows(self, scope: Scope) -> bool:
+        scheme, _, token = Headers(scope=scope).get("authorization", "").partition(" ")
+        digest = sha256(token.strip().encode()).digest()
+        known = [hmac.compare_digest(digest, one) for one in self.digests]
+        return scheme.lower() == "bearer" and any(known)
+
+
+class BodyLimit:
+    """Raises `BodyTooLarge` in whoever reads a body beyond `limit` bytes, announced or not."""
+
+    def __init__(self, app: ASGIApp, limit: int) -> None:
+        self.app = app
+        self.limit = limit
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        announced = Headers(scope=scope).get("content-length", "")
+        # Not refused here: only a route that reads the body minds its size.
+        read = int(announced) if announced.isdecimal() else 0
+        if read <= self.limit:
+            read = 0
+
+        async def receive_within() -> Message:
+            nonlocal read
+            if read > self.limit:
+                raise self._too_large()
+            message = await receive()
+            read += len(message.get("body", b""))
+            if read > self.limit:
+                raise self._too_large()
+            return message
+
+        await self.app(scope, receive_within, send)
+
+    def _too_large(self) -> BodyTooLarge:
+        return BodyTooLarge(f"body: larger than {self.limit} bytes", field="body")
+
+
+class EncodedPaths:
+    """Routes item and user paths by their encoded form, so that `%2F` in an id is no separator."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"].startswith(("/items/", "/users/")) and "raw_path" in scope:
+            scope["path"] = scope["raw_path"].decode("latin-1")
+        await self.app(scope, receive, send)

@@ -1,0 +1,55 @@
+"""What the gateway is made of, put together once at start and found by every endpoint through its request."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import cast
+
+from fastapi import FastAPI, Request
+
+from service.items.fetch import PictureFetcher
+from service.items.intake import PictureIntake
+from service.items.pictures import PictureStore, open_pictures
+from service.metrics import Metrics
+from service.recommend.ranker import Ranker, Server, open_ranker, open_summarizer
+from service.settings import Settings
+from service.state.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """`ranker` and `summarizer` are None where the settings name no server."""
+
+    settings: Settings
+    metrics: Metrics
+    store: Store
+    pictures: PictureStore
+    intake: PictureIntake
+    ranker: Ranker | None
+    summarizer: Server | None
+
+
+@asynccontextmanager
+async def open_parts(settings: Settings, metrics: Metrics, ranker: Ranker | None) -> AsyncIterator[Parts]:
+    """Connect everything and close it again; `ranker` stands in for the one that the settings name."""
+    async with AsyncExitStack() as stack:
+        store = await Store.connect(settings)
+        stack.push_async_callback(store.close)
+        fetcher = PictureFetcher(settings.pictures)
+        stack.push_async_callback(fetcher.close)
+        ranker = ranker or open_ranker(settings, metrics)
+        summarizer = open_summarizer(settings)
+        for server in (ranker, summarizer):
+            if server is not None:
+                stack.push_async_callback(server.close)
+        pictures = open_pictures(settings)
+        intake = PictureIntake(settings.pictures, fetcher, pictures, metrics)
+        yield Parts(settings, metrics, store, pictures, intake, ranker, summarizer)
+
+
+def set_parts(app: FastAPI, parts: Parts) -> None:
+    app.state.parts = parts
+
+
+def parts_of(request: Request) -> Parts:
+    return cast("Parts", request.app.state.parts)

@@ -1,0 +1,47 @@
+"""The time a request has, known to every step."""
+
+import asyncio
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+class Deadline:
+    """Ends `total_s` seconds after `started` (monotonic clock); the last `reserve_s` are for blending and answering."""
+
+    def __init__(self, started: float, total_s: float, reserve_s: float) -> None:
+        self._end = started + total_s
+        # A very short deadline must leave the ranker something.
+        self._reserve_s = min(reserve_s, total_s / 4)
+
+    def remaining_s(self) -> float:
+        return max(0.0, self._end - time.monotonic())
+
+    def for_ranking_s(self) -> float:
+        """What is left for the ranker."""
+        return max(0.0, self.remaining_s() - self._reserve_s)
+
+    def limit(self) -> asyncio.Timeout:
+        """A scope that raises TimeoutError when the deadline has passed."""
+        return asyncio.timeout(self.remaining_s())
+
+
+class Timing:
+    """Milliseconds that each step took."""
+
+    def __init__(self) -> None:
+        self._started = time.perf_counter()
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[name] = time.perf_counter() - started
+
+    def close(self) -> dict[str, float]:
+        """All steps and `total`, in milliseconds."""
+        self.seconds["total"] = time.perf_counter() - self._started
+        return {name: round(seconds * 1000, 2) for name, seconds in self.seconds.items()}

@@ -1,0 +1,91 @@
+"""`POST /recommend`."""
+
+import time
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+
+from service.errors import (
+    BodyTooLarge,
+    InvalidRequest,
+    MalformedBody,
+    Overloaded,
+    StateUnavailable,
+    Unauthorized,
+    UnsupportedMedia,
+)
+from service.hangup import unless_hung_up
+from service.items.schemas import check_words
+from service.parts import parts_of
+from service.problems import documented
+from service.recommend.deadline import Deadline
+from service.recommend.pipeline import recommend
+from service.recommend.schemas import RECOMMEND_EXAMPLE, Recommendation, RecommendIn
+from service.settings import Settings
+from service.wire import JSON, Json, check_bytes, read_json, validate
+
+router = APIRouter(tags=["recommend"])
+
+_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            JSON: {
+                "schema": {"$ref": "#/components/schemas/RecommendIn"},
+                "examples": {
+                    "candidates": {"summary": "Rank these", "value": RECOMMEND_EXAMPLE},
+                    "retrieve": {"summary": "Find something", "value": {"user_id": "u1", "k": 5}},
+                    "explain": {
+                        "summary": "Within 300 ms, with reasons",
+                        "value": {"user_id": "u1", "candidates": ["i7"], "deadline_ms": 300, "explain": True},
+                    },
+                },
+            }
+        },
+    }
+}
+
+
+@router.post(
+    "/recommend",
+    summary="Rank items for a user",
+    response_model=Recommendation,
+    responses=documented(
+        MalformedBody, BodyTooLarge, InvalidRequest, UnsupportedMedia, Unauthorized, Overloaded, StateUnavailable
+    ),
+    openapi_extra=_BODY,
+)
+async def post_recommend(request: Request) -> Response:
+    """Rank the candidates, or what is found for the user, by what the user likes now.
+
+    When the model is late, down or shedding load, the answer still comes in time, from what else is known:
+    then `degraded` is true and `served_by` says from what.
+    """
+    started = time.monotonic()
+    parts = parts_of(request)
+    ask = read_ask(await read_json(request), parts.settings)
+    settings = parts.settings.recommend
+    deadline = Deadline(started, (ask.deadline_ms or settings.deadline_ms) / 1000, settings.reserve_ms / 1000)
+    return Json(await unless_hung_up(request, recommend(ask, parts, deadline)))
+
+
+def read_ask(raw: Any, settings: Settings) -> RecommendIn:
+    """Check the body and hold it to the limits of the settings.
+
+    Raises:
+        InvalidRequest: a field is unknown, missing, wrong or beyond a limit; `field` names it.
+    """
+    limits = settings.limits
+    # Before the models: a body full of candidates would take seconds to check one by one.
+    if isinstance(raw, dict) and isinstance(given := raw.get("candidates"), list) and len(given) > limits.candidates:
+        raise InvalidRequest(f"candidates: more than {limits.candidates}", field="candidates")
+    ask = validate(RecommendIn, raw)
+    if ask.k > limits.k:
+        raise InvalidRequest(f"k: more than {limits.k}", field="k")
+    if (ask.deadline_ms or 0) > settings.recommend.max_deadline_ms:
+        raise InvalidRequest(f"deadline_ms: more than {settings.recommend.max_deadline_ms}", field="deadline_ms")
+    if ask.context is not None:
+        check_bytes(ask.context, limits.context_bytes, "context")
+    for place, candidate in enumerate(ask.candidates or ()):
+        check_words(candidate, candidate.title, limits, f"candidates.{place}.")
+    return ask

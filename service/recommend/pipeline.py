@@ -1,0 +1,117 @@
+"""The way of a recommendation: state -> retrieve -> filter -> rank -> blend -> answer, under one deadline."""
+
+import asyncio
+import uuid
+from collections.abc import Awaitable
+from typing import TypeVar
+
+from model_store.manifest import Blend
+from service.errors import StateUnavailable
+from service.metrics import Metrics
+from service.parts import Parts
+from service.recommend.blend import Evidence, Scored, blended, without_model
+from service.recommend.deadline import Deadline, Timing
+from service.recommend.filter import keep
+from service.recommend.rank import Ranking, gather_evidence, rank
+from service.recommend.retrieve import retrieve
+from service.recommend.schemas import (
+    Components,
+    ExplainedItem,
+    RankedItem,
+    Recommendation,
+    RecommendIn,
+    ServedBy,
+    Skipped,
+)
+from service.state.records import UserState
+
+T = TypeVar("T")
+
+
+async def recommend(ask: RecommendIn, parts: Parts, deadline: Deadline) -> Recommendation:
+    """Rank candidates for a user; in time, and with what there is.
+
+    Raises:
+        StateUnavailable: the state store can't be read before the deadline.
+    """
+    timing = Timing()
+    with timing.step("state"):
+        state = await _in_time(parts.store.users.read(ask.user_id), deadline)
+    with timing.step("retrieve"):
+        found = await _in_time(retrieve(ask, state, parts.store, parts.settings.recommend), deadline)
+    with timing.step("filter"):
+        kept, filtered = keep(found.candidates, state.seen if ask.exclude_seen else frozenset(), ask.filters)
+        item_ids = [candidate.item.item_id for candidate in kept]
+    with timing.step("rank"):
+        ranking, (collaborative, popular) = await asyncio.gather(
+            rank(state, found.recents, kept, parts, deadline), gather_evidence(state, item_ids, parts, deadline)
+        )
+    with timing.step("blend"):
+        evidence = Evidence(ranking.scores, collaborative, popular)
+        scored = blended(item_ids, evidence, _blend(ranking, parts))
+    answer = _answer(ask, state, [*found.skipped, *filtered], ranking, scored, parts, timing)
+    _count(parts.metrics, answer, len(scored), timing)
+    return answer
+
+
+async def _in_time(read: Awaitable[T], deadline: Deadline) -> T:
+    try:
+        async with deadline.limit():
+            return await read
+    except TimeoutError:
+        raise StateUnavailable("the state store did not answer before the deadline", retry_after_s=1) from None
+
+
+def _blend(ranking: Ranking, parts: Parts) -> Blend:
+    blend = parts.ranker.blend if parts.ranker else Blend()
+    return blend if ranking.reason is None else without_model(blend)
+
+
+def _answer(
+    ask: RecommendIn,
+    state: UserState,
+    skipped: list[Skipped],
+    ranking: Ranking,
+    scored: list[Scored],
+    parts: Parts,
+    timing: Timing,
+) -> Recommendation:
+    best = scored[: ask.k]
+    return Recommendation(
+        recommendation_id=uuid.uuid4().hex,
+        user_id=ask.user_id,
+        items=[_item(item, place, ask.explain) for place, item in enumerate(best, start=1)],
+        served_by=_served_by(ranking, scored),
+        degraded=ranking.reason is not None,
+        degraded_reason=ranking.reason,
+        model=parts.ranker.id if parts.ranker else None,
+        summary_version=state.summary.version if state.summary else 0,
+        pending_events=state.pending,
+        skipped=skipped,
+        timing_ms=timing.close(),
+    )
+
+
+def _served_by(ranking: Ranking, scored: list[Scored]) -> ServedBy:
+    """The best evidence that the order rests on."""
+    if ranking.reason is None:
+        return "cache" if ranking.scores and not ranking.fresh else "mllm"
+    if ranking.scores:
+        return "cache"
+    return "collaborative" if any(item.collaborative > 0 for item in scored) else "popular"
+
+
+def _item(scored: Scored, place: int, explain: bool) -> RankedItem | ExplainedItem:
+    if not explain:
+        return RankedItem(scored.item_id, scored.score, place)
+    components = Components(scored.mllm, scored.collaborative, scored.popular)
+    return ExplainedItem(scored.item_id, scored.score, place, components)
+
+
+def _count(metrics: Metrics, answer: Recommendation, ranked: int, timing: Timing) -> None:
+    metrics.recommendations.labels(answer.served_by, answer.degraded_reason or "").inc()
+    metrics.candidates.labels("ranked").inc(ranked)
+    for skipped in answer.skipped:
+        metrics.candidates.labels(skipped.reason).inc()
+    for step, seconds in timing.seconds.items():
+        metrics.step_seconds.labels(step).observe(seconds)

@@ -1,0 +1,151 @@
+"""The model behind a recommendation: what it is called, how it is asked, and why it could not be."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from model_store.engine import (
+    Engine,
+    EngineError,
+    EngineOverloaded,
+    EngineRejected,
+    EngineTimeout,
+    EngineUnavailable,
+    Mode,
+    open_engine,
+)
+from model_store.manifest import Blend
+from model_store.registry import Registry
+from model_store.views import ItemView, UserView
+from service.metrics import Metrics
+from service.recommend.deadline import Deadline
+from service.settings import EngineSettings, Settings
+
+
+class Server(Protocol):
+    """What readiness asks of a model server."""
+
+    @property
+    def id(self) -> str: ...
+
+    async def healthy(self) -> bool: ...
+
+    async def close(self) -> None: ...
+
+
+class Scorer(Server, Protocol):
+    """What ranking asks of an engine; see `model_store.engine.Engine.score`."""
+
+    async def score(
+        self, user: UserView, items: Sequence[ItemView], *, timeout_s: float | None = None
+    ) -> list[float]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Unranked:
+    """Why there are no scores: a stable label."""
+
+    reason: str
+
+
+class Ranker:
+    """Scores candidates within a deadline, at most `concurrent` requests at a time.
+
+    Args:
+        engine: asks the model.
+        blend: the model version's evidence weights.
+    """
+
+    def __init__(self, engine: Scorer, blend: Blend, metrics: Metrics, concurrent: int) -> None:
+        self.blend = blend
+        self._engine = engine
+        self._metrics = metrics
+        self._slots = asyncio.Semaphore(concurrent)
+
+    @property
+    def id(self) -> str:
+        return self._engine.id
+
+    async def healthy(self) -> bool:
+        return await self._engine.healthy()
+
+    async def close(self) -> None:
+        await self._engine.close()
+
+    async def score(self, user: UserView, items: Sequence[ItemView], deadline: Deadline) -> list[float] | Unranked:
+        """p(yes) of each item, or why not in time."""
+        try:
+            async with asyncio.timeout(deadline.for_ranking_s()):
+                await self._slots.acquire()
+        except TimeoutError:
+            return Unranked("ranker_busy" if self._slots.locked() else "ranker_late")
+        try:
+            return await self._ask(user, items, deadline.for_ranking_s())
+        finally:
+            self._slots.release()
+
+    async def _ask(self, user: UserView, items: Sequence[ItemView], timeout_s: float) -> list[float] | Unranked:
+        started = time.perf_counter()
+        outcome = "cancelled"
+        try:
+            async with asyncio.timeout(timeout_s):
+                scores = await self._engine.score(user, items, timeout_s=timeout_s)
+            outcome = "ok"
+            return scores
+        except TimeoutError:
+            outcome = EngineTimeout.code
+            return Unranked("ranker_late")
+        except EngineError as error:
+            outcome = error.code
+            return Unranked(_reason(error))
+        finally:
+            self._metrics.engine_calls.labels("ranker", "score", outcome).inc()
+            self._metrics.engine_seconds.labels("ranker", "score").observe(time.perf_counter() - started)
+
+
+_REASONS: tuple[tuple[type[EngineError], str], ...] = (
+    (EngineTimeout, "ranker_late"),
+    (EngineOverloaded, "ranker_overloaded"),
+    (EngineUnavailable, "ranker_down"),
+    (EngineRejected, "ranker_rejected"),
+)
+
+
+def _reason(error: EngineError) -> str:
+    return next((reason for kind, reason in _REASONS if isinstance(error, kind)), "ranker_bad_answer")
+
+
+def open_ranker(settings: Settings, metrics: Metrics) -> Ranker | None:
+    """The ranker that the settings name, if they do.
+
+    Raises:
+        ManifestError: the settings name a model version that is not in the store.
+    """
+    if settings.ranker.url is None:
+        return None
+    engine = _open(settings, settings.ranker.url, settings.ranker, settings.ranker.mode)
+    blend = engine.manifest.blend if engine.manifest else Blend()
+    return Ranker(engine, blend, metrics, settings.recommend.max_concurrent_ranks)
+
+
+def open_summarizer(settings: Settings) -> Engine | None:
+    """The summarizer that the settings name, for readiness; the workers ask it."""
+    if settings.summarizer.url is None:
+        return None
+    return _open(settings, settings.summarizer.url, settings.summarizer)
+
+
+def _open(settings: Settings, url: str, engine: EngineSettings, mode: Mode = "score") -> Engine:
+    return open_engine(
+        url,
+        engine.model,
+        engine.version,
+        Registry(settings.model_store or settings.data_dir / "models"),
+        mode=mode,
+        timeout_s=engine.timeout_s,
+        connect_timeout_s=engine.connect_timeout_s,
+        max_in_flight=engine.max_in_flight,
+        api_key=engine.api_key.get_secret_value() if engine.api_key else None,
+    )

@@ -1,0 +1,126 @@
+"""Recommendations on the wire."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictBool,
+    StrictFloat,
+    StrictInt,
+    StrictStr,
+)
+from pydantic_core import PydanticCustomError
+
+from service.ids import Id
+from service.items.schemas import Title, Words
+
+ServedBy = Literal["mllm", "cache", "collaborative", "popular"]
+SkipReason = Literal["unknown_item", "duplicate", "seen", "filtered"]
+Scalar = StrictStr | StrictBool | StrictInt | StrictFloat
+
+RECOMMEND_EXAMPLE: dict[str, Any] = {
+    "user_id": "u1",
+    "candidates": ["i7", {"item_id": "new", "title": "Iron kettle"}],
+    "k": 2,
+}
+_FILTERS_EXAMPLE: dict[str, Any] = {"genres": ["kitchen"], "attributes": {"in_stock": True}}
+
+
+class CandidateIn(Words):
+    """An item up for ranking. An id alone means the item of the catalogue; words given here take precedence."""
+
+    model_config = ConfigDict(extra="forbid", title="Candidate")
+
+    item_id: Id
+    title: Title | None = Field(None, description="Required for an item that the catalogue lacks.")
+
+
+def _candidate(value: Any) -> Any:
+    if isinstance(value, str):
+        return {"item_id": value}
+    if isinstance(value, dict) and (unknown := value.keys() - CandidateIn.model_fields.keys()):
+        raise PydanticCustomError("unknown_field", "{name}: no such field", {"name": min(unknown)[:100]})
+    return value
+
+
+class Filters(BaseModel):
+    """What an item must have: one of the genres, one of the tags, and each attribute (a value, or one of a list)."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [_FILTERS_EXAMPLE]})
+
+    genres: list[str] = Field(default_factory=list, max_length=50)
+    tags: list[str] = Field(default_factory=list, max_length=50)
+    attributes: dict[str, Scalar | Annotated[list[Scalar], Field(max_length=50)]] = Field(
+        default_factory=dict, max_length=50
+    )
+
+
+class RecommendIn(BaseModel):
+    """Who is to be served, from which candidates, and by when."""
+
+    model_config = ConfigDict(extra="forbid", title="Recommend", json_schema_extra={"examples": [RECOMMEND_EXAMPLE]})
+
+    user_id: Id
+    candidates: (
+        list[Annotated[CandidateIn, BeforeValidator(_candidate, json_schema_input_type=Id | CandidateIn)]] | None
+    ) = Field(None, description="Item ids or items; without them, candidates are retrieved.")
+    k: Annotated[int, Field(strict=True, ge=1)] = Field(10, description="The most items in the answer.")
+    exclude_seen: Annotated[bool, Field(strict=True)] = True
+    filters: Filters | None = None
+    deadline_ms: Annotated[int, Field(strict=True, ge=1)] | None = Field(None, description="When the answer must come.")
+    context: dict[str, Any] | None = None
+    explain: Annotated[bool, Field(strict=True)] = Field(False, description="Show what went into each score.")
+
+
+@dataclass(frozen=True, slots=True)
+class RankedItem:
+    item_id: str
+    score: float
+    rank: int
+
+
+@dataclass(frozen=True, slots=True)
+class Components:
+    """p(yes) of the model, null when it was not asked; summed cosine co-occurrence; interactions counted."""
+
+    mllm: float | None
+    collaborative: float
+    popular: float
+
+
+@dataclass(frozen=True, slots=True)
+class ExplainedItem(RankedItem):
+    components: Components
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """A candidate that was not ranked, and why."""
+
+    item_id: str
+    reason: SkipReason
+
+
+@dataclass(frozen=True, slots=True)
+class Recommendation:
+    """The ranked items, best first. `degraded`: the model could not be asked in time, `degraded_reason` says why.
+
+    `timing_ms` has the milliseconds of each step and their `total`.
+    """
+
+    recommendation_id: str
+    user_id: str
+    items: list[ExplainedItem | RankedItem]
+    served_by: ServedBy
+    degraded: bool
+    degraded_reason: str | None
+    model: str | None
+    summary_version: int
+    pending_events: int
+    skipped: list[Skipped]
+    timing_ms: Mapping[str, float]

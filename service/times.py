@@ -1,0 +1,77 @@
+"""Times on the wire: RFC 3339 or Unix seconds in, RFC 3339 out; milliseconds since the Unix epoch inside."""
+
+import math
+import re
+import time
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, WithJsonSchema
+from pydantic_core import PydanticCustomError
+
+FUTURE_MS = 24 * 3600 * 1000
+"""How far ahead of this machine's clock a time may lie."""
+
+_RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:(\d\d)(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
+
+
+def now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def parse_time(value: object) -> int:
+    """Milliseconds since the Unix epoch of an RFC 3339 text or of Unix seconds.
+
+    Raises:
+        ValueError: neither of the two, before 1970, or more than `FUTURE_MS` ahead.
+    """
+    if isinstance(value, str):
+        milliseconds = _parse_text(value)
+    elif isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+        milliseconds = round(value * 1000)
+    else:
+        raise ValueError("must be RFC 3339 text or Unix seconds")
+    if milliseconds < 0:
+        raise ValueError("lies before 1970")
+    if milliseconds > now_ms() + FUTURE_MS:
+        raise ValueError("lies in the future (numbers are Unix seconds, not milliseconds)")
+    return milliseconds
+
+
+def _parse_text(text: str) -> int:
+    match = _RFC_3339.fullmatch(text)
+    if match is None:
+        raise ValueError("must be RFC 3339 with a time zone, such as 2026-11-20T08:30:00Z")
+    # RFC 3339 knows leap seconds, datetime does not.
+    leap = match[1] == "60"
+    start, end = match.span(1)
+    whole = f"{text[:start]}59{text[end:]}" if leap else text
+    moment = datetime.fromisoformat(whole.upper())
+    return round(moment.timestamp() * 1000) + (1000 if leap else 0)
+
+
+def format_time(milliseconds: int) -> str:
+    """RFC 3339 in UTC, with milliseconds."""
+    text = datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec="milliseconds")
+    return text.replace("+00:00", "Z")
+
+
+def _validate(value: Any) -> int:
+    try:
+        return parse_time(value)
+    except ValueError as error:
+        raise PydanticCustomError("time", "{reason}", {"reason": str(error)}) from None
+    except OverflowError:
+        raise PydanticCustomError("time", "lies out of range") from None
+
+
+WireTime = Annotated[
+    int,
+    BeforeValidator(_validate),
+    WithJsonSchema(
+        {
+            "anyOf": [{"type": "string", "format": "date-time"}, {"type": "number", "minimum": 0}],
+            "description": "RFC 3339, or Unix seconds; at most a day ahead.",
+        }
+    ),
+]

@@ -1,0 +1,26 @@
+"""`GET` and `DELETE /users/{user_id}`."""
+
+from fastapi import APIRouter, Request, Response
+
+from service.errors import InvalidRequest, Overloaded, StateUnavailable, Unauthorized
+from service.ids import PathId
+from service.parts import parts_of
+from service.problems import documented
+from service.users.schemas import UserOut, user_out
+from service.wire import Json
+
+router = APIRouter(tags=["users"], prefix="/users")
+_ERRORS = documented(InvalidRequest, Unauthorized, Overloaded, StateUnavailable)
+
+
+@router.get("/{user_id}", summary="What is known of a user", response_model=UserOut, responses=_ERRORS)
+async def get_user(request: Request, user_id: PathId) -> Response:
+    """The living summary, the last interactions and how many wait to be folded; empty for a user nobody has seen."""
+    return Json(user_out(await parts_of(request).store.users.read(user_id)))
+
+
+@router.delete("/{user_id}", summary="Forget a user", status_code=204, response_model=None, responses=_ERRORS)
+async def delete_user(request: Request, user_id: PathId) -> Response:
+    """Remove everything of the user. When the answer comes it is gone, and what was in flight brings nothing back."""
+    await parts_of(request).store.users.delete(user_id)
+    return Response(status_code=204)

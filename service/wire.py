@@ -1,0 +1,131 @@
+"""Between bytes and models: bodies in, JSON out, and the words for what was wrong."""
+
+from collections.abc import AsyncIterator, Collection, Sequence
+from typing import Any, TypeVar
+
+import orjson
+from fastapi import Request, Response
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from service.errors import InvalidRequest, MalformedBody, UnsupportedMedia
+
+JSON = "application/json"
+NDJSON = "application/x-ndjson"
+_NDJSON_NAMES = frozenset({NDJSON, "application/ndjson", "application/jsonl"})
+M = TypeVar("M", bound=BaseModel)
+_NAME_CHARS = 100
+_LISTED_ERRORS = 20
+
+
+class Json(Response):
+    """An answer rendered by orjson; dataclasses and plain data."""
+
+    media_type = JSON
+
+    def render(self, content: Any) -> bytes:
+        return orjson.dumps(content)
+
+
+def is_ndjson(request: Request) -> bool:
+    """Whether the body is newline-delimited JSON; without a content type it is taken for JSON.
+
+    Raises:
+        UnsupportedMedia: neither of the two, not UTF-8, or compressed.
+    """
+    encoding = request.headers.get("content-encoding", "identity")
+    if encoding.lower() != "identity":
+        raise UnsupportedMedia(f"content encoding {encoding[:_NAME_CHARS]} is not understood; send the body as it is")
+    kind, _, parameters = request.headers.get("content-type", JSON).partition(";")
+    kind = kind.strip().lower()
+    charset = parameters.strip().lower().removeprefix("charset=").strip('"')
+    if kind not in _NDJSON_NAMES | {JSON} or charset not in {"", "utf-8", "utf8"}:
+        raise UnsupportedMedia(f"send {JSON} or {NDJSON} in UTF-8")
+    return kind in _NDJSON_NAMES
+
+
+async def read_json(request: Request) -> Any:
+    """The body, parsed.
+
+    Raises:
+        UnsupportedMedia: the content type is not JSON.
+        MalformedBody: not JSON in UTF-8.
+    """
+    if is_ndjson(request):
+        raise UnsupportedMedia(f"send {JSON}")
+    return parse_json(await request.body())
+
+
+def parse_json(body: bytes) -> Any:
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise MalformedBody(f"not JSON: {error}") from None
+
+
+async def ndjson_lines(request: Request) -> AsyncIterator[bytes]:
+    """The lines of the body that are not blank, as they arrive; no more than one line is kept."""
+    parts: list[bytes] = []
+    async for chunk in request.stream():
+        head, *lines = chunk.split(b"\n")
+        parts.append(head)
+        for line in lines:
+            if (whole := b"".join(parts)).strip():
+                yield whole
+            parts = [line]
+    if (whole := b"".join(parts)).strip():
+        yield whole
+
+
+def validate(model: type[M], raw: Any) -> M:
+    """`raw` as a `model`.
+
+    Raises:
+        InvalidRequest: it is none; `field` names the first culprit, `errors` lists some more.
+    """
+    refuse_unknown(raw, model.model_fields.keys())
+    try:
+        return model.model_validate(raw)
+    except ValidationError as error:
+        raise invalid(error.errors(include_url=False, include_input=False)) from None
+
+
+def refuse_unknown(raw: Any, known: Collection[str]) -> None:
+    """Refuse an object with fields that are not `known`, by name, before a model lists every one of them.
+
+    Raises:
+        InvalidRequest: not an object, or with a field too many.
+    """
+    if not isinstance(raw, dict):
+        raise InvalidRequest("must be a JSON object")
+    if unknown := raw.keys() - known:
+        name = min(unknown)[:_NAME_CHARS]
+        raise InvalidRequest(f"{name}: no such field", field=name)
+
+
+def invalid(errors: Sequence[ErrorDetails]) -> InvalidRequest:
+    """The answer to what pydantic found."""
+    listed = [{"field": field, "detail": detail} for field, detail in map(explain, errors[:_LISTED_ERRORS])]
+    field, detail = explain(errors[0])
+    return InvalidRequest(f"{field}: {detail}" if field else detail, field=field or None, members={"errors": listed})
+
+
+def explain(error: ErrorDetails, skip: int = 0) -> tuple[str, str]:
+    """Field and reason of one validation error; `skip` leaves out the first parts of its place."""
+    field = ".".join(str(part)[:_NAME_CHARS] for part in error["loc"][skip:])
+    detail = "no such field" if error["type"] == "extra_forbidden" else error["msg"]
+    return field, detail
+
+
+def check_bytes(value: Any, limit: int, field: str) -> None:
+    """Hold a JSON value to `limit` bytes.
+
+    Raises:
+        InvalidRequest: it takes more, or is nested too deeply to be written again.
+    """
+    try:
+        size = len(orjson.dumps(value))
+    except TypeError:
+        raise InvalidRequest(f"{field}: nested too deeply", field=field) from None
+    if size > limit:
+        raise InvalidRequest(f"{field}: larger than {limit} bytes of JSON", field=field)
