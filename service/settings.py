@@ -6,7 +6,7 @@ file. Unknown keys are refused by name, in both.
 
 import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 from pydantic_settings import (
@@ -38,9 +38,8 @@ class EngineSettings(_Level):
 
 
 class RankerSettings(EngineSettings):
-    mode: str = Field(
+    mode: Literal["score", "chat"] = Field(
         "score",
-        pattern="^(score|chat)$",
         description="`score`: pooling server; `chat`: one token and label log-probabilities.",
     )
 
