@@ -46,9 +46,11 @@ def fit_blend(
 ) -> Blend:
     """Fit the blend on candidates with known labels; all arguments have one entry per candidate.
 
-    Evidence that makes the mean AUC over groups worse than the best single kind of evidence, or that
-    would count the MLLM's yes or a co-occurrence against an item, gets no weight. So the blend is
-    never worse than the best single kind on the cases it is fitted on.
+    Evidence that makes the mean AUC over groups worse than the best single kind of evidence gets no
+    weight, so that the blend is never worse than that on the cases it is fitted on. Nor does
+    evidence that would count backwards: among popularity-drawn negatives a popular item is the less
+    likely target, yet a service that held popularity against items would greet new users with
+    what nobody likes.
 
     Args:
         mllm_logits: logit of p(yes).
@@ -125,9 +127,7 @@ def _choose(features: Floats, liked: Floats, group: Counts) -> Floats:
         for subset in combinations(kinds, size)
     ]
     singles = [_grouped_auc(features[:, kind], liked, group) for kind in kinds]
-    good = [
-        fit for fit in fits if min(fit[1][:2]) >= 0 and _grouped_auc(features @ fit[1], liked, group) >= max(singles)
-    ]
+    good = [fit for fit in fits if min(fit[1]) >= 0 and _grouped_auc(features @ fit[1], liked, group) >= max(singles)]
     if good:
         return min(good, key=lambda fit: fit[0])[1]
     best: Floats = np.eye(len(FEATURES))[int(np.argmax(singles))] * (max(singles) > 0.5)

@@ -41,8 +41,7 @@ def test_the_blend_is_never_worse_than_its_best_part_on_the_cases_it_was_fitted_
     blend = fit_blend(*data)
     best = max(assess_blend(single, *data).auc for single in SINGLE)
     assert assess_blend(blend, *data).auc >= best - 1e-9
-    assert blend.mllm >= 0
-    assert blend.collaborative >= 0
+    assert min(blend.mllm, blend.collaborative, blend.popular) >= 0
 
 
 def test_the_weights_that_made_the_choices_are_found_again() -> None:
