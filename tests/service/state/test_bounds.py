@@ -1,0 +1,139 @@
+"""I8: every key is bounded by a count, by bytes or by a time to live."""
+
+from collections.abc import Callable
+
+import pytest
+import redis
+
+from service.settings import Settings, StateSettings
+from service.state.records import Item
+from service.state.store import Store
+from tests.service.state.conftest import Clock, event
+
+LIMITS = {
+    "recents": 5,
+    "seen_items": 6,
+    "dedupe_ids": 16,
+    "max_pending": 30,
+    "dead_letters": 3,
+    "neighbours": 8,
+    "popular": 20,
+    "score_cache_items": 10,
+}
+Bound = Callable[[redis.Redis, str], bool]
+
+
+def expires(admin: redis.Redis, key: str) -> bool:
+    return 0 < int(admin.pttl(key)) <= 86_400_000
+
+
+BOUNDS: dict[str, Bound] = {
+    "due": lambda admin, key: admin.zcard(key) <= 60,
+    "fence": lambda admin, key: admin.strlen(key) == 16,
+    "dead": lambda admin, key: admin.xlen(key) <= LIMITS["dead_letters"],
+    "index": lambda admin, key: admin.zcard(key) <= 60,
+    "u": lambda admin, key: admin.strlen(key) < 6 * 4000 + 1000,
+    "p": lambda admin, key: admin.llen(key) <= LIMITS["max_pending"],
+    "w": lambda admin, key: admin.hlen(key) <= 3,
+    "r": lambda admin, key: admin.llen(key) <= LIMITS["recents"],
+    "i": lambda admin, key: admin.llen(key) <= LIMITS["seen_items"],
+    "d": lambda admin, key: admin.strlen(key) <= LIMITS["dedupe_ids"] * 10 and expires(admin, key),
+    "s": lambda admin, key: admin.hlen(key) <= LIMITS["score_cache_items"] + 1 and expires(admin, key),
+    "x": lambda admin, key: admin.strlen(key) == 13 and expires(admin, key),
+    "y": lambda admin, key: admin.llen(key) <= LIMITS["dead_letters"],
+    "m": lambda admin, key: admin.hlen(key) <= 11,
+    "v": expires,
+    "c": lambda admin, key: admin.zcard(key) <= LIMITS["neighbours"] * 1.25,
+    "popular": lambda admin, key: admin.zcard(key) <= LIMITS["popular"],
+    "seeded": lambda admin, key: admin.scard(key) <= 2,
+}
+
+
+def family(key: str) -> str:
+    """The part of a key's name that says what it holds."""
+    parts = key.split(":")
+    return "c" if parts[1].startswith("{c") else parts[2] if len(parts) > 2 else parts[1]
+
+
+@pytest.fixture
+def state() -> dict[str, int]:
+    return LIMITS
+
+
+async def use_everything(store: Store, clock: Clock, round_: int) -> None:
+    """Fifty users and items, each going through all that can happen to it."""
+    for number in range(50):
+        user = f"u{number}"
+        await store.events.accept([event(user, f"{round_}-{n}") for n in range(12)], clock())
+        read = await store.users.read(user)
+        scores = {f"i{n + round_ * 12}": (1, 0.5) for n in range(12)}
+        await store.scores.write(user, "stamp", scores, read.read_at_ms + 1)
+    for claim in await store.work.claim(40):
+        number = int(claim.user_id[1:])
+        outcomes = (
+            store.work.commit(claim, "x" * 4000, "model@1", "prompt", 3),
+            store.work.bury(claim, "bad", 3),
+            store.work.fail(claim, 1),
+        )
+        for index, outcome in enumerate(outcomes):
+            if index == number % 3:
+                await outcome
+            else:
+                outcome.close()
+    await store.items.put_many([Item(f"i{n}", "title", picture=f"{round_ % 2}" * 64) for n in range(50)])
+    for held in await store.items.claim(30):
+        await store.items.commit_summary(held, "text", "m")
+    for held in await store.items.claim(10):
+        await store.items.bury(held, "bad")
+    await store.evidence.record([f"i{n}" for n in range(25)], [f"i{round_}-{n}" for n in range(10)])
+    await store.evidence.seed(f"model@{round_ % 2}", [("i1", 1)], [("i1", "i2", 1)])
+    await store.items.delete("i49")
+    await store.users.delete("u49")
+    clock.pass_s(5)
+
+
+async def test_no_key_is_without_bound_however_long_the_store_is_used(
+    store: Store, clock: Clock, redis_url: str, settings: Settings
+) -> None:
+    for round_ in range(8):
+        await use_everything(store, clock, round_)
+    with redis.Redis.from_url(redis_url, decode_responses=True) as admin:
+        keys = admin.keys("*")
+        assert {family(key) for key in keys} == set(BOUNDS), "a family of keys that this test does not know"
+        assert [key for key in keys if not BOUNDS[family(key)](admin, key)] == []
+
+
+async def test_idle_users_expire_where_the_settings_say_so(redis_url: str, clock: Clock) -> None:
+    state = StateSettings(user_ttl_s=3600, recents=2, clock_skew_s=0)
+    store = await Store.connect(Settings(redis_url=redis_url, state=state), clock)
+    await store.events.accept([event("u", number) for number in range(6)], clock())
+    with redis.Redis.from_url(redis_url, decode_responses=True) as admin:
+        assert all(admin.pttl(key) == -1 for key in admin.keys("*:p:u")), "pending events never expire"
+        (claim,) = await store.work.claim(1)
+        await store.work.commit(claim, "text", "m", "p", 6)
+        (claims, left) = (await store.work.claim(1), admin.keys("*:u"))
+        assert claims == []
+        assert {family(key) for key in left} == {"u", "r", "i", "d"}
+        assert all(admin.pttl(key) > 0 for key in left)
+    await store.close()
+
+
+async def test_a_user_with_20_recents_takes_at_most_two_and_a_half_kib(redis_url: str) -> None:
+    """Derived event ids, ids of ten characters, a summary of 450: all keys and their overheads."""
+    store = await Store.connect(Settings(redis_url=redis_url))
+    users = 400
+    with redis.Redis.from_url(redis_url) as admin:
+        await store.events.accept([event("warm", 1)], 0)
+        await store.users.delete("warm")
+        before = int(admin.info("memory")["used_memory"])
+        for number in range(users):
+            user = f"user-{number:06d}"
+            for burst in range(5):
+                batch = [event(user, f"{burst}-{n}", item=f"item-{burst}{n:04d}") for n in range(4)]
+                await store.events.accept(batch, 0)
+            for claim in await store.work.claim(10):
+                await store.work.commit(claim, "likes " * 75, "demo-summarizer@1", "0123456789ab", len(claim.pending))
+        assert (await store.users.read("user-000007")).pending == 0
+        bytes_per_user = (int(admin.info("memory")["used_memory"]) - before) / users
+    await store.close()
+    assert bytes_per_user <= 2560

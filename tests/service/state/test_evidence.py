@@ -1,0 +1,60 @@
+"""Co-occurrence and popularity: exact while small, bounded when large."""
+
+import math
+
+import pytest
+import redis
+
+from service.state.store import Store
+
+
+async def test_counts_are_of_likes_and_of_pairs_liked_by_one_user(store: Store) -> None:
+    await store.evidence.record(["a", "b"], [])
+    await store.evidence.record(["c"], ["a", "b", "a"])
+    assert await store.evidence.popularity(["a", "b", "c", "z"]) == {"a": 1, "b": 1, "c": 1, "z": 0}
+    assert await store.evidence.collaborative(["a"], ["b", "c", "z"]) == {"b": 1, "c": 1, "z": 0}
+
+
+async def test_cosine_divides_by_both_popularities_and_sums_over_the_recents(store: Store) -> None:
+    pairs = [("b", "a", 3), ("c", "a", 2), ("c", "b", 6), ("a", "b", 3), ("a", "c", 2), ("b", "c", 6)]
+    await store.evidence.seed("m@1", [("a", 4), ("b", 9), ("c", 16)], pairs)
+    scores = await store.evidence.collaborative(["a", "b", "a"], ["c", "b"])
+    assert scores["c"] == pytest.approx(2 / math.sqrt(4 * 16) + 6 / math.sqrt(9 * 16))
+    assert scores["b"] == pytest.approx(3 / math.sqrt(4 * 9))
+    assert await store.evidence.neighbours(["a"], 5) == ["b", "c"]
+    assert await store.evidence.neighbours(["a", "b"], 5) == ["c"]
+    assert await store.evidence.neighbours([], 5) == []
+    assert await store.evidence.collaborative([], ["a"]) == {"a": 0}
+    assert await store.evidence.collaborative(["a"], []) == {}
+
+
+async def test_the_most_popular_come_first_without_the_excluded(store: Store) -> None:
+    await store.evidence.seed("m@1", [("a", 1), ("b", 3), ("c", 2)], [])
+    assert await store.evidence.popular(2) == ["b", "c"]
+    assert await store.evidence.popular(2, {"b"}) == ["c", "a"]
+
+
+async def test_a_training_set_is_counted_once(store: Store) -> None:
+    assert await store.evidence.seed("m@1", [("a", 2)], [("a", "b", 1)])
+    assert not await store.evidence.seed("m@1", [("a", 2)], [("a", "b", 1)])
+    assert await store.evidence.popularity(["a"]) == {"a": 2}
+
+
+async def test_an_item_is_no_neighbour_of_itself(store: Store) -> None:
+    await store.evidence.record(["a", "a"], ["a"])
+    assert await store.evidence.neighbours(["a"], 5) == []
+    assert await store.evidence.popularity(["a"]) == {"a": 2}
+
+
+class TestBounds:
+    @pytest.fixture
+    def state(self) -> dict[str, int]:
+        return {"neighbours": 8, "popular": 20}
+
+    async def test_frequent_neighbours_outlive_the_rare_ones(self, store: Store, redis_url: str) -> None:
+        for number in range(60):
+            await store.evidence.record(["a"], [f"rare-{number}", "often"])
+        assert (await store.evidence.neighbours(["a"], 1)) == ["often"]
+        with redis.Redis.from_url(redis_url) as admin:
+            assert max(admin.zcard(key) for key in admin.keys("ts:{c:*")) <= 10
+            assert admin.zcard("ts:popular") <= 20

@@ -1,0 +1,167 @@
+"""The catalogue: revisions, pages, and describing under a lease (I4, I7)."""
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from service.errors import InvalidRequest
+from service.state.records import Item, ItemClaim
+from service.state.store import Store
+from tests.service.state.conftest import Clock
+
+FULL = Item(
+    "i}{1 é",
+    "A title",
+    description="words",
+    genres=("drama", "war"),
+    tags=("slow",),
+    attributes={"year": 1999, "nested": {"empty": []}},
+    picture="a" * 64,
+)
+
+
+async def claim_one(store: Store) -> ItemClaim:
+    (claim,) = await store.items.claim(10)
+    return claim
+
+
+async def test_an_item_is_read_as_it_was_put(store: Store) -> None:
+    stored, created = await store.items.put(FULL)
+    assert created
+    assert stored == replace(FULL, revision=1)
+    assert await store.items.get(FULL.item_id) == stored
+    assert await store.items.get_many(["none", FULL.item_id, FULL.item_id]) == {FULL.item_id: stored}
+    assert await store.items.known(["none", FULL.item_id]) == {FULL.item_id}
+    assert await store.items.get_many([]) == {}
+
+
+async def test_only_a_change_makes_a_revision(store: Store) -> None:
+    await store.items.put(FULL)
+    same, created = await store.items.put(replace(FULL, attributes={"nested": {"empty": []}, "year": 1999}))
+    assert (same.revision, created) == (1, False)
+    changed, _ = await store.items.put(replace(FULL, title="Another"))
+    assert changed.revision == 2
+    refused, _ = await store.items.put(replace(FULL, title="Another", picture_error="no picture"))
+    assert (refused.revision, refused.picture_error) == (2, "no picture")
+
+
+async def test_a_picture_is_kept_when_asked(store: Store) -> None:
+    await store.items.put(replace(FULL, picture_error="old"))
+    kept, _ = await store.items.put(replace(FULL, title="Another", picture=None), keep_picture=True)
+    assert (kept.picture, kept.picture_error) == (FULL.picture, "old")
+    gone, _ = await store.items.put(replace(FULL, picture=None))
+    assert (gone.picture, gone.picture_error) == (None, None)
+
+
+async def test_an_item_with_a_picture_is_described_once_for_each_revision(store: Store) -> None:
+    await store.items.put(FULL)
+    await store.items.put(Item("plain", "no picture"))
+    claim = await claim_one(store)
+    assert claim.item.item_id == FULL.item_id
+    assert await store.items.commit_summary(claim, "a war drama", "m@1")
+    assert await store.items.commit_summary(claim, "a war drama", "m@1")
+    item = await store.items.get(FULL.item_id)
+    assert item is not None
+    assert (item.summary, item.summary_model, item.described) == ("a war drama", "m@1", True)
+    assert await store.items.claim(10) == []
+
+    stored, _ = await store.items.put(replace(FULL, title="Another"))
+    assert (stored.summary, stored.described) == ("a war drama", False)
+    stored, _ = await store.items.put(replace(FULL, picture="b" * 64))
+    assert (stored.summary, stored.summary_model, stored.described) == ("", "", False)
+    assert (await claim_one(store)).item.revision == 3
+
+
+async def test_a_description_of_an_older_revision_is_not_stored(store: Store) -> None:
+    await store.items.put(FULL)
+    old = await claim_one(store)
+    await store.items.put(replace(FULL, picture="b" * 64))
+    new = await claim_one(store)
+    assert not await store.items.commit_summary(old, "old", "m")
+    assert not await store.items.fail(old, 1)
+    assert await store.items.commit_summary(new, "new", "m")
+
+
+async def test_a_describer_whose_lease_ran_out_cannot_commit(store: Store, clock: Clock) -> None:
+    await store.items.put(FULL)
+    late = await claim_one(store)
+    assert await store.items.claim(10) == []
+    clock.pass_s(60)
+    assert not await store.items.commit_summary(late, "late", "m")
+    claim = await claim_one(store)
+    assert claim.token > late.token
+    assert not await store.items.commit_summary(late, "late", "m")
+    assert await store.items.commit_summary(claim, "text", "m")
+
+
+async def test_failures_are_counted_wait_and_end_in_a_dead_letter(store: Store, clock: Clock) -> None:
+    await store.items.put(FULL)
+    assert await store.items.fail(await claim_one(store), 2)
+    assert await store.items.claim(10) == []
+    clock.pass_s(2)
+    claim = await claim_one(store)
+    assert claim.attempts == 1
+    assert await store.items.release(claim)
+    assert await store.items.bury(await claim_one(store), "answer_empty")
+    assert await store.items.claim(10) == []
+    (letter,) = await store.dead_letters.list(10)
+    assert (letter.kind, letter.key, letter.reason, letter.events) == ("describe", FULL.item_id, "answer_empty", ())
+    assert await store.dead_letters.retry(letter.id) == "retried"
+    assert (await claim_one(store)).attempts == 0
+
+
+async def test_a_deleted_item_is_nowhere(store: Store) -> None:
+    await store.items.put(FULL)
+    claim = await claim_one(store)
+    await store.items.bury(claim, "bad")
+    await store.evidence.record([FULL.item_id], ["other"])
+    await store.items.put(replace(FULL, title="Another"))
+    claim = await claim_one(store)
+    assert await store.items.delete(FULL.item_id)
+    assert not await store.items.delete(FULL.item_id)
+    assert not await store.items.commit_summary(claim, "text", "m")
+    assert await store.items.get(FULL.item_id) is None
+    assert await store.items.page(10) == ([], None)
+    assert await store.items.count() == 0
+    assert await store.evidence.popular(5) == []
+    assert await store.evidence.neighbours([FULL.item_id], 5) == []
+    (letter,) = await store.dead_letters.list(10)
+    assert await store.dead_letters.retry(letter.id) == "retried"
+    assert await store.items.claim(10) == []
+
+
+async def test_an_item_put_again_after_its_deletion_is_not_taken_for_the_old_one(store: Store) -> None:
+    await store.items.put(FULL)
+    await store.items.put(replace(FULL, title="Another"))
+    await store.items.delete(FULL.item_id)
+    stored, created = await store.items.put(replace(FULL, title="A third"))
+    assert (stored.revision, created) == (3, True)
+
+
+@pytest.mark.parametrize("limit", [1, 7, 50, 1000])
+async def test_pages_show_every_item_once(store: Store, limit: int) -> None:
+    await store.items.put_many([Item(f"item-{number}", "t") for number in range(50)])
+    seen: list[str] = []
+    cursor = None
+    for _ in range(60):
+        items, cursor = await store.items.page(limit, cursor)
+        assert len(items) <= limit
+        seen += [item.item_id for item in items]
+        if cursor is None:
+            break
+    assert sorted(seen) == sorted(f"item-{number}" for number in range(50))
+
+
+@pytest.mark.parametrize("cursor", ["", "x", "é", "WzAs", "WzksImEiXQ==", "WzAsMV0=", "e30=", "bnVsbA=="])
+async def test_a_cursor_from_elsewhere_is_refused(store: Store, cursor: str) -> None:
+    with pytest.raises(InvalidRequest):
+        await store.items.page(5, cursor)
+
+
+async def test_many_describers_at_once_get_every_item_once(store: Store) -> None:
+    await store.items.put_many([Item(f"item-{number}", "t", picture="a" * 64) for number in range(40)])
+    rounds = await asyncio.gather(*(store.items.claim(10) for _ in range(8)))
+    ids = [claim.item.item_id for claims in rounds for claim in claims]
+    ids += [claim.item.item_id for claim in await store.items.claim(40)]
+    assert len(ids) == len(set(ids)) == 40

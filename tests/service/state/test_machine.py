@@ -1,0 +1,228 @@
+"""Random histories of the store against a simple model: I2, I3, I4, I5, I7."""
+
+import asyncio
+from collections.abc import Coroutine
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import pytest
+import redis
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule, run_state_machine_as_test
+
+from service.settings import Settings, StateSettings
+from service.state.records import Claim
+from service.state.store import Store
+from tests.conftest import RedisServer
+from tests.service.state.conftest import Clock, event
+
+T = TypeVar("T")
+USERS = ("a", "b", "c")
+BLOCK, MAX_WAIT_MS, LEASE_MS, MAX_PENDING = 3, 5000, 60_000, 8
+
+
+@dataclass
+class User:
+    """What the store must hold of one user."""
+
+    pending: list[tuple[int, str]] = field(default_factory=list)
+    """Time of acceptance and event id."""
+    folded: list[str] = field(default_factory=list)
+    dead: list[list[str]] = field(default_factory=list)
+    known: set[str] = field(default_factory=set)
+    recents: list[str] = field(default_factory=list)
+    version: int = 0
+    attempts: int = 0
+    token: int = 0
+    held_till: int = 0
+    deleted_at: int = -1
+
+    def due_at(self) -> int | None:
+        if not self.pending:
+            return None
+        if self.held_till:
+            return self.held_till
+        return 0 if len(self.pending) >= BLOCK else self.pending[0][0] + MAX_WAIT_MS
+
+
+class StoreMachine(RuleBasedStateMachine):
+    server: RedisServer
+    claims: Bundle[Claim] = Bundle("claims")
+
+    def __init__(self) -> None:
+        super().__init__()
+        with redis.Redis.from_url(self.server.url) as admin:
+            admin.flushall()
+        self.loop = asyncio.new_event_loop()
+        self.clock = Clock()
+        self.users = {user: User() for user in USERS}
+        self.serial = 0
+        self.last_token = 0
+        state = StateSettings(
+            block_size=BLOCK,
+            max_wait_s=MAX_WAIT_MS / 1000,
+            lease_s=LEASE_MS / 1000,
+            max_pending=MAX_PENDING,
+            claim_blocks=2,
+            catch_up_block=3,
+            recents=4,
+            clock_skew_s=0,
+            buckets=2,
+        )
+        self.store = self.do(Store.connect(Settings(redis_url=self.server.url, state=state), self.clock))
+
+    def do(self, work: Coroutine[Any, Any, T]) -> T:
+        return self.loop.run_until_complete(work)
+
+    def teardown(self) -> None:
+        self.do(self.store.close())
+        self.loop.close()
+
+    @rule(user=st.sampled_from(USERS), count=st.integers(1, 5), again=st.booleans(), late_ms=st.integers(0, 3000))
+    def accept(self, user: str, count: int, again: bool, late_ms: int) -> None:
+        """New events, perhaps with one sent before, perhaps long on their way."""
+        model, received = self.users[user], self.clock() - late_ms
+        names = [str(self.serial + number) for number in range(count)]
+        self.serial += count
+        if again and model.known:
+            names.insert(0, min(model.known))
+        results = self.do(self.store.events.accept([event(user, name) for name in names], received))
+        for name, result in zip(names, results, strict=True):
+            if received <= model.deleted_at:
+                assert result == "deleted"
+            elif name in model.known:
+                assert result == "duplicate"
+            elif len(model.pending) >= MAX_PENDING:
+                assert result == "backlog_full"
+            else:
+                assert result == "accepted"
+                model.known.add(name)
+                model.pending.append((self.clock(), name))
+                model.recents = [*model.recents, name][-4:]
+
+    @rule(target=claims, limit=st.integers(1, 3))
+    def claim(self, limit: int) -> Any:
+        now = self.clock()
+        due = {name for name, model in self.users.items() if (at := model.due_at()) is not None and at <= now}
+        claims = self.do(self.store.work.claim(limit))
+        assert len(claims) == min(limit, len(due))
+        for claim in claims:
+            model = self.users[claim.user_id]
+            assert claim.user_id in due
+            assert claim.token > self.last_token
+            self.last_token = model.token = claim.token
+            model.held_till = now + LEASE_MS
+            due.discard(claim.user_id)
+            assert [e.event_id for e in claim.pending] == [f"{claim.user_id}-{name}" for _, name in model.pending[:6]]
+            assert (claim.attempts, claim.backlog) == (model.attempts, len(model.pending))
+            assert (claim.summary.version if claim.summary else 0) == model.version
+        return claims[0] if len(claims) == 1 else tuple(claims)
+
+    def held(self, claim: Claim) -> User | None:
+        model = self.users[claim.user_id]
+        return model if model.token == claim.token and model.held_till > self.clock() else None
+
+    @rule(found=consumes(claims), folded=st.integers(1, 6))
+    def commit(self, found: Any, folded: int) -> None:
+        for claim in [found] if isinstance(found, Claim) else found:
+            count = min(folded, len(claim.pending))
+            model = self.held(claim)
+            text = (claim.summary.text if claim.summary else "") + "".join(f"{e.event_id};" for e in claim.pending[:count])
+            assert self.do(self.store.work.commit(claim, text, "m", "p", count)) == (model is not None)
+            if model:
+                model.folded += [name for _, name in model.pending[:count]]
+                del model.pending[:count]
+                model.version, model.attempts, model.token, model.held_till = model.version + 1, 0, 0, 0
+                assert self.do(self.store.work.commit(claim, text, "m", "p", count)), "the same commit again"
+
+    @rule(found=claims)
+    def extend(self, found: Any) -> None:
+        claims = [found] if isinstance(found, Claim) else list(found)
+        results = self.do(self.store.work.extend(claims))
+        for claim, result in zip(claims, results, strict=True):
+            model = self.held(claim)
+            assert result == (model is not None)
+            if model:
+                model.held_till = self.clock() + LEASE_MS
+
+    @rule(found=claims, delay_s=st.sampled_from([0, 1, 30]), failed=st.booleans())
+    def give_back(self, found: Any, delay_s: int, failed: bool) -> None:
+        for claim in [found] if isinstance(found, Claim) else found:
+            model = self.held(claim)
+            give_back = self.store.work.fail if failed else self.store.work.release
+            assert self.do(give_back(claim, delay_s)) == (model is not None)
+            if model:
+                model.attempts += failed
+                model.token, model.held_till = 0, self.clock() + delay_s * 1000 if delay_s else 0
+
+    @rule(found=claims, count=st.integers(1, 6))
+    def bury(self, found: Any, count: int) -> None:
+        for claim in [found] if isinstance(found, Claim) else found:
+            buried = min(count, len(claim.pending))
+            model = self.held(claim)
+            assert self.do(self.store.work.bury(claim, "bad", buried)) == (model is not None)
+            if model:
+                model.dead.append([name for _, name in model.pending[:buried]])
+                del model.pending[:buried]
+                model.attempts, model.token, model.held_till = 0, 0, 0
+
+    @rule(drop=st.booleans())
+    def redrive(self, drop: bool) -> None:
+        for letter in self.do(self.store.dead_letters.list(1)):
+            model = self.users[letter.key]
+            events = model.dead[0]
+            assert [e.event_id for e in letter.events] == [f"{letter.key}-{name}" for name in events]
+            if drop:
+                assert self.do(self.store.dead_letters.drop(letter.id))
+                model.dead.pop(0)
+            elif len(model.pending) + len(events) > MAX_PENDING:
+                assert self.do(self.store.dead_letters.retry(letter.id)) == "backlog_full"
+            else:
+                assert self.do(self.store.dead_letters.retry(letter.id)) == "retried"
+                model.pending += [(self.clock(), name) for name in model.dead.pop(0)]
+
+    @rule(user=st.sampled_from(USERS))
+    def delete(self, user: str) -> None:
+        model = self.users[user]
+        existed = bool(model.known)
+        assert self.do(self.store.users.delete(user)) == existed
+        self.users[user] = User(deleted_at=self.clock())
+
+    @rule(seconds=st.sampled_from([0.001, 1, 5, 29, 60, 61]))
+    def time_passes(self, seconds: float) -> None:
+        self.clock.pass_s(seconds)
+
+    @invariant()
+    def store_is_as_the_model_says(self) -> None:
+        letters: dict[str, list[list[str]]] = {}
+        for letter in self.do(self.store.dead_letters.list(100)):
+            letters.setdefault(letter.key, []).append([e.event_id.partition("-")[2] for e in letter.events])
+        for name, model in self.users.items():
+            read = self.do(self.store.users.read(name))
+            assert read.pending == len(model.pending)
+            assert [e.item_id for e in read.recents] == [f"item-{number}" for number in model.recents]
+            assert (read.summary.version if read.summary else 0) == model.version
+            text = read.summary.text if read.summary else ""
+            told = [part.partition("-")[2] for part in text.split(";") if part]
+            assert [number for number in told if number in model.folded] == model.folded
+            assert len(told) == len(set(told)), "folded twice"
+            assert letters.get(name, []) == model.dead
+        due = sum(1 for model in self.users.values() if (at := model.due_at()) is not None and at <= self.clock())
+        assert self.do(self.store.users.due_count()) == due
+
+
+@pytest.mark.parametrize("steps", [60])
+def test_random_histories(redis_server: RedisServer, steps: int) -> None:
+    class Machine(StoreMachine):
+        server = redis_server
+
+    run_state_machine_as_test(  # type: ignore[no-untyped-call]
+        Machine,
+        settings=settings(
+            max_examples=60,
+            stateful_step_count=steps,
+            deadline=None,
+            suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
+        ),
+    )

@@ -1,0 +1,33 @@
+"""The score cache: one stamp at a time, bounded, short-lived."""
+
+import pytest
+import redis
+
+from service.state.store import Store
+
+
+async def test_scores_of_one_stamp_add_up_and_those_of_another_replace_them(store: Store) -> None:
+    assert await store.scores.read("u", "one") == {}
+    await store.scores.write("u", "one", {"a": (1, 0.25), "b b": (7, 1e-7)}, 1)
+    await store.scores.write("u", "one", {"c": (1, 0.5), "a": (2, 0.75)}, 1)
+    assert await store.scores.read("u", "one") == {"a": (2, 0.75), "b b": (7, 1e-7), "c": (1, 0.5)}
+    assert await store.scores.read("u", "two") == {}
+    await store.scores.write("u", "two", {"d": (1, 0.125)}, 1)
+    assert await store.scores.read("u", "one") == {}
+    assert await store.scores.read("u", "two") == {"d": (1, 0.125)}
+    assert await store.scores.write("u", "two", {}, 1)
+
+
+class TestBounds:
+    @pytest.fixture
+    def state(self) -> dict[str, int]:
+        return {"score_cache_items": 10, "score_cache_ttl_s": 5}
+
+    async def test_scores_are_few_and_expire(self, store: Store, redis_url: str) -> None:
+        for start in range(0, 40, 4):
+            await store.scores.write("u", "s", {f"i{number}": (1, 0.5) for number in range(start, start + 4)}, 1)
+            assert len(await store.scores.read("u", "s")) <= 10
+        await store.scores.write("u", "s", {f"i{number}": (1, 0.5) for number in range(40)}, 1)
+        assert len(await store.scores.read("u", "s")) == 10
+        with redis.Redis.from_url(redis_url) as admin:
+            assert {0 < admin.pttl(key) <= 5000 for key in admin.keys("*")} == {True}
