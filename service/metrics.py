@@ -17,6 +17,7 @@ class Metrics:
         PlatformCollector(registry=self.registry)
         self._declare_gateway()
         self._declare_recommend()
+        self._declare_worker()
 
     def _declare_gateway(self) -> None:
         self.request_seconds = Histogram(
@@ -105,3 +106,33 @@ class Metrics:
             buckets=REQUEST_BUCKETS,
             registry=self.registry,
         )
+
+    def _declare_worker(self) -> None:
+        self.folds = Counter(
+            "tastestream_folds_total",
+            "Claims of users, by outcome: folded, lost, retried, buried, released.",
+            ("outcome",),
+            registry=self.registry,
+        )
+        self.fold_seconds = Histogram(
+            "tastestream_fold_seconds",
+            "Time from the claim of a user to the commit of its new summary.",
+            buckets=REQUEST_BUCKETS,
+            registry=self.registry,
+        )
+        self.folded_events = Counter(
+            "tastestream_folded_events_total", "Events folded into summaries.", registry=self.registry
+        )
+        self.folded_without = Counter(
+            "tastestream_folded_without_total",
+            "Events folded whose item was not in the catalogue (item), or its picture not described (description).",
+            ("lacking",),
+            registry=self.registry,
+        )
+        self.descriptions = Counter(
+            "tastestream_descriptions_total",
+            "Claims of items, by outcome: described, lost, retried, buried, released.",
+            ("outcome",),
+            registry=self.registry,
+        )
+        self.dead_letters = Gauge("tastestream_dead_letters", "Dead letters kept.", registry=self.registry)

@@ -81,8 +81,12 @@ class StateSettings(_Level):
 class WorkerSettings(_Level):
     concurrency: Count = Field(32, description="Users whose summaries are rewritten at the same time.")
     describe_concurrency: Count = 8
-    poll_s: Seconds = 0.1
-    drain_s: Seconds = 20.0
+    poll_s: Seconds = Field(0.1, description="How often a worker looks for work when there is not enough.")
+    drain_s: Seconds = Field(20.0, description="How long running work may take after SIGTERM before it is given back.")
+    metrics_host: str = "127.0.0.1"
+    metrics_port: Annotated[int | None, Field(ge=0, le=65535)] = Field(
+        None, description="Port of a worker's own /metrics; none by default."
+    )
 
 
 class LimitSettings(_Level):

@@ -106,6 +106,15 @@ class Items:
         bucket = self._keys.item_bucket(claim.item.item_id)
         return await self._change("item_commit", (bucket.due,), claim, claim.item.revision, text, model)
 
+    async def extend(self, claims: Sequence[ItemClaim]) -> list[bool]:
+        """Renew the leases of `claims` in one round trip; False for each that is lost."""
+        calls = []
+        for claim in claims:
+            bucket, item_id = self._keys.item_bucket(claim.item.item_id), claim.item.item_id
+            names = (bucket.due, bucket.item_stem + item_id)
+            calls.append(Call("extend", names, (self._scripts.now(), item_id, claim.token)))
+        return [bool(result) for result in await self._scripts.run(calls)]
+
     async def fail(self, claim: ItemClaim, retry_in_s: float) -> bool:
         """Count a failed attempt; the item is due again in `retry_in_s`."""
         return await self._give_back(claim, retry_in_s, failed=True)

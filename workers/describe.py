@@ -1,0 +1,114 @@
+"""Describing: an item's picture and title into its item summary (MLLM-MSR, stage 1)."""
+
+import random
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Protocol
+
+from model_store.engine import EngineError
+from model_store.views import ItemView
+from service.logs import get_logger
+from service.metrics import Metrics
+from service.settings import StateSettings
+from service.state.records import Item, ItemClaim
+from service.state.store import Store
+from service.state.views import item_view
+from workers.backoff import delay_s
+from workers.trouble import Outage, Refused, is_outage
+
+log = get_logger(__name__)
+
+
+class Describer(Protocol):
+    """What describing asks of an engine; see `model_store.engine.Engine`."""
+
+    @property
+    def id(self) -> str: ...
+
+    async def describe(self, item: ItemView) -> str: ...
+
+    async def healthy(self) -> bool: ...
+
+
+class Pictures(Protocol):
+    """What describing asks of the picture folder; None for a picture that is not there."""
+
+    async def read(self, picture: str) -> bytes | None: ...
+
+
+class Describing:
+    """The job of describing items whose picture or words changed."""
+
+    name = "describe"
+
+    def __init__(
+        self, store: Store, engine: Describer, pictures: Pictures, settings: StateSettings, metrics: Metrics
+    ) -> None:
+        self._store = store
+        self._engine = engine
+        self._pictures = pictures
+        self._settings = settings
+        self._metrics = metrics
+
+    async def claim(self, limit: int) -> Sequence[ItemClaim]:
+        return await self._store.items.claim(limit)
+
+    async def extend(self, claims: Sequence[ItemClaim]) -> list[bool]:
+        return await self._store.items.extend(claims)
+
+    async def release(self, claim: ItemClaim, retry_in_s: float) -> None:
+        if await self._store.items.release(claim, retry_in_s):
+            self._metrics.descriptions.labels("released").inc()
+
+    async def crashed(self, claim: ItemClaim) -> None:
+        await self._failed(claim, "internal_error")
+
+    async def work(self, claim: ItemClaim) -> None:
+        """Describe the claimed revision and commit; what the model refuses is retried, then buried."""
+        try:
+            text = await self._describe(claim.item)
+        except Refused as refused:
+            await self._failed(claim, refused.reason)
+            return
+        committed = await self._store.items.commit_summary(claim, text, self._engine.id)
+        self._metrics.descriptions.labels("described" if committed else "lost").inc()
+
+    async def _describe(self, item: Item) -> str:
+        view = replace(item_view(item, await self._picture(item)), summary="")
+        started = time.perf_counter()
+        outcome = "cancelled"
+        try:
+            text = await self._engine.describe(view)
+            outcome = "ok"
+            return text
+        except EngineError as error:
+            outcome = error.code
+            if await is_outage(self._engine, error):
+                raise Outage(f"{error.code}: {error}") from error
+            raise Refused(error.code) from error
+        finally:
+            self._metrics.engine_calls.labels("summarizer", "describe", outcome).inc()
+            self._metrics.engine_seconds.labels("summarizer", "describe").observe(time.perf_counter() - started)
+
+    async def _picture(self, item: Item) -> bytes:
+        try:
+            picture = await self._pictures.read(item.picture or "")
+        except OSError as error:
+            raise Outage(f"pictures can't be read: {error}") from error
+        if picture is None:
+            raise Refused("picture_missing")
+        return picture
+
+    async def _failed(self, claim: ItemClaim, reason: str) -> None:
+        attempt = claim.attempts + 1
+        if attempt >= self._settings.max_attempts:
+            if await self._store.items.bury(claim, reason):
+                self._metrics.descriptions.labels("buried").inc()
+                log.error("description_buried", reason=reason, attempts=attempt)
+            return
+        state = self._settings
+        wait_s = delay_s(claim.attempts, state.retry_base_s, state.retry_max_s, random.random())
+        if await self._store.items.fail(claim, wait_s):
+            self._metrics.descriptions.labels("retried").inc()
+            log.warning("description_retried", reason=reason, attempt=attempt, wait_s=round(wait_s, 2))

@@ -1,0 +1,174 @@
+"""Claim, work, refill, drain: the loop around one kind of work.
+
+Up to `concurrency` claims are worked at the same time, and a slot that falls free is filled at
+once. While they run, one heartbeat renews all their leases; work whose lease is lost is cancelled.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Sequence
+from typing import Generic, Protocol, TypeVar
+
+from service.errors import StateUnavailable
+from service.logs import get_logger
+from workers.backoff import Pause
+from workers.trouble import Outage
+
+log = get_logger(__name__)
+C = TypeVar("C")
+
+HEARTBEATS_PER_LEASE = 3
+
+
+class Job(Protocol[C]):
+    """One kind of work."""
+
+    @property
+    def name(self) -> str: ...
+
+    async def claim(self, limit: int) -> Sequence[C]: ...
+
+    async def extend(self, claims: Sequence[C]) -> list[bool]:
+        """Renew leases; False for each that is lost."""
+        ...
+
+    async def work(self, claim: C) -> None:
+        """Work and commit, or count a failure.
+
+        Raises:
+            Outage: nothing was done and nothing counted.
+            StateUnavailable: what was done is not known; the lease decides.
+        """
+        ...
+
+    async def release(self, claim: C, retry_in_s: float) -> None:
+        """Give the claim back unworked."""
+        ...
+
+    async def crashed(self, claim: C) -> None:
+        """Count a failure that `work` did not foresee."""
+        ...
+
+
+class Pool(Generic[C]):
+    """Works one job until it is told to stop.
+
+    Args:
+        pause: shared by all pools that need the same model server.
+        concurrency: claims worked at the same time.
+        poll_s: how often to look for work when there was not enough.
+        lease_s: how long a claim holds without a heartbeat.
+        drain_s: how long running work may take after the stop; what is left is given back.
+    """
+
+    def __init__(
+        self, job: Job[C], pause: Pause, *, concurrency: int, poll_s: float, lease_s: float, drain_s: float
+    ) -> None:
+        self._job = job
+        self._pause = pause
+        self._concurrency = concurrency
+        self._poll_s = poll_s
+        self._beat_s = lease_s / HEARTBEATS_PER_LEASE
+        self._drain_s = drain_s
+        self._running: dict[asyncio.Task[None], C] = {}
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Work until `stop` is set, then finish or give back what is running."""
+        heartbeat = asyncio.create_task(self._heartbeat())
+        stopping = asyncio.create_task(stop.wait())
+        try:
+            while not stop.is_set():
+                enough = await self._fill()
+                await self._wait(stopping, enough)
+            await self._drain()
+        finally:
+            for task in (heartbeat, stopping):
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await task
+
+    async def _fill(self) -> bool:
+        """Claim for every free slot; False if there was not enough work, or none may be claimed."""
+        if self._pause.left_s() > 0:
+            return False
+        free = self._concurrency - len(self._running)
+        if free <= 0:
+            return True
+        try:
+            claims = await self._job.claim(free)
+        except StateUnavailable as error:
+            log.warning("claim_failed", job=self._job.name, error=error.detail, wait_s=self._pause.trip())
+            return False
+        for claim in claims:
+            task = asyncio.create_task(self._work(claim))
+            self._running[task] = claim
+            task.add_done_callback(self._done)
+        return len(claims) == free
+
+    async def _wait(self, stopping: asyncio.Task[bool], enough: bool) -> None:
+        """Until a slot is free, when there was enough work; else until it is time to look again."""
+        if enough:
+            await asyncio.wait({stopping, *self._running}, return_when=asyncio.FIRST_COMPLETED)
+        else:
+            await asyncio.wait({stopping}, timeout=max(self._poll_s, self._pause.left_s()))
+
+    async def _work(self, claim: C) -> None:
+        started = self._pause.now()
+        try:
+            await self._job.work(claim)
+        except Outage as error:
+            await self._outage(claim, error, started)
+        except StateUnavailable as error:
+            log.warning("state_unavailable", job=self._job.name, error=error.detail, wait_s=self._pause.trip())
+        else:
+            self._pause.clear()
+
+    async def _outage(self, claim: C, error: Outage, started: float) -> None:
+        """Pause all work, unless other work got through meanwhile: then only this claim waits, for long."""
+        alone = self._pause.cleared_since(started)
+        wait_s = self._pause.most_s if alone else self._pause.trip()
+        log.warning("outage", job=self._job.name, error=str(error), wait_s=round(wait_s, 2), alone=alone)
+        with contextlib.suppress(StateUnavailable):
+            await self._job.release(claim, wait_s)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        claim = self._running.pop(task)
+        if task.cancelled() or (error := task.exception()) is None:
+            return
+        log.error("crashed", job=self._job.name, exc_info=error)
+        again = asyncio.create_task(self._crashed(claim))
+        self._running[again] = claim
+        again.add_done_callback(lambda done: self._running.pop(done))
+
+    async def _crashed(self, claim: C) -> None:
+        with contextlib.suppress(StateUnavailable):
+            await self._job.crashed(claim)
+
+    async def _heartbeat(self) -> None:
+        while True:
+            await asyncio.sleep(self._beat_s)
+            running = dict(self._running)
+            if not running:
+                continue
+            try:
+                held = await self._job.extend(list(running.values()))
+            except StateUnavailable as error:
+                log.warning("heartbeat_failed", job=self._job.name, error=error.detail)
+                continue
+            for task, holds in zip(running, held, strict=True):
+                if not holds and task in self._running:
+                    log.warning("lease_lost", job=self._job.name)
+                    task.cancel()
+
+    async def _drain(self) -> None:
+        deadline = time.monotonic() + self._drain_s
+        while self._running and (left_s := deadline - time.monotonic()) > 0:
+            log.info("draining", job=self._job.name, running=len(self._running), left_s=round(left_s, 1))
+            await asyncio.wait(set(self._running), timeout=left_s)
+        late = dict(self._running)
+        for task in late:
+            task.cancel()
+        await asyncio.gather(*late, return_exceptions=True)
+        with contextlib.suppress(StateUnavailable):
+            await asyncio.gather(*(self._job.release(claim, 0.0) for claim in late.values()))

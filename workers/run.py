@@ -1,0 +1,130 @@
+"""One worker process: folds events into summaries and describes pictures, until SIGTERM or SIGINT."""
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import AsyncIterator, Iterator
+from typing import Protocol
+
+from prometheus_client import start_http_server
+
+from model_store.engine import open_engine
+from model_store.registry import Registry
+from service.errors import NotReady, StateUnavailable
+from service.items.pictures import open_pictures
+from service.logs import configure, get_logger
+from service.metrics import Metrics
+from service.settings import Settings
+from service.state.store import Store
+from workers.backoff import Pause
+from workers.describe import Describer, Describing
+from workers.pool import Pool
+from workers.summarize import Folding, Summarizer
+
+log = get_logger(__name__)
+
+WATCH_S = 5.0
+
+
+class SummarizerEngine(Summarizer, Describer, Protocol):
+    """The model that folds and describes."""
+
+
+def run_worker(settings: Settings) -> None:
+    """Run one worker until SIGTERM or SIGINT, then drain it.
+
+    Raises:
+        NotReady: Redis or the summarizer is not named in the settings.
+        ManifestError: the settings name a model version that is not in the store.
+    """
+    configure(json=settings.log_json)
+    asyncio.run(_run(settings))
+
+
+async def _run(settings: Settings) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for name in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(name, stop.set)
+    metrics = Metrics()
+    async with _summarizer(settings) as (engine, prompt):
+        with _metrics_port(settings, metrics):
+            await work(settings, engine, prompt, metrics, stop)
+
+
+async def work(
+    settings: Settings, engine: SummarizerEngine, prompt: str, metrics: Metrics, stop: asyncio.Event
+) -> None:
+    """Claim, work and commit until `stop` is set, then finish or give back what is running.
+
+    Args:
+        prompt: names the prompts that `engine` asks with; kept with every summary.
+    """
+    store = await Store.connect(settings)
+    state, worker = settings.state, settings.worker
+    pause = Pause(state.retry_base_s, state.retry_max_s)
+    folding = Folding(store, engine, prompt, state, metrics, stop.is_set)
+    describing = Describing(store, engine, open_pictures(settings), state, metrics)
+    times = {"poll_s": worker.poll_s, "lease_s": state.lease_s, "drain_s": worker.drain_s}
+    folds = Pool(folding, pause, concurrency=worker.concurrency, **times)
+    descriptions = Pool(describing, pause, concurrency=worker.describe_concurrency, **times)
+    log.info("working", concurrency=worker.concurrency, model=engine.id, prompt=prompt)
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(folds.run(stop))
+            tasks.create_task(descriptions.run(stop))
+            tasks.create_task(_watch(store, metrics, stop))
+    finally:
+        await store.close()
+    log.info("stopped")
+
+
+async def _watch(store: Store, metrics: Metrics, stop: asyncio.Event) -> None:
+    """Keep the gauges of the backlog fresh."""
+    stopping = asyncio.create_task(stop.wait())
+    while not stop.is_set():
+        try:
+            metrics.due_users.set(await store.users.due_count())
+            metrics.oldest_due_seconds.set(await store.users.oldest_due_ms() / 1000)
+            metrics.dead_letters.set(await store.dead_letters.count())
+            metrics.redis_up.set(1)
+        except StateUnavailable:
+            metrics.redis_up.set(0)
+        await asyncio.wait({stopping}, timeout=WATCH_S)
+
+
+@contextlib.asynccontextmanager
+async def _summarizer(settings: Settings) -> AsyncIterator[tuple[SummarizerEngine, str]]:
+    """The engine that the settings name, and the name of its prompts."""
+    given = settings.summarizer
+    if given.url is None:
+        raise NotReady("no summarizer: set TASTESTREAM_SUMMARIZER__URL")
+    engine = open_engine(
+        given.url,
+        given.model,
+        given.version,
+        Registry(settings.model_store or settings.data_dir / "models"),
+        timeout_s=given.timeout_s,
+        connect_timeout_s=given.connect_timeout_s,
+        max_in_flight=given.max_in_flight,
+        api_key=given.api_key.get_secret_value() if given.api_key else None,
+    )
+    try:
+        yield engine, engine.manifest.prompts_sha256[:12] if engine.manifest else "default"
+    finally:
+        await engine.close()
+
+
+@contextlib.contextmanager
+def _metrics_port(settings: Settings, metrics: Metrics) -> Iterator[None]:
+    port = settings.worker.metrics_port
+    if port is None:
+        yield
+        return
+    server, thread = start_http_server(port, settings.worker.metrics_host, metrics.registry)
+    try:
+        yield
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()

@@ -1,0 +1,171 @@
+"""Folding: pending events, block by block, into the living summary (MLLM-MSR, stage 2)."""
+
+import random
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
+
+from model_store.engine import EngineError
+from model_store.views import InteractionView
+from service.errors import StateUnavailable
+from service.logs import get_logger
+from service.metrics import Metrics
+from service.settings import StateSettings
+from service.state.records import LIKED, Claim, Event, Item
+from service.state.store import Store
+from service.state.views import interaction_views
+from workers.backoff import delay_s
+from workers.blocks import blocks
+from workers.trouble import Outage, Refused, is_outage
+
+log = get_logger(__name__)
+
+
+class Summarizer(Protocol):
+    """What folding asks of an engine; see `model_store.engine.Engine`."""
+
+    @property
+    def id(self) -> str: ...
+
+    async def summarize(self, summary: str, block: Sequence[InteractionView]) -> str: ...
+
+    async def healthy(self) -> bool: ...
+
+
+class Folding:
+    """The job of rewriting users' summaries.
+
+    Args:
+        prompt: names the prompts that the summaries are written with.
+        stopping: true once the worker drains: a claim of many blocks then ends after the running one.
+    """
+
+    name = "fold"
+
+    def __init__(
+        self,
+        store: Store,
+        engine: Summarizer,
+        prompt: str,
+        settings: StateSettings,
+        metrics: Metrics,
+        stopping: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self._store = store
+        self._engine = engine
+        self._prompt = prompt
+        self._settings = settings
+        self._metrics = metrics
+        self._stopping = stopping
+
+    async def claim(self, limit: int) -> Sequence[Claim]:
+        return await self._store.work.claim(limit)
+
+    async def extend(self, claims: Sequence[Claim]) -> list[bool]:
+        return await self._store.work.extend(claims)
+
+    async def release(self, claim: Claim, retry_in_s: float) -> None:
+        if await self._store.work.release(claim, retry_in_s):
+            self._metrics.folds.labels("released").inc()
+
+    async def crashed(self, claim: Claim) -> None:
+        await self._failed(claim, Refused("internal_error", self._plan(claim)[0]))
+
+    async def work(self, claim: Claim) -> None:
+        """Fold the claim's events and commit; a block that the model refuses is retried, then buried.
+
+        When a later block fails, the earlier ones are committed, and the failing one is the first
+        of the user's next claim.
+        """
+        started = time.perf_counter()
+        items = await self._store.items.get_many([event.item_id for event in claim.pending])
+        text, folded, trouble = await self._fold(claim, items)
+        if folded:
+            await self._commit(claim, text, folded, items)
+            self._metrics.fold_seconds.observe(time.perf_counter() - started)
+        elif isinstance(trouble, Refused):
+            await self._failed(claim, trouble)
+        if isinstance(trouble, Outage):
+            raise trouble
+
+    async def _fold(self, claim: Claim, items: Mapping[str, Item]) -> tuple[str, int, Refused | Outage | None]:
+        """The new text, how many events are in it, and what kept the others out."""
+        text, folded = claim.summary.text if claim.summary else "", 0
+        for count in self._plan(claim):
+            if folded and self._stopping():
+                break
+            try:
+                text = await self._step(text, claim.pending[folded : folded + count], items)
+            except (Refused, Outage) as trouble:
+                return text, folded, trouble
+            folded += count
+        return text, folded, None
+
+    def _plan(self, claim: Claim) -> list[int]:
+        """After a failure only blocks of the usual size, so that few events are buried with a bad one."""
+        state = self._settings
+        pending = len(claim.pending)
+        if claim.attempts:
+            pending = min(pending, state.block_size * state.claim_blocks)
+        return blocks(pending, state.block_size, state.catch_up_block, state.claim_blocks)
+
+    async def _step(self, summary: str, block: Sequence[Event], items: Mapping[str, Item]) -> str:
+        """One recurrent step: summary[n] = LLM(summary[n-1], block), the block by event time."""
+        views = interaction_views(sorted(block, key=lambda event: event.timestamp_ms), items)
+        started = time.perf_counter()
+        outcome = "cancelled"
+        try:
+            text = await self._engine.summarize(summary, views)
+            outcome = "ok"
+            return text
+        except EngineError as error:
+            outcome = error.code
+            if await is_outage(self._engine, error):
+                raise Outage(f"{error.code}: {error}") from error
+            raise Refused(error.code, len(block)) from error
+        finally:
+            self._metrics.engine_calls.labels("summarizer", "summarize", outcome).inc()
+            self._metrics.engine_seconds.labels("summarizer", "summarize").observe(time.perf_counter() - started)
+
+    async def _commit(self, claim: Claim, text: str, folded: int, items: Mapping[str, Item]) -> None:
+        if not await self._store.work.commit(claim, text, self._engine.id, self._prompt, folded):
+            self._metrics.folds.labels("lost").inc()
+            return
+        events = claim.pending[:folded]
+        self._metrics.folds.labels("folded").inc()
+        self._metrics.folded_events.inc(folded)
+        missing = [event for event in events if event.item_id not in items]
+        self._metrics.folded_without.labels("item").inc(len(missing))
+        self._metrics.folded_without.labels("description").inc(sum(_undescribed(items, event) for event in events))
+        await self._record(claim, events, items)
+
+    async def _record(self, claim: Claim, events: Sequence[Event], items: Mapping[str, Item]) -> None:
+        """Count what was liked, beside what the user liked before; losing a count harms nobody."""
+        liked = [event.item_id for event in events if event.type in LIKED and event.item_id in items]
+        if not liked:
+            return
+        earlier = claim.recents[: max(0, len(claim.recents) - claim.backlog)]
+        before = [event.item_id for event in earlier if event.type in LIKED]
+        try:
+            await self._store.evidence.record(liked, sorted(await self._store.items.known(before)))
+        except StateUnavailable as error:
+            self._metrics.evidence_failures.labels("record").inc()
+            log.warning("evidence_lost", error=error.detail)
+
+    async def _failed(self, claim: Claim, refused: Refused) -> None:
+        attempt = claim.attempts + 1
+        if attempt >= self._settings.max_attempts:
+            if await self._store.work.bury(claim, refused.reason, refused.count):
+                self._metrics.folds.labels("buried").inc()
+                log.error("fold_buried", reason=refused.reason, events=refused.count, attempts=attempt)
+            return
+        state = self._settings
+        wait_s = delay_s(claim.attempts, state.retry_base_s, state.retry_max_s, random.random())
+        if await self._store.work.fail(claim, wait_s):
+            self._metrics.folds.labels("retried").inc()
+            log.warning("fold_retried", reason=refused.reason, attempt=attempt, wait_s=round(wait_s, 2))
+
+
+def _undescribed(items: Mapping[str, Item], event: Event) -> bool:
+    item = items.get(event.item_id)
+    return item is not None and item.picture is not None and not item.described
