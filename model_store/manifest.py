@@ -60,6 +60,10 @@ class Serving(_Part):
     architecture: str | None = None
     """The vLLM class that scores, e.g. `Qwen3VLForSequenceClassification`; rankers only."""
     gpu_memory_utilization: float = Field(0.45, gt=0, le=1)
+    cpu_kv_cache_mib: int = Field(256, gt=0)
+    """Without a GPU: memory for the keys and values of prompts in work and of shared prefixes."""
+    max_queued: int = Field(1500, gt=0)
+    """Prompts that a server takes on at the same time, each candidate counting as one; it answers further ones 503."""
 
 
 class Training(_Part):
