@@ -20,11 +20,13 @@ from dataclasses import dataclass
 from math import sqrt
 from pathlib import Path
 
+from model_store.errors import UserError
+
 NEIGHBOURS = 128
 """Kept per item: the most that Redis holds in a sorted set's compact form."""
 
 
-class EvidenceError(Exception):
+class EvidenceError(UserError):
     """An evidence file is missing or malformed; the message names the line."""
 
 

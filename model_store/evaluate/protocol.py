@@ -20,12 +20,13 @@ from typing import Literal
 import numpy as np
 
 from model_store.dataset import Dataset, Interaction, Split, user_split
+from model_store.errors import UserError
 from model_store.evaluate.metrics import Floats
 
 Negatives = Literal["uniform", "popular"]
 
 
-class ProtocolError(Exception):
+class ProtocolError(UserError):
     """The data can't be evaluated under this protocol; the message says what it lacks."""
 
 

@@ -1,0 +1,178 @@
+"""A client of a running service that knows nothing but its wire API."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import quote
+
+import httpx
+
+from model_store.errors import UserError
+
+PAGE = 1000
+BUSY = frozenset({429, 503})
+FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 30.0
+Json = Mapping[str, Any]
+
+
+class ServiceError(UserError):
+    """The service can't be reached, or refused a call; the message is one sentence that says which and why."""
+
+
+class WireClient:
+    """Calls one service. Keeps the seconds that each answered `POST /events` and `POST /recommend` took.
+
+    Answers of 429 and 503 are waited out, as long as `Retry-After` asks, for at most `patience_s` a call.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        api_key: str | None = None,
+        timeout_s: float = 60.0,
+        patience_s: float = 120.0,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        self.url = url.rstrip("/")
+        self.event_seconds: list[float] = []
+        self.recommend_seconds: list[float] = []
+        self._patience_s = patience_s
+        headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+        self._http = httpx.AsyncClient(base_url=self.url, headers=headers, timeout=timeout_s, transport=transport)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._http.aclose()
+
+    async def items(self) -> AsyncIterator[Json]:
+        """Every item of the catalogue."""
+        cursor: str | None = None
+        while True:
+            params: dict[str, str | int] = {"limit": PAGE} | ({"cursor": cursor} if cursor else {})
+            page, _ = await self._call("GET", "/items", ("items", "next_cursor"), params=params)
+            for item in page["items"]:
+                yield item
+            cursor = page["next_cursor"]
+            if not cursor:
+                return
+
+    async def put_items(self, items: Sequence[Json]) -> Json:
+        """Store items in bulk.
+
+        Raises:
+            ServiceError: an item was rejected.
+        """
+        answer, _ = await self._call("POST", "/items", ("rejected",), json=list(items))
+        if answer["rejected"]:
+            first = answer["rejected"][0]
+            raise ServiceError(f"the service rejected item {items[first['index']]['item_id']}: {first['detail']}")
+        return answer
+
+    async def post_events(self, events: Sequence[Json]) -> None:
+        """Post one user's events in order; those that the user's full backlog refused are sent again.
+
+        Raises:
+            ServiceError: an event was rejected for good, or the backlog stayed full.
+        """
+        left = list(events)
+        deadline = time.monotonic() + self._patience_s
+        while True:
+            answer, seconds = await self._call("POST", "/events", ("rejected",), json=left)
+            self.event_seconds.append(seconds)
+            rejected = answer["rejected"]
+            for rejection in rejected:
+                if rejection["code"] != "backlog_full":
+                    raise ServiceError(f"the service rejected an event: {rejection['detail']}")
+            if not rejected:
+                return
+            if time.monotonic() > deadline:
+                raise ServiceError(f"a user's backlog stayed full for {self._patience_s:.0f} s: are workers running?")
+            left = [left[rejection["index"]] for rejection in rejected]
+            await asyncio.sleep(FIRST_WAIT_S)
+
+    async def recommend(self, body: Json) -> Json:
+        answer, seconds = await self._call("POST", "/recommend", ("items", "model", "degraded"), json=body)
+        self.recommend_seconds.append(seconds)
+        return answer
+
+    async def user(self, user_id: str) -> Json:
+        answer, _ = await self._call("GET", f"/users/{quote(user_id, safe='')}", ("summary", "pending_events"))
+        return answer
+
+    async def delete_user(self, user_id: str) -> None:
+        await self._call("DELETE", f"/users/{quote(user_id, safe='')}")
+
+    async def _call(
+        self,
+        method: str,
+        path: str,
+        fields: Sequence[str] = (),
+        *,
+        json: object = None,
+        params: Mapping[str, str | int] | None = None,
+    ) -> tuple[Json, float]:
+        """(the answer, which has these fields; the seconds that it took)."""
+        deadline = time.monotonic() + self._patience_s
+        wait_s = FIRST_WAIT_S
+        while True:
+            started = time.monotonic()
+            response = await self._send(method, path, json, params)
+            seconds = time.monotonic() - started
+            if response.is_success:
+                return _read(response, fields), seconds
+            asked_s = _retry_after(response)
+            pause_s = wait_s if asked_s is None else asked_s
+            if response.status_code not in BUSY or time.monotonic() + pause_s > deadline:
+                raise ServiceError(f"{method} {self.url}{path} was answered with {_refusal(response)}")
+            await asyncio.sleep(pause_s)
+            wait_s = min(2 * wait_s, LONGEST_WAIT_S)
+
+    async def _send(
+        self, method: str, path: str, json: object, params: Mapping[str, str | int] | None
+    ) -> httpx.Response:
+        try:
+            return await self._http.request(method, path, json=json, params=params)
+        except httpx.TimeoutException:
+            raise ServiceError(f"{method} {self.url}{path} took too long to answer") from None
+        except (httpx.TransportError, httpx.InvalidURL) as error:
+            reason = str(error) or type(error).__name__
+            raise ServiceError(f"the service at {self.url} is not reachable: {reason}") from None
+
+
+def _read(response: httpx.Response, fields: Sequence[str]) -> Json:
+    """
+    Raises:
+        ServiceError: the answer is no JSON object with these fields.
+    """
+    if not fields:
+        return {}
+    try:
+        answer = response.json()
+    except ValueError:
+        answer = None
+    if not isinstance(answer, dict) or not answer.keys() >= set(fields):
+        raise ServiceError(f"{response.request.url} does not answer like a Tastestream service")
+    return answer
+
+
+def _retry_after(response: httpx.Response) -> float | None:
+    """Seconds; None if the service did not say."""
+    try:
+        return max(0.0, float(response.headers["Retry-After"]))
+    except (KeyError, ValueError):
+        return None
+
+
+def _refusal(response: httpx.Response) -> str:
+    try:
+        problem = response.json()
+        return f"{response.status_code} {problem['code']}: {problem['detail']}"
+    except (ValueError, KeyError, TypeError):
+        return f"{response.status_code} {response.reason_phrase}"

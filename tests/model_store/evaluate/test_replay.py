@@ -1,0 +1,252 @@
+import io
+from dataclasses import replace
+from pathlib import Path
+
+import httpx
+import pytest
+from rich.console import Console
+
+from model_store.dataset import Dataset, DatasetError
+from model_store.evaluate.baselines import ITEM_KNN, POPULARITY, baseline_scores
+from model_store.evaluate.compare import evaluate_scores
+from model_store.evaluate.outcome import COLLABORATIVE, MLLM, SERVICE
+from model_store.evaluate.protocol import Protocol, ProtocolError, make_cases
+from model_store.evaluate.replay import ReplayOptions, ReplayReport, replay
+from model_store.evaluate.report import replay_to_markdown, replay_to_rich
+from model_store.evaluate.wire_client import ServiceError, WireClient
+from tests.model_store.evaluate.fake_service import FakeService
+from tests.model_store.evaluate.worlds import catalogue, like, world, write_world
+
+PROTOCOL = Protocol(history=6)
+OPTIONS = ReplayOptions(PROTOCOL, poll_s=0.01, run_id="run", events_per_call=4)
+WORLD = world()
+CASES = {f"run:{case.user_id}": case for case in make_cases(WORLD, PROTOCOL)}
+
+
+def oracle(user: str, item: str) -> dict[str, float | None]:
+    """The model is always right, the collaborative evidence always wrong by less."""
+    right = item == CASES[user].target
+    return {"mllm": 0.9 if right else 0.2, "collaborative": 0.0 if right else 0.5, "popular": 0.0}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return write_world(WORLD, tmp_path / "world")
+
+
+@pytest.fixture
+def service() -> FakeService:
+    return FakeService(oracle)
+
+
+async def played(folder: Path, service: FakeService, options: ReplayOptions = OPTIONS, seen=None) -> ReplayReport:
+    stages = [] if seen is None else seen
+    return await replay(
+        folder, "http://fake/", options, lambda *stage: stages.append(stage), transport=service.transport
+    )
+
+
+def add_item(folder: Path, line: str) -> None:
+    items = folder / "items.jsonl"
+    items.write_text(items.read_text() + line + "\n")
+
+
+async def test_each_method_is_measured_on_what_the_service_answered(folder: Path, service: FakeService) -> None:
+    report = await played(folder, service)
+    assert report.table.cases == len(CASES)
+    assert report.table.row(SERVICE).auc.mean == 1
+    assert report.table.row(MLLM).ndcg.mean == 1
+    assert report.table.row(COLLABORATIVE).auc.mean == 0
+    cases = list(CASES.values())
+    offline = evaluate_scores(cases, baseline_scores(WORLD, cases))
+    assert report.table.row(POPULARITY) == offline.row(POPULARITY)
+    assert report.table.row(ITEM_KNN) == offline.row(ITEM_KNN)
+    gaps = {(gap.method, gap.baseline): gap.auc.mean for gap in report.differences}
+    assert gaps[SERVICE, ITEM_KNN] == pytest.approx(1 - offline.row(ITEM_KNN).auc.mean)
+    assert gaps[MLLM, POPULARITY] == pytest.approx(1 - offline.row(POPULARITY).auc.mean)
+    assert (report.models, report.degraded, report.run_id) == (("fake@1",), {}, "run")
+
+
+async def test_the_whole_history_and_nothing_later_is_posted_in_order(folder: Path, service: FakeService) -> None:
+    service.busy = 3
+    await played(folder, service)
+    assert service.events.keys() == CASES.keys()
+    for user, case in CASES.items():
+        posted = service.events[user]
+        assert [event["item_id"] for event in posted] == [event.item_id for event in case.history]
+        assert [event["timestamp"] for event in posted] == [event.timestamp for event in case.history]
+        assert len({event["event_id"] for event in posted}) == len(posted)
+        assert case.target not in {event["item_id"] for event in posted}
+
+
+async def test_events_that_met_a_full_backlog_are_sent_again(folder: Path, service: FakeService) -> None:
+    service.full = 1
+    await played(folder, service)
+    assert {len(events) for events in service.events.values()} == {6}
+
+
+async def test_the_service_is_asked_only_when_everything_is_folded(folder: Path, service: FakeService) -> None:
+    report = await played(folder, service)
+    assert all(service.folded[user] == 6 for user in CASES)
+    assert report.folding.events == 6 * len(CASES)
+    assert report.folding.summaries == 3 * len(CASES)
+    assert report.event_latency.calls == 2 * len(CASES)
+    assert report.recommend_latency.calls == len(CASES)
+    first = service.asked[0]
+    assert (first["k"], first["exclude_seen"], first["explain"]) == (21, False, True)
+    assert sorted(first["candidates"]) == sorted(CASES[first["user_id"]].candidates)
+    assert "deadline_ms" not in first
+
+
+async def test_a_second_run_loads_nothing_and_mixes_with_nothing(folder: Path, service: FakeService) -> None:
+    assert (await played(folder, service)).items_loaded == 60
+    calls = service.item_calls
+    users = CASES.keys()
+    service.components = lambda user, item: {"mllm": 0.5, "collaborative": 0.0, "popular": 0.0}
+    again = await played(folder, service, replace(OPTIONS, run_id=None))
+    assert (again.items_loaded, service.item_calls) == (0, calls)
+    assert len(service.events) == 2 * len(users)
+
+
+async def test_an_interrupted_load_goes_on(folder: Path, service: FakeService) -> None:
+    listed = {"picture": None, "picture_error": None, "summary": None}
+    service.items = {f"i{n}": {"item_id": f"i{n}", "title": f"Item {n}"} | listed for n in range(50)}
+    service.items["i3"]["title"] = "of another data set"
+    assert (await played(folder, service)).items_loaded == 11
+    assert service.items["i3"]["title"] == "Item 3"
+
+
+async def test_pictures_are_sent_and_their_descriptions_awaited(folder: Path, service: FakeService) -> None:
+    (folder / "images").mkdir()
+    (folder / "images" / "1.png").write_text("pixels")
+    lines = (folder / "items.jsonl").read_text().splitlines()
+    lines[1] = '{"item_id":"i1","title":"Item 1","image":"1.png"}'
+    (folder / "items.jsonl").write_text("\n".join(lines))
+    stages: list[tuple[str, int, int]] = []
+    report = await played(folder, service, seen=stages)
+    assert service.items["i1"]["picture"] == "pixels"
+    assert [stage for stage in stages if stage[0] == "describing pictures"][-1] == ("describing pictures", 1, 1)
+    assert report.undescribed == 0
+    assert (await played(folder, service)).items_loaded == 0
+
+
+async def test_pictures_that_stay_undescribed_are_told(folder: Path, service: FakeService) -> None:
+    (folder / "images").mkdir()
+    (folder / "images" / "1.png").write_text("pixels")
+    add_item(folder, '{"item_id":"p","title":"P","image":"1.png"}')
+    service.describes = False
+    report = await played(folder, service, replace(OPTIONS, stall_s=0.05))
+    assert report.undescribed == 1
+    assert "1 pictures were not described" in replay_to_markdown(report)
+
+
+async def test_texts_beyond_the_limits_of_the_wire_are_cut(tmp_path: Path, service: FakeService) -> None:
+    folder = write_world(WORLD, tmp_path / "world")
+    tags = ",".join(f'"{"t" * 150}"' for _ in range(80))
+    add_item(folder, f'{{"item_id":"long","title":"{"x" * 900}","tags":[{tags}]}}')
+    await played(folder, service)
+    sent = service.items["long"]
+    assert (len(sent["title"]), len(sent["tags"]), len(sent["tags"][0])) == (500, 50, 100)
+
+
+async def test_degraded_answers_are_warned_of_and_count_as_a_coin_toss(folder: Path, service: FakeService) -> None:
+    user = next(iter(CASES))
+    service.degraded = {user}
+    service.components = lambda who, item: oracle(who, item) | ({"mllm": None} if who == user else {})
+    report = await played(folder, service)
+    assert report.degraded == {"ranker_timeout": 1}
+    assert report.table.row(MLLM).auc.mean == pytest.approx(1 - 0.5 / len(CASES))
+    markdown = replay_to_markdown(report)
+    assert "WARNING" in markdown
+    assert "ranker_timeout: 1" in markdown
+
+
+async def test_users_are_deleted_when_asked(folder: Path, service: FakeService) -> None:
+    await played(folder, service, replace(OPTIONS, delete_users=True))
+    assert not service.events
+
+
+async def test_progress_tells_every_stage_to_its_end(folder: Path, service: FakeService) -> None:
+    stages: list[tuple[str, int, int]] = []
+    await played(folder, service, seen=stages)
+    last = {stage: (done, total) for stage, done, total in stages}
+    assert list(last) == ["loading items", "posting events", "folding", "recommending"]
+    assert all(done == total for done, total in last.values())
+
+
+async def test_a_report_reads_the_same_on_a_terminal_and_in_a_document(folder: Path, service: FakeService) -> None:
+    report = await played(folder, service)
+    console = Console(width=200, record=True, file=io.StringIO())
+    console.print(replay_to_rich(report))
+    for text in (console.export_text(), replay_to_markdown(report)):
+        assert "100.0 [100.0, 100.0]" in text
+        assert f"{len(CASES)} users, last liked item among 20 popular negatives, test users; fake@1" in text
+        assert "AUC of Tastestream (blend) minus ItemKNN: +" in text
+        assert "POST /recommend: p50" in text
+        assert "degraded answers: 0.0 %" in text
+        assert "WARNING" not in text
+
+
+async def test_the_key_is_sent(folder: Path, service: FakeService) -> None:
+    await played(folder, service, replace(OPTIONS, api_key="secret"))
+    assert service.keys == {"Bearer secret"}
+
+
+async def test_folds_that_stop_end_the_wait(folder: Path, service: FakeService) -> None:
+    service.folds = 0
+    with pytest.raises(ServiceError, match=r"\d+ users still have \d+ events to fold, and none was folded for 0 s"):
+        await played(folder, service, replace(OPTIONS, stall_s=0.05))
+
+
+async def test_a_candidate_that_the_service_does_not_rank_is_named(folder: Path, service: FakeService) -> None:
+    lost = next(iter(CASES.values())).target
+    service.loses = lost
+    with pytest.raises(ServiceError, match=rf"did not rank every candidate; skipped: {lost} \(unknown_item\)"):
+        await played(folder, service)
+
+
+async def test_a_refused_item_is_named(folder: Path, service: FakeService) -> None:
+    add_item(folder, '{"item_id":"bad","title":"refuse me"}')
+    with pytest.raises(ServiceError, match="rejected item bad: title: too rude"):
+        await played(folder, service)
+
+
+async def test_a_service_that_is_not_there_is_one_sentence(folder: Path) -> None:
+    with pytest.raises(ServiceError, match=r"the service at http://127.0.0.1:1 is not reachable: "):
+        await replay(folder, "http://127.0.0.1:1", OPTIONS, lambda *stage: None)
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (httpx.Response(200, text="<html>"), "http://fake/items.* does not answer like a Tastestream service"),
+        (httpx.Response(401, json={"code": "unauthorized", "detail": "no key"}), "with 401 unauthorized: no key"),
+        (httpx.Response(500, text="oops"), "GET http://fake/items was answered with 500 Internal Server Error"),
+    ],
+)
+async def test_what_a_service_should_not_answer_is_one_sentence(folder: Path, answer, reason: str) -> None:
+    transport = httpx.MockTransport(lambda request: answer)
+    with pytest.raises(ServiceError, match=reason):
+        await replay(folder, "http://fake", OPTIONS, lambda *stage: None, transport=transport)
+
+
+async def test_a_service_that_stays_busy_is_given_up(folder: Path) -> None:
+    busy = {"code": "overloaded", "detail": "too many requests"}
+    answer = httpx.Response(429, json=busy, headers={"Retry-After": "1"})
+    async with WireClient("http://fake", patience_s=0.5, transport=httpx.MockTransport(lambda _: answer)) as client:
+        with pytest.raises(ServiceError, match="429 overloaded: too many requests"):
+            await client.user("u")
+
+
+async def test_a_missing_file_is_named(tmp_path: Path, folder: Path, service: FakeService) -> None:
+    with pytest.raises(DatasetError, match=r"items.jsonl is missing"):
+        await played(tmp_path, service)
+    add_item(folder, '{"item_id":"p","title":"P","image":"lost.png"}')
+    with pytest.raises(DatasetError, match=r"lost.png is missing: items.jsonl names it for item p"):
+        await played(folder, service)
+
+
+async def test_data_without_test_users_is_refused(tmp_path: Path, service: FakeService) -> None:
+    folder = write_world(Dataset(catalogue(40), {"u": (like("i1"),)}), tmp_path / "none")
+    with pytest.raises(ProtocolError, match="no user of the test set"):
+        await played(folder, service)
