@@ -19,6 +19,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
+from model_store.errors import UserError
 from model_store.views import DISLIKED, LIKED, ItemView
 
 Split = Literal["train", "validation", "test"]
@@ -27,7 +28,7 @@ HELD_OUT = 'user_split(user_id) == "test"'
 """The rule, as manifests state it, that names the users no training step sees."""
 
 
-class DatasetError(Exception):
+class DatasetError(UserError):
     """A dataset folder is incomplete or malformed; the message names the file and the line."""
 
 

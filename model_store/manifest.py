@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, Self
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from model_store.errors import UserError
 from model_store.pictures import PictureSize
 
 MANIFEST = "manifest.toml"
@@ -20,7 +21,7 @@ Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
 Role = Literal["summarizer", "ranker", "embedder"]
 
 
-class ManifestError(Exception):
+class ManifestError(UserError):
     """A manifest or its files are missing, malformed or changed; the message says which and how to mend it."""
 
 

@@ -8,10 +8,12 @@ import signal
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from model_store.errors import UserError
+
 _PR_SET_PDEATHSIG = 1
 
 
-class ChildFailed(Exception):
+class ChildFailed(UserError):
     """A child could not be started or ended unasked; the message carries its last log lines."""
 
 

@@ -1,0 +1,6 @@
+"""The demo: a synthetic world with pictures, and the small model trained on it."""
+
+from pathlib import Path
+
+MODELS = Path(__file__).parent / "models"
+"""The model store that comes with the package: `demo-summarizer` and `demo-ranker`."""

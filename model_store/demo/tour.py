@@ -23,6 +23,7 @@ from rich.table import Table
 
 from model_store.dataset import DatasetItem, read_items
 from model_store.demo.world import Taste, WorldItem, make_items, write_catalogue
+from model_store.errors import UserError
 
 SEED = 7
 ITEMS = 600
@@ -31,7 +32,7 @@ _BLOCK = 3
 _DEADLINE_S = 300.0
 
 
-class TourFailed(Exception):
+class TourFailed(UserError):
     """The service answered otherwise than the tour needs; the message says where."""
 
 

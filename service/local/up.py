@@ -71,12 +71,13 @@ async def _serve(settings: Settings, models: str, demo: bool, console: Console) 
         environment[f"{PREFIX}REDIS_URL"] = redis_url
         engines = choose(settings, models, logs)
         for engine in engines:
-            stack.push_async_callback(engine.stop)
+            stack.push_async_callback(engine.server.stop)
             await engine.start()
             environment |= engine.environment()
-        seeded = await seed_evidence(redis_url, settings, [engine.manifest for engine in engines])
-        if seeded:
-            console.print(f"  co-occurrence of {seeded} items taken over from the model version")
+        for engine in engines:
+            own = settings.model_copy(update={"redis_url": redis_url})
+            if engine.role == "ranker" and (items := await seed_evidence(own, engine.registry, engine.manifest)):
+                console.print(f"  co-occurrence of {items} items taken over from {engine.manifest.id}")
         for engine in engines:
             await engine.wait(console)
         children = []
@@ -122,11 +123,10 @@ async def _watch(children: list[Child], engines: list[LocalEngine], console: Con
         for child in children:
             child.check()
         for engine in engines:
-            if engine.ended() and engine.name not in reported:
-                reported.add(engine.name)
-                console.print(
-                    f"[yellow]{escape(engine.obituary())}[/]\nanswers are degraded until it is back", soft_wrap=True
-                )
+            if engine.server.ended() and engine.role not in reported:
+                reported.add(engine.role)
+                console.print(f"[yellow]{escape(engine.server.obituary())}[/]", soft_wrap=True)
+                console.print("answers are degraded until it is back")
 
 
 def _require_free_port(host: str, port: int) -> None:
