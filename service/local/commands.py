@@ -7,7 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 from model_store.evaluate.protocol import Negatives, Protocol
 from model_store.evaluate.replay import ReplayOptions, replay
@@ -51,3 +59,27 @@ def _stages(console: Console) -> Iterator[Report]:
             progress.update(tasks[stage], completed=done, total=total)
 
         yield report
+
+
+def train_command(data: Path, store: Path, name: str, minutes: float, seed: int, console: Console) -> None:
+    """Train on `data` and say what was registered; see `model_store.msr.train`."""
+    # Imported here: torch takes seconds, and only this command needs it.
+    from model_store.msr.train import Progress as Training
+    from model_store.msr.train import TrainOptions, train
+
+    columns: list[Any] = [TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn()]
+    with Progress(
+        *columns, TimeRemainingColumn(), TextColumn("[dim]{task.fields[losses]}"), console=console
+    ) as progress:
+        tasks: dict[str, Any] = {}
+
+        def report(told: Training) -> None:
+            if told.stage not in tasks:
+                tasks[told.stage] = progress.add_task(told.stage, total=1.0, losses="")
+            losses = "" if told.losses is None else f"step {told.step}: {told.losses}"
+            progress.update(tasks[told.stage], completed=told.done, losses=losses)
+
+        options = TrainOptions(minutes=minutes, seed=seed)
+        ranker, summarizer = train(data, store, name=name, options=options, progress=report)
+    console.print(f"registered {summarizer.id} and {ranker.id} in {store}")
+    console.print(f"serve them: tastestream up --models {name} --store {store}")
