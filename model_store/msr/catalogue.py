@@ -3,12 +3,15 @@
 import io
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
 from model_store.dataset import Dataset, DatasetItem
+from model_store.msr.encoding import Encoder
+from model_store.msr.packing import Segment
 from model_store.pictures import PictureSize, fit_picture
 from model_store.views import ItemView
 
@@ -35,6 +38,22 @@ class Catalogue:
         self.captions = [caption_of(item) for item in items]
         self.views = [_view(item, caption) for item, caption in zip(items, self.captions, strict=True)]
         self.pixels, self.picture = _pixels(items, size)
+
+
+class Candidates:
+    """Encodes items as candidates, each form of each item once."""
+
+    def __init__(self, catalogue: Catalogue, encoder: Encoder) -> None:
+        self._catalogue, self._encoder = catalogue, encoder
+        self.segment = cache(self._segment)
+
+    def _segment(self, number: int, picture: bool = True, words: bool = True) -> Segment:
+        """Item `number`, with or without its picture and its words."""
+        view = self._catalogue.views[number]
+        view = view if picture else view.without_picture()
+        view = view if words else view.without_words()
+        shown = () if view.image is None else (self._catalogue.picture[number],)
+        return Segment(self._encoder.rank_item(view), shown)
 
 
 def caption_of(item: DatasetItem) -> str:

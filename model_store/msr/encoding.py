@@ -68,9 +68,7 @@ class Encoder:
 
     def _score(self, query: str, document: str) -> str:
         messages = [{"role": "query", "content": query}, {"role": "document", "content": document}]
-        rendered: str = self.tokenizer.apply_chat_template(
-            messages, chat_template=self._score_template, tokenize=False
-        )
+        rendered: str = self.tokenizer.apply_chat_template(messages, chat_template=self._score_template, tokenize=False)
         return rendered
 
     def _document(self, item: ItemView) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from itertools import accumulate
 
 from model_store.dataset import Interaction
-from model_store.msr.catalogue import Catalogue
+from model_store.msr.catalogue import Candidates, Catalogue
 from model_store.msr.encoding import Encoder
 from model_store.msr.packing import Segment, Tree
 from model_store.msr.taste_rule import Summary, TasteRule, TermFinder, parse, render
@@ -58,11 +58,12 @@ class Examples:
     options: ExampleOptions = field(default_factory=ExampleOptions)
     _popularity: list[float] = field(init=False)
     _described: list[int] = field(init=False)
-    _suffixes: dict[tuple[int, bool, bool], Segment] = field(init=False, default_factory=dict)
+    _candidates: Candidates = field(init=False)
     _descriptions: dict[int, Tree] = field(init=False, default_factory=dict)
     _vocabulary: list[str] = field(init=False)
 
     def __post_init__(self) -> None:
+        self._candidates = Candidates(self.catalogue, self.encoder)
         counts = [0] * len(self.catalogue.ids)
         for history in self.histories:
             for event in history:
@@ -120,17 +121,6 @@ class Examples:
         number = self.catalogue.number.get(event.item_id)
         return InteractionView(event.type, None if number is None else self._recalled(number, rng))
 
-    def suffix(self, number: int, *, picture: bool = True, words: bool = True) -> Segment:
-        """One candidate, with or without its picture and its words."""
-        key = (number, picture, words)
-        if key not in self._suffixes:
-            view = self.catalogue.views[number]
-            view = view if picture else view.without_picture()
-            view = view if words else view.without_words()
-            shown = (self.catalogue.picture[number],) if view.image is not None else ()
-            self._suffixes[key] = Segment(self.encoder.rank_item(view), shown)
-        return self._suffixes[key]
-
     def _recalled(self, number: int, rng: random.Random) -> ItemView:
         view = self.catalogue.views[number]
         if view.image is None:
@@ -165,7 +155,7 @@ class Examples:
             words_only = luck < self.options.drop_picture
             picture_only = not words_only and luck < self.options.drop_picture + self.options.drop_words
             has_picture = self.catalogue.picture[item] >= 0
-            branch = self.suffix(item, picture=not words_only, words=not (picture_only and has_picture))
+            branch = self._candidates.segment(item, not words_only, not (picture_only and has_picture))
             room -= len(branch.ids)
             if room < 0:
                 break

@@ -18,11 +18,18 @@ from model_store.msr.packing import Batch, Tree, pack
 
 @dataclass(frozen=True, slots=True)
 class Losses:
-    """Mean losses of one step: cross-entropy per written token by job, and of the yes/no answers."""
+    """Mean losses: cross-entropy per written token by job, and of the yes/no answers; nan for a job left out."""
 
     describe: float = math.nan
     summarize: float = math.nan
     rank: float = math.nan
+
+    @classmethod
+    def mean(cls, losses: Sequence["Losses"]) -> "Losses":
+        return cls(*(_known_mean([getattr(one, job) for one in losses]) for job in cls.__slots__))
+
+    def __str__(self) -> str:
+        return f"describe {self.describe:.3f}, summarize {self.summarize:.3f}, rank {self.rank:.3f}"
 
 
 class Learner:
@@ -45,15 +52,10 @@ class Learner:
         half: bool = False,
     ) -> None:
         self.model, self.encoder, self.sizes, self.pixels, self.half = model, encoder, sizes, pixels, half
-        self.learning_rate = learning_rate
         # On CPU faster than the fused kernel, for short rows with a mask of their own.
         model.model.language_model.config._attn_implementation = "eager"
+        self.optimizers = _optimizers(model, learning_rate, weight_decay)
         weights = [p for p in model.parameters() if p.requires_grad]
-        groups = [
-            {"params": [p for p in weights if p.ndim > 1], "weight_decay": weight_decay},
-            {"params": [p for p in weights if p.ndim <= 1], "weight_decay": 0.0},
-        ]
-        self.optimizer = torch.optim.AdamW(groups, lr=learning_rate, betas=(0.9, 0.98), fused=True)
         self.parameters = weights
 
     def batch(self, trees: Sequence[Tree], length: int) -> Batch:
@@ -78,18 +80,22 @@ class Learner:
 
     def step(self, trees: Sequence[Tree], length: int, progress: float) -> Losses:
         """Learn from `trees`; `progress` in 0..1 sets the learning rate."""
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.learning_rate * one_cycle(progress)
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = group["peak"] * one_cycle(progress)
         batch = self.batch(trees, length)
         with torch.autocast("cpu", torch.bfloat16, enabled=self.half):
             states = self.states(batch)
-        per_token = cross_entropy(states[batch.write_at].float() @ self.model.lm_head.weight.T, batch.write, reduction="none")
+        per_token = cross_entropy(
+            states[batch.write_at].float() @ self.model.lm_head.weight.T, batch.write, reduction="none"
+        )
         per_label = binary_cross_entropy_with_logits(self.margins(states, batch), batch.labels, reduction="none")
         loss = _mean(per_token) + _mean(per_label)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
+        for optimizer in self.optimizers:
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
         described = torch.tensor([tree.job == "describe" for tree in trees])[batch.write_tree]
         found = per_token.detach()
         return Losses(
@@ -97,6 +103,23 @@ class Learner:
             summarize=float(found[~described].mean()),
             rank=float(per_label.detach().mean()),
         )
+
+
+def _optimizers(model: Any, learning_rate: float, weight_decay: float) -> list[torch.optim.Optimizer]:
+    """Muon (Jordan et al., 2024) for the matrices inside the layers, AdamW for all else."""
+    inner: list[torch.nn.Parameter] = []
+    outer: list[torch.nn.Parameter] = []
+    for name, weight in model.named_parameters():
+        (inner if weight.ndim == 2 and "embed" not in name else outer).append(weight)
+    return [
+        torch.optim.Muon([{"params": inner, "peak": 10 * learning_rate}], weight_decay=weight_decay),
+        torch.optim.AdamW([{"params": outer, "peak": learning_rate}], betas=(0.9, 0.98), weight_decay=0.0, fused=True),
+    ]
+
+
+def _known_mean(values: Sequence[float]) -> float:
+    known = [value for value in values if not math.isnan(value)]
+    return sum(known) / len(known) if known else math.nan
 
 
 def _mean(losses: torch.Tensor) -> torch.Tensor:
