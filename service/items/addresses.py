@@ -6,11 +6,13 @@ look (DNS rebinding). So the address that was checked is the one that is connect
 
 import asyncio
 import socket
-from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
 from service.errors import BadPicture
 
 _NAT64 = IPv6Network("64:ff9b::/96")
+_PROTOCOLS = IPv4Network("192.0.0.0/24")
+"""IETF protocol assignments (RFC 6890); older Pythons take most of them for global."""
 
 
 async def resolve(host: str, port: int, *, allow_private: bool) -> str:
@@ -31,15 +33,22 @@ async def resolve(host: str, port: int, *, allow_private: bool) -> str:
 
 
 def is_public(address: str) -> bool:
-    """Whether an address belongs to the public internet, also when it is wrapped in an IPv6 one."""
+    """Whether an address belongs to the public internet; one that wraps an IPv4 address is judged by that one, too."""
     parsed = ip_address(address.partition("%")[0])
-    return all(one.is_global and not one.is_multicast and not one.is_reserved for one in (parsed, *_wrapped(parsed)))
+    if isinstance(parsed, IPv4Address):
+        return _is_public_v4(parsed)
+    if parsed.ipv4_mapped is not None:
+        return _is_public_v4(parsed.ipv4_mapped)
+    plain = parsed.is_global and not parsed.is_multicast and not parsed.is_reserved
+    return plain and all(_is_public_v4(wrapped) for wrapped in _wrapped(parsed))
 
 
-def _wrapped(address: IPv4Address | IPv6Address) -> list[IPv4Address]:
-    if isinstance(address, IPv4Address):
-        return []
-    embedded = [address.ipv4_mapped, address.sixtofour, *(address.teredo or ())]
+def _is_public_v4(address: IPv4Address) -> bool:
+    return address.is_global and not address.is_multicast and not address.is_reserved and address not in _PROTOCOLS
+
+
+def _wrapped(address: IPv6Address) -> list[IPv4Address]:
+    wrapped = [address.sixtofour, *(address.teredo or ())]
     if address in _NAT64:
-        embedded.append(IPv4Address(int(address) & 0xFFFFFFFF))
-    return [one for one in embedded if one is not None]
+        wrapped.append(IPv4Address(int(address) & 0xFFFFFFFF))
+    return [one for one in wrapped if one is not None]

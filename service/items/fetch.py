@@ -90,7 +90,7 @@ def _parse(text: str) -> httpx.URL:
         url = httpx.URL(text)
     except (httpx.InvalidURL, UnicodeError):
         raise BadPicture("url: not a URL") from None
-    if url.scheme not in _PORTS or not url.host:
+    if url.scheme not in _PORTS or not url.host or (url.port or 1) >= 2**16:
         raise BadPicture("url: only http and https URLs with a host are fetched")
     if url.userinfo:
         raise BadPicture("url: must not hold a user name or password")

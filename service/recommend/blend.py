@@ -56,8 +56,8 @@ def blended(item_ids: Sequence[str], evidence: Evidence, blend: Blend) -> list[S
         popular = evidence.popular.get(item_id, 0.0)
         odds = log_odds(blend, mllm, collaborative, popular)
         rows.append((odds, Scored(item_id, sigmoid(odds), mllm, collaborative, popular)))
-    # By odds, not by score: far out, different odds have the same score in floating point.
-    rows.sort(key=lambda row: (-row[0], -row[1].collaborative, -row[1].popular))
+    # Odds come second: far out, where all scores round to 1, they still differ.
+    rows.sort(key=lambda row: (-row[1].score, -row[0], -row[1].collaborative, -row[1].popular))
     return [scored for _, scored in rows]
 
 

@@ -1,0 +1,102 @@
+"""A gateway in this process, on an empty Redis."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from model_store.manifest import Blend, Manifest
+from model_store.prompts import BUILT_IN
+from model_store.registry import Registry
+from service.app import create_app
+from service.parts import Parts
+from service.settings import RankerSettings, Settings
+from tests.service.serving import VERSION, ModelServer, serving
+
+BLEND = Blend(collaborative=0.5)
+OpenGateway = Callable[..., AbstractAsyncContextManager["Gateway"]]
+
+
+class Gateway:
+    """The application and a client of it."""
+
+    def __init__(self, app: FastAPI, client: httpx.AsyncClient) -> None:
+        self.app = app
+        self.client = client
+
+    @property
+    def parts(self) -> Parts:
+        parts = self.app.state.parts
+        assert isinstance(parts, Parts)
+        return parts
+
+    async def ask(self, method: str, path: str, json: Any = None, **more: Any) -> httpx.Response:
+        if json is not None:
+            more["json"] = json
+        return await self.client.request(method, path, **more)
+
+    def count(self, series: str, **labels: str) -> float:
+        return self.parts.metrics.registry.get_sample_value(series, labels) or 0.0
+
+
+@asynccontextmanager
+async def gateway_on(settings: Settings) -> AsyncIterator[Gateway]:
+    app = create_app(settings)
+    transport = httpx.ASGITransport(app)
+    async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport, base_url="http://t") as client:
+        yield Gateway(app, client)
+
+
+@pytest.fixture
+def open_gateway(redis_url: str, tmp_path: Path) -> OpenGateway:
+    """Opens a gateway with the given settings beside Redis and the data folder."""
+
+    def opened(**settings: Any) -> AbstractAsyncContextManager[Gateway]:
+        return gateway_on(Settings(**{"redis_url": redis_url, "data_dir": tmp_path, **settings}))
+
+    return opened
+
+
+@pytest.fixture
+async def gateway(open_gateway: OpenGateway) -> AsyncIterator[Gateway]:
+    """A gateway without model servers."""
+    async with open_gateway() as gateway:
+        yield gateway
+
+
+@pytest.fixture
+def model_store(tmp_path: Path) -> Path:
+    """A model store with the version `ranker@1`."""
+    weights = tmp_path / "weights"
+    weights.mkdir()
+    (weights / "model.safetensors").write_bytes(b"")
+    manifest = Manifest(name="ranker", version=1, role="ranker", blend=BLEND)
+    Registry(tmp_path / "models").add(manifest, BUILT_IN / "compact", weights)
+    return tmp_path / "models"
+
+
+@pytest.fixture
+async def model() -> ModelServer:
+    return ModelServer()
+
+
+@pytest.fixture
+def open_ranked(open_gateway: OpenGateway, model_store: Path) -> OpenGateway:
+    """Opens a gateway whose ranker asks the server at a URL."""
+
+    def opened(url: str, **settings: Any) -> AbstractAsyncContextManager[Gateway]:
+        ranker = RankerSettings(url=url, version=VERSION)
+        return open_gateway(**{"ranker": ranker, "model_store": model_store, **settings})
+
+    return opened
+
+
+@pytest.fixture
+async def ranked(open_ranked: OpenGateway, model: ModelServer) -> AsyncIterator[Gateway]:
+    """A gateway whose ranker asks `model` over HTTP."""
+    async with serving(model.app()) as url, open_ranked(url) as gateway:
+        yield gateway

@@ -1,0 +1,288 @@
+"""Promises of `/items`."""
+
+import asyncio
+from base64 import b64encode
+from typing import Any
+
+import orjson
+import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from service.settings import LimitSettings, PictureSettings
+from tests.service.conftest import Gateway, OpenGateway
+from tests.service.items.pictures import opened, picture, png_that_claims
+from tests.service.serving import serving
+
+TEAPOT = {
+    "title": "Teapot",
+    "description": "Holds one litre.",
+    "genres": ["kitchen"],
+    "tags": ["tea", "blue"],
+    "attributes": {"price": 39.5, "sizes": [1, 2]},
+}
+
+
+def base64(encoded: bytes) -> str:
+    return b64encode(encoded).decode()
+
+
+async def test_an_item_is_created_replaced_read_and_removed(gateway: Gateway) -> None:
+    created = await gateway.ask("PUT", "/items/i1", TEAPOT)
+    assert created.status_code == 201
+    assert created.json() == {
+        **TEAPOT,
+        "item_id": "i1",
+        "revision": 1,
+        "picture": None,
+        "picture_error": None,
+        "summary": None,
+        "summary_model": None,
+    }
+    assert (await gateway.ask("GET", "/items/i1")).json() == created.json()
+    replaced = await gateway.ask("PUT", "/items/i1", {"title": "Pot"})
+    assert replaced.status_code == 200
+    assert (replaced.json()["description"], replaced.json()["revision"]) == ("", 2)
+    assert (await gateway.ask("DELETE", "/items/i1")).status_code == 204
+    for method in ("GET", "DELETE"):
+        gone = await gateway.ask(method, "/items/i1")
+        assert (gone.status_code, gone.json()["code"]) == (404, "item_not_found")
+
+
+@pytest.mark.parametrize(
+    ("item_id", "path"),
+    [
+        ("a/b", "a%2Fb"),
+        ("a/similar", "a%2Fsimilar"),
+        ("similar", "similar"),
+        ("a b?c#d&e", "a%20b%3Fc%23d%26e"),
+        ("50%", "50%25"),
+        ("%2F", "%252F"),
+        ("ü/中", "%C3%BC%2F%E4%B8%AD"),
+        ("x" * 256, "x" * 256),
+        ("中" * 256, "%E4%B8%AD" * 256),
+        ("a+b:c@d", "a+b:c@d"),
+    ],
+)
+async def test_any_id_can_be_a_path_segment(gateway: Gateway, item_id: str, path: str) -> None:
+    created = await gateway.ask("PUT", f"/items/{path}", {"title": "T"})
+    assert (created.status_code, created.json()["item_id"]) == (201, item_id)
+    assert (await gateway.ask("GET", f"/items/{path}/similar")).status_code == 200
+    assert (await gateway.ask("GET", "/items")).json()["items"][0]["item_id"] == item_id
+
+
+@pytest.mark.parametrize("path", ["a%00b", "a%0Ab", "a%7Fb", "%C2%85", "%ff", "x" * 257])
+@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])
+async def test_a_path_that_is_no_id_is_a_422(gateway: Gateway, method: str, path: str) -> None:
+    answer = await gateway.ask(method, f"/items/{path}", {"title": "T"} if method == "PUT" else None)
+    assert (answer.status_code, answer.json()["code"], answer.json()["field"]) == (422, "invalid_request", "item_id")
+
+
+@pytest.mark.parametrize("path", ["/items/", "/items/a/b", "/items/a/similar/b"])
+async def test_a_slash_that_is_not_encoded_separates(gateway: Gateway, path: str) -> None:
+    assert (await gateway.ask("GET", path)).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"colour": "red"}, "colour"),
+        ({"item_id": "i"}, "item_id"),
+        ({"title": None}, "title"),
+        ({"title": ""}, "title"),
+        ({"title": " \n"}, "title"),
+        ({"title": 5}, "title"),
+        ({"title": "t" * 501}, "title"),
+        ({"description": "t" * 10_001}, "description"),
+        ({"description": None}, "description"),
+        ({"genres": "kitchen"}, "genres"),
+        ({"genres": ["g"] * 51}, "genres"),
+        ({"genres": ["ok", "g" * 101]}, "genres.1"),
+        ({"tags": [""]}, "tags.0"),
+        ({"tags": [1]}, "tags.0"),
+        ({"attributes": []}, "attributes"),
+        ({"attributes": {"a": "b" * 4096}}, "attributes"),
+        ({"image_url": 5}, "image_url"),
+        ({"image_url": "http://x/" + "y" * 4096}, "image_url"),
+        ({"image_base64": 5}, "image_base64"),
+    ],
+)
+async def test_a_wrong_field_is_named(gateway: Gateway, change: dict[str, Any], field: str) -> None:
+    answer = await gateway.ask("PUT", "/items/i", {**TEAPOT, **change})
+    assert (answer.status_code, answer.json()["code"], answer.json()["field"]) == (422, "invalid_request", field)
+    assert (await gateway.ask("GET", "/items/i")).status_code == 404
+
+
+async def test_a_missing_title_is_named(gateway: Gateway) -> None:
+    assert (await gateway.ask("PUT", "/items/i", {"tags": []})).json()["field"] == "title"
+
+
+async def test_two_pictures_are_refused(gateway: Gateway) -> None:
+    answer = await gateway.ask("PUT", "/items/i", {**TEAPOT, "image_url": "http://x", "image_base64": "AAAA"})
+    assert answer.status_code == 422
+    assert "not both" in answer.json()["detail"]
+
+
+async def test_a_picture_is_stored_by_its_content(gateway: Gateway) -> None:
+    one = (await gateway.ask("PUT", "/items/a", {**TEAPOT, "image_base64": base64(picture())})).json()
+    other = (await gateway.ask("PUT", "/items/b", {**TEAPOT, "image_base64": base64(picture())})).json()
+    assert one["picture"] == other["picture"] is not None
+    stored = await gateway.parts.pictures.read(one["picture"])
+    assert stored is not None
+    assert opened(stored).size == (6, 4)
+
+
+BAD_PICTURES = [
+    (base64(b"no picture"), "format"),
+    ("%%%", "base64"),
+    ("", "format"),
+    (base64(png_that_claims(30_000, 30_000)), "too_many_pixels"),
+    (base64(picture()[:50]), "damaged"),
+]
+
+
+@pytest.mark.parametrize(("encoded", "reason"), BAD_PICTURES)
+async def test_a_bad_picture_is_named_and_the_item_is_kept_without_it(
+    gateway: Gateway, encoded: str, reason: str
+) -> None:
+    answer = await gateway.ask("PUT", "/items/i", {**TEAPOT, "image_base64": encoded})
+    assert answer.status_code == 201
+    assert answer.json()["picture"] is None
+    assert answer.json()["picture_error"].startswith(f"{reason}:")
+    assert (await gateway.ask("GET", "/items/i")).json()["picture_error"] == answer.json()["picture_error"]
+    assert gateway.count("tastestream_pictures_total", result=reason) == 1
+
+
+async def test_a_picture_of_too_many_bytes_is_named(open_gateway: OpenGateway) -> None:
+    async with open_gateway(pictures=PictureSettings(max_bytes=50)) as gateway:
+        answer = await gateway.ask("PUT", "/items/i", {**TEAPOT, "image_base64": base64(picture())})
+        assert answer.json()["picture_error"].startswith("too_many_bytes:")
+
+
+async def test_a_picture_stays_until_it_is_replaced_or_taken_away(gateway: Gateway) -> None:
+    red, blue = base64(picture(colour="red")), base64(picture(colour="blue"))
+    first = (await gateway.ask("PUT", "/items/i", {**TEAPOT, "image_base64": red})).json()["picture"]
+    assert (await gateway.ask("PUT", "/items/i", {"title": "Pot"})).json()["picture"] == first
+    refused = (await gateway.ask("PUT", "/items/i", {"title": "Pot", "image_base64": "%"})).json()
+    assert (refused["picture"], refused["picture_error"]) == (first, "base64: not base64")
+    second = (await gateway.ask("PUT", "/items/i", {"title": "Pot", "image_base64": blue})).json()
+    assert second["picture"] != first
+    assert second["picture_error"] is None
+    assert (await gateway.ask("PUT", "/items/i", {"title": "Pot", "image_url": None})).json()["picture"] is None
+
+
+async def test_a_picture_is_fetched_from_its_url(open_gateway: OpenGateway) -> None:
+    async def show(request: Request) -> Response:
+        return Response(picture("JPEG", (50, 30)))
+
+    async with (
+        serving(Starlette(routes=[Route("/a.jpg", show)])) as url,
+        open_gateway(pictures=PictureSettings(allow_private_addresses=True)) as gateway,
+    ):
+        answer = (await gateway.ask("PUT", "/items/i", {**TEAPOT, "image_url": f"{url}/a.jpg"})).json()
+        assert answer["picture_error"] is None
+        assert answer["picture"]
+
+
+async def test_a_picture_at_a_private_address_is_not_fetched(gateway: Gateway) -> None:
+    answer = await gateway.ask("PUT", "/items/i", {**TEAPOT, "image_url": "http://169.254.169.254/latest/meta-data"})
+    assert answer.status_code == 201
+    assert answer.json()["picture_error"].startswith("private_address:")
+
+
+async def test_pictures_are_decoded_off_the_event_loop(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    threads: list[bool] = []
+
+    async def in_thread(function: Any, *arguments: Any) -> Any:
+        threads.append(True)
+        return function(*arguments)
+
+    monkeypatch.setattr(asyncio, "to_thread", in_thread)
+    await gateway.ask("PUT", "/items/i", {**TEAPOT, "image_base64": base64(picture())})
+    assert threads
+
+
+@pytest.mark.parametrize("lines", [False, True])
+async def test_many_items_are_put_at_once(gateway: Gateway, lines: bool) -> None:
+    items = [
+        {"item_id": "a", **TEAPOT, "image_base64": base64(picture())},
+        {"item_id": "b", "title": "B", "colour": "red"},
+        {"item_id": "c", "title": "C", "image_base64": "%"},
+        {"item_id": "a", "title": "A again"},
+        {"title": "nameless"},
+        {"item_id": "d", "title": "D"},
+    ]
+    if lines:
+        content = b"\n".join(map(orjson.dumps, items))
+        answer = await gateway.client.post("/items", content=content, headers={"content-type": "application/x-ndjson"})
+    else:
+        answer = await gateway.ask("POST", "/items", items)
+    assert answer.status_code == 202
+    body = answer.json()
+    assert (body["accepted"], body["duplicates"]) == (3, 1)
+    assert [(one["index"], one["field"]) for one in body["rejected"]] == [(1, "colour"), (4, "item_id")]
+    assert body["picture_errors"] == [{"index": 2, "item_id": "c", "detail": "base64: not base64"}]
+    stored = {item["item_id"]: item["title"] for item in (await gateway.ask("GET", "/items")).json()["items"]}
+    assert stored == {"a": "A again", "c": "C", "d": "D"}
+
+
+async def test_nothing_acceptable_is_a_422_that_lists_why(gateway: Gateway) -> None:
+    answer = await gateway.ask("POST", "/items", [{"item_id": "a"}, 5])
+    assert (answer.status_code, answer.json()["field"]) == (422, "title")
+    assert [rejection["index"] for rejection in answer.json()["rejected"]] == [0, 1]
+
+
+async def test_more_items_than_a_batch_may_hold_are_refused_whole(open_gateway: OpenGateway) -> None:
+    async with open_gateway(limits=LimitSettings(bulk_items=2)) as gateway:
+        items = [{"item_id": name, "title": name} for name in "abc"]
+        answer = await gateway.ask("POST", "/items", items)
+        assert (answer.status_code, answer.json()["code"], answer.json()["field"]) == (413, "batch_too_large", "items")
+        assert (await gateway.ask("GET", "/items")).json()["items"] == []
+
+
+async def test_the_catalogue_is_read_page_by_page(gateway: Gateway) -> None:
+    names = {f"i{number}" for number in range(25)}
+    await gateway.ask("POST", "/items", [{"item_id": name, "title": name} for name in names])
+    found: list[str] = []
+    cursor: str | None = None
+    while True:
+        page = (
+            await gateway.ask("GET", "/items", params={"limit": 10} | ({"cursor": cursor} if cursor else {}))
+        ).json()
+        found += [item["item_id"] for item in page["items"]]
+        cursor = page["next_cursor"]
+        if cursor is None:
+            break
+    assert len(found) == 25
+    assert set(found) == names
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [
+        ("limit=0", "limit"),
+        ("limit=1001", "limit"),
+        ("limit=x", "limit"),
+        ("cursor=x", "cursor"),
+        ("cursor=%ff", "cursor"),
+    ],
+)
+async def test_a_wrong_page_is_refused_by_name(gateway: Gateway, query: str, field: str) -> None:
+    answer = await gateway.ask("GET", f"/items?{query}")
+    assert (answer.status_code, answer.json()["code"], answer.json()["field"]) == (422, "invalid_request", field)
+
+
+async def test_similar_items_are_those_that_users_took_together(gateway: Gateway) -> None:
+    await gateway.ask("POST", "/items", [{"item_id": name, "title": name.upper()} for name in "abc"])
+    evidence = gateway.parts.store.evidence
+    await evidence.record(["a", "b", "unknown"], [])
+    await evidence.record(["a", "b"], [])
+    await evidence.record(["a", "c"], [])
+    answer = (await gateway.ask("GET", "/items/a/similar?k=2")).json()
+    assert answer["item_id"] == "a"
+    assert (answer["items"][0]["item_id"], answer["items"][0]["title"]) == ("b", "B")
+    assert all(0 < item["score"] <= 1 for item in answer["items"])
+    assert (await gateway.ask("GET", "/items/nobody/similar")).status_code == 404
+    assert (await gateway.ask("GET", "/items/a/similar?k=101")).status_code == 422

@@ -1,0 +1,58 @@
+"""Promises of times on the wire."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from service.times import FUTURE_MS, format_time, now_ms, parse_time
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (0, 0),
+        (1.2345, 1234),
+        ("1970-01-01T00:00:01Z", 1000),
+        ("1970-01-01t00:00:01z", 1000),
+        ("1970-01-01 01:00:01.25+01:00", 1250),
+        ("1990-12-31T23:59:60Z", 662_688_000_000),
+    ],
+)
+def test_both_forms_are_read(value: object, expected: int) -> None:
+    assert parse_time(value) == expected
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "",
+        "1970-01-01",
+        "1970-01-01T00:00:01",
+        "19700101T000001Z",
+        "1970-13-01T00:00:00Z",
+        "1969-12-31T23:59:59Z",
+        "1970-01-01T00:00:00+99:00",
+        "١970-01-01T00:00:00Z",
+        -0.01,
+        float("nan"),
+        float("inf"),
+        True,
+        None,
+        [],
+    ],
+)
+def test_nonsense_is_refused(value: object) -> None:
+    with pytest.raises(ValueError, match=r"\w"):
+        parse_time(value)
+
+
+def test_the_far_future_is_refused_and_the_near_one_is_not() -> None:
+    soon = (now_ms() + FUTURE_MS) / 1000
+    assert parse_time(soon - 60) > now_ms()
+    with pytest.raises(ValueError, match="future"):
+        parse_time(soon + 60)
+
+
+@given(st.integers(0, 1_790_000_000_000))
+def test_what_is_written_can_be_read(milliseconds: int) -> None:
+    assert parse_time(format_time(milliseconds)) == milliseconds
