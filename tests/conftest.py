@@ -5,10 +5,15 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 import redis
 
 from service.local.embedded_redis import redis_executable
+
+# Examples have no time limit of their own: it would measure what else the machine does.
+hypothesis.settings.register_profile("tastestream", deadline=None)
+hypothesis.settings.load_profile("tastestream")
 
 
 class RedisServer:

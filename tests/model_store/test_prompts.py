@@ -17,6 +17,7 @@ from model_store.views import InteractionView, ItemView, UserView
 
 GOLDEN = Path(__file__).parent / "golden"
 SETS = ("default", "compact")
+BUILT = {name: PromptSet.built_in(name) for name in SETS}
 HARBOUR = ItemView(
     title="Red Harbour",
     genres=("drama", "mystery"),
@@ -55,7 +56,7 @@ def rendered(prompts: PromptSet) -> dict[str, str]:
 
 @pytest.mark.parametrize("name", SETS)
 def test_prompts_are_the_golden_bytes(name: str) -> None:
-    for prompt, text in rendered(PromptSet.built_in(name)).items():
+    for prompt, text in rendered(BUILT[name]).items():
         golden = GOLDEN / name / f"{prompt}.txt"
         if os.environ.get("GOLDEN") == "write":
             golden.parent.mkdir(parents=True, exist_ok=True)
@@ -94,7 +95,7 @@ def harmless_prompts(prompts: PromptSet) -> list[str]:
 @pytest.mark.parametrize("name", SETS)
 @pytest.mark.parametrize("text", HOSTILE)
 def test_no_untrusted_text_forges_markup_or_lines(name: str, text: str) -> None:
-    prompts = PromptSet.built_in(name)
+    prompts = BUILT[name]
     for attacked, plain in zip(hostile_prompts(prompts, text), harmless_prompts(prompts), strict=True):
         assert not [mark for mark in MARKS if mark in attacked]
         assert len(attacked.splitlines()) <= len(plain.splitlines()), attacked
@@ -102,7 +103,7 @@ def test_no_untrusted_text_forges_markup_or_lines(name: str, text: str) -> None:
 
 @pytest.mark.parametrize("text", HOSTILE)
 def test_no_untrusted_text_closes_a_delimiter_of_the_default_prompts(text: str) -> None:
-    prompts = PromptSet.built_in("default")
+    prompts = BUILT["default"]
     for attacked, plain in zip(hostile_prompts(prompts, text), harmless_prompts(prompts), strict=True):
         assert attacked.count("<") == plain.count("<")
         assert attacked.count(">") == plain.count(">")
@@ -111,7 +112,7 @@ def test_no_untrusted_text_closes_a_delimiter_of_the_default_prompts(text: str) 
 @pytest.mark.parametrize("name", SETS)
 @given(text=st.text(max_size=60))
 def test_a_prompt_has_as_many_lines_whatever_stands_in_it(name: str, text: str) -> None:
-    prompts = PromptSet.built_in(name)
+    prompts = BUILT[name]
     item = ItemView("word", summary=f"word {text}")
     plain = prompts.rank_user(UserView("word", (InteractionView("click", ItemView("word", summary="word")),)))
     asked = prompts.rank_user(UserView(f"word {text}", (InteractionView("click", item),)))
@@ -119,14 +120,14 @@ def test_a_prompt_has_as_many_lines_whatever_stands_in_it(name: str, text: str) 
 
 
 def test_the_default_prompts_declare_data_as_data() -> None:
-    prompts = PromptSet.built_in("default")
+    prompts = BUILT["default"]
     for prompt in harmless_prompts(prompts)[:3]:
         assert "data" in prompt.split("<", 1)[0]
 
 
 @pytest.mark.parametrize("name", SETS)
 def test_all_candidates_of_a_user_share_the_prefix(name: str) -> None:
-    prompts = PromptSet.built_in(name)
+    prompts = BUILT[name]
     user = UserView(SUMMARY, BLOCK)
     prompt_of = [score_prompt(prompts, user, item) for item in (HARBOUR, ORCHARD)]
     head = prompt_of[0].rpartition(prompts.rank_item(HARBOUR))[0]
@@ -136,7 +137,7 @@ def test_all_candidates_of_a_user_share_the_prefix(name: str) -> None:
 
 @pytest.mark.parametrize("name", SETS)
 def test_the_score_template_renders_for_a_single_message(name: str) -> None:
-    template = PromptSet.built_in(name).score_template.read_text()
+    template = BUILT[name].score_template.read_text()
     warmed = jinja2.Environment().from_string(template).render(messages=[{"role": "user", "content": "warmup"}])
     assert "warmup" in warmed
 
