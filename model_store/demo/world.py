@@ -103,7 +103,12 @@ def generate(
         folder: made if missing; files of an earlier world are overwritten.
         seed: the same seed writes the same world.
         picture_side: width and height of the pictures in pixels.
+
+    Raises:
+        ValueError: there are fewer items than a user has events.
     """
+    if items < behaviour.events[1]:
+        raise ValueError(f"users of up to {behaviour.events[1]} events need as many items, not {items}")
     catalogue = make_items(items, seed)
     write_catalogue(folder, catalogue, seed, picture_side)
     events = (folder / INTERACTIONS).open("w", newline="", encoding="utf-8")

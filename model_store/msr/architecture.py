@@ -196,6 +196,12 @@ def write_checkpoint(folder: Path, model: Any, tokenizer: Any, sizes: Sizes, dty
     processor(tokenizer, sizes).save_pretrained(folder)
 
 
+def read_checkpoint(folder: Path) -> tuple[Any, Any]:
+    """Load (model, processor) of a checkpoint folder, in float32."""
+    model = Qwen3VLForConditionalGeneration.from_pretrained(folder, dtype=torch.float32)
+    return model.eval(), Qwen3VLProcessor.from_pretrained(folder)
+
+
 def tiny_qwen3_vl(folder: Path, texts: Iterable[str], sizes: Sizes | None = None, seed: int = 0) -> Any:
     """Write a checkpoint with random weights whose tokenizer was trained on `texts`; returns the model.
 

@@ -3,7 +3,8 @@
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import accumulate
+from itertools import accumulate, islice
+from statistics import fmean
 
 from model_store.dataset import Interaction
 from model_store.msr.catalogue import Candidates, Catalogue
@@ -33,6 +34,8 @@ class ExampleOptions:
     misdescribed: float = 0.03
     noise: float = 0.3
     """The chance that a summary is one which a model could have written by mistake."""
+    questions: int = 16
+    """Single terms asked about in one matching example, and a fourth as many single pictures."""
     max_tokens: int = 512
     """Examples are kept within this length."""
 
@@ -104,6 +107,34 @@ class Examples:
         summary = self._noisy(steps[-1].new, rng) if steps else ""
         trees = [tree for step in chosen if (tree := self._fold_tree(step)).length <= self.options.max_tokens]
         return trees, self._rank_tree(UserView(summary, tuple(past[-self.options.recents :])), history, cut, rng)
+
+    def match(self, rng: random.Random) -> Tree | None:
+        """Ask whether a summary agrees with single terms and pictures; None for a user without a summary.
+
+        A ranker must compare candidate and summary. Whole candidates teach that slowly, because
+        many parts agree or disagree at once; a single term has one clear answer.
+        """
+        history = rng.choice(self.histories)
+        past = [self.event(event, rng) for event in history[: rng.randint(1, min(12, len(history)))]]
+        steps = list(self.folds(past, rng))
+        said = parse(steps[-1].new)
+        if not said.likes:
+            return None
+        count = self.options.questions
+        asked = dict.fromkeys(rng.sample(said.likes, min(len(said.likes), count // 2)), 1.0)
+        asked |= dict.fromkeys(rng.sample(said.avoids, min(len(said.avoids), count // 4)), 0.0)
+        strangers = (term for term in rng.choices(self._vocabulary, k=count) if term not in said.likes)
+        asked |= dict.fromkeys(islice(strangers, count - len(asked)), 0.0)
+        branches = [Segment(self.encoder.rank_item(ItemView("", (term,)))) for term in asked]
+        labels = list(asked.values())
+        if self._described:
+            for item in rng.choices(self._described, k=count // 4):
+                shown = self.terms.of(self.catalogue.views[item].without_words())
+                if shown:
+                    branches.append(self._candidates.segment(item, words=False))
+                    labels.append(fmean(term in said.likes for term in shown))
+        trunk = Segment(self.encoder.rank_user(UserView(steps[-1].new)))
+        return Tree(trunk, tuple(branches), tuple(labels), job="match")
 
     def folds(self, events: Sequence[InteractionView], rng: random.Random) -> Iterator[Fold]:
         """Fold a history in blocks of one to three, now and then from a summary with mistakes in it."""

@@ -18,10 +18,11 @@ from model_store.msr.packing import Batch, Tree, pack
 
 @dataclass(frozen=True, slots=True)
 class Losses:
-    """Mean losses: cross-entropy per written token by job, and of the yes/no answers; nan for a job left out."""
+    """Mean losses by job: cross-entropy per written token or yes/no answer; nan for a job left out."""
 
     describe: float = math.nan
     summarize: float = math.nan
+    match: float = math.nan
     rank: float = math.nan
 
     @classmethod
@@ -29,7 +30,7 @@ class Losses:
         return cls(*(_known_mean([getattr(one, job) for one in losses]) for job in cls.__slots__))
 
     def __str__(self) -> str:
-        return f"describe {self.describe:.3f}, summarize {self.summarize:.3f}, rank {self.rank:.3f}"
+        return ", ".join(f"{job} {getattr(self, job):.3f}" for job in self.__slots__)
 
 
 class Learner:
@@ -97,12 +98,10 @@ class Learner:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
         described = torch.tensor([tree.job == "describe" for tree in trees])[batch.write_tree]
-        found = per_token.detach()
-        return Losses(
-            describe=float(found[described].mean()),
-            summarize=float(found[~described].mean()),
-            rank=float(per_label.detach().mean()),
-        )
+        matched = torch.tensor([tree.job == "match" for tree in trees])[batch.rank_tree]
+        tokens, labels = per_token.detach(), per_label.detach()
+        parts = tokens[described], tokens[~described], labels[matched], labels[~matched]
+        return Losses(*(float(part.mean()) for part in parts))
 
 
 def _optimizers(model: Any, learning_rate: float, weight_decay: float) -> list[torch.optim.Optimizer]:

@@ -42,7 +42,12 @@ class Trained:
     minutes: float
 
     def writer(self) -> Writer:
-        return Writer(self.model, self.encoder, self.sizes, self.catalogue.pixels)
+        """The model, asked about its own catalogue."""
+        return self.writer_of(self.catalogue)
+
+    def writer_of(self, catalogue: Catalogue) -> Writer:
+        """The model, asked about the pictures of another catalogue."""
+        return Writer(self.model, self.encoder, self.sizes, catalogue.pixels)
 
 
 def register(

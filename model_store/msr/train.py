@@ -52,7 +52,7 @@ class TrainOptions:
     half: bool | None = None
     """Multiply in bfloat16; None decides by whether the CPU has instructions for it."""
     first_stage: float = 0.25
-    """The share of the run that mostly describes and summarizes: a ranker must first be able to read."""
+    """The share of the run that describes, summarizes and matches: a ranker must first be able to read."""
     neighbours: int = 128
     """Co-occurring items kept per item in the evidence file."""
 
@@ -108,7 +108,7 @@ def fit(dataset: Dataset, options: TrainOptions, progress: Report) -> Trained:
     if not histories:
         raise DatasetError("no user of the train split has two interactions: there is nothing to learn from")
     catalogue = Catalogue(dataset, options.sizes.picture)
-    terms = TermFinder.learn(_item_texts(catalogue), minimum=3)
+    terms = TermFinder.learn(catalogue.texts(), minimum=3)
     progress(Progress("tokenizer", 0))
     prompts = PromptSet.built_in("compact")
     tokenizer = train_tokenizer(list(_corpus(catalogue, prompts, terms)), options.sizes.vocabulary)
@@ -151,10 +151,11 @@ def draw(examples: Examples, options: TrainOptions, done: float, rng: random.Ran
     first = done < options.first_stage
     tokens = 0
     while tokens < options.tokens:
-        folds, ranking = examples.visit(rng, 3 if first else 1)
-        trees = folds
-        if ranking is not None and (not first or rng.random() < 0.35):
+        trees, ranking = examples.visit(rng, 2 if first else 1)
+        if ranking is not None and not first:
             trees.append(ranking)
+        if (first or rng.random() < 0.15) and (matching := examples.match(rng)) is not None:
+            trees.append(matching)
         if examples.can_describe:
             trees += [examples.describe(rng) for _ in range(4 if first else 2)]
         tokens += sum(tree.length for tree in trees)
@@ -168,11 +169,6 @@ def _row_length(examples: Examples, rng: random.Random, most: int = 512) -> int:
         folds, ranking = examples.visit(rng, 1)
         lengths += [tree.length for tree in (*folds, *([ranking] if ranking else []))]
     return min(most, -(-max(lengths) // 32) * 32)
-
-
-def _item_texts(catalogue: Catalogue) -> Iterator[str]:
-    for view, caption in zip(catalogue.views, catalogue.captions, strict=True):
-        yield f"{view.title} {caption}" if view.image is not None else view.title
 
 
 def _corpus(catalogue: Catalogue, prompts: PromptSet, terms: TermFinder) -> Iterator[str]:

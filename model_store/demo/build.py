@@ -1,0 +1,92 @@
+"""`make demo-model`: the demo world from its seed, the model trained on it, and what it can do.
+
+`python -m model_store.demo.build` writes `models/` beside this file anew.
+"""
+
+import argparse
+import shutil
+import tempfile
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, TimeElapsedColumn
+from rich.progress import Progress as Bar
+
+from model_store.dataset import read_dataset
+from model_store.demo.report import DemoReport, report
+from model_store.demo.truth import read_truth
+from model_store.demo.world import generate, make_items
+from model_store.evaluate.cooccurrence import Cooccurrence
+from model_store.evaluate.protocol import liked_by
+from model_store.msr.architecture import Sizes
+from model_store.msr.publish import Origin, register
+from model_store.msr.scoring import Examiner
+from model_store.msr.train import Progress, Report, TrainOptions, fit
+from model_store.msr.validation import validate
+
+NAME = "demo"
+MODELS = Path(__file__).parent / "models"
+SEED = 7
+ITEMS, USERS, UNSEEN_ITEMS = 1500, 4000, 300
+COMMAND = "python -m model_store.demo.build"
+NEIGHBOURS = 20
+
+
+def build(
+    models: Path, *, minutes: float = 30.0, seed: int = SEED, users: int = USERS, progress: Report = lambda told: None
+) -> DemoReport:
+    """Write version 1 of `demo-ranker` and `demo-summarizer` into the model store `models`, replacing what it holds.
+
+    Args:
+        minutes: time of the training alone; world and evaluation take about five more on two cores.
+    """
+    options = TrainOptions(minutes=minutes, seed=seed, sizes=Sizes(vocabulary=2048), neighbours=NEIGHBOURS)
+    with tempfile.TemporaryDirectory() as folder:
+        world, elsewhere, store = (Path(folder) / name for name in ("world", "elsewhere", "models"))
+        progress(Progress("drawing the world", 0))
+        generate(world, seed=seed, items=ITEMS, users=users)
+        generate(elsewhere, seed=seed + 1, items=UNSEEN_ITEMS, users=1)
+        dataset = read_dataset(world)
+        trained = fit(dataset, options, progress)
+        evidence = Cooccurrence(liked_by(dataset, "train")).evidence(options.neighbours)
+        examiner = Examiner(trained.writer(), trained.catalogue, trained.catalogue.captions)
+        found = validate(
+            examiner, dataset, evidence, seed, lambda done, total: progress(Progress("validating", done / total))
+        )
+        measured = report(
+            trained,
+            dataset,
+            read_truth(world, make_items(ITEMS, seed)),
+            read_dataset(elsewhere),
+            lambda stage, done: progress(Progress(stage, done)),
+        )
+        origin = Origin(COMMAND, f"demo world: seed {seed}, {ITEMS} items, {users} users", seed)
+        register(trained, evidence, found, origin, store=store, name=NAME, evaluation=measured.summary())
+        shutil.rmtree(models, ignore_errors=True)
+        shutil.copytree(store, models)
+    return measured
+
+
+def main() -> None:
+    """Parse the command line, build with a progress bar, and print the evaluation."""
+    arguments = argparse.ArgumentParser(description="Rebuild the demo model.")
+    arguments.add_argument("--minutes", type=float, default=30.0, help="time of the training")
+    arguments.add_argument("--seed", type=int, default=SEED)
+    arguments.add_argument("--users", type=int, default=USERS)
+    arguments.add_argument("--models", type=Path, default=MODELS, help="the model store to write")
+    given = arguments.parse_args()
+    console = Console()
+    with Bar("[progress.description]{task.description}", BarColumn(), TimeElapsedColumn(), console=console) as bar:
+        task = bar.add_task("", total=1.0)
+        told = build(
+            given.models,
+            minutes=given.minutes,
+            seed=given.seed,
+            users=given.users,
+            progress=lambda told: bar.update(task, description=str(told), completed=told.done),
+        )
+    console.print(str(told), highlight=False)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,68 @@
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from model_store.dataset import DatasetError, read_dataset, user_split
+
+ITEM = '{"item_id": 1, "title": "One", "genres": ["jazz"], "image": "1.jpg", "caption": "A red ring."}\n'
+
+
+def write(folder: Path, interactions: str, items: str = ITEM) -> Path:
+    (folder / "items.jsonl").write_text(items)
+    (folder / "interactions.csv").write_text(interactions)
+    return folder
+
+
+def test_ids_are_strings_whatever_the_files_hold(tmp_path: Path) -> None:
+    dataset = read_dataset(write(tmp_path, "user_id,item_id,timestamp\n7,1,10\n"))
+    assert dataset.items["1"].caption == "A red ring."
+    assert dataset.items["1"].image == tmp_path / "images" / "1.jpg"
+    assert dataset.histories["7"][0].item_id == "1"
+
+
+@pytest.mark.parametrize(("rating", "kind"), [("5", "like"), ("4", "like"), ("3.5", "view"), ("2", "dislike")])
+def test_ratings_become_event_types(tmp_path: Path, rating: str, kind: str) -> None:
+    dataset = read_dataset(write(tmp_path, f"user_id,item_id,timestamp,rating\n7,1,10,{rating}\n"))
+    assert dataset.histories["7"][0].type == kind
+
+
+def test_a_type_column_wins_and_a_bare_interaction_is_a_click(tmp_path: Path) -> None:
+    rows = "user_id,item_id,timestamp,rating,type\n7,1,10,1,purchase\n7,1,11,,\n"
+    assert [event.type for event in read_dataset(write(tmp_path, rows)).histories["7"]] == ["purchase", "click"]
+
+
+def test_histories_are_oldest_first(tmp_path: Path) -> None:
+    dataset = read_dataset(write(tmp_path, "user_id,item_id,timestamp\n7,b,20\n7,a,10\n"))
+    assert [event.item_id for event in dataset.histories["7"]] == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("items", "interactions", "where"),
+    [
+        ("{}\n", "user_id,item_id,timestamp\n", "items.jsonl, line 1"),
+        ("not json\n", "user_id,item_id,timestamp\n", "items.jsonl, line 1"),
+        (ITEM, "user_id,item_id,timestamp\n7,1,soon\n", "interactions.csv, line 2"),
+        (ITEM, "user_id,timestamp\n7,1\n", "interactions.csv, line 2"),
+    ],
+)
+def test_a_malformed_line_is_named(tmp_path: Path, items: str, interactions: str, where: str) -> None:
+    with pytest.raises(DatasetError, match=where):
+        read_dataset(write(tmp_path, interactions, items))
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match=r"items\.jsonl is missing"):
+        read_dataset(tmp_path)
+
+
+@given(st.text(min_size=1))
+def test_a_user_stays_in_one_split(user: str) -> None:
+    assert user_split(user) == user_split(user)
+
+
+def test_splits_have_their_shares() -> None:
+    splits = [user_split(str(number)) for number in range(10_000)]
+    assert 0.84 < splits.count("train") / 10_000 < 0.86
+    assert 0.09 < splits.count("test") / 10_000 < 0.11
