@@ -1,0 +1,159 @@
+"""Promises of what surrounds every request."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog
+
+from service.settings import LimitSettings
+from service.state.users import Users
+from tests.service.conftest import Gateway, OpenGateway
+from tests.service.serving import serving
+
+EVENT = {"user_id": "secret-user", "item_id": "secret-item"}
+
+
+async def test_every_answer_carries_the_request_id(gateway: Gateway) -> None:
+    given = await gateway.ask("GET", "/healthz", headers={"x-request-id": "abc-1"})
+    assert given.headers["x-request-id"] == "abc-1"
+    made = {(await gateway.ask("GET", path)).headers["x-request-id"] for path in ("/healthz", "/nowhere")}
+    assert len(made) == 2
+    forged = await gateway.ask("GET", "/healthz", headers={"x-request-id": "a b"})
+    assert forged.headers["x-request-id"] != "a b"
+
+
+async def test_what_nobody_foresaw_is_a_500_without_details_and_a_traceback_in_the_log(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(*_: object) -> None:
+        raise RuntimeError("the details")
+
+    monkeypatch.setattr(Users, "read", fail)
+    with structlog.testing.capture_logs() as entries:
+        answer = await gateway.ask("GET", "/users/u")
+    assert (answer.status_code, answer.json()["code"]) == (500, "internal_error")
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert "details" not in answer.text
+    assert [entry["event"] for entry in entries if entry.get("exc_info")] == ["request_failed"]
+    assert gateway.count("tastestream_errors_total", code="internal_error") == 1
+
+
+async def test_requests_are_measured_by_route_template(gateway: Gateway) -> None:
+    await gateway.ask("GET", "/items/secret-item")
+    await gateway.ask("GET", "/nowhere/secret-item")
+    await gateway.client.request("BREW", "/nowhere")
+    count = "tastestream_http_request_seconds_count"
+    assert gateway.count(count, method="GET", route="/items/{item_id}", status="404") == 1
+    assert gateway.count(count, method="GET", route="unmatched", status="404") == 1
+    assert gateway.count(count, method="other", route="unmatched", status="404") == 1
+    assert "secret" not in (await gateway.ask("GET", "/metrics")).text
+
+
+async def test_the_log_has_a_line_per_request_and_no_user_or_item_in_it(gateway: Gateway) -> None:
+    with structlog.testing.capture_logs() as entries:
+        await gateway.ask("POST", "/events", EVENT)
+        await gateway.ask("GET", "/users/secret-user", headers={"authorization": "Bearer secret-key"})
+        await gateway.ask("POST", "/events", {**EVENT, "type": "secret type"})
+    assert [(entry["route"], entry["status"]) for entry in entries] == [
+        ("/events", 202),
+        ("/users/{user_id}", 200),
+        ("/events", 422),
+    ]
+    assert "secret" not in repr(entries)
+
+
+class TestBodyLimit:
+    @pytest.fixture
+    async def small(self, open_gateway: OpenGateway) -> AsyncIterator[Gateway]:
+        async with open_gateway(limits=LimitSettings(body_bytes=200)) as gateway:
+            yield gateway
+
+    @pytest.mark.parametrize(
+        ("method", "path"), [("POST", "/events"), ("POST", "/recommend"), ("POST", "/items"), ("PUT", "/items/i")]
+    )
+    @pytest.mark.parametrize("announced", [True, False])
+    async def test_a_body_beyond_the_limit_is_a_413(
+        self, small: Gateway, method: str, path: str, announced: bool
+    ) -> None:
+        async def drops() -> AsyncIterator[bytes]:
+            for _ in range(30):
+                yield b" " * 10
+
+        content: Any = b" " * 300 if announced else drops()
+        answer = await small.client.request(method, path, content=content)
+        problem = answer.json()
+        assert (answer.status_code, problem["code"], problem["field"]) == (413, "body_too_large", "body")
+
+    async def test_it_is_refused_while_it_streams(self, small: Gateway) -> None:
+        sent = 0
+
+        async def endless() -> AsyncIterator[bytes]:
+            nonlocal sent
+            while True:
+                sent += 1
+                yield b'{"user_id":"u"}\n'
+
+        answer = await small.client.post("/events", content=endless(), headers={"content-type": "application/x-ndjson"})
+        assert answer.status_code == 413
+        assert sent < 20
+
+    async def test_a_body_within_the_limit_passes(self, small: Gateway) -> None:
+        assert (await small.ask("POST", "/events", EVENT)).status_code == 202
+
+    async def test_an_announced_giant_is_refused_over_a_socket_before_it_is_sent(self, small: Gateway) -> None:
+        async with serving(small.app) as url:
+            host, _, port = url.removeprefix("http://").partition(":")
+            reader, writer = await asyncio.open_connection(host, int(port))
+            writer.write(b"POST /events HTTP/1.1\r\nHost: t\r\nContent-Length: 1000000000\r\n\r\n")
+            async with asyncio.timeout(5):
+                assert b"413" in await reader.readline()
+            writer.close()
+
+
+class TestApiKeys:
+    @pytest.fixture
+    async def locked(self, open_gateway: OpenGateway, tmp_path: Path) -> AsyncIterator[Gateway]:
+        keys = tmp_path / "keys"
+        keys.write_text("# ours\n\nfirst-key\nschlüssel\n", "utf-8")
+        async with open_gateway(api_keys_file=keys) as gateway:
+            yield gateway
+
+    @pytest.mark.parametrize(
+        "header", [None, "", "first-key", "Bearer", "Bearer ", "Bearer wrong", "Basic first-key", "Bearer # ours"]
+    )
+    async def test_nobody_without_a_key_gets_in(self, locked: Gateway, header: str | None) -> None:
+        headers = {} if header is None else {"authorization": header}
+        for method, path in (("POST", "/events"), ("GET", "/users/u"), ("GET", "/nowhere"), ("GET", "/openapi.json")):
+            answer = await locked.ask(method, path, headers=headers)
+            assert (answer.status_code, answer.json()["code"]) == (401, "unauthorized")
+            assert answer.headers["www-authenticate"] == "Bearer"
+
+    @pytest.mark.parametrize("header", ["Bearer first-key", "bearer first-key"])
+    async def test_who_has_one_does(self, locked: Gateway, header: str) -> None:
+        assert (await locked.ask("POST", "/events", EVENT, headers={"authorization": header})).status_code == 202
+
+    @pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics"])
+    async def test_health_and_metrics_are_open(self, locked: Gateway, path: str) -> None:
+        assert (await locked.ask("GET", path)).status_code == 200
+
+    async def test_a_body_without_a_key_is_not_read(self, locked: Gateway) -> None:
+        read = 0
+
+        async def drops() -> AsyncIterator[bytes]:
+            nonlocal read
+            for _ in range(100):
+                read += 1
+                yield b" "
+
+        assert (await locked.client.post("/events", content=drops())).status_code == 401
+        assert read == 0
+
+    @pytest.mark.parametrize("content", ["", "# nothing but this\n"])
+    def test_a_file_without_keys_stops_the_start(self, open_gateway: OpenGateway, tmp_path: Path, content: str) -> None:
+        (tmp_path / "none").write_text(content)
+        context = open_gateway(api_keys_file=tmp_path / "none")
+        with pytest.raises(ValueError, match="holds no API key"):
+            asyncio.run(context.__aenter__())

@@ -1,0 +1,102 @@
+"""Promises of the OpenAPI page."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from service.app import create_app
+from service.settings import LimitSettings, Settings
+from tests.service.conftest import Gateway
+
+WIRE_TABLE = {
+    "/events": {"post"},
+    "/recommend": {"post"},
+    "/items": {"get", "post"},
+    "/items/{item_id}": {"put", "get", "delete"},
+    "/items/{item_id}/similar": {"get"},
+    "/users/{user_id}": {"get", "delete"},
+    "/healthz": {"get"},
+    "/readyz": {"get"},
+    "/metrics": {"get"},
+}
+
+
+def page(**settings: Any) -> dict[str, Any]:
+    return create_app(Settings(redis_url="redis://127.0.0.1:1", **settings)).openapi()
+
+
+@pytest.fixture(scope="module")
+def openapi() -> dict[str, Any]:
+    return page()
+
+
+def operations(openapi: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    for path, methods in openapi["paths"].items():
+        for method, operation in methods.items():
+            yield path, method, operation
+
+
+def references(node: Any) -> Iterator[str]:
+    if isinstance(node, dict):
+        for key, value in node.items():
+            if key == "$ref":
+                yield value
+            else:
+                yield from references(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from references(value)
+
+
+def test_the_wire_table_is_there_and_nothing_else(openapi: dict[str, Any]) -> None:
+    assert {path: set(methods) for path, methods in openapi["paths"].items()} == WIRE_TABLE
+
+
+def test_every_reference_leads_somewhere(openapi: dict[str, Any]) -> None:
+    known = {f"#/components/schemas/{name}" for name in openapi["components"]["schemas"]}
+    assert set(references(openapi)) <= known
+
+
+def test_every_call_is_described_and_every_error_is_a_problem(openapi: dict[str, Any]) -> None:
+    for path, method, operation in operations(openapi):
+        assert operation["summary"], path
+        for status, response in operation["responses"].items():
+            if int(status) >= 400:
+                assert set(response["content"]) == {"application/problem+json"}, (path, method, status)
+                for example in response["content"]["application/problem+json"]["examples"].values():
+                    assert example["value"]["status"] == int(status)
+
+
+async def test_every_example_is_accepted(gateway: Gateway) -> None:
+    openapi = (await gateway.ask("GET", "/openapi.json")).json()
+    tried = 0
+    for path, method, operation in operations(openapi):
+        for kind, content in operation.get("requestBody", {}).get("content", {}).items():
+            lines = [content["example"]] if "example" in content else []
+            for example in [*lines, *(one["value"] for one in content.get("examples", {}).values())]:
+                body = {"content": example, "headers": {"content-type": kind}} if lines else {"json": example}
+                answer = await gateway.client.request(method, path.replace("{item_id}", "i7"), **body)
+                assert answer.status_code < 300, (path, example, answer.text)
+                tried += 1
+    assert tried >= 10
+
+
+def test_limits_of_the_settings_are_in_the_page() -> None:
+    schemas = page(limits=LimitSettings(k=7, candidates=8, title_chars=9))["components"]["schemas"]
+    assert schemas["RecommendIn"]["properties"]["k"]["maximum"] == 7
+    assert schemas["RecommendIn"]["properties"]["candidates"]["anyOf"][0]["maxItems"] == 8
+    assert schemas["ItemIn"]["properties"]["title"]["maxLength"] == 9
+
+
+def test_keys_are_asked_for_where_they_are_needed(tmp_path: Path, openapi: dict[str, Any]) -> None:
+    (tmp_path / "keys").write_text("key\n")
+    locked = page(api_keys_file=tmp_path / "keys")
+    needed = {path for path, _, operation in operations(locked) if operation.get("security") == [{"key": []}]}
+    assert needed == set(WIRE_TABLE) - {"/healthz", "/readyz", "/metrics"}
+    assert not any("security" in operation for _, _, operation in operations(openapi))
+
+
+async def test_the_pages_for_people_are_served(gateway: Gateway) -> None:
+    assert (await gateway.ask("GET", "/docs")).status_code == 200
