@@ -23,9 +23,7 @@ def test_no_known_work_is_left_while_another_bucket_gets_more_than_it_holds(
 
 
 @given(st.integers(0, 100), WAITING, st.integers(0, 19))
-def test_a_bucket_gets_less_than_another_only_when_it_holds_no_more(
-    limit: int, waiting: list[int], start: int
-) -> None:
+def test_a_bucket_gets_less_than_another_only_when_it_holds_no_more(limit: int, waiting: list[int], start: int) -> None:
     shares = spread(limit, waiting, start)
     for share, work in zip(shares, waiting, strict=True):
         if share < work:

@@ -128,7 +128,9 @@ class StoreMachine(RuleBasedStateMachine):
         for claim in [found] if isinstance(found, Claim) else found:
             count = min(folded, len(claim.pending))
             model = self.held(claim)
-            text = (claim.summary.text if claim.summary else "") + "".join(f"{e.event_id};" for e in claim.pending[:count])
+            text = (claim.summary.text if claim.summary else "") + "".join(
+                f"{e.event_id};" for e in claim.pending[:count]
+            )
             assert self.do(self.store.work.commit(claim, text, "m", "p", count)) == (model is not None)
             if model:
                 model.folded += [name for _, name in model.pending[:count]]

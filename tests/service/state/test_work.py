@@ -216,7 +216,9 @@ class TestFailure:
         assert not await store.dead_letters.drop(letter.id)
         assert await store.dead_letters.list(10) == []
 
-    @pytest.mark.parametrize("letter_id", ["", "b0", "b0-", "b0-x-1", "b99-1-0", "zz-1-0", "b0-1-0", "b0-+-0", "i0-1-0"])
+    @pytest.mark.parametrize(
+        "letter_id", ["", "b0", "b0-", "b0-x-1", "b99-1-0", "zz-1-0", "b0-1-0", "b0-+-0", "i0-1-0"]
+    )
     async def test_a_letter_id_that_is_none_is_not_found(self, store: Store, letter_id: str) -> None:
         assert await store.dead_letters.retry(letter_id) == "not_found"
         assert not await store.dead_letters.drop(letter_id)

@@ -1,0 +1,111 @@
+"""A store on an empty Redis, and workers that the test starts and stops."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, MutableMapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog
+
+from service.metrics import Metrics
+from service.settings import Settings, StateSettings, WorkerSettings
+from service.state.records import Event, Item
+from service.state.store import Store
+from tests.workers.doubles import RecordingSummarizer
+from workers.run import work
+
+NOW_MS = 1_750_000_000_000
+Start = Callable[..., Awaitable["Worker"]]
+
+
+async def until(condition: Callable[[], Awaitable[bool]], deadline_s: float = 20.0) -> None:
+    """Wait for `condition`; fails after `deadline_s` seconds."""
+    end = time.monotonic() + deadline_s
+    while not await condition():
+        assert time.monotonic() < end, "the condition did not come true in time"
+        await asyncio.sleep(0.01)
+
+
+def event(user: str, number: int | str, **fields: Any) -> Event:
+    """An event whose id and item tell its user and number."""
+    return Event(f"{user}-{number}", user, f"{user}-{number}", **{"type": "click", "timestamp_ms": NOW_MS, **fields})
+
+
+async def put(store: Store, events: list[Event]) -> None:
+    """Put the items of `events` into the catalogue, titled with their ids, and accept the events."""
+    await store.items.put_many([Item(item_id, item_id) for item_id in {e.item_id for e in events}])
+    assert set(await store.events.accept(events, time.time_ns() // 1_000_000)) == {"accepted"}
+
+
+async def text(store: Store, user: str) -> str:
+    summary = (await store.users.read(user)).summary
+    return summary.text if summary else ""
+
+
+class Worker:
+    """`workers.run.work` as a task."""
+
+    def __init__(self, settings: Settings, engine: RecordingSummarizer) -> None:
+        self.metrics = Metrics()
+        self.stop = asyncio.Event()
+        self.task = asyncio.create_task(work(settings, engine, "prompt", self.metrics, self.stop))
+
+    async def drain(self) -> None:
+        self.stop.set()
+        await self.task
+
+    def folds(self, outcome: str) -> float:
+        return self.metrics.folds.labels(outcome)._value.get()
+
+
+@pytest.fixture(autouse=True)
+def logs() -> Iterator[list[MutableMapping[str, Any]]]:
+    """What was logged."""
+    with structlog.testing.capture_logs() as entries:
+        yield entries
+
+
+@pytest.fixture
+def state() -> dict[str, Any]:
+    """Settings of the store that a test may replace."""
+    return {}
+
+
+@pytest.fixture
+def worker_settings() -> dict[str, Any]:
+    """Settings of the worker that a test may replace."""
+    return {}
+
+
+@pytest.fixture
+def settings(redis_url: str, state: dict[str, Any], worker_settings: dict[str, Any], tmp_path: Path) -> Settings:
+    quick = {"buckets": 4, "max_wait_s": 0.05, "retry_base_s": 0.02, "retry_max_s": 0.1, "clock_skew_s": 0.0}
+    return Settings(
+        redis_url=redis_url,
+        data_dir=tmp_path,
+        state=StateSettings(**{**quick, **state}),
+        worker=WorkerSettings(**{"poll_s": 0.02, "drain_s": 5, **worker_settings}),
+    )
+
+
+@pytest.fixture
+async def store(settings: Settings) -> AsyncIterator[Store]:
+    store = await Store.connect(settings)
+    yield store
+    await store.close()
+
+
+@pytest.fixture
+async def start(settings: Settings, store: Store) -> AsyncIterator[Start]:
+    """Starts a worker with a given engine; all are drained at the end."""
+    workers: list[Worker] = []
+
+    async def starting(engine: RecordingSummarizer, given: Settings = settings) -> Worker:
+        workers.append(Worker(given, engine))
+        return workers[-1]
+
+    yield starting
+    for worker in workers:
+        await worker.drain()

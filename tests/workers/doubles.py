@@ -1,0 +1,52 @@
+"""A summarizer that writes down what it was asked, and fails when told to."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+
+from model_store.views import InteractionView, ItemView
+
+Trouble = Callable[[str, Sequence[InteractionView]], Awaitable[None]]
+
+
+async def no_trouble(summary: str, block: Sequence[InteractionView]) -> None:
+    """Answer every call."""
+
+
+@dataclass
+class RecordingSummarizer:
+    """Answers with the old summary and the block's titles, so that a summary tells what was folded, in order."""
+
+    trouble: Trouble = no_trouble
+    serves: bool = True
+    blocks: list[list[str]] = field(default_factory=list)
+    described: list[ItemView] = field(default_factory=list)
+    in_flight: int = 0
+    most_in_flight: int = 0
+
+    @property
+    def id(self) -> str:
+        return "double@1"
+
+    async def summarize(self, summary: str, block: Sequence[InteractionView]) -> str:
+        self.in_flight += 1
+        self.most_in_flight = max(self.most_in_flight, self.in_flight)
+        try:
+            await asyncio.sleep(0)
+            await self.trouble(summary, block)
+        finally:
+            self.in_flight -= 1
+        self.blocks.append(titles(block))
+        return " ".join([*summary.split(), *titles(block)])
+
+    async def describe(self, item: ItemView) -> str:
+        await self.trouble(item.title, ())
+        self.described.append(item)
+        return f"a picture of {item.title}"
+
+    async def healthy(self) -> bool:
+        return self.serves
+
+
+def titles(block: Sequence[InteractionView]) -> list[str]:
+    return [view.item.title if view.item else "?" for view in block]

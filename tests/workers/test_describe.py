@@ -1,0 +1,118 @@
+"""Describing: each picture once, by revision; what fails is retried, then dead-lettered."""
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+
+from model_store.engine import BadAnswer, EngineUnavailable
+from model_store.views import InteractionView
+from service.items.pictures import open_pictures
+from service.settings import Settings
+from service.state.records import Item
+from service.state.store import Store
+from tests.workers.conftest import Start, until
+from tests.workers.doubles import RecordingSummarizer
+
+
+@pytest.fixture
+async def picture(settings: Settings) -> str:
+    """The hash of a stored picture."""
+    return await open_pictures(settings).write(b"picture bytes")
+
+
+async def summary(store: Store, item_id: str) -> str:
+    item = await store.items.get(item_id)
+    return item.summary if item else ""
+
+
+async def test_a_picture_becomes_the_items_summary(store: Store, start: Start, picture: str) -> None:
+    engine = RecordingSummarizer()
+    worker = await start(engine)
+    await store.items.put_many([Item(f"i{n}", f"title {n}", picture=picture) for n in range(20)])
+    for n in range(20):
+        await until(lambda n=n: _is(store, f"i{n}", f"a picture of title {n}"))
+    assert {view.image for view in engine.described} == {b"picture bytes"}
+    assert len(engine.described) == 20
+    assert worker.metrics.descriptions.labels("described")._value.get() == 20
+
+
+async def _is(store: Store, item_id: str, expected: str) -> bool:
+    return await summary(store, item_id) == expected
+
+
+async def test_a_changed_item_is_described_anew_without_its_old_summary(
+    store: Store, start: Start, picture: str
+) -> None:
+    engine = RecordingSummarizer()
+    await start(engine)
+    await store.items.put(Item("i", "old", picture=picture))
+    await until(lambda: _is(store, "i", "a picture of old"))
+    await store.items.put(Item("i", "new", picture=picture))
+    await until(lambda: _is(store, "i", "a picture of new"))
+    assert [view.summary for view in engine.described] == ["", ""]
+
+
+async def test_a_description_of_what_the_item_was_is_not_kept(store: Store, start: Start, picture: str) -> None:
+    entered, go_on = asyncio.Event(), asyncio.Event()
+
+    async def trouble(title: str, _: Sequence[InteractionView]) -> None:
+        entered.set()
+        if title == "old":
+            await go_on.wait()
+
+    worker = await start(RecordingSummarizer(trouble))
+    await store.items.put(Item("i", "old", picture=picture))
+    await entered.wait()
+    await store.items.put(Item("i", "new", picture=picture))
+    await until(lambda: _is(store, "i", "a picture of new"))
+    go_on.set()
+
+    async def lost() -> bool:
+        return worker.metrics.descriptions.labels("lost")._value.get() == 1
+
+    await until(lost)
+    assert await summary(store, "i") == "a picture of new"
+
+
+async def test_what_cannot_be_described_is_dead_lettered_and_blocks_nobody(
+    store: Store, start: Start, picture: str
+) -> None:
+    async def trouble(title: str, _: Sequence[InteractionView]) -> None:
+        if title == "bad":
+            raise BadAnswer("empty", "")
+
+    await start(RecordingSummarizer(trouble))
+    await store.items.put_many(
+        [
+            Item("bad", "bad", picture=picture),
+            Item("gone", "gone", picture="0" * 64),
+            Item("good", "good", picture=picture),
+        ]
+    )
+    await until(lambda: _is(store, "good", "a picture of good"))
+
+    async def buried() -> bool:
+        return await store.dead_letters.count() == 2
+
+    await until(buried)
+    letters = {letter.key: letter for letter in await store.dead_letters.list(5)}
+    assert {key: letter.reason for key, letter in letters.items()} == {"bad": "answer_empty", "gone": "picture_missing"}
+    assert {letter.kind for letter in letters.values()} == {"describe"}
+    assert await summary(store, "bad") == ""
+
+
+async def test_an_engine_that_is_down_costs_no_attempt(store: Store, start: Start, picture: str) -> None:
+    calls = 0
+
+    async def trouble(title: str, _: Sequence[InteractionView]) -> None:
+        nonlocal calls
+        calls += 1
+        if calls <= 10:
+            raise EngineUnavailable("down")
+
+    worker = await start(RecordingSummarizer(trouble))
+    await store.items.put(Item("i", "title", picture=picture))
+    await until(lambda: _is(store, "i", "a picture of title"))
+    assert worker.metrics.descriptions.labels("released")._value.get() == 10
+    assert await store.dead_letters.count() == 0

@@ -1,0 +1,141 @@
+"""The drain: nothing new is claimed, what runs is finished or given back at once."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from model_store.views import InteractionView
+from service.settings import Settings
+from service.state.store import Store
+from tests.conftest import RedisServer
+from tests.workers.conftest import Start, event, put, text, until
+from tests.workers.doubles import RecordingSummarizer, titles
+
+
+class Gate:
+    """Trouble that keeps every call waiting until it is opened."""
+
+    def __init__(self) -> None:
+        self.entered = asyncio.Event()
+        self.opened = asyncio.Event()
+
+    async def __call__(self, summary: str, block: Sequence[InteractionView]) -> None:
+        self.entered.set()
+        await self.opened.wait()
+
+
+async def test_running_folds_are_finished_and_no_new_one_is_begun(store: Store, start: Start) -> None:
+    gate = Gate()
+    worker = await start(RecordingSummarizer(gate))
+    await put(store, [event("u", number) for number in range(3)])
+    await gate.entered.wait()
+    worker.stop.set()
+    await put(store, [event("late", number) for number in range(3)])
+    gate.opened.set()
+    await worker.task
+    assert await text(store, "u") == "u-0 u-1 u-2"
+    assert await text(store, "late") == ""
+    (claim,) = await store.work.claim(5)
+    assert claim.user_id == "late"
+
+
+async def test_a_long_catch_up_is_committed_as_far_as_it_got(store: Store, start: Start) -> None:
+    gate = Gate()
+    engine = RecordingSummarizer(gate)
+    worker = await start(engine)
+    await put(store, [event("u", number) for number in range(40)])
+    await gate.entered.wait()
+    worker.stop.set()
+    gate.opened.set()
+    await worker.task
+    assert len(engine.blocks) == 1
+    assert (await text(store, "u")).split() == engine.blocks[0]
+    (claim,) = await store.work.claim(5)
+    assert claim.pending[0].event_id == f"u-{len(engine.blocks[0])}"
+
+
+class TestShortDrain:
+    @pytest.fixture
+    def worker_settings(self) -> dict[str, Any]:
+        return {"drain_s": 0.1}
+
+    async def test_what_does_not_finish_in_time_is_given_back_and_can_be_claimed_at_once(
+        self, store: Store, start: Start
+    ) -> None:
+        gate = Gate()
+        engine = RecordingSummarizer(gate)
+        worker = await start(engine)
+        await put(store, [event("u", number) for number in range(3)])
+        await gate.entered.wait()
+        await worker.drain()
+        assert engine.in_flight == 0
+        assert worker.folds("released") == 1
+        (claim,) = await store.work.claim(1)
+        assert claim.attempts == 0
+        assert len(claim.pending) == 3
+
+
+async def test_a_worker_outlives_a_restart_of_redis(
+    tmp_path_factory: pytest.TempPathFactory, settings: Settings
+) -> None:
+    from tests.workers.conftest import Worker
+
+    server = RedisServer(tmp_path_factory.mktemp("own"))
+    server.start()
+    own = settings.model_copy(update={"redis_url": server.url})
+    store = await Store.connect(own)
+    engine = RecordingSummarizer()
+    worker = Worker(own, engine)
+    await put(store, [event("u", number) for number in range(3)])
+
+    async def folded(expected: int) -> bool:
+        return len((await text(store, "u")).split()) == expected
+
+    await until(lambda: folded(3))
+    server.kill()
+
+    async def noticed() -> bool:
+        return worker.metrics.redis_up._value.get() == 0
+
+    await until(noticed)
+    server.start()
+    await put(store, [event("u", number) for number in range(3, 6)])
+    await until(lambda: folded(6))
+    assert [title for block in engine.blocks for title in block] == [f"u-{number}" for number in range(6)]
+    await worker.drain()
+    await store.close()
+    server.kill()
+
+
+async def test_two_workers_share_the_users_and_fold_every_event_once(store: Store, start: Start) -> None:
+    engine = RecordingSummarizer()
+    for _ in range(3):
+        await start(engine)
+    users = [f"u{number}" for number in range(30)]
+    for burst in range(5):
+        await put(store, [event(user, burst * 2 + n) for n in range(2) for user in users])
+
+    async def all_folded() -> bool:
+        return sum(len(block) for block in engine.blocks) >= 300 and await store.users.due_count() == 0
+
+    await until(all_folded)
+    for user in users:
+        assert (await text(store, user)).split() == [f"{user}-{number}" for number in range(10)]
+
+
+async def test_logs_tell_no_users_no_items_and_no_texts(store: Store, start: Start, logs: list[dict[str, Any]]) -> None:
+    async def trouble(summary: str, block: Sequence[InteractionView]) -> None:
+        if titles(block)[0].startswith("secret"):
+            raise ValueError("secret")
+
+    await start(RecordingSummarizer(trouble))
+    await put(store, [event("secret", number) for number in range(3)])
+
+    async def buried() -> bool:
+        return await store.dead_letters.count() == 1
+
+    await until(buried)
+    assert {entry["event"] for entry in logs} >= {"working", "crashed", "fold_retried", "fold_buried"}
+    assert "secret" not in repr([{k: v for k, v in entry.items() if k != "exc_info"} for entry in logs])

@@ -1,0 +1,318 @@
+"""Folding: every event once and in order, few calls, failures that harm nobody else."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+
+from model_store.engine import (
+    BadAnswer,
+    EngineError,
+    EngineOverloaded,
+    EngineRejected,
+    EngineTimeout,
+    EngineUnavailable,
+)
+from model_store.views import InteractionView
+from service.state.records import Event, Item
+from service.state.store import Store
+from tests.workers.conftest import NOW_MS, Start, event, put, text, until
+from tests.workers.doubles import RecordingSummarizer, Trouble, titles
+
+
+def failing(error: Callable[[], EngineError], when: Callable[[str, list[str]], bool]) -> Trouble:
+    """Raises `error` for calls of which `when`, given summary and titles, is true."""
+
+    async def trouble(summary: str, block: Sequence[InteractionView]) -> None:
+        if when(summary, titles(block)):
+            raise error()
+
+    return trouble
+
+
+def about(user: str) -> Callable[[str, list[str]], bool]:
+    return lambda summary, block: any(title.startswith(f"{user}-") for title in block)
+
+
+def names(user: str, count: int) -> str:
+    return " ".join(f"{user}-{number}" for number in range(count))
+
+
+async def test_every_event_is_folded_once_in_order_with_the_model_that_wrote_it(store: Store, start: Start) -> None:
+    users = [f"u{number}" for number in range(20)]
+    engine = RecordingSummarizer()
+    worker = await start(engine)
+    for burst in range(4):
+        await put(store, [event(user, burst * 3 + n) for n in range(3) for user in users])
+    for user in users:
+        await until(lambda user=user: _is(store, user, names(user, 12)))
+    read = await store.users.read("u0")
+    assert read.pending == 0
+    assert read.summary is not None
+    assert (read.summary.model, read.summary.prompt, read.summary.last_event_id) == ("double@1", "prompt", "u0-11")
+    assert sorted(title for block in engine.blocks for title in block) == sorted(
+        f"{user}-{number}" for user in users for number in range(12)
+    )
+    assert worker.metrics.folded_events._value.get() == 240
+
+
+async def _is(store: Store, user: str, expected: str) -> bool:
+    return await text(store, user) == expected
+
+
+async def test_inside_a_block_events_are_ordered_by_their_time(store: Store, start: Start) -> None:
+    late = [event("u", number, timestamp_ms=NOW_MS - number) for number in range(6)]
+    await put(store, late)
+    await start(RecordingSummarizer())
+    await until(lambda: _is(store, "u", "u-2 u-1 u-0 u-5 u-4 u-3"))
+
+
+async def test_a_burst_costs_one_call_per_full_block_and_a_long_backlog_few(store: Store, start: Start) -> None:
+    engine = RecordingSummarizer()
+    await put(store, [event("burst", number) for number in range(10)])
+    await put(store, [event("long", number) for number in range(300)])
+    await start(engine)
+    await until(lambda: _is(store, "long", names("long", 300)))
+    await until(lambda: _is(store, "burst", names("burst", 10)))
+    assert sum(block[0].startswith("burst") for block in engine.blocks) == 3
+    assert sum(block[0].startswith("long") for block in engine.blocks) <= 30
+
+
+async def test_an_event_of_an_unknown_item_is_folded_without_its_words_and_counted(store: Store, start: Start) -> None:
+    await store.items.put(Item("known", "known", picture="0" * 64))
+    await store.events.accept([event("u", 1), Event("e2", "u", "known", "click", NOW_MS)], 0)
+    worker = await start(RecordingSummarizer())
+    await until(lambda: _is(store, "u", "? known"))
+    assert worker.metrics.folded_without.labels("item")._value.get() == 1
+    assert worker.metrics.folded_without.labels("description")._value.get() == 1
+
+
+async def test_what_was_liked_is_counted_beside_what_was_liked_before(store: Store, start: Start) -> None:
+    await start(RecordingSummarizer())
+    await put(store, [event("u", 0), event("u", 1, type="dislike"), event("u", 2, type="view")])
+    await until(lambda: _is(store, "u", names("u", 3)))
+    await put(store, [event("u", 3), event("u", 4), event("u", 5, type="skip")])
+    await until(lambda: _is(store, "u", names("u", 6)))
+    await until(lambda: _popularity(store, {"u-0": 1, "u-1": 0, "u-2": 0, "u-3": 1, "u-4": 1, "u-5": 0}))
+    assert set(await store.evidence.neighbours(["u-0"], 9)) == {"u-3", "u-4"}
+    assert set(await store.evidence.neighbours(["u-3"], 9)) == {"u-0", "u-4"}
+
+
+async def _popularity(store: Store, expected: dict[str, float]) -> bool:
+    return await store.evidence.popularity(list(expected)) == expected
+
+
+class TestPoison:
+    @pytest.mark.parametrize(
+        ("error", "reason"),
+        [
+            (lambda: BadAnswer("empty", "nothing"), "answer_empty"),
+            (lambda: BadAnswer("too_long", "endless"), "answer_too_long"),
+            (lambda: EngineRejected("400"), "engine_rejected"),
+        ],
+    )
+    async def test_a_poisoned_user_is_dead_lettered_and_blocks_nobody(
+        self, store: Store, start: Start, error: Callable[[], EngineError], reason: str
+    ) -> None:
+        worker = await start(RecordingSummarizer(failing(error, about("poison"))))
+        await put(store, [event("poison", number) for number in range(3)])
+        for number in range(10):
+            await put(store, [event(f"u{number}", n) for n in range(3)])
+            await until(lambda number=number: _is(store, f"u{number}", names(f"u{number}", 3)))
+        await until(lambda: _buried(store, 1))
+        (letter,) = await store.dead_letters.list(10)
+        assert (letter.key, letter.reason, len(letter.events)) == ("poison", reason, 3)
+        read = await store.users.read("poison")
+        assert (read.summary, read.pending) == (None, 0)
+        assert worker.folds("retried") == 4
+
+    async def test_the_old_summary_stays_and_later_events_are_folded_into_it(self, store: Store, start: Start) -> None:
+        bad = failing(lambda: BadAnswer("empty", ""), lambda summary, block: "u-4" in block)
+        await start(RecordingSummarizer(bad))
+        await put(store, [event("u", number) for number in range(3)])
+        await until(lambda: _is(store, "u", names("u", 3)))
+        await put(store, [event("u", number) for number in range(3, 9)])
+        await until(lambda: _is(store, "u", names("u", 3) + " u-6 u-7 u-8"))
+        (letter,) = await store.dead_letters.list(10)
+        assert [e.event_id for e in letter.events] == ["u-3", "u-4", "u-5"]
+
+    async def test_blocks_before_the_bad_one_are_kept_and_few_events_are_buried_from_a_long_backlog(
+        self, store: Store, start: Start
+    ) -> None:
+        bad = failing(lambda: BadAnswer("empty", ""), lambda summary, block: "u-30" in block)
+        await start(RecordingSummarizer(bad))
+        await put(store, [event("u", number) for number in range(60)])
+        await until(lambda: _pending(store, "u", 0))
+        (letter,) = await store.dead_letters.list(10)
+        buried = [e.event_id for e in letter.events]
+        assert "u-30" in buried
+        assert len(buried) == 3
+        assert (await text(store, "u")).split() == [n for n in names("u", 60).split() if n not in buried]
+
+    async def test_a_retried_dead_letter_is_folded_once_the_model_can(self, store: Store, start: Start) -> None:
+        engine = RecordingSummarizer(failing(lambda: BadAnswer("empty", ""), about("u")))
+        await start(engine)
+        await put(store, [event("u", number) for number in range(3)])
+        await until(lambda: _buried(store, 1))
+        engine.trouble = failing(lambda: BadAnswer("empty", ""), lambda summary, block: False)
+        (letter,) = await store.dead_letters.list(1)
+        assert await store.dead_letters.retry(letter.id) == "retried"
+        await until(lambda: _is(store, "u", names("u", 3)))
+
+    async def test_work_that_crashes_is_retried_and_dead_lettered_too(self, store: Store, start: Start) -> None:
+        async def trouble(summary: str, block: Sequence[InteractionView]) -> None:
+            if titles(block)[0].startswith("poison"):
+                raise RuntimeError("a mistake of the program")
+
+        await start(RecordingSummarizer(trouble))
+        await put(store, [event("poison", number) for number in range(3)])
+        await put(store, [event("u", number) for number in range(3)])
+        await until(lambda: _is(store, "u", names("u", 3)))
+        await until(lambda: _buried(store, 1))
+        (letter,) = await store.dead_letters.list(1)
+        assert letter.reason == "internal_error"
+
+
+async def _buried(store: Store, count: int) -> bool:
+    return await store.dead_letters.count() == count
+
+
+async def _pending(store: Store, user: str, count: int) -> bool:
+    return (await store.users.read(user)).pending == count
+
+
+class TestOutage:
+    @pytest.mark.parametrize("error", [EngineUnavailable, EngineTimeout, EngineOverloaded])
+    async def test_an_engine_that_is_down_costs_no_attempt_and_few_calls(
+        self, store: Store, start: Start, error: type[EngineError]
+    ) -> None:
+        calls = 0
+
+        async def trouble(summary: str, block: Sequence[InteractionView]) -> None:
+            nonlocal calls
+            calls += 1
+            if calls <= 30:
+                raise error("down")
+
+        worker = await start(RecordingSummarizer(trouble))
+        await put(store, [event(f"u{user}", number) for user in range(3) for number in range(3)])
+        for user in range(3):
+            await until(lambda user=user: _is(store, f"u{user}", names(f"u{user}", 3)))
+        assert worker.folds("retried") == worker.folds("buried") == 0
+        assert worker.folds("released") == 30
+        assert await store.dead_letters.count() == 0
+
+    async def test_a_server_that_does_not_serve_the_model_is_down_too(self, store: Store, start: Start) -> None:
+        engine = RecordingSummarizer(failing(lambda: EngineRejected("404"), about("u")), serves=False)
+        worker = await start(engine)
+        await put(store, [event("u", number) for number in range(3)])
+
+        async def released() -> bool:
+            return worker.folds("released") >= 8
+
+        await until(released)
+        assert worker.folds("retried") == 0
+        engine.trouble = failing(lambda: EngineRejected("404"), lambda summary, block: False)
+        await until(lambda: _is(store, "u", names("u", 3)))
+
+    async def test_one_user_whose_calls_time_out_does_not_stop_the_others(self, store: Store, start: Start) -> None:
+        others = asyncio.Event()
+
+        async def trouble(summary: str, block: Sequence[InteractionView]) -> None:
+            if titles(block)[0].startswith("slow"):
+                await others.wait()
+                raise EngineTimeout("late")
+
+        worker = await start(RecordingSummarizer(trouble))
+        await put(store, [event("slow", number) for number in range(3)])
+        for number in range(10):
+            await put(store, [event(f"u{number}", n) for n in range(3)])
+            await until(lambda number=number: _is(store, f"u{number}", names(f"u{number}", 3)))
+        others.set()
+
+        async def released() -> bool:
+            return worker.folds("released") >= 1
+
+        await until(released)
+        assert worker.folds("buried") == worker.folds("retried") == 0
+
+
+class TestLease:
+    @pytest.fixture
+    def state(self) -> dict[str, Any]:
+        return {"lease_s": 0.3}
+
+    async def test_a_fold_longer_than_the_lease_is_held_by_heartbeats(self, store: Store, start: Start) -> None:
+        engine = RecordingSummarizer(_sleeping(1.0))
+        await start(engine)
+        await start(engine)
+        await put(store, [event("u", number) for number in range(3)])
+        await until(lambda: _is(store, "u", names("u", 3)))
+        assert engine.blocks == [["u-0", "u-1", "u-2"]]
+
+    async def test_a_worker_that_loses_its_lease_is_cancelled_and_changes_nothing(
+        self, store: Store, start: Start
+    ) -> None:
+        entered = asyncio.Event()
+
+        async def trouble(summary: str, block: Sequence[InteractionView]) -> None:
+            entered.set()
+            await asyncio.sleep(60)
+
+        stuck = RecordingSummarizer(trouble)
+        await start(stuck)
+        await put(store, [event("u", number) for number in range(3)])
+        await entered.wait()
+        await store.users.delete("u")
+
+        async def left() -> bool:
+            return stuck.in_flight == 0
+
+        await until(left)
+        assert stuck.blocks == []
+        assert (await store.users.read("u")).summary is None
+
+
+def _sleeping(seconds: float) -> Trouble:
+    async def trouble(summary: str, block: Sequence[InteractionView]) -> None:
+        await asyncio.sleep(seconds)
+
+    return trouble
+
+
+class TestConcurrency:
+    @pytest.fixture
+    def worker_settings(self) -> dict[str, Any]:
+        return {"concurrency": 8}
+
+    async def test_all_slots_are_filled_and_each_is_filled_again_as_it_falls_free(
+        self, store: Store, start: Start
+    ) -> None:
+        full, end = asyncio.Event(), asyncio.Event()
+        engine = RecordingSummarizer()
+        slow: set[str] = set()
+
+        async def trouble(summary: str, block: Sequence[InteractionView]) -> None:
+            user = titles(block)[0]
+            if len(slow) < 7:
+                slow.add(user)
+            if engine.in_flight == 8:
+                full.set()
+            await full.wait()
+            if user in slow:
+                await end.wait()
+
+        engine.trouble = trouble
+        users = [f"u{number}" for number in range(40)]
+        await put(store, [event(user, number) for user in users for number in range(3)])
+        await start(engine)
+
+        async def all_but_seven() -> bool:
+            return len(engine.blocks) == 33
+
+        await until(all_but_seven)
+        assert engine.most_in_flight == 8
+        end.set()
+        for user in users:
+            await until(lambda user=user: _is(store, user, names(user, 3)))
