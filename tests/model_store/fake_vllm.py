@@ -1,0 +1,109 @@
+"""A server that answers like vLLM, or as a test tells it to: on a real socket, so that clients can hang up."""
+
+import asyncio
+import contextlib
+import json
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import uvicorn
+
+Reply = tuple[int, Any]
+Handler = Callable[["Request"], Awaitable[Reply] | Reply]
+
+
+@dataclass
+class Request:
+    path: str
+    headers: dict[str, str]
+    body: Any
+    disconnected: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+@dataclass
+class FakeVllm:
+    """`replies` overrides what a path answers; `requests` holds what was asked."""
+
+    url: str = ""
+    model: str = "fake"
+    requests: list[Request] = field(default_factory=list)
+    asked: asyncio.Event = field(default_factory=asyncio.Event)
+    replies: dict[str, Handler] = field(default_factory=dict)
+    in_flight: int = 0
+    most_in_flight: int = 0
+
+    def paths(self) -> list[str]:
+        return [request.path for request in self.requests]
+
+    def default(self, request: Request) -> Reply:
+        if request.path == "/health":
+            return 200, ""
+        if request.path == "/v1/models":
+            return 200, {"data": [{"id": self.model}]}
+        if request.path == "/score":
+            count = len(request.body["documents"])
+            return 200, {"data": [{"index": n, "score": (n + 1) / (count + 1)} for n in range(count)]}
+        if request.path == "/tokenize":
+            return 200, {"tokens": {"yes": [11], "no": [7]}[request.body["prompt"]]}
+        if "logprobs" in request.body:
+            entries = [{"token": "token_id:11", "logprob": -0.5}, {"token": "token_id:7", "logprob": -1.5}]
+            return 200, {"choices": [{"logprobs": {"content": [{"top_logprobs": entries}]}}]}
+        return 200, text_answer("A calm harbour.")
+
+    async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+        if scope["type"] != "http":
+            return
+        content = b""
+        while (message := await receive())["type"] == "http.request":
+            content += message.get("body", b"")
+            if not message.get("more_body"):
+                break
+        headers = {name.decode(): value.decode() for name, value in scope["headers"]}
+        request = Request(scope["path"], headers, json.loads(content) if content else None)
+        self.requests.append(request)
+        self.asked.set()
+        self.in_flight += 1
+        self.most_in_flight = max(self.most_in_flight, self.in_flight)
+        watcher = asyncio.create_task(self._watch(request, receive))
+        try:
+            reply = self.replies.get(request.path, self.default)(request)
+            status, body = await reply if isinstance(reply, Awaitable) else reply
+        finally:
+            self.in_flight -= 1
+        encoded = body if isinstance(body, bytes) else json.dumps(body).encode()
+        await send({"type": "http.response.start", "status": status, "headers": []})
+        await send({"type": "http.response.body", "body": encoded})
+        watcher.cancel()
+
+    async def _watch(self, request: Request, receive: Any) -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        request.disconnected.set()
+
+
+def text_answer(text: str | None, finish_reason: str = "stop") -> dict[str, Any]:
+    return {"choices": [{"finish_reason": finish_reason, "message": {"content": text}}]}
+
+
+def refusal(message: str) -> dict[str, Any]:
+    return {"error": {"message": message}}
+
+
+@contextlib.asynccontextmanager
+async def running() -> AsyncIterator[FakeVllm]:
+    fake = FakeVllm()
+    config = uvicorn.Config(fake, lifespan="off", log_level="error", ws="none")
+    server = uvicorn.Server(config)
+    # Signals belong to the test runner.
+    server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign,assignment]
+    listening = socket.create_server(("127.0.0.1", 0))
+    fake.url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+    serving = asyncio.create_task(server.serve(sockets=[listening]))
+    try:
+        yield fake
+    finally:
+        server.should_exit = True
+        server.force_exit = True
+        await serving
