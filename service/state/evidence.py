@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from service.state.keys import POPULAR, SEEDED, neighbours
 from service.state.scripts import Argument, Call, Scripts
 
-CALLS_AT_ONCE = 500
+CALLS_AT_ONCE = 20
 
 
 class Evidence:
