@@ -2,10 +2,10 @@
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from service.batches import Rejection, reject
-from service.errors import TastestreamError
+from service.errors import InvalidRequest, TastestreamError
 from service.items.intake import Given
 from service.items.schemas import ItemBatchAnswer, ItemIn, ItemOut, NamedItemIn, PictureError, check_words
 from service.parts import Parts
@@ -13,6 +13,7 @@ from service.settings import LimitSettings
 from service.state.records import Item
 from service.wire import validate
 
+AnyItem = TypeVar("AnyItem", bound=ItemIn)
 _TAKEN_AT_ONCE = 32
 _WRITTEN_AT_ONCE = 100
 
@@ -23,9 +24,7 @@ def read_item(raw: Any, limits: LimitSettings) -> ItemIn:
     Raises:
         InvalidRequest: a field is unknown, missing, wrong or too long.
     """
-    item = validate(ItemIn, raw)
-    check_words(item, item.title, limits)
-    return item
+    return _checked(validate(ItemIn, raw), limits)
 
 
 def read_items(raw: Sequence[Any], limits: LimitSettings) -> tuple[dict[int, NamedItemIn], list[Rejection]]:
@@ -39,12 +38,17 @@ def read_items(raw: Sequence[Any], limits: LimitSettings) -> tuple[dict[int, Nam
         try:
             if isinstance(value, TastestreamError):
                 raise value
-            item = validate(NamedItemIn, value)
-            check_words(item, item.title, limits)
-            items[index] = item
+            items[index] = _checked(validate(NamedItemIn, value), limits)
         except TastestreamError as error:
             rejected.append(reject(index, error))
     return items, rejected
+
+
+def _checked(item: AnyItem, limits: LimitSettings) -> AnyItem:
+    if item.image_url is not None and item.image_base64 is not None:
+        raise InvalidRequest("image_base64: give this or image_url, not both", field="image_base64")
+    check_words(item, item.title, limits)
+    return item
 
 
 async def put_item(item_id: str, given: ItemIn, parts: Parts) -> tuple[Item, bool]:

@@ -1,10 +1,9 @@
 """Items on the wire."""
 
 from dataclasses import dataclass
-from typing import Annotated, Any, Self
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from service.batches import Rejection
 from service.errors import InvalidRequest
@@ -47,12 +46,6 @@ class ItemIn(Words):
     title: Title
     image_url: Text | None = Field(None, max_length=4096, description="Fetched once, now; http or https.")
     image_base64: Text | None = Field(None, description="PNG, JPEG, WebP or GIF, in base64.")
-
-    @model_validator(mode="after")
-    def _one_picture(self) -> Self:
-        if self.image_url is not None and self.image_base64 is not None:
-            raise PydanticCustomError("two_pictures", "give image_url or image_base64, not both")
-        return self
 
 
 class NamedItemIn(ItemIn):
