@@ -22,11 +22,10 @@ from rich.progress import Progress
 from rich.table import Table
 
 from model_store.dataset import DatasetItem, read_items
+from model_store.demo import CATALOGUE, ITEMS, SEED
 from model_store.demo.world import Taste, WorldItem, make_items, write_catalogue
 from model_store.errors import UserError
 
-SEED = 7
-ITEMS = 600
 _BATCH = 100
 _BLOCK = 3
 _DEADLINE_S = 300.0
@@ -73,7 +72,7 @@ class Tour:
         self._http = httpx.AsyncClient(base_url=url, timeout=60.0)
         self._folder = folder
         self._console = console
-        self._world = make_items(ITEMS, SEED)
+        self._world = make_items(ITEMS, SEED)[:CATALOGUE]
 
     async def run(self) -> None:
         """Load the catalogue if it isn't loaded, then play every character.
