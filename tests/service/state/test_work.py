@@ -48,6 +48,12 @@ class TestDue:
         await accept(store, "v", 1, 2, 3)
         assert await store.users.oldest_due_ms() == 3000
 
+    async def test_a_busy_user_keeps_its_place_among_the_due(self, store: Store, clock: Clock) -> None:
+        await accept(store, "u", 1, 2, 3)
+        clock.pass_s(3)
+        await accept(store, "u", 4, 5, 6)
+        assert await store.users.oldest_due_ms() == 3000
+
     async def test_what_is_left_by_a_commit_is_due_by_the_same_rule(self, store: Store, clock: Clock) -> None:
         await accept(store, "u", 1, 2, 3, 4, 5, 6, 7)
         assert await commit(store, await claim_one(store), 3)

@@ -1,0 +1,161 @@
+"""I2, I4 with real worker processes: killed, paused and stopped at the worst moments."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from service.settings import Settings
+from service.state.store import Store
+from tests.workers.conftest import event, put, text, until
+from tests.workers.server import SummarizerServer
+
+Spawn = Callable[[], subprocess.Popen[bytes]]
+
+
+@pytest.fixture
+def state() -> dict[str, Any]:
+    return {"lease_s": 1.0}
+
+
+@pytest.fixture
+async def summarizer() -> AsyncIterator[SummarizerServer]:
+    async with SummarizerServer() as server:
+        yield server
+
+
+@pytest.fixture
+def spawn(settings: Settings, summarizer: SummarizerServer, tmp_path: Path) -> Iterator[Spawn]:
+    """Starts `tastestream work` processes; those that still run at the end are killed."""
+    environment = {
+        **os.environ,
+        "TASTESTREAM_REDIS_URL": str(settings.redis_url),
+        "TASTESTREAM_DATA_DIR": str(tmp_path),
+        "TASTESTREAM_SUMMARIZER__URL": summarizer.url,
+        "TASTESTREAM_SUMMARIZER__MODEL": "double",
+        "TASTESTREAM_STATE__BUCKETS": str(settings.state.buckets),
+        "TASTESTREAM_STATE__LEASE_S": str(settings.state.lease_s),
+        "TASTESTREAM_STATE__MAX_WAIT_S": str(settings.state.max_wait_s),
+        "TASTESTREAM_WORKER__POLL_S": "0.05",
+        "TASTESTREAM_WORKER__DRAIN_S": "10",
+    }
+    started: list[subprocess.Popen[bytes]] = []
+
+    def spawning() -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-m", "service.cli", "work"]
+        started.append(subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL))
+        return started[-1]
+
+    yield spawning
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+async def is_folded(store: Store, user: str, count: int) -> bool:
+    return await text(store, user) == " ".join(f"{user}-{number}" for number in range(count))
+
+
+async def test_a_worker_killed_between_the_models_answer_and_the_commit_loses_and_repeats_nothing(
+    store: Store, summarizer: SummarizerServer, spawn: Spawn
+) -> None:
+    victim = spawn()
+
+    async def kill(words: list[str]) -> None:
+        if victim.poll() is None:
+            victim.kill()
+            victim.wait()
+
+    summarizer.before_answer = kill
+    await put(store, [event("u1", number) for number in range(6)])
+    await put(store, [event("u2", number) for number in range(3)])
+    await until(lambda: _true(bool(summarizer.asked) and victim.poll() is not None), 60)
+    assert await text(store, "u1") == await text(store, "u2") == ""
+
+    spawn()
+    await until(lambda: is_folded(store, "u1", 6), 60)
+    await until(lambda: is_folded(store, "u2", 3), 60)
+    assert (await store.users.read("u1")).pending == 0
+    assert await store.dead_letters.count() == 0
+
+
+async def test_a_worker_paused_past_its_lease_cannot_commit_what_another_folded_meanwhile(
+    store: Store, summarizer: SummarizerServer, spawn: Spawn
+) -> None:
+    first = spawn()
+    asked, answer = asyncio.Event(), asyncio.Event()
+
+    async def hold_the_first(words: list[str]) -> None:
+        if not asked.is_set():
+            asked.set()
+            await answer.wait()
+
+    summarizer.before_answer = hold_the_first
+    await put(store, [event("u1", number) for number in range(3)])
+    await asyncio.wait_for(asked.wait(), 60)
+    first.send_signal(signal.SIGSTOP)
+    answer.set()
+    second = spawn()
+    await until(lambda: is_folded(store, "u1", 3), 60)
+    await put(store, [event("u1", number) for number in range(3, 6)])
+    await until(lambda: is_folded(store, "u1", 6), 60)
+    second.send_signal(signal.SIGTERM)
+    second.wait(30)
+
+    first.send_signal(signal.SIGCONT)
+    await put(store, [event("u2", number) for number in range(3)])
+    await until(lambda: is_folded(store, "u2", 3), 60)
+    read = await store.users.read("u1")
+    assert (await text(store, "u1")).split() == [f"u1-{number}" for number in range(6)]
+    assert read.summary is not None
+    assert read.summary.version == 2
+
+
+async def test_sigterm_drains_a_worker(store: Store, summarizer: SummarizerServer, spawn: Spawn) -> None:
+    worker = spawn()
+    asked, answer = asyncio.Event(), asyncio.Event()
+
+    async def hold(words: list[str]) -> None:
+        asked.set()
+        await answer.wait()
+
+    summarizer.before_answer = hold
+    await put(store, [event("u1", number) for number in range(3)])
+    await asyncio.wait_for(asked.wait(), 60)
+    worker.send_signal(signal.SIGTERM)
+    await put(store, [event("u2", number) for number in range(3)])
+    answer.set()
+    await until(lambda: _true(worker.poll() is not None), 60)
+    assert worker.returncode == 0
+    assert await is_folded(store, "u1", 3)
+    assert await text(store, "u2") == ""
+    assert len(summarizer.asked) == 1
+
+
+async def test_workers_killed_at_random_lose_and_repeat_nothing(
+    store: Store, summarizer: SummarizerServer, spawn: Spawn
+) -> None:
+    users = [f"u{number}" for number in range(12)]
+    workers = [spawn(), spawn()]
+    for burst in range(4):
+        await put(store, [event(user, burst * 2 + n) for n in range(2) for user in users])
+        seen = len(summarizer.asked)
+        await until(lambda seen=seen: _true(len(summarizer.asked) >= seen + 3), 60)
+        victim = workers.pop(0)
+        victim.kill()
+        victim.wait()
+        workers.append(spawn())
+    for user in users:
+        await until(lambda user=user: is_folded(store, user, 8), 60)
+        assert (await store.users.read(user)).pending == 0
+    assert await store.dead_letters.count() == 0
+
+
+async def _true(value: bool) -> bool:
+    return value
