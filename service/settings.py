@@ -130,7 +130,10 @@ class RecommendSettings(_Level):
 class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True)
 
-    redis_url: str | None = None
+    redis_url: str | None = Field(
+        None,
+        description="Redis 6.2 or later: `redis://`, `rediss://`, `unix://`, or `redis+cluster://` and a node.",
+    )
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8000
     data_dir: Path = Path(".tastestream")
