@@ -19,6 +19,7 @@ from model_store.demo.world import generate, make_items
 from model_store.evaluate.cooccurrence import Cooccurrence
 from model_store.evaluate.protocol import liked_by
 from model_store.msr.architecture import Sizes
+from model_store.msr.examples import ExampleOptions
 from model_store.msr.publish import Origin, register
 from model_store.msr.scoring import Examiner
 from model_store.msr.train import Progress, Report, TrainOptions, fit
@@ -40,7 +41,13 @@ def build(
     Args:
         minutes: time of the training alone; world and evaluation take about five more on two cores.
     """
-    options = TrainOptions(minutes=minutes, seed=seed, sizes=Sizes(vocabulary=2048), neighbours=NEIGHBOURS)
+    options = TrainOptions(
+        minutes=minutes,
+        seed=seed,
+        sizes=Sizes(vocabulary=2048),
+        examples=ExampleOptions(candidates=8, positives=4, horizon=8),
+        neighbours=NEIGHBOURS,
+    )
     with tempfile.TemporaryDirectory() as folder:
         world, elsewhere, store = (Path(folder) / name for name in ("world", "elsewhere", "models"))
         progress(Progress("drawing the world", 0))

@@ -116,7 +116,7 @@ def report(trained: Trained, dataset: Dataset, truth: Truth, unseen: Dataset, te
 def rule_summaries(examiner: Examiner, cases: Sequence[Case], block_size: int = 3) -> list[str]:
     """What the training rule itself would write, from the same item summaries."""
     catalogue = examiner.catalogue
-    rule, terms = TasteRule(), TermFinder.learn(catalogue.texts(), minimum=3)
+    rule, terms = TasteRule(), TermFinder.learn(catalogue.views)
     texts = []
     for case in cases:
         summary, events = "", examiner.events(case.history)

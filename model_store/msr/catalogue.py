@@ -1,7 +1,7 @@
 """A dataset's items as training needs them: views without picture bytes, pixels in one array."""
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
 
@@ -38,11 +38,6 @@ class Catalogue:
         self.captions = [caption_of(item) for item in items]
         self.views = [_view(item, caption) for item, caption in zip(items, self.captions, strict=True)]
         self.pixels, self.picture = _pixels(items, size)
-
-    def texts(self) -> Iterator[str]:
-        """The words of each item in which terms may stand: its title and, beside a picture, its summary."""
-        for view in self.views:
-            yield f"{view.title} {view.summary}"
 
 
 class Candidates:

@@ -18,9 +18,9 @@ from model_store.views import InteractionView, ItemView, UserView
 class ExampleOptions:
     """How examples are drawn. Shares and chances are in 0..1, lengths in events unless they say tokens."""
 
-    candidates: int = 8
-    positives: int = 4
-    horizon: int = 12
+    candidates: int = 12
+    positives: int = 5
+    horizon: int = 24
     """Positives are the next liked items among this many following events."""
     memory: int = 60
     """Events before the cut that are folded into a summary."""

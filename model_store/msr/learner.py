@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
@@ -14,6 +13,7 @@ from model_store.msr.architecture import MERGE, Sizes
 from model_store.msr.encoding import Encoder
 from model_store.msr.forward import patches_of, read, see
 from model_store.msr.packing import Batch, Tree, pack
+from model_store.msr.writer import Pixels
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +46,15 @@ class Learner:
         model: Any,
         encoder: Encoder,
         sizes: Sizes,
-        pixels: npt.NDArray[np.uint8],
+        pixels: Pixels,
         *,
         learning_rate: float,
         weight_decay: float = 0.05,
         half: bool = False,
+        seed: int = 0,
     ) -> None:
         self.model, self.encoder, self.sizes, self.pixels, self.half = model, encoder, sizes, pixels, half
+        self.rng = np.random.default_rng(seed)
         # On CPU faster than the fused kernel, for short rows with a mask of their own.
         model.model.language_model.config._attn_implementation = "eager"
         self.optimizers = _optimizers(model, learning_rate, weight_decay)
@@ -68,7 +70,8 @@ class Learner:
         if not batch.pictures:
             return read(self.model, batch, None)
         different, where = np.unique(np.asarray(batch.pictures), return_inverse=True)
-        tokens, levels = see(self.model, patches_of(self.pixels[different], self.sizes), self.sizes)
+        varied = vary(self.pixels[different], self.rng)
+        tokens, levels = see(self.model, patches_of(varied, self.sizes), self.sizes)
         order = torch.from_numpy(where)
         return read(self.model, batch, (tokens[order], [level[order] for level in levels]))
 
@@ -123,6 +126,20 @@ def _known_mean(values: Sequence[float]) -> float:
 
 def _mean(losses: torch.Tensor) -> torch.Tensor:
     return losses.mean() if len(losses) else losses.sum()
+
+
+def vary(pictures: Pixels, rng: np.random.Generator, reach: int = 6) -> Pixels:
+    """Shift pictures of shape (n, height, width, 3) by up to `reach` pixels and mirror half of them.
+
+    What enters at an edge repeats the edge. So a small catalogue teaches more than its own pictures.
+    """
+    height, width = pictures.shape[1:3]
+    wide = np.pad(pictures, ((0, 0), (reach, reach), (reach, reach), (0, 0)), mode="edge")
+    varied = np.empty_like(pictures)
+    for number, (top, left) in enumerate(rng.integers(0, 2 * reach + 1, size=(len(pictures), 2))):
+        one = wide[number, top : top + height, left : left + width]
+        varied[number] = one[:, ::-1] if rng.random() < 0.5 else one
+    return varied
 
 
 def one_cycle(progress: float, warmup: float = 0.04, floor: float = 0.01) -> float:

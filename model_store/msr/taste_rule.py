@@ -20,7 +20,7 @@ newer ones until it falls off the end.
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from model_store.views import DISLIKED, LIKED, InteractionView, ItemView
@@ -82,25 +82,37 @@ class TasteRule:
 
 @dataclass(frozen=True, slots=True)
 class TermFinder:
-    """Finds an item's terms: genres, tags, and those words of title and summary that are in `words`."""
+    """Finds an item's terms: its genres and tags in `names`, and the words of title and summary in `words`."""
 
+    names: frozenset[str]
     words: frozenset[str]
 
     def of(self, item: ItemView) -> tuple[str, ...]:
         """The terms of `item`, each once."""
-        named = [normal for text in (*item.genres, *item.tags[:4]) if (normal := normalize(text))]
+        named = [name for name in names_of(item) if name in self.names]
         read = [word for word in words_of(f"{item.title} {item.summary}") if word in self.words]
         return tuple(dict.fromkeys((*named, *read)))
 
     @classmethod
-    def learn(cls, texts: Iterable[str], minimum: int, share: float = 0.01) -> "TermFinder":
-        """Take the words that occur in at least `minimum` texts and in at least this share of them."""
-        counts, total = Counter[str](), 0
-        for text in texts:
-            counts.update(set(words_of(text)))
-            total += 1
-        enough = max(minimum, share * total)
-        return cls(frozenset(word for word, count in counts.items() if count >= enough))
+    def learn(cls, items: Sequence[ItemView], minimum: int = 5, share: float = 0.01) -> "TermFinder":
+        """Take the names that at least `minimum` items have, and the words that at least this share of them has too.
+
+        A term of one or two items says nothing that could be learned from them.
+        """
+        names, words = Counter[str](), Counter[str]()
+        for item in items:
+            names.update(set(names_of(item)))
+            words.update(set(words_of(f"{item.title} {item.summary}")))
+        enough = max(minimum, share * len(items))
+        return cls(
+            frozenset(name for name, count in names.items() if count >= minimum),
+            frozenset(word for word, count in words.items() if count >= enough),
+        )
+
+
+def names_of(item: ItemView) -> list[str]:
+    """The genres and the first tags, as a summary can carry them."""
+    return [name for text in (*item.genres, *item.tags[:4]) if (name := normalize(text))]
 
 
 def words_of(text: str) -> list[str]:

@@ -108,7 +108,7 @@ def fit(dataset: Dataset, options: TrainOptions, progress: Report) -> Trained:
     if not histories:
         raise DatasetError("no user of the train split has two interactions: there is nothing to learn from")
     catalogue = Catalogue(dataset, options.sizes.picture)
-    terms = TermFinder.learn(catalogue.texts(), minimum=3)
+    terms = TermFinder.learn(catalogue.views)
     progress(Progress("tokenizer", 0))
     prompts = PromptSet.built_in("compact")
     tokenizer = train_tokenizer(list(_corpus(catalogue, prompts, terms)), options.sizes.vocabulary)
@@ -117,7 +117,13 @@ def fit(dataset: Dataset, options: TrainOptions, progress: Report) -> Trained:
     examples = Examples(catalogue, histories, encoder, options.rule, terms, replace(options.examples, max_tokens=row))
     model = new_model(tokenizer, options.sizes, options.seed)
     learner = Learner(
-        model, encoder, options.sizes, catalogue.pixels, learning_rate=options.learning_rate, half=_half(options)
+        model,
+        encoder,
+        options.sizes,
+        catalogue.pixels,
+        learning_rate=options.learning_rate,
+        half=_half(options),
+        seed=options.seed,
     )
     steps, seconds = _run(learner, examples, row, options, rng, progress)
     return Trained(model, encoder, catalogue, options.sizes, steps, seconds / 60)

@@ -5,7 +5,8 @@ from model_store.msr.taste_rule import Summary, TasteRule, TermFinder, normalize
 from model_store.views import InteractionView, ItemView
 
 RULE = TasteRule()
-FINDER = TermFinder(frozenset({"harbor", "circle", "red"}))
+NAMES = frozenset({"jazz", "1980s live", "opera", "punk", *(f"genre {number}" for number in range(12))})
+FINDER = TermFinder(NAMES, frozenset({"harbor", "circle", "red"}))
 terms = st.text(max_size=20).map(normalize).filter(lambda term: term not in ("", "nothing yet"))
 term_lists = st.lists(terms, max_size=14, unique=True).map(tuple)
 items = st.builds(ItemView, title=st.text(max_size=30), genres=st.lists(st.text(max_size=12), max_size=5).map(tuple))
@@ -71,10 +72,11 @@ def test_a_like_takes_back_a_dislike() -> None:
 
 
 def test_terms_come_from_genres_tags_and_known_words() -> None:
-    item = ItemView("The harbor of Balio", ("Jazz",), ("1980s, live",), summary="A red circle.")
+    item = ItemView("The harbor of Balio", ("Jazz", "rare"), ("1980s, live",), summary="A red circle.")
     assert FINDER.of(item) == ("jazz", "1980s live", "harbor", "red", "circle")
 
 
-def test_only_words_with_support_become_terms() -> None:
-    finder = TermFinder.learn(["the harbor", "a harbor", "this harbor", "lonely"], minimum=3)
-    assert finder.words == {"harbor"}
+def test_only_terms_with_support_count() -> None:
+    items = [ItemView("The harbor", ("jazz",)), ItemView("A harbor"), ItemView("this harbor", ("jazz", "rare"))]
+    finder = TermFinder.learn([*items, ItemView("lonely", tags=("jazz",))], minimum=3)
+    assert finder == TermFinder(frozenset({"jazz"}), frozenset({"harbor"}))
