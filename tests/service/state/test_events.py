@@ -98,10 +98,15 @@ class TestBounds:
         assert [e.item_id for e in read.recents] == [f"item-{number}" for number in range(25, 30)]
         assert read.seen == {f"item-{number}" for number in range(18, 30)}
 
-    async def test_an_item_seen_again_stays_seen_longest(self, store: Store) -> None:
-        for number in (1, 2, 3, 4, 1, 5, 6, 7, 8, 9):
-            await store.events.accept([event("u", f"{number}-{id(object())}-{number}", item=f"i{number}")], START_MS)
-        assert "i1" in (await store.users.read("u")).seen
+    async def test_an_item_seen_many_times_crowds_no_other_out(self, store: Store, clock: Clock) -> None:
+        given = [event("u", number) for number in range(4)]
+        given += [event("u", f"again-{number}", item="again") for number in range(6)]
+        for start in (0, 10):
+            batch = [event("u", f"{start}-{number}", item=e.item_id) for number, e in enumerate(given)]
+            assert set(await store.events.accept(batch, START_MS)) == {"accepted"}
+            (claim,) = await store.work.claim(1)
+            await store.work.commit(claim, "text", "m", "p", 10)
+        assert (await store.users.read("u")).seen == {*(f"item-{number}" for number in range(4)), "again"}
 
 
 class TestTrouble:

@@ -132,6 +132,18 @@ class TestLease:
         assert not await commit(store, claim, 2)
         assert (await store.users.read("u")).pending == 2
 
+    async def test_a_summary_written_by_other_means_meanwhile_is_not_overwritten(
+        self, store: Store, redis_url: str
+    ) -> None:
+        await accept(store, "u", 1, 2, 3, 4, 5, 6)
+        assert await commit(store, await claim_one(store), 3)
+        claim = await claim_one(store)
+        with redis.Redis.from_url(redis_url) as admin:
+            (summary,) = admin.keys("ts:*:u:u")
+            admin.set(summary, admin.get(summary).replace(b"1:", b"2:", 1))
+        assert not await commit(store, claim, 3)
+        assert (await store.users.read("u")).pending == 3
+
     async def test_tokens_grow_also_after_redis_lost_its_counter(
         self, store: Store, clock: Clock, redis_url: str
     ) -> None:
