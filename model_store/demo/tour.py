@@ -190,9 +190,9 @@ class Tour:
         served = f"served by {answer['served_by']}, {answer['model']}, {answer['timing_ms']['total']:.0f} ms"
         table = Table(title=f"ranking for {character.user_id} ({served})", title_justify="left", box=None)
         table.add_column("rank", justify="right")
-        for name in ("score", "title", "colour and shape (picture)", "genre", "theme"):
-            table.add_column(name)
-        for label in ("first taste", "new taste"):
+        for name in ("score", "title", "its picture", "its words"):
+            table.add_column(name, no_wrap=True)
+        for label in ("first", "new"):
             table.add_column(label, justify="right")
         for ranked in answer["items"]:
             item = truth[ranked["item_id"]]
@@ -202,12 +202,14 @@ class Tour:
                 f"{ranked['score']:.3f}",
                 escape(item.title),
                 f"{attributes['colour']} {attributes['shape']}",
-                attributes["genre"],
-                attributes["theme"],
+                f"{attributes['genre']}, {attributes['theme']}",
                 f"{character.before.affinity(attributes):+d}",
                 f"{character.after.affinity(attributes):+d}",
             )
         self._console.print(table)
+        self._console.print(
+            "  [dim]first, new: attributes that the first and the new taste like, less those they dislike[/]\n"
+        )
 
     async def _call(self, method: str, path: str, body: Any = None) -> Any:
         content = None if body is None else orjson.dumps(body)
