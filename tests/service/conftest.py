@@ -44,8 +44,8 @@ class Gateway:
 
 
 @asynccontextmanager
-async def gateway_on(settings: Settings) -> AsyncIterator[Gateway]:
-    app = create_app(settings)
+async def gateway_on(settings: Settings, **parts: Any) -> AsyncIterator[Gateway]:
+    app = create_app(settings, **parts)
     transport = httpx.ASGITransport(app)
     async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport, base_url="http://t") as client:
         yield Gateway(app, client)

@@ -119,6 +119,21 @@ async def test_a_batch_beyond_the_limit_is_refused_whole(open_gateway: OpenGatew
         assert await recents(gateway) == []
 
 
+async def test_lines_beyond_the_limit_are_not_read(open_gateway: OpenGateway) -> None:
+    sent = 0
+
+    async def endless() -> AsyncIterator[bytes]:
+        nonlocal sent
+        while True:
+            sent += 1
+            yield orjson.dumps(ONE) + b"\n"
+
+    async with open_gateway(limits=LimitSettings(batch_events=3)) as gateway:
+        answer = await gateway.client.post("/events", content=endless(), headers=NDJSON)
+        assert (answer.status_code, answer.json()["code"]) == (413, "batch_too_large")
+        assert sent < 10
+
+
 async def test_a_batch_of_a_thousand_is_accepted(gateway: Gateway) -> None:
     events = [{**ONE, "user_id": f"u{number % 7}", "item_id": f"i{number}"} for number in range(1000)]
     assert (await gateway.ask("POST", "/events", events)).json()["accepted"] == 1000

@@ -3,6 +3,7 @@
 import io
 import struct
 import zlib
+from base64 import b64encode
 from typing import Any
 
 from PIL import Image
@@ -16,8 +17,13 @@ def picture(
     return out.getvalue()
 
 
-def opened(encoded: bytes) -> Image.Image:
-    return Image.open(io.BytesIO(encoded))
+def encoded(picture: bytes) -> str:
+    """In base64, as items carry it."""
+    return b64encode(picture).decode()
+
+
+def opened(picture: bytes) -> Image.Image:
+    return Image.open(io.BytesIO(picture))
 
 
 def png_that_claims(width: int, height: int) -> bytes:

@@ -1,7 +1,6 @@
 """Promises of `/items`."""
 
 import asyncio
-from base64 import b64encode
 from typing import Any
 
 import orjson
@@ -13,7 +12,7 @@ from starlette.routing import Route
 
 from service.settings import LimitSettings, PictureSettings
 from tests.service.conftest import Gateway, OpenGateway
-from tests.service.items.pictures import opened, picture, png_that_claims
+from tests.service.items.pictures import encoded, opened, picture, png_that_claims
 from tests.service.serving import serving
 
 TEAPOT = {
@@ -23,10 +22,6 @@ TEAPOT = {
     "tags": ["tea", "blue"],
     "attributes": {"price": 39.5, "sizes": [1, 2]},
 }
-
-
-def base64(encoded: bytes) -> str:
-    return b64encode(encoded).decode()
 
 
 async def test_an_item_is_created_replaced_read_and_removed(gateway: Gateway) -> None:
@@ -125,8 +120,8 @@ async def test_two_pictures_are_refused(gateway: Gateway) -> None:
 
 
 async def test_a_picture_is_stored_by_its_content(gateway: Gateway) -> None:
-    one = (await gateway.ask("PUT", "/items/a", {**TEAPOT, "image_base64": base64(picture())})).json()
-    other = (await gateway.ask("PUT", "/items/b", {**TEAPOT, "image_base64": base64(picture())})).json()
+    one = (await gateway.ask("PUT", "/items/a", {**TEAPOT, "image_base64": encoded(picture())})).json()
+    other = (await gateway.ask("PUT", "/items/b", {**TEAPOT, "image_base64": encoded(picture())})).json()
     assert one["picture"] == other["picture"] is not None
     stored = await gateway.parts.pictures.read(one["picture"])
     assert stored is not None
@@ -134,19 +129,19 @@ async def test_a_picture_is_stored_by_its_content(gateway: Gateway) -> None:
 
 
 BAD_PICTURES = [
-    (base64(b"no picture"), "format"),
+    (encoded(b"no picture"), "format"),
     ("%%%", "base64"),
     ("", "format"),
-    (base64(png_that_claims(30_000, 30_000)), "too_many_pixels"),
-    (base64(picture()[:50]), "damaged"),
+    (encoded(png_that_claims(30_000, 30_000)), "too_many_pixels"),
+    (encoded(picture()[:50]), "damaged"),
 ]
 
 
-@pytest.mark.parametrize(("encoded", "reason"), BAD_PICTURES)
+@pytest.mark.parametrize(("base64", "reason"), BAD_PICTURES)
 async def test_a_bad_picture_is_named_and_the_item_is_kept_without_it(
-    gateway: Gateway, encoded: str, reason: str
+    gateway: Gateway, base64: str, reason: str
 ) -> None:
-    answer = await gateway.ask("PUT", "/items/i", {**TEAPOT, "image_base64": encoded})
+    answer = await gateway.ask("PUT", "/items/i", {**TEAPOT, "image_base64": base64})
     assert answer.status_code == 201
     assert answer.json()["picture"] is None
     assert answer.json()["picture_error"].startswith(f"{reason}:")
@@ -156,12 +151,12 @@ async def test_a_bad_picture_is_named_and_the_item_is_kept_without_it(
 
 async def test_a_picture_of_too_many_bytes_is_named(open_gateway: OpenGateway) -> None:
     async with open_gateway(pictures=PictureSettings(max_bytes=50)) as gateway:
-        answer = await gateway.ask("PUT", "/items/i", {**TEAPOT, "image_base64": base64(picture())})
+        answer = await gateway.ask("PUT", "/items/i", {**TEAPOT, "image_base64": encoded(picture())})
         assert answer.json()["picture_error"].startswith("too_many_bytes:")
 
 
 async def test_a_picture_stays_until_it_is_replaced_or_taken_away(gateway: Gateway) -> None:
-    red, blue = base64(picture(colour="red")), base64(picture(colour="blue"))
+    red, blue = encoded(picture(colour="red")), encoded(picture(colour="blue"))
     first = (await gateway.ask("PUT", "/items/i", {**TEAPOT, "image_base64": red})).json()["picture"]
     assert (await gateway.ask("PUT", "/items/i", {"title": "Pot"})).json()["picture"] == first
     refused = (await gateway.ask("PUT", "/items/i", {"title": "Pot", "image_base64": "%"})).json()
@@ -199,14 +194,14 @@ async def test_pictures_are_decoded_off_the_event_loop(gateway: Gateway, monkeyp
         return function(*arguments)
 
     monkeypatch.setattr(asyncio, "to_thread", in_thread)
-    await gateway.ask("PUT", "/items/i", {**TEAPOT, "image_base64": base64(picture())})
+    await gateway.ask("PUT", "/items/i", {**TEAPOT, "image_base64": encoded(picture())})
     assert threads
 
 
 @pytest.mark.parametrize("lines", [False, True])
 async def test_many_items_are_put_at_once(gateway: Gateway, lines: bool) -> None:
     items = [
-        {"item_id": "a", **TEAPOT, "image_base64": base64(picture())},
+        {"item_id": "a", **TEAPOT, "image_base64": encoded(picture())},
         {"item_id": "b", "title": "B", "colour": "red"},
         {"item_id": "c", "title": "C", "image_base64": "%"},
         {"item_id": "a", "title": "A again"},
