@@ -15,7 +15,7 @@ from rich.progress import Progress as Bar
 from model_store.dataset import read_dataset
 from model_store.demo.report import DemoReport, report
 from model_store.demo.truth import read_truth
-from model_store.demo.world import generate, make_items
+from model_store.demo.world import SEED, generate, make_items
 from model_store.evaluate.cooccurrence import Cooccurrence
 from model_store.evaluate.protocol import liked_by
 from model_store.msr.architecture import Sizes
@@ -27,7 +27,6 @@ from model_store.msr.validation import validate
 
 NAME = "demo"
 MODELS = Path(__file__).parent / "models"
-SEED = 7
 ITEMS, USERS, UNSEEN_ITEMS = 1500, 4000, 300
 COMMAND = "python -m model_store.demo.build"
 NEIGHBOURS = 20

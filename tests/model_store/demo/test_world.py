@@ -44,6 +44,10 @@ def test_the_words_do_not_name_what_only_the_picture_shows(world: Path) -> None:
         assert shown & set(item["caption"].lower().strip(".").split())
 
 
+def test_a_smaller_catalogue_is_the_start_of_a_larger_one() -> None:
+    assert make_items(200, seed=5) == make_items(300, seed=5)[:200]
+
+
 def test_titles_name_the_theme_by_one_of_its_words() -> None:
     items = make_items(600, seed=5)
     assert len({item.title for item in items}) == 600
