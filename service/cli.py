@@ -3,6 +3,7 @@
 import asyncio
 import os
 import sys
+from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -13,7 +14,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from model_store.demo import MODELS
 from model_store.errors import UserError
+from model_store.manifest import Manifest
 from model_store.registry import Registry
 from service.errors import TastestreamError
 from service.settings import PREFIX, Settings
@@ -156,16 +159,21 @@ def train(
 @models_app.command("list")
 def models_list(store: Store = None) -> None:
     """List the versions in the store, with what they do and how they were measured."""
-    registry = Registry(store_folder(store))
-    table = Table("version", "role", "alias", "parameters", "trained on", "evaluation", box=None)
-    for manifest in registry.list():
-        aliases = [alias for alias, version in registry.aliases(manifest.name).items() if version == manifest.version]
-        measured = ", ".join(
-            f"{key} {value}" for key, value in manifest.evaluation.items() if not isinstance(value, dict)
-        )
-        parameters = f"{manifest.training.parameters:,}" if manifest.training.parameters else ""
-        table.add_row(manifest.id, manifest.role, ", ".join(aliases), parameters, manifest.training.data, measured)
-    out.print(table if table.row_count else f"no versions in {registry.root}")
+    table = Table("version", "role", "alias", "parameters", "trained on", "evaluation", "store", box=None)
+    for registry in (Registry(store_folder(store)), Registry(MODELS)):
+        for manifest in registry.list():
+            table.add_row(*_version_row(registry, manifest), registry.root)
+    out.print(table)
+
+
+def _version_row(registry: Registry, manifest: Manifest) -> Iterator[str]:
+    named = registry.aliases(manifest.name)
+    yield manifest.id
+    yield manifest.role
+    yield ", ".join(alias for alias, version in named.items() if version == manifest.version)
+    yield f"{manifest.training.parameters:,}" if manifest.training.parameters else ""
+    yield manifest.training.data
+    yield ", ".join(f"{key} {value}" for key, value in manifest.evaluation.items() if isinstance(value, float))
 
 
 @models_app.command("show")

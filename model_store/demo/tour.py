@@ -18,13 +18,13 @@ import httpx
 import orjson
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import Progress
 from rich.table import Table
 
 from model_store.dataset import DatasetItem, read_items
 from model_store.demo import CATALOGUE, ITEMS, SEED
 from model_store.demo.world import Taste, WorldItem, make_items, write_catalogue
 from model_store.errors import UserError
+from model_store.progress import stages
 
 _BATCH = 100
 _BLOCK = 3
@@ -95,24 +95,20 @@ class Tour:
         if not wanted <= listed.keys():
             write_catalogue(self._folder, self._world, SEED)
             items = list(read_items(self._folder))
-            with self._progress() as progress:
-                task = progress.add_task("loading the catalogue", total=len(wanted))
-                missing = [item for item in items if item.item_id not in listed]
-                progress.update(task, completed=len(wanted) - len(missing))
+            missing = [item for item in items if item.item_id not in listed]
+            with stages(self._console) as report:
                 for start in range(0, len(missing), _BATCH):
-                    batch = missing[start : start + _BATCH]
-                    await self._call("POST", "/items", [_wire_item(item) for item in batch])
-                    progress.advance(task, len(batch))
-        with self._progress() as progress:
-            task = progress.add_task("describing its pictures", total=len(wanted))
+                    await self._call("POST", "/items", [_wire_item(item) for item in missing[start : start + _BATCH]])
+                    report("loading the catalogue", min(1.0, (start + _BATCH) / len(missing)), "")
+        with stages(self._console) as report:
             deadline = time.monotonic() + _DEADLINE_S
             while (done := sum(bool(item.get("summary")) for item in await self._catalogue())) < len(wanted):
-                progress.update(task, completed=done)
+                report("describing its pictures", done / len(wanted), "")
                 if time.monotonic() > deadline:
                     self._console.print(f"  [yellow]{done} of {len(wanted)} pictures are described; going on[/]")
                     return
                 await asyncio.sleep(0.5)
-            progress.update(task, completed=done)
+            report("describing its pictures", 1.0, "")
 
     async def _catalogue(self) -> list[dict[str, Any]]:
         items: list[dict[str, Any]] = []
@@ -217,9 +213,6 @@ class Tour:
         if answer.is_error:
             raise TourFailed(f"{method} {path.split('?')[0]} answered {answer.status_code}: {answer.text[:300]}")
         return orjson.loads(answer.content) if answer.content else None
-
-    def _progress(self) -> Progress:
-        return Progress(*Progress.get_default_columns(), console=self._console)
 
 
 def _wire_item(item: DatasetItem) -> dict[str, Any]:

@@ -1,0 +1,53 @@
+"""Progress of long work: bars in a terminal, now and then a line in a log."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import (
+    BarColumn,
+    Progress,
+    TaskID,
+    TaskProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+Report = Callable[[str, float, str], None]
+"""Called with (stage, done in 0..1, a note)."""
+_LINE_EVERY_S = 30.0
+
+
+@contextmanager
+def stages(console: Console) -> Iterator[Report]:
+    """One bar per stage, made when the stage first reports; without a terminal a line each half minute."""
+    if not console.is_terminal:
+        yield _lines(console)
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
+    with Progress(*columns, TimeRemainingColumn(), TextColumn("[dim]{task.fields[note]}"), console=console) as progress:
+        tasks: dict[str, TaskID] = {}
+
+        def report(stage: str, done: float, note: str = "") -> None:
+            if stage not in tasks:
+                tasks[stage] = progress.add_task(stage, total=1.0, note="")
+            progress.update(tasks[stage], completed=done, note=escape(note))
+
+        yield report
+
+
+def _lines(console: Console) -> Report:
+    started = time.monotonic()
+    last: dict[str, float] = {}
+
+    def report(stage: str, done: float, note: str = "") -> None:
+        now = time.monotonic()
+        finished = done >= 1 and last.get(stage) != float("inf")
+        if finished or now - last.get(stage, float("-inf")) > _LINE_EVERY_S:
+            last[stage] = float("inf") if done >= 1 else now
+            console.print(f"{now - started:.0f} s  {stage} {100 * done:.0f} %  {note}", markup=False, highlight=False)
+
+    return report
