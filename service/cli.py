@@ -66,6 +66,11 @@ def store_folder(store: Path | None) -> Path:
     return store or settings.model_store or settings.data_dir / "models"
 
 
+def registries(store: Path | None) -> tuple[Registry, Registry]:
+    """The user's model store and the one that comes with the package."""
+    return Registry(store_folder(store)), Registry(MODELS)
+
+
 @app.command()
 def up(
     demo: Annotated[
@@ -160,7 +165,7 @@ def train(
 def models_list(store: Store = None) -> None:
     """List the versions in the store, with what they do and how they were measured."""
     table = Table("version", "role", "alias", "parameters", "trained on", "evaluation", "store", box=None)
-    for registry in (Registry(store_folder(store)), Registry(MODELS)):
+    for registry in registries(store):
         for manifest in registry.list():
             table.add_row(*_version_row(registry, manifest), registry.root)
     out.print(table)
@@ -181,7 +186,10 @@ def models_show(
     version: Annotated[str, typer.Argument(help="`name@1`, `name@production`, or `name`.")], store: Store = None
 ) -> None:
     """Print one version's manifest."""
-    out.print(Registry(store_folder(store)).get(version).dump(), markup=False, highlight=False, end="")
+    own, built_in = registries(store)
+    name = version.partition("@")[0]
+    registry = built_in if built_in.versions(name) and not own.versions(name) else own
+    out.print(registry.get(version).dump(), markup=False, highlight=False, end="")
 
 
 @models_app.command("promote")
