@@ -123,6 +123,8 @@ def environment(device: Device) -> dict[str, str]:
             "VLLM_CPU_OMP_THREADS_BIND": "nobind",
             "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
             "OMP_NUM_THREADS": str(threads),
+            # Parts of vLLM's sampler would compile C++ at their first use, for half a minute, if there is a compiler.
+            "TORCH_COMPILE_DISABLE": "1",
         }
     return variables
 

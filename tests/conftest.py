@@ -10,6 +10,9 @@ import pytest
 import redis
 
 from service.local.embedded_redis import redis_executable
+from tests.vllm_servers import ranker_server, summarizer_server
+
+__all__ = ["ranker_server", "summarizer_server"]
 
 # Examples have no time limit of their own: it would measure what else the machine does.
 hypothesis.settings.register_profile("tastestream", deadline=None)

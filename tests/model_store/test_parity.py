@@ -1,0 +1,166 @@
+"""vLLM computes what was trained: the same tokens, and the same scores as transformers."""
+
+import io
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
+from typing import Any
+
+import httpx
+import pytest
+from PIL import Image
+
+from model_store.engine import Engine, EngineError
+from model_store.manifest import Labels
+from model_store.pictures import fit_picture
+from model_store.torchvision_ops import declare
+from model_store.views import InteractionView, ItemView, UserView
+from tests.model_store.fake_vllm import running
+from tests.vllm_servers import ServedModel
+
+pytestmark = [pytest.mark.vllm, pytest.mark.timeout(600)]
+
+
+def picture(red: int, green: int, blue: int) -> bytes:
+    image = Image.linear_gradient("L").resize((90, 120)).convert("RGB")
+    image.paste((red, green, blue), (20, 30, 70, 90))
+    out = io.BytesIO()
+    image.save(out, format="JPEG")
+    return out.getvalue()
+
+
+HARBOUR = ItemView("Red Harbour", ("drama", "mystery"), ("sea",), summary="a red boat", image=picture(200, 30, 30))
+TOWER = ItemView("Green Tower", ("history",), (), summary="a tower", image=picture(30, 180, 40))
+LAMP = ItemView("Blue Lamp", ("comedy", "drama"), ("light",), image=picture(20, 40, 200))
+PLAIN = ItemView("Quiet Orchard", ("romance",))
+HALF_BLIND = ItemView("Red Harbour", ("drama", "mystery"), ("sea",), summary="a red boat")
+ITEMS = [HARBOUR, TOWER, LAMP, PLAIN, HALF_BLIND]
+BLOCK = (InteractionView("view", PLAIN), InteractionView("like", HARBOUR), InteractionView("dislike", None))
+USERS = [UserView(), UserView("This user enjoys calm harbours.", BLOCK)]
+
+
+class Reference:
+    """The checkpoint in transformers, asked with the tokens that training makes."""
+
+    def __init__(self, served: ServedModel) -> None:
+        declare()
+        import torch
+        from transformers import AutoProcessor, AutoTokenizer, Qwen3VLForConditionalGeneration
+
+        from model_store.msr.architecture import Sizes
+        from model_store.msr.encoding import Encoder
+
+        self.torch = torch
+        self.picture = served.manifest.picture
+        tokenizer = AutoTokenizer.from_pretrained(served.weights)
+        self.encoder = Encoder(tokenizer, served.prompts, Sizes(picture=served.manifest.picture))
+        self.images = AutoProcessor.from_pretrained(served.weights).image_processor
+        self.model = Qwen3VLForConditionalGeneration.from_pretrained(served.weights, dtype=torch.float32).eval()
+
+    @property
+    def labels(self) -> Labels:
+        return Labels(yes_id=self.encoder.yes_id, no_id=self.encoder.no_id)
+
+    def score(self, user: UserView, item: ItemView) -> float:
+        return self.probability(self.encoder.rank(user, item), item)
+
+    def probability(self, prompt: list[int], item: ItemView) -> float:
+        """Softmax over the two label logits at the first answer position."""
+        ids = self.torch.tensor([prompt])
+        inputs: dict[str, Any] = {"input_ids": ids, "attention_mask": self.torch.ones_like(ids)}
+        if item.image is not None:
+            with Image.open(io.BytesIO(fit_picture(item.image, self.picture))) as fitted:
+                inputs |= self.images(images=[fitted], return_tensors="pt")
+            inputs["mm_token_type_ids"] = (ids == self.encoder.image_id).int()
+        with self.torch.no_grad():
+            logits = self.model(**inputs).logits[0, -1]
+        labels = logits[[self.encoder.yes_id, self.encoder.no_id]]
+        return float(labels.softmax(0)[0])
+
+
+@pytest.fixture(scope="module")
+def reference(ranker_server: ServedModel) -> Reference:
+    return Reference(ranker_server)
+
+
+@pytest.fixture
+async def ranker(ranker_server: ServedModel) -> AsyncIterator[Engine]:
+    engine = ranker_server.engine()
+    yield engine
+    await engine.close()
+
+
+async def test_score_equals_the_softmax_of_transformers(ranker: Engine, reference: Reference) -> None:
+    every = []
+    for user in USERS:
+        expected = [reference.score(user, item) for item in ITEMS]
+        assert await ranker.score(user, ITEMS) == pytest.approx(expected, abs=1e-5)
+        every += expected
+    assert max(every) - min(every) > 0.01, "the scores are too alike to compare anything"
+
+
+async def test_score_is_the_same_with_and_without_a_cached_prefix(ranker: Engine) -> None:
+    first = await ranker.score(USERS[1], ITEMS)
+    again = await ranker.score(USERS[1], list(reversed(ITEMS)))
+    assert first == pytest.approx(again[::-1], abs=1e-6)
+
+
+async def recorded(served: ServedModel, ask: Callable[[Engine], Awaitable[Any]], **options: Any) -> dict[str, Any]:
+    """The body of the request that an engine sends when it is asked."""
+    async with running() as recorder:
+        engine = Engine(recorder.url, served.manifest.id, served.prompts, picture=served.manifest.picture, **options)
+        with suppress(EngineError):
+            await ask(engine)
+        await engine.close()
+    body: dict[str, Any] = recorder.requests[0].body
+    return body
+
+
+async def answer_of(served: ServedModel, path: str, body: dict[str, Any]) -> dict[str, Any]:
+    async with httpx.AsyncClient(base_url=served.url, timeout=60, trust_env=False) as client:
+        answer: dict[str, Any] = (await client.post(path, json=body)).raise_for_status().json()
+    return answer
+
+
+async def test_ranking_tokens_are_those_of_training(ranker_server: ServedModel, reference: Reference) -> None:
+    body = await recorded(ranker_server, lambda engine: engine.score(USERS[1], [PLAIN]))
+    messages = [
+        {"role": "query", "content": body["queries"]},
+        {"role": "document", "content": body["documents"][0]},
+    ]
+    asked = {"messages": messages, "add_generation_prompt": False, "add_special_tokens": False}
+    answer = await answer_of(ranker_server, "/tokenize", asked)
+    assert answer["tokens"] == reference.encoder.rank(USERS[1], PLAIN)
+
+
+async def test_ranking_prompts_with_pictures_have_the_length_of_training(
+    ranker_server: ServedModel, reference: Reference
+) -> None:
+    body = await recorded(ranker_server, lambda engine: engine.score(USERS[1], ITEMS))
+    answer = await answer_of(ranker_server, "/score", body)
+    assert answer["usage"]["prompt_tokens"] == sum(len(reference.encoder.rank(USERS[1], item)) for item in ITEMS)
+
+
+@pytest.mark.parametrize("job", ["summarize", "describe"])
+async def test_generating_tokens_are_those_of_training(summarizer_server: ServedModel, job: str) -> None:
+    encoder = Reference(summarizer_server).encoder
+    old = "This user enjoys towers."
+    if job == "summarize":
+        body = await recorded(summarizer_server, lambda engine: engine.summarize(old, BLOCK))
+        expected = encoder.summarize(old, BLOCK)
+    else:
+        body = await recorded(summarizer_server, lambda engine: engine.describe(HARBOUR))
+        expected = encoder.describe(HARBOUR)
+    answer = await answer_of(summarizer_server, "/v1/chat/completions", {**body, "return_token_ids": True})
+    assert answer["prompt_token_ids"] == expected
+
+
+@pytest.mark.parametrize("item", [HARBOUR, PLAIN], ids=["picture", "words"])
+async def test_chat_mode_is_the_same_softmax(summarizer_server: ServedModel, item: ItemView) -> None:
+    reference = Reference(summarizer_server)
+    labels = reference.labels
+    body = await recorded(summarizer_server, lambda engine: engine.score(USERS[1], [item]), mode="chat", labels=labels)
+    asked = await answer_of(summarizer_server, "/v1/chat/completions", {**body, "return_token_ids": True})
+    engine = summarizer_server.engine(mode="chat", labels=labels)
+    scores = await engine.score(USERS[1], [item])
+    await engine.close()
+    assert scores == pytest.approx([reference.probability(asked["prompt_token_ids"], item)], abs=1e-5)

@@ -1,0 +1,105 @@
+"""The two vLLM servers that all tests share: one generates, one scores.
+
+They serve the demo's models, or random tiny ones where the repository has none, in float32, so
+that their numbers can be compared with those of transformers.
+"""
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from model_store.engine import Engine
+from model_store.launch import VllmServer
+from model_store.manifest import Labels, Manifest, Role
+from model_store.prompts import PromptSet
+from model_store.registry import Registry
+from model_store.views import InteractionView, ItemView, UserView
+
+DEMO = Path("model_store/demo/models")
+START_S = 280.0
+_TEXTS = ("This user enjoys calm harbours and old towers.", "A red boat under a dark sky", "drama, comedy, mystery")
+
+
+@dataclass(frozen=True)
+class ServedModel:
+    """A model version on a running server."""
+
+    manifest: Manifest
+    weights: Path
+    prompts: PromptSet
+    url: str
+
+    def engine(self, **options: Any) -> Engine:
+        """A new client for it; the caller closes it."""
+        manifest = self.manifest
+        given = {"picture": manifest.picture, "labels": manifest.labels, "serving": manifest.serving}
+        return Engine(self.url, manifest.id, self.prompts, **{**given, "manifest": manifest, **options})
+
+
+def _model(role: Role, folder: Path) -> tuple[Manifest, Path, PromptSet]:
+    if (DEMO / f"demo-{role}").exists():
+        registry = Registry(DEMO)
+        manifest = registry.get(f"demo-{role}")
+        return manifest, registry.local_folder(manifest), registry.prompts(manifest)
+    return _random_model(role, folder)
+
+
+def _random_model(role: Role, folder: Path) -> tuple[Manifest, Path, PromptSet]:
+    import torch
+
+    from model_store.msr.architecture import tiny_qwen3_vl
+
+    prompts = PromptSet.built_in("compact")
+    item = ItemView("Red Harbour", ("drama", "mystery"), ("sea",), summary="a red boat")
+    block = (InteractionView("like", item), InteractionView("view", item), InteractionView("dislike", item))
+    texts = [*_TEXTS, prompts.rank_user(UserView("", block)), prompts.summarize("", block), prompts.rank_item(item)]
+    model = tiny_qwen3_vl(folder, texts * 20)
+    with torch.no_grad():
+        # Fresh weights are so small that every prompt would get the same score.
+        for parameter in model.parameters():
+            if parameter.dim() > 1:
+                parameter.mul_(6)
+    model.save_pretrained(folder)
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    yes_id, no_id = tokenizer.convert_tokens_to_ids(["yes", "no"])
+    manifest = Manifest(
+        name=f"tiny-{role}",
+        version=1,
+        role=role,
+        labels=Labels(yes_id=yes_id, no_id=no_id),
+        serving={"architecture": "Qwen3VLForSequenceClassification" if role == "ranker" else None},
+    )
+    return manifest, folder, prompts
+
+
+def _served(role: Role, folder: Path) -> Iterator[ServedModel]:
+    manifest, weights, prompts = _model(role, folder / "weights")
+    serving = manifest.serving.model_copy(update={"dtype": "float32"})
+    manifest = manifest.model_copy(update={"serving": serving})
+    server = VllmServer(manifest, weights, prompts, folder / "vllm.log")
+    # A loop of its own that is never made the current one: the tests' loops come and go meanwhile.
+    with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
+        runner.run(server.start())
+        try:
+            runner.run(server.wait_healthy(timeout_s=START_S))
+            yield ServedModel(manifest, weights, prompts, server.url)
+        finally:
+            runner.run(server.stop())
+
+
+@pytest.fixture(scope="session")
+def summarizer_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServedModel]:
+    """The generating server."""
+    yield from _served("summarizer", tmp_path_factory.mktemp("summarizer"))
+
+
+@pytest.fixture(scope="session")
+def ranker_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServedModel]:
+    """The pooling server."""
+    yield from _served("ranker", tmp_path_factory.mktemp("ranker"))
