@@ -1,0 +1,59 @@
+"""One resize for training and serving."""
+
+import io
+
+import pytest
+from PIL import Image, UnidentifiedImageError
+
+from model_store.pictures import PictureSize, fit_picture
+
+
+def encoded(image: Image.Image, kind: str = "PNG") -> bytes:
+    out = io.BytesIO()
+    image.save(out, format=kind)
+    return out.getvalue()
+
+
+def opened(content: bytes) -> Image.Image:
+    image = Image.open(io.BytesIO(content))
+    image.load()
+    return image
+
+
+TALL = Image.linear_gradient("L").resize((100, 200)).convert("RGB")
+
+
+@pytest.mark.parametrize(
+    ("size", "result"),
+    [
+        (PictureSize(64, 64), (64, 64)),
+        (PictureSize(96, 32), (96, 32)),
+        (PictureSize(64, 64, "contain"), (32, 64)),
+        (PictureSize(400, 400, "contain"), (100, 200)),
+    ],
+)
+def test_a_picture_gets_the_size_of_its_model(size: PictureSize, result: tuple[int, int]) -> None:
+    fitted = opened(fit_picture(encoded(TALL), size))
+    assert (fitted.size, fitted.mode, fitted.format) == (result, "RGB", "PNG")
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
+def test_every_stored_format_is_read(kind: str) -> None:
+    assert opened(fit_picture(encoded(TALL, kind), PictureSize())).size == (64, 64)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGBA", "CMYK", "I;16"])
+def test_every_colour_mode_becomes_rgb(mode: str) -> None:
+    image = Image.new(mode, (10, 10))
+    content = encoded(image, "TIFF" if mode == "CMYK" else "PNG")
+    assert opened(fit_picture(content, PictureSize())).mode == "RGB"
+
+
+def test_fitting_a_fitted_picture_changes_nothing() -> None:
+    once = fit_picture(encoded(TALL), PictureSize())
+    assert opened(fit_picture(once, PictureSize())).tobytes() == opened(once).tobytes()
+
+
+def test_what_is_no_picture_is_refused() -> None:
+    with pytest.raises(UnidentifiedImageError):
+        fit_picture(b"no picture", PictureSize())
