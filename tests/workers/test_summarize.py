@@ -97,6 +97,7 @@ async def test_what_was_liked_is_counted_beside_what_was_liked_before(store: Sto
     await until(lambda: _popularity(store, {"u-0": 1, "u-1": 0, "u-2": 0, "u-3": 1, "u-4": 1, "u-5": 0}))
     assert set(await store.evidence.neighbours(["u-0"], 9)) == {"u-3", "u-4"}
     assert set(await store.evidence.neighbours(["u-3"], 9)) == {"u-0", "u-4"}
+    assert await store.evidence.collaborative(["u-3"], ["u-0", "u-4"]) == {"u-0": 1, "u-4": 1}, "counted once"
 
 
 async def _popularity(store: Store, expected: dict[str, float]) -> bool:
