@@ -19,6 +19,7 @@ from service.recommend.ranker import Ranker
 from service.settings import Settings
 from service.users.endpoints import router as users
 
+_DRAIN_S = 10
 DESCRIPTION = "Online recommendations by a multimodal LLM that follows what each user wants now."
 
 
@@ -50,7 +51,7 @@ def create_app(settings: Settings, *, metrics: Metrics | None = None, ranker: Ra
     problems.install(app)
     openapi.install(app, settings.limits, keys=keys is not None)
     # The last one added is the first to see a request.
-    app.add_middleware(BodyLimit, limit=settings.limits.body_bytes)
+    app.add_middleware(BodyLimit, limit=settings.limits.body_bytes, timeout_s=settings.limits.body_timeout_s)
     app.add_middleware(Admission, limit=settings.limits.in_flight_requests)
     if keys is not None:
         app.add_middleware(ApiKeys, keys=keys)
@@ -76,4 +77,12 @@ def read_keys(file: Path) -> list[str]:
 def run_gateway(settings: Settings) -> None:
     """Serve until SIGINT or SIGTERM."""
     logs.configure(json=settings.log_json)
-    uvicorn.run(create_app(settings), host=settings.host, port=settings.port, access_log=False, log_level="warning")
+    uvicorn.run(
+        create_app(settings),
+        host=settings.host,
+        port=settings.port,
+        access_log=False,
+        log_level="warning",
+        server_header=False,
+        timeout_graceful_shutdown=_DRAIN_S,
+    )

@@ -4,6 +4,7 @@
     ├── InvalidRequest      422  invalid_request       a field is wrong; `field` names it
     ├── MalformedBody       400  malformed_body        not JSON / not NDJSON
     ├── UnsupportedMedia    415  unsupported_media     content type not understood
+    ├── BodyTimeout         408  body_timeout          the body did not arrive in time
     ├── BodyTooLarge        413  body_too_large
     ├── BatchTooLarge       413  batch_too_large       more events or items than a batch may hold
     ├── Unauthorized        401  unauthorized
@@ -61,6 +62,10 @@ class MalformedBody(TastestreamError):
 
 class UnsupportedMedia(TastestreamError):
     status, code, title = 415, "unsupported_media", "Unsupported media type"
+
+
+class BodyTimeout(TastestreamError):
+    status, code, title = 408, "body_timeout", "Body timeout"
 
 
 class BodyTooLarge(TastestreamError):

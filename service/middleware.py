@@ -1,5 +1,6 @@
 """What surrounds every request: its id, its time, its log line, and the limits before its body is read."""
 
+import asyncio
 import hmac
 import re
 import time
@@ -11,7 +12,7 @@ import structlog
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.errors import BodyTooLarge, InternalError, Overloaded, TastestreamError, Unauthorized
+from service.errors import BodyTimeout, BodyTooLarge, InternalError, Overloaded, TastestreamError, Unauthorized
 from service.logs import get_logger
 from service.metrics import Metrics
 from service.problems import respond
@@ -121,36 +122,55 @@ class ApiKeys:
 
 
 class BodyLimit:
-    """Raises `BodyTooLarge` in whoever reads a body beyond `limit` bytes, announced or not."""
+    """Raises in whoever reads a body beyond `limit` bytes, announced or not, or one that takes too long.
 
-    def __init__(self, app: ASGIApp, limit: int) -> None:
+    Raises:
+        BodyTooLarge: more than `limit` bytes.
+        BodyTimeout: not complete after `timeout_s`.
+    """
+
+    def __init__(self, app: ASGIApp, limit: int, timeout_s: float) -> None:
         self.app = app
         self.limit = limit
+        self.timeout_s = timeout_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
         announced = Headers(scope=scope).get("content-length", "")
+        body = _Body(receive, self.limit, self.timeout_s, int(announced) if announced.isdecimal() else 0)
         # Not refused here: only a route that reads the body minds its size.
-        read = int(announced) if announced.isdecimal() else 0
-        if read <= self.limit:
-            read = 0
+        await self.app(scope, body.receive, send)
 
-        async def receive_within() -> Message:
-            nonlocal read
-            if read > self.limit:
-                raise self._too_large()
-            message = await receive()
-            read += len(message.get("body", b""))
-            if read > self.limit:
-                raise self._too_large()
-            return message
 
-        await self.app(scope, receive_within, send)
+class _Body:
+    def __init__(self, receive: Receive, limit: int, timeout_s: float, announced: int) -> None:
+        self._receive = receive
+        self._limit = limit
+        self._timeout_s = timeout_s
+        self._announced = announced
+        self._ends = asyncio.get_running_loop().time() + timeout_s
+        self._read = 0
+        self._complete = False
 
-    def _too_large(self) -> BodyTooLarge:
-        return BodyTooLarge(f"body: larger than {self.limit} bytes", field="body")
+    async def receive(self) -> Message:
+        if self._complete:
+            return await self._receive()
+        self._check(self._announced)
+        try:
+            async with asyncio.timeout_at(self._ends):
+                message = await self._receive()
+        except TimeoutError:
+            raise BodyTimeout(f"body: not here after {self._timeout_s:g} s", field="body") from None
+        self._read += len(message.get("body", b""))
+        self._complete = not message.get("more_body", False)
+        self._check(self._read)
+        return message
+
+    def _check(self, size: int) -> None:
+        if size > self._limit:
+            raise BodyTooLarge(f"body: larger than {self._limit} bytes", field="body")
 
 
 class EncodedPaths:

@@ -91,6 +91,7 @@ class WorkerSettings(_Level):
 
 class LimitSettings(_Level):
     body_bytes: Count = 16 * 1024 * 1024
+    body_timeout_s: Seconds = Field(30.0, description="How long a request's body may take to arrive.")
     batch_events: Count = 1000
     bulk_items: Count = 1000
     candidates: Count = 500

@@ -8,6 +8,7 @@ from service.batches import BatchAnswer, Rejection, read_batch, reject
 from service.errors import (
     BacklogFull,
     BatchTooLarge,
+    BodyTimeout,
     BodyTooLarge,
     InvalidRequest,
     MalformedBody,
@@ -65,6 +66,7 @@ _BODY = {
     response_model=BatchAnswer,
     responses=documented(
         MalformedBody,
+        BodyTimeout,
         BodyTooLarge,
         BatchTooLarge,
         InvalidRequest,

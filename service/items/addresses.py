@@ -6,11 +6,10 @@ look (DNS rebinding). So the address that was checked is the one that is connect
 
 import asyncio
 import socket
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, ip_address
 
 from service.errors import BadPicture
 
-_NAT64 = IPv6Network("64:ff9b::/96")
 _PROTOCOLS = IPv4Network("192.0.0.0/24")
 """IETF protocol assignments (RFC 6890); older Pythons take most of them for global."""
 
@@ -48,7 +47,4 @@ def _is_public_v4(address: IPv4Address) -> bool:
 
 
 def _wrapped(address: IPv6Address) -> list[IPv4Address]:
-    wrapped = [address.sixtofour, *(address.teredo or ())]
-    if address in _NAT64:
-        wrapped.append(IPv4Address(int(address) & 0xFFFFFFFF))
-    return [one for one in wrapped if one is not None]
+    return [one for one in (address.sixtofour, *(address.teredo or ())) if one is not None]

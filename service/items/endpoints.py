@@ -7,6 +7,7 @@ from fastapi import APIRouter, Query, Request, Response
 from service.batches import read_batch
 from service.errors import (
     BatchTooLarge,
+    BodyTimeout,
     BodyTooLarge,
     InvalidRequest,
     ItemNotFound,
@@ -34,7 +35,7 @@ from service.wire import JSON, NDJSON, Json, read_json
 router = APIRouter(tags=["items"], prefix="/items")
 
 _COMMON = (InvalidRequest, Unauthorized, Overloaded, StateUnavailable)
-_BODIES = (MalformedBody, BodyTooLarge, UnsupportedMedia)
+_BODIES = (MalformedBody, BodyTimeout, BodyTooLarge, UnsupportedMedia)
 _NAMED_EXAMPLE = {"item_id": "i7", **ITEM_EXAMPLE}
 _ITEM_BODY = {
     "requestBody": {

@@ -6,6 +6,7 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 
 from service.errors import (
+    BodyTimeout,
     BodyTooLarge,
     InvalidRequest,
     MalformedBody,
@@ -51,7 +52,14 @@ _BODY = {
     summary="Rank items for a user",
     response_model=Recommendation,
     responses=documented(
-        MalformedBody, BodyTooLarge, InvalidRequest, UnsupportedMedia, Unauthorized, Overloaded, StateUnavailable
+        MalformedBody,
+        BodyTimeout,
+        BodyTooLarge,
+        InvalidRequest,
+        UnsupportedMedia,
+        Unauthorized,
+        Overloaded,
+        StateUnavailable,
     ),
     openapi_extra=_BODY,
 )

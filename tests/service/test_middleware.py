@@ -98,6 +98,15 @@ class TestBodyLimit:
         assert answer.status_code == 413
         assert sent < 20
 
+    async def test_a_body_that_does_not_arrive_is_a_408(self, open_gateway: OpenGateway) -> None:
+        async def stalled() -> AsyncIterator[bytes]:
+            yield b"["
+            await asyncio.Event().wait()
+
+        async with open_gateway(limits=LimitSettings(body_timeout_s=0.1)) as gateway:
+            answer = await gateway.client.post("/events", content=stalled())
+            assert (answer.status_code, answer.json()["code"]) == (408, "body_timeout")
+
     async def test_a_body_within_the_limit_passes(self, small: Gateway) -> None:
         assert (await small.ask("POST", "/events", EVENT)).status_code == 202
 

@@ -6,9 +6,14 @@ from typing import Any
 import orjson
 import pytest
 
+from service.errors import StateUnavailable
+from service.items.pictures import PictureStore
 from service.settings import LimitSettings, RecommendSettings
+from service.state.evidence import Evidence
+from service.state.users import Users
 from tests.conftest import RedisServer
 from tests.service.conftest import Gateway, OpenGateway
+from tests.service.items.pictures import encoded, picture
 from tests.service.serving import VERSION, ModelServer, serving, until
 
 ASK = {"user_id": "u", "candidates": ["tea", "pan", "hat"]}
@@ -219,8 +224,11 @@ async def test_a_model_that_is_not_there_degrades_the_answer(open_ranked: OpenGa
 
 async def test_without_a_ranker_the_answer_is_degraded(gateway: Gateway) -> None:
     await fill(gateway, "tea", "pan", "hat")
+    await gateway.parts.store.evidence.record(["hat"], [])
     answer = await recommend(gateway)
     assert (answer["served_by"], answer["degraded_reason"], answer["model"]) == ("popular", "no_ranker", None)
+    assert answer["items"][0]["item_id"] == "hat"
+    assert answer["items"][0]["score"] > answer["items"][1]["score"]
 
 
 async def test_no_more_rankings_run_at_once_than_allowed(open_ranked: OpenGateway, model: ModelServer) -> None:
@@ -298,6 +306,44 @@ async def test_a_lost_state_store_is_a_503(open_gateway: OpenGateway, tmp_path_f
         assert int(answer.headers["retry-after"]) > 0
         events = await gateway.ask("POST", "/events", {"user_id": "u", "item_id": "i"})
         assert (events.status_code, events.json()["code"]) == (503, "state_unavailable")
+
+
+@pytest.mark.parametrize("failing", ["collaborative", "popularity"])
+async def test_an_answer_with_less_evidence_beats_none(
+    ranked: Gateway, monkeypatch: pytest.MonkeyPatch, failing: str
+) -> None:
+    async def fail(*_: object) -> None:
+        raise StateUnavailable("gone")
+
+    await fill(ranked, "tea", "pan", "hat")
+    monkeypatch.setattr(Evidence, failing, fail)
+    answer = await recommend(ranked)
+    assert (answer["served_by"], len(answer["items"])) == ("mllm", 3)
+    part = {"popularity": "popular"}.get(failing, failing)
+    assert ranked.count("tastestream_evidence_failures_total", part=part) == 1
+
+
+async def test_pictures_that_cannot_be_read_are_ranked_by_their_words(
+    ranked: Gateway, model: ModelServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(*_: object) -> None:
+        raise OSError("disk on fire")
+
+    await ranked.ask("PUT", "/items/tea", {"title": "A tea", "image_base64": encoded(picture())})
+    monkeypatch.setattr(PictureStore, "read_many", fail)
+    assert (await recommend(ranked))["served_by"] == "mllm"
+    assert isinstance(model.requests[0]["documents"][0], str)
+
+
+async def test_a_store_that_hangs_is_not_waited_for_beyond_the_deadline(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def hang(*_: object) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(Users, "read", hang)
+    answer = await gateway.ask("POST", "/recommend", {**ASK, "deadline_ms": 100})
+    assert (answer.status_code, answer.json()["code"]) == (503, "state_unavailable")
 
 
 @pytest.mark.parametrize(
