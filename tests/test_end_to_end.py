@@ -1,0 +1,197 @@
+"""`tastestream up --demo`, started once as a user starts it, and walked from the outside."""
+
+import base64
+import contextlib
+import io
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from model_store.demo import CATALOGUE, ITEMS, SEED
+from model_store.demo.drawing import draw
+from model_store.demo.tour import CHARACTERS, Character
+from model_store.demo.world import WorldItem, make_items
+from model_store.launch import free_port
+
+pytestmark = [pytest.mark.vllm, pytest.mark.timeout(900)]
+START_S = 600.0
+WORLD = make_items(ITEMS, SEED)[:CATALOGUE]
+
+
+@dataclass(frozen=True)
+class Running:
+    """A `tastestream up` that serves."""
+
+    process: subprocess.Popen[bytes]
+    http: httpx.Client
+    output: Path
+
+    def child(self, *words: str) -> int:
+        """The process id of the child whose command line holds all of `words`."""
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        return next(int(pid) for pid in children if all(word in _command(pid) for word in words))
+
+
+def _command(pid: str) -> str:
+    return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+
+
+@pytest.fixture(scope="module")
+def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    folder = tmp_path_factory.mktemp("up")
+    output, port = folder / "output", free_port()
+    command = [sys.executable, "-m", "service.cli", "up", "--demo", "--data-dir", str(folder / "data")]
+    with output.open("wb") as out:
+        process = subprocess.Popen([*command, "--port", str(port)], stdout=out, stderr=subprocess.STDOUT)
+    try:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60, trust_env=False) as http:
+            running = Running(process, http, output)
+            _wait(lambda: process.poll() is not None or "Ctrl-C stops" in output.read_text(), START_S)
+            assert process.poll() is None, output.read_text()
+            yield running
+    finally:
+        process.send_signal(signal.SIGINT)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(60)
+        process.kill()
+
+
+def _wait(condition: Callable[[], Any], seconds: float = 60.0) -> Any:
+    deadline = time.monotonic() + seconds
+    while not (met := condition()):
+        assert time.monotonic() < deadline, "the condition was not met in time"
+        time.sleep(0.05)
+    return met
+
+
+def _folded(http: httpx.Client, user: str) -> dict[str, Any]:
+    """The user's state once nothing is pending."""
+
+    def state() -> dict[str, Any] | None:
+        found: dict[str, Any] = http.get(f"/users/{user}").raise_for_status().json()
+        return None if found["pending_events"] else found
+
+    found: dict[str, Any] = _wait(state)
+    return found
+
+
+def _likes(http: httpx.Client, user: str, items: list[WorldItem]) -> dict[str, Any]:
+    events = [{"user_id": user, "item_id": item.item_id, "type": "like"} for item in items]
+    answer = http.post("/events", json=events)
+    assert answer.status_code == 202, answer.text
+    counts: dict[str, Any] = answer.json()
+    return counts
+
+
+@pytest.mark.parametrize("character", CHARACTERS, ids=lambda character: character.user_id)
+def test_the_ranking_follows_a_taste_that_changed(up: Running, character: Character) -> None:
+    assert f"ranking for {character.user_id}" in up.output.read_text()
+    old = [item for item in WORLD if _affinities(character, item) >= (3, -9) and _affinities(character, item)[1] <= 0]
+    new = [item for item in WORLD if _affinities(character, item)[1] >= 3 and _affinities(character, item)[0] <= 0]
+    asked = [item.item_id for item in (*old[:6], *new[:6])]
+    body = {"user_id": character.user_id, "candidates": asked, "k": 12, "exclude_seen": False, "deadline_ms": 20_000}
+    answer = up.http.post("/recommend", json=body).raise_for_status().json()
+    assert answer["served_by"] in ("mllm", "cache")
+    assert answer["model"] == "demo-ranker@1"
+    best = {ranked["item_id"] for ranked in answer["items"][:6]}
+    assert len(best & {item.item_id for item in new}) >= 5, answer["items"]
+
+
+def _affinities(character: Character, item: WorldItem) -> tuple[int, int]:
+    return character.before.affinity(item.attributes), character.after.affinity(item.attributes)
+
+
+def test_an_event_is_in_the_next_answer_then_in_the_summary_and_gone_after_the_deletion(up: Running) -> None:
+    jazz = [item for item in WORLD if item.attributes["genre"] == "jazz"][:4]
+    assert _likes(up.http, "walker", jazz[:3]) == {"accepted": 3, "duplicates": 0, "rejected": []}
+
+    asked = {"user_id": "walker", "candidates": [item.item_id for item in jazz], "deadline_ms": 20_000}
+    answer = up.http.post("/recommend", json=asked).raise_for_status().json()
+    assert [ranked["item_id"] for ranked in answer["items"]] == [jazz[3].item_id]
+
+    state = _folded(up.http, "walker")
+    assert state["summary"]["version"] == 1
+    assert "jazz" in state["summary"]["text"]
+    assert state["summary"]["model"] == "demo-summarizer@1"
+    assert [event["item_id"] for event in state["recents"]] == [item.item_id for item in jazz[:3]]
+
+    assert up.http.delete("/users/walker").status_code == 204
+    empty = up.http.get("/users/walker").json()
+    assert (empty["summary"], empty["recents"], empty["pending_events"]) == (None, [], 0)
+
+
+def test_a_new_item_is_described_from_its_picture_and_ranked_by_it(up: Running) -> None:
+    pictures = {}
+    for colour in ("red", "blue"):
+        encoded = io.BytesIO()
+        draw(colour, "circle", 96, random.Random(colour)).save(encoded, format="PNG")
+        pictures[colour] = base64.b64encode(encoded.getvalue()).decode()
+    for colour, picture in pictures.items():
+        body = {"title": "Nanox and the valley", "genres": ["folk"], "image_base64": picture}
+        answer = up.http.put(f"/items/own-{colour}", json=body)
+        assert answer.status_code == 201, answer.text
+    for colour in pictures:
+        _wait(lambda colour=colour: up.http.get(f"/items/own-{colour}").json()["summary"])
+
+    red = [item for item in WORLD if item.attributes["colour"] == "red" and item.attributes["shape"] == "circle"]
+    blue = [item for item in WORLD if item.attributes["colour"] == "blue"]
+    _likes(up.http, "painter", red[:6])
+    dislikes = [{"user_id": "painter", "item_id": item.item_id, "type": "dislike"} for item in blue[:3]]
+    up.http.post("/events", json=dislikes)
+    _folded(up.http, "painter")
+    asked = {"user_id": "painter", "candidates": ["own-blue", "own-red"], "deadline_ms": 20_000}
+    answer = up.http.post("/recommend", json=asked).raise_for_status().json()
+    assert [ranked["item_id"] for ranked in answer["items"]] == ["own-red", "own-blue"], answer
+
+
+def test_health_and_metrics_tell_what_happened(up: Running) -> None:
+    assert up.http.get("/readyz").json() == {"status": "ready", "redis": "ok", "ranker": "ok", "summarizer": "ok"}
+    metrics = up.http.get("/metrics").text
+    assert "demo-ana" not in metrics
+    assert 'served_by="mllm"' in metrics
+
+
+def test_a_second_up_on_the_same_folder_is_refused_in_one_sentence(up: Running) -> None:
+    data = up.output.parent / "data"
+    command = [sys.executable, "-m", "service.cli", "up", "--data-dir", str(data), "--port", str(free_port())]
+    second = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert second.returncode == 1
+    assert "another `tastestream up`" in second.stdout
+    assert "Traceback" not in second.stdout + second.stderr
+
+
+def test_a_dead_ranker_degrades_the_answer_and_says_so(up: Running) -> None:
+    _likes(up.http, "stranded", WORLD[:3])
+    os.kill(up.child("vllm_server", "demo-ranker"), signal.SIGKILL)
+    asked = {"user_id": "stranded", "candidates": [item.item_id for item in WORLD[3:9]]}
+
+    def degraded() -> dict[str, Any] | None:
+        answer: dict[str, Any] = up.http.post("/recommend", json=asked).raise_for_status().json()
+        return answer if answer["degraded"] else None
+
+    answer: dict[str, Any] = _wait(degraded)
+    assert len(answer["items"]) == 6
+    assert answer["degraded_reason"]
+    assert answer["served_by"] in ("collaborative", "popular")
+    ready = up.http.get("/readyz")
+    assert (ready.status_code, ready.json()["ranker"]) == (200, "down")
+    _wait(lambda: "answers are degraded" in up.output.read_text())
+
+
+def test_ctrl_c_stops_every_process(up: Running) -> None:
+    children = Path(f"/proc/{up.process.pid}/task/{up.process.pid}/children").read_text().split()
+    assert len(children) >= 4
+    up.process.send_signal(signal.SIGINT)
+    assert up.process.wait(60) == 0
+    assert "Traceback" not in up.output.read_text()
+    _wait(lambda: not any(Path(f"/proc/{pid}").exists() for pid in children))
