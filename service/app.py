@@ -7,12 +7,13 @@ from pathlib import Path
 import uvicorn
 from fastapi import FastAPI
 
-from service import logs, openapi, problems
+from service import logs
 from service.events.endpoints import router as events
 from service.health import router as health
+from service.http import openapi, problems
+from service.http.middleware import Admission, ApiKeys, BodyLimit, EncodedPaths, Telemetry
 from service.items.endpoints import router as items
 from service.metrics import Metrics
-from service.middleware import Admission, ApiKeys, BodyLimit, EncodedPaths, Telemetry
 from service.parts import open_parts, set_parts
 from service.recommend.endpoints import router as recommend
 from service.recommend.ranker import Ranker

@@ -8,10 +8,10 @@ from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from service.errors import NotReady, StateUnavailable
+from service.http.problems import documented
+from service.http.wire import Json
 from service.parts import Parts, parts_of
-from service.problems import documented
 from service.recommend.ranker import Server
-from service.wire import Json
 
 router = APIRouter(tags=["operations"])
 

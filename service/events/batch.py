@@ -8,11 +8,11 @@ from typing import Any
 import orjson
 from pydantic import TypeAdapter, ValidationError
 
-from service.batches import Rejection, reject
 from service.errors import InvalidRequest, TastestreamError
 from service.events.schemas import EventIn
+from service.http.batches import Rejection, reject
+from service.http.wire import check_bytes, explain, refuse_unknown
 from service.state.records import Event
-from service.wire import check_bytes, explain, refuse_unknown
 
 _EVENTS = TypeAdapter(list[EventIn])
 _FIELDS = frozenset(EventIn.model_fields)

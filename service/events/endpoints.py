@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 from fastapi import APIRouter, Request, Response
 
-from service.batches import BatchAnswer, Rejection, read_batch, reject
 from service.errors import (
     BacklogFull,
     BatchTooLarge,
@@ -21,12 +20,13 @@ from service.errors import (
 )
 from service.events.batch import Batch, parse_events
 from service.events.schemas import EVENT_EXAMPLE
+from service.http.batches import BatchAnswer, Rejection, read_batch, reject
+from service.http.problems import documented
+from service.http.times import now_ms
+from service.http.wire import JSON, NDJSON, Json
 from service.metrics import Metrics
 from service.parts import parts_of
-from service.problems import documented
 from service.state.records import Accepted
-from service.times import now_ms
-from service.wire import JSON, NDJSON, Json
 
 router = APIRouter(tags=["events"])
 

@@ -4,8 +4,8 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, StringConstraints
 
-from service.ids import Id
-from service.times import WireTime
+from service.http.ids import Id
+from service.http.times import WireTime
 
 EventKind = Annotated[str, StringConstraints(strict=True, max_length=32, pattern=r"^[a-z][a-z0-9_.-]*$")]
 

@@ -4,14 +4,14 @@ import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from service.batches import Rejection, reject
 from service.errors import InvalidRequest, TastestreamError
+from service.http.batches import Rejection, reject
+from service.http.wire import validate
 from service.items.intake import Given
 from service.items.schemas import ItemBatchAnswer, ItemIn, ItemOut, NamedItemIn, PictureError, check_words
 from service.parts import Parts
 from service.settings import LimitSettings
 from service.state.records import Item
-from service.wire import validate
 
 AnyItem = TypeVar("AnyItem", bound=ItemIn)
 _TAKEN_AT_ONCE = 32

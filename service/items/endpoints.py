@@ -4,7 +4,6 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
-from service.batches import read_batch
 from service.errors import (
     BatchTooLarge,
     BodyTimeout,
@@ -17,8 +16,11 @@ from service.errors import (
     Unauthorized,
     UnsupportedMedia,
 )
-from service.hangup import unless_hung_up
-from service.ids import PathId
+from service.http.batches import read_batch
+from service.http.hangup import unless_hung_up
+from service.http.ids import PathId
+from service.http.problems import documented
+from service.http.wire import JSON, NDJSON, Json, read_json
 from service.items.catalogue import item_out, put_item, put_items, read_item, read_items
 from service.items.schemas import (
     ITEM_EXAMPLE,
@@ -29,8 +31,6 @@ from service.items.schemas import (
     SimilarItems,
 )
 from service.parts import parts_of
-from service.problems import documented
-from service.wire import JSON, NDJSON, Json, read_json
 
 router = APIRouter(tags=["items"], prefix="/items")
 

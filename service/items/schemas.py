@@ -5,11 +5,11 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from service.batches import Rejection
 from service.errors import InvalidRequest
-from service.ids import Id
+from service.http.batches import Rejection
+from service.http.ids import Id
+from service.http.wire import check_bytes
 from service.settings import LimitSettings
-from service.wire import check_bytes
 
 Title = Annotated[str, StringConstraints(strict=True, min_length=1, pattern=r"\S")]
 Text = Annotated[str, StringConstraints(strict=True)]

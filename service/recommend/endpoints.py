@@ -15,15 +15,15 @@ from service.errors import (
     Unauthorized,
     UnsupportedMedia,
 )
-from service.hangup import unless_hung_up
+from service.http.hangup import unless_hung_up
+from service.http.problems import documented
+from service.http.wire import JSON, Json, check_bytes, read_json, validate
 from service.items.schemas import check_words
 from service.parts import parts_of
-from service.problems import documented
 from service.recommend.deadline import Deadline
 from service.recommend.pipeline import recommend
 from service.recommend.schemas import RECOMMEND_EXAMPLE, Recommendation, RecommendIn
 from service.settings import Settings
-from service.wire import JSON, Json, check_bytes, read_json, validate
 
 router = APIRouter(tags=["recommend"])
 

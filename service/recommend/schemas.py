@@ -16,7 +16,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from service.ids import Id
+from service.http.ids import Id
 from service.items.schemas import Title, Words
 
 ServedBy = Literal["mllm", "cache", "collaborative", "popular"]

@@ -3,11 +3,11 @@
 from fastapi import APIRouter, Request, Response
 
 from service.errors import InvalidRequest, Overloaded, StateUnavailable, Unauthorized
-from service.ids import PathId
+from service.http.ids import PathId
+from service.http.problems import documented
+from service.http.wire import Json
 from service.parts import parts_of
-from service.problems import documented
 from service.users.schemas import UserOut, user_out
-from service.wire import Json
 
 router = APIRouter(tags=["users"], prefix="/users")
 _ERRORS = documented(InvalidRequest, Unauthorized, Overloaded, StateUnavailable)

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
+from service.http.times import format_time
 from service.state.records import Event, Summary, UserState
-from service.times import format_time
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from schemathesis.specs.openapi.checks import positive_data_acceptance
 from service.app import create_app
 from service.settings import Settings
 from tests.conftest import RedisServer
-from tests.service.test_openapi import WIRE_TABLE
+from tests.service.http.test_openapi import WIRE_TABLE
 
 CALLS = 40
 """Per operation; the whole takes about half a minute."""

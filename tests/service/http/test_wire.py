@@ -7,7 +7,7 @@ from fastapi import Request
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.wire import ndjson_lines
+from service.http.wire import ndjson_lines
 
 pieces = st.lists(st.binary(max_size=12).map(lambda piece: piece.replace(b"\r", b"")), max_size=20)
 

@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import Request
 
 from service.errors import BatchTooLarge, InvalidRequest, MalformedBody, TastestreamError
-from service.wire import is_ndjson, ndjson_lines, parse_json, refuse_unknown
+from service.http.wire import is_ndjson, ndjson_lines, parse_json, refuse_unknown
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,9 +13,9 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.errors import BodyTimeout, BodyTooLarge, InternalError, Overloaded, TastestreamError, Unauthorized
+from service.http.problems import respond
 from service.logs import get_logger
 from service.metrics import Metrics
-from service.problems import respond
 
 OPEN_PATHS = frozenset({"/healthz", "/readyz", "/metrics"})
 """Answered without an API key and under any load."""

@@ -22,7 +22,7 @@ from service.errors import (
     Unauthorized,
     problem,
 )
-from service.wire import invalid
+from service.http.wire import invalid
 
 PROBLEM = "application/problem+json"
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.times import FUTURE_MS, format_time, now_ms, parse_time
+from service.http.times import FUTURE_MS, format_time, now_ms, parse_time
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,9 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from service.events.schemas import EventBatchIn, EventIn
+from service.http.middleware import OPEN_PATHS
+from service.http.problems import Problem
 from service.items.schemas import ItemBatchIn, ItemIn, NamedItemIn
-from service.middleware import OPEN_PATHS
-from service.problems import Problem
 from service.recommend.schemas import RecommendIn
 from service.settings import LimitSettings
 
