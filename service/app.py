@@ -6,6 +6,7 @@ from pathlib import Path
 
 import uvicorn
 from fastapi import FastAPI
+from fastapi_offline import FastAPIOffline
 
 from service import logs
 from service.events.endpoints import router as events
@@ -44,8 +45,13 @@ def create_app(settings: Settings, *, metrics: Metrics | None = None, ranker: Ra
             yield
 
     keys = read_keys(settings.api_keys_file) if settings.api_keys_file else None
-    app = FastAPI(
-        title="Tastestream", version="0.1.0", description=DESCRIPTION, lifespan=lifespan, redirect_slashes=False
+    app = FastAPIOffline(
+        title="Tastestream",
+        version="0.1.0",
+        description=DESCRIPTION,
+        redoc_url=None,
+        lifespan=lifespan,
+        redirect_slashes=False,
     )
     for router in (events, recommend, items, users, health):
         app.include_router(router)

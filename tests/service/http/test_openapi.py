@@ -1,5 +1,6 @@
 """Promises of the OpenAPI page."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -100,3 +101,13 @@ def test_keys_are_asked_for_where_they_are_needed(tmp_path: Path, openapi: dict[
 
 async def test_the_pages_for_people_are_served(gateway: Gateway) -> None:
     assert (await gateway.ask("GET", "/docs")).status_code == 200
+
+
+async def test_the_interactive_page_loads_nothing_from_other_hosts(gateway: Gateway) -> None:
+    docs = await gateway.client.get("/docs")
+    assert docs.status_code == 200
+    sources = re.findall(r'(?:src|href)="([^"]+)"', docs.text)
+    assert sources
+    for source in sources:
+        assert source.startswith("/"), source
+        assert (await gateway.client.get(source)).status_code == 200
