@@ -1,7 +1,9 @@
 """The exact command lines, and servers that start with news, fail with reasons and leave nothing behind."""
 
 import asyncio
+import contextlib
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -191,14 +193,17 @@ async def test_an_engine_process_dies_with_its_killed_server(method: str, tmp_pa
         stdout=asyncio.subprocess.PIPE,
         env={**os.environ, "PYTHONPATH": str(tmp_path)},
     )
+    assert server.stdout is not None
     try:
-        assert server.stdout is not None
         engine = int(await server.stdout.readline())
-        assert alive(engine)
     finally:
         server.kill()
+    try:
+        await until(lambda: not alive(engine))
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(engine, signal.SIGKILL)
         await server.wait()
-    await until(lambda: not alive(engine))
 
 
 def alive(pid: int) -> bool:
