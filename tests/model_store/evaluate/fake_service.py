@@ -33,6 +33,7 @@ class FakeService:
         self.degraded: set[str] = set()
         self.describes = True
         self.loses = ""
+        self.refuses = ""
         self.keys: set[str] = set()
         routes = [
             Route("/items", self.list_items, methods=["GET"]),
@@ -79,6 +80,10 @@ class FakeService:
             self.events.setdefault(event["user_id"], []).append(event)
         detail = {"code": "backlog_full", "detail": "full"}
         rejected = [{"index": index} | detail for index in range(taken, len(events))]
+        for index, event in enumerate(events[:taken]):
+            if event["item_id"] == self.refuses:
+                reason = "timestamp: lies in the future"
+                rejected.append({"index": index, "code": "invalid_request", "detail": reason})
         return JSONResponse({"accepted": taken, "duplicates": 0, "rejected": rejected}, 202)
 
     async def read_user(self, request: Request) -> Response:

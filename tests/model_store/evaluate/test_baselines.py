@@ -1,5 +1,6 @@
 import pytest
 
+from model_store.dataset import Dataset, user_split
 from model_store.evaluate.baselines import ITEM_KNN, POPULARITY, ItemKNN, Popularity, baseline_scores
 from model_store.evaluate.compare import difference, evaluate_scores
 from model_store.evaluate.cooccurrence import Cooccurrence
@@ -35,6 +36,13 @@ def test_item_knn_finds_the_tastes_that_popularity_cannot() -> None:
     table = evaluate_scores(cases, scores)
     assert table.row(ITEM_KNN).auc.low > table.row(POPULARITY).auc.high
     assert difference(cases, scores, ITEM_KNN, POPULARITY).auc.low > 0
+
+
+def test_baselines_learn_nothing_from_test_users() -> None:
+    dataset = world()
+    cases = make_cases(dataset, Protocol())
+    train = {user: events for user, events in dataset.histories.items() if user_split(user) == "train"}
+    assert baseline_scores(Dataset(dataset.items, train), cases) == baseline_scores(dataset, cases)
 
 
 def test_a_table_tells_every_method_in_percent() -> None:

@@ -62,6 +62,15 @@ def test_a_case_does_not_depend_on_who_else_is_asked() -> None:
     assert all(everyone[case.user_id] == case for case in more)
 
 
+@pytest.mark.parametrize("negatives", ["uniform", "popular"])
+def test_a_case_does_not_depend_on_other_test_users_being_there(negatives) -> None:
+    dataset = world()
+    everyone = make_cases(dataset, Protocol(negatives))
+    gone = {case.user_id for case in everyone[::2]}
+    rest = {user: events for user, events in dataset.histories.items() if user not in gone}
+    assert make_cases(Dataset(dataset.items, rest), Protocol(negatives)) == everyone[1::2]
+
+
 def test_another_seed_asks_another_question() -> None:
     dataset = world()
     first = {case.user_id: case for case in make_cases(dataset, EVERYONE)}

@@ -128,6 +128,8 @@ async def test_pictures_are_sent_and_their_descriptions_awaited(folder: Path, se
     assert [stage for stage in stages if stage[0] == "describing pictures"][-1] == ("describing pictures", 1, 1)
     assert report.undescribed == 0
     assert (await played(folder, service)).items_loaded == 0
+    service.items["i1"]["picture"] = None
+    assert (await played(folder, service)).items_loaded == 1
 
 
 async def test_pictures_that_stay_undescribed_are_told(folder: Path, service: FakeService) -> None:
@@ -202,6 +204,12 @@ async def test_a_candidate_that_the_service_does_not_rank_is_named(folder: Path,
     lost = next(iter(CASES.values())).target
     service.loses = lost
     with pytest.raises(ServiceError, match=rf"did not rank every candidate; skipped: {lost} \(unknown_item\)"):
+        await played(folder, service)
+
+
+async def test_a_refused_event_is_named(folder: Path, service: FakeService) -> None:
+    service.refuses = next(iter(CASES.values())).history[0].item_id
+    with pytest.raises(ServiceError, match="rejected an event: timestamp: lies in the future"):
         await played(folder, service)
 
 
