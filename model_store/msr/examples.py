@@ -25,6 +25,8 @@ class ExampleOptions:
     memory: int = 60
     """Events before the cut that are folded into a summary."""
     recents: int = 6
+    catch_up: int = 12
+    """Events in the longest block."""
     lag: int = 3
     """The summary lacks up to this many of the last events."""
     popular_negatives: float = 0.6
@@ -137,10 +139,13 @@ class Examples:
         return Tree(trunk, tuple(branches), tuple(labels), job="match")
 
     def folds(self, events: Sequence[InteractionView], rng: random.Random) -> Iterator[Fold]:
-        """Fold a history in blocks of one to three, now and then from a summary with mistakes in it."""
+        """Fold a history in blocks, now and then from a summary with mistakes in it.
+
+        Most blocks have three events; some have fewer, and some more, as when many are pending.
+        """
         summary, start = "", 0
         while start < len(events):
-            size = 3 if rng.random() < 0.7 else rng.randint(1, 2)
+            size = rng.choices((3, rng.randint(1, 2), rng.randint(4, self.options.catch_up)), (0.6, 0.25, 0.15))[0]
             block = tuple(events[start : start + size])
             old = self._noisy(summary, rng)
             summary = self.rule.fold(old, block, self.terms)
