@@ -4,11 +4,12 @@ import logging
 from base64 import b64encode
 from typing import Any
 
-from PIL import UnidentifiedImageError
+from PIL import Image
 
 from model_store.pictures import PictureSize, fit_picture
 
 Part = dict[str, Any]
+_UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 log = logging.getLogger(__name__)
 
 
@@ -25,7 +26,7 @@ def picture_parts(image: bytes | None, size: PictureSize) -> list[Part]:
         return []
     try:
         fitted = fit_picture(image, size)
-    except (UnidentifiedImageError, OSError) as error:
+    except _UNREADABLE as error:
         log.warning("a picture was left out of a prompt: %s", error)
         return []
     return [{"type": "image_url", "image_url": {"url": "data:image/png;base64," + b64encode(fitted).decode()}}]

@@ -112,10 +112,10 @@ class Engine:
         Raises:
             EngineError: see `errors`.
         """
-        picture = await asyncio.to_thread(picture_parts, item.image, self._picture)
         answer_tokens = self._serving.max_description_tokens
 
         async def ask(limit: int) -> str:
+            picture = await asyncio.to_thread(picture_parts, item.image, self._picture)
             text = fitting.first_fitting(fitting.descriptions(self.prompts, item), limit)
             content = [*picture, text_part(text)] if picture else text
             return await self._generate(content, answer_tokens, self.prompts.limits.item_summary)

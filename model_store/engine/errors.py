@@ -12,13 +12,13 @@
 The word beside each class is its `code`, a label for metrics and dead letters.
 """
 
-from typing import ClassVar, Literal
+from typing import Literal
 
 
 class EngineError(Exception):
     """Base; `code` is a stable label for metrics and dead letters, the message is for people."""
 
-    code: ClassVar[str] = "engine_error"
+    code: str = "engine_error"
 
 
 class EngineUnavailable(EngineError):
@@ -53,4 +53,4 @@ class BadAnswer(EngineError):
     def __init__(self, reason: Literal["empty", "too_long", "malformed"], message: str) -> None:
         super().__init__(message)
         self.reason = reason
-        self.code = f"answer_{reason}"  # type: ignore[misc]
+        self.code = f"answer_{reason}"

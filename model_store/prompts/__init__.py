@@ -10,6 +10,9 @@ A prompt set is a folder of Jinja templates:
 | `rank_item.j2`     | `item`                  | the suffix: one candidate, behind its picture        |
 | `score.jinja`      | `messages`              | the chat template that joins prefix, picture, suffix for `/score` |
 
+A model that is scored through chat never sees `score.jinja`: its `rank_item.j2` must end with the
+question itself, as `default` does.
+
 All texts that come from users, items or models pass `clean` before a template sees them.
 """
 
