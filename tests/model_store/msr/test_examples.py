@@ -37,7 +37,7 @@ def test_folding_targets_follow_the_rule(examples: Examples) -> None:
     rng = random.Random(0)
     events = [examples.event(event, rng) for event in examples.histories[0]]
     for fold in examples.folds(events, rng):
-        assert 1 <= len(fold.block) <= 3
+        assert 1 <= len(fold.block) <= examples.options.catch_up
         assert fold.new == RULE.fold(fold.old, fold.block, examples.terms)
 
 
