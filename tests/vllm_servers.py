@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from model_store.demo import MODELS
 from model_store.engine import Engine
 from model_store.launch import VllmServer
 from model_store.manifest import Labels, Manifest, Role
@@ -19,7 +20,6 @@ from model_store.prompts import PromptSet
 from model_store.registry import Registry
 from model_store.views import InteractionView, ItemView, UserView
 
-DEMO = Path("model_store/demo/models")
 START_S = 280.0
 _TEXTS = ("This user enjoys calm harbours and old towers.", "A red boat under a dark sky", "drama, comedy, mystery")
 
@@ -41,8 +41,8 @@ class ServedModel:
 
 
 def _model(role: Role, folder: Path) -> tuple[Manifest, Path, PromptSet]:
-    if (DEMO / f"demo-{role}").exists():
-        registry = Registry(DEMO)
+    if (MODELS / f"demo-{role}").exists():
+        registry = Registry(MODELS)
         manifest = registry.get(f"demo-{role}")
         return manifest, registry.local_folder(manifest), registry.prompts(manifest)
     return _random_model(role, folder)

@@ -1,8 +1,11 @@
 """An `Engine` from what a person configures: a URL, a served name, perhaps a model version."""
 
 from model_store.engine.engine import Engine, Mode
+from model_store.pictures import PictureSize
 from model_store.prompts import PromptSet
 from model_store.registry import Registry
+
+_GENERAL_PICTURE = PictureSize(224, 224, "contain")
 
 
 def open_engine(
@@ -36,7 +39,7 @@ def open_engine(
         url,
         name,
         registry.prompts(manifest) if manifest else PromptSet.built_in("default"),
-        picture=manifest.picture if manifest else None,
+        picture=manifest.picture if manifest else _GENERAL_PICTURE,
         labels=manifest.labels if manifest else None,
         mode=mode,
         timeout_s=timeout_s,
