@@ -24,7 +24,7 @@ class Writer:
         batch: prompts that are answered at the same time.
     """
 
-    def __init__(self, model: Any, encoder: Encoder, sizes: Sizes, pixels: Pixels, batch: int = 64) -> None:
+    def __init__(self, model: Any, encoder: Encoder, sizes: Sizes, pixels: Pixels, batch: int = 128) -> None:
         self.model, self.encoder, self.sizes, self.pixels, self.batch = model.eval(), encoder, sizes, pixels, batch
         rows, columns = sizes.grid
         self._grid = rows // MERGE, columns // MERGE
