@@ -22,6 +22,8 @@ from service.settings import Settings
 from service.users.endpoints import router as users
 
 _DRAIN_S = 10
+_KEEP_ALIVE_S = 75
+"""Longer than load balancers keep idle connections (60 s is usual), so that they close first and lose no request."""
 DESCRIPTION = "Online recommendations by a multimodal LLM that follows what each user wants now."
 
 
@@ -91,5 +93,6 @@ def run_gateway(settings: Settings) -> None:
         access_log=False,
         log_level="warning",
         server_header=False,
+        timeout_keep_alive=_KEEP_ALIVE_S,
         timeout_graceful_shutdown=_DRAIN_S,
     )

@@ -1,12 +1,10 @@
 """Describing: an item's picture and title into its item summary (MLLM-MSR, stage 1)."""
 
 import random
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Protocol
 
-from model_store.engine import EngineError
 from model_store.views import ItemView
 from service.logs import get_logger
 from service.metrics import Metrics
@@ -15,7 +13,7 @@ from service.state.records import Item, ItemClaim
 from service.state.store import Store
 from service.state.views import item_view
 from workers.backoff import delay_s
-from workers.trouble import Outage, Refused, is_outage
+from workers.trouble import Outage, Refused, answered
 
 log = get_logger(__name__)
 
@@ -26,7 +24,7 @@ class Describer(Protocol):
     @property
     def id(self) -> str: ...
 
-    async def describe(self, item: ItemView) -> str: ...
+    async def describe(self, item: ItemView, *, attempt: int = 0) -> str: ...
 
     async def healthy(self) -> bool: ...
 
@@ -67,29 +65,16 @@ class Describing:
     async def work(self, claim: ItemClaim) -> None:
         """Describe the claimed revision and commit; what the model refuses is retried, then buried."""
         try:
-            text = await self._describe(claim.item)
+            text = await self._describe(claim.item, claim.attempts)
         except Refused as refused:
             await self._failed(claim, refused.reason)
             return
         committed = await self._store.items.commit_summary(claim, text, self._engine.id)
         self._metrics.descriptions.labels("described" if committed else "lost").inc()
 
-    async def _describe(self, item: Item) -> str:
+    async def _describe(self, item: Item, attempt: int) -> str:
         view = replace(item_view(item, await self._picture(item)), summary="")
-        started = time.perf_counter()
-        outcome = "cancelled"
-        try:
-            text = await self._engine.describe(view)
-            outcome = "ok"
-            return text
-        except EngineError as error:
-            outcome = error.code
-            if await is_outage(self._engine, error):
-                raise Outage(f"{error.code}: {error}") from error
-            raise Refused(error.code) from error
-        finally:
-            self._metrics.engine_calls.labels("summarizer", "describe", outcome).inc()
-            self._metrics.engine_seconds.labels("summarizer", "describe").observe(time.perf_counter() - started)
+        return await answered("describe", self._engine.describe(view, attempt=attempt), self._engine, self._metrics)
 
     async def _picture(self, item: Item) -> bytes:
         try:

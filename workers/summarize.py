@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
-from model_store.engine import EngineError
 from model_store.views import InteractionView
 from service.errors import StateUnavailable
 from service.logs import get_logger
@@ -16,7 +15,7 @@ from service.state.store import Store
 from service.state.views import interaction_views
 from workers.backoff import delay_s
 from workers.blocks import blocks
-from workers.trouble import Outage, Refused, is_outage
+from workers.trouble import Outage, Refused, answered
 
 log = get_logger(__name__)
 
@@ -27,7 +26,7 @@ class Summarizer(Protocol):
     @property
     def id(self) -> str: ...
 
-    async def summarize(self, summary: str, block: Sequence[InteractionView]) -> str: ...
+    async def summarize(self, summary: str, block: Sequence[InteractionView], *, attempt: int = 0) -> str: ...
 
     async def healthy(self) -> bool: ...
 
@@ -95,7 +94,8 @@ class Folding:
             if folded and self._stopping():
                 break
             try:
-                text = await self._step(text, claim.pending[folded : folded + count], items)
+                attempt = 0 if folded else claim.attempts
+                text = await self._step(text, claim.pending[folded : folded + count], items, attempt)
             except (Refused, Outage) as trouble:
                 return text, folded, trouble
             folded += count
@@ -109,23 +109,11 @@ class Folding:
             pending = min(pending, state.block_size * state.claim_blocks)
         return blocks(pending, state.block_size, state.catch_up_block, state.claim_blocks)
 
-    async def _step(self, summary: str, block: Sequence[Event], items: Mapping[str, Item]) -> str:
+    async def _step(self, summary: str, block: Sequence[Event], items: Mapping[str, Item], attempt: int) -> str:
         """One recurrent step: summary[n] = LLM(summary[n-1], block), the block by event time."""
         views = interaction_views(sorted(block, key=lambda event: event.timestamp_ms), items)
-        started = time.perf_counter()
-        outcome = "cancelled"
-        try:
-            text = await self._engine.summarize(summary, views)
-            outcome = "ok"
-            return text
-        except EngineError as error:
-            outcome = error.code
-            if await is_outage(self._engine, error):
-                raise Outage(f"{error.code}: {error}") from error
-            raise Refused(error.code, len(block)) from error
-        finally:
-            self._metrics.engine_calls.labels("summarizer", "summarize", outcome).inc()
-            self._metrics.engine_seconds.labels("summarizer", "summarize").observe(time.perf_counter() - started)
+        asking = self._engine.summarize(summary, views, attempt=attempt)
+        return await answered("summarize", asking, self._engine, self._metrics, len(block))
 
     async def _commit(self, claim: Claim, text: str, folded: int, items: Mapping[str, Item]) -> None:
         if not await self._store.work.commit(claim, text, self._engine.id, self._prompt, folded):

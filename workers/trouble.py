@@ -1,5 +1,7 @@
-"""What can keep work from being done: it, or what it needs."""
+"""Asking the model, and what can keep work from being done: it, or what it needs."""
 
+import time
+from collections.abc import Awaitable
 from typing import Protocol
 
 from model_store.engine import (
@@ -10,6 +12,7 @@ from model_store.engine import (
     EngineUnavailable,
     PromptTooLong,
 )
+from service.metrics import Metrics
 
 
 class Outage(Exception):
@@ -27,6 +30,32 @@ class Refused(Exception):
 
 class Server(Protocol):
     async def healthy(self) -> bool: ...
+
+
+async def answered(call: str, answer: Awaitable[str], server: Server, metrics: Metrics, count: int = 0) -> str:
+    """Await the model's answer to `call`, timed and counted.
+
+    Args:
+        count: how many events were in the question.
+
+    Raises:
+        Outage: the server can't answer anything now.
+        Refused: it has no answer to this.
+    """
+    started = time.perf_counter()
+    outcome = "cancelled"
+    try:
+        text = await answer
+        outcome = "ok"
+        return text
+    except EngineError as error:
+        outcome = error.code
+        if await is_outage(server, error):
+            raise Outage(f"{error.code}: {error}") from error
+        raise Refused(error.code, count) from error
+    finally:
+        metrics.engine_calls.labels("summarizer", call, outcome).inc()
+        metrics.engine_seconds.labels("summarizer", call).observe(time.perf_counter() - started)
 
 
 async def is_outage(server: Server, error: EngineError) -> bool:

@@ -106,8 +106,11 @@ class Engine:
             return False
         return True
 
-    async def describe(self, item: ItemView, *, timeout_s: float | None = None) -> str:
+    async def describe(self, item: ItemView, *, attempt: int = 0, timeout_s: float | None = None) -> str:
         """The item summary: what the picture and the title show, in a few words.
+
+        Args:
+            attempt: how often the same item was asked about before, in vain.
 
         Raises:
             EngineError: see `errors`.
@@ -118,12 +121,17 @@ class Engine:
             picture = await asyncio.to_thread(picture_parts, item.image, self._picture)
             text = fitting.first_fitting(fitting.descriptions(self.prompts, item), limit)
             content = [*picture, text_part(text)] if picture else text
-            return await self._generate(content, answer_tokens, self.prompts.limits.item_summary)
+            return await self._generate(content, answer_tokens, self.prompts.limits.item_summary, attempt)
 
         return await self._fitted(ask, answer_tokens, timeout_s)
 
-    async def summarize(self, summary: str, block: Sequence[InteractionView], *, timeout_s: float | None = None) -> str:
+    async def summarize(
+        self, summary: str, block: Sequence[InteractionView], *, attempt: int = 0, timeout_s: float | None = None
+    ) -> str:
         """The new preference summary, from the old one ("" if there is none) and one block, oldest event first.
+
+        Args:
+            attempt: how often the same block was asked about before, in vain.
 
         Raises:
             EngineError: see `errors`.
@@ -132,7 +140,7 @@ class Engine:
 
         async def ask(limit: int) -> str:
             text = fitting.first_fitting(fitting.summaries(self.prompts, summary, block), limit)
-            return await self._generate(text, answer_tokens, self.prompts.limits.summary)
+            return await self._generate(text, answer_tokens, self.prompts.limits.summary, attempt)
 
         return await self._fitted(ask, answer_tokens, timeout_s)
 
@@ -156,8 +164,8 @@ class Engine:
         longest = max(len(text.encode()) for text in texts)
         return fitting.first_fitting(fitting.users(self.prompts, user), limit - longest), texts
 
-    async def _generate(self, content: str | list[Part], max_tokens: int, limit: int) -> str:
-        body = {"model": self.model, **text_request(content, max_tokens)}
+    async def _generate(self, content: str | list[Part], max_tokens: int, limit: int, attempt: int) -> str:
+        body = {"model": self.model, **text_request(content, max_tokens, attempt)}
         return read_text(await self._client.post("/v1/chat/completions", body), limit)
 
     async def _fitted(self, ask: Callable[[int], Awaitable[_T]], answer_tokens: int, timeout_s: float | None) -> _T:

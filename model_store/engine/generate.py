@@ -6,13 +6,20 @@ from model_store.engine.content import Part
 from model_store.engine.errors import BadAnswer
 from model_store.prompts.clean import clean
 
+RETRY_TEMPERATURE = 0.7
 
-def text_request(content: str | list[Part], max_tokens: int) -> dict[str, Any]:
-    """A greedy chat completion of at most `max_tokens` tokens. Models that can think first are told not to."""
+
+def text_request(content: str | list[Part], max_tokens: int, attempt: int = 0) -> dict[str, Any]:
+    """A chat completion of at most `max_tokens` tokens, greedy at the first attempt.
+
+    A greedy answer that was no good would be given again, so that later attempts sample, each
+    with a seed of its own. Models that can think first are told not to.
+    """
     return {
         "messages": [{"role": "user", "content": content}],
         "max_tokens": max_tokens,
-        "temperature": 0.0,
+        "temperature": RETRY_TEMPERATURE if attempt else 0.0,
+        "seed": attempt,
         "chat_template_kwargs": {"enable_thinking": False},
     }
 

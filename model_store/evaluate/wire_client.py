@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import quote
@@ -14,6 +15,8 @@ from model_store.errors import UserError
 PAGE = 1000
 BUSY = frozenset({429, 503})
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 30.0
+DROPPED = (httpx.NetworkError, httpx.RemoteProtocolError)
+TRIES = 3
 Json = Mapping[str, Any]
 
 
@@ -137,7 +140,11 @@ class WireClient:
     async def _send(
         self, method: str, path: str, json: object, params: Mapping[str, str | int] | None
     ) -> httpx.Response:
+        """Send, and again on a new connection when the kept one is gone: every call may be repeated."""
         try:
+            for _ in range(TRIES - 1):
+                with suppress(*DROPPED):
+                    return await self._http.request(method, path, json=json, params=params)
             return await self._http.request(method, path, json=json, params=params)
         except httpx.TimeoutException:
             raise ServiceError(f"{method} {self.url}{path} took too long to answer") from None

@@ -80,6 +80,14 @@ class TestGenerating:
         assert body["messages"] == [{"role": "user", "content": PROMPTS.summarize("old", BLOCK)}]
         assert (body["model"], body["temperature"], body["max_tokens"]) == ("fake", 0.0, 33)
 
+    async def test_what_was_asked_in_vain_is_asked_otherwise(self, fake: FakeVllm, make: Make) -> None:
+        engine = make()
+        for attempt in (1, 2):
+            await engine.summarize("old", BLOCK, attempt=attempt)
+        first, second = (request.body for request in fake.requests)
+        assert first["temperature"] == second["temperature"] > 0
+        assert first["seed"] != second["seed"]
+
     async def test_a_picture_travels_as_png_bytes_at_the_models_size(self, fake: FakeVllm, make: Make) -> None:
         engine = make(picture=PictureSize(32, 16))
         await engine.describe(ItemView("Red Harbour", image=picture()))

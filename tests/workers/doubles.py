@@ -20,6 +20,7 @@ class RecordingSummarizer:
     trouble: Trouble = no_trouble
     serves: bool = True
     blocks: list[list[str]] = field(default_factory=list)
+    attempts: list[int] = field(default_factory=list)
     described: list[ItemView] = field(default_factory=list)
     in_flight: int = 0
     most_in_flight: int = 0
@@ -28,8 +29,9 @@ class RecordingSummarizer:
     def id(self) -> str:
         return "double@1"
 
-    async def summarize(self, summary: str, block: Sequence[InteractionView]) -> str:
+    async def summarize(self, summary: str, block: Sequence[InteractionView], *, attempt: int = 0) -> str:
         self.in_flight += 1
+        self.attempts.append(attempt)
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
         try:
             await asyncio.sleep(0)
@@ -39,7 +41,7 @@ class RecordingSummarizer:
         self.blocks.append(titles(block))
         return " ".join([*summary.split(), *titles(block)])
 
-    async def describe(self, item: ItemView) -> str:
+    async def describe(self, item: ItemView, *, attempt: int = 0) -> str:
         await self.trouble(item.title, ())
         self.described.append(item)
         return f"a picture of {item.title}"

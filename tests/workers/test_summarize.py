@@ -116,7 +116,8 @@ class TestPoison:
     async def test_a_poisoned_user_is_dead_lettered_and_blocks_nobody(
         self, store: Store, start: Start, error: Callable[[], EngineError], reason: str
     ) -> None:
-        worker = await start(RecordingSummarizer(failing(error, about("poison"))))
+        engine = RecordingSummarizer(failing(error, about("poison")))
+        worker = await start(engine)
         await put(store, [event("poison", number) for number in range(3)])
         for number in range(10):
             await put(store, [event(f"u{number}", n) for n in range(3)])
@@ -127,6 +128,7 @@ class TestPoison:
         read = await store.users.read("poison")
         assert (read.summary, read.pending) == (None, 0)
         assert worker.folds("retried") == 4
+        assert sorted(attempt for attempt in engine.attempts if attempt) == [1, 2, 3, 4], "each asked otherwise"
 
     async def test_the_old_summary_stays_and_later_events_are_folded_into_it(self, store: Store, start: Start) -> None:
         bad = failing(lambda: BadAnswer("empty", ""), lambda summary, block: "u-4" in block)

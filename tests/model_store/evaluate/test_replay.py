@@ -258,3 +258,18 @@ async def test_data_without_test_users_is_refused(tmp_path: Path, service: FakeS
     folder = write_world(Dataset(catalogue(40), {"u": (like("i1"),)}), tmp_path / "none")
     with pytest.raises(ProtocolError, match="no user of the test set"):
         await played(folder, service)
+
+
+async def test_a_kept_connection_that_the_service_closed_costs_no_call() -> None:
+    calls = 0
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        nonlocal calls
+        calls += 1
+        if calls < 3:
+            raise httpx.ReadError("closed", request=request)
+        return httpx.Response(200, json={"summary": None, "pending_events": 0})
+
+    async with WireClient("http://service", transport=httpx.MockTransport(answer)) as client:
+        assert (await client.user("u"))["pending_events"] == 0
+    assert calls == 3
