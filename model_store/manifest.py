@@ -58,6 +58,8 @@ class Serving(_Part):
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     max_summary_tokens: int = Field(160, gt=0)
     max_description_tokens: int = Field(80, gt=0)
+    presence_penalty: float = Field(0.0, ge=-2, le=2)
+    """Taken, while a summary is written, from the logit of every token that it already has."""
     architecture: str | None = None
     """The vLLM class that scores, e.g. `Qwen3VLForSequenceClassification`; rankers only."""
     gpu_memory_utilization: float = Field(0.45, gt=0, le=1)

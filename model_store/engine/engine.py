@@ -3,13 +3,13 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import orjson
 
 from model_store.engine import fitting
 from model_store.engine.client import VllmClient
-from model_store.engine.content import Part, picture_parts, text_part
+from model_store.engine.content import picture_parts, text_part
 from model_store.engine.errors import BadAnswer, EngineError, EngineRejected, PromptTooLong
 from model_store.engine.generate import read_text, text_request
 from model_store.engine.score import ChatScorer, PoolingScorer, Scorer
@@ -121,7 +121,7 @@ class Engine:
             picture = await asyncio.to_thread(picture_parts, item.image, self._picture)
             text = fitting.first_fitting(fitting.descriptions(self.prompts, item), limit)
             content = [*picture, text_part(text)] if picture else text
-            return await self._generate(content, answer_tokens, self.prompts.limits.item_summary, attempt)
+            return await self._generate(text_request(content, answer_tokens, attempt), self.prompts.limits.item_summary)
 
         return await self._fitted(ask, answer_tokens, timeout_s)
 
@@ -140,7 +140,8 @@ class Engine:
 
         async def ask(limit: int) -> str:
             text = fitting.first_fitting(fitting.summaries(self.prompts, summary, block), limit)
-            return await self._generate(text, answer_tokens, self.prompts.limits.summary, attempt)
+            request = text_request(text, answer_tokens, attempt, self._serving.presence_penalty)
+            return await self._generate(request, self.prompts.limits.summary)
 
         return await self._fitted(ask, answer_tokens, timeout_s)
 
@@ -164,8 +165,8 @@ class Engine:
         longest = max(len(text.encode()) for text in texts)
         return fitting.first_fitting(fitting.users(self.prompts, user), limit - longest), texts
 
-    async def _generate(self, content: str | list[Part], max_tokens: int, limit: int, attempt: int) -> str:
-        body = {"model": self.model, **text_request(content, max_tokens, attempt)}
+    async def _generate(self, request: dict[str, Any], limit: int) -> str:
+        body = {"model": self.model, **request}
         return read_text(await self._client.post("/v1/chat/completions", body), limit)
 
     async def _fitted(self, ask: Callable[[int], Awaitable[_T]], answer_tokens: int, timeout_s: float | None) -> _T:

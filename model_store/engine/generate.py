@@ -9,7 +9,9 @@ from model_store.prompts.clean import clean
 RETRY_TEMPERATURE = 0.7
 
 
-def text_request(content: str | list[Part], max_tokens: int, attempt: int = 0) -> dict[str, Any]:
+def text_request(
+    content: str | list[Part], max_tokens: int, attempt: int = 0, presence_penalty: float = 0.0
+) -> dict[str, Any]:
     """A chat completion of at most `max_tokens` tokens, greedy at the first attempt.
 
     A greedy answer that was no good would be given again, so that later attempts sample, each
@@ -20,6 +22,7 @@ def text_request(content: str | list[Part], max_tokens: int, attempt: int = 0) -
         "max_tokens": max_tokens,
         "temperature": RETRY_TEMPERATURE if attempt else 0.0,
         "seed": attempt,
+        "presence_penalty": presence_penalty,
         "chat_template_kwargs": {"enable_thinking": False},
     }
 

@@ -14,7 +14,7 @@ from model_store.msr.architecture import Sizes, write_checkpoint
 from model_store.msr.catalogue import Catalogue
 from model_store.msr.encoding import Encoder
 from model_store.msr.validation import Validation
-from model_store.msr.writer import Writer
+from model_store.msr.writer import PRESENCE_PENALTY, Writer
 from model_store.registry import Registry
 
 RANKER_ARCHITECTURE = "Qwen3VLForSequenceClassification"
@@ -84,6 +84,7 @@ def register(
         dtype="float32",
         max_summary_tokens=SUMMARY_TOKENS,
         max_description_tokens=DESCRIPTION_TOKENS,
+        presence_penalty=PRESENCE_PENALTY,
     )
     with tempfile.TemporaryDirectory() as folder:
         write_checkpoint(Path(folder), trained.model, trained.encoder.tokenizer, trained.sizes, torch.float16)

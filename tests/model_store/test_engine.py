@@ -74,11 +74,12 @@ async def make(fake: FakeVllm) -> AsyncIterator[Make]:
 
 class TestGenerating:
     async def test_a_summary_is_asked_greedily_and_bounded(self, fake: FakeVllm, make: Make) -> None:
-        engine = make(serving=Serving(max_summary_tokens=33))
+        engine = make(serving=Serving(max_summary_tokens=33, presence_penalty=1.5))
         assert await engine.summarize("old", BLOCK) == "A calm harbour."
         body = fake.requests[0].body
         assert body["messages"] == [{"role": "user", "content": PROMPTS.summarize("old", BLOCK)}]
         assert (body["model"], body["temperature"], body["max_tokens"]) == ("fake", 0.0, 33)
+        assert body["presence_penalty"] == 1.5
 
     async def test_what_was_asked_in_vain_is_asked_otherwise(self, fake: FakeVllm, make: Make) -> None:
         engine = make()

@@ -3,6 +3,7 @@
 import io
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -164,3 +165,25 @@ async def test_chat_mode_is_the_same_softmax(summarizer_server: ServedModel, ite
     scores = await engine.score(USERS[1], [item])
     await engine.close()
     assert scores == pytest.approx([reference.probability(asked["prompt_token_ids"], item)], abs=1e-5)
+
+
+@pytest.mark.parametrize("penalty", [0.0, 2.0])
+async def test_a_summary_is_the_one_that_evaluation_without_a_server_writes(
+    summarizer_server: ServedModel, reference: Reference, penalty: float
+) -> None:
+    import numpy as np
+
+    from model_store.msr.architecture import Sizes
+    from model_store.msr.writer import Writer
+
+    block = [InteractionView("like", replace(item, image=None)) for item in (HARBOUR, TOWER, LAMP)]
+    writer = Writer(
+        reference.model, reference.encoder, Sizes(picture=reference.picture), np.empty((0, 1, 1, 3), np.uint8)
+    )
+    serving = summarizer_server.manifest.serving
+    (expected,) = writer.summarize([("", block)], max_tokens=serving.max_summary_tokens, presence_penalty=penalty)
+    engine = summarizer_server.engine(serving=serving.model_copy(update={"presence_penalty": penalty}))
+    try:
+        assert await engine.summarize("", block) == expected
+    finally:
+        await engine.close()
