@@ -29,7 +29,7 @@ format: $(INSTALLED) ## let ruff rewrite the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-demo-model: $(INSTALLED) ## rebuild the demo world's model from its seed (up to 40 minutes on two cores)
+demo-model: $(INSTALLED) ## rebuild the demo world's model from its seed (25 to 40 minutes on two cores)
 	$(BIN)/python -m model_store.demo.build
 
 $(INSTALLED): deploy/locks/cpu.txt pyproject.toml

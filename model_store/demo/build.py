@@ -33,7 +33,7 @@ NEIGHBOURS = 20
 
 
 def build(
-    models: Path, *, minutes: float = 30.0, seed: int = SEED, users: int = USERS, progress: Report = lambda told: None
+    models: Path, *, minutes: float = 20.0, seed: int = SEED, users: int = USERS, progress: Report = lambda told: None
 ) -> DemoReport:
     """Write version 1 of `demo-ranker` and `demo-summarizer` into the model store `models`, replacing what it holds.
 
@@ -76,7 +76,7 @@ def build(
 def main() -> None:
     """Parse the command line, build with a progress bar, and print the evaluation."""
     arguments = argparse.ArgumentParser(description="Rebuild the demo model.")
-    arguments.add_argument("--minutes", type=float, default=30.0, help="time of the training")
+    arguments.add_argument("--minutes", type=float, default=20.0, help="time of the training")
     arguments.add_argument("--seed", type=int, default=SEED)
     arguments.add_argument("--users", type=int, default=USERS)
     arguments.add_argument("--models", type=Path, default=MODELS, help="the model store to write")
