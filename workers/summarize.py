@@ -5,12 +5,12 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
-from model_store.views import InteractionView
+from model_store.views import LIKED, InteractionView
 from service.errors import StateUnavailable
 from service.logs import get_logger
 from service.metrics import Metrics
 from service.settings import StateSettings
-from service.state.records import LIKED, Claim, Event, Item
+from service.state.records import Claim, Event, Item
 from service.state.store import Store
 from service.state.views import interaction_views
 from workers.backoff import delay_s

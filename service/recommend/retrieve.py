@@ -7,9 +7,10 @@ from hashlib import blake2b
 
 import orjson
 
+from model_store.views import DISLIKED
 from service.recommend.schemas import CandidateIn, RecommendIn, Skipped
 from service.settings import RecommendSettings
-from service.state.records import DISLIKED, Item, UserState
+from service.state.records import Item, UserState
 from service.state.store import Store
 
 

@@ -5,8 +5,6 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 EventType = str
-LIKED: frozenset[EventType] = frozenset({"like", "purchase", "click", "play", "save", "share", "cart"})
-DISLIKED: frozenset[EventType] = frozenset({"dislike", "skip", "hide"})
 
 
 @dataclass(frozen=True, slots=True)
