@@ -12,6 +12,7 @@ from model_store.msr.architecture import MERGE, Sizes
 from model_store.msr.encoding import Encoder
 from model_store.msr.forward import patches_of, read, see
 from model_store.msr.packing import Segment, Tree, pack
+from model_store.prompts.clean import clean
 from model_store.views import InteractionView, ItemView
 
 Pixels = npt.NDArray[np.uint8]
@@ -142,4 +143,4 @@ class Writer:
                 **pictures,
             )
         texts: list[str] = self.encoder.tokenizer.batch_decode(written[:, longest:], skip_special_tokens=True)
-        return [text.strip() for text in texts]
+        return [clean(text, self.encoder.prompts.limits.summary) for text in texts]
