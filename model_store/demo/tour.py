@@ -189,7 +189,7 @@ class Tour:
         for name in ("score", "title", "its picture", "its words"):
             table.add_column(name, no_wrap=True)
         for label in ("first", "new"):
-            table.add_column(label, justify="right")
+            table.add_column(label, justify="right", min_width=5)
         for ranked in answer["items"]:
             item = truth[ranked["item_id"]]
             attributes = item.attributes
