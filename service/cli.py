@@ -63,7 +63,7 @@ def settings_or_exit() -> Settings:
 
 def store_folder(store: Path | None) -> Path:
     settings = settings_or_exit()
-    return store or settings.model_store or settings.data_dir / "models"
+    return store or settings.models_folder
 
 
 def registries(store: Path | None) -> tuple[Registry, Registry]:

@@ -151,6 +151,11 @@ class Settings(BaseSettings):
     pictures: PictureSettings = PictureSettings()
     recommend: RecommendSettings = RecommendSettings()
 
+    @property
+    def models_folder(self) -> Path:
+        """Where the model versions are."""
+        return self.model_store or self.data_dir / "models"
+
     @model_validator(mode="before")
     @classmethod
     def _refuse_unknown_variables(cls, values: Any) -> Any:

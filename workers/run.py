@@ -103,7 +103,7 @@ async def _summarizer(settings: Settings) -> AsyncIterator[tuple[SummarizerEngin
         given.url,
         given.model,
         given.version,
-        Registry(settings.model_store or settings.data_dir / "models"),
+        Registry(settings.models_folder),
         timeout_s=given.timeout_s,
         connect_timeout_s=given.connect_timeout_s,
         max_in_flight=given.max_in_flight,

@@ -9,13 +9,12 @@ import tempfile
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, TimeElapsedColumn
-from rich.progress import Progress as Bar
 
 from model_store.dataset import read_dataset
+from model_store.demo import ITEMS, MODELS, SEED
 from model_store.demo.report import DemoReport, report
 from model_store.demo.truth import read_truth
-from model_store.demo.world import SEED, generate, make_items
+from model_store.demo.world import generate, make_items
 from model_store.evaluate.cooccurrence import Cooccurrence
 from model_store.evaluate.protocol import liked_by
 from model_store.msr.architecture import Sizes
@@ -24,10 +23,10 @@ from model_store.msr.publish import Origin, register
 from model_store.msr.scoring import Examiner
 from model_store.msr.train import Progress, Report, TrainOptions, fit
 from model_store.msr.validation import validate
+from model_store.progress import stages
 
 NAME = "demo"
-MODELS = Path(__file__).parent / "models"
-ITEMS, USERS, UNSEEN_ITEMS = 1500, 4000, 300
+USERS, UNSEEN_ITEMS = 4000, 300
 COMMAND = "python -m model_store.demo.build"
 NEIGHBOURS = 20
 
@@ -82,16 +81,15 @@ def main() -> None:
     arguments.add_argument("--models", type=Path, default=MODELS, help="the model store to write")
     given = arguments.parse_args()
     console = Console()
-    with Bar("[progress.description]{task.description}", BarColumn(), TimeElapsedColumn(), console=console) as bar:
-        task = bar.add_task("", total=1.0)
-        told = build(
+    with stages(console) as tell:
+        built = build(
             given.models,
             minutes=given.minutes,
             seed=given.seed,
             users=given.users,
-            progress=lambda told: bar.update(task, description=str(told), completed=told.done),
+            progress=lambda told: tell(told.stage, told.done, told.note),
         )
-    console.print(str(told), highlight=False)
+    console.print(str(built), highlight=False)
 
 
 if __name__ == "__main__":

@@ -23,8 +23,6 @@ from model_store.dataset import IMAGES, INTERACTIONS, ITEMS
 from model_store.demo.drawing import COLOURS, SHAPES, draw
 
 TASTES = "tastes.jsonl"
-SEED = 7
-"""The seed of the world that the demo model was trained on; a smaller catalogue is the start of a larger one."""
 GENRES = ("jazz", "folk", "techno", "opera", "blues", "punk", "ambient", "salsa")
 THEMES: dict[str, tuple[str, ...]] = {
     "sea": ("harbor", "tide", "island"),

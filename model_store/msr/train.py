@@ -67,9 +67,10 @@ class Progress:
     losses: Losses | None = None
     labels_per_s: float = 0.0
 
-    def __str__(self) -> str:
-        told = "" if self.losses is None else f", step {self.step}, {self.losses}, {self.labels_per_s:.0f} labels/s"
-        return f"{self.stage} {100 * self.done:.0f} %{told}"
+    @property
+    def note(self) -> str:
+        """The step and its losses, "" outside training."""
+        return "" if self.losses is None else f"step {self.step}: {self.losses}, {self.labels_per_s:.0f} labels/s"
 
 
 Report = Callable[[Progress], None]

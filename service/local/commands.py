@@ -46,8 +46,7 @@ def train_command(data: Path, store: Path, name: str, minutes: float, seed: int,
     with stages(console) as report:
 
         def told(training: Training) -> None:
-            note = "" if training.losses is None else f"step {training.step}: {training.losses}"
-            report(training.stage, training.done, note)
+            report(training.stage, training.done, training.note)
 
         options = TrainOptions(minutes=minutes, seed=seed)
         ranker, summarizer = train(data, store, name=name, options=options, progress=told)

@@ -74,5 +74,5 @@ def choose(settings: Settings, models: str, logs: Path) -> list[LocalEngine]:
 
 def open_registry(settings: Settings, models: str) -> Registry:
     """The store that holds the family `models`."""
-    own = (settings.model_store or settings.data_dir / "models").resolve()
+    own = settings.models_folder.resolve()
     return Registry(MODELS if models == "demo" else own)

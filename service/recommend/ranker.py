@@ -142,7 +142,7 @@ def _open(settings: Settings, url: str, engine: EngineSettings, mode: Mode = "sc
         url,
         engine.model,
         engine.version,
-        Registry(settings.model_store or settings.data_dir / "models"),
+        Registry(settings.models_folder),
         mode=mode,
         timeout_s=engine.timeout_s,
         connect_timeout_s=engine.connect_timeout_s,
