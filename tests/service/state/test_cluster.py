@@ -1,83 +1,26 @@
 """The store on a Redis Cluster of three masters: every script stays on one slot."""
 
-import socket
-import subprocess
-import time
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
+from collections.abc import AsyncIterator
 
 import pytest
-import redis
 
-from service.local.embedded_redis import redis_executable
 from service.settings import Settings, StateSettings
 from service.state.records import Item
 from service.state.store import Store
+from tests.redis_servers import RedisCluster
 from tests.service.state.conftest import START_MS, Clock, event
-
-SLOTS = 16384
-
-
-def free_port() -> int:
-    """A port whose cluster bus port, 10,000 above, is a port too."""
-    while True:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = int(probe.getsockname()[1])
-        if port < 55_000:
-            return port
-
-
-@pytest.fixture(scope="module")
-def cluster_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    ports = [free_port() for _ in range(3)]
-    folders: list[Path] = [tmp_path_factory.mktemp("node") for _ in ports]
-    processes = [
-        subprocess.Popen(
-            [
-                redis_executable(),
-                *("--port", str(port), "--bind", "127.0.0.1", "--dir", str(folder), "--save", ""),
-                *("--cluster-enabled", "yes", "--cluster-node-timeout", "2000"),
-            ],
-            stdout=subprocess.DEVNULL,
-        )
-        for port, folder in zip(ports, folders, strict=True)
-    ]
-    try:
-        join(ports)
-        yield f"redis+cluster://127.0.0.1:{ports[0]}"
-    finally:
-        for process in processes:
-            process.kill()
-            process.wait()
-
-
-def join(ports: list[int]) -> None:
-    nodes = [redis.Redis(port=port) for port in ports]
-    deadline = time.monotonic() + 60
-    for index, node in enumerate(nodes):
-        while True:
-            try:
-                node.ping()
-                break
-            except redis.ConnectionError:
-                assert time.monotonic() < deadline
-                time.sleep(0.02)
-        first, last = SLOTS * index // len(nodes), SLOTS * (index + 1) // len(nodes)
-        node.execute_command("CLUSTER ADDSLOTS", *range(first, last))
-    for node in nodes[1:]:
-        node.execute_command("CLUSTER MEET", "127.0.0.1", ports[0])
-    for node in nodes:
-        while node.execute_command("CLUSTER INFO").get("cluster_state") != "ok":
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-        node.close()
 
 
 @pytest.fixture
-async def store(cluster_url: str, clock: Clock) -> AsyncIterator[Store]:
+def redis_url(redis_cluster: RedisCluster) -> str:
+    redis_cluster.flush()
+    return redis_cluster.url
+
+
+@pytest.fixture
+async def store(redis_url: str, clock: Clock) -> AsyncIterator[Store]:
     state = StateSettings(clock_skew_s=0)
-    store = await Store.connect(Settings(redis_url=cluster_url, state=state), clock)
+    store = await Store.connect(Settings(redis_url=redis_url, state=state), clock)
     yield store
     await store.close()
 

@@ -1,0 +1,220 @@
+"""Real Redis for the tests: one server on a Unix socket, or a cluster on loopback ports; both with AOF.
+
+`TEST_REDIS_SERVER` names another `redis-server` executable than the one in the environment.
+"""
+
+import os
+import socket
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import redis
+
+from service.local.embedded_redis import redis_executable
+
+SLOTS = 16384
+START_S = 30.0
+
+
+def executable() -> str:
+    return os.environ.get("TEST_REDIS_SERVER") or redis_executable()
+
+
+def admin_of(url: str, *, decode_responses: bool = False) -> "redis.Redis | redis.RedisCluster":
+    """A client of the server or cluster at `url`."""
+    if "+cluster://" in url:
+        return redis.RedisCluster.from_url(url.replace("+cluster://", "://"), decode_responses=decode_responses)
+    return redis.Redis.from_url(url, decode_responses=decode_responses)
+
+
+def keys_of(admin: "redis.Redis | redis.RedisCluster", pattern: str = "*") -> list[Any]:
+    """The keys of one server, or of all masters, in lexical order."""
+    return sorted(set(admin.scan_iter(pattern, count=1000)))
+
+
+class RedisServer:
+    """A `redis-server` process in `folder`; `kill` and `start` again keep its append-only file."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.socket = folder / "redis.sock"
+        self.url = f"unix://{self.socket}"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self, *extra: str) -> None:
+        self._process = _spawn(
+            *("--port", "0", "--unixsocket", str(self.socket), "--dir", str(self.folder)),
+            *("--appendonly", "yes", "--appendfsync", "always", "--save", ""),
+            *extra,
+        )
+        with redis.Redis(unix_socket_path=str(self.socket)) as client:
+            _until(lambda: _answers(client), "redis-server does not answer")
+
+    def kill(self) -> None:
+        if self._process is not None:
+            _kill(self._process)
+            self._process = None
+
+    def flush(self) -> None:
+        with redis.Redis(unix_socket_path=str(self.socket)) as client:
+            client.flushall()
+
+
+class RedisCluster:
+    """`masters` servers that share the slots evenly, each with a replica when `replicas` is true.
+
+    Nodes are numbered: the masters first, then the replica of each. A node keeps its number, port and
+    append-only file when it is killed and started again, whatever its role has become.
+
+    Args:
+        folder: holds one folder per node.
+        node_timeout_ms: after this long without an answer a node counts as failed.
+    """
+
+    def __init__(self, folder: Path, masters: int = 3, *, replicas: bool = False, node_timeout_ms: int = 1000) -> None:
+        self.masters = range(masters)
+        self.nodes = range(masters * 2 if replicas else masters)
+        self.folder = folder
+        self.ports = _free_ports(len(self.nodes))
+        self.url = f"redis+cluster://127.0.0.1:{self.ports[0]}"
+        self._node_timeout_ms = node_timeout_ms
+        self._processes: dict[int, subprocess.Popen[bytes]] = {}
+
+    def __enter__(self) -> "RedisCluster":
+        """Start all nodes and join them."""
+        try:
+            for node in self.nodes:
+                self.start(node)
+            self._join()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def start(self, node: int, *extra: str) -> None:
+        """Start one node and wait until it answers; it may still have to find its place in the cluster."""
+        folder = self.folder / f"node-{node}"
+        folder.mkdir(parents=True, exist_ok=True)
+        self._processes[node] = _spawn(
+            *("--port", str(self.ports[node]), "--bind", "127.0.0.1", "--dir", str(folder)),
+            *("--appendonly", "yes", "--appendfsync", "always", "--save", ""),
+            *("--cluster-enabled", "yes", "--cluster-node-timeout", str(self._node_timeout_ms)),
+            *("--repl-diskless-sync", "yes", "--repl-diskless-sync-delay", "0"),
+            *extra,
+        )
+        with self.admin(node) as client:
+            _until(lambda: _answers(client), f"node {node} does not answer")
+
+    def kill(self, node: int) -> None:
+        """End one node as kill -9 does; also one that is paused."""
+        if node in self._processes:
+            _kill(self._processes.pop(node))
+
+    def pid(self, node: int) -> int:
+        """The process id of a running node, to pause it."""
+        return self._processes[node].pid
+
+    def close(self) -> None:
+        for node in list(self._processes):
+            self.kill(node)
+
+    def admin(self, node: int) -> redis.Redis:
+        """A client of one node alone."""
+        return redis.Redis(port=self.ports[node])
+
+    def keys(self, pattern: str = "*") -> list[str]:
+        """Keys of all masters."""
+        with admin_of(self.url, decode_responses=True) as client:
+            return keys_of(client, pattern)
+
+    def flush(self) -> None:
+        """Empty the masters; their replicas follow."""
+        for node in list(self._processes):
+            with self.admin(node) as client:
+                if client.role()[0] == b"master":
+                    client.flushall()
+
+    def role(self, node: int) -> str:
+        """`master` or `slave`, as the node itself says."""
+        with self.admin(node) as client:
+            return str(client.role()[0].decode())
+
+    def settle(self) -> None:
+        """Wait until every running node finds the cluster whole and every replica has caught up."""
+        for node in self._processes:
+            with self.admin(node) as client:
+                _until(lambda client=client: _is_settled(client), f"node {node} finds no whole cluster")
+
+    def _join(self) -> None:
+        for node in self.nodes:
+            with self.admin(node) as client:
+                client.execute_command("CLUSTER SET-CONFIG-EPOCH", node + 1)
+                if node in self.masters:
+                    first, last = (SLOTS * at // len(self.masters) for at in (node, node + 1))
+                    client.execute_command("CLUSTER ADDSLOTS", *range(first, last))
+                for other in self.nodes:
+                    client.execute_command("CLUSTER MEET", "127.0.0.1", self.ports[other])
+        for replica in self.nodes[len(self.masters) :]:
+            with self.admin(replica) as client, self.admin(replica - len(self.masters)) as master:
+                _until(lambda client=client: self._knows_all(client), f"node {replica} does not know the others")
+                client.execute_command("CLUSTER REPLICATE", master.execute_command("CLUSTER MYID"))
+        self.settle()
+
+    def _knows_all(self, client: redis.Redis) -> bool:
+        known = client.execute_command("CLUSTER NODES").values()
+        return len(known) == len(self.nodes) and all("handshake" not in one["flags"] for one in known)
+
+
+def _is_settled(client: redis.Redis) -> bool:
+    if client.execute_command("CLUSTER INFO").get("cluster_state") != "ok":
+        return False
+    role = client.role()
+    return role[0] == b"master" or role[3] == b"connected"
+
+
+def _spawn(*arguments: str) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen([executable(), *arguments], stdout=subprocess.DEVNULL)
+
+
+def _kill(process: "subprocess.Popen[bytes]") -> None:
+    process.kill()
+    process.wait()
+
+
+def _answers(client: redis.Redis) -> bool:
+    try:
+        return bool(client.ping())
+    except (redis.ConnectionError, redis.BusyLoadingError):
+        return False
+
+
+def _until(condition: Callable[[], bool], otherwise: str) -> None:
+    deadline = time.monotonic() + START_S
+    while not condition():
+        assert time.monotonic() < deadline, otherwise
+        time.sleep(0.01)
+
+
+def _free_ports(count: int) -> list[int]:
+    """Free ports whose cluster bus ports, 10,000 above, are free too."""
+    found: list[int] = []
+    while len(found) < count:
+        with socket.socket() as client, socket.socket() as bus:
+            client.bind(("127.0.0.1", 0))
+            port = int(client.getsockname()[1])
+            try:
+                bus.bind(("127.0.0.1", port + 10_000))
+            except (OSError, OverflowError):
+                continue
+            if port not in found and port - 10_000 not in found and port + 10_000 not in found:
+                found.append(port)
+    return found
