@@ -9,7 +9,7 @@ TORCH_INDEX ?=
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --no-input --no-deps
 STEP := sh deploy/step.sh
 
-.PHONY: help run test check format demo-model lock clean
+.PHONY: help run test bench-events check format demo-model lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14

@@ -1,0 +1,28 @@
+"""How a benchmark becomes a command."""
+
+import sys
+from collections.abc import Callable
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from model_store.errors import UserError
+from service.errors import TastestreamError
+
+
+def run(main: Callable[..., None]) -> None:
+    """Run `main`, whose module's docstring is the help; an error that a user can mend ends in one sentence."""
+    app = typer.Typer(
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.command(help=sys.modules["__main__"].__doc__)(main)
+    try:
+        app()
+    except (UserError, TastestreamError) as error:
+        Console(stderr=True).print(f"[red]error:[/] {escape(str(error))}", soft_wrap=True)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,34 @@
+"""What the figures were measured on, and what a process used of it."""
+
+import os
+import platform
+import subprocess
+from pathlib import Path
+
+from service.local.embedded_redis import redis_executable
+
+_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+
+
+def describe() -> str:
+    """One line: cores, CPU, Python, Redis, and the load of the last minute."""
+    cores = len(os.sched_getaffinity(0))
+    version = subprocess.run([redis_executable(), "--version"], capture_output=True, text=True, check=True).stdout
+    redis = version.split("v=")[1].split()[0]
+    return (
+        f"{cores} cores, {_cpu()}, Python {platform.python_version()}, Redis {redis} (AOF, fsync each second), "
+        f"load {os.getloadavg()[0]:.1f} at the start"
+    )
+
+
+def cpu_s(pid: int) -> float:
+    """CPU seconds that a process has used, in user and kernel mode; the kernel counts in hundredths."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS_PER_S
+
+
+def _cpu() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.machine()

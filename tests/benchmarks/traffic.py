@@ -1,0 +1,147 @@
+"""Random events, encoded beforehand, and a client light enough to share two cores with what it measures."""
+
+import asyncio
+import gc
+import random
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import cast
+
+import orjson
+import uvloop
+
+from model_store.errors import UserError
+
+ITEMS = 100_000
+_KINDS = ("view", "view", "click", "like", "dislike")
+
+
+class Events:
+    """Draws distinct events of random users. The same seed draws the same ones."""
+
+    def __init__(self, users: int, *, ids: bool = False, seed: int = 0) -> None:
+        self._users = users
+        self._ids = ids
+        self._random = random.Random(seed)
+        self._drawn = 0
+
+    def draw(self, count: int) -> list[dict[str, object]]:
+        """`count` events as the wire has them, a second apart."""
+        return [self._event() for _ in range(count)]
+
+    def _event(self) -> dict[str, object]:
+        self._drawn += 1
+        moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(1_750_000_000 + self._drawn))
+        event: dict[str, object] = {
+            "user_id": f"user-{self._random.randrange(self._users):07}",
+            "item_id": f"item-{self._random.randrange(ITEMS):06}",
+            "type": self._random.choice(_KINDS),
+            "timestamp": moment,
+        }
+        return {"event_id": f"{self._random.getrandbits(128):032x}", **event} if self._ids else event
+
+
+@dataclass(frozen=True)
+class Request:
+    """The bytes of a `POST /events`, and those of the body that must come back."""
+
+    sent: bytes
+    answer: bytes
+
+
+def requests(events: Sequence[dict[str, object]], batch: int) -> list[Request]:
+    """`events` in requests of `batch` each; one alone is sent as an object."""
+    return [_request(events[start : start + batch]) for start in range(0, len(events), batch)]
+
+
+def _request(events: Sequence[dict[str, object]]) -> Request:
+    body = orjson.dumps(events if len(events) > 1 else events[0])
+    head = (
+        f"POST /events HTTP/1.1\r\nhost: bench\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
+    )
+    return Request(head.encode() + body, answer(len(events)))
+
+
+def answer(accepted: int) -> bytes:
+    """What the service says when it took all events of a request."""
+    return orjson.dumps({"accepted": accepted, "duplicates": 0, "rejected": []})
+
+
+def send(port: int, sent: Sequence[Request], connections: int) -> tuple[float, list[float]]:
+    """Send everything over `connections` connections, one request at a time on each.
+
+    Returns:
+        The seconds it took, and those of each request.
+
+    Raises:
+        UserError: an answer was not the one that was expected.
+    """
+    gc.collect()
+    gc.disable()
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(_send(port, sent, connections))
+    finally:
+        gc.enable()
+
+
+async def _send(port: int, sent: Sequence[Request], connections: int) -> tuple[float, list[float]]:
+    loop = asyncio.get_running_loop()
+    left, latencies = iter(sent), list[float]()
+    clients = [_Connection(left, latencies, loop.create_future()) for _ in range(connections)]
+    for client in clients:
+        await client.open(port)
+    started = time.perf_counter()
+    for client in clients:
+        client.next()
+    try:
+        await asyncio.gather(*(client.done for client in clients))
+    finally:
+        for client in clients:
+            client.close()
+    return time.perf_counter() - started, latencies
+
+
+class _Connection(asyncio.Protocol):
+    """Takes requests from `left` until there is none."""
+
+    def __init__(self, left: Iterator[Request], latencies: list[float], done: "asyncio.Future[None]") -> None:
+        self.done = done
+        self._left = left
+        self._latencies = latencies
+        self._received = b""
+
+    async def open(self, port: int) -> None:
+        await asyncio.get_running_loop().create_connection(lambda: self, "127.0.0.1", port)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        if not self.done.done():
+            self.done.set_exception(UserError(f"the server closed the connection: {error or 'no reason given'}"))
+
+    def next(self) -> None:
+        request = next(self._left, None)
+        if request is None:
+            self.done.set_result(None)
+            return
+        self._expected = request.answer
+        self._sent_at = time.perf_counter()
+        self._transport.write(request.sent)
+
+    def data_received(self, data: bytes) -> None:
+        self._received += data
+        head, end, body = self._received.partition(b"\r\n\r\n")
+        if not end or len(body) < int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0]):
+            return
+        self._latencies.append(time.perf_counter() - self._sent_at)
+        self._received = b""
+        if body != self._expected and not self.done.done():
+            self.done.set_exception(UserError(f"not what was expected: {head[:40]!r} {body[:300]!r}"))
+            return
+        self.next()
+
+    def close(self) -> None:
+        self._transport.close()
