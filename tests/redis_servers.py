@@ -18,20 +18,21 @@ from service.local.embedded_redis import redis_executable
 
 SLOTS = 16384
 START_S = 30.0
+Admin = redis.Redis | redis.RedisCluster
 
 
 def executable() -> str:
     return os.environ.get("TEST_REDIS_SERVER") or redis_executable()
 
 
-def admin_of(url: str, *, decode_responses: bool = False) -> "redis.Redis | redis.RedisCluster":
+def admin_of(url: str, *, decode_responses: bool = False) -> Admin:
     """A client of the server or cluster at `url`."""
     if "+cluster://" in url:
         return redis.RedisCluster.from_url(url.replace("+cluster://", "://"), decode_responses=decode_responses)
     return redis.Redis.from_url(url, decode_responses=decode_responses)
 
 
-def keys_of(admin: "redis.Redis | redis.RedisCluster", pattern: str = "*") -> list[Any]:
+def all_keys(admin: Admin, pattern: str = "*") -> list[Any]:
     """The keys of one server, or of all masters, in lexical order."""
     return sorted(set(admin.scan_iter(pattern, count=1000)))
 
@@ -134,7 +135,7 @@ class RedisCluster:
     def keys(self, pattern: str = "*") -> list[str]:
         """Keys of all masters."""
         with admin_of(self.url, decode_responses=True) as client:
-            return keys_of(client, pattern)
+            return all_keys(client, pattern)
 
     def flush(self) -> None:
         """Empty the masters; their replicas follow."""
@@ -161,6 +162,8 @@ class RedisCluster:
                 if node in self.masters:
                     first, last = (SLOTS * at // len(self.masters) for at in (node, node + 1))
                     client.execute_command("CLUSTER ADDSLOTS", *range(first, last))
+        for node in self.nodes:
+            with self.admin(node) as client:
                 for other in self.nodes:
                     client.execute_command("CLUSTER MEET", "127.0.0.1", self.ports[other])
         for replica in self.nodes[len(self.masters) :]:
