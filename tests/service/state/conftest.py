@@ -1,4 +1,4 @@
-"""A store on an empty Redis, with a clock that the test sets."""
+"""A store on an empty Redis and on an empty cluster, with a clock that the test sets."""
 
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -11,6 +11,9 @@ from service.state.store import Store
 
 START_MS = 1_750_000_000_000
 StateOf = Callable[..., Settings]
+
+on_one_redis = pytest.mark.parametrize("redis_url", ["one"], indirect=True)
+"""For a test that asks about one server."""
 
 
 class Clock:
@@ -30,6 +33,14 @@ def event(user: str = "u", number: int | str = 0, item: str | None = None, **fie
     """An event whose id and item tell its number."""
     given = {"type": "click", "timestamp_ms": START_MS, **fields}
     return Event(event_id=f"{user}-{number}", user_id=user, item_id=item or f"item-{number}", **given)
+
+
+@pytest.fixture(params=["one", "cluster"])
+def redis_url(request: pytest.FixtureRequest) -> str:
+    """The URL of an empty Redis, then of an empty cluster."""
+    server = request.getfixturevalue({"one": "redis_server", "cluster": "redis_cluster"}[request.param])
+    server.flush()
+    return str(server.url)
 
 
 @pytest.fixture

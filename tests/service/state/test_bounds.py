@@ -3,12 +3,12 @@
 from collections.abc import Callable
 
 import pytest
-import redis
 
 from service.settings import Settings, StateSettings
 from service.state.records import Item
 from service.state.store import Store
-from tests.service.state.conftest import Clock, event
+from tests.redis_servers import Admin, admin_of, all_keys
+from tests.service.state.conftest import Clock, event, on_one_redis
 
 LIMITS = {
     "recents": 5,
@@ -20,10 +20,10 @@ LIMITS = {
     "popular": 20,
     "score_cache_items": 10,
 }
-Bound = Callable[[redis.Redis, str], bool]
+Bound = Callable[[Admin, str], bool]
 
 
-def expires(admin: redis.Redis, key: str) -> bool:
+def expires(admin: Admin, key: str) -> bool:
     return 0 < int(admin.pttl(key)) <= 86_400_000
 
 
@@ -97,8 +97,8 @@ async def test_no_key_is_without_bound_however_long_the_store_is_used(
 ) -> None:
     for round_ in range(8):
         await use_everything(store, clock, round_)
-    with redis.Redis.from_url(redis_url, decode_responses=True) as admin:
-        keys = admin.keys("*")
+    with admin_of(redis_url, decode_responses=True) as admin:
+        keys = all_keys(admin)
         assert {family(key) for key in keys} == set(BOUNDS), "a family of keys that this test does not know"
         assert [key for key in keys if not BOUNDS[family(key)](admin, key)] == []
 
@@ -107,22 +107,23 @@ async def test_idle_users_expire_where_the_settings_say_so(redis_url: str, clock
     state = StateSettings(user_ttl_s=3600, recents=2, clock_skew_s=0)
     store = await Store.connect(Settings(redis_url=redis_url, state=state), clock)
     await store.events.accept([event("u", number) for number in range(6)], clock())
-    with redis.Redis.from_url(redis_url, decode_responses=True) as admin:
-        assert all(admin.pttl(key) == -1 for key in admin.keys("*:p:u")), "pending events never expire"
+    with admin_of(redis_url, decode_responses=True) as admin:
+        assert all(admin.pttl(key) == -1 for key in all_keys(admin, "*:p:u")), "pending events never expire"
         (claim,) = await store.work.claim(1)
         await store.work.commit(claim, "text", "m", "p", 6)
-        (claims, left) = (await store.work.claim(1), admin.keys("*:u"))
+        (claims, left) = (await store.work.claim(1), all_keys(admin, "*:u"))
         assert claims == []
         assert {family(key) for key in left} == {"u", "r", "i", "d"}
         assert all(admin.pttl(key) > 0 for key in left)
     await store.close()
 
 
+@on_one_redis
 async def test_a_user_with_20_recents_takes_at_most_two_and_a_half_kib(redis_url: str) -> None:
     """Derived event ids, ids of ten characters, a summary of 450: all keys and their overheads."""
     store = await Store.connect(Settings(redis_url=redis_url))
     users = 400
-    with redis.Redis.from_url(redis_url) as admin:
+    with admin_of(redis_url) as admin:
         await store.events.accept([event("warm", 1)], 0)
         await store.users.delete("warm")
         before = int(admin.info("memory")["used_memory"])

@@ -9,7 +9,7 @@ import redis
 from service.errors import InvalidRequest, StateUnavailable
 from service.settings import Settings, StateSettings
 from service.state.store import Store
-from tests.conftest import RedisServer
+from tests.redis_servers import RedisServer, admin_of
 from tests.service.state.conftest import START_MS, Clock, event
 
 
@@ -74,6 +74,14 @@ async def test_a_context_that_json_cannot_hold_is_refused_before_anything_is_wri
     with pytest.raises(InvalidRequest):
         await store.events.accept([event("u", 1), event("u", 2, context={"n": 2**70})], START_MS)
     assert (await store.users.read("u")).pending == 0
+
+
+async def test_scripts_are_given_again_to_a_redis_that_lost_them(store: Store, redis_url: str) -> None:
+    await store.events.accept([event("u", 1)], START_MS)
+    with admin_of(redis_url) as admin:
+        admin.script_flush()
+    batch = [event(f"u{number}", number) for number in range(20)]
+    assert set(await store.events.accept(batch, START_MS)) == {"accepted"}
 
 
 class TestBounds:
@@ -150,11 +158,3 @@ class TestTrouble:
         read = await store.users.read("u")
         assert (read.pending, read.summary is not None) == (2, True)
         assert await store.users.delete("u")
-
-    async def test_scripts_are_given_again_to_a_redis_that_lost_them(self, own: tuple[RedisServer, Store]) -> None:
-        server, store = own
-        await store.events.accept([event("u", 1)], START_MS)
-        with redis.Redis(unix_socket_path=str(server.socket)) as admin:
-            admin.script_flush()
-        batch = [event(f"u{number}", number) for number in range(20)]
-        assert set(await store.events.accept(batch, START_MS)) == {"accepted"}

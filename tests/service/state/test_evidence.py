@@ -3,9 +3,9 @@
 import math
 
 import pytest
-import redis
 
 from service.state.store import Store
+from tests.redis_servers import admin_of, all_keys
 
 
 async def test_counts_are_of_likes_and_of_pairs_liked_by_one_user(store: Store) -> None:
@@ -55,6 +55,6 @@ class TestBounds:
         for number in range(60):
             await store.evidence.record(["a"], [f"rare-{number}", "often"])
         assert (await store.evidence.neighbours(["a"], 1)) == ["often"]
-        with redis.Redis.from_url(redis_url) as admin:
-            assert max(admin.zcard(key) for key in admin.keys("ts:{c:*")) <= 10
+        with admin_of(redis_url) as admin:
+            assert max(admin.zcard(key) for key in all_keys(admin, "ts:{c:*")) <= 10
             assert admin.zcard("ts:popular") <= 20

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import pytest
-import redis
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule, run_state_machine_as_test
@@ -14,7 +13,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invaria
 from service.settings import Settings, StateSettings
 from service.state.records import Claim
 from service.state.store import Store
-from tests.conftest import RedisServer
+from tests.redis_servers import RedisCluster, RedisServer
 from tests.service.state.conftest import Clock, event
 
 T = TypeVar("T")
@@ -47,13 +46,12 @@ class User:
 
 
 class StoreMachine(RuleBasedStateMachine):
-    server: RedisServer
+    server: RedisServer | RedisCluster
     claims: Bundle[Claim] = Bundle("claims")
 
     def __init__(self) -> None:
         super().__init__()
-        with redis.Redis.from_url(self.server.url) as admin:
-            admin.flushall()
+        self.server.flush()
         self.loop = asyncio.new_event_loop()
         self.clock = Clock()
         self.users = {user: User() for user in USERS}
@@ -214,16 +212,16 @@ class StoreMachine(RuleBasedStateMachine):
         assert self.do(self.store.users.due_count()) == due
 
 
-@pytest.mark.parametrize("steps", [60])
-def test_random_histories(redis_server: RedisServer, steps: int) -> None:
+@pytest.mark.parametrize(("fixture", "examples"), [("redis_server", 60), ("redis_cluster", 12)], ids=["one", "cluster"])
+def test_random_histories(request: pytest.FixtureRequest, fixture: str, examples: int) -> None:
     class Machine(StoreMachine):
-        server = redis_server
+        server = request.getfixturevalue(fixture)
 
     run_state_machine_as_test(  # type: ignore[no-untyped-call]
         Machine,
         settings=settings(
-            max_examples=60,
-            stateful_step_count=steps,
+            max_examples=examples,
+            stateful_step_count=60,
             deadline=None,
             suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
         ),

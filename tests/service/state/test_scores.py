@@ -1,9 +1,9 @@
 """The score cache: one stamp at a time, bounded, short-lived."""
 
 import pytest
-import redis
 
 from service.state.store import Store
+from tests.redis_servers import admin_of, all_keys
 
 
 async def test_scores_of_one_stamp_add_up_and_those_of_another_replace_them(store: Store) -> None:
@@ -29,5 +29,5 @@ class TestBounds:
             assert len(await store.scores.read("u", "s")) <= 10
         await store.scores.write("u", "s", {f"i{number}": (1, 0.5) for number in range(40)}, 1)
         assert len(await store.scores.read("u", "s")) == 10
-        with redis.Redis.from_url(redis_url) as admin:
-            assert {0 < admin.pttl(key) <= 5000 for key in admin.keys("*")} == {True}
+        with admin_of(redis_url) as admin:
+            assert {0 < admin.pttl(key) <= 5000 for key in all_keys(admin)} == {True}

@@ -4,16 +4,16 @@ import asyncio
 import time
 
 import pytest
-import redis
 
 from service.settings import Settings, StateSettings
 from service.state.store import Store
+from tests.redis_servers import admin_of, all_keys
 from tests.service.state.conftest import Clock, event
 
 
 def keys_of(redis_url: str, user: str) -> list[str]:
-    with redis.Redis.from_url(redis_url, decode_responses=True) as admin:
-        return [key for key in admin.keys("*") if key.endswith(f":{user}")]
+    with admin_of(redis_url, decode_responses=True) as admin:
+        return [key for key in all_keys(admin) if key.endswith(f":{user}")]
 
 
 async def live_through_everything(store: Store, clock: Clock, user: str) -> None:

@@ -3,11 +3,11 @@
 import asyncio
 
 import pytest
-import redis
 
 from service.settings import Settings
 from service.state.records import Claim
 from service.state.store import Store
+from tests.redis_servers import admin_of, all_keys
 from tests.service.state.conftest import START_MS, Clock, event
 
 
@@ -126,8 +126,8 @@ class TestLease:
         """As after a failover that lost the last writes: the token is right, the events are others."""
         await accept(store, "u", 1, 2, 3)
         claim = await claim_one(store)
-        with redis.Redis.from_url(redis_url) as admin:
-            (pending,) = admin.keys("ts:*:p:u")
+        with admin_of(redis_url) as admin:
+            (pending,) = all_keys(admin, "ts:*:p:u")
             admin.lpop(pending)
         assert not await commit(store, claim, 2)
         assert (await store.users.read("u")).pending == 2
@@ -138,8 +138,8 @@ class TestLease:
         await accept(store, "u", 1, 2, 3, 4, 5, 6)
         assert await commit(store, await claim_one(store), 3)
         claim = await claim_one(store)
-        with redis.Redis.from_url(redis_url) as admin:
-            (summary,) = admin.keys("ts:*:u:u")
+        with admin_of(redis_url) as admin:
+            (summary,) = all_keys(admin, "ts:*:u:u")
             admin.set(summary, admin.get(summary).replace(b"1:", b"2:", 1))
         assert not await commit(store, claim, 3)
         assert (await store.users.read("u")).pending == 3
@@ -149,8 +149,8 @@ class TestLease:
     ) -> None:
         await accept(store, "u", 1, 2, 3)
         first = await claim_one(store)
-        with redis.Redis.from_url(redis_url) as admin:
-            admin.delete(*admin.keys("ts:*:fence"))
+        with admin_of(redis_url) as admin:
+            admin.delete(*all_keys(admin, "ts:*:fence"))
         clock.pass_s(61)
         assert (await claim_one(store)).token > first.token
 
