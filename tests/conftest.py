@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import hypothesis
 import pytest
 
-from tests.redis_servers import RedisCluster, RedisServer
+from tests.redis_servers import RedisCluster, RedisServer, emptied
 from tests.vllm_servers import ranker_server, summarizer_server
 
 __all__ = ["RedisServer", "ranker_server", "summarizer_server"]
@@ -31,7 +31,6 @@ def redis_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisClu
 
 
 @pytest.fixture
-def redis_url(redis_server: RedisServer) -> str:
-    """The URL of an empty database."""
-    redis_server.flush()
-    return redis_server.url
+def redis_url(request: pytest.FixtureRequest) -> str:
+    """The URL of an empty Redis; of an empty cluster where a test is marked to run `on_both`."""
+    return emptied(request, getattr(request, "param", "one"))

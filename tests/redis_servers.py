@@ -12,6 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import pytest
 import redis
 
 from service.local.embedded_redis import redis_executable
@@ -19,6 +20,18 @@ from service.local.embedded_redis import redis_executable
 SLOTS = 16384
 START_S = 30.0
 Admin = redis.Redis | redis.RedisCluster
+
+FIXTURES = {"one": "redis_server", "cluster": "redis_cluster"}
+on_both = pytest.mark.parametrize("redis_url", list(FIXTURES), indirect=True)
+on_one_redis = pytest.mark.parametrize("redis_url", ["one"], indirect=True)
+on_a_cluster = pytest.mark.parametrize("redis_url", ["cluster"], indirect=True)
+
+
+def emptied(request: pytest.FixtureRequest, kind: str) -> str:
+    """The URL of the session's Redis or cluster, without any key."""
+    server = request.getfixturevalue(FIXTURES[kind])
+    server.flush()
+    return str(server.url)
 
 
 def executable() -> str:

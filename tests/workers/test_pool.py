@@ -9,7 +9,7 @@ import pytest
 from model_store.views import InteractionView
 from service.settings import Settings
 from service.state.store import Store
-from tests.conftest import RedisServer
+from tests.redis_servers import RedisServer, on_both
 from tests.workers.conftest import Start, event, put, text, until
 from tests.workers.doubles import RecordingSummarizer, titles
 
@@ -109,6 +109,7 @@ async def test_a_worker_outlives_a_restart_of_redis(
     server.kill()
 
 
+@on_both
 async def test_two_workers_share_the_users_and_fold_every_event_once(store: Store, start: Start) -> None:
     engine = RecordingSummarizer()
     for _ in range(3):

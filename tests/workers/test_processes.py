@@ -13,9 +13,11 @@ import pytest
 
 from service.settings import Settings
 from service.state.store import Store
+from tests.redis_servers import on_both
 from tests.workers.conftest import event, put, text, until
 from tests.workers.server import SummarizerServer
 
+pytestmark = on_both
 Spawn = Callable[[], subprocess.Popen[bytes]]
 
 

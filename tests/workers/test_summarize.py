@@ -17,6 +17,7 @@ from model_store.engine import (
 from model_store.views import InteractionView
 from service.state.records import Event, Item
 from service.state.store import Store
+from tests.redis_servers import on_both
 from tests.workers.conftest import NOW_MS, Start, event, put, text, until
 from tests.workers.doubles import RecordingSummarizer, Trouble, titles
 
@@ -39,6 +40,7 @@ def names(user: str, count: int) -> str:
     return " ".join(f"{user}-{number}" for number in range(count))
 
 
+@on_both
 async def test_every_event_is_folded_once_in_order_with_the_model_that_wrote_it(store: Store, start: Start) -> None:
     users = [f"u{number}" for number in range(20)]
     engine = RecordingSummarizer()

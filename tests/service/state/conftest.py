@@ -8,12 +8,10 @@ import pytest
 from service.settings import Settings, StateSettings
 from service.state.records import Event
 from service.state.store import Store
+from tests.redis_servers import FIXTURES, emptied
 
 START_MS = 1_750_000_000_000
 StateOf = Callable[..., Settings]
-
-on_one_redis = pytest.mark.parametrize("redis_url", ["one"], indirect=True)
-"""For a test that asks about one server."""
 
 
 class Clock:
@@ -35,12 +33,10 @@ def event(user: str = "u", number: int | str = 0, item: str | None = None, **fie
     return Event(event_id=f"{user}-{number}", user_id=user, item_id=item or f"item-{number}", **given)
 
 
-@pytest.fixture(params=["one", "cluster"])
+@pytest.fixture(params=list(FIXTURES))
 def redis_url(request: pytest.FixtureRequest) -> str:
     """The URL of an empty Redis, then of an empty cluster."""
-    server = request.getfixturevalue({"one": "redis_server", "cluster": "redis_cluster"}[request.param])
-    server.flush()
-    return str(server.url)
+    return emptied(request, request.param)
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ import pytest
 from service.settings import Settings, StateSettings
 from service.state.records import Item
 from service.state.store import Store
-from tests.redis_servers import Admin, admin_of, all_keys
-from tests.service.state.conftest import Clock, event, on_one_redis
+from tests.redis_servers import Admin, admin_of, all_keys, on_one_redis
+from tests.service.state.conftest import Clock, event
 
 LIMITS = {
     "recents": 5,

@@ -4,10 +4,9 @@ import pytest
 
 from service.state.records import Item
 from service.state.store import Store
-from tests.redis_servers import RedisCluster, all_keys
+from tests.redis_servers import RedisCluster, all_keys, on_a_cluster
 from tests.service.state.conftest import START_MS, Clock, event
 
-on_a_cluster = pytest.mark.parametrize("redis_url", ["cluster"], indirect=True)
 pytestmark = on_a_cluster
 
 
