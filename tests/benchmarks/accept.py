@@ -14,9 +14,10 @@ from typing import Annotated
 
 import typer
 
+from model_store.launch import free_port
 from tests.benchmarks.command import run
 from tests.benchmarks.machine import cpu_s
-from tests.benchmarks.processes import Bench, Web, bench, child, free_port, gateway, wait_for
+from tests.benchmarks.processes import Bench, Web, bench, child, gateway, wait_for
 from tests.benchmarks.tables import Findings, Markdown, bar, percentile, ranged
 from tests.benchmarks.traffic import Events, requests, send
 

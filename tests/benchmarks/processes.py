@@ -6,7 +6,6 @@ another share than one beside its client. Each child leads a process group: a Ct
 
 import contextlib
 import os
-import socket
 import subprocess
 import sys
 import tempfile
@@ -19,6 +18,7 @@ from pathlib import Path
 import redis
 
 from model_store.errors import UserError
+from model_store.launch import free_port
 from model_store.processes import tail
 from tests.conftest import RedisServer
 
@@ -124,10 +124,3 @@ def wait_for(url: str, log: Path) -> None:
             if time.monotonic() > deadline:
                 raise UserError(f"{url} does not answer ({error}); the log ends with:\n{tail(log)}") from None
             time.sleep(0.05)
-
-
-def free_port() -> int:
-    """A port of the loopback that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

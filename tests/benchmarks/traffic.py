@@ -14,7 +14,11 @@ import uvloop
 from model_store.errors import UserError
 
 ITEMS = 100_000
-_KINDS = ("view", "view", "click", "like", "dislike")
+KINDS = ("view", "view", "click", "like", "dislike")
+
+
+def user_id(number: int) -> str:
+    return f"user-{number:07}"
 
 
 class Events:
@@ -34,9 +38,9 @@ class Events:
         self._drawn += 1
         moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(1_750_000_000 + self._drawn))
         event: dict[str, object] = {
-            "user_id": f"user-{self._random.randrange(self._users):07}",
+            "user_id": user_id(self._random.randrange(self._users)),
             "item_id": f"item-{self._random.randrange(ITEMS):06}",
-            "type": self._random.choice(_KINDS),
+            "type": self._random.choice(KINDS),
             "timestamp": moment,
         }
         return {"event_id": f"{self._random.getrandbits(128):032x}", **event} if self._ids else event
@@ -81,12 +85,13 @@ def send(port: int, sent: Sequence[Request], connections: int) -> tuple[float, l
     gc.disable()
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            return runner.run(_send(port, sent, connections))
+            return runner.run(exchange(port, sent, connections))
     finally:
         gc.enable()
 
 
-async def _send(port: int, sent: Sequence[Request], connections: int) -> tuple[float, list[float]]:
+async def exchange(port: int, sent: Sequence[Request], connections: int) -> tuple[float, list[float]]:
+    """`send`, in the running loop."""
     loop = asyncio.get_running_loop()
     left, latencies = iter(sent), list[float]()
     clients = [_Connection(left, latencies, loop.create_future()) for _ in range(connections)]
