@@ -1,0 +1,42 @@
+"""One running service for the tests of a module; each test heals it and uses users of its own."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+
+from tests.faults.backend import SingleRedis
+from tests.faults.harness import Fleet, running_fleet
+from tests.faults.redis_proxy import RedisProxy
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def running(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Fleet]:
+    folder = tmp_path_factory.mktemp("fleet")
+    redis = SingleRedis(tmp_path_factory.mktemp("redis"))
+    try:
+        async with running_fleet(redis, folder, gateways=2) as fleet:
+            yield fleet
+    finally:
+        redis.close()
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def fleet(running: Fleet) -> Fleet:
+    """All parts run and answer."""
+    await running.heal()
+    return running
+
+
+@pytest.fixture
+def gateway_proxy(fleet: Fleet) -> RedisProxy:
+    """Between the first gateway and Redis."""
+    assert fleet.gateway_proxy is not None
+    return fleet.gateway_proxy
+
+
+@pytest.fixture
+def worker_proxy(fleet: Fleet) -> RedisProxy:
+    """Between the first worker and Redis."""
+    assert fleet.worker_proxy is not None
+    return fleet.worker_proxy

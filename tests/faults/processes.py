@@ -1,0 +1,78 @@
+"""Processes of the service that a test starts, kills, pauses and lets go on."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+import httpx
+
+START_S = 60.0
+
+
+class ServiceProcess:
+    """`tastestream serve` or `tastestream work`; may be started again after its end. Its log is appended to `log`."""
+
+    def __init__(self, command: Literal["serve", "work"], environment: Mapping[str, str], log: Path) -> None:
+        self._command = command
+        self._environment = {**os.environ, **environment}
+        self._log = log
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def start(self) -> None:
+        assert not self.running
+        with self._log.open("ab") as log:
+            command = [sys.executable, "-m", "service.cli", self._command]
+            self._process = subprocess.Popen(command, env=self._environment, stdout=log, stderr=log)
+
+    def kill(self) -> None:
+        """End it as kill -9 does; also one that is paused, or that has ended."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+
+    def pause(self) -> None:
+        self._signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        self._signal(signal.SIGCONT)
+
+    async def stop(self) -> int:
+        """Ask it to end (SIGTERM) and return its exit status."""
+        self._signal(signal.SIGTERM)
+        assert self._process is not None
+        async with asyncio.timeout(START_S):
+            while (status := self._process.poll()) is None:  # noqa: ASYNC110 - the end of another process
+                await asyncio.sleep(0.01)
+        return status
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self._process is not None and self.running:
+            self._process.send_signal(number)
+
+
+class GatewayProcess(ServiceProcess):
+    """A gateway on a port of its own, which it keeps over restarts."""
+
+    def __init__(self, port: int, environment: Mapping[str, str], log: Path) -> None:
+        super().__init__("serve", {**environment, "TASTESTREAM_PORT": str(port)}, log)
+        self.url = f"http://127.0.0.1:{port}"
+
+    async def ready(self) -> None:
+        """Wait until it answers; fails when it has ended, or does not come up."""
+        async with asyncio.timeout(START_S), httpx.AsyncClient(trust_env=False) as client:
+            while True:
+                assert self.running, "the gateway has ended; see its log"
+                try:
+                    await client.get(f"{self.url}/healthz")
+                    return
+                except httpx.TransportError:
+                    await asyncio.sleep(0.02)

@@ -1,0 +1,180 @@
+"""I1, I2, I3, I4: each process killed, cut off or paused at each moment that could lose or repeat an event.
+
+After the blow everything comes back, the caller sends again what was not acknowledged, and every event must be
+in its user's summary once and in order.
+"""
+
+import asyncio
+
+import pytest
+
+from tests.faults.client import Client, numbered
+from tests.faults.harness import Fleet
+from tests.faults.redis_proxy import Cut, Hold, RedisProxy, Side
+from tests.faults.summarizer import Mood
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+SIDES: tuple[Side, ...] = ("before", "after")
+
+
+@pytest.mark.parametrize("side", SIDES)
+async def test_a_gateway_killed_around_the_accept(fleet: Fleet, gateway_proxy: RedisProxy, side: Side) -> None:
+    user, (gateway, _) = await fleet.new_user(), fleet.gateways
+
+    async def kill() -> None:
+        gateway.kill()
+        raise Cut
+
+    strike = gateway_proxy.strike("accept", side, kill, user)
+    async with Client([gateway.url]) as only:
+        sending = asyncio.create_task(only.send(numbered(user, range(3))))
+        await strike.done()
+        accepted = await fleet.known(user)
+        gateway.start()
+        answer = await sending
+    assert accepted == (0 if side == "before" else 3)
+    assert (answer["accepted"], answer["duplicates"]) == (3 - accepted, accepted)
+    fleet.client.stories |= only.stories
+    await fleet.judge([user])
+
+
+async def test_an_accept_whose_answer_is_lost_is_acknowledged_once_it_is_known(
+    fleet: Fleet, gateway_proxy: RedisProxy
+) -> None:
+    user = await fleet.new_user()
+    strike = gateway_proxy.strike("accept", "after", cut, user)
+    async with Client([fleet.gateways[0].url]) as only:
+        answer = await only.send(numbered(user, range(3)))
+    assert strike.struck.is_set()
+    assert answer["accepted"] + answer["duplicates"] == 3
+    fleet.client.stories |= only.stories
+    await fleet.judge([user])
+
+
+@pytest.mark.parametrize(
+    ("script", "side", "calls"),
+    [("claim", "after", 1), ("commit", "before", 2), ("commit", "after", 1)],
+    ids=["between claim and call", "between call and commit", "between commit and its answer"],
+)
+async def test_a_worker_killed(fleet: Fleet, worker_proxy: RedisProxy, script: str, side: Side, calls: int) -> None:
+    user, (worker,) = await fleet.new_user(), fleet.workers
+
+    async def kill() -> None:
+        worker.kill()
+        raise Cut
+
+    strike = worker_proxy.strike(script, side, kill, user)
+    await fleet.client.send(numbered(user, range(3)))
+    await strike.done()
+    worker.start()
+    await fleet.judge([user])
+    assert len(fleet.summarizer.asked_about(user)) == calls, "only what was not committed is asked again"
+
+
+async def test_a_worker_killed_during_the_call(fleet: Fleet) -> None:
+    user, (worker,) = await fleet.new_user(), fleet.workers
+
+    async def kill(words: list[str]) -> None:
+        if not fleet.summarizer.asked_about(user)[1:]:
+            worker.kill()
+
+    fleet.summarizer.before_answer = kill
+    await fleet.client.send(numbered(user, range(3)))
+    await fleet.ended(worker)
+    worker.start()
+    await fleet.judge([user])
+
+
+@pytest.mark.parametrize("side", SIDES)
+@pytest.mark.parametrize("script", ["accept", "commit"])
+async def test_redis_killed(
+    fleet: Fleet, gateway_proxy: RedisProxy, worker_proxy: RedisProxy, script: str, side: Side
+) -> None:
+    user = await fleet.new_user()
+
+    async def kill() -> None:
+        fleet.redis.kill()
+        raise Cut
+
+    strike = (gateway_proxy if script == "accept" else worker_proxy).strike(script, side, kill, user)
+    sending = asyncio.create_task(fleet.client.send(numbered(user, range(3))))
+    await strike.done()
+    fleet.redis.start()
+    await sending
+    await fleet.client.send(numbered(user, range(3, 5)))
+    await fleet.judge([user])
+
+
+@pytest.mark.parametrize("side", SIDES)
+@pytest.mark.parametrize("script", ["claim", "commit"])
+async def test_a_worker_cut_off_from_redis(fleet: Fleet, worker_proxy: RedisProxy, script: str, side: Side) -> None:
+    user = await fleet.new_user()
+    about = "" if (script, side) == ("claim", "before") else user
+    strike = worker_proxy.strike(script, side, cut, about)
+    await fleet.client.send(numbered(user, range(3)))
+    await strike.done()
+    await fleet.judge([user])
+    assert len(fleet.summarizer.asked_about(user)) == 1, "a commit is repeated, its prompt is not"
+    assert (await fleet.version(user)) == 1
+
+
+async def test_a_commit_that_arrives_after_its_lease_changes_nothing(fleet: Fleet, worker_proxy: RedisProxy) -> None:
+    user, (worker,) = await fleet.new_user(), fleet.workers
+    late = worker_proxy.hold("commit", "before", user)
+    await fleet.client.send(numbered(user, range(3)))
+    await late.wait()
+    worker.pause()
+    async with fleet.another_worker():
+        await fleet.folded(user)
+        await fleet.client.send(numbered(user, range(3, 6)))
+        await fleet.folded(user)
+    late.release()
+    worker.resume()
+    await fleet.client.send(numbered(user, range(6, 9)))
+    await fleet.judge([user])
+    assert (await fleet.version(user)) == 3
+
+
+async def test_a_worker_paused_past_its_lease_during_the_call_does_not_repeat_it(fleet: Fleet) -> None:
+    user, (worker,) = await fleet.new_user(), fleet.workers
+    answer = Hold()
+
+    async def hold_the_first(words: list[str]) -> None:
+        if not fleet.summarizer.asked_about(user)[1:]:
+            await answer()
+
+    fleet.summarizer.before_answer = hold_the_first
+    await fleet.client.send(numbered(user, range(3)))
+    await answer.wait()
+    worker.pause()
+    answer.release()
+    async with fleet.another_worker():
+        await fleet.folded(user)
+        await fleet.client.send(numbered(user, range(3, 6)))
+        await fleet.folded(user)
+    worker.resume()
+    await fleet.client.send(numbered(user, range(6, 9)))
+    await fleet.judge([user])
+    assert (await fleet.version(user)) == 3
+
+
+async def test_every_trouble_of_the_summarizer_delays_a_fold_and_spoils_none(fleet: Fleet) -> None:
+    moods = {await fleet.new_user(): mood for mood in Mood}
+    spoiled: set[str] = set()
+
+    def first_time(words: list[str]) -> Mood:
+        user = words[0].partition("-")[0]
+        if user in spoiled:
+            return Mood.good
+        spoiled.add(user)
+        return moods[user]
+
+    fleet.summarizer.mood = first_time
+    for user in moods:
+        await fleet.client.send(numbered(user, range(3)))
+    await fleet.judge(moods)
+    assert spoiled == set(moods)
+
+
+async def cut() -> None:
+    raise Cut
