@@ -133,9 +133,11 @@ class Folding:
         if not liked:
             return
         earlier = claim.recents[: max(0, len(claim.recents) - claim.backlog)]
-        before = [event.item_id for event in earlier if event.type in LIKED]
+        before = {event.item_id for event in earlier if event.type in LIKED}
         try:
-            await self._store.evidence.record(liked, sorted(await self._store.items.known(before)))
+            # Asked now and not before the fold: an item may have been deleted while the model wrote.
+            known = await self._store.items.known([*before, *set(liked)])
+            await self._store.evidence.record([item for item in liked if item in known], sorted(before & known))
         except StateUnavailable as error:
             self._metrics.evidence_failures.labels("record").inc()
             log.warning("evidence_lost", error=error.detail)

@@ -11,11 +11,14 @@ from service.items.intake import Given
 from service.items.schemas import ItemBatchAnswer, ItemIn, ItemOut, NamedItemIn, PictureError, check_words
 from service.parts import Parts
 from service.settings import LimitSettings
+from service.state.items import Keep
 from service.state.records import Item
 
 AnyItem = TypeVar("AnyItem", bound=ItemIn)
 _TAKEN_AT_ONCE = 32
 _WRITTEN_AT_ONCE = 100
+# A picture that can't be had now is no reason to lose the one that could be had before.
+_KEPT: Mapping[str, Keep] = {"stored": "nothing", "none": "nothing", "refused": "picture", "untouched": "both"}
 
 
 def read_item(raw: Any, limits: LimitSettings) -> ItemIn:
@@ -88,20 +91,13 @@ async def put_items(items: Mapping[int, NamedItemIn], rejected: list[Rejection],
 
 
 async def _write(items: Mapping[str, tuple[ItemIn, Given]], parts: Parts) -> list[tuple[Item, bool]]:
-    refused = [item_id for item_id, (_, given) in items.items() if given.outcome == "refused"]
-    # A picture that can't be had now is no reason to lose the one that could be had before.
-    before = await parts.store.items.get_many(refused) if refused else {}
-    kept, changed = [], []
+    groups: dict[Keep, list[Item]] = {}
     for item_id, (item, given) in items.items():
-        if given.outcome == "untouched":
-            kept.append(_item(item_id, item, given.picture, given.error))
-        else:
-            old = before[item_id].picture if item_id in before else None
-            changed.append(_item(item_id, item, given.picture or old, given.error))
+        groups.setdefault(_KEPT[given.outcome], []).append(_item(item_id, item, given.picture, given.error))
     results = []
-    for group, keep in ((kept, True), (changed, False)):
+    for keep, group in groups.items():
         for start in range(0, len(group), _WRITTEN_AT_ONCE):
-            results += await parts.store.items.put_many(group[start : start + _WRITTEN_AT_ONCE], keep_picture=keep)
+            results += await parts.store.items.put_many(group[start : start + _WRITTEN_AT_ONCE], keep=keep)
     _count(results, parts)
     return results
 

@@ -13,7 +13,7 @@ from service.logs import get_logger
 from service.parts import Parts
 from service.recommend.deadline import Deadline
 from service.recommend.ranker import Ranker, Unranked
-from service.recommend.retrieve import Candidate, evidence_items
+from service.recommend.retrieve import Candidate, evidence_items, revision
 from service.state.records import Item, UserState
 from service.state.views import item_view, user_view
 
@@ -38,7 +38,7 @@ async def rank(
         return Ranking({}, reason="no_ranker")
     if not candidates:
         return Ranking({})
-    stamp = score_stamp(state, ranker, parts.settings.recommend.prompt_recents)
+    stamp = score_stamp(state, recents, ranker, parts.settings.recommend.prompt_recents)
     cached = await _cached(state, stamp, candidates, parts, deadline)
     missing = [candidate for candidate in candidates if candidate.item.item_id not in cached]
     parts.metrics.cached_scores.labels("hit").inc(len(cached))
@@ -54,10 +54,16 @@ async def rank(
     return Ranking({**cached, **fresh}, len(fresh))
 
 
-def score_stamp(state: UserState, ranker: Ranker, recents: int) -> str:
-    """A digest of all that a score depends on beside the item: the model version and what it sees of the user."""
+def score_stamp(state: UserState, items: Mapping[str, Item], ranker: Ranker, recents: int) -> str:
+    """A digest of all that a score depends on beside the item: the model version and what it sees of the user.
+
+    `items` holds those of the recents by id; one that changes or goes is another prompt.
+    """
     summary = (state.summary.version, state.summary.updated_at_ms) if state.summary else None
-    shown = [(event.item_id, event.type, event.timestamp_ms) for event in state.recents[-recents:]]
+    shown = [
+        (event.item_id, event.type, event.timestamp_ms, revision(items.get(event.item_id)))
+        for event in state.recents[-recents:]
+    ]
     return blake2b(orjson.dumps((ranker.id, summary, shown)), digest_size=12).hexdigest()
 
 

@@ -1,7 +1,7 @@
 """Where candidates come from: the caller, or what the user's neighbours in taste and everybody else took."""
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 
@@ -41,7 +41,7 @@ async def retrieve(ask: RecommendIn, state: UserState, store: Store, settings: R
     if ask.candidates is None:
         wanted = await _find(ask, state, store, settings)
         items = await store.items.get_many([*wanted, *(shown - wanted.keys())])
-        found = [_known(items[item_id]) for item_id in wanted if item_id in items]
+        found = [Candidate(items[item_id], revision(items[item_id])) for item_id in wanted if item_id in items]
         return Retrieved(found, items, [])
     given: dict[str, CandidateIn] = {}
     skipped: list[Skipped] = []
@@ -70,29 +70,27 @@ async def _find(ask: RecommendIn, state: UserState, store: Store, settings: Reco
     seen = state.seen if ask.exclude_seen else frozenset()
     count = max(settings.retrieve, ask.k)
     neighbours, popular = await asyncio.gather(
-        store.evidence.neighbours(evidence_items(state), count), store.evidence.popular(count, seen)
+        store.evidence.neighbours(evidence_items(state), count, seen), store.evidence.popular(count, seen)
     )
-    found = dict.fromkeys(_unseen([*neighbours, *popular], seen))
+    found = dict.fromkeys([*neighbours, *popular])
     if len(found) < ask.k:
-        page, _ = await store.items.page(count, None)
-        found |= dict.fromkeys(_unseen((item.item_id for item in page), seen))
+        # So many that enough are left when all that were seen or found are among them.
+        page, _ = await store.items.page(count + len(seen), None)
+        found |= dict.fromkeys(item.item_id for item in page if item.item_id not in seen)
     return dict.fromkeys(list(found)[:count])
 
 
-def _unseen(item_ids: Iterable[str], seen: frozenset[str]) -> list[str]:
-    return [item_id for item_id in item_ids if item_id not in seen]
-
-
-def _known(item: Item) -> Candidate:
-    # A summary that was written since adds to what the ranker sees without a new revision of the item.
-    return Candidate(item, 2 * item.revision + item.described)
+def revision(item: Item | None) -> int:
+    """A number that changes with all that a prompt shows of the catalogue's item; 0 for one that is not there."""
+    # A summary that was written since adds to it without a new revision of the item.
+    return 0 if item is None else 2 * item.revision + item.described
 
 
 def _merge(given: CandidateIn, known: Item | None) -> Candidate | None:
     """The catalogue's item with the caller's words; None if neither says what it is."""
     words = given.model_fields_set - {"item_id"}
     if known is not None and not words:
-        return _known(known)
+        return Candidate(known, revision(known))
     if known is None and given.title is None:
         return None
     item = known or Item(given.item_id, "")

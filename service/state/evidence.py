@@ -1,26 +1,36 @@
 """Collaborative evidence: how often items were liked, alone and by the same users.
 
 Counts are updated after a commit and on other slots than the user: a crash may lose or repeat one.
+They may name items that are in no catalogue (seeded ones, or deleted meanwhile): what is found is
+held against the catalogue.
 Similarity is the cosine of item-based collaborative filtering, cooc(a, b) / sqrt(n_a n_b)
 (Sarwar et al., 2001).
 """
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 
-from service.state.keys import POPULAR, SEEDED, neighbours
+from service.state.keys import FORGOTTEN, POPULAR, SEEDED, neighbours
 from service.state.scripts import Argument, Call, Scripts
 
 CALLS_AT_ONCE = 20
+FIRST_LOOK, LONGEST_LOOK = 100, 10_000
+"""How many of the popular items are looked at first, and the most for one answer."""
+Known = Callable[[Sequence[str]], Awaitable[frozenset[str]]]
 
 
 class Evidence:
-    """Bounded: `neighbours` items per item, `popular` items in all."""
+    """Bounded: `neighbours` items per item, `popular` items in all.
 
-    def __init__(self, scripts: Scripts, popular: int) -> None:
+    Args:
+        known: tells which of some items are in the catalogue.
+    """
+
+    def __init__(self, scripts: Scripts, popular: int, known: Known) -> None:
         self._scripts = scripts
         self._popular = popular
+        self._known = known
 
     async def record(self, liked: Sequence[str], before: Sequence[str]) -> None:
         """Count items newly liked by one user, in their order, with those it liked `before`."""
@@ -62,27 +72,44 @@ class Evidence:
         if not near or not wanted:
             return dict.fromkeys(candidates, 0.0)
         rows = await self._scripts.send([("ZMSCORE", neighbours(item), *near) for item in wanted])
-        counts = await self.popularity([*near, *wanted])
+        counts = await self._counts([*near, *wanted])
         return {
             item: sum(
                 count / math.sqrt(counts[item] * counts[other])
                 for other, count in zip(near, row, strict=True)
-                if count and other != item and counts[item] > 0 and counts[other] > 0
+                if count and other != item and counts.get(item) and counts.get(other)
             )
             for item, row in zip(wanted, rows, strict=True)
         }
 
-    async def neighbours(self, recent: Sequence[str], k: int) -> list[str]:
-        """The `k` items closest to the `recent` ones and not among them, best first."""
+    async def neighbours(self, recent: Sequence[str], k: int, exclude: Collection[str] = ()) -> list[str]:
+        """The `k` items of the catalogue closest to the `recent` ones, not among them or `exclude`, best first."""
         together = await self._together(recent)
-        found = sorted({item for others in together.values() for item in others} - set(recent))
-        scores = _cosines(together, found, await self.popularity([*together, *found]))
-        return sorted(scores, key=lambda item: (-scores[item], item))[:k]
+        found = sorted({item for others in together.values() for item in others} - set(recent) - set(exclude))
+        scores = _cosines(together, found, await self._counts([*together, *found]))
+        best = sorted(scores, key=lambda item: (-scores[item], item))
+        near: list[str] = []
+        for start in range(0, len(best), k):
+            looked = best[start : start + k]
+            there = await self._known(looked)
+            near += [item for item in looked if item in there]
+            if len(near) >= k:
+                break
+        return near[:k]
 
     async def popular(self, k: int, exclude: Collection[str] = ()) -> list[str]:
-        """The `k` items liked most often, without `exclude`, best first."""
-        (ranked,) = await self._scripts.send([("ZREVRANGE", POPULAR, 0, k + len(exclude) - 1)])
-        return [item for name in ranked if (item := name.decode()) not in exclude][:k]
+        """The `k` items of the catalogue liked most often, without `exclude`, best first."""
+        found: list[str] = []
+        start, look = 0, max(FIRST_LOOK, k + len(exclude))
+        while len(found) < k and start < LONGEST_LOOK:
+            (names,) = await self._scripts.send([("ZREVRANGE", POPULAR, start, start + look - 1)])
+            looked = [item for name in names if (item := name.decode()) not in exclude]
+            there = await self._known(looked)
+            found += [item for item in looked if item in there]
+            if len(names) < look:
+                break
+            start, look = start + look, 2 * look
+        return found[:k]
 
     async def popularity(self, items: Sequence[str]) -> dict[str, float]:
         """How often each of the items was liked."""
@@ -90,6 +117,13 @@ class Evidence:
             return {}
         (counts,) = await self._scripts.send([("ZMSCORE", POPULAR, *items)])
         return {item: count or 0.0 for item, count in zip(items, counts, strict=True)}
+
+    async def _counts(self, items: Sequence[str]) -> dict[str, float]:
+        """How often each was liked, without those whose old counts are still being removed from lists."""
+        if not items:
+            return {}
+        counts, noted = await self._scripts.send([("ZMSCORE", POPULAR, *items), ("ZMSCORE", FORGOTTEN, *items)])
+        return {item: count or 0.0 for item, count, gone in zip(items, counts, noted, strict=True) if gone is None}
 
     async def _together(self, recent: Sequence[str]) -> dict[str, dict[str, float]]:
         items = list(dict.fromkeys(recent))
@@ -111,11 +145,6 @@ class Evidence:
             await self._scripts.send([*commands, ("ZREMRANGEBYRANK", POPULAR, 0, -self._popular - 1)])
 
 
-async def forget(scripts: Scripts, item_id: str) -> None:
-    """Remove what was counted about an item that is no more."""
-    await scripts.send([("DEL", neighbours(item_id)), ("ZREM", POPULAR, item_id)])
-
-
 def _table() -> dict[str, dict[str, float]]:
     return defaultdict(lambda: defaultdict(float))
 
@@ -125,9 +154,11 @@ def _cosines(
 ) -> dict[str, float]:
     scores: dict[str, float] = {}
     for candidate in candidates:
+        if candidate not in counts:
+            continue
         near = 0.0
         for item, others in together.items():
-            if candidate in others and counts[item] > 0 and counts[candidate] > 0:
+            if candidate in others and counts.get(item) and counts[candidate]:
                 near += others[candidate] / math.sqrt(counts[item] * counts[candidate])
         scores[candidate] = near
     return scores

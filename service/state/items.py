@@ -2,20 +2,22 @@
 
 import base64
 import binascii
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Literal
 
 import orjson
 
 from service.errors import InvalidRequest
-from service.state import encoding
-from service.state.evidence import forget
+from service.state import encoding, forgotten
 from service.state.keys import BucketKeys, Keys
 from service.state.queue import Queue
 from service.state.records import Item, ItemClaim
 from service.state.scripts import Argument, Call, Scripts
 
 BUCKETS_PER_LOOK = 8
+PICTURES_PER_PAGE = 1000
+Keep = Literal["nothing", "picture", "both"]
+"""What a write leaves of the stored picture and the error of the last one given."""
 
 
 class Items:
@@ -26,21 +28,21 @@ class Items:
         queues = [(bucket.due, bucket.fence, bucket.item_stem) for bucket in keys.items]
         self._queue = Queue(scripts, "item_claim", queues)
 
-    async def put(self, item: Item, *, keep_picture: bool = False) -> tuple[Item, bool]:
-        """Write words and picture of `item`; the store gives revision and summary.
+    async def put(self, item: Item, *, keep: Keep = "nothing") -> tuple[Item, bool]:
+        """Write words, attributes and picture of `item`; the store gives revision and summary.
 
-        A change makes a new revision, and an item with a picture is then described anew.
-        `keep_picture` leaves the stored picture and its error as they are.
+        A change makes a new revision. Other words or another picture void the summary, and an item
+        with a picture is then described anew.
 
         Returns:
             The item as stored, and whether it is new.
         """
-        ((stored, created),) = await self.put_many([item], keep_picture=keep_picture)
+        ((stored, created),) = await self.put_many([item], keep=keep)
         return stored, created
 
-    async def put_many(self, items: Sequence[Item], *, keep_picture: bool = False) -> list[tuple[Item, bool]]:
+    async def put_many(self, items: Sequence[Item], *, keep: Keep = "nothing") -> list[tuple[Item, bool]]:
         """Like `put`, in one round trip; each item is written at once, the whole is not."""
-        results = await self._scripts.run([self._put(item, keep_picture) for item in items])
+        results = await self._scripts.run([self._put(item, keep) for item in items])
         return [
             (_item(item.item_id, encoding.pairs(fields)), bool(created))
             for item, (created, fields) in zip(items, results, strict=True)
@@ -66,10 +68,14 @@ class Items:
 
     async def delete(self, item_id: str) -> bool:
         """Remove the item and what was counted about it; False if there was none."""
+        if not await self.known([item_id]):
+            return False
         bucket = self._keys.item_bucket(item_id)
         names = (bucket.item_stem + item_id, bucket.due, bucket.index, bucket.revision_stem + item_id)
+        # Before the item goes: whoever dies in between leaves a note that its counts are void.
+        await forgotten.note(self._scripts, item_id)
         (deleted,) = await self._scripts.run([Call("item_delete", names, (item_id,))])
-        await forget(self._scripts, item_id)
+        await forgotten.clear(self._scripts, item_id)
         return bool(deleted)
 
     async def count(self) -> int:
@@ -88,6 +94,14 @@ class Items:
         more = _cursor(self._keys.bucket(ids[limit - 1]), ids[limit - 1]) if len(ids) > limit else None
         return [items[item_id] for item_id in ids[:limit] if item_id in items], more
 
+    async def pictures(self) -> AsyncIterator[list[str]]:
+        """The hashes of all pictures that items name, page by page, with repetitions."""
+        bucket, after = 0, ""
+        while ids := await self._ids(PICTURES_PER_PAGE, bucket, after):
+            named = await self._scripts.send([("HGET", self._keys.item(item_id), "pic") for item_id in ids])
+            yield [picture.decode() for picture in named if picture]
+            bucket, after = self._keys.bucket(ids[-1]), ids[-1]
+
     async def claim(self, limit: int) -> list[ItemClaim]:
         """Lease at most `limit` items that wait to be described."""
         return [
@@ -96,7 +110,7 @@ class Items:
         ]
 
     async def commit_summary(self, claim: ItemClaim, text: str, model: str) -> bool:
-        """Store the summary of the claimed revision; False if the claim was lost or the item changed.
+        """Store the summary of what was claimed; False if the claim was lost or the item's words or picture changed.
 
         Raises:
             ValueError: `text` is longer than `summary_chars`.
@@ -104,7 +118,7 @@ class Items:
         if len(text) > self._summary_chars:
             raise ValueError(f"a summary of {len(text)} characters, at most {self._summary_chars} are stored")
         bucket = self._keys.item_bucket(claim.item.item_id)
-        return await self._change("item_commit", (bucket.due,), claim, claim.item.revision, text, model)
+        return await self._change("item_commit", (bucket.due,), claim, text, model)
 
     async def extend(self, claims: Sequence[ItemClaim]) -> list[bool]:
         """Renew the leases of `claims` in one round trip; False for each that is lost."""
@@ -128,12 +142,12 @@ class Items:
         bucket = self._keys.item_bucket(claim.item.item_id)
         return await self._change("item_bury", (bucket.due, bucket.dead), claim, reason)
 
-    def _put(self, item: Item, keep_picture: bool) -> Call:
+    def _put(self, item: Item, keep: Keep) -> Call:
         bucket = self._keys.item_bucket(item.item_id)
         names = (bucket.item_stem + item.item_id, bucket.due, bucket.index, bucket.revision_stem + item.item_id)
-        now = self._scripts.now()
-        picture, refused = item.picture or "", item.picture_error or ""
-        return Call("item_put", names, (now, item.item_id, _document(item), picture, refused, int(keep_picture)))
+        written = (_words(item), _attributes(item), item.picture or "", item.picture_error or "")
+        kept = "" if keep == "nothing" else keep
+        return Call("item_put", names, (self._scripts.now(), item.item_id, *written, kept))
 
     async def _give_back(self, claim: ItemClaim, retry_in_s: float, *, failed: bool) -> bool:
         bucket, item_id = self._keys.item_bucket(claim.item.item_id), claim.item.item_id
@@ -178,17 +192,16 @@ def _cursor(bucket: int, item_id: str) -> str:
     return base64.urlsafe_b64encode(orjson.dumps([bucket, item_id])).decode()
 
 
-def _document(item: Item) -> bytes:
-    words: dict[str, Any] = {
-        "title": item.title,
-        "description": item.description,
-        "genres": item.genres,
-        "tags": item.tags,
-    }
-    if item.attributes:
-        words["attributes"] = dict(item.attributes)
+def _words(item: Item) -> bytes:
+    words = {"title": item.title, "description": item.description, "genres": item.genres, "tags": item.tags}
+    return orjson.dumps({name: value for name, value in words.items() if value})
+
+
+def _attributes(item: Item) -> bytes:
+    if not item.attributes:
+        return b""
     try:
-        return orjson.dumps({name: value for name, value in words.items() if value}, option=orjson.OPT_SORT_KEYS)
+        return orjson.dumps(dict(item.attributes), option=orjson.OPT_SORT_KEYS)
     except TypeError as error:
         raise InvalidRequest(f"not representable as JSON: {error}", field="attributes") from error
 
@@ -201,11 +214,11 @@ def _item(item_id: str, fields: Mapping[str, bytes]) -> Item:
         description=words.get("description", ""),
         genres=tuple(words.get("genres", ())),
         tags=tuple(words.get("tags", ())),
-        attributes=words.get("attributes"),
+        attributes=orjson.loads(fields["attr"]) if "attr" in fields else None,
         revision=int(fields["rev"]),
         picture=fields["pic"].decode() or None,
         picture_error=fields["err"].decode() or None,
         summary=fields.get("sum", b"").decode(),
         summary_model=fields.get("by", b"").decode(),
-        described="srev" in fields and fields["srev"] == fields["rev"],
+        described="sf" in fields,
     )

@@ -18,7 +18,8 @@ bucket's hash tag, so that one script may touch them together on Redis Cluster:
 
 Items likewise under `{i7}`: `due`, `fence`, `dead`, `index` (zset of ids in lexical order) and
 `m:<item>` (hash), `v:<item>` (string, the revision before a deletion). Across items:
-`ts:{c:<digest>}` (zset, co-occurring items), `ts:popular` (zset), `ts:seeded` (set).
+`ts:{c:<digest>}` (zset, co-occurring items), `ts:popular` (zset), `ts:seeded` (set),
+`ts:forgotten` (zset, deleted items whose counts are being removed), `ts:turn:<chore>` (string).
 """
 
 import hashlib
@@ -28,6 +29,9 @@ from typing import Literal
 
 POPULAR = "ts:popular"
 SEEDED = "ts:seeded"
+FORGOTTEN = "ts:forgotten"
+TURN_STEM = "ts:turn:"
+NEIGHBOURS_PATTERN = "ts:{c:*}"
 
 
 @dataclass(frozen=True, slots=True)

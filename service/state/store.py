@@ -8,6 +8,7 @@ from service.state.connection import Client, connect
 from service.state.dead_letters import DeadLetters
 from service.state.events import Events
 from service.state.evidence import Evidence
+from service.state.forgotten import Forgotten
 from service.state.items import Items
 from service.state.keys import Keys
 from service.state.scores import Scores
@@ -27,7 +28,8 @@ class Store:
         self.work = Work(scripts, keys, settings.summary_chars)
         self.dead_letters = DeadLetters(scripts, keys)
         self.items = Items(scripts, keys, settings.summary_chars)
-        self.evidence = Evidence(scripts, settings.popular)
+        self.evidence = Evidence(scripts, settings.popular, self.items.known)
+        self.forgotten = Forgotten(scripts, self.items.known)
         self.scores = Scores(scripts, keys, settings.score_cache_items)
 
     @classmethod

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from service.settings import Settings, StateSettings
+from service.state.forgotten import NOTES
 from service.state.records import Item
 from service.state.store import Store
 from tests.redis_servers import Admin, admin_of, all_keys, on_one_redis
@@ -45,6 +46,7 @@ BOUNDS: dict[str, Bound] = {
     "v": expires,
     "c": lambda admin, key: admin.zcard(key) <= LIMITS["neighbours"] * 1.25,
     "popular": lambda admin, key: admin.zcard(key) <= LIMITS["popular"],
+    "forgotten": lambda admin, key: admin.zcard(key) <= NOTES,
     "seeded": lambda admin, key: admin.scard(key) <= 2,
 }
 

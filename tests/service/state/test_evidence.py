@@ -4,8 +4,13 @@ import math
 
 import pytest
 
+from service.state.records import Item
 from service.state.store import Store
 from tests.redis_servers import admin_of, all_keys
+
+
+async def put(store: Store, *names: str) -> None:
+    await store.items.put_many([Item(name, name) for name in names])
 
 
 async def test_counts_are_of_likes_and_of_pairs_liked_by_one_user(store: Store) -> None:
@@ -16,6 +21,7 @@ async def test_counts_are_of_likes_and_of_pairs_liked_by_one_user(store: Store) 
 
 
 async def test_cosine_divides_by_both_popularities_and_sums_over_the_recents(store: Store) -> None:
+    await put(store, *"abc")
     pairs = [("b", "a", 3), ("c", "a", 2), ("c", "b", 6), ("a", "b", 3), ("a", "c", 2), ("b", "c", 6)]
     await store.evidence.seed("m@1", [("a", 4), ("b", 9), ("c", 16)], pairs)
     scores = await store.evidence.collaborative(["a", "b", "a"], ["c", "b"])
@@ -29,6 +35,7 @@ async def test_cosine_divides_by_both_popularities_and_sums_over_the_recents(sto
 
 
 async def test_the_most_popular_come_first_without_the_excluded(store: Store) -> None:
+    await put(store, *"abc")
     await store.evidence.seed("m@1", [("a", 1), ("b", 3), ("c", 2)], [])
     assert await store.evidence.popular(2) == ["b", "c"]
     assert await store.evidence.popular(2, {"b"}) == ["c", "a"]
@@ -40,7 +47,18 @@ async def test_a_training_set_is_counted_once(store: Store) -> None:
     assert await store.evidence.popularity(["a"]) == {"a": 2}
 
 
+async def test_what_is_in_no_catalogue_is_not_found_and_takes_nobodys_place(store: Store) -> None:
+    await put(store, "far", "rare")
+    absent = [f"absent-{number}" for number in range(300)]
+    counts = [("a", 9), *((item, 9) for item in absent), ("far", 1), ("rare", 1)]
+    await store.evidence.seed("m@1", counts, [("a", item, 5) for item in absent[:60]] + [("a", "far", 1)])
+    assert await store.evidence.popular(2) == ["rare", "far"]
+    assert await store.evidence.neighbours(["a"], 2) == ["far"]
+    assert await store.evidence.neighbours(["a"], 2, exclude=["far"]) == []
+
+
 async def test_an_item_is_no_neighbour_of_itself(store: Store) -> None:
+    await put(store, "a")
     await store.evidence.record(["a", "a"], ["a"])
     assert await store.evidence.neighbours(["a"], 5) == []
     assert await store.evidence.popularity(["a"]) == {"a": 2}
@@ -52,6 +70,7 @@ class TestBounds:
         return {"neighbours": 8, "popular": 20}
 
     async def test_frequent_neighbours_outlive_the_rare_ones(self, store: Store, redis_url: str) -> None:
+        await put(store, "often")
         for number in range(60):
             await store.evidence.record(["a"], [f"rare-{number}", "often"])
         assert (await store.evidence.neighbours(["a"], 1)) == ["often"]

@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -48,8 +49,10 @@ async def test_only_a_change_makes_a_revision(store: Store) -> None:
 
 async def test_a_picture_is_kept_when_asked(store: Store) -> None:
     await store.items.put(replace(FULL, picture_error="old"))
-    kept, _ = await store.items.put(replace(FULL, title="Another", picture=None), keep_picture=True)
+    kept, _ = await store.items.put(replace(FULL, title="Another", picture=None), keep="both")
     assert (kept.picture, kept.picture_error) == (FULL.picture, "old")
+    refused, _ = await store.items.put(replace(FULL, picture=None, picture_error="new"), keep="picture")
+    assert (refused.picture, refused.picture_error) == (FULL.picture, "new")
     gone, _ = await store.items.put(replace(FULL, picture=None))
     assert (gone.picture, gone.picture_error) == (None, None)
 
@@ -66,11 +69,39 @@ async def test_an_item_with_a_picture_is_described_once_for_each_revision(store:
     assert (item.summary, item.summary_model, item.described) == ("a war drama", "m@1", True)
     assert await store.items.claim(10) == []
 
-    stored, _ = await store.items.put(replace(FULL, title="Another"))
-    assert (stored.summary, stored.described) == ("a war drama", False)
-    stored, _ = await store.items.put(replace(FULL, picture="b" * 64))
+
+@pytest.mark.parametrize("change", [{"title": "Another"}, {"tags": ()}, {"picture": "b" * 64}])
+async def test_a_summary_of_other_words_or_another_picture_is_void(store: Store, change: dict[str, Any]) -> None:
+    await store.items.put(FULL)
+    assert await store.items.commit_summary(await claim_one(store), "a war drama", "m@1")
+    stored, _ = await store.items.put(replace(FULL, **change))
     assert (stored.summary, stored.summary_model, stored.described) == ("", "", False)
-    assert (await claim_one(store)).item.revision == 3
+    assert (await claim_one(store)).item.revision == 2
+
+
+async def test_a_change_of_attributes_costs_no_description(store: Store) -> None:
+    await store.items.put(FULL)
+    claim = await claim_one(store)
+    changed, _ = await store.items.put(replace(FULL, attributes={"year": 2000}))
+    assert (changed.revision, changed.attributes) == (2, {"year": 2000})
+    assert await store.items.commit_summary(claim, "a war drama", "m@1")
+    changed, _ = await store.items.put(replace(FULL, attributes=None))
+    assert (changed.revision, changed.attributes) == (3, None)
+    assert (changed.summary, changed.described) == ("a war drama", True)
+    assert await store.items.claim(10) == []
+
+
+async def test_another_description_of_the_same_is_another_revision(store: Store) -> None:
+    await store.items.put(FULL)
+    await store.items.bury(await claim_one(store), "bad")
+    await store.items.put(replace(FULL, title="Another"))
+    assert await store.items.commit_summary(await claim_one(store), "one", "m")
+    (letter,) = await store.dead_letters.list(10)
+    assert await store.dead_letters.retry(letter.id) == "retried"
+    assert await store.items.commit_summary(await claim_one(store), "two", "m")
+    item = await store.items.get(FULL.item_id)
+    assert item is not None
+    assert (item.summary, item.revision) == ("two", 3)
 
 
 async def test_a_description_of_an_older_revision_is_not_stored(store: Store) -> None:
@@ -132,6 +163,16 @@ async def test_a_deleted_item_is_nowhere(store: Store) -> None:
     assert await store.items.claim(10) == []
 
 
+async def test_a_deleted_item_leaves_the_lists_of_others(store: Store) -> None:
+    await store.items.put_many([Item(name, name) for name in "abc"])
+    await store.evidence.record(["a", "b", "c"], [])
+    await store.items.delete("b")
+    await store.items.put(Item("b", "b"))
+    await store.evidence.record(["b"], [])
+    assert await store.evidence.neighbours(["a"], 5) == ["c"]
+    assert await store.evidence.collaborative(["a"], ["b", "c"]) == {"b": 0, "c": 1}
+
+
 async def test_an_item_put_again_after_its_deletion_is_not_taken_for_the_old_one(store: Store) -> None:
     await store.items.put(FULL)
     await store.items.put(replace(FULL, title="Another"))
@@ -166,3 +207,15 @@ async def test_many_describers_at_once_get_every_item_once(store: Store) -> None
     ids = [claim.item.item_id for claims in rounds for claim in claims]
     ids += [claim.item.item_id for claim in await store.items.claim(40)]
     assert len(ids) == len(set(ids)) == 40
+
+
+async def test_the_pictures_that_items_name_are_listed_page_by_page(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.state.items.PICTURES_PER_PAGE", 7)
+    hashes = [f"{number:064x}" for number in range(50)]
+    await store.items.put_many([Item(f"i{picture}", "t", picture=picture) for picture in hashes])
+    await store.items.put(Item("plain", "t"))
+    pages = [page async for page in store.items.pictures()]
+    assert sorted(picture for page in pages for picture in page) == hashes
+    assert max(map(len, pages)) <= 7

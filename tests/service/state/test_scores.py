@@ -18,6 +18,20 @@ async def test_scores_of_one_stamp_add_up_and_those_of_another_replace_them(stor
     assert await store.scores.write("u", "two", {}, 1)
 
 
+class TestTime:
+    @pytest.fixture
+    def state(self) -> dict[str, float]:
+        return {"score_cache_ttl_s": 5}
+
+    async def test_a_score_is_not_kept_longer_by_later_ones(self, store: Store, redis_url: str) -> None:
+        await store.scores.write("u", "s", {"a": (1, 0.5)}, 1)
+        with admin_of(redis_url) as admin:
+            (key,) = all_keys(admin)
+            admin.pexpire(key, 1000)
+            await store.scores.write("u", "s", {"b": (1, 0.5)}, 1)
+            assert 0 < admin.pttl(key) <= 1000
+
+
 class TestBounds:
     @pytest.fixture
     def state(self) -> dict[str, int]:

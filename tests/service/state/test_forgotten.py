@@ -1,0 +1,71 @@
+"""Nothing that was counted about a deleted item comes back with it."""
+
+import pytest
+
+from service.state.records import Item
+from service.state.store import Store
+from tests.redis_servers import admin_of, all_keys
+
+RARE = "0-rare"
+"""Of members with one count, the first in lexical order is the first to go."""
+
+
+@pytest.fixture
+def state() -> dict[str, int]:
+    return {"neighbours": 4}
+
+
+async def put(store: Store, *names: str) -> None:
+    await store.items.put_many([Item(name, name) for name in names])
+
+
+async def one_sided(store: Store) -> None:
+    """The rare item lists `star`; the list of `star` has no room for it."""
+    await put(store, "star", RARE, *(f"i{number}" for number in range(8)))
+    await store.evidence.record([RARE], ["star"])
+    for number in range(40):
+        await store.evidence.record(["star"], [f"i{number % 8}"])
+    assert RARE not in await store.evidence.neighbours(["star"], 10)
+    await store.evidence.record([RARE], [])
+    assert await store.evidence.neighbours([RARE], 10) == ["star"]
+
+
+async def test_counts_in_lists_that_the_item_does_not_know_of_are_void_at_once(store: Store) -> None:
+    await one_sided(store)
+    await store.items.delete("star")
+    await put(store, "star")
+    await store.evidence.record(["star"], [])
+    assert await store.evidence.neighbours([RARE], 10) == []
+    assert await store.evidence.collaborative(["star"], [RARE]) == {RARE: 0}
+
+
+async def test_a_sweep_removes_them_and_the_item_counts_anew(store: Store, redis_url: str) -> None:
+    await one_sided(store)
+    await store.items.delete("star")
+    await put(store, "star")
+    assert await store.forgotten.sweep() == 1
+    assert await store.forgotten.sweep() == 0
+    await store.evidence.record(["star"], [])
+    assert await store.evidence.neighbours([RARE], 10) == []
+    await store.evidence.record(["star"], [RARE])
+    assert await store.evidence.neighbours([RARE], 10) == ["star"]
+    with admin_of(redis_url) as admin:
+        assert admin.exists("ts:forgotten") == 0
+
+
+async def test_a_like_that_was_folded_during_the_deletion_does_not_stay(store: Store) -> None:
+    await put(store, "a", "b")
+    await store.items.delete("a")
+    await store.evidence.record(["a"], ["b"])
+    assert await store.evidence.popular(5) == []
+    assert await store.evidence.neighbours(["b"], 5) == []
+    await store.forgotten.sweep()
+    await put(store, "a")
+    assert await store.evidence.popularity(["a"]) == {"a": 0}
+    assert await store.evidence.collaborative(["b"], ["a"]) == {"a": 0}
+
+
+async def test_an_item_that_nobody_put_leaves_no_note(store: Store, redis_url: str) -> None:
+    assert not await store.items.delete("nobody")
+    with admin_of(redis_url) as admin:
+        assert all_keys(admin) == []
