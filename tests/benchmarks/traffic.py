@@ -48,10 +48,10 @@ class Events:
 
 @dataclass(frozen=True)
 class Request:
-    """The bytes of a `POST /events`, and those of the body that must come back."""
+    """The bytes of a request, and those of the body that must come back; None: any body of a 2xx."""
 
     sent: bytes
-    answer: bytes
+    answer: bytes | None = None
 
 
 def requests(events: Sequence[dict[str, object]], batch: int) -> list[Request]:
@@ -60,16 +60,30 @@ def requests(events: Sequence[dict[str, object]], batch: int) -> list[Request]:
 
 
 def _request(events: Sequence[dict[str, object]]) -> Request:
-    body = orjson.dumps(events if len(events) > 1 else events[0])
+    return post("/events", events if len(events) > 1 else events[0], answer(len(events)))
+
+
+def post(path: str, body: object, answer: bytes | None = None) -> Request:
+    """A POST of `body` as JSON."""
+    content = orjson.dumps(body)
     head = (
-        f"POST /events HTTP/1.1\r\nhost: bench\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
+        f"POST {path} HTTP/1.1\r\nhost: bench\r\ncontent-type: application/json\r\ncontent-length: {len(content)}\r\n"
     )
-    return Request(head.encode() + body, answer(len(events)))
+    return Request(f"{head}\r\n".encode() + content, answer)
 
 
 def answer(accepted: int) -> bytes:
     """What the service says when it took all events of a request."""
     return orjson.dumps({"accepted": accepted, "duplicates": 0, "rejected": []})
+
+
+def send_timed(url: str, sent: Sequence[bytes], connections: int) -> list[float]:
+    """Send everything as `send` does; returns when each 2xx came, in seconds of one clock, earliest first."""
+    port = int(url.rpartition(":")[2])
+    seen: list[float] = []
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(exchange(port, [Request(one) for one in sent], connections, seen))
+    return seen
 
 
 def send(port: int, sent: Sequence[Request], connections: int) -> tuple[float, list[float]]:
@@ -90,11 +104,15 @@ def send(port: int, sent: Sequence[Request], connections: int) -> tuple[float, l
         gc.enable()
 
 
-async def exchange(port: int, sent: Sequence[Request], connections: int) -> tuple[float, list[float]]:
-    """`send`, in the running loop."""
+async def exchange(
+    port: int, sent: Sequence[Request], connections: int, came: list[float] | None = None
+) -> tuple[float, list[float]]:
+    """`send`, in the running loop; `came` takes the time at which each answer was there."""
     loop = asyncio.get_running_loop()
     left, latencies = iter(sent), list[float]()
-    clients = [_Connection(left, latencies, loop.create_future()) for _ in range(connections)]
+    clients = [
+        _Connection(left, latencies, [] if came is None else came, loop.create_future()) for _ in range(connections)
+    ]
     for client in clients:
         await client.open(port)
     started = time.perf_counter()
@@ -111,10 +129,13 @@ async def exchange(port: int, sent: Sequence[Request], connections: int) -> tupl
 class _Connection(asyncio.Protocol):
     """Takes requests from `left` until there is none."""
 
-    def __init__(self, left: Iterator[Request], latencies: list[float], done: "asyncio.Future[None]") -> None:
+    def __init__(
+        self, left: Iterator[Request], latencies: list[float], came: list[float], done: "asyncio.Future[None]"
+    ) -> None:
         self.done = done
         self._left = left
         self._latencies = latencies
+        self._came = came
         self._received = b""
 
     async def open(self, port: int) -> None:
@@ -141,9 +162,12 @@ class _Connection(asyncio.Protocol):
         head, end, body = self._received.partition(b"\r\n\r\n")
         if not end or len(body) < int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0]):
             return
-        self._latencies.append(time.perf_counter() - self._sent_at)
+        now = time.perf_counter()
+        self._latencies.append(now - self._sent_at)
+        self._came.append(now)
         self._received = b""
-        if body != self._expected and not self.done.done():
+        good = head[9:10] == b"2" if self._expected is None else body == self._expected
+        if not good and not self.done.done():
             self.done.set_exception(UserError(f"not what was expected: {head[:40]!r} {body[:300]!r}"))
             return
         self.next()

@@ -1,0 +1,157 @@
+"""How many users a second a worker folds, beside what the model server can do.
+
+The server is a real vLLM with the demo's summarizer. The ceiling is a bare client that sends it the same kind of
+prompts (an old summary and a block of three events of the demo world) and drops the answers; the worker claims users
+with such a block, reads their items, asks, and commits. Both have the same concurrency and take turns. The rate is that
+between the first and the last full round of answers, so that neither's start nor its last stragglers count.
+"""
+
+import asyncio
+import os
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Annotated
+
+import typer
+
+from model_store.engine.generate import text_request
+from model_store.errors import UserError
+from service.settings import Settings
+from service.state.store import Store
+from tests.benchmarks.command import run
+from tests.benchmarks.machine import cpu_s
+from tests.benchmarks.processes import Bench, bench, worker
+from tests.benchmarks.tables import Findings, Markdown, bar, ranged
+from tests.benchmarks.traffic import post, send_timed
+from tests.benchmarks.vllm import Person, Served, World, now_ms, summarizer
+
+BLOCK = 3
+LEVELS = (1, 2, 4, 8, 16, 32, 64)
+_FOLD_S = 300.0
+
+
+@dataclass(frozen=True)
+class Folded:
+    """Folds per second, and the CPU ms of each in the worker and in Redis."""
+
+    rate: float
+    worker_ms: float
+    redis_ms: float
+
+
+def main(
+    rounds: Annotated[int, typer.Option(help="Rounds of each concurrency, in turns.", min=1)] = 2,
+    most: Annotated[int, typer.Option(help="The highest concurrency.", min=1, max=64)] = 64,
+    users: Annotated[int, typer.Option(help="Users of a round; at high concurrency ten times that.", min=20)] = 100,
+    markdown: Markdown = None,
+) -> None:
+    """Measure the fold throughput of a worker against that of its model server."""
+    found = Findings("Fold throughput", markdown)
+    world = World()
+    with tempfile.TemporaryDirectory() as folder, bar() as progress, summarizer(Path(folder), progress) as served:
+        levels = [level for level in LEVELS if level <= most]
+        task = progress.add_task("folding", total=rounds * len(levels))
+        send_timed(served.url, _prompts(served, world, world.people(20, 4 * BLOCK, seed=99)), 4)
+        rows = []
+        for level in levels:
+            bare, ours = [], []
+            for turn in range(rounds):
+                count = max(users, 10 * level)
+                people = world.people(2 * count, 4 * BLOCK, seed=100 * level + turn)
+                bare.append(_steady(send_timed(served.url, _prompts(served, world, people[:count]), level), level))
+                with bench() as given:
+                    ours.append(_fold(given, served, world, people[count:], level))
+                progress.advance(task)
+            rows.append(_row(level, bare, ours))
+    found.say(f"{rounds} rounds each, in turns; load {os.getloadavg()[0]:.1f} at the end.")
+    columns = ["concurrency", "ceiling folds/s", "worker folds/s", "ratio", "worker CPU ms/fold", "Redis CPU ms/fold"]
+    found.table(columns, rows)
+
+
+def _row(level: int, bare: list[float], ours: list[Folded]) -> list[str]:
+    return [
+        f"{level}",
+        ranged(bare, 1),
+        ranged([one.rate for one in ours], 1),
+        ranged([one.rate / other for one, other in zip(ours, bare, strict=True)], 2),
+        f"{median(one.worker_ms for one in ours):.1f}",
+        f"{median(one.redis_ms for one in ours):.1f}",
+    ]
+
+
+def _prompts(served: Served, world: World, people: list[Person]) -> list[bytes]:
+    serving = served.manifest.serving
+    bodies = []
+    for person in people:
+        text = served.prompts.summarize(world.rule_summary(person.events[:-BLOCK]), world.shown(person.events[-BLOCK:]))
+        request = text_request(text, serving.max_summary_tokens, 0, serving.presence_penalty)
+        bodies.append(post("/v1/chat/completions", {"model": served.manifest.id, **request}).sent)
+    return bodies
+
+
+def _fold(given: Bench, served: Served, world: World, people: list[Person], concurrency: int) -> Folded:
+    asyncio.run(_prepare(given, world, people))
+    redis_before = cpu_s(given.redis_pid)
+    with worker(given, WORKER__CONCURRENCY=concurrency, **served.environment) as pid:
+        before = _started(given, pid)
+        moments = asyncio.run(_commits(given, [person.user_id for person in people]))
+        used = cpu_s(pid) - before
+    folds = len(people)
+    rate = _steady(moments, concurrency)
+    return Folded(rate, 1000 * used / folds, 1000 * (cpu_s(given.redis_pid) - redis_before) / folds)
+
+
+async def _prepare(given: Bench, world: World, people: list[Person]) -> None:
+    """Every user has a summary and one full block pending."""
+    store = await Store.connect(Settings(redis_url=given.url))
+    await store.items.put_many(list(world.items.values()))
+    by_user = {person.user_id: person for person in people}
+    for part in (slice(-2 * BLOCK, -BLOCK), slice(-BLOCK, None)):
+        await store.events.accept([event for person in people for event in person.events[part]], now_ms())
+        if part.stop is None:
+            break
+        for claim in await store.work.claim(len(people)):
+            summary = world.rule_summary(by_user[claim.user_id].events[:-BLOCK])
+            await store.work.commit(claim, summary, "rule", "rule", len(claim.pending))
+    await store.close()
+
+
+def _started(given: Bench, pid: int) -> float:
+    """The worker's CPU seconds when it began to work."""
+    log = given.folder / "worker.log"
+    deadline = time.monotonic() + 60
+    while "working" not in log.read_text():
+        if time.monotonic() > deadline:
+            raise UserError(f"the worker does not start; see {log}")
+        time.sleep(0.01)
+    return cpu_s(pid)
+
+
+async def _commits(given: Bench, users: list[str]) -> list[float]:
+    """When each user's fold was committed, in seconds, earliest first."""
+    store = await Store.connect(Settings(redis_url=given.url))
+    deadline = time.monotonic() + _FOLD_S
+    try:
+        while True:
+            if not await store.users.due_count():
+                states = [await store.users.read(user) for user in users]
+                if not any(state.pending for state in states):
+                    return sorted(state.summary.updated_at_ms / 1000 for state in states if state.summary)
+            if time.monotonic() > deadline:
+                raise UserError(f"the worker did not fold {len(users)} users within {_FOLD_S:.0f} s")
+            await asyncio.sleep(0.2)
+    finally:
+        await store.close()
+
+
+def _steady(moments: list[float], concurrency: int) -> float:
+    """Answers per second, the first and the last `concurrency` of them left out."""
+    first, last = concurrency, len(moments) - concurrency
+    return (last - first) / (moments[last - 1] - moments[first - 1])
+
+
+if __name__ == "__main__":
+    run(main)
