@@ -7,7 +7,7 @@ right (precision), how much of what is right it states (recall), F1 with its dif
 95 % interval over users), and the share of stated likes that it has in common with the summary made by blocks of 3.
 Calls are those of one user; *cut* is the share of prompts that lost words to fit the model's length.
 
-`3` to `48` are the worker's cuts for that `catch_up_block`: at least four blocks, if that leaves them three events each.
+`3` to `48` are the worker's cuts for that `catch_up_block`: four blocks or more, of three events or more.
 *No fewer* drops that floor. *3, shifted* begins with a block of one event: it shows how far two ways differ that are as
 good as each other. *48, newest 24 by 3* folds the old part in large blocks and the end in small ones; *only the newest*
 forgets the rest.

@@ -63,7 +63,7 @@ def main(
                 people = world.people(2 * count, 4 * BLOCK, seed=100 * level + turn)
                 bare.append(_steady(send_timed(served.url, _prompts(served, world, people[:count]), level), level))
                 with bench() as given:
-                    ours.append(_fold(given, served, world, people[count:], level))
+                    ours.append(fold_rate(given, served, world, people[count:], level))
                 progress.advance(task)
             rows.append(_row(level, bare, ours))
     found.say(f"{rounds} rounds each, in turns; load {os.getloadavg()[0]:.1f} at the end.")
@@ -92,11 +92,12 @@ def _prompts(served: Served, world: World, people: list[Person]) -> list[bytes]:
     return bodies
 
 
-def _fold(given: Bench, served: Served, world: World, people: list[Person], concurrency: int) -> Folded:
+def fold_rate(given: Bench, served: Served, world: World, people: list[Person], concurrency: int) -> Folded:
+    """Fold a block of each of `people` with a worker of its own."""
     asyncio.run(_prepare(given, world, people))
     redis_before = cpu_s(given.redis_pid)
     with worker(given, WORKER__CONCURRENCY=concurrency, **served.environment) as pid:
-        before = _started(given, pid)
+        before = started(given, pid)
         moments = asyncio.run(_commits(given, [person.user_id for person in people]))
         used = cpu_s(pid) - before
     folds = len(people)
@@ -119,7 +120,7 @@ async def _prepare(given: Bench, world: World, people: list[Person]) -> None:
     await store.close()
 
 
-def _started(given: Bench, pid: int) -> float:
+def started(given: Bench, pid: int) -> float:
     """The worker's CPU seconds when it began to work."""
     log = given.folder / "worker.log"
     deadline = time.monotonic() + 60
