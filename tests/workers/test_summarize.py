@@ -13,6 +13,7 @@ from model_store.engine import (
     EngineRejected,
     EngineTimeout,
     EngineUnavailable,
+    PromptTooLong,
 )
 from model_store.views import InteractionView
 from service.state.records import Event, Item
@@ -154,6 +155,13 @@ class TestPoison:
         assert "u-30" in buried
         assert len(buried) == 3
         assert (await text(store, "u")).split() == [n for n in names("u", 60).split() if n not in buried]
+
+    async def test_blocks_too_long_for_the_model_are_folded_in_smaller_ones(self, store: Store, start: Start) -> None:
+        engine = RecordingSummarizer(failing(lambda: PromptTooLong("400"), lambda summary, block: len(block) > 3))
+        await start(engine)
+        await put(store, [event("u", number) for number in range(60)])
+        await until(lambda: _is(store, "u", names("u", 60)))
+        assert await store.dead_letters.count() == 0
 
     async def test_a_retried_dead_letter_is_folded_once_the_model_can(self, store: Store, start: Start) -> None:
         engine = RecordingSummarizer(failing(lambda: BadAnswer("empty", ""), about("u")))
