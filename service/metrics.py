@@ -35,7 +35,7 @@ class Metrics:
         )
         self.events = Counter(
             "tastestream_events_total",
-            "Events received, by result: accepted, duplicate, rejected, backlog_full, deleted.",
+            "Events received, by result: accepted, duplicate, rejected, backlog_full, overloaded, deleted.",
             ("result",),
             registry=self.registry,
         )
@@ -54,6 +54,9 @@ class Metrics:
         self.redis_up = Gauge("tastestream_redis_up", "1 when Redis answered the last look.", registry=self.registry)
         self.due_users = Gauge(
             "tastestream_due_users", "Users whose summary waits to be rewritten.", registry=self.registry
+        )
+        self.pending_events = Gauge(
+            "tastestream_pending_events", "Accepted events that wait to be folded.", registry=self.registry
         )
         self.oldest_due_seconds = Gauge(
             "tastestream_oldest_due_seconds",

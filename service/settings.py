@@ -57,6 +57,15 @@ class StateSettings(_Level):
     dedupe_ids: Count = Field(1024, description="Event ids kept per user against duplicates; at least one batch.")
     dedupe_ttl_s: Seconds = 86400.0
     max_pending: Count = Field(1000, description="Unfolded events per user; more are refused with 429.")
+    max_backlog: Count = Field(
+        1_000_000,
+        description="Unfolded events of all users, shared out evenly to the buckets; more are refused with 429.",
+    )
+    log_events: Annotated[int, Field(ge=0)] = Field(
+        1_000_000, description="Accepted events kept for export and rebuild, shared out to the buckets; 0 keeps none."
+    )
+    log_s: Seconds = Field(30 * 86400.0, description="How long an accepted event is kept for export and rebuild.")
+    history: Count = Field(3, description="Versions of a summary whose folded events are remembered.")
     max_attempts: Count = Field(5, description="Tries before a block goes to the dead letters.")
     retry_base_s: Seconds = 0.5
     retry_max_s: Seconds = 60.0
@@ -64,7 +73,10 @@ class StateSettings(_Level):
     clock_skew_s: Annotated[float, Field(ge=0)] = Field(
         0.02, description="How far the clocks of gateways and Redis may differ; a deletion waits twice as long."
     )
-    dead_letters: Count = Field(10_000, description="Dead letters kept per bucket.")
+    dead_letters: Count = Field(
+        10_000,
+        description="Dead letters kept per bucket; when it is full, what fails stays pending and is tried again.",
+    )
     neighbours: Count = Field(100, description="Co-occurring items kept per item.")
     popular: Count = Field(100_000, description="Items kept in the popularity ranking.")
     score_cache_ttl_s: Seconds = 600.0
@@ -74,6 +86,15 @@ class StateSettings(_Level):
         2.0, description="The longest wait for a connection to Redis, and for an answer of it."
     )
     redis_connections: Count = Field(64, description="Connections to Redis per process.")
+    wait_replicas: Annotated[int, Field(ge=0)] = Field(
+        0, description="Replicas that must have an event (or a deletion) before it is acknowledged."
+    )
+    wait_aof: bool = Field(
+        False,
+        description="Acknowledge only what is on disk: on Redis's own, and on that of `wait_replicas`; Redis 7.2.",
+    )
+    wait_s: Seconds = Field(1.0, description="The longest wait for replicas or disks; then the answer is 503.")
+    accepts_at_once: Count = Field(2, description="Round trips with events that one gateway has under way.")
     user_ttl_s: Annotated[float, Field(ge=0)] = Field(0.0, description="Idle users expire after this; 0 keeps them.")
     buckets: Count = Field(64, description="Slots that users are spread over; never change it on a live store.")
 

@@ -80,13 +80,15 @@ async def work(
 
 
 async def _watch(store: Store, metrics: Metrics, stop: asyncio.Event) -> None:
-    """Keep the gauges of the backlog fresh."""
+    """Keep the gauges of the backlog fresh, and the event log within its age."""
     stopping = asyncio.create_task(stop.wait())
     while not stop.is_set():
         try:
             metrics.due_users.set(await store.users.due_count())
             metrics.oldest_due_seconds.set(await store.users.oldest_due_ms() / 1000)
+            metrics.pending_events.set(await store.users.backlog())
             metrics.dead_letters.set(await store.dead_letters.count())
+            await store.log.trim()
             metrics.redis_up.set(1)
         except StateUnavailable:
             metrics.redis_up.set(0)

@@ -129,7 +129,9 @@ class Folding:
 
     async def _record(self, claim: Claim, events: Sequence[Event], items: Mapping[str, Item]) -> None:
         """Count what was liked, beside what the user liked before; losing a count harms nobody."""
-        liked = [event.item_id for event in events if event.type in LIKED and event.item_id in items]
+        liked = [
+            event.item_id for event in events if event.type in LIKED and event.item_id in items and not event.refolded
+        ]
         if not liked:
             return
         earlier = claim.recents[: max(0, len(claim.recents) - claim.backlog)]
@@ -144,13 +146,16 @@ class Folding:
 
     async def _failed(self, claim: Claim, refused: Refused) -> None:
         attempt = claim.attempts + 1
-        if attempt >= self._settings.max_attempts:
-            if await self._store.work.bury(claim, refused.reason, refused.count):
-                self._metrics.folds.labels("buried").inc()
-                log.error("fold_buried", reason=refused.reason, events=refused.count, attempts=attempt)
-            return
         state = self._settings
         wait_s = delay_s(claim.attempts, state.retry_base_s, state.retry_max_s, random.random())
+        if attempt >= state.max_attempts:
+            buried = await self._store.work.bury(claim, refused.reason, refused.count)
+            if buried == "buried":
+                self._metrics.folds.labels("buried").inc()
+                log.error("fold_buried", reason=refused.reason, events=refused.count, attempts=attempt)
+            if buried != "full":
+                return
+            log.error("dead_letters_full", reason=refused.reason, attempts=attempt)
         if await self._store.work.fail(claim, wait_s):
             self._metrics.folds.labels("retried").inc()
             log.warning("fold_retried", reason=refused.reason, attempt=attempt, wait_s=round(wait_s, 2))

@@ -110,5 +110,5 @@ def derived_id(model: EventIn) -> str:
         model.recommendation_id,
         model.context,
     )
-    digest = blake2b(orjson.dumps(content, option=orjson.OPT_SORT_KEYS), digest_size=16)
+    digest = blake2b(orjson.dumps(content, option=orjson.OPT_SORT_KEYS), digest_size=8)
     return f"content:{digest.hexdigest()}"

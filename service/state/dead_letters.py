@@ -41,7 +41,10 @@ class DeadLetters:
             return "not_found"
         kind, bucket, stream_id = place
         if kind == "fold":
-            names = (bucket.dead, bucket.due, bucket.pending_stem, bucket.work_stem, bucket.letters_stem)
+            names = (
+                *(bucket.dead, bucket.due, bucket.backlog),
+                *(bucket.pending_stem, bucket.work_stem, bucket.letters_stem),
+            )
             call = Call("retry", names, (self._scripts.now(), stream_id))
         else:
             call = Call("item_retry", (bucket.dead, bucket.due, bucket.item_stem), (self._scripts.now(), stream_id))

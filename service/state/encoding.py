@@ -1,8 +1,10 @@
 """Events and summaries as the store writes them: compact JSON arrays, trailing nulls left out.
 
-A pending entry is `<ms of acceptance>[event_id,item_id,type,timestamp_ms,value,recommendation_id,context]`
-(the script puts the time before it), a recents entry `[item_id,type,timestamp_ms,value]`, a summary
-`<version>:<token>[updated_at_ms,model,prompt,last_event_id,text]`.
+A recents entry is `[item_id,type,timestamp_ms,value]`, a pending entry `<ms of acceptance>[event_id,
+recommendation_id,context]<tab><recents entry>` (the script puts both together; JSON holds no raw tab),
+with an `r` behind the time when the event is folded anew from the log. A summary is
+`<version>:<token>[updated_at_ms,model,prompt,text,events,[event ids],[[updated_at_ms,model,[event ids]],...]]`:
+the event ids are those folded by this version, and behind them by the versions before it, newest first.
 """
 
 import hashlib
@@ -12,9 +14,15 @@ from typing import Any
 import orjson
 
 from service.errors import InvalidRequest
-from service.state.records import Accepted, Event, Summary
+from service.state.records import Accepted, Event, Summary, Version
 
-ACCEPTED_NUMBERS: dict[int, Accepted] = {1: "accepted", 2: "duplicate", 3: "deleted", 4: "backlog_full"}
+ACCEPTED_NUMBERS: dict[int, Accepted] = {
+    1: "accepted",
+    2: "duplicate",
+    3: "deleted",
+    4: "backlog_full",
+    5: "overloaded",
+}
 
 
 def digest(event_id: str) -> bytes:
@@ -22,17 +30,13 @@ def digest(event_id: str) -> bytes:
     return hashlib.blake2b(event_id.encode(), digest_size=8).digest()
 
 
-def pending_entry(event: Event) -> bytes:
-    """Raises InvalidRequest for a context that JSON can't hold (too deep, integers beyond 64 bits)."""
-    return _dump(
-        event.event_id,
-        event.item_id,
-        event.type,
-        event.timestamp_ms,
-        event.value,
-        event.recommendation_id,
-        dict(event.context) if event.context else None,
-    )
+def pending_part(event: Event) -> bytes:
+    """What only the pending entry holds.
+
+    Raises:
+        InvalidRequest: a context that JSON can't hold (too deep, integers beyond 64 bits).
+    """
+    return _dump(event.event_id, event.recommendation_id, dict(event.context) if event.context else None)
 
 
 def recents_entry(event: Event) -> bytes:
@@ -44,30 +48,39 @@ def json_text(value: str) -> bytes:
 
 
 def pending_event(user_id: str, entry: bytes) -> Event:
-    event_id, *rest = orjson.loads(entry[entry.index(b"[") :])
-    return _event(event_id, user_id, rest)
+    own, _, shown = entry.partition(b"\t")
+    accepted, bracket, rest = own.partition(b"[")
+    event_id, recommendation_id, context = _padded(orjson.loads(bracket + rest), 3)
+    item_id, kind, timestamp_ms, value = _padded(orjson.loads(shown), 4)
+    refolded = accepted.endswith(b"r")
+    return Event(event_id, user_id, item_id, kind, timestamp_ms, value, recommendation_id, context, refolded)
 
 
 def recents_events(user_id: str, entries: Iterable[bytes]) -> tuple[Event, ...]:
-    return tuple(_event("", user_id, orjson.loads(entry)) for entry in entries)
+    return tuple(Event("", user_id, *_padded(orjson.loads(entry), 4)) for entry in entries)
 
 
-def _event(event_id: str, user_id: str, fields: list[Any]) -> Event:
-    item_id, kind, timestamp_ms, value, recommendation_id, context = fields + [None] * (6 - len(fields))
-    return Event(event_id, user_id, item_id, kind, timestamp_ms, value, recommendation_id, context)
+def _padded(fields: list[Any], size: int) -> list[Any]:
+    return fields + [None] * (size - len(fields))
 
 
-def summary_body(updated_at_ms: int, model: str, prompt: str, last_event_id: str, text: str) -> bytes:
-    return orjson.dumps([updated_at_ms, model, prompt, last_event_id, text])
+def summary_body(summary: Summary) -> bytes:
+    """All of `summary` but the version, which the script writes."""
+    earlier = [(one.updated_at_ms, one.model, one.event_ids) for one in summary.earlier]
+    own = (summary.updated_at_ms, summary.model, summary.prompt, summary.text, summary.events, summary.event_ids)
+    return orjson.dumps((*own, earlier))
 
 
 def summary(value: bytes) -> Summary | None:
     """None for b"", the store's word for no summary."""
     if not value:
         return None
-    version, _, _ = value.partition(b":")
-    updated_at_ms, model, prompt, last_event_id, text = orjson.loads(value[value.index(b"[") :])
-    return Summary(text, int(version), updated_at_ms, model, prompt, last_event_id)
+    number = int(value[: value.index(b":")])
+    updated_at_ms, model, prompt, text, events, event_ids, earlier = orjson.loads(value[value.index(b"[") :])
+    versions = tuple(
+        Version(number - age, at_ms, by, tuple(ids)) for age, (at_ms, by, ids) in enumerate(earlier, start=1)
+    )
+    return Summary(text, number, updated_at_ms, model, prompt, events, tuple(event_ids), versions)
 
 
 def pairs(flat: list[bytes]) -> Mapping[str, bytes]:

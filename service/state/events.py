@@ -1,64 +1,86 @@
 """Accepting events (invariants I1, I2, I5, I6)."""
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
 
 from service.state import encoding
+from service.state.connection import Argument
 from service.state.encoding import ACCEPTED_NUMBERS
+from service.state.group_commit import GroupCommit
 from service.state.keys import Keys
 from service.state.records import Accepted, Event
-from service.state.scripts import Argument, Call, Scripts
+from service.state.scripts import Call, Scripts
 
 EVENTS_PER_CALL = 500
-"""Lua takes only so many values at once; a longer run of one user's events is cut, in order."""
+"""Redis does nothing else while a script runs, and Lua takes only so many values at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """One event as the script takes it."""
+
+    stem: str
+    user_id: str
+    received_at_ms: int
+    arguments: tuple[bytes, bytes, bytes]
 
 
 class Events:
-    def __init__(self, scripts: Scripts, keys: Keys) -> None:
+    """Events that arrive while others are on their way to Redis go together with the next round trip."""
+
+    def __init__(self, scripts: Scripts, keys: Keys, at_once: int) -> None:
         self._scripts = scripts
         self._keys = keys
+        self._group = GroupCommit(self._write, most=EVENTS_PER_CALL, at_once=at_once)
 
     async def accept(self, events: Sequence[Event], received_at_ms: int) -> list[Accepted]:
-        """Accept `events` in one round trip, those of one user in one atomic step and in their order.
+        """Accept `events`, those of one user in their order; the result has one entry per event.
 
         `received_at_ms` is when the request arrived, by the caller's clock: an event received
-        before its user's deletion is refused, however late it gets here. The result has one entry
-        per event.
+        before its user's deletion is refused, however late it gets here.
 
         Raises:
             StateUnavailable: none, some or all were accepted. Sending the same events again is
                 safe: those that were accepted are then duplicates.
             InvalidRequest: a context that can't be stored; nothing was accepted.
         """
-        parts = _by_user(events)
-        calls = [self._call(events, part, received_at_ms) for part in parts]
-        results: list[Accepted] = ["duplicate"] * len(events)
-        for part, numbers in zip(parts, await self._scripts.run(calls), strict=True):
-            for index, number in zip(part, numbers, strict=True):
-                results[index] = ACCEPTED_NUMBERS[number]
+        return await self._group.add([self._given(event, received_at_ms) for event in events])
+
+    def _given(self, event: Event, received_at_ms: int) -> _Given:
+        parts = (encoding.digest(event.event_id), encoding.pending_part(event), encoding.recents_entry(event))
+        return _Given(self._keys.user_stem(event.user_id), event.user_id, received_at_ms, parts)
+
+    async def _write(self, given: Sequence[_Given]) -> list[Accepted]:
+        slots = list(self._by_slot(given))
+        calls = [self._call([given[place] for place in places]) for places in slots]
+        results: list[Accepted] = ["duplicate"] * len(given)
+        for places, numbers in zip(slots, await self._scripts.run(calls, durable=True), strict=True):
+            for place, number in zip(places, numbers, strict=True):
+                results[place] = ACCEPTED_NUMBERS[number]
         return results
 
-    def _call(self, events: Sequence[Event], part: Sequence[int], received_at_ms: int) -> Call:
-        user_id = events[part[0]].user_id
-        keys = self._keys.user(user_id)
-        arguments: list[Argument] = [self._scripts.now(), user_id, received_at_ms]
-        for index in part:
-            event = events[index]
-            arguments += (
-                encoding.digest(event.event_id),
-                encoding.pending_entry(event),
-                encoding.recents_entry(event),
-            )
-        names = (keys.due, keys.pending, keys.work, keys.recents, keys.seen, keys.dedupe, keys.tombstone, keys.summary)
-        return Call("accept", names, arguments)
+    def _by_slot(self, given: Sequence[_Given]) -> Iterator[list[int]]:
+        """The places of events that one script may accept, those of a user side by side and in their order."""
+        users: dict[tuple[str, int], list[int]] = defaultdict(list)
+        for place, event in enumerate(given):
+            users[event.user_id, event.received_at_ms].append(place)
+        if not self._scripts.clustered:
+            yield [place for places in users.values() for place in places]
+            return
+        slots: dict[str, list[int]] = defaultdict(list)
+        for places in users.values():
+            slots[given[places[0]].stem] += places
+        yield from slots.values()
 
-
-def _by_user(events: Sequence[Event]) -> list[list[int]]:
-    """The events' indices, grouped by user, in groups of at most EVENTS_PER_CALL."""
-    groups: dict[str, list[int]] = {}
-    for index, event in enumerate(events):
-        groups.setdefault(event.user_id, []).append(index)
-    return [
-        group[start : start + EVENTS_PER_CALL]
-        for group in groups.values()
-        for start in range(0, len(group), EVENTS_PER_CALL)
-    ]
+    def _call(self, given: Sequence[_Given]) -> Call:
+        arguments: list[Argument] = [self._scripts.now()]
+        for (stem, user_id, received), group in groupby(
+            given, key=lambda one: (one.stem, one.user_id, one.received_at_ms)
+        ):
+            events = list(group)
+            arguments += (stem, user_id, received, len(events))
+            for event in events:
+                arguments += event.arguments
+        return Call("accept", (f"{given[0].stem}due",), arguments)

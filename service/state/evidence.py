@@ -11,8 +11,9 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 
+from service.state.connection import Argument
 from service.state.keys import FORGOTTEN, POPULAR, SEEDED, neighbours
-from service.state.scripts import Argument, Call, Scripts
+from service.state.scripts import Call, Scripts
 
 CALLS_AT_ONCE = 20
 FIRST_LOOK, LONGEST_LOOK = 100, 10_000

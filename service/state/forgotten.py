@@ -8,8 +8,9 @@ note keeps the item's counts void until a sweep has been through every list.
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
+from service.state.connection import Argument
 from service.state.keys import FORGOTTEN, NEIGHBOURS_PATTERN, POPULAR, neighbours
-from service.state.scripts import Argument, Scripts, unavailable
+from service.state.scripts import Scripts, unavailable
 
 NOTES = 100_000
 """Deleted items that are remembered until the next sweep; of more, the oldest are dropped."""

@@ -9,10 +9,11 @@ import orjson
 
 from service.errors import InvalidRequest
 from service.state import encoding, forgotten
+from service.state.connection import Argument
 from service.state.keys import BucketKeys, Keys
 from service.state.queue import Queue
 from service.state.records import Item, ItemClaim
-from service.state.scripts import Argument, Call, Scripts
+from service.state.scripts import Call, Scripts
 
 BUCKETS_PER_LOOK = 8
 PICTURES_PER_PAGE = 1000

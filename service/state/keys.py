@@ -6,7 +6,9 @@ bucket's hash tag, so that one script may touch them together on Redis Cluster:
     ts:{b7}:due         zset    user -> ms since the epoch when its work may be claimed
     ts:{b7}:fence       string  the last fencing token given out
     ts:{b7}:dead        stream  dead letters
-    ts:{b7}:u:<user>    string  preference summary
+    ts:{b7}:backlog     string  how many pending events the bucket's users have
+    ts:{b7}:log         stream  the last accepted events, for replay and export
+    ts:{b7}:u:<user>    string  preference summary, and which events its last versions folded
     ts:{b7}:p:<user>    list    pending events, in the order of their acceptance
     ts:{b7}:w:<user>    hash    the lease and the failed attempts; only while there is either
     ts:{b7}:r:<user>    list    recents, oldest first
@@ -38,8 +40,11 @@ NEIGHBOURS_PATTERN = "ts:{c:*}"
 class UserKeys:
     """The keys of one user and of its bucket's queue."""
 
+    stem: str
     due: str
     dead: str
+    backlog: str
+    log: str
     summary: str
     pending: str
     work: str
@@ -59,6 +64,8 @@ class BucketKeys:
     due: str
     fence: str
     dead: str
+    backlog: str
+    log: str
     summary_stem: str
     pending_stem: str
     work_stem: str
@@ -75,12 +82,20 @@ class Keys:
     def __init__(self, buckets: int) -> None:
         self.users = tuple(_bucket(f"b{number}") for number in range(buckets))
         self.items = tuple(_bucket(f"i{number}") for number in range(buckets))
+        self._stems = tuple(_stem(bucket.name) for bucket in self.users)
+
+    def user_stem(self, user_id: str) -> str:
+        """What all keys of the user, and of its bucket's queue, begin with."""
+        return self._stems[self.bucket(user_id)]
 
     def user(self, user_id: str) -> UserKeys:
-        stem = f"ts:{{b{self.bucket(user_id)}}}:"
+        stem = self.user_stem(user_id)
         return UserKeys(
+            stem=stem,
             due=f"{stem}due",
             dead=f"{stem}dead",
+            backlog=f"{stem}backlog",
+            log=f"{stem}log",
             summary=f"{stem}u:{user_id}",
             pending=f"{stem}p:{user_id}",
             work=f"{stem}w:{user_id}",
@@ -119,13 +134,19 @@ def neighbours(item_id: str) -> str:
     return f"ts:{{c:{hashlib.blake2b(item_id.encode(), digest_size=12).hexdigest()}}}"
 
 
+def _stem(name: str) -> str:
+    return f"ts:{{{name}}}:"
+
+
 def _bucket(name: str) -> BucketKeys:
-    stem = f"ts:{{{name}}}:"
+    stem = _stem(name)
     return BucketKeys(
         name=name,
         due=f"{stem}due",
         fence=f"{stem}fence",
         dead=f"{stem}dead",
+        backlog=f"{stem}backlog",
+        log=f"{stem}log",
         summary_stem=f"{stem}u:",
         pending_stem=f"{stem}p:",
         work_stem=f"{stem}w:",

@@ -19,20 +19,48 @@ class Event:
     value: float | None = None
     recommendation_id: str | None = None
     context: Mapping[str, Any] | None = None
+    refolded: bool = False
+    """Folded once before, into a summary that was since thrown away to be rebuilt."""
 
 
-Accepted = Literal["accepted", "duplicate", "backlog_full", "deleted"]
-"""What the accept script did with one event; `deleted`: received before its user's deletion."""
+Accepted = Literal["accepted", "duplicate", "backlog_full", "deleted", "overloaded"]
+"""What the accept script did with one event.
+
+`deleted`: received before its user's deletion. `backlog_full`: too many events of the user wait to be
+folded; `overloaded`: too many of all users.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """Where one version of a summary came from: the events folded by it, in folding order."""
+
+    version: int
+    updated_at_ms: int
+    model: str
+    event_ids: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Summary:
+    """The living text. `events` counts those folded by all its versions, `event_ids` are those of this one.
+
+    `earlier` holds some versions before it, newest first.
+    """
+
     text: str
     version: int
     updated_at_ms: int
     model: str
     prompt: str
-    last_event_id: str
+    events: int = 0
+    event_ids: tuple[str, ...] = ()
+    earlier: tuple[Version, ...] = ()
+
+    @property
+    def history(self) -> tuple[Version, ...]:
+        """This version and those before it, newest first."""
+        return (Version(self.version, self.updated_at_ms, self.model, self.event_ids), *self.earlier)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,9 @@
 
 from collections.abc import Mapping
 
+from service.state.connection import Argument
 from service.state.keys import Keys
-from service.state.scripts import Argument, Call, Scripts
+from service.state.scripts import Call, Scripts
 
 
 class Scores:

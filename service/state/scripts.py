@@ -12,14 +12,15 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from redis.asyncio import RedisCluster
 from redis.exceptions import NoScriptError, RedisError
 
 from service.errors import StateUnavailable
 from service.settings import StateSettings
-from service.state.connection import Client
+from service.state.connection import Argument, Client
+from service.state.durability import Durability
 
 FOLDER = Path(__file__).parent / "scripts"
-Argument = str | bytes | int | float
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,28 +46,32 @@ class Scripts:
 
     def __init__(self, client: Client, settings: StateSettings, now_ms: Callable[[], int] | None = None) -> None:
         self.client = client
+        self.clustered = isinstance(client, RedisCluster)
         self._now_ms = now_ms
         self._constants = constants(settings)
+        self._durability = Durability.of(settings)
         self.skew_ms = round(settings.clock_skew_s * 1000)
 
     def now(self) -> int:
         """The `now` argument of scripts: 0 stands for Redis's clock."""
         return 0 if self._now_ms is None else self._now_ms()
 
-    async def run(self, calls: Sequence[Call]) -> list[Any]:
+    async def run(self, calls: Sequence[Call], *, durable: bool = False) -> list[Any]:
         """Run `calls` in one round trip; calls with the same hash tag run in their order.
 
+        `durable`: return only when as many replicas and disks have the writes as the settings ask for.
+
         Raises:
-            StateUnavailable: Redis did not answer all of them; some may have been carried out.
+            StateUnavailable: Redis did not answer all of them, or too few have them; some may have
+                been carried out.
         """
         scripts = [load(call.script, self._constants) for call in calls]
         with unavailable():
-            results = await self._evaluate("EVALSHA", [script.sha for script in scripts], calls)
+            results = await self._evaluate("EVALSHA", [script.sha for script in scripts], calls, durable)
             unknown = [index for index, result in enumerate(results) if isinstance(result, NoScriptError)]
             if unknown:
-                again = await self._evaluate(
-                    "EVAL", [scripts[index].source for index in unknown], [calls[index] for index in unknown]
-                )
+                sources = [scripts[index].source for index in unknown]
+                again = await self._evaluate("EVAL", sources, [calls[index] for index in unknown], durable)
                 for index, result in zip(unknown, again, strict=True):
                     results[index] = result
             return _checked(results)
@@ -85,12 +90,18 @@ class Scripts:
                 pipeline.execute_command(*command)
             return _checked(await pipeline.execute(raise_on_error=False))
 
-    async def _evaluate(self, command: str, scripts: Sequence[str], calls: Sequence[Call]) -> list[Any]:
+    async def _evaluate(self, command: str, scripts: Sequence[str], calls: Sequence[Call], durable: bool) -> list[Any]:
         if not calls:
             return []
+        commands = [
+            (command, script, len(call.keys), *call.keys, *call.arguments)
+            for script, call in zip(scripts, calls, strict=True)
+        ]
+        if durable and self._durability is not None:
+            return await self._durability.run(self.client, commands)
         pipeline = self.client.pipeline(transaction=False)
-        for script, call in zip(scripts, calls, strict=True):
-            pipeline.execute_command(command, script, len(call.keys), *call.keys, *call.arguments)
+        for one in commands:
+            pipeline.execute_command(*one)
         results: list[Any] = await pipeline.execute(raise_on_error=False)
         return results
 
@@ -115,6 +126,8 @@ def constants(settings: StateSettings) -> str:
         "DEDUPE": settings.dedupe_ids,
         "DEDUPE_TTL": round(settings.dedupe_ttl_s * 1000),
         "MAX_PENDING": settings.max_pending,
+        "MAX_BACKLOG": -(-settings.max_backlog // settings.buckets),
+        "LOG": -(-settings.log_events // settings.buckets),
         "CLAIM_EVENTS": settings.claim_blocks * settings.catch_up_block,
         "TOMBSTONE": round(settings.tombstone_s * 1000),
         "SKEW": round(settings.clock_skew_s * 1000),

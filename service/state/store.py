@@ -6,6 +6,7 @@ from service.errors import NotReady
 from service.settings import Settings, StateSettings
 from service.state.connection import Client, connect
 from service.state.dead_letters import DeadLetters
+from service.state.event_log import EventLog
 from service.state.events import Events
 from service.state.evidence import Evidence
 from service.state.forgotten import Forgotten
@@ -23,9 +24,10 @@ class Store:
     def __init__(self, client: Client, settings: StateSettings, now_ms: Callable[[], int] | None = None) -> None:
         self._client = client
         keys, scripts = Keys(settings.buckets), Scripts(client, settings, now_ms)
-        self.events = Events(scripts, keys)
-        self.users = Users(scripts, keys)
-        self.work = Work(scripts, keys, settings.summary_chars)
+        self.events = Events(scripts, keys, settings.accepts_at_once)
+        self.log = EventLog(scripts, keys, settings.log_s)
+        self.users = Users(scripts, keys, self.log)
+        self.work = Work(scripts, keys, settings.summary_chars, settings.history)
         self.dead_letters = DeadLetters(scripts, keys)
         self.items = Items(scripts, keys, settings.summary_chars)
         self.evidence = Evidence(scripts, settings.popular, self.items.known)

@@ -4,15 +4,17 @@ import asyncio
 import time
 
 from service.state import encoding
+from service.state.event_log import EventLog
 from service.state.keys import Keys
 from service.state.records import UserState
 from service.state.scripts import Call, Scripts
 
 
 class Users:
-    def __init__(self, scripts: Scripts, keys: Keys) -> None:
+    def __init__(self, scripts: Scripts, keys: Keys, log: EventLog) -> None:
         self._scripts = scripts
         self._keys = keys
+        self._log = log
 
     async def read(self, user_id: str) -> UserState:
         """The user at one instant; an empty state for a user nobody has seen."""
@@ -39,15 +41,23 @@ class Users:
         """
         keys = self._keys.user(user_id)
         names = (
-            *(keys.tombstone, keys.due, keys.dead, keys.letters),
-            *(keys.summary, keys.pending, keys.work, keys.recents, keys.seen, keys.dedupe, keys.scores),
+            *(keys.tombstone, keys.due, keys.dead, keys.backlog, keys.log, keys.pending, keys.letters),
+            *(keys.summary, keys.work, keys.recents, keys.seen, keys.dedupe, keys.scores),
         )
         given = self._scripts.now()
         now_ms = given or time.time_ns() // 1_000_000
-        ((existed, till_ms),) = await self._scripts.run([Call("delete", names, (now_ms, user_id, given))])
+        call = Call("delete", names, (now_ms, user_id, given))
+        ((existed, till_ms, last),) = await self._scripts.run([call], durable=True)
+        logged = await self._log.forget(user_id, last.decode()) if last else 0
         if not given:
             await self._wait_past(till_ms)
-        return bool(existed)
+        return bool(existed) or logged > 0
+
+    async def backlog(self) -> int:
+        """Pending events of all users."""
+        return sum(
+            int(count or 0) for count in await self._scripts.send([("GET", b.backlog) for b in self._keys.users])
+        )
 
     async def due_count(self) -> int:
         """Users whose work may be claimed now."""

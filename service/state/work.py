@@ -2,20 +2,25 @@
 
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 from service.state import encoding
+from service.state.connection import Argument
 from service.state.keys import Keys
 from service.state.queue import Queue
-from service.state.records import Claim
-from service.state.scripts import Argument, Call, Scripts
+from service.state.records import Claim, Summary
+from service.state.scripts import Call, Scripts
+
+Buried = Literal["buried", "lost", "full"]
+_BURIED: dict[int, Buried] = {1: "buried", 0: "lost", -1: "full"}
 
 
 class Work:
-    def __init__(self, scripts: Scripts, keys: Keys, summary_chars: int) -> None:
+    def __init__(self, scripts: Scripts, keys: Keys, summary_chars: int, history: int) -> None:
         self._scripts = scripts
         self._keys = keys
         self._summary_chars = summary_chars
+        self._history = history
         self._queue = Queue(
             scripts,
             "claim",
@@ -47,12 +52,22 @@ class Work:
         if len(text) > self._summary_chars:
             raise ValueError(f"a summary of {len(text)} characters, at most {self._summary_chars} are stored")
         keys = self._keys.user(claim.user_id)
-        last = _last(claim, folded)
+        last = encoding.json_text(_last(claim, folded))
         now_ms = self._scripts.now() or time.time_ns() // 1_000_000
-        version = claim.summary.version if claim.summary else 0
-        body = encoding.summary_body(now_ms, model, prompt, last, text)
-        names = (keys.due, keys.pending, keys.work, keys.summary, keys.recents, keys.seen)
-        return await self._change("commit", names, claim, version, folded, encoding.json_text(last), body)
+        old = claim.summary
+        summary = Summary(
+            text=text,
+            version=old.version + 1 if old else 1,
+            updated_at_ms=now_ms,
+            model=model,
+            prompt=prompt,
+            events=(old.events if old else 0) + folded,
+            event_ids=tuple(event.event_id for event in claim.pending[:folded]),
+            earlier=old.history[: self._history - 1] if old else (),
+        )
+        names = (keys.due, keys.pending, keys.work, keys.summary, keys.recents, keys.seen, keys.backlog)
+        body = encoding.summary_body(summary)
+        return bool(await self._change("commit", names, claim, summary.version - 1, folded, last, body))
 
     async def extend(self, claims: Sequence[Claim]) -> list[bool]:
         """Renew the leases of `claims` in one round trip; False for each that is lost."""
@@ -70,22 +85,25 @@ class Work:
         """Give the claim back without counting an attempt."""
         return await self._give_back(claim, retry_in_s, failed=False)
 
-    async def bury(self, claim: Claim, reason: str, count: int) -> bool:
-        """Move the first `count` events of the claim to the dead letters; the summary stays."""
+    async def bury(self, claim: Claim, reason: str, count: int) -> Buried:
+        """Move the first `count` events of the claim to the dead letters; the summary stays.
+
+        `full`: no more dead letters may be kept; the claim is as it was.
+        """
         keys = self._keys.user(claim.user_id)
-        names = (keys.due, keys.pending, keys.work, keys.dead, keys.letters)
+        names = (keys.due, keys.pending, keys.work, keys.dead, keys.letters, keys.backlog)
         last = encoding.json_text(_last(claim, count))
-        return await self._change("bury", names, claim, reason, count, last)
+        return _BURIED[await self._change("bury", names, claim, reason, count, last)]
 
     async def _give_back(self, claim: Claim, retry_in_s: float, *, failed: bool) -> bool:
         keys = self._keys.user(claim.user_id)
         names = (keys.due, keys.work, keys.pending)
-        return await self._change("give_back", names, claim, round(retry_in_s * 1000), int(failed))
+        return bool(await self._change("give_back", names, claim, round(retry_in_s * 1000), int(failed)))
 
-    async def _change(self, script: str, names: tuple[str, ...], claim: Claim, *arguments: Argument) -> bool:
+    async def _change(self, script: str, names: tuple[str, ...], claim: Claim, *arguments: Argument) -> int:
         call = Call(script, names, (self._scripts.now(), claim.user_id, claim.token, *arguments))
         (result,) = await self._scripts.run([call])
-        return bool(result)
+        return int(result)
 
 
 def _claim(found: list[Any]) -> Claim:

@@ -15,7 +15,10 @@ _ERRORS = documented(InvalidRequest, Unauthorized, Overloaded, StateUnavailable)
 
 @router.get("/{user_id}", summary="What is known of a user", response_model=UserOut, responses=_ERRORS)
 async def get_user(request: Request, user_id: PathId) -> Response:
-    """The living summary, the last interactions and how many wait to be folded; empty for a user nobody has seen."""
+    """The living summary and the events its last versions came from, the last interactions, and how many wait.
+
+    Empty for a user nobody has seen.
+    """
     return Json(user_out(await parts_of(request).store.users.read(user_id)))
 
 

@@ -3,17 +3,31 @@
 from dataclasses import dataclass
 
 from service.http.times import format_time
-from service.state.records import Event, Summary, UserState
+from service.state.records import Event, Summary, UserState, Version
 
 
 @dataclass(frozen=True, slots=True)
 class SummaryOut:
-    """The preference summary; `version` counts the folds, `model` is the model version that wrote it."""
+    """The preference summary. `version` counts the folds, `events` what was folded by all of them together.
+
+    `model` is the model version that wrote it.
+    """
 
     text: str
     version: int
     updated_at: str
     model: str
+    events: int
+
+
+@dataclass(frozen=True, slots=True)
+class VersionOut:
+    """One version of the summary, and the ids of the events folded by it, in folding order."""
+
+    version: int
+    updated_at: str
+    model: str
+    event_ids: list[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,21 +42,32 @@ class RecentOut:
 
 @dataclass(frozen=True, slots=True)
 class UserOut:
-    """`recents` oldest first; `pending_events` are accepted and not yet folded into the summary."""
+    """`recents` oldest first; `pending_events` are accepted and not yet folded into the summary.
+
+    `history` holds the summary's last versions, newest first.
+    """
 
     user_id: str
     summary: SummaryOut | None
     recents: list[RecentOut]
     pending_events: int
+    history: list[VersionOut]
 
 
 def user_out(state: UserState) -> UserOut:
     summary = _summary_out(state.summary) if state.summary else None
-    return UserOut(state.user_id, summary, [_recent_out(event) for event in state.recents], state.pending)
+    recents = [_recent_out(event) for event in state.recents]
+    history = [_version_out(version) for version in state.summary.history] if state.summary else []
+    return UserOut(state.user_id, summary, recents, state.pending, history)
 
 
 def _summary_out(summary: Summary) -> SummaryOut:
-    return SummaryOut(summary.text, summary.version, format_time(summary.updated_at_ms), summary.model)
+    updated_at = format_time(summary.updated_at_ms)
+    return SummaryOut(summary.text, summary.version, updated_at, summary.model, summary.events)
+
+
+def _version_out(version: Version) -> VersionOut:
+    return VersionOut(version.version, format_time(version.updated_at_ms), version.model, list(version.event_ids))
 
 
 def _recent_out(event: Event) -> RecentOut:

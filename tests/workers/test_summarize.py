@@ -53,7 +53,7 @@ async def test_every_event_is_folded_once_in_order_with_the_model_that_wrote_it(
     read = await store.users.read("u0")
     assert read.pending == 0
     assert read.summary is not None
-    assert (read.summary.model, read.summary.prompt, read.summary.last_event_id) == ("double@1", "prompt", "u0-11")
+    assert (read.summary.model, read.summary.prompt, read.summary.event_ids[-1]) == ("double@1", "prompt", "u0-11")
     assert sorted(title for block in engine.blocks for title in block) == sorted(
         f"{user}-{number}" for user in users for number in range(12)
     )

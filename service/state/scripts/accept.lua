@@ -1,20 +1,14 @@
--- Accept events of one user, all or nothing: I1, I2 (never twice), I5, I6.
--- KEYS  due, pending, work, recents, seen, dedupe, tombstone, summary
--- ARGV  now ('0': Redis), user, received at, then for each event: 8-byte digest of its id,
---       pending entry (JSON), recents entry (JSON)
--- Returns one number per event: 1 accepted, 2 duplicate, 3 deleted, 4 backlog full.
-local due, pending, work, recents, seen, dedupe, tombstone, summary = unpack(KEYS)
-local now, user, received = clock(ARGV[1]), ARGV[2], tonumber(ARGV[3])
-local results = {}
+-- Accept events of several users, all or nothing: I1, I2 (never twice), I5, I6, I8.
+-- KEYS  one key of the users' slot (a single Redis has one slot for all); theirs are built from stems
+-- ARGV  now ('0': Redis), then for each user: stem, user, received at, number of events,
+--       then for each event: 8-byte digest of its id, what only the pending entry holds (JSON),
+--       what the recents hold, too (JSON)
+-- Returns one number per event: 1 accepted, 2 duplicate, 3 deleted, 4 the user's backlog is full,
+--         5 the bucket's backlog is full.
+local now = clock(ARGV[1])
+local results, backlogs, added, again = {}, {}, {}, {}
 
-local deleted = redis.call('GET', tombstone)
-if deleted and received <= tonumber(deleted) then
-  for event = 4, #ARGV, 3 do results[#results + 1] = 3 end
-  return results
-end
-
-local ids = redis.call('GET', dedupe) or ''
-local function known(digest)
+local function known(ids, digest)
   local from = 1
   while true do
     local at = string.find(ids, digest, from, true)
@@ -24,39 +18,21 @@ local function known(digest)
   end
 end
 
-local waiting = redis.call('LLEN', pending)
-local new_ids, new_pending, new_recents = {}, {}, {}
-for event = 4, #ARGV, 3 do
-  local digest = ARGV[event]
-  if known(digest) then
-    results[#results + 1] = 2
-  elseif waiting >= MAX_PENDING then
-    results[#results + 1] = 4
-  else
-    waiting = waiting + 1
-    ids = ids .. digest
-    new_ids[#new_ids + 1] = digest
-    new_pending[#new_pending + 1] = now .. ARGV[event + 1]
-    new_recents[#new_recents + 1] = ARGV[event + 2]
-    results[#results + 1] = 1
-  end
-end
-if #new_ids == 0 then return results end
-
-redis.call('RPUSH', pending, unpack(new_pending))
 -- Small strings are set anew, because APPEND reserves as much again; large ones are appended to,
 -- because a log of whole copies would outweigh the events.
-if #ids > DEDUPE * 10 then
-  redis.call('SET', dedupe, string.sub(ids, -DEDUPE * 8))
-elseif #ids <= 256 then
-  redis.call('SET', dedupe, ids)
-else
-  redis.call('APPEND', dedupe, table.concat(new_ids))
+local function remember(dedupe, ids, new)
+  if #ids > DEDUPE * 10 then ids = string.sub(ids, -DEDUPE * 8)
+  elseif #ids > 256 then
+    redis.call('APPEND', dedupe, table.concat(new))
+    redis.call('PEXPIRE', dedupe, DEDUPE_TTL)
+    return
+  end
+  redis.call('SET', dedupe, ids, 'PX', DEDUPE_TTL)
 end
-redis.call('PEXPIRE', dedupe, DEDUPE_TTL)
 
-local over = redis.call('RPUSH', recents, unpack(new_recents)) - RECENTS
-if over > 0 then
+local function show(recents, seen, new)
+  local over = redis.call('RPUSH', recents, unpack(new)) - RECENTS
+  if over <= 0 then return end
   local gone = {}
   for _, entry in ipairs(redis.call('LPOP', recents, over)) do
     local item = cjson.decode(entry)[1]
@@ -67,10 +43,67 @@ if over > 0 then
   redis.call('LTRIM', seen, -SEEN, -1)
 end
 
-if not held(work, now) then
-  redis.call('ZADD', due, 'LT', due_at(pending, waiting, now), user)
+local function accept(stem, user, received, first, last)
+  local dedupe = stem .. 'd:' .. user
+  local deleted, ids = unpack(redis.call('MGET', stem .. 'x:' .. user, dedupe))
+  if deleted and received <= tonumber(deleted) then
+    for _ = first, last, 3 do results[#results + 1] = 3 end
+    return
+  end
+
+  ids = ids or ''
+  local pending = stem .. 'p:' .. user
+  local before, backlog = redis.call('LLEN', pending), backlogs[stem]
+  local waiting, new_ids, new_pending, new_recents = before, {}, {}, {}
+  for event = first, last, 3 do
+    local digest = ARGV[event]
+    if known(ids, digest) then
+      results[#results + 1] = 2
+    elseif waiting >= MAX_PENDING then
+      results[#results + 1] = 4
+    elseif backlog >= MAX_BACKLOG then
+      results[#results + 1] = 5
+    else
+      waiting, backlog = waiting + 1, backlog + 1
+      ids = ids .. digest
+      new_ids[#new_ids + 1] = digest
+      new_pending[#new_pending + 1] = now .. ARGV[event + 1] .. '\t' .. ARGV[event + 2]
+      new_recents[#new_recents + 1] = ARGV[event + 2]
+      results[#results + 1] = 1
+    end
+  end
+  if #new_ids == 0 then
+    again[#again + 1] = dedupe
+    return
+  end
+
+  backlogs[stem], added[stem] = backlog, true
+  redis.call('RPUSH', pending, unpack(new_pending))
+  remember(dedupe, ids, new_ids)
+  show(stem .. 'r:' .. user, stem .. 'i:' .. user, new_recents)
+  if LOG > 0 then
+    for _, entry in ipairs(new_pending) do
+      redis.call('XADD', stem .. 'log', 'MAXLEN', '~', LOG, '*', 'u', user, 'e', entry)
+    end
+  end
+
+  if not held(stem .. 'w:' .. user, now) then
+    local at = before == 0 and waiting < BLOCK and now + MAX_WAIT or due_at(pending, waiting, now)
+    redis.call('ZADD', stem .. 'due', 'LT', at, user)
+  end
+  if USER_TTL > 0 then
+    for _, kind in ipairs({ 'u:', 'r:', 'i:' }) do redis.call('PEXPIRE', stem .. kind .. user, USER_TTL) end
+  end
 end
-if USER_TTL > 0 then
-  for _, key in ipairs({ summary, recents, seen }) do redis.call('PEXPIRE', key, USER_TTL) end
+
+local at = 2
+while at <= #ARGV do
+  local stem, events = ARGV[at], tonumber(ARGV[at + 3])
+  if not backlogs[stem] then backlogs[stem] = tonumber(redis.call('GET', stem .. 'backlog') or 0) end
+  accept(stem, ARGV[at + 1], tonumber(ARGV[at + 2]), at + 4, at + 3 + 3 * events)
+  at = at + 4 + 3 * events
 end
+for stem in pairs(added) do redis.call('SET', stem .. 'backlog', backlogs[stem]) end
+-- A write, so that a WAIT behind this waits for the first acceptance of a duplicate, too.
+for _, dedupe in ipairs(again) do redis.call('PEXPIRE', dedupe, DEDUPE_TTL) end
 return results

@@ -1,10 +1,12 @@
 -- Move the first pending events of a claimed user to the dead letters; the summary stays: I2, I7.
--- KEYS  due, pending, work, dead, letters
+-- KEYS  due, pending, work, dead, letters, backlog
 -- ARGV  now, user, token, reason, number of events, JSON-encoded id of the last of them
--- Returns 1, or 0 when the lease is lost.
-local due, pending, work, dead, letters = unpack(KEYS)
+-- Returns 1, 0 when the lease is lost, -1 when no more dead letters may be kept: no event is
+--         thrown away for another.
+local due, pending, work, dead, letters, backlog = unpack(KEYS)
 local now, user, token, count = clock(ARGV[1]), ARGV[2], ARGV[3], tonumber(ARGV[5])
 if not holds(work, token, now) or not ends_with(pending, count, ARGV[6]) then return 0 end
+if redis.call('XLEN', dead) >= DEAD_LETTERS then return -1 end
 
 local fields = { 'key', user, 'reason', ARGV[4], 'at', now }
 for _, entry in ipairs(redis.call('LRANGE', pending, 0, count - 1)) do
@@ -12,9 +14,8 @@ for _, entry in ipairs(redis.call('LRANGE', pending, 0, count - 1)) do
   fields[#fields + 1] = entry
 end
 redis.call('DEL', work)
-local id = redis.call('XADD', dead, 'MAXLEN', DEAD_LETTERS, '*', unpack(fields))
-redis.call('RPUSH', letters, id)
-redis.call('LTRIM', letters, -DEAD_LETTERS, -1)
+redis.call('RPUSH', letters, redis.call('XADD', dead, '*', unpack(fields)))
 redis.call('LTRIM', pending, count, -1)
+redis.call('DECRBY', backlog, count)
 rearm(due, pending, user, now)
 return 1

@@ -17,6 +17,9 @@ LIMITS = {
     "dedupe_ids": 16,
     "max_pending": 30,
     "dead_letters": 3,
+    "max_backlog": 4 * 400,
+    "log_events": 4 * 100,
+    "history": 2,
     "neighbours": 8,
     "popular": 20,
     "score_cache_items": 10,
@@ -32,6 +35,8 @@ BOUNDS: dict[str, Bound] = {
     "due": lambda admin, key: admin.zcard(key) <= 60,
     "fence": lambda admin, key: admin.strlen(key) == 16,
     "dead": lambda admin, key: admin.xlen(key) <= LIMITS["dead_letters"],
+    "backlog": lambda admin, key: 0 <= int(admin.get(key)) <= LIMITS["max_backlog"] / 4,
+    "log": lambda admin, key: admin.xlen(key) <= LIMITS["log_events"] / 4 + 100,
     "index": lambda admin, key: admin.zcard(key) <= 60,
     "u": lambda admin, key: admin.strlen(key) < 6 * 4000 + 1000,
     "p": lambda admin, key: admin.llen(key) <= LIMITS["max_pending"],
@@ -122,9 +127,12 @@ async def test_idle_users_expire_where_the_settings_say_so(redis_url: str, clock
 
 @on_one_redis
 async def test_a_user_with_20_recents_takes_at_most_two_and_a_half_kib(redis_url: str) -> None:
-    """Derived event ids, ids of ten characters, a summary of 450: all keys and their overheads."""
-    store = await Store.connect(Settings(redis_url=redis_url))
+    """Event ids of 25 characters, user and item ids of ten, a summary of 450: all keys and their overheads.
+
+    The log is as full as with a million users and the default bound: one event for each.
+    """
     users = 400
+    store = await Store.connect(Settings(redis_url=redis_url, state=StateSettings(log_events=users, buckets=1)))
     with admin_of(redis_url) as admin:
         await store.events.accept([event("warm", 1)], 0)
         await store.users.delete("warm")
@@ -132,10 +140,10 @@ async def test_a_user_with_20_recents_takes_at_most_two_and_a_half_kib(redis_url
         for number in range(users):
             user = f"user-{number:06d}"
             for burst in range(5):
-                batch = [event(user, f"{burst}-{n}", item=f"item-{burst}{n:04d}") for n in range(4)]
+                batch = [event(user, f"0123456789-{burst}-{n}", item=f"item-{burst}{n:04d}") for n in range(4)]
                 await store.events.accept(batch, 0)
-            for claim in await store.work.claim(10):
-                await store.work.commit(claim, "likes " * 75, "demo-summarizer@1", "0123456789ab", len(claim.pending))
+                for claim in await store.work.claim(10):
+                    await store.work.commit(claim, "likes " * 75, "demo-summarizer@1", "0123456789ab", 4)
         assert (await store.users.read("user-000007")).pending == 0
         bytes_per_user = (int(admin.info("memory")["used_memory"]) - before) / users
     await store.close()

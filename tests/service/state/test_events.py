@@ -8,6 +8,7 @@ import redis
 
 from service.errors import InvalidRequest, StateUnavailable
 from service.settings import Settings, StateSettings
+from service.state.keys import Keys
 from service.state.store import Store
 from tests.redis_servers import RedisServer, admin_of
 from tests.service.state.conftest import START_MS, Clock, event
@@ -117,6 +118,46 @@ class TestBounds:
         assert (await store.users.read("u")).seen == {*(f"item-{number}" for number in range(4)), "again"}
 
 
+class TestBacklogOfAll:
+    """The bound for all users is shared out evenly to the buckets."""
+
+    @pytest.fixture
+    def state(self) -> dict[str, int]:
+        return {"buckets": 2, "max_backlog": 20}
+
+    async def test_what_is_over_it_is_refused_until_something_was_folded_buried_or_deleted(
+        self, store: Store, clock: Clock
+    ) -> None:
+        bucket = Keys(2).bucket
+        users = [name for name in map(str, range(99)) if bucket(name) == 0][:4]
+        other = next(name for name in map(str, range(99)) if bucket(name) == 1)
+        for user in users[:2]:
+            assert set(await store.events.accept([event(user, n) for n in range(5)], START_MS)) == {"accepted"}
+        batch = [event(users[2], n) for n in range(3)]
+        assert set(await store.events.accept(batch, START_MS)) == {"overloaded"}
+        mixed = [event(users[0], 0), event(other, 1), *batch]
+        assert await store.events.accept(mixed, START_MS) == ["duplicate", "accepted"] + ["overloaded"] * 3
+
+        claims = {claim.user_id: claim for claim in await store.work.claim(2)}
+        assert await store.work.commit(claims[users[0]], "text", "m", "p", 2)
+        assert await store.work.bury(claims[users[1]], "bad", 1) == "buried"
+        assert await store.users.backlog() == 8
+        assert await store.events.accept(batch, START_MS) == ["accepted"] * 3
+        assert await store.events.accept([event(users[3], 1)], START_MS) == ["overloaded"]
+        await store.users.delete(users[1])
+        assert await store.users.backlog() == 7
+        assert await store.events.accept([event(users[3], 1)], START_MS) == ["accepted"]
+
+    async def test_a_retried_letter_counts_again(self, store: Store) -> None:
+        await store.events.accept([event("u", n) for n in range(3)], START_MS)
+        (claim,) = await store.work.claim(1)
+        assert await store.work.bury(claim, "bad", 3) == "buried"
+        assert await store.users.backlog() == 0
+        (letter,) = await store.dead_letters.list(1)
+        assert await store.dead_letters.retry(letter.id) == "retried"
+        assert await store.users.backlog() == 3
+
+
 class TestTrouble:
     @pytest.fixture
     async def own(self, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple[RedisServer, Store]]:
@@ -158,3 +199,17 @@ class TestTrouble:
         read = await store.users.read("u")
         assert (read.pending, read.summary is not None) == (2, True)
         assert await store.users.delete("u")
+
+    async def test_what_no_replica_has_is_not_acknowledged_where_one_is_asked_for(
+        self, own: tuple[RedisServer, Store]
+    ) -> None:
+        server, _ = own
+        strict = StateSettings(buckets=2, wait_replicas=1, wait_s=0.05)
+        store = await Store.connect(Settings(redis_url=server.url, state=strict))
+        with pytest.raises(StateUnavailable, match="WAIT reached 0"):
+            await store.events.accept([event("u", 1)], START_MS)
+        with pytest.raises(StateUnavailable, match="WAIT reached 0"):
+            await store.events.accept([event("u", 1)], START_MS)
+        with pytest.raises(StateUnavailable, match="WAIT reached 0"):
+            await store.users.delete("u")
+        await store.close()

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule, run_state_machine_as_test
 
 from service.settings import Settings, StateSettings
+from service.state.event_log import Logged
 from service.state.records import Claim
 from service.state.store import Store
 from tests.redis_servers import RedisCluster, RedisServer
@@ -31,7 +32,9 @@ class User:
     dead: list[list[str]] = field(default_factory=list)
     known: set[str] = field(default_factory=set)
     recents: list[str] = field(default_factory=list)
-    version: int = 0
+    versions: list[list[str]] = field(default_factory=list)
+    """The event ids that each folded."""
+    logged: list[str] = field(default_factory=list)
     attempts: int = 0
     token: int = 0
     held_till: int = 0
@@ -73,6 +76,9 @@ class StoreMachine(RuleBasedStateMachine):
     def do(self, work: Coroutine[Any, Any, T]) -> T:
         return self.loop.run_until_complete(work)
 
+    async def log(self) -> list[Logged]:
+        return [one for bucket in self.store.log.buckets async for one in self.store.log.read(bucket)]
+
     def teardown(self) -> None:
         self.do(self.store.close())
         self.loop.close()
@@ -96,6 +102,7 @@ class StoreMachine(RuleBasedStateMachine):
             else:
                 assert result == "accepted"
                 model.known.add(name)
+                model.logged.append(name)
                 model.pending.append((self.clock(), name))
                 model.recents = [*model.recents, name][-4:]
 
@@ -114,7 +121,7 @@ class StoreMachine(RuleBasedStateMachine):
             due.discard(claim.user_id)
             assert [e.event_id for e in claim.pending] == [f"{claim.user_id}-{name}" for _, name in model.pending[:6]]
             assert (claim.attempts, claim.backlog) == (model.attempts, len(model.pending))
-            assert (claim.summary.version if claim.summary else 0) == model.version
+            assert (claim.summary.version if claim.summary else 0) == len(model.versions)
         return claims[0] if len(claims) == 1 else tuple(claims)
 
     def held(self, claim: Claim) -> User | None:
@@ -131,9 +138,10 @@ class StoreMachine(RuleBasedStateMachine):
             )
             assert self.do(self.store.work.commit(claim, text, "m", "p", count)) == (model is not None)
             if model:
-                model.folded += [name for _, name in model.pending[:count]]
+                model.versions.append([name for _, name in model.pending[:count]])
+                model.folded += model.versions[-1]
                 del model.pending[:count]
-                model.version, model.attempts, model.token, model.held_till = model.version + 1, 0, 0, 0
+                model.attempts, model.token, model.held_till = 0, 0, 0
                 assert self.do(self.store.work.commit(claim, text, "m", "p", count)), "the same commit again"
 
     @rule(found=claims)
@@ -161,7 +169,7 @@ class StoreMachine(RuleBasedStateMachine):
         for claim in [found] if isinstance(found, Claim) else found:
             buried = min(count, len(claim.pending))
             model = self.held(claim)
-            assert self.do(self.store.work.bury(claim, "bad", buried)) == (model is not None)
+            assert self.do(self.store.work.bury(claim, "bad", buried)) == ("buried" if model else "lost")
             if model:
                 model.dead.append([name for _, name in model.pending[:buried]])
                 del model.pending[:buried]
@@ -202,12 +210,21 @@ class StoreMachine(RuleBasedStateMachine):
             read = self.do(self.store.users.read(name))
             assert read.pending == len(model.pending)
             assert [e.item_id for e in read.recents] == [f"item-{number}" for number in model.recents]
-            assert (read.summary.version if read.summary else 0) == model.version
+            assert (read.summary.version if read.summary else 0) == len(model.versions)
+            if read.summary:
+                history = [[one.partition("-")[2] for one in version.event_ids] for version in read.summary.history]
+                assert history == model.versions[:-4:-1]
+                assert read.summary.events == len(model.folded)
             text = read.summary.text if read.summary else ""
             told = [part.partition("-")[2] for part in text.split(";") if part]
             assert [number for number in told if number in model.folded] == model.folded
             assert len(told) == len(set(told)), "folded twice"
             assert letters.get(name, []) == model.dead
+        logged: dict[str, list[str]] = {name: [] for name in USERS}
+        for one in self.do(self.log()):
+            logged[one.event.user_id].append(one.event.event_id.partition("-")[2])
+        assert logged == {name: model.logged for name, model in self.users.items()}
+        assert self.do(self.store.users.backlog()) == sum(len(model.pending) for model in self.users.values())
         due = sum(1 for model in self.users.values() if (at := model.due_at()) is not None and at <= self.clock())
         assert self.do(self.store.users.due_count()) == due
 

@@ -75,7 +75,7 @@ async def test_a_commit_in_flight_brings_nothing_back(store: Store, clock: Clock
     (claim,) = await store.work.claim(1)
     await store.users.delete("u")
     assert not await store.work.commit(claim, "text", "m", "p", 3)
-    assert not await store.work.bury(claim, "bad", 3)
+    assert await store.work.bury(claim, "bad", 3) == "lost"
     assert not await store.work.fail(claim, 1)
     assert await store.work.extend([claim]) == [False]
     assert len(keys_of(redis_url, "u")) == 1

@@ -93,7 +93,7 @@ class TestLease:
         assert await store.work.extend([late]) == [False]
         assert not await store.work.fail(late, 1)
         assert not await store.work.release(late)
-        assert not await store.work.bury(late, "bad", 3)
+        assert await store.work.bury(late, "bad", 3) == "lost"
         claim = await claim_one(store)
         assert claim.token > late.token
         assert not await commit(store, late, 3)
@@ -251,6 +251,24 @@ class TestFailure:
                 assert await store.work.fail(claims["poison"], 0.5)
             assert await commit(store, claims[f"u{round_}"], 3)
             clock.pass_s(0.2)
+
+
+class TestFullDeadLetters:
+    @pytest.fixture
+    def state(self) -> dict[str, int]:
+        return {"dead_letters": 1}
+
+    async def test_where_no_more_letters_may_be_kept_no_event_is_lost(self, store: Store) -> None:
+        await accept(store, "u", 1, 2, 3, 4, 5, 6)
+        assert await store.work.bury(await claim_one(store), "bad", 3) == "buried"
+        claim = await claim_one(store)
+        assert await store.work.bury(claim, "bad", 3) == "full"
+        assert await store.work.fail(claim, 0), "the claim is as it was"
+        assert (await store.users.read("u")).pending == 3
+        (letter,) = await store.dead_letters.list(10)
+        assert [e.event_id for e in letter.events] == ["u-1", "u-2", "u-3"]
+        assert await store.dead_letters.drop(letter.id)
+        assert await store.work.bury(await claim_one(store), "bad", 3) == "buried"
 
 
 class TestClaim:

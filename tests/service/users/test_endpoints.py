@@ -8,7 +8,7 @@ from tests.service.conftest import Gateway
 async def test_a_user_nobody_has_seen_is_empty(gateway: Gateway) -> None:
     answer = await gateway.ask("GET", "/users/stranger")
     assert answer.status_code == 200
-    assert answer.json() == {"user_id": "stranger", "summary": None, "recents": [], "pending_events": 0}
+    assert answer.json() == {"user_id": "stranger", "summary": None, "recents": [], "pending_events": 0, "history": []}
 
 
 async def test_recents_are_shown_oldest_first(gateway: Gateway) -> None:
@@ -26,18 +26,27 @@ async def test_recents_are_shown_oldest_first(gateway: Gateway) -> None:
             {"item_id": "i2", "type": "like", "timestamp": "2026-01-01T00:00:00.000Z", "value": None},
         ],
         "pending_events": 2,
+        "history": [],
     }
 
 
-async def test_the_summary_is_shown_with_its_version_and_author(gateway: Gateway) -> None:
-    events = [{"user_id": "u", "item_id": f"i{number}", "timestamp": number} for number in range(3)]
-    await gateway.ask("POST", "/events", events)
-    (claim,) = await gateway.parts.store.work.claim(1)
-    await gateway.parts.store.work.commit(claim, "likes tea", "writer@1", "prompt", 3)
+async def test_the_summary_is_shown_with_its_author_and_the_events_it_came_from(gateway: Gateway) -> None:
+    work = gateway.parts.store.work
+    for first in range(0, 15, 3):
+        names = [f"e{number}" for number in range(first, first + 3)]
+        await gateway.ask("POST", "/events", [{"event_id": name, "user_id": "u", "item_id": "i"} for name in names])
+        (claim,) = await work.claim(1)
+        await work.commit(claim, f"likes tea {first}", f"writer@{first}", "prompt", 3)
     answer = (await gateway.ask("GET", "/users/u")).json()
     assert answer["summary"].pop("updated_at").endswith("Z")
-    assert answer["summary"] == {"text": "likes tea", "version": 1, "model": "writer@1"}
+    assert answer["summary"] == {"text": "likes tea 12", "version": 5, "model": "writer@12", "events": 15}
     assert answer["pending_events"] == 0
+    assert all(version.pop("updated_at").endswith("Z") for version in answer["history"])
+    assert answer["history"] == [
+        {"version": 5, "model": "writer@12", "event_ids": ["e12", "e13", "e14"]},
+        {"version": 4, "model": "writer@9", "event_ids": ["e9", "e10", "e11"]},
+        {"version": 3, "model": "writer@6", "event_ids": ["e6", "e7", "e8"]},
+    ]
 
 
 async def test_a_deleted_user_is_gone_also_when_there_was_none(gateway: Gateway) -> None:

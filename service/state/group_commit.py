@@ -1,0 +1,86 @@
+"""Group commit: what arrives while a write is under way goes together with the next one."""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+@dataclass(slots=True)
+class _Waiting(Generic[T, R]):
+    values: Sequence[T]
+    done: asyncio.Future[list[R]]
+
+
+class GroupCommit(Generic[T, R]):
+    """Gathers the values of concurrent callers into few writes; whoever is alone is written at once.
+
+    Args:
+        write: writes values in their order and returns a result for each, or raises for all of them.
+        most: values in one write; a caller with more makes several, one after the other.
+        at_once: writes under way at the same time.
+    """
+
+    def __init__(self, write: Callable[[Sequence[T]], Awaitable[list[R]]], *, most: int, at_once: int) -> None:
+        self._write = write
+        self._most = most
+        self._free = at_once
+        self._waiting: deque[_Waiting[T, R]] = deque()
+        self._writing: set[asyncio.Task[None]] = set()
+
+    async def add(self, values: Sequence[T]) -> list[R]:
+        """The results of `values`, when they are written.
+
+        A caller that is cancelled leaves its values to be written, if they are already on their way.
+
+        Raises:
+            Exception: what `write` raised; some of the values may have been written.
+        """
+        results: list[R] = []
+        for start in range(0, len(values), self._most):
+            waiting: _Waiting[T, R] = _Waiting(
+                values[start : start + self._most], asyncio.get_running_loop().create_future()
+            )
+            self._waiting.append(waiting)
+            self._start()
+            results += await waiting.done
+        return results
+
+    def _start(self) -> None:
+        while self._free and (group := self._next()):
+            self._free -= 1
+            task = asyncio.create_task(self._run(group))
+            self._writing.add(task)
+            task.add_done_callback(self._writing.discard)
+
+    def _next(self) -> list[_Waiting[T, R]]:
+        group: list[_Waiting[T, R]] = []
+        room = self._most
+        while self._waiting and len(self._waiting[0].values) <= room:
+            waiting = self._waiting.popleft()
+            if not waiting.done.cancelled():
+                group.append(waiting)
+                room -= len(waiting.values)
+        return group
+
+    async def _run(self, group: Sequence[_Waiting[T, R]]) -> None:
+        try:
+            results = await self._write([value for waiting in group for value in waiting.values])
+        except Exception as error:  # noqa: BLE001 - it is raised in everybody who waits
+            for waiting in group:
+                if not waiting.done.done():
+                    waiting.done.set_exception(error)
+        else:
+            start = 0
+            for waiting in group:
+                end = start + len(waiting.values)
+                if not waiting.done.done():
+                    waiting.done.set_result(results[start:end])
+                start = end
+        finally:
+            self._free += 1
+            self._start()
