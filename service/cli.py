@@ -116,6 +116,21 @@ def work() -> None:
     run_worker(settings_or_exit())
 
 
+@app.command("sweep-pictures")
+def sweep_pictures(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count what would be removed.")] = False,
+) -> None:
+    """Remove stored pictures that no item names any more.
+
+    The workers do this now and then by themselves. Pictures younger than
+    `TASTESTREAM_PICTURES__GRACE_S` stay: their items may be on the way. A picture folder belongs to
+    one Redis: run it against the one whose items the pictures are.
+    """
+    from service.local.sweep import sweep_command
+
+    asyncio.run(sweep_command(settings_or_exit(), dry_run=dry_run, console=out))
+
+
 @app.command()
 def replay(
     data: Annotated[Path, typer.Option("--data", help="A dataset folder: items.jsonl, interactions.csv, images/.")],

@@ -138,4 +138,16 @@ class Metrics:
             ("outcome",),
             registry=self.registry,
         )
+        self.sweeps = Counter(
+            "tastestream_sweeps_total",
+            "Sweeps of pictures that no item names, by outcome: swept, failed, empty (no item: nothing was touched).",
+            ("outcome",),
+            registry=self.registry,
+        )
+        self.pictures_removed = Counter(
+            "tastestream_pictures_removed_total", "Picture files that sweeps removed.", registry=self.registry
+        )
+        self.picture_bytes_freed = Counter(
+            "tastestream_picture_bytes_freed_total", "Bytes of the files that sweeps removed.", registry=self.registry
+        )
         self.dead_letters = Gauge("tastestream_dead_letters", "Dead letters kept.", registry=self.registry)

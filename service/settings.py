@@ -135,6 +135,10 @@ class PictureSettings(_Level):
     fetch_redirects: Annotated[int, Field(ge=0)] = 3
     fetch_concurrency: Count = Field(16, description="Pictures fetched at the same time by one gateway.")
     cached_bytes: Count = Field(64 * 1024 * 1024, description="Stored pictures kept in a gateway's memory.")
+    sweep_every_s: Seconds = Field(3600.0, description="How often one of the workers removes pictures of no item.")
+    grace_s: Seconds = Field(
+        3600.0, description="A picture of no item is kept this long; longer than any sweep or request takes."
+    )
     allow_private_addresses: bool = Field(
         False, description="Fetch pictures from private addresses; for tests and closed networks only."
     )
@@ -180,7 +184,7 @@ class Settings(BaseSettings):
     @model_validator(mode="before")
     @classmethod
     def _refuse_unknown_variables(cls, values: Any) -> Any:
-        known = {name.upper() for name in cls.model_fields} | {"CONFIG"}
+        known = {name.upper() for name in cls.model_fields} | {"CONFIG", "API_KEY"}
         for variable in os.environ:
             if variable.startswith(PREFIX) and variable.removeprefix(PREFIX).split("__")[0] not in known:
                 raise ValueError(f"{variable}: no such setting")

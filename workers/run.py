@@ -20,6 +20,7 @@ from workers.backoff import Pause
 from workers.describe import Describer, Describing
 from workers.pool import Pool
 from workers.summarize import Folding, Summarizer
+from workers.sweep import Sweeping
 
 log = get_logger(__name__)
 
@@ -64,7 +65,9 @@ async def work(
     state, worker = settings.state, settings.worker
     pause = Pause(state.retry_base_s, state.retry_max_s)
     folding = Folding(store, engine, prompt, state, metrics, stop.is_set)
-    describing = Describing(store, engine, open_pictures(settings), state, metrics)
+    pictures = open_pictures(settings)
+    describing = Describing(store, engine, pictures, state, metrics)
+    sweeping = Sweeping(store, pictures, settings.pictures, metrics)
     times = {"poll_s": worker.poll_s, "lease_s": state.lease_s, "drain_s": worker.drain_s}
     folds = Pool(folding, pause, concurrency=worker.concurrency, **times)
     descriptions = Pool(describing, pause, concurrency=worker.describe_concurrency, **times)
@@ -73,6 +76,7 @@ async def work(
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(folds.run(stop))
             tasks.create_task(descriptions.run(stop))
+            tasks.create_task(sweeping.run(stop))
             tasks.create_task(_watch(store, metrics, stop))
     finally:
         await store.close()

@@ -1,27 +1,27 @@
-"""Stored pictures: files named by their content, in a local folder or any other that fsspec knows."""
+"""Stored pictures: files named by their content."""
 
 import asyncio
-import os
 import re
-import tempfile
 from collections import OrderedDict
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Iterable
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
 from hashlib import sha256
-from pathlib import Path
-from typing import Any, Protocol
 
-import fsspec
-
+from service.items.picture_folders import PARTS, open_folder
 from service.settings import Settings
 
 _HASH = re.compile(r"[0-9a-f]{64}")
 
 
-class _Folder(Protocol):
-    def read(self, names: list[str]) -> dict[str, bytes]: ...
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """Files of one subfolder: those that were kept, of them the young ones that no item names, and those removed."""
 
-    def write(self, name: str, content: bytes) -> None: ...
+    kept: int = 0
+    young: int = 0
+    removed: int = 0
+    removed_bytes: int = 0
 
 
 class PictureStore:
@@ -30,10 +30,11 @@ class PictureStore:
     Args:
         url: an fsspec URL or a local path; made when it is missing.
         cached_bytes: how much of what was read last is kept in memory.
+        refresh_s: a remote picture that is written again is left as it is while it is younger.
     """
 
-    def __init__(self, url: str, *, cached_bytes: int = 64 * 1024 * 1024) -> None:
-        self._folder: _Folder = _RemoteFolder(url) if "://" in url or "::" in url else _LocalFolder(Path(url))
+    def __init__(self, url: str, *, cached_bytes: int = 64 * 1024 * 1024, refresh_s: float = 0.0) -> None:
+        self._folder = open_folder(url, refresh_s)
         self._cache = _Cache(cached_bytes)
 
     async def read(self, picture: str) -> bytes | None:
@@ -62,6 +63,8 @@ class PictureStore:
     async def write(self, content: bytes) -> str:
         """Keep `content` and return its hash; whoever reads sees all of it or nothing.
 
+        A picture that is there already counts as written now, so that no sweep takes it for old.
+
         Raises:
             OSError: the folder can't be written.
         """
@@ -70,70 +73,46 @@ class PictureStore:
         self._cache.add(picture, content)
         return picture
 
+    async def sweep(self, named: AbstractSet[bytes], grace_s: float, *, dry_run: bool = False) -> AsyncIterator[Swept]:
+        """Remove the pictures that are not `named` and older than `grace_s`, and what killed writers left.
+
+        Yields once for each of the `PARTS`.
+
+        Args:
+            named: hashes, 32 bytes each.
+
+        Raises:
+            OSError: the folder can't be read or written, or does not tell ages.
+        """
+        for part in PARTS:
+            yield await asyncio.to_thread(self._sweep_part, part, named, grace_s, dry_run)
+
+    def _sweep_part(self, part: str, named: AbstractSet[bytes], grace_s: float, dry_run: bool) -> Swept:
+        kept = young = removed = removed_bytes = 0
+        for name, size in self._folder.sizes(part).items():
+            picture = name.rpartition("/")[2]
+            if len(picture) == 64 and bytes.fromhex(picture) in named:
+                kept += 1
+            elif (age_s := self._folder.age_s(name)) is None:
+                continue
+            elif age_s >= grace_s and (dry_run or self._folder.remove(name, grace_s)):
+                removed += 1
+                removed_bytes += size
+            else:
+                kept += 1
+                young += 1
+        return Swept(kept, young, removed, removed_bytes)
+
 
 def open_pictures(settings: Settings) -> PictureStore:
     """The picture store that the settings name; by default, a folder in the data folder."""
-    url = settings.pictures.url or str(settings.data_dir / "pictures")
-    return PictureStore(url, cached_bytes=settings.pictures.cached_bytes)
+    given = settings.pictures
+    url = given.url or str(settings.data_dir / "pictures")
+    return PictureStore(url, cached_bytes=given.cached_bytes, refresh_s=given.grace_s / 2)
 
 
 def _name(picture: str) -> str:
     return f"{picture[:2]}/{picture}"
-
-
-class _LocalFolder:
-    def __init__(self, root: Path) -> None:
-        self._root = root
-
-    def read(self, names: list[str]) -> dict[str, bytes]:
-        found = {}
-        for name in names:
-            with suppress(FileNotFoundError):
-                found[name] = (self._root / name).read_bytes()
-        return found
-
-    def write(self, name: str, content: bytes) -> None:
-        path = self._root / name
-        if path.exists():
-            return
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-            try:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-                Path(file.name).replace(path)
-            except BaseException:
-                Path(file.name).unlink(missing_ok=True)
-                raise
-
-
-class _RemoteFolder:
-    def __init__(self, url: str) -> None:
-        filesystem, root = fsspec.core.url_to_fs(url)
-        self._fs: Any = filesystem
-        self._root = root
-
-    def read(self, names: list[str]) -> dict[str, bytes]:
-        paths = {f"{self._root}/{name}": name for name in names}
-        answers: dict[str, bytes | Exception] = self._fs.cat(list(paths), on_error="return")
-        found = {}
-        for path, answer in answers.items():
-            if isinstance(answer, bytes):
-                found[paths[path]] = answer
-            elif not isinstance(answer, FileNotFoundError):
-                raise OSError(f"{path} can't be read: {answer!r}") from answer
-        return found
-
-    def write(self, name: str, content: bytes) -> None:
-        path = f"{self._root}/{name}"
-        if self._fs.exists(path):
-            return
-        self._fs.makedirs(path.rpartition("/")[0], exist_ok=True)
-        # Beside and then moved: not every filesystem writes a file in one step.
-        beside = f"{path}.{os.urandom(8).hex()}"
-        self._fs.pipe_file(beside, content)
-        self._fs.mv(beside, path)
 
 
 class _Cache:

@@ -14,6 +14,7 @@ from service.state.items import Items
 from service.state.keys import Keys
 from service.state.scores import Scores
 from service.state.scripts import Scripts, unavailable
+from service.state.turns import Turns
 from service.state.users import Users
 from service.state.work import Work
 
@@ -32,6 +33,7 @@ class Store:
         self.items = Items(scripts, keys, settings.summary_chars)
         self.evidence = Evidence(scripts, settings.popular, self.items.known)
         self.forgotten = Forgotten(scripts, self.items.known)
+        self.turns = Turns(scripts)
         self.scores = Scores(scripts, keys, settings.score_cache_items)
 
     @classmethod

@@ -1,14 +1,20 @@
 """Promises of the picture store."""
 
 import asyncio
+import os
+import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
 
 import fsspec
 import pytest
 
-from service.items.pictures import PictureStore
+from service.items.picture_folders import open_folder
+from service.items.pictures import PictureStore, Swept
+
+HOUR_S = 3600.0
 
 
 def files(folder: Path) -> list[Path]:
@@ -67,3 +73,97 @@ async def test_what_was_read_is_kept_within_its_bytes(tmp_path: Path) -> None:
     for path in files(tmp_path):
         path.unlink()
     assert (await store.read_many(hashes)).keys() == set(hashes[1:])
+
+
+def age(url: str, name: str, by_s: float) -> None:
+    """Make a stored file older."""
+    if "://" in url:
+        memory = fsspec.filesystem("memory")
+        memory.store[f"/pictures/{name}"].modified = datetime.now(UTC) - timedelta(seconds=by_s)
+    else:
+        os.utime(Path(url) / name, (time.time() - by_s,) * 2)
+
+
+def put_raw(url: str, name: str, content: bytes) -> None:
+    """A file that the store did not write."""
+    folder = url if "://" in url else f"file://{url}"
+    with fsspec.open(f"{folder}/{name}", "wb", auto_mkdir=True) as file:
+        file.write(content)
+
+
+async def sweep(store: PictureStore, *named: str, dry_run: bool = False) -> Swept:
+    swept = [part async for part in store.sweep({bytes.fromhex(one) for one in named}, HOUR_S, dry_run=dry_run)]
+    sums = zip(*((part.kept, part.young, part.removed, part.removed_bytes) for part in swept), strict=True)
+    return Swept(*(sum(column) for column in sums))
+
+
+def name(picture: str) -> str:
+    return f"{picture[:2]}/{picture}"
+
+
+async def test_a_sweep_removes_what_is_not_named_and_old(url: str) -> None:
+    store = PictureStore(url, cached_bytes=0)
+    named, old, young = [await store.write(content) for content in (b"named", b"old", b"young")]
+    age(url, name(named), 2 * HOUR_S)
+    age(url, name(old), 2 * HOUR_S)
+    assert await sweep(store, named, dry_run=True) == Swept(kept=2, young=1, removed=1, removed_bytes=3)
+    assert await store.read(old) == b"old"
+    assert await sweep(store, named) == Swept(kept=2, young=1, removed=1, removed_bytes=3)
+    assert (await store.read_many([named, old, young])).keys() == {named, young}
+
+
+async def test_a_sweep_removes_what_a_killed_writer_left_and_nothing_of_others(url: str) -> None:
+    store = PictureStore(url, cached_bytes=0)
+    named = await store.write(b"named")
+    left, just_now, foreign = f"{name(named)}.{'0' * 16}", f"{name(named)}.{'1' * 16}", f"{named[:2]}/readme.txt"
+    for one in (left, just_now, foreign):
+        put_raw(url, one, b"half")
+    for one in (left, foreign):
+        age(url, one, 2 * HOUR_S)
+    assert (await sweep(store, named)).removed == 1
+    folder = url if "://" in url else f"file://{url}"
+    there = [fsspec.core.url_to_fs(f"{folder}/{one}") for one in (left, just_now, foreign)]
+    assert [filesystem.exists(path) for filesystem, path in there] == [False, True, True]
+
+
+@pytest.mark.parametrize("refresh_s", [0.0, HOUR_S / 2])
+async def test_a_picture_that_is_written_again_is_young_again(url: str, refresh_s: float) -> None:
+    store = PictureStore(url, cached_bytes=0, refresh_s=refresh_s)
+    picture = await store.write(b"picture")
+    age(url, name(picture), 2 * HOUR_S)
+    await store.write(b"picture")
+    assert (await sweep(store)).removed == 0
+    assert await store.read(picture) == b"picture"
+
+
+async def test_a_young_remote_picture_is_not_sent_again() -> None:
+    memory = fsspec.filesystem("memory")
+    try:
+        store = PictureStore("memory://pictures", refresh_s=HOUR_S)
+        picture = await store.write(b"picture")
+        age("memory://pictures", name(picture), HOUR_S / 2)
+        before = memory.modified(f"/pictures/{name(picture)}")
+        await store.write(b"picture")
+        assert memory.modified(f"/pictures/{name(picture)}") == before
+    finally:
+        memory.store.clear()
+
+
+async def test_a_picture_that_is_written_while_it_is_removed_is_there_afterwards(tmp_path: Path) -> None:
+    folder = open_folder(str(tmp_path), 0.0)
+    picture = name(sha256(b"picture").hexdigest())
+    for _ in range(300):
+        folder.write(picture, b"picture")
+        age(str(tmp_path), picture, 2 * HOUR_S)
+        await asyncio.gather(
+            asyncio.to_thread(folder.remove, picture, HOUR_S), asyncio.to_thread(folder.write, picture, b"picture")
+        )
+        assert folder.read([picture]) == {picture: b"picture"}
+    assert len(files(tmp_path)) == 1
+
+
+async def test_a_picture_that_became_young_before_its_removal_stays(url: str) -> None:
+    store = PictureStore(url, cached_bytes=0)
+    picture = await store.write(b"picture")
+    assert not open_folder(url, 0.0).remove(name(picture), HOUR_S)
+    assert await store.read(picture) == b"picture"

@@ -1,0 +1,154 @@
+"""Sweeping: one worker at a time removes the pictures that no item names."""
+
+import asyncio
+import io
+import os
+import time
+from collections.abc import MutableMapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from model_store.errors import UserError
+from service.items.pictures import PictureStore, open_pictures
+from service.local.sweep import sweep_command
+from service.metrics import Metrics
+from service.settings import PictureSettings, Settings
+from service.state.records import Item
+from service.state.store import Store
+from tests.workers.conftest import Start, until
+from tests.workers.doubles import RecordingSummarizer
+from workers.sweep import Sweeping, sweep_pictures
+
+
+async def true(value: bool) -> bool:
+    return value
+
+
+def path_of(settings: Settings, picture: str) -> Path:
+    return settings.data_dir / "pictures" / picture[:2] / picture
+
+
+async def old_picture(settings: Settings, content: bytes) -> str:
+    picture = await open_pictures(settings).write(content)
+    os.utime(path_of(settings, picture), (time.time() - 7200,) * 2)
+    return picture
+
+
+async def test_a_worker_removes_the_picture_that_its_item_replaced(
+    store: Store, settings: Settings, start: Start
+) -> None:
+    old, new = await old_picture(settings, b"old"), await old_picture(settings, b"new")
+    await store.items.put(Item("i", "title", picture=old))
+    await store.items.put(Item("i", "title", picture=new))
+    worker = await start(RecordingSummarizer())
+    await until(lambda: true(not path_of(settings, old).exists()))
+    await until(lambda: true(worker.metrics.pictures_removed._value.get() == 1))
+    assert worker.metrics.picture_bytes_freed._value.get() == 3
+    assert path_of(settings, new).exists()
+
+
+async def test_only_one_of_many_workers_sweeps_and_only_now_and_then(store: Store, settings: Settings) -> None:
+    await store.items.put(Item("i", "title"))
+    metrics, stop = Metrics(), asyncio.Event()
+    given = PictureSettings(sweep_every_s=0.5)
+    sweepings = [Sweeping(store, open_pictures(settings), given, metrics) for _ in range(8)]
+    running = [asyncio.create_task(sweeping.run(stop)) for sweeping in sweepings]
+    started = time.monotonic()
+
+    async def swept() -> bool:
+        return metrics.sweeps.labels("swept")._value.get() >= 3
+
+    await until(swept)
+    assert metrics.sweeps.labels("swept")._value.get() <= 1 + (time.monotonic() - started) / 0.5
+    stop.set()
+    await asyncio.gather(*running)
+
+
+async def test_an_empty_catalogue_says_nothing_about_pictures(store: Store, settings: Settings, start: Start) -> None:
+    picture = await old_picture(settings, b"picture")
+    worker = await start(RecordingSummarizer())
+    await until(lambda: true(worker.metrics.sweeps.labels("empty")._value.get() == 1))
+    assert path_of(settings, picture).exists()
+
+
+async def test_a_sweep_that_fails_is_told_and_stops_no_worker(
+    store: Store,
+    settings: Settings,
+    start: Start,
+    monkeypatch: pytest.MonkeyPatch,
+    logs: list[MutableMapping[str, Any]],
+) -> None:
+    async def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("disk on fire")
+
+    monkeypatch.setattr("workers.sweep.sweep_pictures", fail)
+    picture = await old_picture(settings, b"picture")
+    await store.items.put(Item("i", "title", picture=picture))
+    worker = await start(RecordingSummarizer())
+    await until(lambda: true(any(entry["event"] == "sweep_failed" for entry in logs)))
+
+    async def described() -> bool:
+        item = await store.items.get("i")
+        return item is not None and item.described
+
+    await until(described)
+    assert not worker.task.done()
+
+
+async def test_an_item_that_is_put_while_the_sweep_runs_keeps_its_picture(store: Store, settings: Settings) -> None:
+    """The worst order: the picture is old and of nobody when the catalogue was read, and put again after it."""
+    pictures = open_pictures(settings)
+    picture = await old_picture(settings, b"picture")
+    put: list[asyncio.Task[Any]] = []
+
+    async def put_again() -> None:
+        assert await pictures.write(b"picture") == picture
+        await store.items.put(Item("i", "title", picture=picture))
+
+    def progress(stage: str, done: float, note: str) -> None:
+        if done == 1.0 and not put:
+            put.append(asyncio.create_task(put_again()))
+
+    await asyncio.sleep(0)
+    swept = await sweep_pictures(store, _Waiting(pictures, put), 3600, progress=progress)
+    assert swept.removed == 0
+    assert path_of(settings, picture).exists()
+
+
+class _Waiting(PictureStore):
+    """Begins to sweep when everything in `first` is done."""
+
+    def __init__(self, pictures: PictureStore, first: list[asyncio.Task[Any]]) -> None:
+        self._pictures = pictures
+        self._first = first
+
+    async def sweep(self, *given: Any, **more: Any) -> Any:
+        await asyncio.gather(*self._first)
+        async for part in self._pictures.sweep(*given, **more):
+            yield part
+
+
+class TestCommand:
+    async def run(self, settings: Settings, *, dry_run: bool) -> str:
+        printed = io.StringIO()
+        await sweep_command(settings, dry_run=dry_run, console=Console(file=printed, width=200))
+        return printed.getvalue()
+
+    async def test_counts_and_bytes_are_printed_and_a_dry_run_removes_nothing(
+        self, store: Store, settings: Settings
+    ) -> None:
+        old, young = await old_picture(settings, b"x" * 2000), await open_pictures(settings).write(b"young")
+        assert "would be removed: 1 files, 2.0 kB" in await self.run(settings, dry_run=True)
+        assert path_of(settings, old).exists()
+        printed = await self.run(settings, dry_run=False)
+        assert "removed: 1 files, 2.0 kB" in printed
+        assert "kept: 1 files, 1 of them in their grace of 3600 s" in printed
+        assert (path_of(settings, old).exists(), path_of(settings, young).exists()) == (False, True)
+
+    async def test_a_folder_that_cannot_be_read_is_named(self, store: Store, settings: Settings) -> None:
+        (settings.data_dir / "pictures").write_text("no folder")
+        with pytest.raises(UserError, match=r"pictures can't be swept: .*Not a directory"):
+            await self.run(settings, dry_run=False)

@@ -1,0 +1,92 @@
+"""Sweeping: pictures that no item names any more are removed, and what was counted about deleted items.
+
+Mark and sweep. The hashes of all items' pictures are read page by page into a set (about 130 bytes
+of memory each), then the folder is gone through. An item that is put meanwhile may not be in the
+set; its picture is young.
+"""
+
+import asyncio
+from collections.abc import Callable
+
+from service.errors import StateUnavailable
+from service.items.picture_folders import PARTS
+from service.items.pictures import PictureStore, Swept
+from service.logs import get_logger
+from service.metrics import Metrics
+from service.settings import PictureSettings
+from service.state.store import Store
+
+log = get_logger(__name__)
+CHORE = "sweep"
+LOOK_S = 30.0
+"""How often to ask whose turn it is."""
+Progress = Callable[[str, float, str], None]
+"""Called with (stage, done in 0..1, a note)."""
+
+
+def unheard(stage: str, done: float, note: str) -> None:
+    """Report progress to nobody."""
+
+
+async def sweep_pictures(
+    store: Store, pictures: PictureStore, grace_s: float, *, dry_run: bool = False, progress: Progress = unheard
+) -> Swept:
+    """Remove, or only count, the pictures that no item names and that are older than `grace_s`.
+
+    Raises:
+        StateUnavailable: the catalogue can't be read; nothing was removed.
+        OSError: the folder can't be read or written.
+    """
+    named: set[bytes] = set()
+    items, read = await store.items.count(), 0
+    async for page in store.items.pictures():
+        named.update(bytes.fromhex(picture) for picture in page)
+        read += len(page)
+        progress("reading the catalogue", min(1.0, read / max(1, items)), f"{len(named)} pictures")
+    progress("reading the catalogue", 1.0, f"{len(named)} pictures")
+    kept = young = removed = removed_bytes = done = 0
+    async for part in pictures.sweep(named, grace_s, dry_run=dry_run):
+        kept, young = kept + part.kept, young + part.young
+        removed, removed_bytes = removed + part.removed, removed_bytes + part.removed_bytes
+        done += 1
+        progress("sweeping", done / len(PARTS), f"{removed} removed")
+    return Swept(kept, young, removed, removed_bytes)
+
+
+class Sweeping:
+    """Sweeps when it is this worker's turn."""
+
+    def __init__(self, store: Store, pictures: PictureStore, settings: PictureSettings, metrics: Metrics) -> None:
+        self._store = store
+        self._pictures = pictures
+        self._settings = settings
+        self._metrics = metrics
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Sweep now and then until `stop` is set; a sweep under way is broken off and harms nothing."""
+        stopping = asyncio.create_task(stop.wait())
+        while not stop.is_set():
+            sweeping = asyncio.create_task(self._sweep())
+            await asyncio.wait({stopping, sweeping}, return_when=asyncio.FIRST_COMPLETED)
+            sweeping.cancel()
+            await asyncio.gather(sweeping, return_exceptions=True)
+            if not sweeping.cancelled() and (error := sweeping.exception()):
+                self._metrics.sweeps.labels("failed").inc()
+                expected = isinstance(error, StateUnavailable | OSError)
+                log.warning("sweep_failed", error=str(error)[:200], exc_info=None if expected else error)
+            await asyncio.wait({stopping}, timeout=min(LOOK_S, self._settings.sweep_every_s))
+
+    async def _sweep(self) -> None:
+        if not await self._store.turns.take(CHORE, self._settings.sweep_every_s):
+            return
+        if forgotten := await self._store.forgotten.sweep():
+            log.info("evidence_swept", items=forgotten)
+        if not await self._store.items.count():
+            # A Redis that lost its catalogue, or another one than the folder's, says nothing about pictures.
+            self._metrics.sweeps.labels("empty").inc()
+            return
+        swept = await sweep_pictures(self._store, self._pictures, self._settings.grace_s)
+        self._metrics.sweeps.labels("swept").inc()
+        self._metrics.pictures_removed.inc(swept.removed)
+        self._metrics.picture_bytes_freed.inc(swept.removed_bytes)
+        log.info("pictures_swept", kept=swept.kept, removed=swept.removed, bytes=swept.removed_bytes)
