@@ -29,6 +29,10 @@ format: $(INSTALLED) ## let ruff rewrite the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+BENCH ?= accept cost latency memory bursts folds freshness catch_up
+bench-events: $(INSTALLED) ## measure speed and size (BENCH=accept: one alone; BENCH_ARGS='--help' explains it)
+	@for name in $(BENCH); do $(BIN)/python -m tests.benchmarks.$$name $(BENCH_ARGS) || exit; done
+
 demo-model: $(INSTALLED) ## rebuild the demo world's model from its seed (25 to 40 minutes on two cores)
 	$(BIN)/python -m model_store.demo.build
 

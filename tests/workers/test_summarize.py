@@ -87,6 +87,7 @@ async def test_an_event_of_an_unknown_item_is_folded_without_its_words_and_count
     await store.events.accept([event("u", 1), Event("e2", "u", "known", "click", NOW_MS)], 0)
     worker = await start(RecordingSummarizer())
     await until(lambda: _is(store, "u", "? known"))
+    await worker.drain()
     assert worker.metrics.folded_without.labels("item")._value.get() == 1
     assert worker.metrics.folded_without.labels("description")._value.get() == 1
 
