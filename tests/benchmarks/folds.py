@@ -12,13 +12,15 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
+from statistics import fmean, median
 from typing import Annotated
 
+import httpx
 import typer
 
 from model_store.engine.generate import text_request
 from model_store.errors import UserError
+from model_store.launch import free_port
 from service.settings import Settings
 from service.state.store import Store
 from tests.benchmarks.command import run
@@ -35,11 +37,13 @@ _FOLD_S = 300.0
 
 @dataclass(frozen=True)
 class Folded:
-    """Folds per second, and the CPU ms of each in the worker and in Redis."""
+    """Folds per second, and the ms of each: CPU of the worker and of Redis, the model's answer, claim to commit."""
 
     rate: float
     worker_ms: float
     redis_ms: float
+    asked_ms: float
+    fold_ms: float
 
 
 def main(
@@ -55,20 +59,27 @@ def main(
         levels = [level for level in LEVELS if level <= most]
         task = progress.add_task("folding", total=rounds * len(levels))
         send_timed(served.url, _prompts(served, world, world.people(20, 4 * BLOCK, seed=99)), 4)
-        rows = []
+        rows, slots = [], []
         for level in levels:
-            bare, ours = [], []
+            bare, asked, ours = [], [], []
             for turn in range(rounds):
                 count = max(users, 10 * level)
                 people = world.people(2 * count, 4 * BLOCK, seed=100 * level + turn)
-                bare.append(_steady(send_timed(served.url, _prompts(served, world, people[:count]), level), level))
+                moments, latencies = send_timed(served.url, _prompts(served, world, people[:count]), level)
+                bare.append(_steady(moments, level))
+                asked.append(1000 * fmean(latencies))
                 with bench() as given:
                     ours.append(fold_rate(given, served, world, people[count:], level))
                 progress.advance(task)
             rows.append(_row(level, bare, ours))
+            slots.append(_slot(level, asked, ours))
     found.say(f"{rounds} rounds each, in turns; load {os.getloadavg()[0]:.1f} at the end.")
     columns = ["concurrency", "ceiling folds/s", "worker folds/s", "ratio", "worker CPU ms/fold", "Redis CPU ms/fold"]
     found.table(columns, rows)
+    found.say("Where the milliseconds of a slot go, per fold")
+    found.table(
+        ["concurrency", "ceiling: answer", "worker: answer", "rest until the commit", "until the next claim"], slots
+    )
 
 
 def _row(level: int, bare: list[float], ours: list[Folded]) -> list[str]:
@@ -79,6 +90,16 @@ def _row(level: int, bare: list[float], ours: list[Folded]) -> list[str]:
         ranged([one.rate / other for one, other in zip(ours, bare, strict=True)], 2),
         f"{median(one.worker_ms for one in ours):.1f}",
         f"{median(one.redis_ms for one in ours):.1f}",
+    ]
+
+
+def _slot(level: int, asked: list[float], ours: list[Folded]) -> list[str]:
+    return [
+        f"{level}",
+        f"{median(asked):.1f}",
+        f"{median(one.asked_ms for one in ours):.1f}",
+        f"{median(one.fold_ms - one.asked_ms for one in ours):.1f}",
+        f"{median(1000 * level / one.rate - one.fold_ms for one in ours):.1f}",
     ]
 
 
@@ -96,13 +117,27 @@ def fold_rate(given: Bench, served: Served, world: World, people: list[Person], 
     """Fold a block of each of `people` with a worker of its own."""
     asyncio.run(_prepare(given, world, people))
     redis_before = cpu_s(given.redis_pid)
-    with worker(given, WORKER__CONCURRENCY=concurrency, **served.environment) as pid:
+    port = free_port()
+    with worker(given, WORKER__CONCURRENCY=concurrency, WORKER__METRICS_PORT=port, **served.environment) as pid:
         before = started(given, pid)
         moments = asyncio.run(_commits(given, [person.user_id for person in people]))
         used = cpu_s(pid) - before
+        asked, folding = (_mean_ms(port, name) for name in ("engine_call_seconds", "fold_seconds"))
     folds = len(people)
-    rate = _steady(moments, concurrency)
-    return Folded(rate, 1000 * used / folds, 1000 * (cpu_s(given.redis_pid) - redis_before) / folds)
+    redis = cpu_s(given.redis_pid) - redis_before
+    return Folded(_steady(moments, concurrency), 1000 * used / folds, 1000 * redis / folds, asked, folding)
+
+
+def _mean_ms(port: int, name: str) -> float:
+    """The mean of a histogram of the worker."""
+    text = httpx.get(f"http://127.0.0.1:{port}/metrics", trust_env=False).text
+    values = {
+        end: sum(
+            float(line.rsplit(" ", 1)[1]) for line in text.splitlines() if line.startswith(f"tastestream_{name}_{end}")
+        )
+        for end in ("sum", "count")
+    }
+    return 1000 * values["sum"] / values["count"]
 
 
 async def _prepare(given: Bench, world: World, people: list[Person]) -> None:
@@ -114,9 +149,10 @@ async def _prepare(given: Bench, world: World, people: list[Person]) -> None:
         await store.events.accept([event for person in people for event in person.events[part]], now_ms())
         if part.stop is None:
             break
-        for claim in await store.work.claim(len(people)):
-            summary = world.rule_summary(by_user[claim.user_id].events[:-BLOCK])
-            await store.work.commit(claim, summary, "rule", "rule", len(claim.pending))
+        while claims := await store.work.claim(len(people)):
+            for claim in claims:
+                summary = world.rule_summary(by_user[claim.user_id].events[:-BLOCK])
+                await store.work.commit(claim, summary, "rule", "rule", len(claim.pending))
     await store.close()
 
 

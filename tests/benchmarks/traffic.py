@@ -77,13 +77,13 @@ def answer(accepted: int) -> bytes:
     return orjson.dumps({"accepted": accepted, "duplicates": 0, "rejected": []})
 
 
-def send_timed(url: str, sent: Sequence[bytes], connections: int) -> list[float]:
-    """Send everything as `send` does; returns when each 2xx came, in seconds of one clock, earliest first."""
+def send_timed(url: str, sent: Sequence[bytes], connections: int) -> tuple[list[float], list[float]]:
+    """Send everything as `send` does; returns when each 2xx came, in seconds of one clock, and after how long."""
     port = int(url.rpartition(":")[2])
     seen: list[float] = []
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(exchange(port, [Request(one) for one in sent], connections, seen))
-    return seen
+        _, latencies = runner.run(exchange(port, [Request(one) for one in sent], connections, seen))
+    return seen, latencies
 
 
 def send(port: int, sent: Sequence[Request], connections: int) -> tuple[float, list[float]]:
