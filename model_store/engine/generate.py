@@ -14,14 +14,14 @@ def text_request(
 ) -> dict[str, Any]:
     """A chat completion of at most `max_tokens` tokens, greedy at the first attempt.
 
-    A greedy answer that was no good would be given again, so that later attempts sample, each
-    with a seed of its own. Models that can think first are told not to.
+    A greedy answer that was no good would be given again, so that later attempts sample. They
+    carry no seed: vLLM on CPUs dies of one whose prompt takes more than one step. Models that can
+    think first are told not to.
     """
     return {
         "messages": [{"role": "user", "content": content}],
         "max_tokens": max_tokens,
         "temperature": RETRY_TEMPERATURE if attempt else 0.0,
-        "seed": attempt,
         "presence_penalty": presence_penalty,
         "chat_template_kwargs": {"enable_thinking": False},
     }

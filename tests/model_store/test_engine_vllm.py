@@ -131,3 +131,11 @@ async def test_unknown_labels_are_read_from_the_tokenizer(summarizer_server: Ser
     assert await asked.score(UserView(), [ITEM]) == await known.score(UserView(), [ITEM])
     await known.close()
     await asked.close()
+
+
+async def test_retries_whose_prompts_do_not_fit_into_one_step_leave_the_server_alive(summarizer: Engine) -> None:
+    block = BLOCK * 4
+    asked = (summarizer.summarize(f"{n} likes {'calm harbours, ' * 20}", block, attempt=1) for n in range(64))
+    answers = await asyncio.gather(*asked, return_exceptions=True)
+    assert all(isinstance(answer, str | BadAnswer) for answer in answers)
+    await summarizer.check()
