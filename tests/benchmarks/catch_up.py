@@ -29,6 +29,7 @@ import typer
 
 from model_store.demo.truth import Stated, stated
 from model_store.engine import Engine, EngineError, fitting
+from model_store.errors import UserError
 from model_store.evaluate.metrics import confidence
 from model_store.msr.taste_rule import parse
 from model_store.views import InteractionView
@@ -37,6 +38,7 @@ from tests.benchmarks.command import run
 from tests.benchmarks.tables import Findings, Markdown, bar
 from tests.benchmarks.vllm import Person, Served, World, summarizer
 from workers.blocks import blocks
+from workers.trouble import is_outage
 
 SMALL = 3
 LARGEST = (SMALL, 6, 12, 24, 48)
@@ -147,7 +149,9 @@ async def _fold(
         at += length
         try:
             text = await _step(served, engine, text, block, 0, tally)
-        except EngineError:
+        except EngineError as error:
+            if await is_outage(engine, error):
+                raise UserError(f"the model server failed: {error}") from error
             tally.refused += 1
             for start in range(0, length, SMALL):
                 try:
