@@ -7,6 +7,7 @@
     ├── BodyTimeout         408  body_timeout          the body did not arrive in time
     ├── BodyTooLarge        413  body_too_large
     ├── BatchTooLarge       413  batch_too_large       more events or items than a batch may hold
+    ├── LineTooLong         413  line_too_long         one line of an NDJSON stream; the others are read
     ├── Unauthorized        401  unauthorized
     ├── NotFound            404  not_found
     ├── MethodNotAllowed    405  method_not_allowed
@@ -14,7 +15,7 @@
     ├── BadPicture          422  bad_picture           reason in the detail
     ├── UserDeleted         409  user_deleted          an event that was received before its user's deletion
     ├── HungUp              499  hung_up               the caller left before the answer; nobody reads this one
-    ├── Overloaded          429  overloaded            + Retry-After
+    ├── Overloaded          429  overloaded            + Retry-After: too many requests, or too many events wait
     ├── BacklogFull         429  backlog_full          + Retry-After
     ├── StateUnavailable    503  state_unavailable     + Retry-After: Redis down, full or read-only
     ├── NotReady            503  not_ready             + Retry-After
@@ -74,6 +75,10 @@ class BodyTooLarge(TastestreamError):
 
 class BatchTooLarge(TastestreamError):
     status, code, title = 413, "batch_too_large", "Batch too large"
+
+
+class LineTooLong(TastestreamError):
+    status, code, title = 413, "line_too_long", "Line too long"
 
 
 class Unauthorized(TastestreamError):

@@ -114,6 +114,11 @@ class LimitSettings(_Level):
     body_bytes: Count = 16 * 1024 * 1024
     body_timeout_s: Seconds = Field(30.0, description="How long a request's body may take to arrive.")
     batch_events: Count = 1000
+    line_bytes: Count = Field(
+        64 * 1024, description="The longest line of an NDJSON stream of events; leave room for `context_bytes`."
+    )
+    stream_idle_s: Seconds = Field(30.0, description="How long a stream of events may send nothing.")
+    stream_rejections: Count = Field(1000, description="Rejected lines of a stream that its answer lists.")
     bulk_items: Count = 1000
     candidates: Count = 500
     k: Count = 100

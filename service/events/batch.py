@@ -1,4 +1,4 @@
-"""From a parsed body to events: each is checked by itself, and those that are wrong are told apart. No I/O."""
+"""From parsed values to events: each is checked by itself, and those that are wrong are told apart. No I/O."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 from service.errors import InvalidRequest, TastestreamError
 from service.events.schemas import EventIn
 from service.http.batches import Rejection, reject
+from service.http.times import now_ms, parse_time
 from service.http.wire import check_bytes, explain, refuse_unknown
 from service.state.records import Event
 
@@ -27,85 +28,81 @@ class Batch:
     rejected: list[Rejection]
 
 
-def parse_events(raw: Sequence[Any], received_ms: int, context_bytes: int) -> Batch:
+def parse_events(raw: Sequence[Any], received_ms: int, context_bytes: int, first: int = 0) -> Batch:
     """Check each of `raw` and turn the good ones into events.
 
     Args:
-        raw: parsed JSON values; an exception stands for one that could not be parsed.
+        raw: parsed JSON values; an exception stands for one that could not be read.
         received_ms: the time of events that carry none.
         context_bytes: the most that an event's context may take as JSON.
+        first: the place of `raw[0]` in what the caller sent.
     """
-    rejected: dict[int, Rejection] = {}
-    positions: list[int] = []
-    for index, value in enumerate(raw):
-        if type(value) is dict and value.keys() <= _FIELDS:
-            positions.append(index)
-        else:
-            rejected[index] = reject(index, _misshapen(value))
-    models = _validate([raw[index] for index in positions], positions, rejected)
-    events: list[Event] = []
-    kept: list[int] = []
-    for index, model in zip(positions, models, strict=True):
-        if model is None:
-            continue
+    checked_ms = now_ms()
+    batch = Batch([], [], [])
+    for index, value in enumerate(_validate(raw), first):
         try:
-            if model.context is not None:
-                check_bytes(model.context, context_bytes, "context")
-        except InvalidRequest as error:
-            rejected[index] = reject(index, error)
-            continue
-        events.append(_event(model, received_ms))
-        kept.append(index)
-    return Batch(events, kept, [rejected[index] for index in sorted(rejected)])
+            event = _event(value, received_ms, checked_ms, context_bytes)
+        except TastestreamError as error:
+            batch.rejected.append(reject(index, error))
+        else:
+            batch.events.append(event)
+            batch.positions.append(index)
+    return batch
 
 
-def _misshapen(value: Any) -> TastestreamError:
+def _validate(raw: Sequence[Any]) -> Sequence[EventIn | TastestreamError]:
+    """One model or error for each value; all in one call as long as none is wrong."""
+    if all(type(value) is dict and value.keys() <= _FIELDS for value in raw):
+        try:
+            return _EVENTS.validate_python(raw)
+        except ValidationError:
+            pass
+    return [_validate_one(value) for value in raw]
+
+
+def _validate_one(value: Any) -> EventIn | TastestreamError:
     if isinstance(value, TastestreamError):
         return value
     try:
         refuse_unknown(value, _FIELDS)
+        return EventIn.model_validate(value)
     except InvalidRequest as error:
         return error
-    raise AssertionError("only called for what is no object of known fields")
-
-
-def _validate(raw: list[Any], positions: list[int], rejected: dict[int, Rejection]) -> Sequence[EventIn | None]:
-    """One model per value, None for the wrong ones, whose first errors are added to `rejected`."""
-    try:
-        return _EVENTS.validate_python(raw)
     except ValidationError as failure:
-        wrong: set[int] = set()
-        for error in failure.errors(include_url=False, include_input=False, include_context=False):
-            place = int(error["loc"][0])
-            if place not in wrong:
-                wrong.add(place)
-                field, detail = explain(error, skip=1)
-                problem = InvalidRequest(f"{field}: {detail}", field=field)
-                rejected[positions[place]] = reject(positions[place], problem)
-        good = iter(_EVENTS.validate_python([value for place, value in enumerate(raw) if place not in wrong]))
-        return [None if place in wrong else next(good) for place in range(len(raw))]
+        field, detail = explain(failure.errors(include_url=False, include_input=False, include_context=False)[0])
+        return InvalidRequest(f"{field}: {detail}", field=field)
 
 
-def _event(model: EventIn, received_ms: int) -> Event:
+def _event(model: EventIn | TastestreamError, received_ms: int, checked_ms: int, context_bytes: int) -> Event:
+    if isinstance(model, TastestreamError):
+        raise model
+    timestamp_ms = None
+    if model.timestamp is not None:
+        try:
+            timestamp_ms = parse_time(model.timestamp, checked_ms)
+        except ValueError as error:
+            raise InvalidRequest(f"timestamp: {error}", field="timestamp") from None
+    if model.context is not None:
+        check_bytes(model.context, context_bytes, "context")
     return Event(
-        model.event_id or derived_id(model),
+        model.event_id or derived_id(model, timestamp_ms),
         model.user_id,
         model.item_id,
         model.type,
-        received_ms if model.timestamp is None else model.timestamp,
+        received_ms if timestamp_ms is None else timestamp_ms,
         model.value,
         model.recommendation_id,
         model.context,
     )
 
 
-def derived_id(model: EventIn) -> str:
+def derived_id(model: EventIn, timestamp_ms: int | None) -> str:
     """An id that two events share when, and only when, all that was said of them is the same."""
     content = (
         model.user_id,
         model.item_id,
         model.type,
-        model.timestamp,
+        timestamp_ms,
         model.value,
         model.recommendation_id,
         model.context,

@@ -1,6 +1,7 @@
 """`POST /events`."""
 
 from collections.abc import Sequence
+from dataclasses import fields
 
 from fastapi import APIRouter, Request, Response
 
@@ -16,54 +17,30 @@ from service.errors import (
     TastestreamError,
     Unauthorized,
     UnsupportedMedia,
-    UserDeleted,
 )
 from service.events.batch import Batch, parse_events
-from service.events.schemas import EVENT_EXAMPLE
-from service.http.batches import BatchAnswer, Rejection, read_batch, reject
+from service.events.forms import read_values
+from service.events.openapi import REQUEST
+from service.events.outcomes import count, refusal, rejections, results
+from service.events.schemas import EventsAnswer, ResultsAnswer, StreamAnswer
+from service.events.stream import accept_stream
 from service.http.problems import documented
 from service.http.times import now_ms
-from service.http.wire import JSON, NDJSON, Json
-from service.metrics import Metrics
+from service.http.wire import NDJSON_NAMES, Json, content_kind
 from service.parts import parts_of
 from service.state.records import Accepted
 
 router = APIRouter(tags=["events"])
 
-_RETRY_AFTER_S = 5.0
-_BODY = {
-    "requestBody": {
-        "required": True,
-        "description": "One event, an array, an object with `events`, or newline-delimited JSON.",
-        "content": {
-            JSON: {
-                "schema": {
-                    "anyOf": [
-                        {"$ref": "#/components/schemas/EventIn"},
-                        {"type": "array", "items": {"$ref": "#/components/schemas/EventIn"}, "minItems": 1},
-                        {"$ref": "#/components/schemas/EventBatchIn"},
-                    ]
-                },
-                "examples": {
-                    "one": {"summary": "One event", "value": EVENT_EXAMPLE},
-                    "array": {"summary": "An array", "value": [EVENT_EXAMPLE, EVENT_EXAMPLE | {"item_id": "i8"}]},
-                    "events": {"summary": "An object", "value": {"events": [EVENT_EXAMPLE]}},
-                },
-            },
-            NDJSON: {
-                "schema": {"type": "string"},
-                "example": '{"user_id":"u1","item_id":"i7","type":"like"}\n{"user_id":"u1","item_id":"i8"}\n',
-            },
-        },
-    }
-}
+_FOR_NOW: tuple[Accepted, ...] = ("overloaded", "backlog_full")
+_SWITCH = {"": False, "true": True, "1": True, "false": False, "0": False}
 
 
 @router.post(
     "/events",
     status_code=202,
     summary="Send interactions",
-    response_model=BatchAnswer,
+    response_model=EventsAnswer | StreamAnswer | ResultsAnswer,
     responses=documented(
         MalformedBody,
         BodyTimeout,
@@ -76,55 +53,52 @@ _BODY = {
         Overloaded,
         StateUnavailable,
     ),
-    openapi_extra=_BODY,
+    openapi_extra=REQUEST,
 )
 async def post_events(request: Request) -> Response:
     """Accept interactions. Each event is checked by itself: good ones are kept, the others listed in `rejected`.
 
-    The answer comes after the accepted events are in the state store. Sending a batch again is harmless.
+    The answer comes after the accepted events are in the state store. Sending events again is harmless.
+
+    A stream of lines may be of any length and is accepted as it arrives. When it must stop in the middle (`429`,
+    `503`, `408`), the error says what was `accepted` until then, and `resume_at`, the line to go on from. Lines are
+    counted from 0, blank ones not at all. `rejected` lists the first ones, `rejected_total` counts all.
     """
     # Taken before the body is read: a deletion that comes between wins.
     received_ms = now_ms()
     parts = parts_of(request)
+    kind = content_kind(request)
+    with_results = _wants_results(request)
+    if kind in NDJSON_NAMES:
+        if with_results:
+            raise InvalidRequest("results: not for a stream of lines; send a JSON array", field="results")
+        return Json(await accept_stream(request, parts), 202)
     limits = parts.settings.limits
-    raw = await read_batch(request, limits.batch_events, "events")
-    batch = parse_events(raw, received_ms, limits.context_bytes)
+    batch = parse_events(await read_values(request, kind, limits.batch_events), received_ms, limits.context_bytes)
     outcomes = await parts.store.events.accept(batch.events, received_ms) if batch.events else []
-    _count(parts.metrics, outcomes, len(batch.rejected))
-    return Json(_answer(batch, outcomes), 202)
+    count(parts.metrics, outcomes, len(batch.rejected))
+    return Json(_answer(batch, outcomes, with_results=with_results), 202)
 
 
-def _answer(batch: Batch, outcomes: Sequence[Accepted]) -> BatchAnswer:
-    rejected = list(batch.rejected)
-    for index, outcome in zip(batch.positions, outcomes, strict=True):
-        if outcome == "backlog_full":
-            rejected.append(reject(index, _backlog_full()))
-        elif outcome == "deleted":
-            rejected.append(reject(index, UserDeleted("the user was deleted after this event was received")))
-    rejected.sort(key=lambda rejection: rejection.index)
-    answer = BatchAnswer(outcomes.count("accepted"), outcomes.count("duplicate"), rejected)
-    if answer.accepted + answer.duplicates == 0:
-        raise _nothing_acceptable(answer, retry="backlog_full" in outcomes)
+def _wants_results(request: Request) -> bool:
+    try:
+        return _SWITCH[request.query_params.get("results", "")]
+    except KeyError:
+        raise InvalidRequest("results: must be true or false", field="results") from None
+
+
+def _answer(batch: Batch, outcomes: Sequence[Accepted], *, with_results: bool) -> EventsAnswer:
+    rejected = rejections(batch, outcomes)
+    counts = (outcomes.count("accepted"), outcomes.count("duplicate"), rejected)
+    answer = ResultsAnswer(*counts, results(batch, outcomes, rejected)) if with_results else EventsAnswer(*counts)
+    if rejected and answer.accepted + answer.duplicates == 0:
+        raise _nothing_acceptable(answer, outcomes)
     return answer
 
 
-def _nothing_acceptable(answer: BatchAnswer, *, retry: bool) -> TastestreamError:
-    if retry:
-        error: TastestreamError = _backlog_full()
-    else:
-        first: Rejection = answer.rejected[0]
-        error = InvalidRequest(f"nothing was acceptable; event {first.index}: {first.detail}", field=first.field)
-    error.members = {"accepted": 0, "duplicates": 0, "rejected": answer.rejected}
+def _nothing_acceptable(answer: EventsAnswer, outcomes: Sequence[Accepted]) -> TastestreamError:
+    first = answer.rejected[0]
+    error = next((refusal(outcome) for outcome in _FOR_NOW if outcome in outcomes), None)
+    error = error or InvalidRequest(f"nothing was acceptable; event {first.index}: {first.detail}", field=first.field)
+    error.members = {field.name: getattr(answer, field.name) for field in fields(answer)}
     return error
-
-
-def _backlog_full() -> BacklogFull:
-    detail = "too many events of the user wait to be folded; send them again later"
-    return BacklogFull(detail, retry_after_s=_RETRY_AFTER_S)
-
-
-def _count(metrics: Metrics, outcomes: Sequence[Accepted], rejected: int) -> None:
-    for outcome in set(outcomes):
-        metrics.events.labels(outcome).inc(outcomes.count(outcome))
-    if rejected:
-        metrics.events.labels("rejected").inc(rejected)

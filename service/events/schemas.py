@@ -1,15 +1,27 @@
 """Events on the wire."""
 
-from typing import Annotated, Any
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, StringConstraints
 
+from service.http.batches import Rejection
 from service.http.ids import Id
 from service.http.times import WireTime
 
-EventKind = Annotated[str, StringConstraints(strict=True, max_length=32, pattern=r"^[a-z][a-z0-9_.-]*$")]
+KIND_PATTERN = r"^[a-z][a-z0-9_.-]*$"
+KIND_CHARS = 32
+EventKind = Annotated[str, StringConstraints(strict=True, max_length=KIND_CHARS, pattern=KIND_PATTERN)]
 
 EVENT_EXAMPLE: dict[str, Any] = {"user_id": "u1", "item_id": "i7", "type": "like", "timestamp": "2026-11-20T08:30:00Z"}
+CLOUD_EVENT_EXAMPLE: dict[str, Any] = {
+    "specversion": "1.0",
+    "id": "8f14e45f",
+    "source": "/shop/web",
+    "type": "com.example.shop.like",
+    "time": "2026-11-20T08:30:00Z",
+    "data": {"user_id": "u1", "item_id": "i7"},
+}
 
 
 class EventIn(BaseModel):
@@ -37,3 +49,60 @@ class EventBatchIn(BaseModel):
     model_config = ConfigDict(extra="forbid", title="EventBatch")
 
     events: list[EventIn]
+
+
+Attribute = Annotated[str, StringConstraints(strict=True, min_length=1, pattern=r"^[^\x00-\x1f\x7f-\x9f]+$")]
+Source = Annotated[str, StringConstraints(strict=True, min_length=1, pattern=r"^[^\s\x00-\x1f\x7f-\x9f]+$")]
+
+
+class CloudEventIn(BaseModel):
+    """A CloudEvent 1.0 whose `data` is an Event without `event_id`.
+
+    Its identity, `source` and `id` together, becomes the event's id. Where the data has no `type`, the last
+    dot-separated part of the CloudEvent's `type` is it; where it has no `timestamp`, `time` is. `subject`,
+    `dataschema` and extension attributes are not read: a subject may be a user or an item.
+    """
+
+    model_config = ConfigDict(title="CloudEvent", json_schema_extra={"examples": [CLOUD_EVENT_EXAMPLE]})
+
+    specversion: Literal["1.0"]
+    id: Attribute
+    source: Source = Field(description="A URI reference.")
+    type: Attribute
+    time: str | None = Field(None, json_schema_extra={"format": "date-time"})
+    datacontenttype: str | None = Field(None, description="JSON: `application/json`, or a `+json` type.")
+    data: dict[str, Any] | None = Field(None, description="An Event without `event_id`.")
+    data_base64: str | None = Field(None, description="The same as base64 of its JSON, in place of `data`.")
+
+
+@dataclass(frozen=True, slots=True)
+class EventsAnswer:
+    """What became of the events. What is counted as accepted is in the state store."""
+
+    accepted: int
+    duplicates: int
+    rejected: list[Rejection]
+
+
+@dataclass(frozen=True, slots=True)
+class StreamAnswer(EventsAnswer):
+    """What became of a stream's lines. `rejected` lists the first ones, `rejected_total` counts all."""
+
+    rejected_total: int
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What became of one event. Of a rejected one, `code` says why, and `event_id` is null where it is not known."""
+
+    index: int
+    event_id: str | None
+    outcome: Literal["accepted", "duplicate", "rejected"]
+    code: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ResultsAnswer(EventsAnswer):
+    """The answer to `?results=true`: every event's fate, in the order in which they were sent."""
+
+    results: list[Result]

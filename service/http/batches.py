@@ -6,8 +6,9 @@ from typing import Any
 
 from fastapi import Request
 
-from service.errors import BatchTooLarge, InvalidRequest, MalformedBody, TastestreamError
-from service.http.wire import is_ndjson, ndjson_lines, parse_json, refuse_unknown
+from service.errors import BatchTooLarge, InvalidRequest, TastestreamError
+from service.http.ndjson import ndjson_lines, parse_line
+from service.http.wire import is_ndjson, parse_json, refuse_unknown
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,15 +19,6 @@ class Rejection:
     code: str
     detail: str
     field: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class BatchAnswer:
-    """What became of a batch. What is counted as accepted is in the state store."""
-
-    accepted: int
-    duplicates: int
-    rejected: list[Rejection]
 
 
 def reject(index: int, error: TastestreamError) -> Rejection:
@@ -41,12 +33,25 @@ async def read_batch(request: Request, limit: int, field: str) -> Sequence[Any]:
     Raises:
         TastestreamError: not a batch, empty, or of more than `limit` values.
     """
-    values = await _read_lines(request, limit, field) if is_ndjson(request) else _unwrap(await request.body(), field)
+    if is_ndjson(request):
+        values = await _read_lines(request, limit, field)
+    else:
+        values = unwrap(parse_json(await request.body()), field)
+    check_count(values, limit, field)
+    return values
+
+
+def check_count(values: Sequence[Any], limit: int, field: str) -> None:
+    """Hold a batch to 1..`limit` values.
+
+    Raises:
+        InvalidRequest: it is empty.
+        BatchTooLarge: it holds more.
+    """
     if not values:
         raise InvalidRequest(f"{field}: the batch is empty", field=field)
     if len(values) > limit:
         raise _too_many(limit, field)
-    return values
 
 
 async def _read_lines(request: Request, limit: int, field: str) -> list[Any]:
@@ -54,15 +59,12 @@ async def _read_lines(request: Request, limit: int, field: str) -> list[Any]:
     async for line in ndjson_lines(request):
         if len(values) == limit:
             raise _too_many(limit, field)
-        try:
-            values.append(parse_json(line))
-        except MalformedBody as error:
-            values.append(error)
+        values.append(parse_line(line))
     return values
 
 
-def _unwrap(body: bytes, field: str) -> list[Any]:
-    value = parse_json(body)
+def unwrap(value: Any, field: str) -> list[Any]:
+    """The values of a parsed body: one object, an array, or an object with the array in `field`."""
     if isinstance(value, list):
         return value
     if isinstance(value, dict) and field in value:

@@ -22,6 +22,7 @@ OPEN_PATHS = frozenset({"/healthz", "/readyz", "/metrics"})
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _ERROR = "tastestream.error"
+_BODY = "tastestream.body"
 log = get_logger(__name__)
 
 
@@ -124,6 +125,8 @@ class ApiKeys:
 class BodyLimit:
     """Raises in whoever reads a body beyond `limit` bytes, announced or not, or one that takes too long.
 
+    A route that reads without keeping may lift both, see `stream_body`.
+
     Raises:
         BodyTooLarge: more than `limit` bytes.
         BodyTimeout: not complete after `timeout_s`.
@@ -140,6 +143,7 @@ class BodyLimit:
             return
         announced = Headers(scope=scope).get("content-length", "")
         body = _Body(receive, self.limit, self.timeout_s, int(announced) if announced.isdecimal() else 0)
+        scope[_BODY] = body
         # Not refused here: only a route that reads the body minds its size.
         await self.app(scope, body.receive, send)
 
@@ -147,30 +151,45 @@ class BodyLimit:
 class _Body:
     def __init__(self, receive: Receive, limit: int, timeout_s: float, announced: int) -> None:
         self._receive = receive
-        self._limit = limit
+        self._limit: int | None = limit
         self._timeout_s = timeout_s
         self._announced = announced
-        self._ends = asyncio.get_running_loop().time() + timeout_s
+        self._ends: float | None = asyncio.get_running_loop().time() + timeout_s
         self._read = 0
         self._complete = False
+
+    def stream(self, idle_s: float) -> None:
+        self._limit = self._ends = None
+        self._timeout_s = idle_s
 
     async def receive(self) -> Message:
         if self._complete:
             return await self._receive()
         self._check(self._announced)
+        ends = asyncio.get_running_loop().time() + self._timeout_s if self._ends is None else self._ends
         try:
-            async with asyncio.timeout_at(self._ends):
+            async with asyncio.timeout_at(ends):
                 message = await self._receive()
         except TimeoutError:
-            raise BodyTimeout(f"body: not here after {self._timeout_s:g} s", field="body") from None
+            raise self._late() from None
         self._read += len(message.get("body", b""))
         self._complete = not message.get("more_body", False)
         self._check(self._read)
         return message
 
     def _check(self, size: int) -> None:
-        if size > self._limit:
+        if self._limit is not None and size > self._limit:
             raise BodyTooLarge(f"body: larger than {self._limit} bytes", field="body")
+
+    def _late(self) -> BodyTimeout:
+        what = "nothing more for" if self._ends is None else "not here after"
+        return BodyTimeout(f"body: {what} {self._timeout_s:g} s", field="body")
+
+
+def stream_body(scope: Scope, idle_s: float) -> None:
+    """Let the rest of the body be of any size and take any time, as long as something comes within `idle_s`."""
+    body: _Body = scope[_BODY]
+    body.stream(idle_s)
 
 
 class EncodedPaths:

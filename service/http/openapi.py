@@ -7,7 +7,7 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from service.events.schemas import EventBatchIn, EventIn
+from service.events.schemas import CloudEventIn, EventBatchIn, EventIn
 from service.http.middleware import OPEN_PATHS
 from service.http.problems import Problem
 from service.items.schemas import ItemBatchIn, ItemIn, NamedItemIn
@@ -17,6 +17,7 @@ from service.settings import LimitSettings
 _MODELS: tuple[type[BaseModel], ...] = (
     EventIn,
     EventBatchIn,
+    CloudEventIn,
     ItemIn,
     NamedItemIn,
     ItemBatchIn,

@@ -1,6 +1,6 @@
 """Between bytes and models: bodies in, JSON out, and the words for what was wrong."""
 
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, TypeVar
 
 import orjson
@@ -12,7 +12,7 @@ from service.errors import InvalidRequest, MalformedBody, UnsupportedMedia
 
 JSON = "application/json"
 NDJSON = "application/x-ndjson"
-_NDJSON_NAMES = frozenset({NDJSON, "application/ndjson", "application/jsonl"})
+NDJSON_NAMES = frozenset({NDJSON, "application/ndjson", "application/jsonl"})
 M = TypeVar("M", bound=BaseModel)
 _NAME_CHARS = 100
 _LISTED_ERRORS = 20
@@ -27,21 +27,41 @@ class Json(Response):
         return orjson.dumps(content)
 
 
+def content_kind(request: Request) -> str:
+    """The body's media type, in small letters and without parameters; JSON where none is given.
+
+    Raises:
+        UnsupportedMedia: not UTF-8, or compressed.
+    """
+    headers = request.headers
+    encoding = headers.get("content-encoding", "identity")
+    if encoding.lower() != "identity":
+        raise UnsupportedMedia(f"content encoding {encoding[:_NAME_CHARS]} is not understood; send the body as it is")
+    return media_type(headers.get("content-type", JSON))
+
+
+def media_type(text: str) -> str:
+    """A content type in small letters and without parameters.
+
+    Raises:
+        UnsupportedMedia: not UTF-8.
+    """
+    kind, _, parameters = text.partition(";")
+    if parameters and parameters.strip().lower().removeprefix("charset=").strip('"') not in {"utf-8", "utf8"}:
+        raise UnsupportedMedia("send the body in UTF-8; charset is the only parameter of a content type")
+    return kind.strip().lower()
+
+
 def is_ndjson(request: Request) -> bool:
     """Whether the body is newline-delimited JSON; without a content type it is taken for JSON.
 
     Raises:
         UnsupportedMedia: neither of the two, not UTF-8, or compressed.
     """
-    encoding = request.headers.get("content-encoding", "identity")
-    if encoding.lower() != "identity":
-        raise UnsupportedMedia(f"content encoding {encoding[:_NAME_CHARS]} is not understood; send the body as it is")
-    kind, _, parameters = request.headers.get("content-type", JSON).partition(";")
-    kind = kind.strip().lower()
-    charset = parameters.strip().lower().removeprefix("charset=").strip('"')
-    if kind not in _NDJSON_NAMES | {JSON} or charset not in {"", "utf-8", "utf8"}:
+    kind = content_kind(request)
+    if kind != JSON and kind not in NDJSON_NAMES:
         raise UnsupportedMedia(f"send {JSON} or {NDJSON} in UTF-8")
-    return kind in _NDJSON_NAMES
+    return kind in NDJSON_NAMES
 
 
 async def read_json(request: Request) -> Any:
@@ -61,20 +81,6 @@ def parse_json(body: bytes) -> Any:
         return orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise MalformedBody(f"not JSON: {error}") from None
-
-
-async def ndjson_lines(request: Request) -> AsyncIterator[bytes]:
-    """The lines of the body that are not blank, as they arrive; no more than one line is kept."""
-    parts: list[bytes] = []
-    async for chunk in request.stream():
-        head, *lines = chunk.split(b"\n")
-        parts.append(head)
-        for line in lines:
-            if (whole := b"".join(parts)).strip():
-                yield whole
-            parts = [line]
-    if (whole := b"".join(parts)).strip():
-        yield whole
 
 
 def validate(model: type[M], raw: Any) -> M:

@@ -1,7 +1,5 @@
 """Promises of `POST /events`."""
 
-from collections.abc import AsyncIterator
-
 import orjson
 import pytest
 
@@ -10,7 +8,6 @@ from tests.service.conftest import Gateway, OpenGateway
 
 ONE = {"user_id": "u", "item_id": "i1", "timestamp": 1_700_000_000}
 TWO = {**ONE, "item_id": "i2"}
-NDJSON = {"content-type": "application/x-ndjson"}
 
 
 async def recents(gateway: Gateway, user: str = "u") -> list[str]:
@@ -29,27 +26,6 @@ async def test_batches_are_accepted_in_order(gateway: Gateway, body: object) -> 
 async def test_one_event_is_accepted(gateway: Gateway) -> None:
     assert (await gateway.ask("POST", "/events", ONE)).status_code == 202
     assert await recents(gateway) == ["i1"]
-
-
-async def test_lines_are_accepted_and_a_bad_line_is_rejected_alone(gateway: Gateway) -> None:
-    content = orjson.dumps(ONE) + b"\r\n\n{nonsense\n" + orjson.dumps(TWO)
-    answer = await gateway.client.post("/events", content=content, headers=NDJSON)
-    assert answer.status_code == 202
-    body = answer.json()
-    assert body["accepted"] == 2
-    assert [(one["index"], one["code"]) for one in body["rejected"]] == [(1, "malformed_body")]
-    assert await recents(gateway) == ["i1", "i2"]
-
-
-async def test_lines_may_be_cut_anywhere_on_their_way(gateway: Gateway) -> None:
-    content = b"\n".join(orjson.dumps({**ONE, "item_id": f"ü{number}"}) for number in range(5))
-
-    async def bits() -> AsyncIterator[bytes]:
-        for start in range(0, len(content), 7):
-            yield content[start : start + 7]
-
-    answer = await gateway.client.post("/events", content=bits(), headers=NDJSON)
-    assert answer.json()["accepted"] == 5
 
 
 async def test_a_batch_sent_again_is_a_duplicate(gateway: Gateway) -> None:
@@ -105,33 +81,12 @@ async def test_another_content_type_is_a_415(gateway: Gateway, headers: dict[str
     assert (answer.status_code, answer.json()["code"]) == (415, "unsupported_media")
 
 
-@pytest.mark.parametrize("lines", [False, True])
-async def test_a_batch_beyond_the_limit_is_refused_whole(open_gateway: OpenGateway, lines: bool) -> None:
+async def test_a_batch_beyond_the_limit_is_refused_whole(open_gateway: OpenGateway) -> None:
     async with open_gateway(limits=LimitSettings(batch_events=3)) as gateway:
-        events = [{**ONE, "item_id": f"i{number}"} for number in range(4)]
-        if lines:
-            content = b"\n".join(map(orjson.dumps, events))
-            answer = await gateway.client.post("/events", content=content, headers=NDJSON)
-        else:
-            answer = await gateway.ask("POST", "/events", events)
+        answer = await gateway.ask("POST", "/events", [{**ONE, "item_id": f"i{number}"} for number in range(4)])
         problem = answer.json()
         assert (answer.status_code, problem["code"], problem["field"]) == (413, "batch_too_large", "events")
         assert await recents(gateway) == []
-
-
-async def test_lines_beyond_the_limit_are_not_read(open_gateway: OpenGateway) -> None:
-    sent = 0
-
-    async def endless() -> AsyncIterator[bytes]:
-        nonlocal sent
-        while True:
-            sent += 1
-            yield orjson.dumps(ONE) + b"\n"
-
-    async with open_gateway(limits=LimitSettings(batch_events=3)) as gateway:
-        answer = await gateway.client.post("/events", content=endless(), headers=NDJSON)
-        assert (answer.status_code, answer.json()["code"]) == (413, "batch_too_large")
-        assert sent < 10
 
 
 async def test_a_batch_of_a_thousand_is_accepted(gateway: Gateway) -> None:
@@ -150,6 +105,50 @@ async def test_a_full_backlog_is_a_429_that_says_when_to_come_back(open_gateway:
         assert (refused.status_code, refused.json()["code"]) == (429, "backlog_full")
         assert int(refused.headers["retry-after"]) > 0
         assert gateway.count("tastestream_events_total", result="backlog_full") == 2
+
+
+async def test_a_full_store_is_a_429_that_says_when_to_come_back(open_gateway: OpenGateway) -> None:
+    async with open_gateway(state=StateSettings(max_backlog=2, buckets=1)) as gateway:
+        events = [{**ONE, "user_id": f"u{number}"} for number in range(3)]
+        partly = await gateway.ask("POST", "/events", events)
+        assert partly.status_code == 202
+        assert [(one["index"], one["code"]) for one in partly.json()["rejected"]] == [(2, "overloaded")]
+        refused = await gateway.ask("POST", "/events", events[2])
+        assert (refused.status_code, refused.json()["code"]) == (429, "overloaded")
+        assert int(refused.headers["retry-after"]) > 0
+        assert gateway.count("tastestream_events_total", result="overloaded") == 2
+
+
+class TestResults:
+    async def test_every_event_has_its_outcome_at_its_place(self, open_gateway: OpenGateway) -> None:
+        async with open_gateway(state=StateSettings(max_pending=2)) as gateway:
+            events = [{**ONE, "event_id": name} for name in ("a", "b", "a", "c")]
+            answer = await gateway.ask("POST", "/events?results=true", [*events[:1], {"user_id": "u"}, *events[1:]])
+        assert answer.status_code == 202
+        fates = [tuple(one.values()) for one in answer.json()["results"]]
+        assert fates == [
+            (0, "a", "accepted", None),
+            (1, None, "rejected", "invalid_request"),
+            (2, "b", "accepted", None),
+            (3, "a", "duplicate", None),
+            (4, "c", "rejected", "backlog_full"),
+        ]
+
+    async def test_a_derived_id_is_told(self, gateway: Gateway) -> None:
+        (result,) = (await gateway.ask("POST", "/events?results=1", ONE)).json()["results"]
+        assert result["event_id"].startswith("content:")
+
+    async def test_they_are_in_the_problem_when_nothing_was_acceptable(self, gateway: Gateway) -> None:
+        answer = await gateway.ask("POST", "/events?results=true", {"user_id": "u"})
+        assert answer.status_code == 422
+        assert [one["outcome"] for one in answer.json()["results"]] == ["rejected"]
+
+    async def test_without_asking_there_are_none(self, gateway: Gateway) -> None:
+        assert "results" not in (await gateway.ask("POST", "/events?results=false", ONE)).json()
+
+    async def test_another_wish_is_refused_by_name(self, gateway: Gateway) -> None:
+        answer = await gateway.ask("POST", "/events?results=maybe", ONE)
+        assert (answer.status_code, answer.json()["field"]) == (422, "results")
 
 
 async def test_an_event_of_an_item_nobody_knows_is_accepted(gateway: Gateway) -> None:

@@ -94,7 +94,7 @@ class TestBodyLimit:
                 sent += 1
                 yield b'{"user_id":"u"}\n'
 
-        answer = await small.client.post("/events", content=endless(), headers={"content-type": "application/x-ndjson"})
+        answer = await small.client.post("/items", content=endless(), headers={"content-type": "application/x-ndjson"})
         assert answer.status_code == 413
         assert sent < 20
 

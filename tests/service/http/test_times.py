@@ -19,7 +19,7 @@ from service.http.times import FUTURE_MS, format_time, now_ms, parse_time
     ],
 )
 def test_both_forms_are_read(value: object, expected: int) -> None:
-    assert parse_time(value) == expected
+    assert parse_time(value, now_ms()) == expected
 
 
 @pytest.mark.parametrize(
@@ -43,16 +43,16 @@ def test_both_forms_are_read(value: object, expected: int) -> None:
 )
 def test_nonsense_is_refused(value: object) -> None:
     with pytest.raises(ValueError, match=r"\w"):
-        parse_time(value)
+        parse_time(value, now_ms())
 
 
 def test_the_far_future_is_refused_and_the_near_one_is_not() -> None:
     soon = (now_ms() + FUTURE_MS) / 1000
-    assert parse_time(soon - 60) > now_ms()
+    assert parse_time(soon - 60, now_ms()) > now_ms()
     with pytest.raises(ValueError, match="future"):
-        parse_time(soon + 60)
+        parse_time(soon + 60, now_ms())
 
 
 @given(st.integers(0, 1_790_000_000_000))
 def test_what_is_written_can_be_read(milliseconds: int) -> None:
-    assert parse_time(format_time(milliseconds)) == milliseconds
+    assert parse_time(format_time(milliseconds), now_ms()) == milliseconds

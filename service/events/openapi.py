@@ -1,0 +1,76 @@
+"""What the OpenAPI page says of a request that brings events."""
+
+from typing import Any
+
+from service.events.cloudevents import CLOUD_EVENT, CLOUD_EVENT_BATCH
+from service.events.schemas import CLOUD_EVENT_EXAMPLE, EVENT_EXAMPLE
+from service.http.wire import JSON, NDJSON
+
+_EVENT = {"$ref": "#/components/schemas/EventIn"}
+_CLOUD_EVENT = {"$ref": "#/components/schemas/CloudEventIn"}
+
+
+def _attribute(name: str, description: str, example: str) -> dict[str, Any]:
+    return {
+        "name": f"ce-{name}",
+        "in": "header",
+        "required": False,
+        "description": description,
+        "schema": {"type": "string"},
+        "example": example,
+    }
+
+
+REQUEST: dict[str, Any] = {
+    "parameters": [
+        {
+            "name": "results",
+            "in": "query",
+            "required": False,
+            "description": "Answer with the fate of every event, too; not for streams of lines.",
+            "schema": {"type": "boolean", "default": False},
+        },
+        _attribute("specversion", "CloudEvents in binary mode: the body is `data`, headers are the attributes.", "1.0"),
+        _attribute("id", "Binary mode; percent-encoded UTF-8, as all of these.", "8f14e45f"),
+        _attribute("source", "Binary mode; a URI reference.", "/shop/web"),
+        _attribute("type", "Binary mode; its last part is the event's type.", "com.example.shop.like"),
+        _attribute("time", "Binary mode; RFC 3339.", "2026-11-20T08:30:00Z"),
+    ],
+    "requestBody": {
+        "required": True,
+        "description": "One event, an array, an object with `events`, lines of any number, or CloudEvents 1.0.",
+        "content": {
+            JSON: {
+                "schema": {
+                    "anyOf": [
+                        _EVENT,
+                        {"type": "array", "items": _EVENT, "minItems": 1},
+                        {"$ref": "#/components/schemas/EventBatchIn"},
+                    ]
+                },
+                "examples": {
+                    "one": {"summary": "One event", "value": EVENT_EXAMPLE},
+                    "array": {"summary": "An array", "value": [EVENT_EXAMPLE, EVENT_EXAMPLE | {"item_id": "i8"}]},
+                    "events": {"summary": "An object", "value": {"events": [EVENT_EXAMPLE]}},
+                },
+            },
+            NDJSON: {
+                "schema": {"type": "string"},
+                "example": '{"user_id":"u1","item_id":"i7","type":"like"}\n{"user_id":"u1","item_id":"i8"}\n',
+            },
+            CLOUD_EVENT: {
+                "schema": _CLOUD_EVENT,
+                "examples": {"structured": {"summary": "Structured mode", "value": CLOUD_EVENT_EXAMPLE}},
+            },
+            CLOUD_EVENT_BATCH: {
+                "schema": {"type": "array", "items": _CLOUD_EVENT},
+                "examples": {
+                    "batched": {
+                        "summary": "Batched mode",
+                        "value": [CLOUD_EVENT_EXAMPLE, CLOUD_EVENT_EXAMPLE | {"id": "c9f0f895"}],
+                    }
+                },
+            },
+        },
+    },
+}

@@ -1,0 +1,56 @@
+"""What the store did with events, in the words of the wire."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+from service.errors import BacklogFull, Overloaded, TastestreamError, UserDeleted
+from service.events.batch import Batch
+from service.events.schemas import Result
+from service.http.batches import Rejection, reject
+from service.metrics import Metrics
+from service.state.records import Accepted
+
+_RETRY_AFTER_S = 5.0
+
+
+def refusal(outcome: Accepted) -> TastestreamError | None:
+    """Why the store did not take an event; None when it has it. One with `retry_after_s` may be sent again."""
+    if outcome == "backlog_full":
+        detail = "too many events of the user wait to be folded; send them again later"
+        return BacklogFull(detail, retry_after_s=_RETRY_AFTER_S)
+    if outcome == "overloaded":
+        return Overloaded("too many events wait to be folded; send them again later", retry_after_s=_RETRY_AFTER_S)
+    if outcome == "deleted":
+        return UserDeleted("the user was deleted after this event was received")
+    return None
+
+
+def rejections(batch: Batch, outcomes: Sequence[Accepted]) -> list[Rejection]:
+    """What was not taken of `batch`, in the order of the places."""
+    refused = [
+        reject(position, error)
+        for position, outcome in zip(batch.positions, outcomes, strict=True)
+        if (error := refusal(outcome)) is not None
+    ]
+    return sorted([*batch.rejected, *refused], key=lambda rejection: rejection.index)
+
+
+def results(batch: Batch, outcomes: Sequence[Accepted], rejected: Sequence[Rejection]) -> list[Result]:
+    """The fate of every event of `batch`; `rejected` are those that were not taken."""
+    codes = {rejection.index: rejection.code for rejection in rejected}
+    ids = {position: event.event_id for position, event in zip(batch.positions, batch.events, strict=True)}
+    fates = dict(zip(batch.positions, outcomes, strict=True))
+    return [
+        Result(index, ids.get(index), "rejected", codes[index])
+        if index in codes
+        else Result(index, ids[index], "duplicate" if fates[index] == "duplicate" else "accepted")
+        for index in sorted(codes.keys() | fates.keys())
+    ]
+
+
+def count(metrics: Metrics, outcomes: Sequence[Accepted], rejected: int) -> None:
+    """Count what became of a batch, once for each outcome."""
+    for outcome, number in Counter(outcomes).items():
+        metrics.events.labels(outcome).inc(number)
+    if rejected:
+        metrics.events.labels("rejected").inc(rejected)

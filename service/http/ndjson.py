@@ -1,0 +1,86 @@
+"""Newline-delimited JSON: a stream of bytes cut into lines, as they arrive."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+from fastapi import Request
+
+from service.errors import LineTooLong, MalformedBody
+from service.http.wire import parse_json
+
+Line = bytes | LineTooLong
+_BOM = b"\xef\xbb\xbf"
+
+
+class LineSplitter:
+    """Cuts chunks into lines. Blank lines and a byte order mark at the start are left out.
+
+    Of a line of more than `limit` bytes nothing is kept; the error stands in its place.
+    """
+
+    def __init__(self, limit: int | None = None) -> None:
+        self._limit = limit
+        self._open = bytearray()
+        self._too_long = False
+        self._first = True
+
+    def __len__(self) -> int:
+        """The bytes that are kept of the unfinished line."""
+        return len(self._open)
+
+    def feed(self, chunk: bytes) -> list[Line]:
+        """The lines that end in `chunk`."""
+        head, *rest = chunk.split(b"\n")
+        self._extend(head)
+        if not rest:
+            return []
+        *whole, tail = rest
+        lines = [*self.end(), *(line for line in map(self._bounded, whole) if line is not None)]
+        self._extend(tail)
+        return lines
+
+    def end(self) -> list[Line]:
+        """The line that is still open, ended."""
+        line, too_long = bytes(self._open), self._too_long
+        self._open.clear()
+        self._too_long = False
+        if self._first:
+            line = line.removeprefix(_BOM)
+            self._first = False
+        ended = self._error() if too_long else self._bounded(line)
+        return [] if ended is None else [ended]
+
+    def _extend(self, piece: bytes) -> None:
+        if self._limit is not None and len(self._open) + len(piece) > self._limit:
+            self._open.clear()
+            self._too_long = True
+        elif not self._too_long:
+            self._open += piece
+
+    def _bounded(self, line: bytes) -> Line | None:
+        if self._limit is not None and len(line) > self._limit:
+            return self._error()
+        return line if line.strip() else None
+
+    def _error(self) -> LineTooLong:
+        return LineTooLong(f"longer than {self._limit} bytes")
+
+
+async def ndjson_lines(request: Request) -> AsyncIterator[Line]:
+    """The lines of the body that are not blank, as they arrive; no more than one unfinished line is kept."""
+    splitter = LineSplitter()
+    async for chunk in request.stream():
+        for line in splitter.feed(chunk):
+            yield line
+    for line in splitter.end():
+        yield line
+
+
+def parse_line(line: Line) -> Any:
+    """The line's JSON value, or the error that stands for it."""
+    if isinstance(line, LineTooLong):
+        return line
+    try:
+        return parse_json(line)
+    except MalformedBody as error:
+        return error

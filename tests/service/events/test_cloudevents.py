@@ -1,0 +1,222 @@
+"""Promises of CloudEvents 1.0: what the official SDK makes is understood, and what is none is refused by name."""
+
+import json
+from base64 import b64encode
+from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import httpx
+import pytest
+from cloudevents.core.bindings.http import HTTPMessage, to_binary_event, to_structured_event
+from cloudevents.core.formats.json import JSONFormat
+from cloudevents.core.v1.event import CloudEvent
+from hypothesis import given
+from hypothesis import strategies as st
+
+from service.errors import TastestreamError
+from service.events.cloudevents import binary_attributes, identity, read_cloud_event
+from tests.service.conftest import Gateway
+from tests.service.serving import serving
+
+DATA: dict[str, Any] = {"user_id": "u", "item_id": "i"}
+TIME = datetime(2026, 3, 1, 12, 0, 0, 250_000, tzinfo=UTC)
+ENVELOPE: dict[str, Any] = {
+    "specversion": "1.0",
+    "id": "1",
+    "source": "/shop",
+    "type": "com.example.like",
+    "data": DATA,
+}
+
+
+def made(id: str = "1", data: Any = DATA, **attributes: Any) -> CloudEvent:  # noqa: A002
+    given = {"id": id, "source": "/shop/ü", "type": "com.example.shop.like", "time": TIME, **attributes}
+    return CloudEvent(given, data)
+
+
+def batched(*events: CloudEvent) -> HTTPMessage:
+    body = b"[%s]" % b",".join(JSONFormat().write(event) for event in events)
+    return HTTPMessage({"content-type": "application/cloudevents-batch+json"}, body)
+
+
+MODES: dict[str, Callable[[CloudEvent], HTTPMessage]] = {
+    "structured": to_structured_event,
+    "binary": to_binary_event,
+    "batched": batched,
+}
+
+
+@pytest.fixture
+async def http(gateway: Gateway) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of the gateway over a socket."""
+    async with serving(gateway.app) as url, httpx.AsyncClient(base_url=url) as client:
+        yield client
+
+
+async def post(http: httpx.AsyncClient, message: HTTPMessage) -> httpx.Response:
+    return await http.post("/events?results=true", content=message.body, headers=message.headers)
+
+
+class TestBySdk:
+    @pytest.mark.parametrize("mode", MODES)
+    async def test_every_mode_brings_the_whole_event(self, http: httpx.AsyncClient, mode: str) -> None:
+        data = {**DATA, "value": 2.5, "recommendation_id": "r", "context": {"page": "ü"}}
+        answer = await post(http, MODES[mode](made("no. 1", data, myextension="x", subject="someone else")))
+        assert answer.status_code == 202, answer.text
+        assert answer.json()["results"] == [
+            {"index": 0, "event_id": "ce:/shop/ü no. 1", "outcome": "accepted", "code": None}
+        ]
+        (event,) = (await http.get("/users/u")).json()["recents"]
+        assert (event["item_id"], event["type"], event["value"]) == ("i", "like", 2.5)
+        assert event["timestamp"] == "2026-03-01T12:00:00.250Z"
+
+    async def test_the_same_source_and_id_are_a_duplicate_whatever_the_mode_and_the_data(
+        self, http: httpx.AsyncClient
+    ) -> None:
+        await post(http, to_binary_event(made()))
+        for mode in MODES.values():
+            answer = await post(http, mode(made(data={**DATA, "item_id": "other"})))
+            assert (answer.json()["accepted"], answer.json()["duplicates"]) == (0, 1)
+
+    @pytest.mark.parametrize("other", [{"id": "2"}, {"source": "/shop/u"}])
+    async def test_another_source_or_id_is_another_event(self, http: httpx.AsyncClient, other: dict[str, str]) -> None:
+        for event in (made(), made(**other)):
+            assert (await post(http, to_structured_event(event))).json()["accepted"] == 1
+
+    async def test_bytes_are_read_as_json(self, http: httpx.AsyncClient) -> None:
+        data = json.dumps(DATA).encode()
+        for mode in (to_structured_event, batched):
+            message = mode(made(mode.__name__, data, datacontenttype="application/json"))
+            assert b"data_base64" in message.body
+            assert (await post(http, message)).json()["accepted"] == 1
+
+    @pytest.mark.parametrize("kind", ["application/json; charset=utf-8", "application/vnd.shop.v1+json", "text/json"])
+    @pytest.mark.parametrize("mode", MODES)
+    async def test_every_json_content_type_is_understood(self, http: httpx.AsyncClient, mode: str, kind: str) -> None:
+        assert (await post(http, MODES[mode](made(datacontenttype=kind)))).json()["accepted"] == 1
+
+    async def test_each_event_of_a_batch_is_checked_by_itself(self, http: httpx.AsyncClient) -> None:
+        message = batched(made("1"), made("2", {"user_id": "u"}), made("3", type="com.example.Like"), made("4"))
+        answer = (await post(http, message)).json()
+        assert answer["accepted"] == 2
+        assert [(one["index"], one["field"]) for one in answer["rejected"]] == [(1, "item_id"), (2, "type")]
+
+    async def test_an_empty_batch_is_accepted_as_the_specification_allows(self, http: httpx.AsyncClient) -> None:
+        answer = await http.post("/events", content=batched().body, headers=batched().headers)
+        assert (answer.status_code, answer.json()) == (202, {"accepted": 0, "duplicates": 0, "rejected": []})
+
+
+class TestEnvelope:
+    @pytest.mark.parametrize(
+        ("change", "field"),
+        [
+            ({"specversion": "0.3"}, "specversion"),
+            ({"specversion": None}, "specversion"),
+            ({"specversion": 1.0}, "specversion"),
+            ({"id": ""}, "id"),
+            ({"id": 7}, "id"),
+            ({"id": "a\nb"}, "id"),
+            ({"source": ""}, "source"),
+            ({"source": "/a b"}, "source"),
+            ({"type": None}, "type"),
+            ({"type": "com.example."}, "type"),
+            ({"type": "com.example.Like"}, "type"),
+            ({"type": "com.example." + "x" * 33}, "type"),
+            ({"time": "yesterday"}, "time"),
+            ({"time": 1_700_000_000}, "time"),
+            ({"time": "2999-01-01T00:00:00Z"}, "time"),
+            ({"datacontenttype": "text/xml"}, "datacontenttype"),
+            ({"datacontenttype": "application/json; charset=latin-1"}, "datacontenttype"),
+            ({"data": None}, "data"),
+            ({"data": "text"}, "data"),
+            ({"data": {**DATA, "event_id": "mine"}}, "data.event_id"),
+            ({"data_base64": "e30="}, "data_base64"),
+            ({"data": None, "data_base64": "!"}, "data_base64"),
+            ({"data": None, "data_base64": "é"}, "data_base64"),
+            ({"data": None, "data_base64": b64encode(b"{").decode()}, "data_base64"),
+            ({"data": None, "data_base64": b64encode(b"[]").decode()}, "data_base64"),
+        ],
+    )
+    def test_what_is_wrong_is_refused_by_name(self, change: dict[str, Any], field: str) -> None:
+        error = read_cloud_event({**ENVELOPE, **change})
+        assert isinstance(error, TastestreamError)
+        assert error.field == field
+        assert field in error.detail
+
+    @pytest.mark.parametrize("missing", ["specversion", "id", "source", "type", "data"])
+    def test_a_missing_attribute_is_named(self, missing: str) -> None:
+        error = read_cloud_event({name: value for name, value in ENVELOPE.items() if name != missing})
+        assert error.field == missing
+
+    @pytest.mark.parametrize("value", [None, 3, "text", [ENVELOPE]])
+    def test_what_is_no_object_is_refused(self, value: Any) -> None:
+        assert read_cloud_event(value).detail == "must be a JSON object"
+
+    def test_unset_attributes_and_unknown_extensions_do_not_matter(self) -> None:
+        more = {"time": None, "subject": None, "datacontenttype": None, "data_base64": None, "ext1": {"a": [1]}}
+        assert read_cloud_event({**ENVELOPE, **more}) == read_cloud_event(ENVELOPE)
+
+    def test_what_the_data_says_of_type_and_time_wins(self) -> None:
+        data = {**DATA, "type": "view", "timestamp": 5}
+        event = read_cloud_event({**ENVELOPE, "time": "2026-03-01T12:00:00Z", "data": data})
+        assert (event["type"], event["timestamp"]) == ("view", 5)
+
+    def test_the_subject_is_nobody(self) -> None:
+        assert "user_id" not in read_cloud_event({**ENVELOPE, "subject": "u", "data": {"item_id": "i"}})
+
+
+class TestBinaryMode:
+    def test_header_values_are_unquoted_and_percent_decoded_once(self) -> None:
+        headers = [
+            (b"ce-id", b"Euro%20%E2%82%AC%20%f0%9f%98%80"),
+            (b"ce-source", b'"/a\\"b%2541"'),
+            (b"content-type", b"application/json"),
+        ]
+        assert binary_attributes(headers) == {"id": "Euro € 😀", "source": '/a"b%41'}
+
+    def test_headers_without_a_required_attribute_make_no_cloudevent(self) -> None:
+        assert binary_attributes([(b"ce-traceparent", b"1"), (b"content-type", b"application/json")]) is None
+
+    @pytest.mark.parametrize("value", [b"%C0%A0", b"%ff", b"\xff"])
+    async def test_what_is_not_utf8_is_refused_by_name(self, gateway: Gateway, value: bytes) -> None:
+        headers = [(b"ce-id", value), (b"ce-source", b"/"), (b"ce-type", b"a.like"), (b"ce-specversion", b"1.0")]
+        answer = await gateway.client.post("/events", json=DATA, headers=headers)
+        assert (answer.status_code, answer.json()["field"]) == (422, "ce-id")
+
+    async def test_an_attribute_given_twice_is_refused_by_name(self, gateway: Gateway) -> None:
+        headers = [("ce-id", "1"), ("ce-id", "2")]
+        answer = await gateway.client.post("/events", json=DATA, headers=headers)
+        assert (answer.status_code, answer.json()["field"]) == (422, "ce-id")
+
+    async def test_a_missing_attribute_is_named(self, gateway: Gateway) -> None:
+        answer = await gateway.client.post("/events", json=DATA, headers={"ce-id": "1", "ce-type": "like"})
+        assert (answer.status_code, answer.json()["field"]) == (422, "specversion")
+
+    @pytest.mark.parametrize("kind", ["text/xml", "application/cloudevents+avro", "application/octet-stream"])
+    async def test_data_that_is_no_json_is_a_415(self, gateway: Gateway, kind: str) -> None:
+        headers = {**to_binary_event(made()).headers, "content-type": kind}
+        answer = await gateway.client.post("/events", content=b"{}", headers=headers)
+        assert (answer.status_code, answer.json()["code"]) == (415, "unsupported_media")
+
+
+printable = st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Cs")), min_size=1, max_size=300)
+
+
+@given(st.lists(st.tuples(printable.map(lambda text: "".join(text.split()) or "/"), printable), unique=True))
+def test_no_two_pairs_of_source_and_id_make_the_same_event_id(pairs: list[tuple[str, str]]) -> None:
+    assert len({identity(*pair) for pair in pairs}) == len(pairs)
+    assert all(len(identity(*pair)) <= 256 for pair in pairs)
+
+
+@pytest.mark.parametrize(("one", "other"), [(("a", "b c"), ("a b", "c")), (("/a", "x"), ("/", "a x"))])
+def test_the_border_between_source_and_id_counts(one: tuple[str, str], other: tuple[str, str]) -> None:
+    """Only one of each two is valid, or the two differ."""
+    ids = {identity(source, id_) for source, id_ in (one, other) if " " not in source}
+    valid = [source for source, _ in (one, other) if " " not in source]
+    assert len(ids) == len(valid)
+
+
+def test_an_identity_is_readable_as_long_as_it_fits() -> None:
+    assert identity("/shop", "8f14") == "ce:/shop 8f14"
+    assert identity("/shop", "8" * 300).startswith("ce-digest:")

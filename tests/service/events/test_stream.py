@@ -1,0 +1,254 @@
+"""Promises of NDJSON streams to `POST /events`."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+import httpx
+import orjson
+import pytest
+
+from service.errors import StateUnavailable
+from service.events import stream
+from service.http.times import now_ms
+from service.settings import LimitSettings, StateSettings
+from service.state.events import Events
+from service.state.records import Accepted, Event
+from tests.service.conftest import Gateway, OpenGateway
+from tests.service.serving import serving, until
+
+NDJSON = {"content-type": "application/x-ndjson"}
+ONE = {"user_id": "u", "item_id": "i1", "timestamp": 1_700_000_000}
+TWO = {**ONE, "item_id": "i2"}
+
+
+def line(number: int, **changes: Any) -> bytes:
+    event = {"user_id": f"u{number % 50}", "item_id": f"i{number}", "timestamp": 1_700_000_000 + number}
+    return orjson.dumps({**event, **changes}) + b"\n"
+
+
+async def send(gateway: Gateway, content: bytes | AsyncIterator[bytes], path: str = "/events") -> httpx.Response:
+    return await gateway.client.post(path, content=content, headers=NDJSON)
+
+
+async def pieces(*chunks: bytes) -> AsyncIterator[bytes]:
+    for chunk in chunks:
+        yield chunk
+
+
+async def recents(gateway: Gateway, user: str = "u") -> list[str]:
+    answer = (await gateway.ask("GET", f"/users/{user}")).json()
+    return [event["item_id"] for event in answer["recents"]]
+
+
+class TestLines:
+    async def test_lines_are_accepted_and_a_bad_line_is_rejected_alone(self, gateway: Gateway) -> None:
+        content = orjson.dumps(ONE) + b"\r\n\n{nonsense\n \t\r\n" + orjson.dumps(TWO)
+        answer = await send(gateway, content)
+        assert answer.status_code == 202
+        body = answer.json()
+        assert (body["accepted"], body["duplicates"], body["rejected_total"]) == (2, 0, 1)
+        assert [(one["index"], one["code"]) for one in body["rejected"]] == [(1, "malformed_body")]
+        assert await recents(gateway) == ["i1", "i2"]
+
+    async def test_lines_may_be_cut_anywhere_on_their_way(self, gateway: Gateway) -> None:
+        content = b"".join(line(number, item_id=f"ü{number}") for number in range(5))
+        bits = pieces(*(content[start : start + 7] for start in range(0, len(content), 7)))
+        assert (await send(gateway, bits)).json()["accepted"] == 5
+
+    async def test_more_lines_than_a_batch_holds_are_accepted_in_groups(
+        self, open_gateway: OpenGateway, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        groups: list[int] = []
+        accept = Events.accept
+
+        async def counting(self: Events, events: Sequence[Event], received_at_ms: int) -> list[Accepted]:
+            groups.append(len(events))
+            return await accept(self, events, received_at_ms)
+
+        monkeypatch.setattr(Events, "accept", counting)
+        async with open_gateway(limits=LimitSettings(batch_events=3)) as gateway:
+            answer = await send(gateway, b"".join(line(number) for number in range(8)))
+        assert answer.json() == {"accepted": 8, "duplicates": 0, "rejected": [], "rejected_total": 0}
+        assert groups == [3, 3, 2]
+
+    async def test_a_byte_order_mark_is_left_out(self, gateway: Gateway) -> None:
+        answer = await send(gateway, pieces(b"\xef", b"\xbb\xbf" + line(1) + line(2)))
+        assert answer.json()["accepted"] == 2
+
+    @pytest.mark.parametrize("content", [b"", b"\n\r\n \n", b"\xef\xbb\xbf"])
+    async def test_a_stream_of_no_lines_is_accepted(self, gateway: Gateway, content: bytes) -> None:
+        answer = await send(gateway, content)
+        assert answer.status_code == 202
+        assert answer.json() == {"accepted": 0, "duplicates": 0, "rejected": [], "rejected_total": 0}
+
+    async def test_a_line_that_ends_too_early_is_rejected_alone(self, gateway: Gateway) -> None:
+        body = (await send(gateway, line(0) + line(1)[:-5])).json()
+        assert body["accepted"] == 1
+        assert [(one["index"], one["code"]) for one in body["rejected"]] == [(1, "malformed_body")]
+
+    @pytest.mark.parametrize("size", [10, 50_000])
+    async def test_a_line_too_long_is_rejected_alone(self, open_gateway: OpenGateway, size: int) -> None:
+        content = line(0) + line(1, context={"a": "x" * 2000}) + line(2)
+        async with open_gateway(limits=LimitSettings(line_bytes=200)) as gateway:
+            bits = pieces(*(content[start : start + size] for start in range(0, len(content), size)))
+            body = (await send(gateway, bits)).json()
+        assert body["accepted"] == 2
+        (rejection,) = body["rejected"]
+        assert (rejection["index"], rejection["code"]) == (1, "line_too_long")
+
+    async def test_nothing_acceptable_is_a_422_that_lists_why(self, gateway: Gateway) -> None:
+        answer = await send(gateway, b'{"user_id":"u"}\n5\n')
+        problem = answer.json()
+        assert (answer.status_code, problem["code"], problem["field"]) == (422, "invalid_request", "item_id")
+        assert (problem["accepted"], problem["rejected_total"]) == (0, 2)
+
+    async def test_the_answer_lists_only_the_first_rejected_lines(self, open_gateway: OpenGateway) -> None:
+        async with open_gateway(limits=LimitSettings(stream_rejections=3, batch_events=2)) as gateway:
+            body = (await send(gateway, line(0) + b"5\n" * 10)).json()
+        assert [one["index"] for one in body["rejected"]] == [1, 2, 3]
+        assert body["rejected_total"] == 10
+
+    async def test_results_are_refused_before_anything_is_read(self, gateway: Gateway) -> None:
+        answer = await send(gateway, line(0), "/events?results=true")
+        assert (answer.status_code, answer.json()["field"]) == (422, "results")
+        assert await recents(gateway, "u0") == []
+
+
+class TestStops:
+    """A stream that stops in the middle says what was accepted, and where to go on."""
+
+    async def test_the_store_fails(self, open_gateway: OpenGateway, monkeypatch: pytest.MonkeyPatch) -> None:
+        accept = Events.accept
+        calls = 0
+
+        async def failing(self: Events, events: Sequence[Event], received_at_ms: int) -> list[Accepted]:
+            nonlocal calls
+            calls += 1
+            if calls == 3:
+                raise StateUnavailable("down", retry_after_s=1)
+            return await accept(self, events, received_at_ms)
+
+        monkeypatch.setattr(Events, "accept", failing)
+        lines = [line(number) for number in range(8)]
+        lines[1] = b"5\n"
+        async with open_gateway(limits=LimitSettings(batch_events=2)) as gateway:
+            answer = await send(gateway, b"".join(lines))
+            problem = answer.json()
+            assert (answer.status_code, problem["code"], problem["resume_at"]) == (503, "state_unavailable", 4)
+            assert (problem["accepted"], problem["rejected_total"]) == (3, 1)
+            assert int(answer.headers["retry-after"]) > 0
+            again = await send(gateway, b"".join(lines[problem["resume_at"] :]))
+            assert again.json()["accepted"] == 4
+
+    async def test_a_users_backlog_is_full(self, open_gateway: OpenGateway) -> None:
+        lines = [line(number, user_id="u") for number in range(5)]
+        async with open_gateway(state=StateSettings(max_pending=3)) as gateway:
+            answer = await send(gateway, line(0) + b"5\n" + b"".join(lines) + b"5\n" + line(1))
+            problem = answer.json()
+            assert (answer.status_code, problem["code"], problem["resume_at"]) == (429, "backlog_full", 5)
+            # The last line was taken although it lies behind: sent again it is a duplicate.
+            assert (problem["accepted"], problem["rejected_total"]) == (5, 1)
+            assert "retry-after" in answer.headers
+
+    async def test_too_many_events_of_all_users_wait(self, open_gateway: OpenGateway) -> None:
+        async with open_gateway(state=StateSettings(max_backlog=3, buckets=1)) as gateway:
+            answer = await send(gateway, b"".join(line(number) for number in range(5)))
+            problem = answer.json()
+        assert (answer.status_code, problem["code"], problem["resume_at"]) == (429, "overloaded", 3)
+        assert (problem["accepted"], problem["rejected"]) == (3, [])
+
+    async def test_nothing_is_read_after_it_stopped(self, open_gateway: OpenGateway) -> None:
+        sent = 0
+
+        async def endless() -> AsyncIterator[bytes]:
+            nonlocal sent
+            while True:
+                sent += 1
+                yield line(sent, user_id="u")
+
+        async with open_gateway(state=StateSettings(max_pending=10)) as gateway:
+            answer = await send(gateway, endless())
+        assert (answer.status_code, answer.json()["resume_at"]) == (429, 10)
+        assert sent < 20
+
+    async def test_nothing_more_comes(self, open_gateway: OpenGateway) -> None:
+        async def stalled() -> AsyncIterator[bytes]:
+            yield line(0) + b'{"user'
+            await asyncio.Event().wait()
+
+        async with open_gateway(limits=LimitSettings(stream_idle_s=0.1)) as gateway:
+            answer = await send(gateway, stalled())
+            problem = answer.json()
+            assert (answer.status_code, problem["code"]) == (408, "body_timeout")
+            assert (problem["accepted"], problem["resume_at"]) == (1, 1)
+
+    async def test_the_caller_hangs_up(self, gateway: Gateway) -> None:
+        async with serving(gateway.app) as url:
+            host, _, port = url.removeprefix("http://").partition(":")
+            _, writer = await asyncio.open_connection(host, int(port))
+            writer.write(b"POST /events HTTP/1.1\r\nHost: t\r\n")
+            writer.write(b"Content-Type: application/x-ndjson\r\nContent-Length: 10000\r\n\r\n")
+            writer.write(line(0, user_id="u") + line(1, user_id="u")[:-4])
+            await until(lambda: gateway.count("tastestream_events_total", result="accepted") == 1)
+            writer.close()
+            await until(lambda: gateway.count("tastestream_errors_total", code="hung_up") == 1)
+            assert await recents(gateway) == ["i0"]
+
+
+class TestBounds:
+    async def test_neither_size_nor_time_of_the_whole_is_limited(self, open_gateway: OpenGateway) -> None:
+        async def slow() -> AsyncIterator[bytes]:
+            for number in range(20):
+                yield line(number)
+                await asyncio.sleep(0.01)
+
+        async with open_gateway(limits=LimitSettings(body_bytes=100, body_timeout_s=0.05)) as gateway:
+            assert (await send(gateway, slow())).json()["accepted"] == 20
+
+    async def test_lines_are_accepted_while_the_stream_is_open(self, gateway: Gateway) -> None:
+        async def live() -> AsyncIterator[bytes]:
+            yield line(0, user_id="u")
+            await until(lambda: gateway.count("tastestream_events_total", result="accepted") == 1)
+            assert await recents(gateway) == ["i0"]
+            yield line(1, user_id="u")
+
+        assert (await send(gateway, live())).json()["accepted"] == 2
+
+    async def test_nothing_is_read_while_a_group_is_being_written(
+        self, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        writing = False
+        accept = Events.accept
+
+        async def held(self: Events, events: Sequence[Event], received_at_ms: int) -> list[Accepted]:
+            nonlocal writing
+            writing = True
+            outcomes = await accept(self, events, received_at_ms)
+            writing = False
+            return outcomes
+
+        async def watching() -> AsyncIterator[bytes]:
+            for number in range(20):
+                assert not writing
+                yield line(number)
+
+        monkeypatch.setattr(Events, "accept", held)
+        assert (await send(gateway, watching())).json()["accepted"] == 20
+
+    async def test_what_was_sent_before_a_deletion_is_refused_and_what_came_after_a_pause_is_not(
+        self, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(stream, "_IN_HAND_MS", 400)
+
+        async def deleting() -> AsyncIterator[bytes]:
+            yield line(0)
+            await gateway.ask("DELETE", "/users/u")
+            yield line(1, user_id="u")
+            deleted = now_ms()
+            await until(lambda: now_ms() > deleted + 700)
+            yield line(2, user_id="u")
+
+        body = (await send(gateway, deleting())).json()
+        assert [(one["index"], one["code"]) for one in body["rejected"]] == [(1, "user_deleted")]
+        assert await recents(gateway) == ["i2"]

@@ -1,0 +1,57 @@
+"""Promises of reading lines."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+from fastapi import Request
+from hypothesis import given
+from hypothesis import strategies as st
+
+from service.errors import LineTooLong
+from service.http.ndjson import Line, LineSplitter, ndjson_lines
+
+pieces = st.lists(st.binary(max_size=12).map(lambda piece: piece.replace(b"\r", b"")), max_size=20)
+
+
+def request_of(chunks: list[bytes]) -> Request:
+    messages: list[dict[str, Any]] = [{"type": "http.request", "body": chunk, "more_body": True} for chunk in chunks]
+    messages.append({"type": "http.request", "body": b"", "more_body": False})
+    left = iter(messages)
+
+    async def receive() -> dict[str, Any]:
+        return next(left)
+
+    return Request({"type": "http", "method": "POST", "headers": []}, receive)
+
+
+@given(pieces)
+async def test_lines_are_the_same_however_the_body_is_cut(chunks: list[bytes]) -> None:
+    whole = b"".join(chunks).removeprefix(b"\xef\xbb\xbf")
+    expected = [line for line in whole.split(b"\n") if line.strip()]
+    lines: AsyncIterator[Line] = ndjson_lines(request_of(chunks))
+    assert [line async for line in lines] == expected
+
+
+@given(pieces, st.integers(1, 10))
+async def test_a_line_too_long_is_an_error_in_its_place_and_is_not_kept(chunks: list[bytes], limit: int) -> None:
+    splitter = LineSplitter(limit)
+    lines: list[Line] = []
+    for chunk in chunks:
+        lines += splitter.feed(chunk)
+        assert len(splitter) <= limit
+    lines += splitter.end()
+    whole = b"".join(chunks)
+    if not whole.startswith(b"\xef\xbb\xbf"):
+        # Of a line that is too long nobody knows whether it was blank.
+        expected = [line for line in whole.split(b"\n") if line.strip() or len(line) > limit]
+        assert [isinstance(line, LineTooLong) for line in lines] == [len(line) > limit for line in expected]
+        assert [line for line in lines if isinstance(line, bytes)] == [x for x in expected if len(x) <= limit]
+
+
+def test_a_line_without_end_leaves_nothing_behind() -> None:
+    splitter = LineSplitter(100)
+    for _ in range(1000):
+        assert splitter.feed(b"x" * 99) == []
+    assert len(splitter) == 0
+    (error,) = splitter.feed(b"\n")
+    assert isinstance(error, LineTooLong)
