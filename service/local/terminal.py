@@ -1,0 +1,39 @@
+"""What the commands share: the consoles, the settings, and text that is fit for a terminal."""
+
+import typer
+from pydantic import ValidationError
+from rich.console import Console
+from rich.markup import escape
+
+from service.settings import PREFIX, Settings
+
+out = Console()
+err = Console(stderr=True)
+
+
+def settings_or_exit() -> Settings:
+    """Read the settings; on a wrong one, name it and its remedy and exit with 2."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        for problem in error.errors():
+            path = "__".join(str(part).upper() for part in problem["loc"])
+            name = f"{PREFIX}{path}: " if path else ""
+            err.print(f"[red]error:[/] {escape(name)}{escape(problem['msg'])}", soft_wrap=True)
+        raise typer.Exit(2) from None
+
+
+def printable(text: str) -> str:
+    """`text` without anything that a terminal may obey: what is not printable stands as its escape."""
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
+
+
+def say(text: str) -> None:
+    """Print one line, cleaned, without markup."""
+    out.print(printable(text), markup=False, highlight=False, soft_wrap=True)
+
+
+def confirm(question: str, yes: bool) -> None:
+    """Ask, unless the answer was given with the command; ends the command when it is no."""
+    if not yes:
+        typer.confirm(printable(question), abort=True)

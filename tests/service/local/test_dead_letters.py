@@ -1,0 +1,186 @@
+"""`tastestream dead-letters`: what could not be worked is shown, tried again or dropped, nothing else is touched."""
+
+import json
+
+import pytest
+
+from service.settings import Settings
+from service.state import dead_letters
+from service.state.records import DeadLetter, Item
+from service.state.store import Store
+from tests.service.local.conftest import Run, accept, event, on_store
+
+
+async def bury(store: Store, user: str, reason: str, events: int = 3, **fields: object) -> None:
+    """Make the user's next `events` events a dead letter."""
+    await accept(store, *(event(user, number, **fields) for number in range(events)))
+    (claim,) = [claim for claim in await store.work.claim(100) if claim.user_id == user]
+    assert await store.work.bury(claim, reason, events) == "buried"
+
+
+async def fill(store: Store) -> None:
+    for user in ("ann", "bob", "cy"):
+        await bury(store, user, "bad_answer" if user != "cy" else "too_long")
+    await store.items.put(Item("mug", "A mug", picture="0" * 64))
+    (claim,) = await store.items.claim(1)
+    assert await store.items.bury(claim, "unreadable")
+
+
+async def letters(store: Store) -> list[DeadLetter]:
+    return await store.dead_letters.list(100)
+
+
+@pytest.fixture
+def filled(settings: Settings) -> Settings:
+    on_store(settings, fill)
+    return settings
+
+
+def test_the_table_tells_whom_why_and_how_much(filled: Settings, tastestream: Run) -> None:
+    shown = tastestream("dead-letters", "list")
+    assert shown.code == 0
+    found = [line.split() for line in shown.out.splitlines()[1:-1]]
+    assert [line[1:4] for line in found] == [
+        ["fold", "ann", "bad_answer"],
+        ["fold", "bob", "bad_answer"],
+        ["fold", "cy", "too_long"],
+        ["describe", "mug", "unreadable"],
+    ]
+    assert [line[-1] for line in found[:3]] == ["3", "3", "3"]
+    assert "4 dead letters" in shown.out
+
+
+@pytest.mark.parametrize(
+    ("options", "keys"),
+    [
+        ((), ["ann", "bob", "cy", "mug"]),
+        (("--user", "bob"), ["bob"]),
+        (("--item", "mug"), ["mug"]),
+        (("--user", "ann", "--item", "mug"), ["ann", "mug"]),
+        (("--reason", "bad_answer"), ["ann", "bob"]),
+        (("--user", "cy", "--reason", "bad_answer"), []),
+        (("--limit", "2"), ["ann", "bob"]),
+    ],
+)
+def test_the_options_choose(filled: Settings, tastestream: Run, options: tuple[str, ...], keys: list[str]) -> None:
+    lines = tastestream("dead-letters", "list", "--json", *options).out.splitlines()
+    found = [json.loads(line) for line in lines]
+    assert [one.get("user_id", one.get("item_id")) for one in found] == keys
+
+
+def test_json_holds_the_whole_events(settings: Settings, tastestream: Run) -> None:
+    context = {"page": "hömè", "deep": [1, {"a": None}]}
+    on_store(settings, lambda store: bury(store, "ann", "bad", 1, value=2.5, context=context, recommendation_id="r"))
+    (line,) = tastestream("dead-letters", "list", "--json").out.splitlines()
+    assert json.loads(line)["events"] == [
+        {
+            "event_id": "ann-0",
+            "user_id": "ann",
+            "item_id": "item-0",
+            "type": "click",
+            "timestamp": "2025-06-15T15:06:40.000Z",
+            "value": 2.5,
+            "recommendation_id": "r",
+            "context": context,
+        }
+    ]
+
+
+def test_nothing_that_a_terminal_obeys_is_printed(settings: Settings, tastestream: Run) -> None:
+    nasty = "\u202eann\u200b\U000e0041[bold]x[/]"
+    on_store(settings, lambda store: bury(store, nasty, "bad\x1b[2J\x9b31m", context={"a": "\x9b2J\x7f\x1b"}))
+    for options in ((), ("--json",)):
+        shown = tastestream("dead-letters", "list", *options).out
+        assert all(letter == "\n" or letter.isprintable() for letter in shown), ascii(shown)
+        assert "[bold]x[/]" in shown
+
+
+def test_letters_are_read_page_by_page_oldest_first(
+    settings: Settings, tastestream: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dead_letters, "PAGE", 2)
+
+    async def many(store: Store) -> None:
+        for number in range(23):
+            await bury(store, f"u{number % 7}-{number}", "bad")
+
+    on_store(settings, many)
+    lines = tastestream("dead-letters", "list", "--json").out.splitlines()
+    assert [json.loads(line)["user_id"] for line in lines] == [f"u{number % 7}-{number}" for number in range(23)]
+    assert "10 of 23 dead letters" in tastestream("dead-letters", "list", "--limit", "10").out
+
+
+def test_each_named_letter_tells_what_became_of_it(filled: Settings, tastestream: Run) -> None:
+    ann, bob, *_ = on_store(filled, letters)
+    retried = tastestream("dead-letters", "retry", ann.id, "b0-1-1", "nonsense")
+    assert retried.code == 1
+    assert retried.out.splitlines() == [f"{ann.id}: retried", "b0-1-1: not found", "nonsense: not found"]
+    dropped = tastestream("dead-letters", "drop", bob.id, ann.id, "--yes")
+    assert dropped.code == 1
+    assert dropped.out.splitlines() == [f"{bob.id}: dropped", f"{ann.id}: not found"]
+    assert [letter.key for letter in on_store(filled, letters)] == ["cy", "mug"]
+    assert on_store(filled, lambda store: store.users.read("ann")).pending == 3
+
+
+def test_a_letter_whose_user_has_a_full_backlog_stays(
+    filled: Settings, tastestream: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TASTESTREAM_STATE__MAX_PENDING", "2")
+    ended = tastestream("dead-letters", "retry", "--all", "--user", "ann")
+    assert ended.code == 1
+    assert "the user's backlog is full, left as it is" in ended.out
+    assert "retried 0 of 1 dead letters" in ended.out
+    assert len(on_store(filled, letters)) == 4
+
+
+def test_all_of_a_reason_are_retried(filled: Settings, tastestream: Run) -> None:
+    ended = tastestream("dead-letters", "retry", "--all", "--reason", "bad_answer")
+    assert ended.code == 0
+    assert "retried 2 of 2 dead letters" in ended.out
+    assert [letter.key for letter in on_store(filled, letters)] == ["cy", "mug"]
+
+
+def test_a_drop_asks_first(filled: Settings, tastestream: Run) -> None:
+    kept = tastestream("dead-letters", "drop", "--all", answer="n\n")
+    assert kept.code == 1
+    assert "Drop 4 dead letters with 9 events for good?" in kept.out + kept.err
+    assert len(on_store(filled, letters)) == 4
+    assert tastestream("dead-letters", "drop", "--all").code == 1, "nobody answered"
+    assert len(on_store(filled, letters)) == 4
+    assert "dropped 4 dead letters" in tastestream("dead-letters", "drop", "--all", answer="y\n").out
+    assert on_store(filled, letters) == []
+
+
+@pytest.mark.parametrize("command", ["retry", "drop"])
+def test_nothing_is_done_to_letters_that_nobody_chose(filled: Settings, tastestream: Run, command: str) -> None:
+    unchosen = tastestream("dead-letters", command)
+    assert (unchosen.code, "or give --all" in unchosen.err) == (1, True)
+    both = tastestream("dead-letters", command, "b0-1-1", "--all")
+    assert (both.code, "or give --all" in both.err) == (1, True)
+    muddled = tastestream("dead-letters", command, "b0-1-1", "--reason", "bad")
+    assert (muddled.code, "choose among --all" in muddled.err) == (1, True)
+    assert len(on_store(filled, letters)) == 4
+
+
+async def test_a_letter_that_fails_again_is_not_retried_twice_in_one_go(settings: Settings) -> None:
+    store = await Store.connect(settings)
+    await fill(store)
+    seen = []
+    async for letter in store.dead_letters.read():
+        seen.append(letter.key)
+        assert await store.dead_letters.retry(letter.id) == "retried"
+        if letter.kind == "fold":
+            (claim,) = await store.work.claim(100)
+            assert await store.work.bury(claim, letter.reason, 3) == "buried"
+    assert sorted(seen) == ["ann", "bob", "cy", "mug"]
+    await store.close()
+
+
+def test_a_redis_that_is_not_there_is_one_sentence(tastestream: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TASTESTREAM_REDIS_URL", "unix:///nowhere/redis.sock")
+    ended = tastestream("dead-letters", "list")
+    assert ended.code == 1
+    assert ended.err.startswith("error: ")
+    assert "Traceback" not in ended.err
+    monkeypatch.delenv("TASTESTREAM_REDIS_URL")
+    assert "set TASTESTREAM_REDIS_URL" in tastestream("dead-letters", "list").err

@@ -1,0 +1,53 @@
+"""Commands find Redis by the setting, else that of the data folder's running `up`, else they say what to set."""
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from service.errors import NotReady
+from service.local.embedded_redis import EmbeddedRedis
+from service.local.reach import reached, reached_store
+from service.settings import Settings
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(data_dir=tmp_path)
+
+
+def embedded(settings: Settings) -> EmbeddedRedis:
+    return EmbeddedRedis(settings.data_dir / "redis", settings.data_dir / "redis.log")
+
+
+async def test_the_running_redis_of_the_data_folder_is_found_and_only_while_it_runs(settings: Settings) -> None:
+    redis = embedded(settings)
+    await redis.start()
+    assert (await reached(settings)).redis_url == redis.url
+    async with reached_store(settings) as store:
+        assert await store.log.count() == 0
+    await redis.stop()
+    with pytest.raises(NotReady):
+        await reached(settings)
+
+
+async def test_a_redis_that_was_killed_is_not_taken_for_a_running_one(settings: Settings) -> None:
+    redis = embedded(settings)
+    await redis.start()
+    async with reached_store(settings) as store:
+        (process,) = await store.turns._scripts.send([("INFO", "server")])
+    os.kill(process["process_id"], signal.SIGKILL)
+    await redis.child.wait()
+    with pytest.raises(NotReady, match="set TASTESTREAM_REDIS_URL, or start `tastestream up` on the data folder"):
+        await reached(settings)
+    again = embedded(settings)
+    await again.start()
+    assert (await reached(settings)).redis_url == again.url
+    await again.stop()
+    await redis.stop()
+
+
+async def test_the_setting_wins_over_the_data_folder(settings: Settings) -> None:
+    given = settings.model_copy(update={"redis_url": "redis://elsewhere"})
+    assert await reached(given) is given
