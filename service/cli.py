@@ -102,6 +102,28 @@ def work() -> None:
     run_worker(settings_or_exit())
 
 
+@app.command("import-items")
+def import_items(
+    source: Annotated[Path, typer.Argument(help="An items.jsonl, or a dataset folder that holds one beside images/.")],
+    url: Annotated[str, typer.Option(help="The running service.")] = "http://127.0.0.1:8000",
+    rejects: Annotated[Path | None, typer.Option(help="Write every rejected line to this file, as JSON lines.")] = None,
+    restart: Annotated[
+        bool, typer.Option("--restart", help="Begin anew instead of where the last run stopped.")
+    ] = False,
+) -> None:
+    """Import a catalogue of any size into a running service, over HTTP.
+
+    A line is an item as `PUT /items` takes it, with its `item_id`; `image` may name a file in `images/`.
+    After Ctrl-C, a crash or an outage the same command goes on where it stopped: how far it came lies in the
+    data folder. Importing twice is harmless. An API key is read from `TASTESTREAM_API_KEY`.
+    """
+    from service.local.import_command import import_command
+    from service.local.import_items import ImportOptions
+
+    options = ImportOptions(os.environ.get(f"{PREFIX}API_KEY"), rejects, restart)
+    raise typer.Exit(import_command(source, url, settings_or_exit().data_dir / "imports", options, out))
+
+
 @app.command("sweep-pictures")
 def sweep_pictures(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count what would be removed.")] = False,

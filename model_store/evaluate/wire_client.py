@@ -9,6 +9,7 @@ from typing import Any, Self
 from urllib.parse import quote
 
 import httpx
+import orjson
 
 from model_store.errors import UserError
 
@@ -21,7 +22,17 @@ Json = Mapping[str, Any]
 
 
 class ServiceError(UserError):
-    """The service can't be reached, or refused a call; the message is one sentence that says which and why."""
+    """The service can't be reached, or refused a call; the message is one sentence that says which and why.
+
+    Args:
+        status: of the answer; None when there was none.
+        problem: the answer's body, where it was a problem document.
+    """
+
+    def __init__(self, message: str, *, status: int | None = None, problem: Json | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.problem = problem or {}
 
 
 class WireClient:
@@ -65,6 +76,20 @@ class WireClient:
             cursor = page["next_cursor"]
             if not cursor:
                 return
+
+    async def try_items(self, items: Sequence[Json]) -> Json:
+        """Store items in bulk and return what became of each, also when none was acceptable.
+
+        Raises:
+            ServiceError: the call as a whole was refused.
+        """
+        try:
+            answer, _ = await self._call("POST", "/items", ("accepted", "rejected"), json=list(items))
+        except ServiceError as error:
+            if error.status != 422 or "rejected" not in error.problem:
+                raise
+            return error.problem
+        return answer
 
     async def put_items(self, items: Sequence[Json]) -> Json:
         """Store items in bulk.
@@ -133,7 +158,9 @@ class WireClient:
             asked_s = _retry_after(response)
             pause_s = wait_s if asked_s is None else asked_s
             if response.status_code not in BUSY or time.monotonic() + pause_s > deadline:
-                raise ServiceError(f"{method} {self.url}{path} was answered with {_refusal(response)}")
+                problem = _problem(response)
+                message = f"{method} {self.url}{path} was answered with {_refusal(response, problem)}"
+                raise ServiceError(message, status=response.status_code, problem=problem)
             await asyncio.sleep(pause_s)
             wait_s = min(2 * wait_s, LONGEST_WAIT_S)
 
@@ -141,11 +168,13 @@ class WireClient:
         self, method: str, path: str, json: object, params: Mapping[str, str | int] | None
     ) -> httpx.Response:
         """Send, and again on a new connection when the kept one is gone: every call may be repeated."""
+        content = None if json is None else orjson.dumps(json)
+        headers = {} if json is None else {"Content-Type": "application/json"}
         try:
             for _ in range(TRIES - 1):
                 with suppress(*DROPPED):
-                    return await self._http.request(method, path, json=json, params=params)
-            return await self._http.request(method, path, json=json, params=params)
+                    return await self._http.request(method, path, content=content, headers=headers, params=params)
+            return await self._http.request(method, path, content=content, headers=headers, params=params)
         except httpx.TimeoutException:
             raise ServiceError(f"{method} {self.url}{path} took too long to answer") from None
         except (httpx.TransportError, httpx.InvalidURL) as error:
@@ -177,9 +206,15 @@ def _retry_after(response: httpx.Response) -> float | None:
         return None
 
 
-def _refusal(response: httpx.Response) -> str:
+def _problem(response: httpx.Response) -> Json:
     try:
         problem = response.json()
+    except ValueError:
+        return {}
+    return problem if isinstance(problem, dict) else {}
+
+
+def _refusal(response: httpx.Response, problem: Json) -> str:
+    if "code" in problem and "detail" in problem:
         return f"{response.status_code} {problem['code']}: {problem['detail']}"
-    except (ValueError, KeyError, TypeError):
-        return f"{response.status_code} {response.reason_phrase}"
+    return f"{response.status_code} {response.reason_phrase}"

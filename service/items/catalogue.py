@@ -97,8 +97,9 @@ async def _write(items: Mapping[str, tuple[ItemIn, Given]], parts: Parts) -> lis
     results = []
     for keep, group in groups.items():
         for start in range(0, len(group), _WRITTEN_AT_ONCE):
-            results += await parts.store.items.put_many(group[start : start + _WRITTEN_AT_ONCE], keep=keep)
-    _count(results, parts)
+            written = await parts.store.items.put_many(group[start : start + _WRITTEN_AT_ONCE], keep=keep)
+            _count(written, parts)
+            results += written
     return results
 
 

@@ -1,0 +1,97 @@
+"""`tastestream import-items`, with its progress bar and its summary."""
+
+import asyncio
+import time
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from model_store.evaluate.wire_client import ServiceError
+from model_store.progress import stages
+from service.local.import_checkpoint import Tally
+from service.local.import_items import ImportOptions, import_items
+from service.local.import_source import Source
+from service.settings import PREFIX
+
+_UNAUTHORIZED = 401
+
+
+def import_command(source: Path, url: str, folder: Path, options: ImportOptions, console: Console) -> int:
+    """Import and print what became of the lines.
+
+    Returns:
+        The exit status: 0 when all were stored, 1 when some were rejected, 130 after Ctrl-C.
+
+    Raises:
+        ServiceError: the service can't be reached or refused a call; the message says how to go on.
+        UserError: the source can't be read, or a checkpoint can't be written.
+    """
+    given = Source(source)
+    seen = _Seen(given.size)
+    try:
+        with stages(console) as report:
+
+            def told(tally: Tally) -> None:
+                report("importing items", *seen.at(tally))
+
+            tally = asyncio.run(import_items(given, url, folder, options, told))
+    except KeyboardInterrupt:
+        console.print(f"stopped at line {seen.line:,}. {_how_to_go_on()}", highlight=False, soft_wrap=True)
+        return 130
+    except ServiceError as error:
+        hint = f" Set {PREFIX}API_KEY to one of its keys." if error.status == _UNAUTHORIZED else ""
+        message = f"{error}.{hint}" + (f" Stopped at line {seen.line:,}. {_how_to_go_on()}" if seen.line else "")
+        raise ServiceError(message, status=error.status, problem=error.problem) from error
+    _print_summary(tally, options, seen, console)
+    return 1 if tally.rejected else 0
+
+
+class _Seen:
+    """What the last report said, and how fast it goes in this run."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._started = time.monotonic()
+        self._before: int | None = None
+        self.line = 0
+        self.stored = 0
+
+    def at(self, tally: Tally) -> tuple[float, str]:
+        """(done in 0..1, a note)."""
+        if self._before is None:
+            self._before = tally.stored
+        self.line, self.stored = tally.line, tally.stored - self._before
+        note = f"{tally.stored:,} stored, {tally.rejected:,} rejected, {self.stored / self.seconds:,.0f} items/s"
+        return (tally.offset / self._size if self._size else 1.0), note
+
+    @property
+    def seconds(self) -> float:
+        return max(1e-3, time.monotonic() - self._started)
+
+
+def _how_to_go_on() -> str:
+    return "Run the same command again to go on from there; --restart begins anew."
+
+
+def _print_summary(tally: Tally, options: ImportOptions, seen: _Seen, console: Console) -> None:
+    rate = f"{seen.stored / seen.seconds:,.0f} items/s"
+    console.print(
+        f"stored {tally.stored:,} items, {tally.duplicates:,} of their lines replaced by later ones; "
+        f"rejected {tally.rejected:,}; pictures refused {tally.pictures_refused:,} ({rate})",
+        highlight=False,
+        soft_wrap=True,
+    )
+    if not tally.first:
+        return
+    table = Table("line", "item", "code", "reason", box=None)
+    for one in tally.first:
+        # Texts of a stranger's file: not to be read as markup.
+        table.add_row(f"{one.line:,}", Text(one.item_id), Text(one.code), Text(one.detail))
+    console.print(table)
+    more = tally.rejected + tally.pictures_refused - len(tally.first)
+    if options.rejects is not None:
+        console.print(f"all of them: {options.rejects}", markup=False, highlight=False, soft_wrap=True)
+    elif more:
+        console.print(f"and {more:,} more; --rejects FILE writes all of them", highlight=False)

@@ -1,0 +1,86 @@
+"""Reading a catalogue file: line by line, whatever is in it."""
+
+import base64
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from model_store.errors import UserError
+from service.local import import_source
+from service.local.import_source import Batch, Source
+
+
+def write(folder: Path, *lines: bytes | dict[str, Any]) -> Path:
+    path = folder / "items.jsonl"
+    path.write_bytes(b"\n".join(line if isinstance(line, bytes) else orjson.dumps(line) for line in lines))
+    return path
+
+
+def items(batches: list[Batch]) -> list[dict[str, Any]]:
+    return [item for batch in batches for item in batch.items]
+
+
+def test_a_line_is_sent_as_the_service_takes_it(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images/a.png").write_bytes(b"picture")
+    full = {"item_id": "a", "title": "A", "tags": ["x"], "attributes": {"price": 3}, "image_url": "http://x"}
+    dataset = {"item_id": 7, "title": "B", "description": None, "genres": None, "image": "a.png", "caption": "red"}
+    write(tmp_path, full, dataset)
+    for source in (Source(tmp_path), Source(tmp_path / "items.jsonl")):
+        assert items(list(source.batches())) == [
+            full,
+            {"item_id": "7", "title": "B", "image_base64": base64.b64encode(b"picture").decode()},
+        ]
+
+
+def test_what_is_no_item_is_named_by_its_line_and_stops_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(import_source, "LINE_BYTES", 100)
+    (tmp_path / "secret").write_text("key")
+    (tmp_path / "images").mkdir()
+    write(
+        tmp_path,
+        b"{",
+        {"item_id": "a", "title": "A"},
+        b"",
+        b"[]",
+        b"\xff",
+        b'{"title": "' + b"x" * 1000 + b'"}',
+        {"item_id": "b", "title": "B", "image": "../secret"},
+        {"item_id": "c", "title": "C", "image": "none.png"},
+        {"item_id": "d", "title": "D"},
+    )
+    (batch,) = Source(tmp_path).batches()
+    assert (batch.lines, batch.line) == ([2, 9], 9)
+    assert [(one.line, one.code) for one in batch.rejected] == [(n, "malformed_line") for n in (1, 4, 5, 6, 7, 8)]
+    assert "longer than 100 bytes" in batch.rejected[3].detail
+    assert "lies outside" in batch.rejected[4].detail
+    assert "No such file" in batch.rejected[5].detail
+
+
+def test_reading_goes_on_behind_any_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(import_source, "BATCH_ITEMS", 3)
+    write(tmp_path, *({"item_id": str(number), "title": "t"} for number in range(10)))
+    source = Source(tmp_path)
+    batches = list(source.batches())
+    assert [len(batch.items) for batch in batches] == [3, 3, 3, 1]
+    for place, batch in enumerate(batches):
+        rest = list(source.batches(batch.line, batch.offset))
+        assert items(rest) == items(batches[place + 1 :])
+    assert batches[-1].offset == source.size
+
+
+def test_a_batch_is_bounded_in_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(import_source, "BATCH_BYTES", 3000)
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images/a.png").write_bytes(b"x" * 750)
+    write(tmp_path, *({"item_id": str(number), "title": "t", "image": "a.png"} for number in range(10)))
+    assert [len(batch.items) for batch in Source(tmp_path).batches()] == [3, 3, 3, 1]
+
+
+def test_a_source_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"items\.jsonl: No such file"):
+        Source(tmp_path)
