@@ -10,7 +10,7 @@ Calls are those of one user; *cut* is the share of prompts that lost words to fi
 `3` to `48` are the worker's cuts for that `catch_up_block`: four blocks or more, of three events or more.
 *No fewer* drops that floor. *3, shifted* begins with a block of one event: it shows how far two ways differ that are as
 good as each other. *48, newest 24 by 3* folds the old part in large blocks and the end in small ones; *only the newest*
-forgets the rest.
+forgets the rest. Some of the ways are only tried on short backlogs, others only on long ones.
 """
 
 import asyncio
@@ -41,6 +41,8 @@ from workers.blocks import blocks
 from workers.trouble import is_outage
 
 SMALL = 3
+MANY = 100
+"""Events of a backlog that is too long for the ways that only matter when few calls are made anyway."""
 LARGEST = (SMALL, 6, 12, 24, 48)
 CONCURRENCY = 32
 
@@ -88,14 +90,17 @@ def ways(backlog: int, state: StateSettings) -> list[Way]:
     own = [Way(f"{largest}", planned(backlog, largest, state)) for largest in LARGEST]
     shifted = Way("3, shifted", [1, *planned(backlog - 1, SMALL, state)])
     newest = [size for size in (12, 24, 48) if size < backlog]
-    even = [Way(f"{largest}, no fewer", _even(backlog, largest)) for largest in (12, 24, 48) if largest < 2 * backlog]
-    mixed = [
-        Way(f"48, newest {size} by 3", _even(backlog - size, 48) + _even(size, SMALL))
-        for size in newest
-        if backlog > 48
-    ]
     alone = [Way(f"only the newest {size}, by 3", _even(size, SMALL), backlog - size) for size in newest]
-    return [*own, *even, shifted, *mixed, *alone]
+    if backlog <= MANY:
+        even = [Way(f"{largest}, no fewer", _even(backlog, largest)) for largest in (12, 24, 48)]
+        shifted = Way("3, shifted", [1, *planned(backlog - 1, SMALL, state)])
+        return [*own, *even, shifted, *alone]
+    mixed = [
+        Way(f"{large}, newest {size} by 3", _even(backlog - size, large) + _even(size, SMALL))
+        for large in (12, 48)
+        for size in newest[:2]
+    ]
+    return [*own, *mixed, *alone]
 
 
 def planned(backlog: int, largest: int, state: StateSettings) -> list[int]:

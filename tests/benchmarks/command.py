@@ -1,8 +1,10 @@
 """How a benchmark becomes a command."""
 
+import logging
 import sys
 from collections.abc import Callable
 
+import structlog
 import typer
 from rich.console import Console
 from rich.markup import escape
@@ -19,6 +21,8 @@ def run(main: Callable[..., None]) -> None:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.command(help=sys.modules["__main__"].__doc__)(main)
+    # What runs in this process would write a line for each request, or each lost connection, between the tables.
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     try:
         app()
     except (UserError, TastestreamError) as error:

@@ -6,12 +6,10 @@ while; nothing is folded meanwhile.
 """
 
 import asyncio
-import logging
 from dataclasses import dataclass
 from typing import Annotated, Any
 
 import redis
-import structlog
 import typer
 from redis.asyncio.connection import AbstractConnection
 
@@ -73,11 +71,9 @@ def main(
 ) -> None:
     """Measure the cost of an event in Redis."""
     found = Findings("Cost of an event in Redis", markdown)
-    # The gateway's line per request would end up on this terminal.
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     with bench() as given, Sends() as sends, bar() as progress:
         filling = progress.add_task("filling", total=users)
-        fill(given.url, users, recents=20, summary_chars=400, tick=lambda done: progress.advance(filling, done))
+        fill(given.url, users, tick=lambda done: progress.advance(filling, done))
         task = progress.add_task("sending", total=len(SHAPES))
         rows = asyncio.run(_measure(given, sends, Events(users), events, lambda: progress.advance(task)))
     found.say(f"{users:,} users with 20 recents, {events:,} events in each shape; all figures per event.")

@@ -2,50 +2,57 @@
 
 import asyncio
 import random
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from service.settings import Settings, StateSettings
-from service.state.records import Event
+from service.state.records import Claim, Event
 from service.state.store import Store
-from tests.benchmarks.traffic import ITEMS, KINDS, user_id
+from tests.benchmarks.traffic import ITEMS, KINDS, now_ms, user_id
 
-USERS_PER_CALL = 50
-CLAIMS = 500
+AT_ONCE = 500
+"""Users who are accepted and folded together."""
+COMMITS = 32
 WORDS = ("likes", "avoids", "calm", "loud", "early", "late", "jazz", "harbour", "red", "short", "lately", "music")
 START_MS = 1_750_000_000_000
 
 
 def fill(
-    url: str, users: int, *, recents: int, summary_chars: int, tick: Callable[[int], None] = lambda done: None
+    url: str,
+    users: int,
+    *,
+    folds: Sequence[int] = (20,),
+    summary_chars: int = 400,
+    tick: Callable[[int], None] = lambda done: None,
 ) -> None:
-    """Give users number 0 to `users` - 1 `recents` events each, folded into a summary of `summary_chars` characters.
+    """Give users number 0 to `users` - 1 events, folded into a summary of `summary_chars` characters.
 
     Args:
+        folds: how many events each version of the summary folds.
         tick: hears how many users were finished since it was last called.
     """
-    asyncio.run(_fill(url, users, recents, summary_chars, tick))
+    asyncio.run(_fill(url, users, folds, summary_chars, tick))
 
 
-async def _fill(url: str, users: int, recents: int, summary_chars: int, tick: Callable[[int], None]) -> None:
-    # One claim must hold all events of a user.
-    state = StateSettings(catch_up_block=max(12, recents), lease_s=600)
+async def _fill(url: str, users: int, folds: Sequence[int], summary_chars: int, tick: Callable[[int], None]) -> None:
+    # One claim must hold all events of a user, who is due at once; the event log is measured by itself.
+    state = StateSettings(catch_up_block=max(12, *folds), block_size=1, lease_s=600, log_events=0)
     store = await Store.connect(Settings(redis_url=url, state=state))
     try:
-        for start in range(0, users, USERS_PER_CALL):
-            numbers = range(start, min(start + USERS_PER_CALL, users))
-            await store.events.accept([e for n in numbers for e in _events(n, recents)], time.time_ns() // 1_000_000)
-            if start // USERS_PER_CALL % (CLAIMS // USERS_PER_CALL) == 0:
-                tick(await _fold(store, summary_chars))
-        while folded := await _fold(store, summary_chars):
-            tick(folded)
+        for start in range(0, users, AT_ONCE):
+            numbers = range(start, min(start + AT_ONCE, users))
+            before = 0
+            for count in folds:
+                events = [event for number in numbers for event in _events(number, before, count)]
+                await store.events.accept(events, now_ms())
+                before += count
+                await _fold(store, summary_chars)
+            tick(len(numbers))
     finally:
         await store.close()
 
 
-def _events(number: int, count: int) -> list[Event]:
-    drawn = random.Random(number)
-    user = user_id(number)
+def _events(number: int, before: int, count: int) -> list[Event]:
+    drawn, user = random.Random(f"{number} {before}"), user_id(number)
     return [
         Event(
             f"{drawn.getrandbits(128):032x}",
@@ -54,23 +61,21 @@ def _events(number: int, count: int) -> list[Event]:
             drawn.choice(KINDS),
             START_MS + 60_000 * step,
         )
-        for step in range(count)
+        for step in range(before, before + count)
     ]
 
 
-async def _fold(store: Store, summary_chars: int) -> int:
-    claims = await store.work.claim(CLAIMS)
-    done = await asyncio.gather(
-        *(
-            store.work.commit(
-                claim, _text(claim.token, summary_chars), "bench-summarizer@1", "bench", len(claim.pending)
-            )
-            for claim in claims
-        )
-    )
-    if not all(done):
-        raise AssertionError("a commit was lost, though nobody else works here")
-    return len(claims)
+async def _fold(store: Store, summary_chars: int) -> None:
+    slots = asyncio.Semaphore(COMMITS)
+
+    async def commit(claim: Claim) -> None:
+        async with slots:
+            text = _text(claim.token, summary_chars)
+            if not await store.work.commit(claim, text, "bench-summarizer@1", "bench", len(claim.pending)):
+                raise AssertionError("a commit was lost, though nobody else works here")
+
+    while claims := await store.work.claim(AT_ONCE):
+        await asyncio.gather(*map(commit, claims))
 
 
 def _text(seed: int, length: int) -> str:

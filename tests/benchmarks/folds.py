@@ -27,8 +27,8 @@ from tests.benchmarks.command import run
 from tests.benchmarks.machine import cpu_s
 from tests.benchmarks.processes import Bench, bench, worker
 from tests.benchmarks.tables import Findings, Markdown, bar, ranged
-from tests.benchmarks.traffic import post, send_timed
-from tests.benchmarks.vllm import Person, Served, World, now_ms, summarizer
+from tests.benchmarks.traffic import now_ms, post, send_timed
+from tests.benchmarks.vllm import Person, Served, World, summarizer
 
 BLOCK = 3
 LEVELS = (1, 2, 4, 8, 16, 32, 64)

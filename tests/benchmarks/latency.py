@@ -67,7 +67,7 @@ def main(
 def _start(stack: contextlib.ExitStack, size: int, progress: Progress) -> Service:
     given = stack.enter_context(bench())
     task = progress.add_task(f"filling {size:,} users", total=size)
-    fill(given.url, size, recents=20, summary_chars=400, tick=lambda done: progress.advance(task, done))
+    fill(given.url, size, tick=lambda done: progress.advance(task, done))
     return Service(size, stack.enter_context(gateway(given)), Events(size, seed=size))
 
 

@@ -17,6 +17,11 @@ ITEMS = 100_000
 KINDS = ("view", "view", "click", "like", "dislike")
 
 
+def now_ms() -> int:
+    """The time of an acceptance."""
+    return time.time_ns() // 1_000_000
+
+
 def user_id(number: int) -> str:
     return f"user-{number:07}"
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -140,7 +139,3 @@ class World:
         for start in range(0, len(events), block):
             text = rule.fold(text, self.shown(events[start : start + block]), self._terms)
         return text
-
-
-def now_ms() -> int:
-    return time.time_ns() // 1_000_000
