@@ -1,6 +1,7 @@
 """How a benchmark becomes a command."""
 
 import logging
+import signal
 import sys
 from collections.abc import Callable
 
@@ -23,6 +24,8 @@ def run(main: Callable[..., None]) -> None:
     app.command(help=sys.modules["__main__"].__doc__)(main)
     # What runs in this process would write a line for each request, or each lost connection, between the tables.
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
+    # Told to end, end what was started first.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         app()
     except (UserError, TastestreamError) as error:
