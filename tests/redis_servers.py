@@ -4,6 +4,7 @@
 """
 
 import os
+import shutil
 import socket
 import subprocess
 import time
@@ -65,16 +66,25 @@ class RedisServer:
             *("--appendonly", "yes", "--appendfsync", "always", "--save", ""),
             *extra,
         )
-        with redis.Redis(unix_socket_path=str(self.socket)) as client:
-            _until(lambda: _answers(client), "redis-server does not answer")
+        with self.admin() as client:
+            until(lambda: _answers(client), "redis-server does not answer")
 
     def kill(self) -> None:
         if self._process is not None:
             _kill(self._process)
             self._process = None
 
+    @property
+    def pid(self) -> int:
+        """The process id of the running server, to pause it."""
+        assert self._process is not None, "not running"
+        return self._process.pid
+
+    def admin(self) -> redis.Redis:
+        return redis.Redis(unix_socket_path=str(self.socket))
+
     def flush(self) -> None:
-        with redis.Redis(unix_socket_path=str(self.socket)) as client:
+        with self.admin() as client:
             client.flushall()
 
 
@@ -126,12 +136,20 @@ class RedisCluster:
             *extra,
         )
         with self.admin(node) as client:
-            _until(lambda: _answers(client), f"node {node} does not answer")
+            until(lambda: _answers(client), f"node {node} does not answer")
 
     def kill(self, node: int) -> None:
         """End one node as kill -9 does; also one that is paused."""
         if node in self._processes:
             _kill(self._processes.pop(node))
+
+    def wipe(self, node: int) -> None:
+        """Take the data of a killed node away; it still knows its place in the cluster."""
+        for found in (self.folder / f"node-{node}").glob("*"):
+            if found.is_dir():
+                shutil.rmtree(found)
+            elif found.name != "nodes.conf":
+                found.unlink()
 
     def pid(self, node: int) -> int:
         """The process id of a running node, to pause it."""
@@ -166,7 +184,7 @@ class RedisCluster:
         """Wait until every running node finds the cluster whole and every replica has caught up."""
         for node in self._processes:
             with self.admin(node) as client:
-                _until(lambda client=client: _is_settled(client), f"node {node} finds no whole cluster")
+                until(lambda client=client: _is_settled(client), f"node {node} finds no whole cluster")
 
     def _join(self) -> None:
         for node in self.nodes:
@@ -181,7 +199,7 @@ class RedisCluster:
                     client.execute_command("CLUSTER MEET", "127.0.0.1", self.ports[other])
         for replica in self.nodes[len(self.masters) :]:
             with self.admin(replica) as client, self.admin(replica - len(self.masters)) as master:
-                _until(lambda client=client: self._knows_all(client), f"node {replica} does not know the others")
+                until(lambda client=client: self._knows_all(client), f"node {replica} does not know the others")
                 client.execute_command("CLUSTER REPLICATE", master.execute_command("CLUSTER MYID"))
         self.settle()
 
@@ -213,7 +231,7 @@ def _answers(client: redis.Redis) -> bool:
         return False
 
 
-def _until(condition: Callable[[], bool], otherwise: str) -> None:
+def until(condition: Callable[[], bool], otherwise: str) -> None:
     deadline = time.monotonic() + START_S
     while not condition():
         assert time.monotonic() < deadline, otherwise

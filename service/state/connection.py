@@ -1,9 +1,7 @@
 """The client of one Redis or of a Redis Cluster, by the URL's scheme.
 
 `redis://`, `rediss://` and `unix://` name one server; `redis+cluster://` and `rediss+cluster://`
-any node of a cluster. Calls are tried again once or twice when the connection breaks: every
-script but `claim` gives the same result when it is run twice, and a claim whose answer was lost is
-claimed again when its lease runs out.
+any node of a cluster.
 """
 
 from typing import Any
@@ -11,33 +9,38 @@ from typing import Any
 from hiredis import pack_command
 from redis.asyncio import BlockingConnectionPool, Redis, RedisCluster
 from redis.asyncio.retry import Retry
-from redis.backoff import ExponentialWithJitterBackoff
+from redis.backoff import ExponentialWithJitterBackoff, NoBackoff
 
 from service.settings import StateSettings
 
 Client = Redis | RedisCluster
 Argument = str | bytes | int | float
 CLUSTER = "+cluster://"
+_ASKING_FOR_SLOTS = 2
+
+
+def patience_s(settings: StateSettings) -> float:
+    """The longest that one call waits for Redis, all tries together."""
+    return settings.redis_timeout_s + (settings.wait_s if settings.wait_replicas or settings.wait_aof else 0.0)
 
 
 def connect(url: str, settings: StateSettings) -> Client:
     """A client that connects when it is first used. Raises ValueError for a URL that is none."""
-    timeout = settings.redis_timeout_s
-    patience = timeout + (settings.wait_s if settings.wait_replicas or settings.wait_aof else 0.0)
-    retry = Retry(ExponentialWithJitterBackoff(base=0.02, cap=0.2), 2)
+    timeout, patience = settings.redis_timeout_s, patience_s(settings)
     if CLUSTER in url:
         return RedisCluster.from_url(
             url.replace(CLUSTER, "://", 1),
             protocol=2,
-            retry=retry,
-            max_connections=settings.redis_connections,
+            # The pipelines try again; the client would close all connections before, those in use, too.
+            retry=Retry(NoBackoff(), 0),
+            max_connections=settings.redis_connections + _ASKING_FOR_SLOTS,
             socket_timeout=patience,
             socket_connect_timeout=timeout,
         )
     pool = BlockingConnectionPool.from_url(
         url,
         protocol=2,
-        retry=retry,
+        retry=Retry(ExponentialWithJitterBackoff(base=0.02, cap=0.2), 2),
         max_connections=settings.redis_connections,
         timeout=timeout,
         socket_timeout=patience,

@@ -43,7 +43,7 @@ class Queue:
         now = self._scripts.now()
         calls = [Call(self._script, self._keys[bucket], (now, shares[bucket])) for bucket in asked]
         claims: list[list[Any]] = []
-        for bucket, (left, found) in zip(asked, await self._scripts.run(calls), strict=True):
-            self._waiting[bucket] = left
+        for bucket, answer in zip(asked, await self._scripts.run(calls, partly=True), strict=True):
+            self._waiting[bucket], found = answer or (0, [])
             claims += found
         return claims

@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from redis.asyncio import RedisCluster
-from redis.exceptions import NoScriptError, RedisError
+from redis.exceptions import NoScriptError, RedisClusterException, RedisError
 
 from service.errors import StateUnavailable
 from service.settings import StateSettings
 from service.state.connection import Argument, Client
 from service.state.durability import Durability
+from service.state.pipelines import Command, pipelines
 
 FOLDER = Path(__file__).parent / "scripts"
 
@@ -50,16 +51,18 @@ class Scripts:
         self._now_ms = now_ms
         self._constants = constants(settings)
         self._durability = Durability.of(settings)
+        self._pipelines = pipelines(client, settings)
         self.skew_ms = round(settings.clock_skew_s * 1000)
 
     def now(self) -> int:
         """The `now` argument of scripts: 0 stands for Redis's clock."""
         return 0 if self._now_ms is None else self._now_ms()
 
-    async def run(self, calls: Sequence[Call], *, durable: bool = False) -> list[Any]:
+    async def run(self, calls: Sequence[Call], *, durable: bool = False, partly: bool = False) -> list[Any]:
         """Run `calls` in one round trip; calls with the same hash tag run in their order.
 
         `durable`: return only when as many replicas and disks have the writes as the settings ask for.
+        `partly`: when only some fail, as when one master of a cluster is down, their results are None.
 
         Raises:
             StateUnavailable: Redis did not answer all of them, or too few have them; some may have
@@ -74,6 +77,8 @@ class Scripts:
                 again = await self._evaluate("EVAL", sources, [calls[index] for index in unknown], durable)
                 for index, result in zip(unknown, again, strict=True):
                     results[index] = result
+            if partly and not all(isinstance(result, Exception) for result in results):
+                return [None if isinstance(result, Exception) else result for result in results]
             return _checked(results)
 
     async def send(self, commands: Sequence[tuple[Argument, ...]]) -> list[Any]:
@@ -85,25 +90,16 @@ class Scripts:
         if not commands:
             return []
         with unavailable():
-            pipeline = self.client.pipeline(transaction=False)
-            for command in commands:
-                pipeline.execute_command(*command)
-            return _checked(await pipeline.execute(raise_on_error=False))
+            return _checked(await self._pipelines.run([Command(str(one[1]), one) for one in commands], None))
 
     async def _evaluate(self, command: str, scripts: Sequence[str], calls: Sequence[Call], durable: bool) -> list[Any]:
         if not calls:
             return []
         commands = [
-            (command, script, len(call.keys), *call.keys, *call.arguments)
+            Command(call.keys[0], (command, script, len(call.keys), *call.keys, *call.arguments))
             for script, call in zip(scripts, calls, strict=True)
         ]
-        if durable and self._durability is not None:
-            return await self._durability.run(self.client, commands)
-        pipeline = self.client.pipeline(transaction=False)
-        for one in commands:
-            pipeline.execute_command(*one)
-        results: list[Any] = await pipeline.execute(raise_on_error=False)
-        return results
+        return await self._pipelines.run(commands, self._durability if durable else None)
 
 
 @contextmanager
@@ -111,7 +107,7 @@ def unavailable() -> Iterator[None]:
     """Turn what Redis and its connection raise into StateUnavailable."""
     try:
         yield
-    except (RedisError, OSError) as error:
+    except (RedisError, RedisClusterException, OSError) as error:
         raise StateUnavailable(f"{type(error).__name__}: {error}"[:200], retry_after_s=1.0) from error
 
 

@@ -11,9 +11,9 @@ from service.state.events import Events
 from service.state.evidence import Evidence
 from service.state.forgotten import Forgotten
 from service.state.items import Items
-from service.state.keys import Keys
+from service.state.keys import POPULAR, Keys
 from service.state.scores import Scores
-from service.state.scripts import Scripts, unavailable
+from service.state.scripts import Scripts
 from service.state.turns import Turns
 from service.state.users import Users
 from service.state.work import Work
@@ -25,6 +25,7 @@ class Store:
     def __init__(self, client: Client, settings: StateSettings, now_ms: Callable[[], int] | None = None) -> None:
         self._client = client
         keys, scripts = Keys(settings.buckets), Scripts(client, settings, now_ms)
+        self._scripts = scripts
         self.events = Events(scripts, keys, settings.accepts_at_once)
         self.log = EventLog(scripts, keys, settings.log_s)
         self.users = Users(scripts, keys, self.log)
@@ -49,8 +50,7 @@ class Store:
 
     async def ping(self) -> None:
         """Return when Redis answers; raises StateUnavailable when it doesn't."""
-        with unavailable():
-            await self._client.ping()
+        await self._scripts.send([("EXISTS", POPULAR)])
 
     async def close(self) -> None:
         await self._client.aclose()

@@ -85,7 +85,7 @@ def settings(redis_url: str, state: dict[str, Any], worker_settings: dict[str, A
     return Settings(
         redis_url=redis_url,
         data_dir=tmp_path,
-        state=StateSettings(**{**quick, **state}),
+        state=StateSettings(**{"redis_timeout_s": 20.0, **quick, **state}),
         worker=WorkerSettings(**{"poll_s": 0.02, "drain_s": 5, **worker_settings}),
     )
 

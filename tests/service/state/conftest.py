@@ -11,6 +11,8 @@ from service.state.store import Store
 from tests.redis_servers import FIXTURES, emptied
 
 START_MS = 1_750_000_000_000
+QUIET = {"clock_skew_s": 0.0, "buckets": 4, "redis_timeout_s": 20.0}
+"""Few buckets, one clock, and the patience that a busy machine needs."""
 StateOf = Callable[..., Settings]
 
 
@@ -52,7 +54,7 @@ def state() -> dict[str, Any]:
 
 @pytest.fixture
 def settings(redis_url: str, state: dict[str, Any]) -> Settings:
-    return Settings(redis_url=redis_url, state=StateSettings(**{"clock_skew_s": 0.0, "buckets": 4, **state}))
+    return Settings(redis_url=redis_url, state=StateSettings(**{**QUIET, **state}))
 
 
 @pytest.fixture

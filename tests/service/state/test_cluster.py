@@ -1,7 +1,10 @@
-"""What only a Redis Cluster has: many masters, and slots that move between them."""
+"""What only a Redis Cluster has: many masters, whose users, items and letters are seen as one store."""
+
+import asyncio
 
 import pytest
 
+from service.settings import Settings, StateSettings
 from service.state.records import Item
 from service.state.store import Store
 from tests.redis_servers import RedisCluster, all_keys, on_a_cluster
@@ -37,3 +40,11 @@ async def test_dead_letters_of_all_masters_are_listed_and_redriven(store: Store,
     for user in users:
         assert await store.users.delete(user)
     assert await store.dead_letters.count() == 0
+
+
+async def test_more_requests_than_connections_wait_for_one(redis_url: str) -> None:
+    store = await Store.connect(Settings(redis_url=redis_url, state=StateSettings(redis_connections=4)))
+    reads = await asyncio.gather(*(store.users.read(f"u{number}") for number in range(100)))
+    assert [read.pending for read in reads] == [0] * 100
+    await asyncio.gather(*(store.ping() for _ in range(100)))
+    await store.close()
