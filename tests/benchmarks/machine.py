@@ -5,18 +5,18 @@ import platform
 import subprocess
 from pathlib import Path
 
-from service.local.embedded_redis import redis_executable
+from tests.redis_servers import executable
 
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 
-def describe() -> str:
-    """One line: cores, CPU, Python, Redis, and the load of the last minute."""
+def describe(aof: str) -> str:
+    """One line: cores, CPU, Python, Redis and its append-only file, and the load of the last minute."""
     cores = len(os.sched_getaffinity(0))
-    version = subprocess.run([redis_executable(), "--version"], capture_output=True, text=True, check=True).stdout
+    version = subprocess.run([executable(), "--version"], capture_output=True, text=True, check=True).stdout
     redis = version.split("v=")[1].split()[0]
     return (
-        f"{cores} cores, {_cpu()}, Python {platform.python_version()}, Redis {redis} (AOF, fsync each second), "
+        f"{cores} cores, {_cpu()}, Python {platform.python_version()}, Redis {redis} ({aof}), "
         f"load {os.getloadavg()[0]:.1f} at the start"
     )
 

@@ -22,10 +22,10 @@ if not console.is_terminal:
 class Findings:
     """Prints as it goes; with a `markdown` file, everything is appended to it as well."""
 
-    def __init__(self, title: str, markdown: Path | None) -> None:
+    def __init__(self, title: str, markdown: Path | None, aof: str = "AOF, fsync each second") -> None:
         self._markdown = markdown
         self._write(f"## {title}\n")
-        self.say(machine.describe())
+        self.say(machine.describe(aof))
 
     def say(self, line: str) -> None:
         console.print(line, highlight=False, markup=False, soft_wrap=True)
