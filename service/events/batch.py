@@ -76,36 +76,21 @@ def _validate_one(value: Any) -> EventIn | TastestreamError:
 def _event(model: EventIn | TastestreamError, received_ms: int, checked_ms: int, context_bytes: int) -> Event:
     if isinstance(model, TastestreamError):
         raise model
-    timestamp_ms = None
+    timestamp_ms, context = None, model.context
     if model.timestamp is not None:
         try:
             timestamp_ms = parse_time(model.timestamp, checked_ms)
         except ValueError as error:
             raise InvalidRequest(f"timestamp: {error}", field="timestamp") from None
-    if model.context is not None:
-        check_bytes(model.context, context_bytes, "context")
-    return Event(
-        model.event_id or derived_id(model, timestamp_ms),
-        model.user_id,
-        model.item_id,
-        model.type,
-        received_ms if timestamp_ms is None else timestamp_ms,
-        model.value,
-        model.recommendation_id,
-        model.context,
-    )
+    if context is not None:
+        check_bytes(context, context_bytes, "context")
+    about = (model.user_id, model.item_id, model.type)
+    more = (model.value, model.recommendation_id, context)
+    event_id = model.event_id or derived_id((*about, timestamp_ms, *more))
+    return Event(event_id, *about, received_ms if timestamp_ms is None else timestamp_ms, *more)
 
 
-def derived_id(model: EventIn, timestamp_ms: int | None) -> str:
+def derived_id(content: tuple[object, ...]) -> str:
     """An id that two events share when, and only when, all that was said of them is the same."""
-    content = (
-        model.user_id,
-        model.item_id,
-        model.type,
-        timestamp_ms,
-        model.value,
-        model.recommendation_id,
-        model.context,
-    )
-    digest = blake2b(orjson.dumps(content, option=orjson.OPT_SORT_KEYS), digest_size=8)
+    digest = blake2b(orjson.dumps(content, option=orjson.OPT_SORT_KEYS), digest_size=16)
     return f"content:{digest.hexdigest()}"

@@ -25,12 +25,13 @@ from service.events.outcomes import count, refusal, rejections, results
 from service.events.schemas import EventsAnswer, ResultsAnswer, StreamAnswer
 from service.events.stream import accept_stream
 from service.http.problems import documented
+from service.http.routes import PlainRoute
 from service.http.times import now_ms
 from service.http.wire import NDJSON_NAMES, Json, content_kind
 from service.parts import parts_of
 from service.state.records import Accepted
 
-router = APIRouter(tags=["events"])
+router = APIRouter(tags=["events"], route_class=PlainRoute)
 
 _FOR_NOW: tuple[Accepted, ...] = ("overloaded", "backlog_full")
 _SWITCH = {"": False, "true": True, "1": True, "false": False, "0": False}
@@ -81,6 +82,8 @@ async def post_events(request: Request) -> Response:
 
 
 def _wants_results(request: Request) -> bool:
+    if not request.scope["query_string"]:
+        return False
     try:
         return _SWITCH[request.query_params.get("results", "")]
     except KeyError:

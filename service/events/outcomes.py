@@ -11,6 +11,7 @@ from service.metrics import Metrics
 from service.state.records import Accepted
 
 _RETRY_AFTER_S = 5.0
+_TAKEN: frozenset[Accepted] = frozenset({"accepted", "duplicate"})
 
 
 def refusal(outcome: Accepted) -> TastestreamError | None:
@@ -27,6 +28,8 @@ def refusal(outcome: Accepted) -> TastestreamError | None:
 
 def rejections(batch: Batch, outcomes: Sequence[Accepted]) -> list[Rejection]:
     """What was not taken of `batch`, in the order of the places."""
+    if _TAKEN.issuperset(outcomes):
+        return batch.rejected
     refused = [
         reject(position, error)
         for position, outcome in zip(batch.positions, outcomes, strict=True)

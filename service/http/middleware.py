@@ -4,12 +4,11 @@ import asyncio
 import hmac
 import re
 import time
-import uuid
 from collections.abc import Iterable
 from hashlib import sha256
+from secrets import token_hex
 
 import structlog
-from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.errors import BodyTimeout, BodyTooLarge, InternalError, Overloaded, TastestreamError, Unauthorized
@@ -24,6 +23,11 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _ERROR = "tastestream.error"
 _BODY = "tastestream.body"
 log = get_logger(__name__)
+
+
+def _header(scope: Scope, name: bytes) -> str:
+    """The header's first value, or nothing."""
+    return next((value.decode("latin-1") for key, value in scope["headers"] if key == name), "")
 
 
 async def _refuse(error: TastestreamError, scope: Scope, receive: Receive, send: Send) -> None:
@@ -42,8 +46,9 @@ class Telemetry:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        given = Headers(scope=scope).get("x-request-id", "")
-        request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+        given = _header(scope, b"x-request-id")
+        request_id = given if _REQUEST_ID.fullmatch(given) else token_hex(16)
+        id_header = (b"x-request-id", request_id.encode())
         status = 0
         started = time.perf_counter()
 
@@ -51,7 +56,7 @@ class Telemetry:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                MutableHeaders(scope=message)["x-request-id"] = request_id
+                message["headers"] = [*message["headers"], id_header]
             await send(message)
 
         with (
@@ -116,7 +121,7 @@ class ApiKeys:
             await _refuse(Unauthorized("send Authorization: Bearer and an API key"), scope, receive, send)
 
     def _knows(self, scope: Scope) -> bool:
-        scheme, _, token = Headers(scope=scope).get("authorization", "").partition(" ")
+        scheme, _, token = _header(scope, b"authorization").partition(" ")
         digest = sha256(token.strip().encode()).digest()
         known = [hmac.compare_digest(digest, one) for one in self.digests]
         return scheme.lower() == "bearer" and any(known)
@@ -141,7 +146,7 @@ class BodyLimit:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        announced = Headers(scope=scope).get("content-length", "")
+        announced = _header(scope, b"content-length")
         body = _Body(receive, self.limit, self.timeout_s, int(announced) if announced.isdecimal() else 0)
         scope[_BODY] = body
         # Not refused here: only a route that reads the body minds its size.
