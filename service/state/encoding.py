@@ -36,11 +36,22 @@ def pending_part(event: Event) -> bytes:
     Raises:
         InvalidRequest: a context that JSON can't hold (too deep, integers beyond 64 bits).
     """
-    return _dump(event.event_id, event.recommendation_id, dict(event.context) if event.context else None)
+    if event.context:
+        fields: tuple[Any, ...] = (event.event_id, event.recommendation_id, dict(event.context))
+    elif event.recommendation_id is not None:
+        fields = (event.event_id, event.recommendation_id)
+    else:
+        fields = (event.event_id,)
+    try:
+        return orjson.dumps(fields)
+    except TypeError as error:
+        raise InvalidRequest(f"not representable as JSON: {error}", field="context") from error
 
 
 def recents_entry(event: Event) -> bytes:
-    return _dump(event.item_id, event.type, event.timestamp_ms, event.value)
+    if event.value is None:
+        return orjson.dumps((event.item_id, event.type, event.timestamp_ms))
+    return orjson.dumps((event.item_id, event.type, event.timestamp_ms, event.value))
 
 
 def json_text(value: str) -> bytes:
@@ -86,11 +97,3 @@ def summary(value: bytes) -> Summary | None:
 def pairs(flat: list[bytes]) -> Mapping[str, bytes]:
     """Redis's flat list of fields and values as a mapping."""
     return {field.decode(): value for field, value in zip(flat[::2], flat[1::2], strict=True)}
-
-
-def _dump(*fields: Any) -> bytes:
-    last = max(index for index, field in enumerate(fields) if field is not None)
-    try:
-        return orjson.dumps(fields[: last + 1])
-    except TypeError as error:
-        raise InvalidRequest(f"not representable as JSON: {error}", field="context") from error

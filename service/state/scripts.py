@@ -21,6 +21,8 @@ from service.state.connection import Argument, Client
 from service.state.durability import Durability
 from service.state.pipelines import Command, pipelines
 
+SPARE_RECENTS = 8
+"""Recents beyond those shown that a user may have: they leave some at a time."""
 FOLDER = Path(__file__).parent / "scripts"
 
 
@@ -118,6 +120,7 @@ def constants(settings: StateSettings) -> str:
         "MAX_WAIT": round(settings.max_wait_s * 1000),
         "LEASE": round(settings.lease_s * 1000),
         "RECENTS": settings.recents,
+        "SPARE": SPARE_RECENTS,
         "SEEN": settings.seen_items,
         "DEDUPE": settings.dedupe_ids,
         "DEDUPE_TTL": round(settings.dedupe_ttl_s * 1000),

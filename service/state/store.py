@@ -28,7 +28,7 @@ class Store:
         self._scripts = scripts
         self.events = Events(scripts, keys, settings.accepts_at_once)
         self.log = EventLog(scripts, keys, settings.log_s)
-        self.users = Users(scripts, keys, self.log)
+        self.users = Users(scripts, keys, self.log, settings.recents)
         self.work = Work(scripts, keys, settings.summary_chars, settings.history)
         self.dead_letters = DeadLetters(scripts, keys)
         self.items = Items(scripts, keys, settings.summary_chars)

@@ -11,10 +11,11 @@ from service.state.scripts import Call, Scripts
 
 
 class Users:
-    def __init__(self, scripts: Scripts, keys: Keys, log: EventLog) -> None:
+    def __init__(self, scripts: Scripts, keys: Keys, log: EventLog, recents: int) -> None:
         self._scripts = scripts
         self._keys = keys
         self._log = log
+        self._recents = recents
 
     async def read(self, user_id: str) -> UserState:
         """The user at one instant; an empty state for a user nobody has seen."""
@@ -25,7 +26,7 @@ class Users:
         return UserState(
             user_id=user_id,
             summary=encoding.summary(summary),
-            recents=recents,
+            recents=recents[-self._recents :],
             pending=pending,
             seen=frozenset(event.item_id for event in recents) | {item.decode() for item in seen},
             read_at_ms=now_ms,

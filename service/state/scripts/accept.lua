@@ -5,8 +5,9 @@
 --       what the recents hold, too (JSON)
 -- Returns one number per event: 1 accepted, 2 duplicate, 3 deleted, 4 the user's backlog is full,
 --         5 the bucket's backlog is full.
+local call = redis.call
 local now = clock(ARGV[1])
-local results, backlogs, added, again = {}, {}, {}, {}
+local results, backlogs, changed, again = {}, {}, {}, {}
 
 local function known(ids, digest)
   local from = 1
@@ -21,39 +22,66 @@ end
 -- Small strings are set anew, because APPEND reserves as much again; large ones are appended to,
 -- because a log of whole copies would outweigh the events.
 local function remember(dedupe, ids, new)
-  if #ids > DEDUPE * 10 then ids = string.sub(ids, -DEDUPE * 8)
+  if #ids > DEDUPE * 10 then
+    ids = string.sub(ids, -DEDUPE * 8)
   elseif #ids > 256 then
-    redis.call('APPEND', dedupe, table.concat(new))
-    redis.call('PEXPIRE', dedupe, DEDUPE_TTL)
+    call('APPEND', dedupe, table.concat(new))
+    if call('PTTL', dedupe) < DEDUPE_TTL / 2 then call('PEXPIRE', dedupe, DEDUPE_TTL) end
     return
   end
-  redis.call('SET', dedupe, ids, 'PX', DEDUPE_TTL)
+  call('SET', dedupe, ids, 'PX', DEDUPE_TTL)
 end
 
-local function show(recents, seen, new)
-  local over = redis.call('RPUSH', recents, unpack(new)) - RECENTS
-  if over <= 0 then return end
-  local gone = {}
-  for _, entry in ipairs(redis.call('LPOP', recents, over)) do
-    local item = cjson.decode(entry)[1]
-    redis.call('LREM', seen, 0, item)
-    gone[#gone + 1] = item
+-- The item of a recents entry, its first field.
+local function item_of(entry)
+  return string.match(entry, '^%["([^"\\]*)"') or cjson.decode(entry)[1]
+end
+
+-- The newest SEEN of the items, each once, oldest first.
+local function newest(items)
+  local found, kept = {}, {}
+  for at = #items, 1, -1 do
+    local item = items[at]
+    if not found[item] then
+      found[item] = true
+      table.insert(kept, item)
+      if #kept == SEEN then break end
+    end
   end
-  redis.call('RPUSH', seen, unpack(gone))
-  redis.call('LTRIM', seen, -SEEN, -1)
+  for at = 1, #kept / 2 do kept[at], kept[#kept + 1 - at] = kept[#kept + 1 - at], kept[at] end
+  return kept
+end
+
+-- What is over leaves the lists some at a time, because one at a time would double the cost of an event.
+local function show(recents, seen, new)
+  local over = call('RPUSH', recents, unpack(new)) - RECENTS
+  if over <= SPARE then return end
+  local gone = {}
+  for _, entry in ipairs(call('LPOP', recents, over)) do gone[#gone + 1] = item_of(entry) end
+  if call('RPUSH', seen, unpack(gone)) <= SEEN * 1.25 then return end
+  local kept = newest(call('LRANGE', seen, 0, -1))
+  call('DEL', seen)
+  call('RPUSH', seen, unpack(kept))
+end
+
+-- Whoever has pending events is in the due set: only the first and the one that fills a block change
+-- the time.
+local function make_due(stem, user, before, waiting)
+  if before >= BLOCK or (before > 0 and waiting < BLOCK) then return end
+  if held(stem .. 'w:' .. user, now) then return end
+  call('ZADD', stem .. 'due', 'LT', waiting < BLOCK and now + MAX_WAIT or now, user)
 end
 
 local function accept(stem, user, received, first, last)
-  local dedupe = stem .. 'd:' .. user
-  local deleted, ids = unpack(redis.call('MGET', stem .. 'x:' .. user, dedupe))
+  local dedupe, pending = stem .. 'd:' .. user, stem .. 'p:' .. user
+  local deleted, ids = call('GET', stem .. 'x:' .. user), call('GET', dedupe)
   if deleted and received <= tonumber(deleted) then
     for _ = first, last, 3 do results[#results + 1] = 3 end
     return
   end
 
   ids = ids or ''
-  local pending = stem .. 'p:' .. user
-  local before, backlog = redis.call('LLEN', pending), backlogs[stem]
+  local before, backlog = call('LLEN', pending), backlogs[stem]
   local waiting, new_ids, new_pending, new_recents = before, {}, {}, {}
   for event = first, last, 3 do
     local digest = ARGV[event]
@@ -77,33 +105,29 @@ local function accept(stem, user, received, first, last)
     return
   end
 
-  backlogs[stem], added[stem] = backlog, true
-  redis.call('RPUSH', pending, unpack(new_pending))
+  backlogs[stem], changed[stem] = backlog, true
+  call('RPUSH', pending, unpack(new_pending))
   remember(dedupe, ids, new_ids)
   show(stem .. 'r:' .. user, stem .. 'i:' .. user, new_recents)
   if LOG > 0 then
     for _, entry in ipairs(new_pending) do
-      redis.call('XADD', stem .. 'log', 'MAXLEN', '~', LOG, '*', 'u', user, 'e', entry)
+      call('XADD', stem .. 'log', 'MAXLEN', '~', LOG, '*', 'u', user, 'e', entry)
     end
   end
-
-  if not held(stem .. 'w:' .. user, now) then
-    local at = before == 0 and waiting < BLOCK and now + MAX_WAIT or due_at(pending, waiting, now)
-    redis.call('ZADD', stem .. 'due', 'LT', at, user)
-  end
+  make_due(stem, user, before, waiting)
   if USER_TTL > 0 then
-    for _, kind in ipairs({ 'u:', 'r:', 'i:' }) do redis.call('PEXPIRE', stem .. kind .. user, USER_TTL) end
+    for _, kind in ipairs({ 'u:', 'r:', 'i:' }) do call('PEXPIRE', stem .. kind .. user, USER_TTL) end
   end
 end
 
 local at = 2
 while at <= #ARGV do
   local stem, events = ARGV[at], tonumber(ARGV[at + 3])
-  if not backlogs[stem] then backlogs[stem] = tonumber(redis.call('GET', stem .. 'backlog') or 0) end
+  if not backlogs[stem] then backlogs[stem] = tonumber(call('GET', stem .. 'backlog') or 0) end
   accept(stem, ARGV[at + 1], tonumber(ARGV[at + 2]), at + 4, at + 3 + 3 * events)
   at = at + 4 + 3 * events
 end
-for stem in pairs(added) do redis.call('SET', stem .. 'backlog', backlogs[stem]) end
+for stem in pairs(changed) do call('SET', stem .. 'backlog', backlogs[stem]) end
 -- A write, so that a WAIT behind this waits for the first acceptance of a duplicate, too.
-for _, dedupe in ipairs(again) do redis.call('PEXPIRE', dedupe, DEDUPE_TTL) end
+for _, dedupe in ipairs(again) do call('PEXPIRE', dedupe, DEDUPE_TTL) end
 return results

@@ -22,7 +22,7 @@ for _, user in ipairs(redis.call('ZRANGEBYSCORE', due, '-inf', now, 'LIMIT', 0, 
       tonumber(redis.call('HGET', work, 'a') or 0),
       waiting,
       redis.call('LRANGE', pending, 0, CLAIM_EVENTS - 1),
-      redis.call('LRANGE', recents_stem .. user, 0, -1),
+      redis.call('LRANGE', recents_stem .. user, -RECENTS, -1),
     }
   end
 end

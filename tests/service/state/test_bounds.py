@@ -7,6 +7,7 @@ import pytest
 from service.settings import Settings, StateSettings
 from service.state.forgotten import NOTES
 from service.state.records import Item
+from service.state.scripts import SPARE_RECENTS
 from service.state.store import Store
 from tests.redis_servers import Admin, admin_of, all_keys, on_one_redis
 from tests.service.state.conftest import Clock, event
@@ -41,8 +42,8 @@ BOUNDS: dict[str, Bound] = {
     "u": lambda admin, key: admin.strlen(key) < 6 * 4000 + 1000,
     "p": lambda admin, key: admin.llen(key) <= LIMITS["max_pending"],
     "w": lambda admin, key: admin.hlen(key) <= 3,
-    "r": lambda admin, key: admin.llen(key) <= LIMITS["recents"],
-    "i": lambda admin, key: admin.llen(key) <= LIMITS["seen_items"],
+    "r": lambda admin, key: admin.llen(key) <= LIMITS["recents"] + SPARE_RECENTS,
+    "i": lambda admin, key: admin.llen(key) <= LIMITS["seen_items"] * 1.25,
     "d": lambda admin, key: admin.strlen(key) <= LIMITS["dedupe_ids"] * 10 and expires(admin, key),
     "s": lambda admin, key: admin.hlen(key) <= LIMITS["score_cache_items"] + 1 and expires(admin, key),
     "x": lambda admin, key: admin.strlen(key) == 13 and expires(admin, key),
@@ -113,11 +114,11 @@ async def test_no_key_is_without_bound_however_long_the_store_is_used(
 async def test_idle_users_expire_where_the_settings_say_so(redis_url: str, clock: Clock) -> None:
     state = StateSettings(user_ttl_s=3600, recents=2, clock_skew_s=0)
     store = await Store.connect(Settings(redis_url=redis_url, state=state), clock)
-    await store.events.accept([event("u", number) for number in range(6)], clock())
+    await store.events.accept([event("u", number) for number in range(12)], clock())
     with admin_of(redis_url, decode_responses=True) as admin:
         assert all(admin.pttl(key) == -1 for key in all_keys(admin, "*:p:u")), "pending events never expire"
         (claim,) = await store.work.claim(1)
-        await store.work.commit(claim, "text", "m", "p", 6)
+        await store.work.commit(claim, "text", "m", "p", 12)
         (claims, left) = (await store.work.claim(1), all_keys(admin, "*:u"))
         assert claims == []
         assert {family(key) for key in left} == {"u", "r", "i", "d"}
