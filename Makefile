@@ -30,7 +30,7 @@ format: $(INSTALLED) ## let ruff rewrite the code
 	$(BIN)/ruff format .
 
 BENCH ?= accept cost latency memory bursts folds freshness catch_up
-bench-events: $(INSTALLED) ## measure speed and size (BENCH=accept: one alone; BENCH_ARGS='--help' explains it)
+bench-events: $(INSTALLED) ## measure speed and size (about 20 minutes; BENCH=accept: one alone)
 	@for name in $(BENCH); do $(BIN)/python -m tests.benchmarks.$$name $(BENCH_ARGS) || exit; done
 
 demo-model: $(INSTALLED) ## rebuild the demo world's model from its seed (25 to 40 minutes on two cores)

@@ -68,7 +68,7 @@ class Tally:
 
 
 def main(
-    users: Annotated[int, typer.Option(help="Users of each backlog.", min=2)] = 40,
+    users: Annotated[int, typer.Option(help="Users of each backlog.", min=2)] = 20,
     backlogs: Annotated[list[int], typer.Option("--backlog", help="Pending events; may be repeated.")] = [30, 300],  # noqa: B006
     markdown: Markdown = None,
 ) -> None:
