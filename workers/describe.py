@@ -59,6 +59,12 @@ class Describing:
         if await self._store.items.release(claim, retry_in_s):
             self._metrics.descriptions.labels("released").inc()
 
+    def key(self, claim: ItemClaim) -> str:
+        return claim.item.item_id
+
+    async def suspected(self, claim: ItemClaim, refused: Refused, retry_in_s: float) -> None:
+        await self._failed(claim, refused.reason, retry_in_s)
+
     async def crashed(self, claim: ItemClaim) -> None:
         await self._failed(claim, "internal_error")
 
@@ -85,7 +91,7 @@ class Describing:
             raise Refused("picture_missing")
         return picture
 
-    async def _failed(self, claim: ItemClaim, reason: str) -> None:
+    async def _failed(self, claim: ItemClaim, reason: str, retry_in_s: float = 0.0) -> None:
         attempt = claim.attempts + 1
         if attempt >= self._settings.max_attempts:
             if await self._store.items.bury(claim, reason):
@@ -93,7 +99,7 @@ class Describing:
                 log.error("description_buried", reason=reason, attempts=attempt)
             return
         state = self._settings
-        wait_s = delay_s(claim.attempts, state.retry_base_s, state.retry_max_s, random.random())
+        wait_s = max(retry_in_s, delay_s(claim.attempts, state.retry_base_s, state.retry_max_s, random.random()))
         if await self._store.items.fail(claim, wait_s):
             self._metrics.descriptions.labels("retried").inc()
             log.warning("description_retried", reason=reason, attempt=attempt, wait_s=round(wait_s, 2))

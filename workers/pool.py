@@ -13,12 +13,14 @@ from typing import Generic, Protocol, TypeVar
 from service.errors import StateUnavailable
 from service.logs import get_logger
 from workers.backoff import Pause
-from workers.trouble import Outage
+from workers.trouble import Outage, Refused
 
 log = get_logger(__name__)
 C = TypeVar("C")
 
 HEARTBEATS_PER_LEASE = 3
+REMEMBERED = 4096
+"""Claims whose last failure is remembered."""
 
 
 class Job(Protocol[C]):
@@ -37,13 +39,21 @@ class Job(Protocol[C]):
         """Work and commit, or count a failure.
 
         Raises:
-            Outage: nothing was done and nothing counted.
+            Outage: nothing was counted.
             StateUnavailable: what was done is not known; the lease decides.
         """
         ...
 
     async def release(self, claim: C, retry_in_s: float) -> None:
         """Give the claim back unworked."""
+        ...
+
+    def key(self, claim: C) -> str:
+        """What is claimed, the same in every claim of it."""
+        ...
+
+    async def suspected(self, claim: C, refused: Refused, retry_in_s: float) -> None:
+        """Count a failure that was taken for an outage while other work got through."""
         ...
 
     async def crashed(self, claim: C) -> None:
@@ -72,6 +82,7 @@ class Pool(Generic[C]):
         self._beat_s = lease_s / HEARTBEATS_PER_LEASE
         self._drain_s = drain_s
         self._running: dict[asyncio.Task[None], C] = {}
+        self._failed_at: dict[str, float] = {}
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set, then finish or give back what is running."""
@@ -122,15 +133,29 @@ class Pool(Generic[C]):
         except StateUnavailable as error:
             log.warning("state_unavailable", job=self._job.name, error=error.detail, wait_s=self._pause.trip())
         else:
+            self._failed_at.pop(self._job.key(claim), None)
             self._pause.clear()
 
     async def _outage(self, claim: C, error: Outage, started: float) -> None:
-        """Pause all work, unless other work got through meanwhile: then only this claim waits, for long."""
-        alone = self._pause.cleared_since(started)
+        """Pause all work, unless other work got through meanwhile: then only this claim waits, for long.
+
+        Meanwhile is since the claim's last such failure, or since it was begun. If it can be to blame,
+        it counts as a failed attempt (I7): it would come back for ever.
+        """
+        alone = self._pause.cleared_since(self._failed_at.pop(self._job.key(claim), started))
+        self._remember(self._job.key(claim))
         wait_s = self._pause.most_s if alone else self._pause.trip()
         log.warning("outage", job=self._job.name, error=str(error), wait_s=round(wait_s, 2), alone=alone)
         with contextlib.suppress(StateUnavailable):
-            await self._job.release(claim, wait_s)
+            if alone and error.suspect is not None:
+                await self._job.suspected(claim, error.suspect, wait_s)
+            else:
+                await self._job.release(claim, wait_s)
+
+    def _remember(self, key: str) -> None:
+        if len(self._failed_at) >= REMEMBERED:
+            del self._failed_at[next(iter(self._failed_at))]
+        self._failed_at[key] = self._pause.now()
 
     def _done(self, task: asyncio.Task[None]) -> None:
         claim = self._running.pop(task)

@@ -67,6 +67,12 @@ class Folding:
         if await self._store.work.release(claim, retry_in_s):
             self._metrics.folds.labels("released").inc()
 
+    def key(self, claim: Claim) -> str:
+        return claim.user_id
+
+    async def suspected(self, claim: Claim, refused: Refused, retry_in_s: float) -> None:
+        await self._failed(claim, refused, retry_in_s)
+
     async def crashed(self, claim: Claim) -> None:
         await self._failed(claim, Refused("internal_error", self._plan(claim)[0]))
 
@@ -144,10 +150,10 @@ class Folding:
             self._metrics.evidence_failures.labels("record").inc()
             log.warning("evidence_lost", error=error.detail)
 
-    async def _failed(self, claim: Claim, refused: Refused) -> None:
+    async def _failed(self, claim: Claim, refused: Refused, retry_in_s: float = 0.0) -> None:
         attempt = claim.attempts + 1
         state = self._settings
-        wait_s = delay_s(claim.attempts, state.retry_base_s, state.retry_max_s, random.random())
+        wait_s = max(retry_in_s, delay_s(claim.attempts, state.retry_base_s, state.retry_max_s, random.random()))
         if attempt >= state.max_attempts:
             buried = await self._store.work.bury(claim, refused.reason, refused.count)
             if buried == "buried":

@@ -15,10 +15,6 @@ from model_store.engine import (
 from service.metrics import Metrics
 
 
-class Outage(Exception):
-    """Something that all work needs is down; says nothing about the claim at hand."""
-
-
 class Refused(Exception):
     """The model can't make anything of what it was asked; `count` events were in it."""
 
@@ -26,6 +22,18 @@ class Refused(Exception):
         super().__init__(reason)
         self.reason = reason
         self.count = count
+
+
+class Outage(Exception):
+    """Something that all work needs seems to be down.
+
+    `suspect` is what the claim at hand is to blame for if other work gets through meanwhile; None
+    when it can't be to blame.
+    """
+
+    def __init__(self, message: str, suspect: Refused | None = None) -> None:
+        super().__init__(message)
+        self.suspect = suspect
 
 
 class Server(Protocol):
@@ -51,7 +59,8 @@ async def answered(call: str, answer: Awaitable[str], server: Server, metrics: M
     except EngineError as error:
         outcome = error.code
         if await is_outage(server, error):
-            raise Outage(f"{error.code}: {error}") from error
+            suspect = Refused(error.code, count) if await is_suspect(server, error) else None
+            raise Outage(f"{error.code}: {error}", suspect) from error
         raise Refused(error.code, count) from error
     finally:
         metrics.engine_calls.labels("summarizer", call, outcome).inc()
@@ -68,3 +77,11 @@ async def is_outage(server: Server, error: EngineError) -> bool:
     if isinstance(error, EngineRejected) and not isinstance(error, PromptTooLong):
         return not await server.healthy()
     return False
+
+
+async def is_suspect(server: Server, error: EngineError) -> bool:
+    """Whether what was asked may itself be the cause of an apparent outage: a prompt that never ends, or that fails.
+
+    Not if load was shed, and not if the server is really down.
+    """
+    return isinstance(error, EngineTimeout | EngineUnavailable) and await server.healthy()

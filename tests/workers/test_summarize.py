@@ -230,26 +230,35 @@ class TestOutage:
         engine.trouble = failing(lambda: EngineRejected("404"), lambda summary, block: False)
         await until(lambda: _is(store, "u", names("u", 3)))
 
-    async def test_one_user_whose_calls_time_out_does_not_stop_the_others(self, store: Store, start: Start) -> None:
-        others = asyncio.Event()
+    @pytest.mark.parametrize("error", [EngineTimeout, EngineUnavailable])
+    async def test_a_user_whose_calls_always_fail_is_dead_lettered_when_others_get_through(
+        self, store: Store, start: Start, error: type[EngineError]
+    ) -> None:
+        worker = await start(RecordingSummarizer(failing(lambda: error("always"), about("poison"))))
+        await put(store, [event("poison", number) for number in range(3)])
+        others = 0
+        while not await store.dead_letters.count():
+            await self._fold_another(store, others := others + 1)
+        (letter,) = await store.dead_letters.list(10)
+        assert (letter.key, letter.reason, len(letter.events)) == ("poison", error.code, 3)
+        assert worker.folds("retried") == 4
 
-        async def trouble(summary: str, block: Sequence[InteractionView]) -> None:
-            if titles(block)[0].startswith("slow"):
-                await others.wait()
-                raise EngineTimeout("late")
+    @pytest.mark.parametrize(("error", "serves"), [(EngineOverloaded, True), (EngineUnavailable, False)])
+    async def test_load_that_is_shed_and_a_server_that_is_not_well_are_no_users_fault(
+        self, store: Store, start: Start, error: type[EngineError], serves: bool
+    ) -> None:
+        worker = await start(RecordingSummarizer(failing(lambda: error("now"), about("u")), serves=serves))
+        await put(store, [event("u", number) for number in range(3)])
+        others = 0
+        while worker.folds("released") < 8:
+            await self._fold_another(store, others := others + 1)
+        assert worker.folds("retried") == worker.folds("buried") == 0
 
-        worker = await start(RecordingSummarizer(trouble))
-        await put(store, [event("slow", number) for number in range(3)])
-        for number in range(10):
-            await put(store, [event(f"u{number}", n) for n in range(3)])
-            await until(lambda number=number: _is(store, f"u{number}", names(f"u{number}", 3)))
-        others.set()
-
-        async def released() -> bool:
-            return worker.folds("released") >= 1
-
-        await until(released)
-        assert worker.folds("buried") == worker.folds("retried") == 0
+    @staticmethod
+    async def _fold_another(store: Store, number: int) -> None:
+        assert number < 200, "asked again for ever"
+        await put(store, [event(f"other{number}", one) for one in range(3)])
+        await until(lambda: _is(store, f"other{number}", names(f"other{number}", 3)))
 
 
 class TestLease:
