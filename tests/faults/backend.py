@@ -2,44 +2,31 @@
 
 import os
 import signal
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
-import redis
-
-from tests.conftest import RedisServer
+from tests.redis_servers import RedisCluster, RedisServer, admin_of, all_keys
 
 
 class Backend(Protocol):
-    """One Redis, or a cluster of them. `turn` chooses the node of a cluster."""
+    """One Redis or a cluster; `node` counts round its masters."""
 
     @property
     def url(self) -> str: ...
 
-    def kill(self, turn: int = 0) -> None:
-        """End one server as kill -9 does."""
+    def kill(self, node: int = 0) -> None:
+        """End a server as kill -9 does."""
         ...
 
     def start(self) -> None:
         """Start what was killed, with its append-only file, and wait until all is in order."""
         ...
 
-    def pause(self, turn: int = 0) -> None: ...
+    def pause(self, node: int = 0) -> None: ...
 
-    def resume(self) -> None: ...
-
-    def keys(self) -> list[str]:
-        """All keys of all masters."""
-        ...
-
-    def queue_sizes(self) -> Mapping[str, int]:
-        """By key: how many dead letters every bucket has, and how many pending events its counter tells."""
-        ...
-
-    def log_users(self) -> set[str]:
-        """The users that the event log names."""
+    def resume(self) -> None:
+        """Let go on what was paused."""
         ...
 
     def close(self) -> None: ...
@@ -50,8 +37,8 @@ class SingleRedis:
 
     def __init__(self, folder: Path) -> None:
         self._server = RedisServer(folder)
-        self._server.start()
-        self._read_pid()
+        self._down = True
+        self.start()
 
     @property
     def url(self) -> str:
@@ -61,50 +48,80 @@ class SingleRedis:
     def socket(self) -> Path:
         return self._server.socket
 
-    def kill(self, turn: int = 0) -> None:
+    def kill(self, node: int = 0) -> None:
         self._server.kill()
+        self._down = True
 
     def start(self) -> None:
-        self._server.start()
-        self._read_pid()
+        if self._down:
+            self._server.start()
+            self._down = False
+            with admin_of(self.url) as admin:
+                self._pid = int(admin.info("server")["process_id"])
 
-    def pause(self, turn: int = 0) -> None:
+    def pause(self, node: int = 0) -> None:
         os.kill(self._pid, signal.SIGSTOP)
 
     def resume(self) -> None:
-        os.kill(self._pid, signal.SIGCONT)
-
-    def keys(self) -> list[str]:
-        with self.admin() as admin:
-            return [key.decode() for key in admin.scan_iter(count=1000)]
-
-    def queue_sizes(self) -> Mapping[str, int]:
-        with self.admin() as admin:
-            return queue_sizes(admin)
-
-    def log_users(self) -> set[str]:
-        with self.admin() as admin:
-            return log_users(admin)
+        if not self._down:
+            os.kill(self._pid, signal.SIGCONT)
 
     def close(self) -> None:
         self._server.kill()
 
-    @contextmanager
-    def admin(self) -> Iterator[redis.Redis]:
-        with redis.Redis.from_url(self.url) as client:
-            yield client
 
-    def _read_pid(self) -> None:
-        with self.admin() as admin:
-            self._pid = int(admin.info("server")["process_id"])
+class ClusterRedis:
+    """Three masters on loopback."""
+
+    def __init__(self, folder: Path) -> None:
+        self._cluster = RedisCluster(folder)
+        self._cluster.__enter__()
+        self._down: set[int] = set()
+
+    @property
+    def url(self) -> str:
+        return self._cluster.url
+
+    def kill(self, node: int = 0) -> None:
+        self._down.add(self._master(node))
+        self._cluster.kill(self._master(node))
+
+    def start(self) -> None:
+        for node in self._down:
+            self._cluster.start(node)
+        self._down.clear()
+        self._cluster.settle()
+
+    def pause(self, node: int = 0) -> None:
+        if self._master(node) not in self._down:
+            os.kill(self._cluster.pid(self._master(node)), signal.SIGSTOP)
+
+    def resume(self) -> None:
+        for node in set(self._cluster.masters) - self._down:
+            os.kill(self._cluster.pid(node), signal.SIGCONT)
+
+    def close(self) -> None:
+        self._cluster.close()
+
+    def _master(self, node: int) -> int:
+        return node % len(self._cluster.masters)
 
 
-def queue_sizes(admin: Any) -> dict[str, int]:
-    letters = {key.decode(): int(admin.xlen(key)) for key in admin.scan_iter("ts:{b*}:dead", count=1000)}
-    backlogs = {key.decode(): int(admin.get(key) or 0) for key in admin.scan_iter("ts:{b*}:backlog", count=1000)}
-    return letters | backlogs
+def keys(url: str) -> list[str]:
+    """All keys of the server, or of all masters, at `url`."""
+    with admin_of(url) as admin:
+        return [key.decode() for key in all_keys(admin)]
 
 
-def log_users(admin: Any) -> set[str]:
-    logs = admin.scan_iter("ts:{b*}:log", count=1000)
-    return {fields[b"u"].decode() for log in logs for _, fields in admin.xrange(log)}
+def queue_sizes(url: str) -> Mapping[str, int]:
+    """By key: how many dead letters each bucket has, and how many pending events its counter tells."""
+    with admin_of(url) as admin:
+        letters = {key.decode(): int(admin.xlen(key)) for key in all_keys(admin, "ts:{b*}:dead")}
+        return letters | {key.decode(): int(admin.get(key) or 0) for key in all_keys(admin, "ts:{b*}:backlog")}
+
+
+def log_users(url: str) -> set[str]:
+    """The users that the event log names."""
+    with admin_of(url) as admin:
+        logs = all_keys(admin, "ts:{b*}:log")
+        return {fields[b"u"].decode() for log in logs for _, fields in admin.xrange(log)}

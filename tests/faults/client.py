@@ -2,7 +2,8 @@
 
 import asyncio
 import itertools
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -31,8 +32,10 @@ class Client:
     """Sends to several gateways in turn. One request at a time per user, so that the order of acceptance is known."""
 
     urls: Sequence[str]
-    timeout_s: float = 2.0
+    timeout_s: float = 1.0
     stories: dict[str, Story] = field(default_factory=dict)
+    refusal: str = ""
+    """The last answer that was no acknowledgement."""
 
     async def __aenter__(self) -> "Client":
         self._http = httpx.AsyncClient(timeout=self.timeout_s, trust_env=False)
@@ -47,7 +50,7 @@ class Client:
 
     async def send(self, ids: Sequence[str]) -> dict[str, Any]:
         """Send events, again and again, until all of them are accepted; returns the answer that said so."""
-        async with asyncio.timeout(PATIENCE_S):
+        async with self._patience():
             while (answer := await self._try(ids)) is None or answer.get("rejected"):  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
         for one in ids:
@@ -70,7 +73,7 @@ class Client:
 
     async def delete(self, user: str) -> None:
         """Delete the user. Waits for the answer as long as it takes: a second try must not overtake the first."""
-        async with asyncio.timeout(PATIENCE_S):
+        async with self._patience():
             while not await self._delete(user):  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
         story = self.story(user)
@@ -79,12 +82,22 @@ class Client:
         story.unsure -= story.deleted
         story.acknowledged.clear()
 
+    @asynccontextmanager
+    async def _patience(self) -> AsyncIterator[None]:
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                yield
+        except TimeoutError:
+            raise AssertionError(f"no acknowledgement within {PATIENCE_S} s; last: {self.refusal}") from None
+
     async def _delete(self, user: str) -> bool:
         try:
             answer = await self._http.delete(f"{next(self._turns)}/users/{user}", timeout=PATIENCE_S)
-        except httpx.TransportError:
+        except httpx.TransportError as error:
+            self.refusal = repr(error)
             return False
         assert answer.status_code in {204, 429, 503}, answer.text
+        self.refusal = answer.text
         return answer.status_code == 204
 
     async def _try(self, ids: Sequence[str]) -> dict[str, Any] | None:
@@ -92,6 +105,7 @@ class Client:
         try:
             answer = await self._http.post(f"{next(self._turns)}/events", json=[body(one) for one in ids])
         except httpx.TransportError as error:
+            self.refusal = repr(error)
             if isinstance(error, httpx.TimeoutException):
                 for one in ids:
                     self.story(user_of(one)).late.add(one)
@@ -99,6 +113,7 @@ class Client:
         if answer.status_code == 202:
             return dict(answer.json())
         assert answer.status_code in {429, 503}, answer.text
+        self.refusal = answer.text
         return None
 
 

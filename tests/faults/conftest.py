@@ -1,4 +1,4 @@
-"""One running service for the tests of a module; each test heals it and uses users of its own."""
+"""One running service for the tests with chosen moments; each test heals it and uses users of its own."""
 
 from collections.abc import AsyncIterator
 
@@ -10,7 +10,7 @@ from tests.faults.harness import Fleet, running_fleet
 from tests.faults.redis_proxy import RedisProxy
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
+@pytest_asyncio.fixture(scope="package", loop_scope="package")
 async def running(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Fleet]:
     folder = tmp_path_factory.mktemp("fleet")
     redis = SingleRedis(tmp_path_factory.mktemp("redis"))
@@ -21,7 +21,7 @@ async def running(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Fle
         redis.close()
 
 
-@pytest_asyncio.fixture(loop_scope="module")
+@pytest_asyncio.fixture(loop_scope="package")
 async def fleet(running: Fleet) -> Fleet:
     """All parts run and answer."""
     await running.heal()

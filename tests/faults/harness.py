@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import itertools
+import random
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -10,10 +11,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from service.errors import StateUnavailable
 from service.settings import Settings, StateSettings
 from service.state.records import Item
 from service.state.store import Store
-from tests.faults import verdict
+from tests.faults import backend, verdict
 from tests.faults.backend import Backend, SingleRedis
 from tests.faults.client import Client, numbered
 from tests.faults.processes import GatewayProcess, ServiceProcess
@@ -48,6 +50,10 @@ class Fleet:
     worker_proxy: RedisProxy | None = None
     _numbers: Iterable[int] = field(default_factory=itertools.count, init=False)
 
+    def caller(self, gateway: GatewayProcess) -> Client:
+        """One that knows this gateway alone, and writes in the same journal."""
+        return Client([gateway.url], stories=self.client.stories)
+
     def new_users(self, count: int) -> list[str]:
         return [f"u{number}" for number in itertools.islice(self._numbers, count)]
 
@@ -69,12 +75,22 @@ class Fleet:
         for proxy in (self.gateway_proxy, self.worker_proxy):
             if proxy is not None:
                 proxy.disarm()
+        self.redis.resume()
+        self.redis.start()
         for process in (*self.gateways, *self.workers):
             process.resume()
             if not process.running:
                 process.start()
-        for gateway in self.gateways:
-            await gateway.ready()
+        for process in (*self.gateways, *self.workers):
+            await process.ready()
+        await until(self._store_answers)
+
+    async def _store_answers(self) -> bool:
+        try:
+            await self.store.users.due_count()
+        except StateUnavailable:
+            return False
+        return True
 
     async def words(self, user: str) -> list[str]:
         """The events that the user's summary tells of."""
@@ -90,6 +106,14 @@ class Fleet:
         """How often the summary was written."""
         summary = (await self.store.users.read(user)).summary
         return summary.version if summary else 0
+
+    async def counted(self, ids: Sequence[str]) -> None:
+        """Wait until each of these items was counted once as liked: its commit is known to have been made."""
+
+        async def is_counted() -> bool:
+            return await self.store.evidence.popularity(ids) == dict.fromkeys(ids, 1)
+
+        await until(is_counted)
 
     async def ended(self, process: ServiceProcess) -> None:
         """Wait for the process's end."""
@@ -140,15 +164,21 @@ class Fleet:
         await self.quiet(users)
         found += [f"after the retry: {one}" for one in await self._complaints(users, {}, unordered=buried)]
         found += verdict.repeated(self.summarizer.asked)
-        found += verdict.left_over(self.redis.keys())
-        found += verdict.sizes_left(self.redis.queue_sizes())
+        found += verdict.left_over(backend.keys(self.redis.url))
+        found += verdict.sizes_left(backend.queue_sizes(self.redis.url))
         assert not found, "\n".join(found)
+
+    def forget(self, users: Collection[str]) -> None:
+        """Let go of what was noted of `users`, so that a long run does not grow."""
+        for user in users:
+            del self.client.stories[user]
+        self.summarizer.asked.clear()
 
     async def assert_gone(self, user: str) -> None:
         """Delete the user and fail when a key of it is left."""
         await self.client.delete(user)
-        assert verdict.of_user(self.redis.keys(), user) == []
-        assert user not in self.redis.log_users()
+        assert verdict.of_user(backend.keys(self.redis.url), user) == []
+        assert user not in backend.log_users(self.redis.url)
 
     async def _complaints(
         self, users: Collection[str], buried: dict[str, list[str]], *, unordered: Collection[str] = ()
@@ -230,6 +260,12 @@ def _environment(folder: Path, summarizer_url: str, state: dict[str, Any]) -> di
 
 
 def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
+    """A free port below those that the kernel gives to clients, so that it stays free while a gateway is down."""
+    while True:
+        port = random.randrange(10_000, 30_000)
+        with socket.socket() as found:
+            try:
+                found.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        return port

@@ -35,8 +35,19 @@ class ServiceProcess:
     def start(self) -> None:
         assert not self.running
         with self._log.open("ab") as log:
+            self._started_at = log.tell()
             command = [sys.executable, "-m", "service.cli", self._command]
             self._process = subprocess.Popen(command, env=self._environment, stdout=log, stderr=log)
+
+    async def ready(self) -> None:
+        """Wait until it does its work; fails when it has ended, or does not come up."""
+        async with asyncio.timeout(START_S):
+            while not await self._is_ready():
+                assert self.running, f"tastestream {self._command} has ended; see {self._log}"
+                await asyncio.sleep(0.02)
+
+    async def _is_ready(self) -> bool:
+        return b'"working"' in self._log.read_bytes()[self._started_at :]
 
     def kill(self) -> None:
         """End it as kill -9 does; also one that is paused, or that has ended."""
@@ -71,13 +82,10 @@ class GatewayProcess(ServiceProcess):
         super().__init__("serve", {**environment, "TASTESTREAM_PORT": str(port)}, log)
         self.url = f"http://127.0.0.1:{port}"
 
-    async def ready(self) -> None:
-        """Wait until it answers; fails when it has ended, or does not come up."""
-        async with asyncio.timeout(START_S), httpx.AsyncClient(trust_env=False) as client:
-            while True:
-                assert self.running, "the gateway has ended; see its log"
-                try:
-                    await client.get(f"{self.url}/healthz")
-                    return
-                except httpx.TransportError:
-                    await asyncio.sleep(0.02)
+    async def _is_ready(self) -> bool:
+        async with httpx.AsyncClient(trust_env=False) as client:
+            try:
+                await client.get(f"{self.url}/healthz")
+            except httpx.TransportError:
+                return False
+        return True

@@ -118,7 +118,7 @@ class SummarizerServer:
 async def _stream(writer: asyncio.StreamWriter) -> None:
     """Send an answer that never ends, until the caller leaves."""
     writer.write(b"HTTP/1.1 200 OK\r\n" + HEAD + b"transfer-encoding: chunked\r\n\r\n")
-    while True:
+    while not writer.is_closing():
         writer.write(b"1\r\n \r\n")
         await writer.drain()
         await asyncio.sleep(0.02)

@@ -8,18 +8,18 @@ import asyncio
 import httpx
 import pytest
 
-from tests.faults.client import Client, body, numbered
+from tests.faults.client import body, numbered
 from tests.faults.harness import Fleet, until
 from tests.faults.redis_proxy import Hold, RedisProxy, Side
 from tests.faults.summarizer import Mood
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = pytest.mark.asyncio(loop_scope="package")
 OLD, NEW = range(3), range(3, 6)
 
 
 async def delete_and_come_back(fleet: Fleet, user: str) -> None:
     """By the second gateway, whose way to Redis is free."""
-    async with Client([fleet.gateways[1].url], stories=fleet.client.stories) as free:
+    async with fleet.caller(fleet.gateways[1]) as free:
         await free.delete(user)
         assert await fleet.known(user) == 0
         await free.send(numbered(user, NEW))

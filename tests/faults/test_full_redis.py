@@ -5,13 +5,15 @@ from collections.abc import AsyncIterator, Iterator
 import httpx
 import pytest
 import pytest_asyncio
-import redis
 
 from tests.faults.backend import SingleRedis
 from tests.faults.client import body, numbered, user_of
 from tests.faults.harness import Fleet, running_fleet
+from tests.redis_servers import Admin, admin_of
 
 ROOM = 1 << 20
+LOGGED = 40
+"""Events in the log: what it keeps stays when the backlog is drained."""
 PADDING = {"note": "x" * 4000}
 
 
@@ -24,11 +26,11 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SingleRedis]:
 
 @pytest_asyncio.fixture
 async def fleet(server: SingleRedis, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Fleet]:
-    async with running_fleet(server, tmp_path_factory.mktemp("fleet"), max_wait_s=0.1, recents=3) as fleet:
+    async with running_fleet(server, tmp_path_factory.mktemp("fleet"), recents=3, log_events=LOGGED) as fleet:
         yield fleet
 
 
-def contents(admin: redis.Redis) -> dict[bytes, bytes | None]:
+def contents(admin: Admin) -> dict[bytes, bytes | None]:
     return {key: admin.dump(key) for key in admin.scan_iter(count=1000)}
 
 
@@ -36,7 +38,7 @@ async def test_a_full_redis_refuses_whole_is_drained_and_takes_again(fleet: Flee
     (worker,) = fleet.workers
     users = fleet.new_users(40)
     await fleet.put_items(users, 12)
-    assert await worker.stop() == 0
+    worker.kill()
     fill_up(server)
     taken: list[str] = []
     async with httpx.AsyncClient(base_url=fleet.gateways[0].url, trust_env=False) as caller:
@@ -46,7 +48,7 @@ async def test_a_full_redis_refuses_whole_is_drained_and_takes_again(fleet: Flee
         refused = [one for user in users for one in numbered(user, range(12)) if one not in set(taken)]
         assert taken
         assert len(refused) > len(users)
-        with server.admin() as admin:
+        with admin_of(server.url) as admin:
             before = contents(admin)
             full = await caller.post("/events", json=[body(one, context=PADDING) for one in refused[-10:]])
             assert (full.status_code, full.json()["code"]) == (503, "state_unavailable")
@@ -70,7 +72,7 @@ async def _send(caller: httpx.AsyncClient, taken: list[str], ids: list[str]) -> 
 
 def fill_up(server: SingleRedis) -> None:
     """Leave room for some events only."""
-    with server.admin() as admin:
+    with admin_of(server.url) as admin:
         used = int(admin.info("memory")["used_memory"])
         admin.config_set("maxmemory-policy", "noeviction")
         admin.config_set("maxmemory", used + ROOM)

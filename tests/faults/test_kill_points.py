@@ -1,4 +1,4 @@
-"""I1, I2, I3, I4: each process killed, cut off or paused at each moment that could lose or repeat an event.
+"""I1, I2, I3, I4, I7: each process killed, cut off or paused at each moment that could lose or repeat an event.
 
 After the blow everything comes back, the caller sends again what was not acknowledged, and every event must be
 in its user's summary once and in order.
@@ -8,12 +8,12 @@ import asyncio
 
 import pytest
 
-from tests.faults.client import Client, numbered
+from tests.faults.client import numbered
 from tests.faults.harness import Fleet
 from tests.faults.redis_proxy import Cut, Hold, RedisProxy, Side
 from tests.faults.summarizer import Mood
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = pytest.mark.asyncio(loop_scope="package")
 SIDES: tuple[Side, ...] = ("before", "after")
 
 
@@ -26,15 +26,14 @@ async def test_a_gateway_killed_around_the_accept(fleet: Fleet, gateway_proxy: R
         raise Cut
 
     strike = gateway_proxy.strike("accept", side, kill, user)
-    async with Client([gateway.url]) as only:
-        sending = asyncio.create_task(only.send(numbered(user, range(3))))
+    async with fleet.caller(gateway) as caller:
+        sending = asyncio.create_task(caller.send(numbered(user, range(3))))
         await strike.done()
         accepted = await fleet.known(user)
         gateway.start()
         answer = await sending
     assert accepted == (0 if side == "before" else 3)
     assert (answer["accepted"], answer["duplicates"]) == (3 - accepted, accepted)
-    fleet.client.stories |= only.stories
     await fleet.judge([user])
 
 
@@ -43,11 +42,10 @@ async def test_an_accept_whose_answer_is_lost_is_acknowledged_once_it_is_known(
 ) -> None:
     user = await fleet.new_user()
     strike = gateway_proxy.strike("accept", "after", cut, user)
-    async with Client([fleet.gateways[0].url]) as only:
-        answer = await only.send(numbered(user, range(3)))
+    async with fleet.caller(fleet.gateways[0]) as caller:
+        answer = await caller.send(numbered(user, range(3)))
     assert strike.struck.is_set()
     assert answer["accepted"] + answer["duplicates"] == 3
-    fleet.client.stories |= only.stories
     await fleet.judge([user])
 
 
@@ -97,11 +95,12 @@ async def test_redis_killed(
         raise Cut
 
     strike = (gateway_proxy if script == "accept" else worker_proxy).strike(script, side, kill, user)
-    sending = asyncio.create_task(fleet.client.send(numbered(user, range(3))))
-    await strike.done()
-    fleet.redis.start()
-    await sending
-    await fleet.client.send(numbered(user, range(3, 5)))
+    async with fleet.caller(fleet.gateways[0]) as caller:
+        sending = asyncio.create_task(caller.send(numbered(user, range(3))))
+        await strike.done()
+        fleet.redis.start()
+        await sending
+        await caller.send(numbered(user, range(3, 5)))
     await fleet.judge([user])
 
 
@@ -116,6 +115,7 @@ async def test_a_worker_cut_off_from_redis(fleet: Fleet, worker_proxy: RedisProx
     await fleet.judge([user])
     assert len(fleet.summarizer.asked_about(user)) == 1, "a commit is repeated, its prompt is not"
     assert (await fleet.version(user)) == 1
+    await fleet.counted(numbered(user, range(3)))
 
 
 async def test_a_commit_that_arrives_after_its_lease_changes_nothing(fleet: Fleet, worker_proxy: RedisProxy) -> None:
@@ -174,6 +174,26 @@ async def test_every_trouble_of_the_summarizer_delays_a_fold_and_spoils_none(fle
         await fleet.client.send(numbered(user, range(3)))
     await fleet.judge(moods)
     assert spoiled == set(moods)
+
+
+@pytest.mark.parametrize(
+    ("mood", "reason"), [(Mood.endless, "engine_timeout"), (Mood.failing, "engine_unavailable")], ids=["endless", "500"]
+)
+async def test_a_user_whose_prompt_is_never_answered_is_dead_lettered_at_last(
+    fleet: Fleet, mood: Mood, reason: str
+) -> None:
+    poisoned = await fleet.new_user()
+    others: list[str] = []
+    fleet.summarizer.mood = lambda words: mood if f"{poisoned}-0" in words else Mood.good
+    await fleet.client.send(numbered(poisoned, range(3)))
+    while not (letters := await fleet.store.dead_letters.list(10)):
+        assert len(others) < 500, "asked again for ever"
+        others.append(await fleet.new_user(3))
+        await fleet.client.send(numbered(others[-1], range(3)))
+        await fleet.folded(others[-1])
+    assert [(letter.key, letter.reason) for letter in letters] == [(poisoned, reason)]
+    fleet.summarizer.heal()
+    await fleet.judge([poisoned, *others])
 
 
 async def cut() -> None:
