@@ -4,11 +4,13 @@
 """
 
 import os
+import random
 import shutil
 import socket
 import subprocess
 import time
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -37,6 +39,17 @@ def emptied(request: pytest.FixtureRequest, kind: str) -> str:
 
 def executable() -> str:
     return os.environ.get("TEST_REDIS_SERVER") or redis_executable()
+
+
+@cache
+def version() -> tuple[int, ...]:
+    """The version of the server that the tests start, as 6.2.14 or 7.2.0."""
+    told = subprocess.run([executable(), "--version"], capture_output=True, text=True, check=True).stdout
+    return tuple(int(number) for number in told.split("v=")[1].split()[0].split("."))
+
+
+def has_waitaof() -> bool:
+    return version() >= (7, 2)
 
 
 def admin_of(url: str, *, decode_responses: bool = False) -> Admin:
@@ -239,16 +252,16 @@ def until(condition: Callable[[], bool], otherwise: str) -> None:
 
 
 def _free_ports(count: int) -> list[int]:
-    """Free ports whose cluster bus ports, 10,000 above, are free too."""
+    """Free ports whose cluster bus ports, 10,000 above, are free too; below those that the kernel gives to clients."""
     found: list[int] = []
     while len(found) < count:
+        port = random.randrange(10_000, 20_000)
         with socket.socket() as client, socket.socket() as bus:
-            client.bind(("127.0.0.1", 0))
-            port = int(client.getsockname()[1])
             try:
+                client.bind(("127.0.0.1", port))
                 bus.bind(("127.0.0.1", port + 10_000))
-            except (OSError, OverflowError):
+            except OSError:
                 continue
-            if port not in found and port - 10_000 not in found and port + 10_000 not in found:
-                found.append(port)
+        if port not in found:
+            found.append(port)
     return found

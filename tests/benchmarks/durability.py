@@ -29,7 +29,7 @@ from tests.benchmarks.command import run
 from tests.benchmarks.processes import Bench, Web, free_port, gateway
 from tests.benchmarks.tables import Findings, Markdown, bar
 from tests.benchmarks.traffic import Events, requests, send
-from tests.redis_servers import RedisServer, until
+from tests.redis_servers import RedisServer, has_waitaof, until
 
 BATCH = 100
 WAIT_S = 3.0
@@ -89,8 +89,7 @@ def main(
     found = Findings("What a 202 promises", markdown, "AOF as each level says")
     with contextlib.ExitStack() as stack:
         progress = stack.enter_context(bar())
-        has_waitaof = _has_waitaof()
-        levels = [level for level in LEVELS if has_waitaof or not level.wait_aof]
+        levels = [level for level in LEVELS if has_waitaof() or not level.wait_aof]
         task = progress.add_task("starting", total=len(levels))
         services = []
         for level in levels:
@@ -203,17 +202,6 @@ def _lost(acknowledged: list[str], server: RedisServer) -> str:
     with server.admin() as admin:
         there = sum(admin.exists(keys.user(user).pending) for user in acknowledged)
     return f"{len(acknowledged) - there} of {len(acknowledged)} lost"
-
-
-def _has_waitaof() -> bool:
-    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-        server = RedisServer(Path(folder))
-        try:
-            server.start()
-            with server.admin() as admin:
-                return bool(admin.execute_command("COMMAND", "INFO", "WAITAOF").get("waitaof"))
-        finally:
-            server.kill()
 
 
 if __name__ == "__main__":

@@ -2,10 +2,9 @@
 
 import os
 import platform
-import subprocess
 from pathlib import Path
 
-from tests.redis_servers import executable
+from tests.redis_servers import version
 
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
@@ -13,8 +12,7 @@ _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 def describe(aof: str) -> str:
     """One line: cores, CPU, Python, Redis and its append-only file, and the load of the last minute."""
     cores = len(os.sched_getaffinity(0))
-    version = subprocess.run([executable(), "--version"], capture_output=True, text=True, check=True).stdout
-    redis = version.split("v=")[1].split()[0]
+    redis = ".".join(str(number) for number in version())
     return (
         f"{cores} cores, {_cpu()}, Python {platform.python_version()}, Redis {redis} ({aof}), "
         f"load {os.getloadavg()[0]:.1f} at the start"
