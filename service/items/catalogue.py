@@ -1,13 +1,13 @@
 """Writing items: their words are checked, their pictures taken in, then both are stored."""
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 from service.errors import InvalidRequest, TastestreamError
 from service.http.batches import Rejection, reject
 from service.http.wire import validate
-from service.items.intake import Given
+from service.items.intake import Given, brings_picture, without_picture
 from service.items.schemas import ItemBatchAnswer, ItemIn, ItemOut, NamedItemIn, PictureError, check_words
 from service.parts import Parts
 from service.settings import LimitSettings
@@ -60,7 +60,10 @@ async def put_item(item_id: str, given: ItemIn, parts: Parts) -> tuple[Item, boo
     Raises:
         StateUnavailable: the store can't be written.
     """
-    ((stored, created),) = await _write({item_id: (given, await parts.intake.take(given))}, parts)
+    taken = await parts.intake.take(given)
+    item = _item(item_id, given, taken.picture, taken.error)
+    stored, created = await parts.store.items.put(item, keep=_KEPT[taken.outcome])
+    _count([created], parts)
     return stored, created
 
 
@@ -73,11 +76,14 @@ async def put_items(items: Mapping[int, NamedItemIn], rejected: list[Rejection],
     last = {item.item_id: index for index, item in items.items()}
     slots = asyncio.Semaphore(_TAKEN_AT_ONCE)
 
-    async def take(item: ItemIn) -> Given:
+    async def take(index: int, item: ItemIn) -> tuple[int, Given]:
         async with slots:
-            return await parts.intake.take(item)
+            return index, await parts.intake.take(item)
 
-    taken = await asyncio.gather(*(take(items[index]) for index in last.values()))
+    # A task for each would cost more than all else that is done for an item without a picture.
+    pictured = [index for index in last.values() if brings_picture(items[index])]
+    pictures = dict(await asyncio.gather(*(take(index, items[index]) for index in pictured)))
+    taken = [pictures.get(index) or without_picture(items[index]) for index in last.values()]
     pairs = dict(zip(last, zip((items[index] for index in last.values()), taken, strict=True), strict=True))
     await _write(pairs, parts)
     errors = [
@@ -90,17 +96,13 @@ async def put_items(items: Mapping[int, NamedItemIn], rejected: list[Rejection],
     return ItemBatchAnswer(len(last), len(items) - len(last), rejected, errors)
 
 
-async def _write(items: Mapping[str, tuple[ItemIn, Given]], parts: Parts) -> list[tuple[Item, bool]]:
+async def _write(items: Mapping[str, tuple[ItemIn, Given]], parts: Parts) -> None:
     groups: dict[Keep, list[Item]] = {}
     for item_id, (item, given) in items.items():
         groups.setdefault(_KEPT[given.outcome], []).append(_item(item_id, item, given.picture, given.error))
-    results = []
     for keep, group in groups.items():
         for start in range(0, len(group), _WRITTEN_AT_ONCE):
-            written = await parts.store.items.put_many(group[start : start + _WRITTEN_AT_ONCE], keep=keep)
-            _count(written, parts)
-            results += written
-    return results
+            _count(await parts.store.items.put_many(group[start : start + _WRITTEN_AT_ONCE], keep=keep), parts)
 
 
 def _item(item_id: str, item: ItemIn, picture: str | None, error: str | None) -> Item:
@@ -116,9 +118,10 @@ def _item(item_id: str, item: ItemIn, picture: str | None, error: str | None) ->
     )
 
 
-def _count(results: Iterable[tuple[Item, bool]], parts: Parts) -> None:
-    for _, created in results:
-        parts.metrics.items.labels("created" if created else "updated").inc()
+def _count(created: Sequence[bool], parts: Parts) -> None:
+    for result, number in (("created", sum(created)), ("updated", len(created) - sum(created))):
+        if number:
+            parts.metrics.items.labels(result).inc(number)
 
 
 def item_out(item: Item) -> ItemOut:

@@ -30,6 +30,15 @@ class Given:
     error: str | None = None
 
 
+def brings_picture(item: ItemIn) -> bool:
+    return item.image_url is not None or item.image_base64 is not None
+
+
+def without_picture(item: ItemIn) -> Given:
+    """What an item that brings no picture says of the one it has."""
+    return Given("none" if item.model_fields_set & {"image_url", "image_base64"} else "untouched")
+
+
 class PictureIntake:
     """Takes pictures in. Decoding happens off the event loop, a few at a time."""
 
@@ -48,8 +57,8 @@ class PictureIntake:
         Raises:
             OSError: the picture folder can't be written.
         """
-        if item.image_url is None and item.image_base64 is None:
-            return Given("none" if item.model_fields_set & {"image_url", "image_base64"} else "untouched")
+        if not brings_picture(item):
+            return without_picture(item)
         try:
             encoded = await self._read(item)
             async with self._drawing:

@@ -38,16 +38,13 @@ class Items:
         Returns:
             The item as stored, and whether it is new.
         """
-        ((stored, created),) = await self.put_many([item], keep=keep)
-        return stored, created
+        ((created, fields),) = await self._scripts.run([self._put(item, keep, tell=True)])
+        return _item(item.item_id, encoding.pairs(fields)), bool(created)
 
-    async def put_many(self, items: Sequence[Item], *, keep: Keep = "nothing") -> list[tuple[Item, bool]]:
-        """Like `put`, in one round trip; each item is written at once, the whole is not."""
-        results = await self._scripts.run([self._put(item, keep) for item in items])
-        return [
-            (_item(item.item_id, encoding.pairs(fields)), bool(created))
-            for item, (created, fields) in zip(items, results, strict=True)
-        ]
+    async def put_many(self, items: Sequence[Item], *, keep: Keep = "nothing") -> list[bool]:
+        """Like `put`, in one round trip; returns whether each is new. Each is written at once, the whole is not."""
+        results = await self._scripts.run([self._put(item, keep, tell=False) for item in items])
+        return [bool(created) for created, _ in results]
 
     async def get(self, item_id: str) -> Item | None:
         return (await self.get_many([item_id])).get(item_id)
@@ -143,12 +140,12 @@ class Items:
         bucket = self._keys.item_bucket(claim.item.item_id)
         return await self._change("item_bury", (bucket.due, bucket.dead), claim, reason)
 
-    def _put(self, item: Item, keep: Keep) -> Call:
+    def _put(self, item: Item, keep: Keep, *, tell: bool) -> Call:
         bucket = self._keys.item_bucket(item.item_id)
         names = (bucket.item_stem + item.item_id, bucket.due, bucket.index, bucket.revision_stem + item.item_id)
         written = (_words(item), _attributes(item), item.picture or "", item.picture_error or "")
         kept = "" if keep == "nothing" else keep
-        return Call("item_put", names, (self._scripts.now(), item.item_id, *written, kept))
+        return Call("item_put", names, (self._scripts.now(), item.item_id, *written, kept, int(tell)))
 
     async def _give_back(self, claim: ItemClaim, retry_in_s: float, *, failed: bool) -> bool:
         bucket, item_id = self._keys.item_bucket(claim.item.item_id), claim.item.item_id

@@ -1,12 +1,13 @@
 -- Write one item; a change makes a new revision: I4.
 -- KEYS  item, due, index, last revision before a deletion
 -- ARGV  now, item id, words (JSON), attributes (JSON) or '', picture hash or '', picture error or '',
---       what to keep of the stored picture: '' nothing, 'picture' it but not its error, 'both'
--- Returns {1 if created, fields and values of the item}.
+--       what to keep of the stored picture: '' nothing, 'picture' it but not its error, 'both';
+--       1 to be told the item
+-- Returns {1 if created, fields and values of the item where they are asked for}.
 -- Other words or another picture void the description, and whoever is writing one has lost the
 -- lease. Attributes are never shown to a model: a description outlives their change.
 local item, due, index, last = unpack(KEYS)
-local now, id, doc, attributes, picture, refused, keep = clock(ARGV[1]), unpack(ARGV, 2)
+local now, id, doc, attributes, picture, refused, keep, tell = clock(ARGV[1]), unpack(ARGV, 2)
 local old = redis.call('HMGET', item, 'doc', 'attr', 'pic', 'err', 'rev')
 if keep ~= '' then picture = old[3] or '' end
 if keep == 'both' then refused = old[4] or '' end
@@ -29,4 +30,4 @@ if shown or (old[2] or '') ~= attributes then
 elseif old[4] ~= refused then
   redis.call('HSET', item, 'err', refused)
 end
-return { old[1] and 0 or 1, redis.call('HGETALL', item) }
+return { old[1] and 0 or 1, tell == '1' and redis.call('HGETALL', item) or {} }
