@@ -76,13 +76,12 @@ def _how_to_go_on() -> str:
 
 
 def _print_summary(tally: Tally, options: ImportOptions, seen: _Seen, console: Console) -> None:
-    rate = f"{seen.stored / seen.seconds:,.0f} items/s"
-    console.print(
-        f"stored {tally.stored:,} items, {tally.duplicates:,} of their lines replaced by later ones; "
-        f"rejected {tally.rejected:,}; pictures refused {tally.pictures_refused:,} ({rate})",
-        highlight=False,
-        soft_wrap=True,
-    )
+    said = [f"stored {tally.stored:,} items"]
+    if tally.duplicates:
+        said.append(f"{tally.duplicates:,} lines were replaced by later ones of the same item")
+    said += [f"rejected {tally.rejected:,}", f"pictures refused {tally.pictures_refused:,}"]
+    rate = f"({seen.stored / seen.seconds:,.0f} items/s)"
+    console.print(f"{', '.join(said)} {rate}", highlight=False, soft_wrap=True)
     if not tally.first:
         return
     table = Table("line", "item", "code", "reason", box=None)
