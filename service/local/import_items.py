@@ -90,7 +90,7 @@ class _Import:
         self._options = options
         self._progress = progress
         self._reached = False
-        self._saved = time.monotonic()
+        self._saved = float("-inf")
         self._in_flight: deque[tuple[Batch, asyncio.Task[list[Json]]]] = deque()
 
     async def run(self, source: Source) -> None:
