@@ -5,6 +5,7 @@ import hmac
 import re
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from hashlib import sha256
 from secrets import token_hex
 
@@ -22,6 +23,8 @@ OPEN_PATHS = frozenset({"/healthz", "/readyz", "/metrics"})
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _ERROR = "tastestream.error"
 _BODY = "tastestream.body"
+_LINGER_S = 5.0
+"""How long the rest of a stream that was answered early is read before its connection is closed."""
 log = get_logger(__name__)
 
 
@@ -130,7 +133,8 @@ class ApiKeys:
 class BodyLimit:
     """Raises in whoever reads a body beyond `limit` bytes, announced or not, or one that takes too long.
 
-    A route that reads without keeping may lift both, see `stream_body`.
+    A route that reads without keeping may lift both, see `stream_body`. An answer before the end of
+    such a body closes the connection, because its sender might never end.
 
     Raises:
         BodyTooLarge: more than `limit` bytes.
@@ -149,8 +153,19 @@ class BodyLimit:
         announced = _header(scope, b"content-length")
         body = _Body(receive, self.limit, self.timeout_s, int(announced) if announced.isdecimal() else 0)
         scope[_BODY] = body
+
+        async def send_and_close(message: Message) -> None:
+            if not body.broken_off:
+                await send(message)
+            elif message["type"] == "http.response.start":
+                await send({**message, "headers": [*message["headers"], (b"connection", b"close")]})
+            else:
+                await send({**message, "more_body": True})
+                await body.drain(_LINGER_S)
+                await send({"type": "http.response.body", "body": b"", "more_body": False})
+
         # Not refused here: only a route that reads the body minds its size.
-        await self.app(scope, body.receive, send)
+        await self.app(scope, body.receive, send_and_close)
 
 
 class _Body:
@@ -163,9 +178,23 @@ class _Body:
         self._read = 0
         self._complete = False
 
+    @property
+    def broken_off(self) -> bool:
+        """Whether this is a stream whose end has not been read."""
+        return self._limit is None and not self._complete
+
     def stream(self, idle_s: float) -> None:
         self._limit = self._ends = None
         self._timeout_s = idle_s
+
+    async def drain(self, most_s: float) -> None:
+        """Read on and keep nothing: many a sender looks for the answer only when all is sent."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(most_s):
+                while not self._complete:
+                    message = await self._receive()
+                    self._complete = not message.get("more_body", False)
+                    await asyncio.sleep(0)
 
     async def receive(self) -> Message:
         if self._complete:

@@ -10,6 +10,7 @@ import pytest
 
 from service.errors import StateUnavailable
 from service.events import stream
+from service.http import middleware
 from service.http.times import now_ms
 from service.settings import LimitSettings, StateSettings
 from service.state.events import Events
@@ -158,19 +159,38 @@ class TestStops:
         assert (answer.status_code, problem["code"], problem["resume_at"]) == (429, "overloaded", 3)
         assert (problem["accepted"], problem["rejected"]) == (3, [])
 
-    async def test_nothing_is_read_after_it_stopped(self, open_gateway: OpenGateway) -> None:
-        sent = 0
-
-        async def endless() -> AsyncIterator[bytes]:
-            nonlocal sent
-            while True:
-                sent += 1
-                yield line(sent, user_id="u")
-
+    async def test_what_comes_after_it_is_thrown_away(self, open_gateway: OpenGateway) -> None:
+        lines = [line(number, user_id="u") for number in range(20)]
         async with open_gateway(state=StateSettings(max_pending=10)) as gateway:
-            answer = await send(gateway, endless())
-        assert (answer.status_code, answer.json()["resume_at"]) == (429, 10)
-        assert sent < 20
+            answer = await send(gateway, pieces(*lines, line(0), line(1)))
+            assert (answer.status_code, answer.json()["resume_at"]) == (429, 10)
+            assert await recents(gateway, "u0") == []
+
+    async def test_who_looks_for_the_answer_at_the_end_gets_it(self, open_gateway: OpenGateway) -> None:
+        content = b"".join(line(number, user_id="u") for number in range(20_000))
+        async with (
+            open_gateway(state=StateSettings(max_pending=10)) as gateway,
+            serving(gateway.app) as url,
+            httpx.AsyncClient(base_url=url) as client,
+        ):
+            answer = await client.post("/events", content=content, headers=NDJSON)
+            assert (answer.status_code, answer.json()["resume_at"]) == (429, 10)
+            assert answer.headers["connection"] == "close"
+            whole = await client.post("/events", content=line(0), headers=NDJSON)
+            assert "connection" not in whole.headers
+
+    async def test_who_never_ends_is_cut_off(self, open_gateway: OpenGateway, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(middleware, "_LINGER_S", 0.1)
+        async with open_gateway(state=StateSettings(max_pending=10)) as gateway, serving(gateway.app) as url:
+            host, _, port = url.removeprefix("http://").partition(":")
+            reader, writer = await asyncio.open_connection(host, int(port))
+            writer.write(b"POST /events HTTP/1.1\r\nHost: t\r\nContent-Length: 1000000000\r\n")
+            writer.write(b"Content-Type: application/x-ndjson\r\n\r\n")
+            writer.write(b"".join(line(number, user_id="u") for number in range(20)))
+            async with asyncio.timeout(10):
+                assert b" 429 " in await reader.readline()
+                assert b'"resume_at":10' in await reader.read()
+            writer.close()
 
     async def test_nothing_more_comes(self, open_gateway: OpenGateway) -> None:
         async def stalled() -> AsyncIterator[bytes]:
