@@ -61,6 +61,9 @@ class StateSettings(_Level):
         1_000_000,
         description="Unfolded events of all users, shared out evenly to the buckets; more are refused with 429.",
     )
+    memory_reserve: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.05, description="Part of Redis's `maxmemory` that new events may not use, so that the backlog can be folded."
+    )
     log_events: Annotated[int, Field(ge=0)] = Field(
         1_000_000, description="Accepted events kept for export and rebuild, shared out to the buckets; 0 keeps none."
     )

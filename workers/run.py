@@ -92,7 +92,7 @@ async def _watch(store: Store, metrics: Metrics, stop: asyncio.Event) -> None:
             metrics.oldest_due_seconds.set(await store.users.oldest_due_ms() / 1000)
             metrics.pending_events.set(await store.users.backlog())
             metrics.dead_letters.set(await store.dead_letters.count())
-            await store.log.trim()
+            await store.log.trim(short=await store.memory.short())
             metrics.redis_up.set(1)
         except StateUnavailable:
             metrics.redis_up.set(0)

@@ -63,10 +63,17 @@ class EventLog:
             start, removed = following.decode(), removed + count
         return removed
 
-    async def trim(self) -> int:
-        """Remove what is older than `log_s`, whole nodes of a stream at a time; returns how many events."""
+    async def trim(self, *, short: bool = False) -> int:
+        """Remove what is older than `log_s`, whole nodes of a stream at a time; returns how many events.
+
+        `short` of memory, the log is the first to give some: the older half goes.
+        """
         now_ms = self._scripts.now() or time.time_ns() // 1_000_000
         oldest = max(0, now_ms - self._log_ms)
-        return sum(
-            await self._scripts.send([("XTRIM", bucket.log, "MINID", "~", oldest) for bucket in self._keys.users])
-        )
+        logs = [bucket.log for bucket in self._keys.users]
+        removed = await self._scripts.send([("XTRIM", log, "MINID", "~", oldest) for log in logs])
+        if short:
+            lengths = await self._scripts.send([("XLEN", log) for log in logs])
+            halves = zip(logs, lengths, strict=True)
+            removed += await self._scripts.send([("XTRIM", log, "MAXLEN", length // 2) for log, length in halves])
+        return sum(removed)

@@ -5,11 +5,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
+from service.errors import StateUnavailable
 from service.state import encoding
 from service.state.connection import Argument
 from service.state.encoding import ACCEPTED_NUMBERS
 from service.state.group_commit import GroupCommit
 from service.state.keys import Keys
+from service.state.memory import MemoryReserve
 from service.state.records import Accepted, Event
 from service.state.scripts import Call, Scripts
 
@@ -30,9 +32,10 @@ class _Given:
 class Events:
     """Events that arrive while others are on their way to Redis go together with the next round trip."""
 
-    def __init__(self, scripts: Scripts, keys: Keys, at_once: int) -> None:
+    def __init__(self, scripts: Scripts, keys: Keys, memory: MemoryReserve, at_once: int) -> None:
         self._scripts = scripts
         self._keys = keys
+        self._memory = memory
         self._group = GroupCommit(self._write, most=EVENTS_PER_CALL, at_once=at_once)
 
     async def accept(self, events: Sequence[Event], received_at_ms: int) -> list[Accepted]:
@@ -45,8 +48,15 @@ class Events:
             StateUnavailable: none, some or all were accepted. Sending the same events again is
                 safe: those that were accepted are then duplicates.
             InvalidRequest: a context that can't be stored; nothing was accepted.
+            Overloaded: Redis's memory is nearly used up; nothing was accepted.
         """
-        return await self._group.add([self._given(event, received_at_ms) for event in events])
+        self._memory.check()
+        given = [self._given(event, received_at_ms) for event in events]
+        try:
+            return await self._group.add(given)
+        except StateUnavailable as shared:
+            # Everyone's own, because what a caller says with it is not the others'.
+            raise StateUnavailable(shared.detail, retry_after_s=shared.retry_after_s) from shared
 
     def _given(self, event: Event, received_at_ms: int) -> _Given:
         parts = (encoding.digest(event.event_id), encoding.pending_part(event), encoding.recents_entry(event))

@@ -12,6 +12,7 @@ from service.state.evidence import Evidence
 from service.state.forgotten import Forgotten
 from service.state.items import Items
 from service.state.keys import POPULAR, Keys
+from service.state.memory import MemoryReserve
 from service.state.scores import Scores
 from service.state.scripts import Scripts
 from service.state.turns import Turns
@@ -26,7 +27,8 @@ class Store:
         self._client = client
         keys, scripts = Keys(settings.buckets), Scripts(client, settings, now_ms)
         self._scripts = scripts
-        self.events = Events(scripts, keys, settings.accepts_at_once)
+        self.memory = MemoryReserve(client, settings.memory_reserve)
+        self.events = Events(scripts, keys, self.memory, settings.accepts_at_once)
         self.log = EventLog(scripts, keys, settings.log_s)
         self.users = Users(scripts, keys, self.log, settings.recents)
         self.work = Work(scripts, keys, settings.summary_chars, settings.history)
@@ -53,4 +55,5 @@ class Store:
         await self._scripts.send([("EXISTS", POPULAR)])
 
     async def close(self) -> None:
+        await self.memory.close()
         await self._client.aclose()

@@ -26,7 +26,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SingleRedis]:
 
 @pytest_asyncio.fixture
 async def fleet(server: SingleRedis, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Fleet]:
-    async with running_fleet(server, tmp_path_factory.mktemp("fleet"), recents=3, log_events=LOGGED) as fleet:
+    state = {"recents": 3, "log_events": LOGGED, "memory_reserve": 0}
+    async with running_fleet(server, tmp_path_factory.mktemp("fleet"), **state) as fleet:
         yield fleet
 
 

@@ -60,6 +60,12 @@ async def test_the_log_is_bounded_by_age(store: Store, clock: Clock) -> None:
     assert await logged(store, "u") == []
 
 
+async def test_short_of_memory_the_older_half_of_the_log_goes(store: Store) -> None:
+    await store.events.accept([event("u", number) for number in range(150)], START_MS)
+    assert await store.log.trim(short=True) == 75
+    assert await logged(store, "u") == [f"u-{number}" for number in range(75, 150)]
+
+
 async def test_a_deletion_takes_the_user_out_of_the_log_and_nobody_else(
     store: Store, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,13 +6,15 @@ from collections.abc import AsyncIterator
 import pytest
 import redis
 
-from service.errors import InvalidRequest, StateUnavailable
+from service.errors import InvalidRequest, Overloaded, StateUnavailable
 from service.settings import Settings, StateSettings
+from service.state import memory
 from service.state.keys import Keys
 from service.state.scripts import SPARE_RECENTS
 from service.state.store import Store
 from tests.redis_servers import RedisServer, admin_of
 from tests.service.state.conftest import START_MS, Clock, event
+from tests.workers.conftest import until
 
 
 async def test_an_accepted_event_is_among_the_recents_and_the_seen_at_once(store: Store) -> None:
@@ -200,6 +202,27 @@ class TestTrouble:
         read = await store.users.read("u")
         assert (read.pending, read.summary is not None) == (2, True)
         assert await store.users.delete("u")
+
+    async def test_events_are_refused_before_memory_is_used_up_and_taken_again_when_there_is_some(
+        self, own: tuple[RedisServer, Store], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(memory, "LOOK_S", 0.0)
+        server, store = own
+
+        async def answers(expected: str) -> bool:
+            try:
+                (said,) = await store.events.accept([event("u", 1)], START_MS)
+            except Overloaded as error:
+                said = error.code
+            return said == expected
+
+        await until(lambda: answers("duplicate"))
+        with redis.Redis(unix_socket_path=str(server.socket)) as admin:
+            used = int(admin.info("memory")["used_memory"])
+            admin.config_set("maxmemory", int(used * 1.02))
+            await until(lambda: answers("overloaded"))
+            admin.config_set("maxmemory", used * 2)
+            await until(lambda: answers("duplicate"))
 
     async def test_what_no_replica_has_is_not_acknowledged_where_one_is_asked_for(
         self, own: tuple[RedisServer, Store]
