@@ -1,6 +1,6 @@
 """Sweeping: pictures that no item names any more are removed, and what was counted about deleted items.
 
-Mark and sweep. The hashes of all items' pictures are read page by page into a set (about 130 bytes
+Mark and sweep. The hashes of all items' pictures are read page by page into a set (about 100 bytes
 of memory each), then the folder is gone through. An item that is put meanwhile may not be in the
 set; its picture is young.
 """
