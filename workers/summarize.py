@@ -95,7 +95,7 @@ class Folding:
 
     async def _fold(self, claim: Claim, items: Mapping[str, Item]) -> tuple[str, int, Refused | Outage | None]:
         """The new text, how many events are in it, and what kept the others out."""
-        text, folded = claim.summary.text if claim.summary else "", 0
+        text, folded = claim.base.text if claim.base else "", 0
         for count in self._plan(claim):
             if folded and self._stopping():
                 break

@@ -3,8 +3,9 @@
 A recents entry is `[item_id,type,timestamp_ms,value]`, a pending entry `<ms of acceptance>[event_id,
 recommendation_id,context]<tab><recents entry>` (the script puts both together; JSON holds no raw tab),
 with an `r` behind the time when the event is folded anew from the log. A summary is
-`<version>:<token>[updated_at_ms,model,prompt,text,events,[event ids],[[updated_at_ms,model,[event ids]],...]]`:
-the event ids are those folded by this version, and behind them by the versions before it, newest first.
+`<version>:<token>[updated_at_ms,model,prompt,text,events,[event ids],[[updated_at_ms,model,[event ids]],...]]`,
+with an `r` behind the token when the next fold begins with an empty text. The event ids are those folded
+by this version, and behind them by the versions before it, newest first.
 """
 
 import hashlib
@@ -86,12 +87,13 @@ def summary(value: bytes) -> Summary | None:
     """None for b"", the store's word for no summary."""
     if not value:
         return None
-    number = int(value[: value.index(b":")])
-    updated_at_ms, model, prompt, text, events, event_ids, earlier = orjson.loads(value[value.index(b"[") :])
+    body = value.index(b"[")
+    number, voided = int(value[: value.index(b":")]), b"r" in value[:body]
+    updated_at_ms, model, prompt, text, events, event_ids, earlier = orjson.loads(value[body:])
     versions = tuple(
         Version(number - age, at_ms, by, tuple(ids)) for age, (at_ms, by, ids) in enumerate(earlier, start=1)
     )
-    return Summary(text, number, updated_at_ms, model, prompt, events, tuple(event_ids), versions)
+    return Summary(text, number, updated_at_ms, model, prompt, events, tuple(event_ids), versions, voided)
 
 
 def pairs(flat: list[bytes]) -> Mapping[str, bytes]:

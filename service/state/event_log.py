@@ -13,6 +13,8 @@ from service.state.records import Event
 from service.state.scripts import Call, Scripts
 
 PAGE = 1000
+FIRST = "0-0"
+"""Before all entries."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +41,13 @@ class EventLog:
         """How many events are kept."""
         return sum(await self._scripts.send([("XLEN", bucket.log) for bucket in self._keys.users]))
 
-    async def read(self, bucket: int) -> AsyncIterator[Logged]:
-        """The events of one bucket, oldest first, page by page; those accepted meanwhile come, too."""
-        start = "-"
+    def bucket(self, user_id: str) -> int:
+        """The number of the log with the user's events."""
+        return self._keys.bucket(user_id)
+
+    async def read(self, bucket: int, after: str = FIRST) -> AsyncIterator[Logged]:
+        """The events of one bucket behind the entry `after`, oldest first, page by page; later ones come, too."""
+        start = f"({after}"
         while True:
             call = Call("log_page", (self._keys.users[bucket].log,), (start, PAGE))
             (entries,) = await self._scripts.run([call])

@@ -56,6 +56,8 @@ class Summary:
     events: int = 0
     event_ids: tuple[str, ...] = ()
     earlier: tuple[Version, ...] = ()
+    voided: bool = False
+    """All its events are pending again: it is there for readers, and the next fold begins without it."""
 
     @property
     def history(self) -> tuple[Version, ...]:
@@ -94,6 +96,11 @@ class Claim:
     attempts: int
     backlog: int = 0
     recents: tuple[Event, ...] = ()
+
+    @property
+    def base(self) -> Summary | None:
+        """The summary that the fold goes on from; None where it begins with an empty text."""
+        return None if self.summary is None or self.summary.voided else self.summary
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from service.state.forgotten import Forgotten
 from service.state.items import Items
 from service.state.keys import POPULAR, Keys
 from service.state.memory import MemoryReserve
+from service.state.rebuild import Rebuilds
 from service.state.scores import Scores
 from service.state.scripts import Scripts
 from service.state.turns import Turns
@@ -33,6 +34,7 @@ class Store:
         self.users = Users(scripts, keys, self.log, settings.recents)
         self.work = Work(scripts, keys, settings.summary_chars, settings.history)
         self.dead_letters = DeadLetters(scripts, keys)
+        self.rebuilds = Rebuilds(scripts, keys, settings.max_pending)
         self.items = Items(scripts, keys, settings.summary_chars)
         self.evidence = Evidence(scripts, settings.popular, self.items.known)
         self.forgotten = Forgotten(scripts, self.items.known)

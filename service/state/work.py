@@ -54,10 +54,10 @@ class Work:
         keys = self._keys.user(claim.user_id)
         last = encoding.json_text(_last(claim, folded))
         now_ms = self._scripts.now() or time.time_ns() // 1_000_000
-        old = claim.summary
+        old = claim.base
         summary = Summary(
             text=text,
-            version=old.version + 1 if old else 1,
+            version=claim.summary.version + 1 if claim.summary else 1,
             updated_at_ms=now_ms,
             model=model,
             prompt=prompt,

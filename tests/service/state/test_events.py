@@ -9,6 +9,7 @@ import redis
 from service.errors import InvalidRequest, Overloaded, StateUnavailable
 from service.settings import Settings, StateSettings
 from service.state import memory
+from service.state.event_log import FIRST
 from service.state.keys import Keys
 from service.state.scripts import SPARE_RECENTS
 from service.state.store import Store
@@ -191,6 +192,8 @@ class TestTrouble:
             admin.config_set("maxmemory", "1")
         with pytest.raises(StateUnavailable):
             await store.events.accept([event("u", 7)], START_MS)
+        with pytest.raises(StateUnavailable):
+            await store.rebuilds.rebuild({"u": []}, FIRST)
         (claim,) = await store.work.claim(1)
         assert len(claim.pending) == 6
         assert await store.work.extend([claim]) == [True]

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule, run_state_machine_as_test
 
 from service.settings import Settings, StateSettings
-from service.state.event_log import Logged
+from service.state.event_log import FIRST, Logged
+from service.state.rebuild import Rebuilt
 from service.state.records import Claim
 from service.state.store import Store
 from tests.redis_servers import RedisCluster, RedisServer
@@ -30,6 +31,10 @@ class User:
     """Time of acceptance and event id."""
     folded: list[str] = field(default_factory=list)
     dead: list[list[str]] = field(default_factory=list)
+    again: set[str] = field(default_factory=set)
+    """Events that were folded before the summary was last voided."""
+    version: int = 0
+    voided: bool = False
     known: set[str] = field(default_factory=set)
     recents: list[str] = field(default_factory=list)
     versions: list[list[str]] = field(default_factory=list)
@@ -76,8 +81,9 @@ class StoreMachine(RuleBasedStateMachine):
     def do(self, work: Coroutine[Any, Any, T]) -> T:
         return self.loop.run_until_complete(work)
 
-    async def log(self) -> list[Logged]:
-        return [one for bucket in self.store.log.buckets async for one in self.store.log.read(bucket)]
+    async def log(self, user: str | None = None) -> list[Logged]:
+        buckets = self.store.log.buckets if user is None else [self.store.log.bucket(user)]
+        return [one for bucket in buckets async for one in self.store.log.read(bucket)]
 
     def teardown(self) -> None:
         self.do(self.store.close())
@@ -120,8 +126,11 @@ class StoreMachine(RuleBasedStateMachine):
             model.held_till = now + LEASE_MS
             due.discard(claim.user_id)
             assert [e.event_id for e in claim.pending] == [f"{claim.user_id}-{name}" for _, name in model.pending[:6]]
+            assert {name for _, name in model.pending[:6]} & model.again == {
+                e.event_id.partition("-")[2] for e in claim.pending if e.refolded
+            }
             assert (claim.attempts, claim.backlog) == (model.attempts, len(model.pending))
-            assert (claim.summary.version if claim.summary else 0) == len(model.versions)
+            assert (claim.summary.version if claim.summary else 0) == model.version
         return claims[0] if len(claims) == 1 else tuple(claims)
 
     def held(self, claim: Claim) -> User | None:
@@ -133,11 +142,12 @@ class StoreMachine(RuleBasedStateMachine):
         for claim in [found] if isinstance(found, Claim) else found:
             count = min(folded, len(claim.pending))
             model = self.held(claim)
-            text = (claim.summary.text if claim.summary else "") + "".join(
-                f"{e.event_id};" for e in claim.pending[:count]
-            )
+            text = (claim.base.text if claim.base else "") + "".join(f"{e.event_id};" for e in claim.pending[:count])
             assert self.do(self.store.work.commit(claim, text, "m", "p", count)) == (model is not None)
             if model:
+                if model.voided:
+                    model.voided, model.folded, model.versions = False, [], []
+                model.version += 1
                 model.versions.append([name for _, name in model.pending[:count]])
                 model.folded += model.versions[-1]
                 del model.pending[:count]
@@ -190,6 +200,32 @@ class StoreMachine(RuleBasedStateMachine):
                 assert self.do(self.store.dead_letters.retry(letter.id)) == "retried"
                 model.pending += [(self.clock(), name) for name in model.dead.pop(0)]
 
+    @rule(user=st.sampled_from(USERS), partial=st.booleans(), read=st.booleans())
+    def rebuild(self, user: str, partial: bool, read: bool) -> None:
+        """The caller has read the whole log, or none of it."""
+        model = self.users[user]
+        entries = self.do(self.log(user)) if read else []
+        last = entries[-1].id if entries else FIRST
+        ids = [one.id for one in entries if one.event.user_id == user]
+        (result,) = self.do(self.store.rebuilds.rebuild({user: ids}, last, partial=partial))
+        waiting = {name for _, name in model.pending} | {name for letter in model.dead for name in letter}
+        anew = [name for name in model.logged if name not in waiting]
+        over = max(0, len(model.logged) - MAX_PENDING)
+        if not model.logged or not (model.version or waiting):
+            assert result == Rebuilt("nothing")
+        elif (over and not partial) or over > len(anew):
+            assert result == Rebuilt("too_many")
+        elif len(model.folded) > len(anew) and not partial and not model.voided:
+            assert result == Rebuilt("incomplete")
+        else:
+            left_out = set(anew[:over])
+            names = [name for name in model.logged if name not in left_out]
+            assert result == Rebuilt("rebuilt", len(names), len(model.dead))
+            model.again |= set(anew)
+            model.pending = [(self.clock(), name) for name in names]
+            model.voided = model.voided or bool(model.version)
+            model.dead, model.attempts, model.token, model.held_till = [], 0, 0, 0
+
     @rule(user=st.sampled_from(USERS))
     def delete(self, user: str) -> None:
         model = self.users[user]
@@ -210,11 +246,12 @@ class StoreMachine(RuleBasedStateMachine):
             read = self.do(self.store.users.read(name))
             assert read.pending == len(model.pending)
             assert [e.item_id for e in read.recents] == [f"item-{number}" for number in model.recents]
-            assert (read.summary.version if read.summary else 0) == len(model.versions)
+            assert (read.summary.version if read.summary else 0) == model.version
             if read.summary:
                 history = [[one.partition("-")[2] for one in version.event_ids] for version in read.summary.history]
                 assert history == model.versions[:-4:-1]
                 assert read.summary.events == len(model.folded)
+                assert read.summary.voided == model.voided
             text = read.summary.text if read.summary else ""
             told = [part.partition("-")[2] for part in text.split(";") if part]
             assert [number for number in told if number in model.folded] == model.folded

@@ -1,0 +1,87 @@
+-- Have a user's logged events folded anew, beginning with an empty summary: I2, I3, I4.
+-- KEYS  log, due, dead, backlog, pending, work, summary, letters
+-- ARGV  now, user, 1 to make do with less than all events, the last id of the log that the caller has
+--       read, then the ids of the user's entries up to there, oldest first
+-- Returns {outcome, events that are now pending, dead letters taken up}. Outcome 1 rebuilt; 0 there is
+--         nothing to fold; -1 some folded events have left the log; -2 more than MAX_PENDING events;
+--         -3 too much was logged behind the last id: read on and call again; -4 the bucket's backlog is full.
+--
+-- Readers see the old text until the first new fold: an `r` behind the summary's token tells the folder to
+-- begin with nothing. Whoever folds the user now has lost the lease. Pending events and those of dead
+-- letters are kept as they are, so that each is folded once however often this is run: those that have
+-- left the log come first, the others stand where the log has them.
+local LOOK, PUSH = 1000, 500
+local log, due, dead, backlog, pending, work, summary, letters = unpack(KEYS)
+local now, user, partial, last = clock(ARGV[1]), ARGV[2], ARGV[3] == '1', ARGV[4]
+
+local logged = {}
+local function take(entries)
+  for _, entry in ipairs(entries) do
+    if entry[2][2] == user then logged[#logged + 1] = string.match(entry[2][4], '^%d+(.*)$') end
+  end
+end
+for at = 5, #ARGV do take(redis.call('XRANGE', log, ARGV[at], ARGV[at])) end
+local since = redis.call('XRANGE', log, '(' .. last, '+', 'COUNT', LOOK)
+if #since == LOOK then return { -3, 0, 0 } end
+take(since)
+
+local kept, places = {}, {}
+local function keep(entry)
+  local mark, content = string.match(entry, '^%d+(r?)(.*)$')
+  kept[#kept + 1] = { mark, content }
+  places[content] = places[content] or {}
+  table.insert(places[content], #kept)
+end
+local buried, waiting = redis.call('LRANGE', letters, 0, -1), redis.call('LRANGE', pending, 0, -1)
+for _, id in ipairs(buried) do
+  local fields = redis.call('XRANGE', dead, id, id)[1][2]
+  for field = 1, #fields, 2 do
+    if fields[field] == 'e' then keep(fields[field + 1]) end
+  end
+end
+for _, entry in ipairs(waiting) do keep(entry) end
+
+-- From the newest: an id that was sent again after its dedupe time is in the log twice.
+local marks, again, elsewhere = {}, #logged, #kept
+for at = #logged, 1, -1 do
+  local place = places[logged[at]] and table.remove(places[logged[at]])
+  if place then
+    marks[at], kept[place], again, elsewhere = kept[place][1], false, again - 1, elsewhere - 1
+  end
+end
+
+local written, folded = redis.call('GET', summary), 0
+if written and not string.find(written, '^%d+:%d*r') then
+  folded = cjson.decode(string.sub(written, string.find(written, '[', 1, true), -1))[5]
+end
+if #logged + elsewhere == 0 or (not written and #kept == 0) then return { 0, 0, 0 } end
+local over = math.max(0, #logged + elsewhere - MAX_PENDING)
+if over > 0 and not partial or over > again then return { -2, 0, 0 } end
+if folded > again and not partial then return { -1, 0, 0 } end
+
+local entries = {}
+for _, one in ipairs(kept) do
+  if one then entries[#entries + 1] = now .. one[1] .. one[2] end
+end
+for at, content in ipairs(logged) do
+  if not marks[at] and over > 0 then
+    over = over - 1
+  else
+    entries[#entries + 1] = now .. (marks[at] or 'r') .. content
+  end
+end
+local others = tonumber(redis.call('GET', backlog) or 0) - #waiting
+if others > 0 and others + #entries > MAX_BACKLOG then return { -4, 0, 0 } end
+
+for from = 1, #entries, PUSH do
+  redis.call('RPUSH', pending, unpack(entries, from, math.min(from + PUSH - 1, #entries)))
+end
+redis.call('LTRIM', pending, #waiting, -1)
+redis.call('INCRBY', backlog, #entries - #waiting)
+redis.call('DEL', work, letters)
+for _, id in ipairs(buried) do redis.call('XDEL', dead, id) end
+if folded > 0 then
+  redis.call('SET', summary, (string.gsub(written, '^%d+:%d*', '%0r', 1)), 'KEEPTTL')
+end
+rearm(due, pending, user, now)
+return { 1, #entries, #buried }
