@@ -64,3 +64,29 @@ def drop_command(
     which = Which(user, item, reason)
     missing = asyncio.run(drop_letters(settings_or_exit(), ids or [], everything, which, yes=yes))
     raise typer.Exit(1 if missing else 0)
+
+
+def rebuild_summaries(
+    user: Annotated[list[str] | None, typer.Option(help="Only this user; may be given several times.")] = None,
+    partial: Annotated[
+        bool, typer.Option("--partial", help="Also users whose first events have left the log, or with too many.")
+    ] = False,
+    waiting: Annotated[
+        int, typer.Option(help="Add users while fewer events than this wait to be folded.", min=1)
+    ] = 5000,
+    from_bucket: Annotated[int, typer.Option(help="Where an interrupted run goes on.", min=0)] = 0,
+    yes: Yes = False,
+) -> None:
+    """Write summaries anew from the event log, with the model that the workers serve now.
+
+    For use after a new summarizer was promoted and the workers restarted. Each user is taken in one
+    atomic step: its logged events wait to be folded again, beginning with an empty summary; events that
+    arrive meanwhile join them. Until the first new fold, recommendations use the old text. Dead letters
+    of the user are taken up. A user whose first events have left the log keeps its summary, unless
+    `--partial` is given. Interrupting it, or running it twice, loses and repeats nothing.
+    """
+    from service.local.rebuild import rebuild_command
+
+    settings = settings_or_exit()
+    work = rebuild_command(settings, user or [], partial=partial, waiting=waiting, start=from_bucket, yes=yes)
+    asyncio.run(work)

@@ -1,0 +1,158 @@
+"""`tastestream rebuild-summaries`: every user of the log is folded anew, no faster than the workers fold."""
+
+import asyncio
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from service.local import rebuild
+from service.settings import Settings
+from service.state.store import Store
+from tests.redis_servers import admin_of
+from tests.service.local.conftest import Run, accept, event, on_store
+
+USERS = [f"u{number}" for number in range(40)]
+
+
+async def fill(store: Store) -> None:
+    """Users with five events each, folded."""
+    await accept(store, *(event(user, number) for user in USERS for number in range(5)))
+    while claims := await store.work.claim(100):
+        for claim in claims:
+            text = " ".join(e.event_id for e in claim.pending)
+            assert await store.work.commit(claim, text, "old@1", "p", len(claim.pending))
+
+
+@pytest.fixture
+def filled(settings: Settings) -> Settings:
+    on_store(settings, fill)
+    return settings
+
+
+async def fold_all(store: Store) -> None:
+    while claims := await store.work.claim(100):
+        for claim in claims:
+            words = [claim.base.text] if claim.base else []
+            text = " ".join([*words, *(e.event_id for e in claim.pending)])
+            assert await store.work.commit(claim, text, "new@2", "p", len(claim.pending))
+
+
+def pending(settings: Settings) -> dict[str, int]:
+    async def read(store: Store) -> dict[str, int]:
+        return {user: (await store.users.read(user)).pending for user in USERS}
+
+    return on_store(settings, read)
+
+
+def test_all_users_are_folded_anew_with_the_new_model(filled: Settings, tastestream: Run) -> None:
+    ended = tastestream("rebuild-summaries", "--yes")
+    assert ended.code == 0
+    assert "40 users with 200 events are folded anew" in ended.out
+    assert "the workers have 200 events to fold" in ended.out
+    assert set(pending(filled).values()) == {5}
+
+    async def check(store: Store) -> None:
+        await fold_all(store)
+        for user in USERS:
+            summary = (await store.users.read(user)).summary
+            assert summary is not None
+            assert summary.text.split() == [f"{user}-{number}" for number in range(5)]
+            assert summary.model == "new@2"
+
+    on_store(filled, check)
+
+
+def test_only_the_named_users_are_rebuilt(filled: Settings, tastestream: Run) -> None:
+    ended = tastestream("rebuild-summaries", "--user", "u3", "--user", "u7", "--user", "nobody", "--yes")
+    assert "2 users with 10 events are folded anew" in ended.out
+    assert "skipped: 1 users without anything to fold" in ended.out
+    assert {user for user, count in pending(filled).items() if count} == {"u3", "u7"}
+
+
+def test_users_that_the_log_does_not_know_whole_are_counted_and_kept(
+    filled: Settings, tastestream: Run, redis_url: str
+) -> None:
+    with admin_of(redis_url) as admin:
+        for bucket in range(4):
+            ((first, _),) = admin.xrange(f"ts:{{b{bucket}}}:log", count=1)
+            admin.xdel(f"ts:{{b{bucket}}}:log", first)
+    ended = tastestream("rebuild-summaries", "--yes")
+    assert "36 users with 180 events are folded anew" in ended.out
+    assert "skipped: 4 users whose first events have left the log (--partial" in ended.out
+    ended = tastestream("rebuild-summaries", "--yes", "--partial")
+    assert "40 users with 196 events are folded anew" in ended.out
+
+
+def test_it_asks_first(filled: Settings, tastestream: Run) -> None:
+    ended = tastestream("rebuild-summaries", answer="n\n")
+    assert ended.code == 1
+    assert "Fold the events of all users in the log anew? The log holds 200 events" in ended.out + ended.err
+    assert set(pending(filled).values()) == {0}
+
+
+def test_without_a_log_there_is_nothing_to_rebuild_from(tastestream: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TASTESTREAM_STATE__LOG_EVENTS", "0")
+    ended = tastestream("rebuild-summaries", "--yes")
+    assert (ended.code, ended.err) == (
+        1,
+        "error: there is no event log to rebuild from: TASTESTREAM_STATE__LOG_EVENTS is 0\n",
+    )
+
+
+async def test_no_more_is_made_due_than_the_workers_fold(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rebuild, "USERS_AT_ONCE", 2)
+    monkeypatch.setattr(rebuild, "LOOK_S", 0.01)
+    store = await Store.connect(settings)
+    await fill(store)
+    most = 0
+
+    def unheard(stage: str, done: float, note: str) -> None:
+        assert 0 <= done <= 1
+
+    running = rebuild.Rebuild(store, None, partial=False, waiting=30, report=unheard)
+    task = asyncio.create_task(running.run())
+    while not task.done():
+        most = max(most, await store.users.backlog())
+        if most > 30:
+            await fold_all(store)
+        await asyncio.sleep(0)
+    await task
+    assert running.progress.users == {"rebuilt": 40}
+    assert 30 < most <= 30 + 2 * 5
+    await store.close()
+
+
+def test_an_interrupted_rebuild_says_where_to_go_on_and_has_lost_nothing(
+    filled: Settings, tastestream: Run, tmp_path: Path
+) -> None:
+    environment = {
+        "TASTESTREAM_REDIS_URL": filled.redis_url or "",
+        "TASTESTREAM_STATE__BUCKETS": "4",
+        "COLUMNS": "200",
+        "PYTHONPATH": ":".join(sys.path),
+    }
+    command = [sys.executable, "-m", "service.cli", "rebuild-summaries", "--yes", "--waiting", "20"]
+    process = subprocess.Popen(
+        command, env=environment, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    guard = threading.Timer(60, process.kill)
+    guard.start()
+    deadline = time.monotonic() + 60
+    while not sum(pending(filled).values()):
+        assert time.monotonic() < deadline
+    process.send_signal(signal.SIGINT)
+    printed, errors = process.communicate()
+    guard.cancel()
+    assert process.returncode == 130
+    assert "interrupted; go on with --from-bucket 1" in printed
+    assert "10 users with 50 events are folded anew" in printed
+    assert "Traceback" not in errors
+    assert sorted(pending(filled).values()) == [0] * 30 + [5] * 10
+    ended = tastestream("rebuild-summaries", "--yes", "--from-bucket", "1")
+    assert "30 users with 150 events are folded anew" in ended.out
+    assert set(pending(filled).values()) == {5}
