@@ -12,7 +12,7 @@ from model_store.errors import UserError
 from model_store.progress import stages
 from service.http.times import format_time
 from service.local.reach import reached_store
-from service.local.terminal import confirm, out, printable, say
+from service.local.terminal import confirm, heed_interrupt, out, printable, say
 from service.local.wire_events import json_line, wire_event
 from service.settings import Settings
 from service.state.records import DeadLetter
@@ -31,6 +31,7 @@ class Which:
 
     async def of(self, store: Store) -> AsyncIterator[DeadLetter]:
         async for letter in store.dead_letters.read(self.user, self.item):
+            heed_interrupt()
             if self.reason is None or letter.reason == self.reason:
                 yield letter
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from model_store.errors import UserError
 from model_store.progress import Report, stages
 from service.local.reach import reached_store
-from service.local.terminal import confirm, out, say
+from service.local.terminal import confirm, heed_interrupt, out, say
 from service.settings import Settings
 from service.state.event_log import FIRST
 from service.state.rebuild import Outcome, Rebuilt
@@ -94,6 +94,7 @@ class Rebuild:
             await asyncio.sleep(LOOK_S)
 
     def _tell(self, done: float, more: str = "") -> None:
+        heed_interrupt()
         self._report("rebuilding", done, f"{self.progress.users['rebuilt']:,} users{more}")
 
 

@@ -1,5 +1,7 @@
 """What the commands share: the consoles, the settings, and text that is fit for a terminal."""
 
+import asyncio
+
 import typer
 from pydantic import ValidationError
 from rich.console import Console
@@ -31,6 +33,13 @@ def printable(text: str) -> str:
 def say(text: str) -> None:
     """Print one line, cleaned, without markup."""
     out.print(printable(text), markup=False, highlight=False, soft_wrap=True)
+
+
+def heed_interrupt() -> None:
+    """Raise CancelledError after a Ctrl-C. Loops ask, because Python 3.11's `wait_for` may swallow the first one."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 def confirm(question: str, yes: bool) -> None:

@@ -1,6 +1,7 @@
 """`tastestream rebuild-summaries`: every user of the log is folded anew, no faster than the workers fold."""
 
 import asyncio
+import contextlib
 import signal
 import subprocess
 import sys
@@ -124,6 +125,29 @@ async def test_no_more_is_made_due_than_the_workers_fold(settings: Settings, mon
     await task
     assert running.progress.users == {"rebuilt": 40}
     assert 30 < most <= 30 + 2 * 5
+    await store.close()
+
+
+async def test_a_ctrl_c_that_a_call_of_redis_swallowed_is_heeded(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = await Store.connect(settings)
+    await fill(store)
+    asked = asyncio.Event()
+
+    async def swallowing() -> int:
+        asked.set()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(30)
+        return 1000
+
+    monkeypatch.setattr(store.users, "backlog", swallowing)
+    running = rebuild.Rebuild(store, None, partial=False, waiting=10, report=lambda *_: None)
+    task = asyncio.create_task(running.run())
+    await asked.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
     await store.close()
 
 
