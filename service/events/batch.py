@@ -92,5 +92,5 @@ def _event(model: EventIn | TastestreamError, received_ms: int, checked_ms: int,
 
 def derived_id(content: tuple[object, ...]) -> str:
     """An id that two events share when, and only when, all that was said of them is the same."""
-    digest = blake2b(orjson.dumps(content, option=orjson.OPT_SORT_KEYS), digest_size=16)
+    digest = blake2b(orjson.dumps(content, option=orjson.OPT_SORT_KEYS), digest_size=8)
     return f"content:{digest.hexdigest()}"

@@ -7,6 +7,7 @@
 --         5 the bucket's backlog is full.
 local call = redis.call
 local now = clock(ARGV[1])
+local stamp = string.format('%.0f', now)
 local results, backlogs, changed, again = {}, {}, {}, {}
 
 local function known(ids, digest)
@@ -20,16 +21,20 @@ local function known(ids, digest)
 end
 
 -- Small strings are set anew, because APPEND reserves as much again; large ones are appended to,
--- because a log of whole copies would outweigh the events.
+-- because a log of whole copies would outweigh the events. They live up to twice as long as they
+-- must: a time to live that is seldom written is cheaper than one that is written with every event.
 local function remember(dedupe, ids, new)
-  if #ids > DEDUPE * 10 then
-    ids = string.sub(ids, -DEDUPE * 8)
+  if #ids == 8 * #new then
+    call('SET', dedupe, ids, 'PX', 2 * DEDUPE_TTL)
+    return
+  elseif #ids > DEDUPE * 10 then
+    call('SET', dedupe, string.sub(ids, -DEDUPE * 8), 'KEEPTTL')
   elseif #ids > 256 then
     call('APPEND', dedupe, table.concat(new))
-    if call('PTTL', dedupe) < DEDUPE_TTL / 2 then call('PEXPIRE', dedupe, DEDUPE_TTL) end
-    return
+  else
+    call('SET', dedupe, ids, 'KEEPTTL')
   end
-  call('SET', dedupe, ids, 'PX', DEDUPE_TTL)
+  if call('PTTL', dedupe) < DEDUPE_TTL then call('PEXPIRE', dedupe, 2 * DEDUPE_TTL) end
 end
 
 -- The item of a recents entry, its first field.
@@ -95,7 +100,7 @@ local function accept(stem, user, received, first, last)
       waiting, backlog = waiting + 1, backlog + 1
       ids = ids .. digest
       new_ids[#new_ids + 1] = digest
-      new_pending[#new_pending + 1] = now .. ARGV[event + 1] .. '\t' .. ARGV[event + 2]
+      new_pending[#new_pending + 1] = stamp .. ARGV[event + 1] .. '\t' .. ARGV[event + 2]
       new_recents[#new_recents + 1] = ARGV[event + 2]
       results[#results + 1] = 1
     end
@@ -129,5 +134,5 @@ while at <= #ARGV do
 end
 for stem in pairs(changed) do call('SET', stem .. 'backlog', backlogs[stem]) end
 -- A write, so that a WAIT behind this waits for the first acceptance of a duplicate, too.
-for _, dedupe in ipairs(again) do call('PEXPIRE', dedupe, DEDUPE_TTL) end
+for _, dedupe in ipairs(again) do call('PEXPIRE', dedupe, 2 * DEDUPE_TTL) end
 return results

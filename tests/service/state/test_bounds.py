@@ -29,7 +29,7 @@ Bound = Callable[[Admin, str], bool]
 
 
 def expires(admin: Admin, key: str) -> bool:
-    return 0 < int(admin.pttl(key)) <= 86_400_000
+    return 0 < int(admin.pttl(key)) <= 2 * 86_400_000
 
 
 BOUNDS: dict[str, Bound] = {
