@@ -80,7 +80,7 @@ class Service:
 
 def main(
     rounds: Annotated[int, typer.Option(help="Rounds of each level, in turns.", min=1)] = 3,
-    singles: Annotated[int, typer.Option(help="Single events in a round; the slowest level takes a second each.", min=1)] = 20,
+    singles: Annotated[int, typer.Option(help="Single events in a round, up to a second each.", min=1)] = 20,
     batches: Annotated[int, typer.Option(help=f"Batches of {BATCH} in a round.", min=1)] = 5,
     load_s: Annotated[float, typer.Option(help="How long events are sent before a Redis is killed.", min=0.1)] = 1.0,
     markdown: Markdown = None,
