@@ -90,3 +90,21 @@ def rebuild_summaries(
     settings = settings_or_exit()
     work = rebuild_command(settings, user or [], partial=partial, waiting=waiting, start=from_bucket, yes=yes)
     asyncio.run(work)
+
+
+def erase(
+    user: Annotated[str, typer.Argument(help="The user's id.")],
+    rewrite_aof: Annotated[
+        bool, typer.Option("--rewrite-aof", help="Also rewrite Redis's append-only files, and wait for it.")
+    ] = False,
+    yes: Yes = False,
+) -> None:
+    """Forget everything of a user, as `DELETE /users/USER` does, and say what there was.
+
+    Redis keeps what was erased in its append-only file until that is rewritten, which it does by itself
+    when the file has doubled; `--rewrite-aof` does it now, on every server of a cluster. Backups and
+    exported datasets are yours to clean.
+    """
+    from service.local.erase import erase_command
+
+    asyncio.run(erase_command(settings_or_exit(), user, rewrite=rewrite_aof, yes=yes))

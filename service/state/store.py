@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from service.errors import NotReady
 from service.settings import Settings, StateSettings
+from service.state.append_only import AppendOnlyFiles
 from service.state.connection import Client, connect
 from service.state.dead_letters import DeadLetters
 from service.state.event_log import EventLog
@@ -39,6 +40,7 @@ class Store:
         self.evidence = Evidence(scripts, settings.popular, self.items.known)
         self.forgotten = Forgotten(scripts, self.items.known)
         self.turns = Turns(scripts)
+        self.append_only = AppendOnlyFiles(client)
         self.scores = Scores(scripts, keys, settings.score_cache_items)
 
     @classmethod

@@ -2,12 +2,24 @@
 
 import asyncio
 import time
+from dataclasses import dataclass
 
 from service.state import encoding
 from service.state.event_log import EventLog
 from service.state.keys import Keys
 from service.state.records import UserState
 from service.state.scripts import Call, Scripts
+
+
+@dataclass(frozen=True, slots=True)
+class Erased:
+    """What there was of a user before it was forgotten: pending and logged events and dead letters are counted."""
+
+    anything: bool
+    summary: bool = False
+    pending: int = 0
+    letters: int = 0
+    logged: int = 0
 
 
 class Users:
@@ -33,7 +45,11 @@ class Users:
         )
 
     async def delete(self, user_id: str) -> bool:
-        """Forget everything of the user, dead letters included; False if there was nothing.
+        """Forget everything of the user, as `erase` does; False if there was nothing."""
+        return (await self.erase(user_id)).anything
+
+    async def erase(self, user_id: str) -> Erased:
+        """Forget everything of the user, dead letters included, and tell what there was.
 
         A write that was in flight is refused afterwards: an event by the time it was received, a
         commit by its fencing token, scores by the time the user was read. Returns only when an event
@@ -48,11 +64,11 @@ class Users:
         given = self._scripts.now()
         now_ms = given or time.time_ns() // 1_000_000
         call = Call("delete", names, (now_ms, user_id, given))
-        ((existed, till_ms, last),) = await self._scripts.run([call], durable=True)
+        ((existed, till_ms, last, summaries, pending, letters),) = await self._scripts.run([call], durable=True)
         logged = await self._log.forget(user_id, last.decode()) if last else 0
         if not given:
             await self._wait_past(till_ms)
-        return bool(existed) or logged > 0
+        return Erased(bool(existed) or logged > 0, bool(summaries), pending, letters, logged)
 
     async def backlog(self) -> int:
         """Pending events of all users."""

@@ -80,7 +80,8 @@ def on_store(settings: Settings, work: Callable[[Store], Awaitable[T]]) -> T:
 
 def event(user: str, number: int | str, **fields: Any) -> Event:
     """An event whose id and item tell its user and number."""
-    return Event(f"{user}-{number}", user, f"item-{number}", **{"type": "click", "timestamp_ms": NOW_MS, **fields})
+    given = {"item_id": f"item-{number}", "type": "click", "timestamp_ms": NOW_MS, **fields}
+    return Event(event_id=f"{user}-{number}", user_id=user, **given)
 
 
 async def accept(store: Store, *events: Event) -> None:
