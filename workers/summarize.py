@@ -56,12 +56,15 @@ class Folding:
         self._settings = settings
         self._metrics = metrics
         self._stopping = stopping
+        self._committing: set[int] = set()
 
     async def claim(self, limit: int) -> Sequence[Claim]:
         return await self._store.work.claim(limit)
 
     async def extend(self, claims: Sequence[Claim]) -> list[bool]:
-        return await self._store.work.extend(claims)
+        """A claim that is being committed has nothing to lose any more: its commit ends the lease itself."""
+        held = await self._store.work.extend(claims)
+        return [holds or claim.token in self._committing for holds, claim in zip(held, claims, strict=True)]
 
     async def release(self, claim: Claim, retry_in_s: float) -> None:
         if await self._store.work.release(claim, retry_in_s):
@@ -86,7 +89,11 @@ class Folding:
         items = await self._store.items.get_many([event.item_id for event in claim.pending])
         text, folded, trouble = await self._fold(claim, items)
         if folded:
-            await self._commit(claim, text, folded, items)
+            self._committing.add(claim.token)
+            try:
+                await self._commit(claim, text, folded, items)
+            finally:
+                self._committing.discard(claim.token)
             self._metrics.fold_seconds.observe(time.perf_counter() - started)
         elif isinstance(trouble, Refused):
             await self._failed(claim, trouble)

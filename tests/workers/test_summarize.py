@@ -16,8 +16,10 @@ from model_store.engine import (
     PromptTooLong,
 )
 from model_store.views import InteractionView
-from service.state.records import Event, Item
+from service.state.evidence import Evidence
+from service.state.records import Claim, Event, Item
 from service.state.store import Store
+from service.state.work import Work
 from tests.redis_servers import on_both
 from tests.workers.conftest import NOW_MS, Start, event, put, text, until
 from tests.workers.doubles import RecordingSummarizer, Trouble, titles
@@ -274,6 +276,31 @@ class TestLease:
         await until(lambda: _is(store, "u", names("u", 3)))
         assert engine.blocks == [["u-0", "u-1", "u-2"]]
 
+    async def test_a_heartbeat_after_the_commit_does_not_keep_its_events_from_being_counted(
+        self, store: Store, start: Start, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        record, beats = Evidence.record, 0
+
+        async def after_two_heartbeats(*counted: Any) -> None:
+            nonlocal beats
+            began = beats
+            await until(lambda: _true(beats >= began + 2))
+            await record(*counted)
+
+        async def extend(work: Work, claims: Sequence[Claim]) -> list[bool]:
+            nonlocal beats
+            held = await extended(work, claims)
+            beats += 1
+            return held
+
+        extended = Work.extend
+        monkeypatch.setattr(Evidence, "record", after_two_heartbeats)
+        monkeypatch.setattr(Work, "extend", extend)
+        worker = await start(RecordingSummarizer())
+        await put(store, [event("u", number) for number in range(3)])
+        await until(lambda: _popularity(store, dict.fromkeys(["u-0", "u-1", "u-2"], 1.0)))
+        assert worker.folds("folded") == 1
+
     async def test_a_worker_that_loses_its_lease_is_cancelled_and_changes_nothing(
         self, store: Store, start: Start
     ) -> None:
@@ -295,6 +322,10 @@ class TestLease:
         await until(left)
         assert stuck.blocks == []
         assert (await store.users.read("u")).summary is None
+
+
+async def _true(value: bool) -> bool:
+    return value
 
 
 def _sleeping(seconds: float) -> Trouble:
