@@ -7,7 +7,6 @@ of the event stream, or its events one by one in turns with those of the other u
 
 import asyncio
 import contextlib
-import json
 import re
 import time
 from collections import Counter
@@ -24,7 +23,7 @@ from tests.benchmarks.command import run
 from tests.benchmarks.processes import Bench, bench, gateway, worker
 from tests.benchmarks.tables import Findings, Markdown, bar
 from tests.benchmarks.traffic import exchange, requests, user_id
-from tests.workers.server import SummarizerServer
+from tests.faults.summarizer import SummarizerServer
 
 LENGTHS = (1, 3, 10, 30, 100, 300)
 ITEM = "bench-item-"
@@ -39,10 +38,10 @@ class CountingServer(SummarizerServer):
     seconds: float = 0.0
     blocks: list[int] = field(default_factory=list)
 
-    async def _answer(self, body: bytes) -> object:
-        self.blocks.append(len(_ITEM.findall(json.loads(body)["messages"][0]["content"])))
+    async def answer(self, prompt: str) -> str:
+        self.blocks.append(len(_ITEM.findall(prompt)))
         await asyncio.sleep(self.seconds)
-        return {"choices": [{"finish_reason": "stop", "message": {"content": "Likes this and that."}}]}
+        return "Likes this and that."
 
 
 @dataclass(frozen=True)

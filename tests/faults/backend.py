@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
+from service.settings import StateSettings
+from service.state.scripts import FOLDER, constants, load
 from tests.redis_servers import RedisCluster, RedisServer, admin_of, all_keys
 
 
@@ -111,6 +113,14 @@ def keys(url: str) -> list[str]:
     """All keys of the server, or of all masters, at `url`."""
     with admin_of(url) as admin:
         return [key.decode() for key in all_keys(admin)]
+
+
+def load_scripts(url: str, settings: StateSettings) -> None:
+    """Make all scripts known, so that a strike meets a script itself and not the refusal of its digest."""
+    line = constants(settings)
+    with admin_of(url) as admin:
+        for file in FOLDER.glob("[!_]*.lua"):
+            admin.script_load(load(file.stem, line).source)
 
 
 def queue_sizes(url: str) -> Mapping[str, int]:

@@ -74,7 +74,7 @@ class RedisProxy:
 
     def __init__(self, target: Path, settings: StateSettings) -> None:
         self._target = target
-        names = [file.stem for file in FOLDER.glob("*.lua") if not file.stem.startswith("_")]
+        names = [file.stem for file in FOLDER.glob("[!_]*.lua")]
         self._scripts = {load(name, constants(settings)).sha.encode(): name for name in names}
         self._strikes: list[Strike] = []
         self._connections: set[asyncio.Task[None]] = set()

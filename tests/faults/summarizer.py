@@ -89,7 +89,7 @@ class SummarizerServer:
                 writer.write(_answer({"data": [{"id": "double"}]}))
             else:
                 prompt = json.loads(await reader.readexactly(int(length[1])))["messages"][0]["content"]
-                await self._complete(WORD.findall(prompt), reader, writer)
+                await self._complete(prompt, reader, writer)
             await writer.drain()
         except (ConnectionError, asyncio.IncompleteReadError):
             return
@@ -98,7 +98,12 @@ class SummarizerServer:
             with contextlib.suppress(ConnectionError):
                 await writer.wait_closed()
 
-    async def _complete(self, words: list[str], reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def answer(self, prompt: str) -> str:
+        """What a good answer says."""
+        return " ".join(WORD.findall(prompt))
+
+    async def _complete(self, prompt: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        words = WORD.findall(prompt)
         self.asked.append(words)
         mood = self.mood(words)
         await self.before_answer(words)
@@ -111,7 +116,7 @@ class SummarizerServer:
         elif mood is Mood.failing:
             writer.write(_answer({"error": {"message": "told to fail"}}, "500 Internal Server Error"))
         elif mood is not Mood.disconnecting:
-            text = "" if mood is Mood.empty else " ".join(words)
+            text = "" if mood is Mood.empty else await self.answer(prompt)
             writer.write(_answer({"choices": [{"finish_reason": "stop", "message": {"content": text}}]}))
 
 

@@ -120,19 +120,23 @@ async def test_a_worker_cut_off_from_redis(fleet: Fleet, worker_proxy: RedisProx
 
 async def test_a_commit_that_arrives_after_its_lease_changes_nothing(fleet: Fleet, worker_proxy: RedisProxy) -> None:
     user, (worker,) = await fleet.new_user(), fleet.workers
-    late = worker_proxy.hold("commit", "before", user)
+    late, answered = worker_proxy.hold("commit", "before", user), worker_proxy.strike("commit", "after", nothing, user)
     await fleet.client.send(numbered(user, range(3)))
     await late.wait()
     worker.pause()
+    second = Hold()
+    fleet.summarizer.before_answer = lambda words: second()
     async with fleet.another_worker():
+        await second.wait()
+        late.release()
+        await answered.done()
+        assert (await fleet.version(user)) == 0, "the lease is another worker's"
+        worker.resume()
+        second.release()
         await fleet.folded(user)
-        await fleet.client.send(numbered(user, range(3, 6)))
-        await fleet.folded(user)
-    late.release()
-    worker.resume()
-    await fleet.client.send(numbered(user, range(6, 9)))
+        assert (await fleet.version(user)) == 1
+    await fleet.client.send(numbered(user, range(3, 6)))
     await fleet.judge([user])
-    assert (await fleet.version(user)) == 3
 
 
 async def test_a_worker_paused_past_its_lease_during_the_call_does_not_repeat_it(fleet: Fleet) -> None:
@@ -193,8 +197,11 @@ async def test_a_user_whose_prompt_is_never_answered_is_dead_lettered_at_last(
         await fleet.folded(others[-1])
     assert [(letter.key, letter.reason) for letter in letters] == [(poisoned, reason)]
     fleet.summarizer.heal()
-    await fleet.judge([poisoned, *others])
+    await fleet.judge([poisoned, *others], letters=True)
 
 
 async def cut() -> None:
     raise Cut
+
+
+async def nothing() -> None: ...

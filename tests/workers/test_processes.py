@@ -1,4 +1,4 @@
-"""I2, I4 with real worker processes: killed, paused and stopped at the worst moments."""
+"""I2, I4 with real worker processes, on a cluster, too; see tests/faults for many more bad moments."""
 
 import asyncio
 import os
@@ -13,9 +13,9 @@ import pytest
 
 from service.settings import Settings
 from service.state.store import Store
+from tests.faults.summarizer import SummarizerServer
 from tests.redis_servers import on_both
 from tests.workers.conftest import event, put, text, until
-from tests.workers.server import SummarizerServer
 
 pytestmark = on_both
 Spawn = Callable[[], subprocess.Popen[bytes]]
@@ -138,25 +138,6 @@ async def test_sigterm_drains_a_worker(store: Store, summarizer: SummarizerServe
     assert await is_folded(store, "u1", 3)
     assert await text(store, "u2") == ""
     assert len(summarizer.asked) == 1
-
-
-async def test_workers_killed_at_random_lose_and_repeat_nothing(
-    store: Store, summarizer: SummarizerServer, spawn: Spawn
-) -> None:
-    users = [f"u{number}" for number in range(12)]
-    workers = [spawn(), spawn()]
-    for burst in range(4):
-        await put(store, [event(user, burst * 2 + n) for n in range(2) for user in users])
-        seen = len(summarizer.asked)
-        await until(lambda seen=seen: _true(len(summarizer.asked) >= seen + 3), 60)
-        victim = workers.pop(0)
-        victim.kill()
-        victim.wait()
-        workers.append(spawn())
-    for user in users:
-        await until(lambda user=user: is_folded(store, user, 8), 60)
-        assert (await store.users.read(user)).pending == 0
-    assert await store.dead_letters.count() == 0
 
 
 async def _true(value: bool) -> bool:
