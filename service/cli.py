@@ -17,7 +17,7 @@ from model_store.errors import UserError
 from model_store.manifest import Manifest
 from model_store.registry import Registry
 from service.errors import TastestreamError
-from service.local.state_commands import dead_letters_app, erase, rebuild_summaries
+from service.local.state_commands import dead_letters_app, erase, export, rebuild_summaries
 from service.local.terminal import err, out, settings_or_exit
 from service.settings import PREFIX
 
@@ -36,6 +36,7 @@ models_app = typer.Typer(
 app.add_typer(models_app, name="models")
 app.add_typer(dead_letters_app, name="dead-letters")
 app.command()(erase)
+app.command()(export)
 app.command("rebuild-summaries")(rebuild_summaries)
 
 Store = Annotated[

@@ -1,10 +1,13 @@
 """The operator's commands on the state, as `tastestream` offers them."""
 
 import asyncio
+import re
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from service.http.times import now_ms, parse_time
 from service.local.terminal import settings_or_exit
 
 dead_letters_app = typer.Typer(
@@ -18,6 +21,25 @@ User = Annotated[str | None, typer.Option(help="Only those of this user.", show_
 Item = Annotated[str | None, typer.Option(help="Only those of this item.", show_default=False)]
 Reason = Annotated[str | None, typer.Option(help="Only those with this reason.", show_default=False)]
 Yes = Annotated[bool, typer.Option("--yes", help="Don't ask.")]
+
+
+def _time(text: str) -> int:
+    """Milliseconds since the epoch of a date (its midnight in UTC), an RFC 3339 time, or Unix seconds."""
+    given = f"{text}T00:00:00Z" if re.fullmatch(r"\d{4}-\d\d-\d\d", text) else text
+    try:
+        return parse_time(float(given) if re.fullmatch(r"\d+(\.\d+)?", given) else given, now_ms())
+    except ValueError as error:
+        raise typer.BadParameter(f"{text!r} {error}") from error
+
+
+Since = Annotated[
+    int | None,
+    typer.Option(parser=_time, metavar="TIME", help="Only what happened at this time or later.", show_default=False),
+]
+Until = Annotated[
+    int | None,
+    typer.Option(parser=_time, metavar="TIME", help="Only what happened before this time.", show_default=False),
+]
 
 
 @dead_letters_app.command("list")
@@ -108,3 +130,34 @@ def erase(
     from service.local.erase import erase_command
 
     asyncio.run(erase_command(settings_or_exit(), user, rewrite=rewrite_aof, yes=yes))
+
+
+def export(
+    folder: Annotated[Path | None, typer.Argument(help="The dataset folder to write.", show_default=False)] = None,
+    events: Annotated[
+        Path | None,
+        typer.Option(help="Instead: a file of the whole events, to be posted to /events again.", show_default=False),
+    ] = None,
+    since: Since = None,
+    until: Until = None,
+    events_only: Annotated[bool, typer.Option("--events-only", help="Leave the catalogue out.")] = False,
+    no_images: Annotated[bool, typer.Option("--no-images", help="Leave the pictures out.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace the dataset, or the file, that is there.")] = False,
+) -> None:
+    """Write the event log and the catalogue as a dataset folder, which `train` and `replay` read.
+
+    TIME is a date, an RFC 3339 time or Unix seconds. The log is bounded (`TASTESTREAM_STATE__LOG_EVENTS`,
+    `__LOG_S`): what is older has left it. An event of the type `rating` becomes a row with that rating, any
+    other a row with its type. A folder that is not empty is refused; an export that is interrupted leaves nothing.
+    """
+    from service.local.export import Span, export_dataset, export_events
+
+    settings, span = settings_or_exit(), Span(since, until)
+    if (folder is None) == (events is None):
+        raise typer.BadParameter("name the dataset folder to write, or give --events FILE")
+    if events is not None:
+        asyncio.run(export_events(settings, events, span, force=force))
+    elif folder is not None:
+        asyncio.run(
+            export_dataset(settings, folder, span, catalogue=not events_only, images=not no_images, force=force)
+        )
