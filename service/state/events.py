@@ -1,5 +1,6 @@
 """Accepting events (invariants I1, I2, I5, I6)."""
 
+import asyncio
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -36,7 +37,8 @@ class Events:
         self._scripts = scripts
         self._keys = keys
         self._memory = memory
-        self._group = GroupCommit(self._write, most=EVENTS_PER_CALL, at_once=at_once)
+        self._at_once = at_once
+        self._groups: dict[str, GroupCommit[_Given, Accepted]] = {}
 
     async def accept(self, events: Sequence[Event], received_at_ms: int) -> list[Accepted]:
         """Accept `events`, those of one user in their order; the result has one entry per event.
@@ -53,10 +55,31 @@ class Events:
         self._memory.check()
         given = [self._given(event, received_at_ms) for event in events]
         try:
-            return await self._group.add(given)
+            return await self._accept(given)
         except StateUnavailable as shared:
             # Everyone's own, because what a caller says with it is not the others'.
             raise StateUnavailable(shared.detail, retry_after_s=shared.retry_after_s) from shared
+
+    async def _accept(self, given: Sequence[_Given]) -> list[Accepted]:
+        """One group for each server, so that one that hangs holds up only those who need it."""
+        if not self._scripts.clustered:
+            return await self._group("").add(given)
+        servers: dict[str, list[int]] = defaultdict(list)
+        for place, event in enumerate(given):
+            servers[self._scripts.server(event.stem)].append(place)
+        groups = [self._group(server).add([given[place] for place in places]) for server, places in servers.items()]
+        results: list[Accepted] = ["duplicate"] * len(given)
+        for places, found in zip(servers.values(), await asyncio.gather(*groups, return_exceptions=True), strict=True):
+            if isinstance(found, BaseException):
+                raise found
+            for place, result in zip(places, found, strict=True):
+                results[place] = result
+        return results
+
+    def _group(self, server: str) -> GroupCommit[_Given, Accepted]:
+        if server not in self._groups:
+            self._groups[server] = GroupCommit(self._write, most=EVENTS_PER_CALL, at_once=self._at_once)
+        return self._groups[server]
 
     def _given(self, event: Event, received_at_ms: int) -> _Given:
         parts = (encoding.digest(event.event_id), encoding.pending_part(event), encoding.recents_entry(event))

@@ -37,6 +37,10 @@ class Command:
 class Pipelines(Protocol):
     """Commands with the same hash tag run in their order."""
 
+    def server(self, key: str) -> str:
+        """Which server has the slot of `key`, as far as is known; "" for the only one."""
+        ...
+
     async def run(self, commands: Sequence[Command], durability: Durability | None) -> list[Any]:
         """Run `commands`; a result each, which may be an exception.
 
@@ -56,6 +60,9 @@ class OfOne:
 
     def __init__(self, client: Redis) -> None:
         self._client = client
+
+    def server(self, key: str) -> str:
+        return ""
 
     async def run(self, commands: Sequence[Command], durability: Durability | None) -> list[Any]:
         pipeline = self._client.pipeline(transaction=False)
@@ -79,6 +86,10 @@ class OfCluster:
         self._patience_s = patience_s(settings)
         self._free = asyncio.Semaphore(settings.redis_connections)
         self._suspect: str | None = None
+
+    def server(self, key: str) -> str:
+        nodes = self._client.nodes_manager.slots_cache.get(self._client.keyslot(key))
+        return nodes[0].name if nodes else ""
 
     async def run(self, commands: Sequence[Command], durability: Durability | None) -> list[Any]:
         deadline = asyncio.get_running_loop().time() + self._patience_s

@@ -60,6 +60,10 @@ class Scripts:
         """The `now` argument of scripts: 0 stands for Redis's clock."""
         return 0 if self._now_ms is None else self._now_ms()
 
+    def server(self, key: str) -> str:
+        """Which server has the slot of `key`, as far as is known; "" for the only one."""
+        return self._pipelines.server(key)
+
     async def run(self, calls: Sequence[Call], *, durable: bool = False, partly: bool = False) -> list[Any]:
         """Run `calls` in one round trip; calls with the same hash tag run in their order.
 

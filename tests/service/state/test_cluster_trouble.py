@@ -48,9 +48,16 @@ async def test_a_master_that_hangs_holds_nobody_up_for_longer_than_the_timeout(o
     async with asyncio.timeout(10):
         claims = await store.work.claim(100)
     assert len(claims) == len(users) - len(failed), "what the other masters hold can be worked on"
+    async with asyncio.timeout(10):
+        sent = [store.events.accept([event(user, 3)], START_MS) for user in users]
+        answers = dict(zip(users, await asyncio.gather(*sent, return_exceptions=True), strict=True))
+    refused = {user for user, answer in answers.items() if isinstance(answer, StateUnavailable)}
+    assert len(refused) == len(failed), "who shared a round trip with them was not refused"
+    assert all(answers[user] == ["accepted"] for user in users if user not in refused)
     os.kill(own.pid(0), signal.SIGCONT)
     for user in users:
-        assert (await store.users.read(user)).pending == 3
+        assert set(await store.events.accept([event(user, 3)], START_MS)) <= {"accepted", "duplicate"}
+        assert (await store.users.read(user)).pending == 4
 
 
 async def test_masters_that_come_back_have_all_that_was_acknowledged(own: RedisCluster, store: Store) -> None:
