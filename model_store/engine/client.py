@@ -23,6 +23,8 @@ from model_store.engine.errors import (
 # Shorter than the 5 seconds after which vLLM closes an idle connection: no request meets a closing one.
 _KEEPALIVE_S = 3.0
 _ATTEMPTS = 3
+# Of one pool: with every request, httpx looks at all of a pool's connections for each idle one of them.
+_CONNECTIONS = 8
 _SHEDDING = {429, 503}
 _TOO_LONG = ("maximum context length", "maximum model length", "max_model_len", "longer than the maximum")
 
@@ -37,18 +39,27 @@ class VllmClient:
 
     def __init__(self, url: str, *, connect_timeout_s: float, max_in_flight: int, api_key: str | None = None) -> None:
         self.url = url.rstrip("/")
-        self._slots = asyncio.Semaphore(max_in_flight)
-        self._http = httpx.AsyncClient(
-            base_url=self.url,
-            headers={"authorization": f"Bearer {api_key}"} if api_key else None,
-            limits=httpx.Limits(max_connections=max_in_flight + 1, keepalive_expiry=_KEEPALIVE_S),
-            timeout=httpx.Timeout(None, connect=connect_timeout_s),
-            # A model server is in the private network: the proxies that lead out of it are not meant for it.
-            trust_env=False,
-        )
+        certificates = httpx.create_ssl_context()
+        self._pools = [
+            httpx.AsyncClient(
+                base_url=self.url,
+                headers={"authorization": f"Bearer {api_key}"} if api_key else None,
+                limits=httpx.Limits(max_connections=_CONNECTIONS + 1, keepalive_expiry=_KEEPALIVE_S),
+                timeout=httpx.Timeout(None, connect=connect_timeout_s),
+                verify=certificates,
+                # A model server is in the private network: the proxies that lead out of it are not meant for it.
+                trust_env=False,
+            )
+            for _ in range(-(-max_in_flight // _CONNECTIONS))
+        ]
+        # One entry for each request that may be in flight; the last one given back is warm, and taken first.
+        self._free: asyncio.LifoQueue[httpx.AsyncClient] = asyncio.LifoQueue()
+        for number in reversed(range(max_in_flight)):
+            self._free.put_nowait(self._pools[number // _CONNECTIONS])
 
     async def close(self) -> None:
-        await self._http.aclose()
+        for pool in self._pools:
+            await pool.aclose()
 
     @asynccontextmanager
     async def deadline(self, timeout_s: float) -> AsyncIterator[None]:
@@ -65,7 +76,7 @@ class VllmClient:
         Raises:
             EngineError: no connection, or not a 2xx.
         """
-        return await self._send("GET", path, None)
+        return await self._send(self._pools[0], "GET", path, None)
 
     async def post(self, path: str, body: Mapping[str, Any]) -> Any:
         """Send `body` as JSON and return the answer's JSON; cancelling the call aborts the request.
@@ -76,10 +87,13 @@ class VllmClient:
             EngineError: see `errors`.
         """
         content = orjson.dumps(body)
-        async with self._slots:
-            return _parse(await self._retrying(path, content))
+        pool = await self._free.get()
+        try:
+            return _parse(await self._retrying(pool, path, content))
+        finally:
+            self._free.put_nowait(pool)
 
-    async def _retrying(self, path: str, content: bytes) -> bytes:
+    async def _retrying(self, pool: httpx.AsyncClient, path: str, content: bytes) -> bytes:
         retries = stamina.retry_context(
             on=(ConnectionLost, EngineOverloaded),
             attempts=_ATTEMPTS,
@@ -90,13 +104,13 @@ class VllmClient:
         )
         async for attempt in retries:
             with attempt:
-                return await self._send("POST", path, content)
+                return await self._send(pool, "POST", path, content)
         raise AssertionError("stamina ends with a result or an exception")
 
-    async def _send(self, method: str, path: str, content: bytes | None) -> bytes:
+    async def _send(self, pool: httpx.AsyncClient, method: str, path: str, content: bytes | None) -> bytes:
         headers = {"content-type": "application/json"} if content is not None else None
         try:
-            response = await self._http.request(method, path, content=content, headers=headers)
+            response = await pool.request(method, path, content=content, headers=headers)
         except httpx.TransportError as error:
             raise ConnectionLost(f"{self.url}{path}: {error or type(error).__name__}") from error
         if response.is_success:
