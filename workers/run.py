@@ -6,6 +6,7 @@ import signal
 from collections.abc import AsyncIterator, Iterator
 from typing import Protocol
 
+import uvloop
 from prometheus_client import start_http_server
 
 from model_store.engine import open_engine
@@ -39,7 +40,8 @@ def run_worker(settings: Settings) -> None:
         ManifestError: the settings name a model version that is not in the store.
     """
     configure(json=settings.log_json)
-    asyncio.run(_run(settings))
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_run(settings))
 
 
 async def _run(settings: Settings) -> None:
@@ -64,12 +66,12 @@ async def work(
     store = await Store.connect(settings)
     state, worker = settings.state, settings.worker
     pause = Pause(state.retry_base_s, state.retry_max_s)
-    folding = Folding(store, engine, prompt, state, metrics, stop.is_set)
+    folding = Folding(store, engine, prompt, state, metrics, worker.concurrency, stop.is_set)
     pictures = open_pictures(settings)
     describing = Describing(store, engine, pictures, state, metrics)
     sweeping = Sweeping(store, pictures, settings.pictures, metrics)
     times = {"poll_s": worker.poll_s, "lease_s": state.lease_s, "drain_s": worker.drain_s}
-    folds = Pool(folding, pause, concurrency=worker.concurrency, **times)
+    folds = Pool(folding, pause, concurrency=worker.concurrency + _ahead(worker.concurrency), **times)
     descriptions = Pool(describing, pause, concurrency=worker.describe_concurrency, **times)
     log.info("working", concurrency=worker.concurrency, model=engine.id, prompt=prompt)
     try:
@@ -81,6 +83,11 @@ async def work(
     finally:
         await store.close()
     log.info("stopped")
+
+
+def _ahead(concurrency: int) -> int:
+    """Users claimed while the model is busy with others: their events and items are there when it falls free."""
+    return -(-concurrency // 4)
 
 
 async def _watch(store: Store, metrics: Metrics, stop: asyncio.Event) -> None:

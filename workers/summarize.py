@@ -1,5 +1,6 @@
 """Folding: pending events, block by block, into the living summary (MLLM-MSR, stage 2)."""
 
+import asyncio
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -36,6 +37,7 @@ class Folding:
 
     Args:
         prompt: names the prompts that the summaries are written with.
+        concurrency: calls to the model at the same time; claims beyond it read their items and wait.
         stopping: true once the worker drains: a claim of many blocks then ends after the running one.
     """
 
@@ -48,6 +50,7 @@ class Folding:
         prompt: str,
         settings: StateSettings,
         metrics: Metrics,
+        concurrency: int,
         stopping: Callable[[], bool] = lambda: False,
     ) -> None:
         self._store = store
@@ -55,6 +58,7 @@ class Folding:
         self._prompt = prompt
         self._settings = settings
         self._metrics = metrics
+        self._calls = asyncio.Semaphore(concurrency)
         self._stopping = stopping
         self._committing: set[int] = set()
 
@@ -125,8 +129,9 @@ class Folding:
     async def _step(self, summary: str, block: Sequence[Event], items: Mapping[str, Item], attempt: int) -> str:
         """One recurrent step: summary[n] = LLM(summary[n-1], block), the block by event time."""
         views = interaction_views(sorted(block, key=lambda event: event.timestamp_ms), items)
-        asking = self._engine.summarize(summary, views, attempt=attempt)
-        return await answered("summarize", asking, self._engine, self._metrics, len(block))
+        async with self._calls:
+            asking = self._engine.summarize(summary, views, attempt=attempt)
+            return await answered("summarize", asking, self._engine, self._metrics, len(block))
 
     async def _commit(self, claim: Claim, text: str, folded: int, items: Mapping[str, Item]) -> None:
         if not await self._store.work.commit(claim, text, self._engine.id, self._prompt, folded):

@@ -370,3 +370,25 @@ class TestConcurrency:
         end.set()
         for user in users:
             await until(lambda user=user: _is(store, user, names(user, 3)))
+
+    async def test_while_all_calls_are_in_use_the_next_users_are_claimed_already(
+        self, store: Store, start: Start
+    ) -> None:
+        end = asyncio.Event()
+
+        async def trouble(summary: str, block: Sequence[InteractionView]) -> None:
+            await end.wait()
+
+        engine = RecordingSummarizer(trouble)
+        users = [f"u{number}" for number in range(40)]
+        await put(store, [event(user, number) for user in users for number in range(3)])
+        await start(engine)
+
+        async def ten_claimed() -> bool:
+            return engine.in_flight == 8 and await store.users.due_count() == 30
+
+        await until(ten_claimed)
+        end.set()
+        for user in users:
+            await until(lambda user=user: _is(store, user, names(user, 3)))
+        assert engine.most_in_flight == 8
