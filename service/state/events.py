@@ -16,7 +16,7 @@ from service.state.memory import MemoryReserve
 from service.state.records import Accepted, Event
 from service.state.scripts import Call, Scripts
 
-EVENTS_PER_CALL = 500
+EVENTS_PER_CALL = 200
 """Redis does nothing else while a script runs, and Lua takes only so many values at once."""
 
 
