@@ -62,13 +62,15 @@ async def retry_letters(settings: Settings, ids: Sequence[str], everything: bool
     _require_a_choice(ids, everything, which)
     outcomes: Counter[str] = Counter()
     async with reached_store(settings) as store:
-        async for letter_id in _named(store, ids, which):
-            outcome = await store.dead_letters.retry(letter_id)
-            outcomes[outcome] += 1
-            if ids or outcome != "retried":
-                say(f"{letter_id}: {_WORDS[outcome]}")
-    if everything:
-        say(f"retried {outcomes['retried']:,} of {outcomes.total():,} dead letters")
+        try:
+            async for letter_id in _named(store, ids, which):
+                outcome = await store.dead_letters.retry(letter_id)
+                outcomes[outcome] += 1
+                if ids or outcome != "retried":
+                    say(f"{letter_id}: {_WORDS[outcome]}")
+        finally:
+            if everything:
+                say(f"retried {outcomes['retried']:,} of {outcomes.total():,} dead letters")
     return outcomes.total() - outcomes["retried"]
 
 
@@ -78,13 +80,15 @@ async def drop_letters(settings: Settings, ids: Sequence[str], everything: bool,
     outcomes: Counter[bool] = Counter()
     async with reached_store(settings) as store:
         await _confirm_drop(store, ids, which, yes)
-        async for letter_id in _named(store, ids, which):
-            dropped = await store.dead_letters.drop(letter_id)
-            outcomes[dropped] += 1
-            if ids:
-                say(f"{letter_id}: {'dropped' if dropped else 'not found'}")
-    if everything:
-        say(f"dropped {outcomes[True]:,} dead letters")
+        try:
+            async for letter_id in _named(store, ids, which):
+                dropped = await store.dead_letters.drop(letter_id)
+                outcomes[dropped] += 1
+                if ids:
+                    say(f"{letter_id}: {'dropped' if dropped else 'not found'}")
+        finally:
+            if everything:
+                say(f"dropped {outcomes[True]:,} dead letters")
     return outcomes[False]
 
 

@@ -39,7 +39,7 @@ class Progress:
 
 
 class Rebuild:
-    """Makes users due bucket by bucket, and waits while too much waits to be folded.
+    """Makes users due bucket by bucket, and waits while too much waits to be folded or Redis is nearly full.
 
     Args:
         only: these users; None for all that the log knows.
@@ -89,9 +89,15 @@ class Rebuild:
                 await asyncio.sleep(LOOK_S)
 
     async def _room(self, done: float) -> None:
-        while (backlog := await self._store.users.backlog()) > self._waiting:
-            self._tell(done, f", waiting: the workers have {backlog:,} events to fold")
+        while why := await self._full():
+            self._tell(done, f", waiting: {why}")
             await asyncio.sleep(LOOK_S)
+
+    async def _full(self) -> str:
+        """Why no more may wait now; "" when more may."""
+        if (backlog := await self._store.users.backlog()) > self._waiting:
+            return f"the workers have {backlog:,} events to fold"
+        return "Redis is short of memory" if await self._store.memory.short() else ""
 
     def _tell(self, done: float, more: str = "") -> None:
         heed_interrupt()

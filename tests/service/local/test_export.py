@@ -68,6 +68,13 @@ def test_a_world_that_was_posted_is_read_back_as_it_was(
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["images", "interactions.csv", "items.jsonl"]
 
 
+def test_what_a_killed_export_left_is_neither_taken_for_a_dataset_nor_kept(tastestream: Run, tmp_path: Path) -> None:
+    left = tmp_path / "out" / ".exporting-1" / "images"
+    left.mkdir(parents=True)
+    assert tastestream("export", str(tmp_path / "out")).code == 0
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["images", "interactions.csv", "items.jsonl"]
+
+
 async def several(store: Store) -> None:
     await accept(
         store,

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from service.errors import StateUnavailable
 from service.local import rebuild
 from service.settings import Settings
 from service.state.store import Store
-from tests.redis_servers import admin_of
+from tests.redis_servers import RedisServer, admin_of
 from tests.service.local.conftest import Run, accept, event, on_store
 
 USERS = [f"u{number}" for number in range(40)]
@@ -148,6 +149,60 @@ async def test_a_ctrl_c_that_a_call_of_redis_swallowed_is_heeded(
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
+    await store.close()
+
+
+async def test_a_redis_that_is_killed_during_a_rebuild_has_lost_and_repeated_nothing(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rebuild, "USERS_AT_ONCE", 1)
+    server = RedisServer(tmp_path)
+    server.start()
+    store = await Store.connect(settings.model_copy(update={"redis_url": server.url}))
+    await fill(store)
+
+    def kill_at_7(stage: str, done: float, note: str) -> None:
+        if note == "7 users":
+            server.kill()
+
+    with pytest.raises(StateUnavailable):
+        await rebuild.Rebuild(store, None, partial=False, waiting=1000, report=kill_at_7).run()
+    server.start()
+    assert await store.users.backlog() == 7 * 5
+    await rebuild.Rebuild(store, None, partial=False, waiting=1000, report=lambda *_: None).run()
+    assert await store.users.backlog() == 40 * 5
+    await fold_all(store)
+    for user in USERS:
+        summary = (await store.users.read(user)).summary
+        assert summary is not None
+        assert summary.text.split() == [f"{user}-{number}" for number in range(5)]
+    await store.close()
+    server.kill()
+
+
+async def test_a_redis_that_is_short_of_memory_gets_no_more(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rebuild, "LOOK_S", 0.01)
+    store = await Store.connect(settings)
+    await fill(store)
+    waited = asyncio.Event()
+    short = True
+
+    async def is_short() -> bool:
+        return short
+
+    def told(stage: str, done: float, note: str) -> None:
+        if note == "0 users, waiting: Redis is short of memory":
+            waited.set()
+
+    monkeypatch.setattr(store.memory, "short", is_short)
+    task = asyncio.create_task(rebuild.Rebuild(store, None, partial=False, waiting=1000, report=told).run())
+    await waited.wait()
+    assert await store.users.backlog() == 0
+    short = False
+    await task
+    assert await store.users.backlog() == 200
     await store.close()
 
 
