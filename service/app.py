@@ -65,7 +65,7 @@ def create_app(settings: Settings, *, metrics: Metrics | None = None, ranker: Ra
     if keys is not None:
         app.add_middleware(ApiKeys, keys=keys)
     app.add_middleware(EncodedPaths)
-    app.add_middleware(Telemetry, metrics=metrics)
+    app.add_middleware(Telemetry, metrics=metrics, log_all=settings.log_requests == "all")
     return app
 
 

@@ -61,7 +61,15 @@ def admin_of(url: str, *, decode_responses: bool = False) -> Admin:
 
 def all_keys(admin: Admin, pattern: str = "*") -> list[Any]:
     """The keys of one server, or of all masters, in lexical order."""
-    return sorted(set(admin.scan_iter(pattern, count=1000)))
+    if isinstance(admin, redis.Redis):
+        return sorted(set(admin.scan_iter(pattern, count=1000)))
+    found: set[Any] = set()
+    decode = admin.get_encoder().decode_responses
+    for node in admin.get_primaries():
+        # The cluster's own iterator leaves connections open.
+        with redis.Redis(host=node.host, port=node.port, decode_responses=decode) as master:
+            found.update(master.scan_iter(pattern, count=1000))
+    return sorted(found)
 
 
 class RedisServer:

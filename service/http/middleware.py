@@ -39,11 +39,16 @@ async def _refuse(error: TastestreamError, scope: Scope, receive: Receive, send:
 
 
 class Telemetry:
-    """Gives the request an id, measures and logs it, and turns what nobody foresaw into a 500 without details."""
+    """Gives the request an id, measures and logs it, and turns what nobody foresaw into a 500 without details.
 
-    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+    Args:
+        log_all: log every request, not only those that went wrong.
+    """
+
+    def __init__(self, app: ASGIApp, metrics: Metrics, *, log_all: bool = False) -> None:
         self.app = app
         self.metrics = metrics
+        self.log_all = log_all
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -81,7 +86,7 @@ class Telemetry:
         self.metrics.request_seconds.labels(method, route, str(status)).observe(seconds)
         if code := scope.get(_ERROR):
             self.metrics.errors.labels(code).inc()
-        if route not in OPEN_PATHS:
+        if status >= 400 or status == 0 or (self.log_all and route not in OPEN_PATHS):
             log.info("request", method=method, route=route, status=status, code=code, ms=round(seconds * 1000, 2))
 
 

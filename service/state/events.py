@@ -3,8 +3,8 @@
 import asyncio
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import groupby
+from typing import NamedTuple
 
 from service.errors import StateUnavailable
 from service.state import encoding
@@ -20,8 +20,7 @@ EVENTS_PER_CALL = 200
 """Redis does nothing else while a script runs, and Lua takes only so many values at once."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Given:
+class _Given(NamedTuple):
     """One event as the script takes it."""
 
     stem: str

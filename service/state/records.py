@@ -2,14 +2,16 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 EventType = str
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
-    """One accepted interaction. Times in milliseconds since the Unix epoch."""
+class Event(NamedTuple):
+    """One accepted interaction. Times in milliseconds since the Unix epoch.
+
+    A tuple, because many are made for every request.
+    """
 
     event_id: str
     user_id: str

@@ -52,16 +52,19 @@ async def test_requests_are_measured_by_route_template(gateway: Gateway) -> None
     assert "secret" not in (await gateway.ask("GET", "/metrics")).text
 
 
-async def test_the_log_has_a_line_per_request_and_no_user_or_item_in_it(gateway: Gateway) -> None:
-    with structlog.testing.capture_logs() as entries:
-        await gateway.ask("POST", "/events", EVENT)
-        await gateway.ask("GET", "/users/secret-user", headers={"authorization": "Bearer secret-key"})
-        await gateway.ask("POST", "/events", {**EVENT, "type": "secret type"})
-    assert [(entry["route"], entry["status"]) for entry in entries] == [
-        ("/events", 202),
-        ("/users/{user_id}", 200),
-        ("/events", 422),
-    ]
+@pytest.mark.parametrize("wanted", ["all", "errors"])
+async def test_the_log_has_a_line_per_request_or_error_and_no_user_or_item_in_it(
+    open_gateway: OpenGateway, wanted: str
+) -> None:
+    async with open_gateway(log_requests=wanted) as gateway:
+        with structlog.testing.capture_logs() as entries:
+            await gateway.ask("POST", "/events", EVENT)
+            await gateway.ask("GET", "/users/secret-user", headers={"authorization": "Bearer secret-key"})
+            await gateway.ask("GET", "/healthz")
+            await gateway.ask("POST", "/events", {**EVENT, "type": "secret type"})
+    lines = [("/events", 202), ("/users/{user_id}", 200), ("/events", 422)]
+    told = lines if wanted == "all" else lines[-1:]
+    assert [(entry["route"], entry["status"]) for entry in entries] == told
     assert "secret" not in repr(entries)
 
 

@@ -132,18 +132,21 @@ async def test_a_user_with_20_recents_takes_at_most_two_and_a_half_kib(redis_url
 
     The log is as full as with a million users and the default bound: one event for each.
     """
-    users = 400
+    users = 1000
     store = await Store.connect(Settings(redis_url=redis_url, state=StateSettings(log_events=users, buckets=1)))
     with admin_of(redis_url) as admin:
         await store.events.accept([event("warm", 1)], 0)
         await store.users.delete("warm")
         before = int(admin.info("memory")["used_memory"])
-        for number in range(users):
-            user = f"user-{number:06d}"
-            for burst in range(5):
-                batch = [event(user, f"0123456789-{burst}-{n}", item=f"item-{burst}{n:04d}") for n in range(4)]
-                await store.events.accept(batch, 0)
-                for claim in await store.work.claim(10):
+        for burst in range(5):
+            batch = [
+                event(f"user-{number:06d}", f"0123456789-{burst}-{n}", item=f"item-{burst}{n:04d}")
+                for number in range(users)
+                for n in range(4)
+            ]
+            await store.events.accept(batch, 0)
+            while claims := await store.work.claim(50):
+                for claim in claims:
                     await store.work.commit(claim, "likes " * 75, "demo-summarizer@1", "0123456789ab", 4)
         assert (await store.users.read("user-000007")).pending == 0
         bytes_per_user = (int(admin.info("memory")["used_memory"]) - before) / users
