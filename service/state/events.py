@@ -2,8 +2,8 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from itertools import groupby
+from collections.abc import Sequence
+from itertools import chain
 from typing import NamedTuple
 
 from service.errors import StateUnavailable
@@ -85,34 +85,31 @@ class Events:
         return _Given(self._keys.user_stem(event.user_id), event.user_id, received_at_ms, parts)
 
     async def _write(self, given: Sequence[_Given]) -> list[Accepted]:
-        slots = list(self._by_slot(given))
-        calls = [self._call([given[place] for place in places]) for places in slots]
+        slots = self._by_slot(given)
+        calls = [self._call(given, users) for users in slots]
         results: list[Accepted] = ["duplicate"] * len(given)
-        for places, numbers in zip(slots, await self._scripts.run(calls, durable=True), strict=True):
-            for place, number in zip(places, numbers, strict=True):
+        for users, numbers in zip(slots, await self._scripts.run(calls, durable=True), strict=True):
+            for place, number in zip(chain.from_iterable(users), numbers, strict=True):
                 results[place] = ACCEPTED_NUMBERS[number]
         return results
 
-    def _by_slot(self, given: Sequence[_Given]) -> Iterator[list[int]]:
-        """The places of events that one script may accept, those of a user side by side and in their order."""
+    def _by_slot(self, given: Sequence[_Given]) -> list[list[list[int]]]:
+        """For each script call its users, and for each of them the places of its events, in their order."""
         users: dict[tuple[str, int], list[int]] = defaultdict(list)
         for place, event in enumerate(given):
             users[event.user_id, event.received_at_ms].append(place)
         if not self._scripts.clustered:
-            yield [place for places in users.values() for place in places]
-            return
-        slots: dict[str, list[int]] = defaultdict(list)
+            return [list(users.values())]
+        slots: dict[str, list[list[int]]] = defaultdict(list)
         for places in users.values():
-            slots[given[places[0]].stem] += places
-        yield from slots.values()
+            slots[given[places[0]].stem].append(places)
+        return list(slots.values())
 
-    def _call(self, given: Sequence[_Given]) -> Call:
+    def _call(self, given: Sequence[_Given], users: Sequence[Sequence[int]]) -> Call:
         arguments: list[Argument] = [self._scripts.now()]
-        for (stem, user_id, received), group in groupby(
-            given, key=lambda one: (one.stem, one.user_id, one.received_at_ms)
-        ):
-            events = list(group)
-            arguments += (stem, user_id, received, len(events))
-            for event in events:
-                arguments += event.arguments
-        return Call("accept", (f"{given[0].stem}due",), arguments)
+        for places in users:
+            stem, user_id, received_at_ms, _ = given[places[0]]
+            arguments += (stem, user_id, received_at_ms, len(places))
+            for place in places:
+                arguments += given[place].arguments
+        return Call("accept", (f"{given[users[0][0]].stem}due",), arguments)
