@@ -1,10 +1,12 @@
 """One vLLM server over HTTP: pooled connections, a deadline per call, one retry layer, errors by name."""
 
 import asyncio
+import io
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
+import aiohttp
 import httpx
 import orjson
 import stamina
@@ -20,13 +22,16 @@ from model_store.engine.errors import (
     PromptTooLong,
 )
 
+MAX_ANSWER_BYTES = 8 * 2**20
+"""A longer answer is not read to its end."""
+
 # Shorter than the 5 seconds after which vLLM closes an idle connection: no request meets a closing one.
 _KEEPALIVE_S = 3.0
 _ATTEMPTS = 3
-# Of one pool: with every request, httpx looks at all of a pool's connections for each idle one of them.
-_CONNECTIONS = 8
 _SHEDDING = {429, 503}
 _TOO_LONG = ("maximum context length", "maximum model length", "max_model_len", "longer than the maximum")
+_ANSWERS_AS_THEY_ARE = {"accept-encoding": "identity"}
+_JSON = {"content-type": "application/json"}
 
 
 class VllmClient:
@@ -39,27 +44,28 @@ class VllmClient:
 
     def __init__(self, url: str, *, connect_timeout_s: float, max_in_flight: int, api_key: str | None = None) -> None:
         self.url = url.rstrip("/")
-        certificates = httpx.create_ssl_context()
-        self._pools = [
-            httpx.AsyncClient(
-                base_url=self.url,
-                headers={"authorization": f"Bearer {api_key}"} if api_key else None,
-                limits=httpx.Limits(max_connections=_CONNECTIONS + 1, keepalive_expiry=_KEEPALIVE_S),
-                timeout=httpx.Timeout(None, connect=connect_timeout_s),
-                verify=certificates,
+        self._headers = _ANSWERS_AS_THEY_ARE | ({"authorization": f"Bearer {api_key}"} if api_key else {})
+        self._timeout = aiohttp.ClientTimeout(total=None, connect=connect_timeout_s)
+        self._certificates = httpx.create_ssl_context()
+        self._free = asyncio.Semaphore(max_in_flight)
+        self._opened: aiohttp.ClientSession | None = None
+
+    def _session(self) -> aiohttp.ClientSession:
+        """Opened with the first request: aiohttp binds it to the running event loop."""
+        if self._opened is None:
+            self._opened = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEPALIVE_S, ssl=self._certificates),
+                headers=self._headers,
+                timeout=self._timeout,
+                cookie_jar=aiohttp.DummyCookieJar(),
                 # A model server is in the private network: the proxies that lead out of it are not meant for it.
                 trust_env=False,
             )
-            for _ in range(-(-max_in_flight // _CONNECTIONS))
-        ]
-        # One entry for each request that may be in flight; the last one given back is warm, and taken first.
-        self._free: asyncio.LifoQueue[httpx.AsyncClient] = asyncio.LifoQueue()
-        for number in reversed(range(max_in_flight)):
-            self._free.put_nowait(self._pools[number // _CONNECTIONS])
+        return self._opened
 
     async def close(self) -> None:
-        for pool in self._pools:
-            await pool.aclose()
+        if self._opened is not None:
+            await self._opened.close()
 
     @asynccontextmanager
     async def deadline(self, timeout_s: float) -> AsyncIterator[None]:
@@ -76,7 +82,7 @@ class VllmClient:
         Raises:
             EngineError: no connection, or not a 2xx.
         """
-        return await self._send(self._pools[0], "GET", path, None)
+        return await self._send("GET", path, None)
 
     async def post(self, path: str, body: Mapping[str, Any]) -> Any:
         """Send `body` as JSON and return the answer's JSON; cancelling the call aborts the request.
@@ -87,13 +93,10 @@ class VllmClient:
             EngineError: see `errors`.
         """
         content = orjson.dumps(body)
-        pool = await self._free.get()
-        try:
-            return _parse(await self._retrying(pool, path, content))
-        finally:
-            self._free.put_nowait(pool)
+        async with self._free:
+            return _parse(await self._retrying(path, content))
 
-    async def _retrying(self, pool: httpx.AsyncClient, path: str, content: bytes) -> bytes:
+    async def _retrying(self, path: str, content: bytes) -> bytes:
         retries = stamina.retry_context(
             on=(ConnectionLost, EngineOverloaded),
             attempts=_ATTEMPTS,
@@ -104,22 +107,39 @@ class VllmClient:
         )
         async for attempt in retries:
             with attempt:
-                return await self._send(pool, "POST", path, content)
+                return await self._send("POST", path, content)
         raise AssertionError("stamina ends with a result or an exception")
 
-    async def _send(self, pool: httpx.AsyncClient, method: str, path: str, content: bytes | None) -> bytes:
-        headers = {"content-type": "application/json"} if content is not None else None
+    async def _send(self, method: str, path: str, content: bytes | None) -> bytes:
+        where = self.url + path
+        # From a buffer, a large body is written piece by piece, and the event loop is not held.
+        data = None if content is None else io.BytesIO(content)
+        headers = None if content is None else _JSON
         try:
-            response = await pool.request(method, path, content=content, headers=headers)
-        except httpx.TransportError as error:
-            raise ConnectionLost(f"{self.url}{path}: {error or type(error).__name__}") from error
-        if response.is_success:
-            return response.content
-        raise _refusal(f"{self.url}{path}", response)
+            async with self._session().request(
+                method, where, data=data, headers=headers, allow_redirects=False
+            ) as response:
+                answer = await _read(where, response)
+        except aiohttp.ClientError as error:
+            # Its cause is cut off: aiohttp's own errors can carry the request's headers, and so the key.
+            raise ConnectionLost(f"{where}: {error or type(error).__name__}") from None
+        if 200 <= response.status < 300:
+            return answer
+        raise _refusal(where, response.status, answer)
 
 
-def _refusal(where: str, response: httpx.Response) -> EngineError:
-    status, message = response.status_code, _message(response)
+async def _read(where: str, response: aiohttp.ClientResponse) -> bytes:
+    pieces, length = [], 0
+    async for piece in response.content.iter_any():
+        pieces.append(piece)
+        length += len(piece)
+        if length > MAX_ANSWER_BYTES:
+            raise BadAnswer("malformed", f"{where} answered with more than {MAX_ANSWER_BYTES} bytes")
+    return b"".join(pieces)
+
+
+def _refusal(where: str, status: int, answer: bytes) -> EngineError:
+    message = _message(answer)
     text = f"{where} answered {status}: {message}"
     if status in _SHEDDING:
         return EngineOverloaded(text)
@@ -130,11 +150,11 @@ def _refusal(where: str, response: httpx.Response) -> EngineError:
     return EngineRejected(text)
 
 
-def _message(response: httpx.Response) -> str:
+def _message(answer: bytes) -> str:
     try:
-        return str(orjson.loads(response.content)["error"]["message"])[:500]
+        return str(orjson.loads(answer)["error"]["message"])[:500]
     except (orjson.JSONDecodeError, KeyError, TypeError):
-        return response.text[:500]
+        return answer[:500].decode(errors="replace")
 
 
 def _parse(content: bytes) -> Any:

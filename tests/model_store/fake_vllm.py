@@ -19,18 +19,20 @@ class Request:
     path: str
     headers: dict[str, str]
     body: Any
+    client: tuple[str, int] = ("", 0)
     disconnected: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 @dataclass
 class FakeVllm:
-    """`replies` overrides what a path answers; `requests` holds what was asked."""
+    """`replies` overrides what a path answers, `headers` go with it; `requests` holds what was asked."""
 
     url: str = ""
     model: str = "fake"
     requests: list[Request] = field(default_factory=list)
     asked: asyncio.Event = field(default_factory=asyncio.Event)
     replies: dict[str, Handler] = field(default_factory=dict)
+    headers: list[tuple[bytes, bytes]] = field(default_factory=list)
     in_flight: int = 0
     most_in_flight: int = 0
 
@@ -61,7 +63,7 @@ class FakeVllm:
             if not message.get("more_body"):
                 break
         headers = {name.decode(): value.decode() for name, value in scope["headers"]}
-        request = Request(scope["path"], headers, json.loads(content) if content else None)
+        request = Request(scope["path"], headers, json.loads(content) if content else None, scope["client"])
         self.requests.append(request)
         self.asked.set()
         self.in_flight += 1
@@ -73,7 +75,7 @@ class FakeVllm:
         finally:
             self.in_flight -= 1
         encoded = body if isinstance(body, bytes) else json.dumps(body).encode()
-        await send({"type": "http.response.start", "status": status, "headers": []})
+        await send({"type": "http.response.start", "status": status, "headers": self.headers})
         await send({"type": "http.response.body", "body": encoded})
         watcher.cancel()
 
