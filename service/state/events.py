@@ -112,4 +112,5 @@ class Events:
             arguments += (stem, user_id, received_at_ms, len(places))
             for place in places:
                 arguments += given[place].arguments
-        return Call("accept", (f"{given[users[0][0]].stem}due",), arguments)
+        stem = given[users[0][0]].stem
+        return Call("accept", (f"{stem}due", stem), arguments)

@@ -26,8 +26,7 @@ class Items:
         self._scripts = scripts
         self._keys = keys
         self._summary_chars = summary_chars
-        queues = [(bucket.due, bucket.fence, bucket.item_stem) for bucket in keys.items]
-        self._queue = Queue(scripts, "item_claim", queues)
+        self._queue = Queue(scripts, "item_claim", keys.items)
 
     async def put(self, item: Item, *, keep: Keep = "nothing") -> tuple[Item, bool]:
         """Write words, attributes and picture of `item`; the store gives revision and summary.

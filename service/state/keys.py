@@ -58,18 +58,19 @@ class UserKeys:
 
 @dataclass(frozen=True, slots=True)
 class BucketKeys:
-    """The keys of one bucket; the `*_stem` ones need a user or item id behind them."""
+    """The keys of one bucket; the `*_stem` ones need a user or item id behind them.
+
+    `stem` is what all of them begin with, and never a key itself.
+    """
 
     name: str
+    stem: str
     due: str
-    fence: str
     dead: str
     backlog: str
     log: str
-    summary_stem: str
     pending_stem: str
     work_stem: str
-    recents_stem: str
     letters_stem: str
     index: str
     item_stem: str
@@ -142,15 +143,13 @@ def _bucket(name: str) -> BucketKeys:
     stem = _stem(name)
     return BucketKeys(
         name=name,
+        stem=stem,
         due=f"{stem}due",
-        fence=f"{stem}fence",
         dead=f"{stem}dead",
         backlog=f"{stem}backlog",
         log=f"{stem}log",
-        summary_stem=f"{stem}u:",
         pending_stem=f"{stem}p:",
         work_stem=f"{stem}w:",
-        recents_stem=f"{stem}r:",
         letters_stem=f"{stem}y:",
         index=f"{stem}index",
         item_stem=f"{stem}m:",

@@ -4,7 +4,9 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from service.state.connection import Argument
 from service.state.fair import spread
+from service.state.keys import BucketKeys
 from service.state.scripts import Call, Scripts
 
 LOOK_S = 0.1
@@ -12,17 +14,17 @@ LOOK_S = 0.1
 
 
 class Queue:
-    """The due sets of one kind of work; `script` claims from one of them.
+    """The due sets of one kind of work; `script` claims from some of them, all on one slot.
 
     Each answer says how much work its bucket still holds. The next claim is shared out by that: one
     that known work can serve asks only buckets that hold some, so that a busy worker's claims stay small.
     """
 
-    def __init__(self, scripts: Scripts, script: str, keys: Sequence[tuple[str, ...]]) -> None:
+    def __init__(self, scripts: Scripts, script: str, buckets: Sequence[BucketKeys]) -> None:
         self._scripts = scripts
         self._script = script
-        self._keys = keys
-        self._waiting = [0] * len(keys)
+        self._buckets = buckets
+        self._waiting = [0] * len(buckets)
         self._start = 0
         self._looked = -LOOK_S
 
@@ -39,11 +41,19 @@ class Queue:
         if sum(self._waiting) < limit or time.monotonic() - self._looked >= LOOK_S:
             asked = list(range(len(shares)))
             self._looked = time.monotonic()
-        self._start = (self._start + 1) % len(self._keys)
-        now = self._scripts.now()
-        calls = [Call(self._script, self._keys[bucket], (now, shares[bucket])) for bucket in asked]
+        self._start = (self._start + 1) % len(self._buckets)
+        slots = [[bucket] for bucket in asked] if self._scripts.clustered else [asked]
+        calls = [self._call(slot, shares) for slot in slots]
         claims: list[list[Any]] = []
-        for bucket, answer in zip(asked, await self._scripts.run(calls, partly=True), strict=True):
-            self._waiting[bucket], found = answer or (0, [])
-            claims += found
+        for slot, answers in zip(slots, await self._scripts.run(calls, partly=True), strict=True):
+            for bucket, (left, found) in zip(slot, answers or [(0, [])] * len(slot), strict=True):
+                self._waiting[bucket] = left
+                claims += found
         return claims
+
+    def _call(self, buckets: Sequence[int], shares: Sequence[int]) -> Call:
+        arguments: list[Argument] = [self._scripts.now()]
+        for bucket in buckets:
+            arguments += (self._buckets[bucket].stem, shares[bucket])
+        first = self._buckets[buckets[0]]
+        return Call(self._script, (first.due, first.stem), arguments)

@@ -21,21 +21,7 @@ class Work:
         self._keys = keys
         self._summary_chars = summary_chars
         self._history = history
-        self._queue = Queue(
-            scripts,
-            "claim",
-            [
-                (
-                    bucket.due,
-                    bucket.fence,
-                    bucket.pending_stem,
-                    bucket.work_stem,
-                    bucket.summary_stem,
-                    bucket.recents_stem,
-                )
-                for bucket in keys.users
-            ],
-        )
+        self._queue = Queue(scripts, "claim", keys.users)
 
     async def claim(self, limit: int) -> list[Claim]:
         """Lease at most `limit` due users to the caller, for `lease_s`."""

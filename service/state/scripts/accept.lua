@@ -1,5 +1,6 @@
 -- Accept events of several users, all or nothing: I1, I2 (never twice), I5, I6, I8.
--- KEYS  one key of the users' slot (a single Redis has one slot for all); theirs are built from stems
+-- KEYS  a key of the users' slot (a single Redis has one slot for all), and one that never exists, so
+--       that Redis refuses the script while that slot moves; the others are built from stems
 -- ARGV  now ('0': Redis), then for each user: stem, user, received at, number of events,
 --       then for each event: 8-byte digest of its id, what only the pending entry holds (JSON),
 --       what the recents hold, too (JSON)

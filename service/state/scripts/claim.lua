@@ -1,29 +1,34 @@
--- Lease due users of one bucket to one worker, longest due first: I3, I4.
--- KEYS  due, fence, and the stems of pending, work, summary and recents (a user id is put behind
---       them: which users are due is known only here; the tag keeps them on this slot)
--- ARGV  now, how many
--- Returns {users still due, {{user, token, summary or '', attempts, events pending in all,
---          the first CLAIM_EVENTS of them, recents}, ...}}.
-local due, fence, pending_stem, work_stem, summary_stem, recents_stem = unpack(KEYS)
-local now, claims = clock(ARGV[1]), {}
+-- Lease due users of some buckets to one worker, longest due first: I3, I4.
+-- KEYS  a key of the buckets' slot (a single Redis has one slot for all), and one that never exists, so
+--       that Redis refuses the script while that slot moves; the others are built from stems
+-- ARGV  now, then for each bucket: stem, how many
+-- Returns for each bucket {users still due, {{user, token, summary or '', attempts, events pending in
+--         all, the first CLAIM_EVENTS of them, recents}, ...}}.
+local now, answers = clock(ARGV[1]), {}
 
-for _, user in ipairs(redis.call('ZRANGEBYSCORE', due, '-inf', now, 'LIMIT', 0, ARGV[2])) do
-  local pending, work = pending_stem .. user, work_stem .. user
-  redis.call('ZREM', due, user)
-  local waiting = redis.call('LLEN', pending)
-  if waiting > 0 then
-    local token = next_token(fence)
-    redis.call('HSET', work, 'f', token, 'l', now + LEASE)
-    redis.call('ZADD', due, now + LEASE, user)
-    claims[#claims + 1] = {
-      user,
-      token,
-      redis.call('GET', summary_stem .. user) or '',
-      tonumber(redis.call('HGET', work, 'a') or 0),
-      waiting,
-      redis.call('LRANGE', pending, 0, CLAIM_EVENTS - 1),
-      redis.call('LRANGE', recents_stem .. user, -RECENTS, -1),
-    }
+local function claim(stem, most)
+  local due, claims = stem .. 'due', {}
+  for _, user in ipairs(redis.call('ZRANGEBYSCORE', due, '-inf', now, 'LIMIT', 0, most)) do
+    local pending, work = stem .. 'p:' .. user, stem .. 'w:' .. user
+    redis.call('ZREM', due, user)
+    local waiting = redis.call('LLEN', pending)
+    if waiting > 0 then
+      local token = next_token(stem .. 'fence')
+      redis.call('HSET', work, 'f', token, 'l', now + LEASE)
+      redis.call('ZADD', due, now + LEASE, user)
+      claims[#claims + 1] = {
+        user,
+        token,
+        redis.call('GET', stem .. 'u:' .. user) or '',
+        tonumber(redis.call('HGET', work, 'a') or 0),
+        waiting,
+        redis.call('LRANGE', pending, 0, CLAIM_EVENTS - 1),
+        redis.call('LRANGE', stem .. 'r:' .. user, -RECENTS, -1),
+      }
+    end
   end
+  return { redis.call('ZCOUNT', due, '-inf', now), claims }
 end
-return { redis.call('ZCOUNT', due, '-inf', now), claims }
+
+for at = 2, #ARGV, 2 do answers[#answers + 1] = claim(ARGV[at], ARGV[at + 1]) end
+return answers
