@@ -9,7 +9,7 @@ import orjson
 
 from model_store.engine import fitting
 from model_store.engine.client import VllmClient
-from model_store.engine.content import picture_parts, text_part
+from model_store.engine.content import Part, picture_parts, text_part
 from model_store.engine.errors import BadAnswer, EngineError, EngineRejected, PromptTooLong
 from model_store.engine.generate import read_text, text_request
 from model_store.engine.score import ChatScorer, PoolingScorer, Scorer
@@ -68,9 +68,7 @@ class Engine:
             url, connect_timeout_s=connect_timeout_s, max_in_flight=max_in_flight, api_key=api_key
         )
         self._scorer: Scorer = (
-            PoolingScorer(self._client, model, self._picture)
-            if mode == "score"
-            else ChatScorer(self._client, model, self._picture, labels)
+            PoolingScorer(self._client, model) if mode == "score" else ChatScorer(self._client, model, labels)
         )
 
     @property
@@ -155,15 +153,20 @@ class Engine:
             return []
 
         async def ask(limit: int) -> list[float]:
-            query, texts = await asyncio.to_thread(self._score_texts, user, items, limit)
-            return await self._scorer(query, texts, [item.image for item in items])
+            # Fitting hundreds of pictures that are not cached takes a second: not on the event loop.
+            query, texts, pictures = await asyncio.to_thread(self._question, user, items, limit)
+            return await self._scorer(query, texts, pictures)
 
         return await self._fitted(ask, 1, timeout_s)
 
-    def _score_texts(self, user: UserView, items: Sequence[ItemView], limit: int) -> tuple[str, list[str]]:
+    def _question(
+        self, user: UserView, items: Sequence[ItemView], limit: int
+    ) -> tuple[str, list[str], list[list[Part]]]:
+        """The user's text, and the text and the picture of each candidate."""
         texts = [fitting.candidate(self.prompts, item, limit) for item in items]
         longest = max(len(text.encode()) for text in texts)
-        return fitting.first_fitting(fitting.users(self.prompts, user), limit - longest), texts
+        query = fitting.first_fitting(fitting.users(self.prompts, user), limit - longest)
+        return query, texts, [picture_parts(item.image, self._picture) for item in items]
 
     async def _generate(self, request: dict[str, Any], limit: int) -> str:
         body = {"model": self.model, **request}

@@ -7,6 +7,7 @@ prompt that the server still refuses is asked again with the assumption halved.
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from itertools import islice, repeat
 
 from model_store.manifest import Serving
 from model_store.pictures import PictureSize
@@ -63,19 +64,19 @@ def candidate(prompts: PromptSet, item: ItemView, limit: int) -> str:
     return first_fitting((prompts.rank_item(lean) for lean in _leaner(item)), int(_ITEM_SHARE * limit))
 
 
-def _leaner(item: ItemView) -> tuple[ItemView, ...]:
-    return (
-        item,
-        replace(item, description=""),
-        replace(item, description="", tags=(), summary=""),
-        ItemView(item.title, image=item.image),
-    )
+def _leaner(item: ItemView) -> Iterator[ItemView]:
+    yield item
+    yield replace(item, description="")
+    yield replace(item, description="", tags=(), summary="")
+    yield ItemView(item.title, image=item.image)
 
 
 def _leaner_block(block: Sequence[InteractionView]) -> Iterator[tuple[InteractionView, ...]]:
-    forms = [_leaner(event.item) if event.item else (None,) * 4 for event in block]
-    for level in range(4):
-        yield tuple(replace(event, item=form[level]) for event, form in zip(block, forms, strict=True))
+    """Made one by one: nearly always the first fits."""
+    yield tuple(block)
+    forms = [_leaner(event.item) if event.item else repeat(None, 4) for event in block]
+    for level in islice(zip(*forms, strict=True), 1, None):
+        yield tuple(replace(event, item=item) for event, item in zip(block, level, strict=True))
 
 
 def _halves(text: str) -> Iterator[int]:

@@ -12,10 +12,9 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from model_store.engine.client import VllmClient
-from model_store.engine.content import Part, picture_parts, text_part
+from model_store.engine.content import Part, text_part
 from model_store.engine.errors import BadAnswer, EngineRejected
 from model_store.manifest import Labels
-from model_store.pictures import PictureSize
 
 _LABEL_WORDS = ("yes", "no")
 
@@ -26,7 +25,7 @@ class Scorer(Protocol):
     Args:
         query: the user's text.
         texts: one text per candidate.
-        images: one encoded picture or None per candidate.
+        pictures: what `picture_parts` made of each candidate's picture.
 
     Returns:
         p(yes) in 0..1 per candidate, in their order.
@@ -35,29 +34,23 @@ class Scorer(Protocol):
         EngineError: see `errors`.
     """
 
-    async def __call__(self, query: str, texts: Sequence[str], images: Sequence[bytes | None]) -> list[float]: ...
+    async def __call__(self, query: str, texts: Sequence[str], pictures: Sequence[list[Part]]) -> list[float]: ...
 
 
 class PoolingScorer:
     """One `/score` call for all candidates."""
 
-    def __init__(self, client: VllmClient, model: str, picture: PictureSize) -> None:
+    def __init__(self, client: VllmClient, model: str) -> None:
         self._client = client
         self._model = model
-        self._picture = picture
 
-    async def __call__(self, query: str, texts: Sequence[str], images: Sequence[bytes | None]) -> list[float]:
-        # Fitting hundreds of pictures that are not cached takes a second: not on the event loop.
-        documents = await asyncio.to_thread(self._documents, texts, images)
+    async def __call__(self, query: str, texts: Sequence[str], pictures: Sequence[list[Part]]) -> list[float]:
+        documents = [
+            {"content": [*picture, text_part(text)]} if picture else text
+            for text, picture in zip(texts, pictures, strict=True)
+        ]
         body = {"model": self._model, "queries": query, "documents": documents}
         return read_scores(await self._client.post("/score", body), len(texts))
-
-    def _documents(self, texts: Sequence[str], images: Sequence[bytes | None]) -> list[str | dict[str, list[Part]]]:
-        documents: list[str | dict[str, list[Part]]] = []
-        for text, image in zip(texts, images, strict=True):
-            picture = picture_parts(image, self._picture)
-            documents.append({"content": [*picture, text_part(text)]} if picture else text)
-        return documents
 
 
 class ChatScorer:
@@ -67,26 +60,24 @@ class ChatScorer:
         labels: the label tokens; when None, the server's tokenizer is asked for those of `yes` and `no`.
     """
 
-    def __init__(self, client: VllmClient, model: str, picture: PictureSize, labels: Labels | None) -> None:
+    def __init__(self, client: VllmClient, model: str, labels: Labels | None) -> None:
         self._client = client
         self._model = model
-        self._picture = picture
         self._labels = labels
 
-    async def __call__(self, query: str, texts: Sequence[str], images: Sequence[bytes | None]) -> list[float]:
+    async def __call__(self, query: str, texts: Sequence[str], pictures: Sequence[list[Part]]) -> list[float]:
         labels = self._labels or await self._ask_labels()
         try:
             async with asyncio.TaskGroup() as group:
                 tasks = [
-                    group.create_task(self._score(query, text, image, labels))
-                    for text, image in zip(texts, images, strict=True)
+                    group.create_task(self._score(query, text, picture, labels))
+                    for text, picture in zip(texts, pictures, strict=True)
                 ]
         except ExceptionGroup as failures:
             raise failures.exceptions[0] from None
         return [task.result() for task in tasks]
 
-    async def _score(self, query: str, text: str, image: bytes | None, labels: Labels) -> float:
-        picture = await asyncio.to_thread(picture_parts, image, self._picture)
+    async def _score(self, query: str, text: str, picture: list[Part], labels: Labels) -> float:
         body = {"model": self._model, **one_token_request([text_part(query), *picture, text_part(text)], labels)}
         return read_one_token(await self._client.post("/v1/chat/completions", body), labels)
 

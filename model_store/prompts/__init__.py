@@ -17,7 +17,8 @@ All texts that come from users, items or models pass `clean` before a template s
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,9 @@ from model_store.views import InteractionView, ItemView, UserView
 
 BUILT_IN = Path(__file__).parent
 TEMPLATES = ("describe.j2", "summarize.j2", "rank_user.j2", "rank_item.j2", "score.jinja")
+
+CANDIDATES = 4096
+"""Candidates whose text is kept: the same ones are ranked for one user after the other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +68,10 @@ class PromptSet:
             undefined=jinja2.StrictUndefined,
             trim_blocks=True,
             lstrip_blocks=True,
+            auto_reload=False,
             autoescape=False,  # noqa: S701 - prompts are text, not HTML; `clean` guards them
         )
+        self._candidate = lru_cache(CANDIDATES)(self._render_candidate)
 
     @classmethod
     def built_in(cls, name: str = "default") -> "PromptSet":
@@ -95,6 +101,9 @@ class PromptSet:
         )
 
     def rank_item(self, item: ItemView) -> str:
+        return self._candidate(replace(item, image=None) if item.image else item)
+
+    def _render_candidate(self, item: ItemView) -> str:
         return self._render("rank_item.j2", item=self._item(item))
 
     def _render(self, name: str, **values: Any) -> str:
