@@ -29,7 +29,7 @@ format: $(INSTALLED) ## let ruff rewrite the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-BENCH ?= accept cost latency memory bursts folds freshness catch_up import_items
+BENCH ?= accept cost latency memory bursts calls folds freshness catch_up import_items
 bench-events: $(INSTALLED) ## measure speed and size (about 20 minutes; BENCH=accept: one alone)
 	@for name in $(BENCH); do $(BIN)/python -m tests.benchmarks.$$name $(BENCH_ARGS) || exit; done
 

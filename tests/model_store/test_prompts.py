@@ -5,6 +5,7 @@ change of a template. A change of `compact` also needs its models to be trained 
 """
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import jinja2
@@ -158,3 +159,18 @@ def test_a_missing_template_is_named(tmp_path: Path) -> None:
     (tmp_path / "describe.j2").write_text("x")
     with pytest.raises(FileNotFoundError, match=r"summarize\.j2, rank_user\.j2, rank_item\.j2, score\.jinja"):
         PromptSet(tmp_path)
+
+
+def test_a_candidate_whose_words_change_is_rendered_anew() -> None:
+    changes = [{"title": "Tower"}, {"genres": ("comedy",)}, {"tags": ("day",)}, {"description": "x"}, {"summary": "y"}]
+    items = [HARBOUR, *(replace(HARBOUR, **change) for change in changes)]
+    texts = [BUILT["default"].rank_item(item) for item in items]
+    assert texts == [PromptSet.built_in("default").rank_item(item) for item in items]
+    assert len(set(texts)) == len(items)
+
+
+def test_a_candidate_is_rendered_once_whatever_its_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+    prompts = PromptSet.built_in("default")
+    text = prompts.rank_item(replace(HARBOUR, image=b"one picture"))
+    monkeypatch.setattr(prompts, "_render", lambda *_, **__: pytest.fail("rendered again"))
+    assert prompts.rank_item(replace(HARBOUR, image=b"another")) == prompts.rank_item(HARBOUR) == text
