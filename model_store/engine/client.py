@@ -120,8 +120,8 @@ class VllmClient:
                 method, where, data=data, headers=headers, allow_redirects=False
             ) as response:
                 answer = await _read(where, response)
-        except aiohttp.ClientError as error:
-            # Its cause is cut off: aiohttp's own errors can carry the request's headers, and so the key.
+        except (aiohttp.ClientError, ValueError) as error:
+            # A ValueError is a key that no header can hold. The cause is cut off, as it can carry the headers: the key.
             raise ConnectionLost(f"{where}: {error or type(error).__name__}") from None
         if 200 <= response.status < 300:
             return answer
