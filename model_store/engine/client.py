@@ -28,6 +28,7 @@ MAX_ANSWER_BYTES = 8 * 2**20
 # Shorter than the 5 seconds after which vLLM closes an idle connection: no request meets a closing one.
 _KEEPALIVE_S = 3.0
 _ATTEMPTS = 3
+_LARGE_BYTES = 2**20
 _SHEDDING = {429, 503}
 _TOO_LONG = ("maximum context length", "maximum model length", "max_model_len", "longer than the maximum")
 _ANSWERS_AS_THEY_ARE = {"accept-encoding": "identity"}
@@ -112,8 +113,8 @@ class VllmClient:
 
     async def _send(self, method: str, path: str, content: bytes | None) -> bytes:
         where = self.url + path
-        # From a buffer, a large body is written piece by piece, and the event loop is not held.
-        data = None if content is None else io.BytesIO(content)
+        # From a buffer, a very large body is written piece by piece, and the event loop is not held.
+        data = io.BytesIO(content) if content is not None and len(content) > _LARGE_BYTES else content
         headers = None if content is None else _JSON
         try:
             async with self._session().request(
