@@ -152,8 +152,7 @@ class Folding:
         ]
         if not liked:
             return
-        earlier = claim.recents[: max(0, len(claim.recents) - claim.backlog)]
-        before = {event.item_id for event in earlier if event.type in LIKED}
+        before = {event.item_id for event in claim.recents if event.type in LIKED}
         try:
             # Asked now and not before the fold: an item may have been deleted while the model wrote.
             known = await self._store.items.known([*before, *set(liked)])

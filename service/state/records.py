@@ -88,7 +88,7 @@ class Claim:
     """One user's work, leased to one worker.
 
     `pending` holds the first pending events, in folding order; `backlog` counts them all.
-    `recents` are those of the user at the time of the claim, pending ones included.
+    `recents` are those of the user at the time of the claim, without the pending ones.
     """
 
     user_id: str

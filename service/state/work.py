@@ -77,7 +77,10 @@ class Work:
         `full`: no more dead letters may be kept; the claim is as it was.
         """
         keys = self._keys.user(claim.user_id)
-        names = (keys.due, keys.pending, keys.work, keys.dead, keys.letters, keys.backlog)
+        names = (
+            *(keys.due, keys.pending, keys.work, keys.dead, keys.letters, keys.backlog),
+            *(keys.recents, keys.seen),
+        )
         last = encoding.json_text(_last(claim, count))
         return _BURIED[await self._change("bury", names, claim, reason, count, last)]
 

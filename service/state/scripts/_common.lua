@@ -60,3 +60,45 @@ local function ends_with(pending, count, id)
   local from = string.find(entry, '[', 1, true) + 1
   return string.sub(entry, from, from + #id - 1) == id
 end
+
+-- What the recents hold of a pending entry; nil for one that they hold already: it was buried or
+-- folded once before, which a letter behind its time says.
+local function shown(entry)
+  return string.match(entry, '^%d+%[.*\t(.*)$')
+end
+
+-- The item of a recents entry, its first field.
+local function item_of(entry)
+  return string.match(entry, '^%["([^"\\]*)"') or cjson.decode(entry)[1]
+end
+
+-- The newest SEEN of the items, each once, oldest first.
+local function newest(items)
+  local found, kept = {}, {}
+  for at = #items, 1, -1 do
+    local item = items[at]
+    if not found[item] then
+      found[item] = true
+      table.insert(kept, item)
+      if #kept == SEEN then break end
+    end
+  end
+  for at = 1, #kept / 2 do kept[at], kept[#kept + 1 - at] = kept[#kept + 1 - at], kept[at] end
+  return kept
+end
+
+-- Keep what leaves the pending events among the recents, and of what leaves those the items. What is
+-- over leaves both some at a time.
+local function keep_recent(recents, seen, entries)
+  local new = {}
+  for _, entry in ipairs(entries) do new[#new + 1] = shown(entry) end
+  if #new == 0 then return end
+  local over = redis.call('RPUSH', recents, unpack(new)) - RECENTS
+  if over <= SPARE then return end
+  local gone = {}
+  for _, entry in ipairs(redis.call('LPOP', recents, over)) do gone[#gone + 1] = item_of(entry) end
+  if redis.call('RPUSH', seen, unpack(gone)) <= SEEN * 1.25 then return end
+  local kept = newest(redis.call('LRANGE', seen, 0, -1))
+  redis.call('DEL', seen)
+  redis.call('RPUSH', seen, unpack(kept))
+end

@@ -38,38 +38,6 @@ local function remember(dedupe, ids, new)
   if call('PTTL', dedupe) < DEDUPE_TTL then call('PEXPIRE', dedupe, 2 * DEDUPE_TTL) end
 end
 
--- The item of a recents entry, its first field.
-local function item_of(entry)
-  return string.match(entry, '^%["([^"\\]*)"') or cjson.decode(entry)[1]
-end
-
--- The newest SEEN of the items, each once, oldest first.
-local function newest(items)
-  local found, kept = {}, {}
-  for at = #items, 1, -1 do
-    local item = items[at]
-    if not found[item] then
-      found[item] = true
-      table.insert(kept, item)
-      if #kept == SEEN then break end
-    end
-  end
-  for at = 1, #kept / 2 do kept[at], kept[#kept + 1 - at] = kept[#kept + 1 - at], kept[at] end
-  return kept
-end
-
--- What is over leaves the lists some at a time, because one at a time would double the cost of an event.
-local function show(recents, seen, new)
-  local over = call('RPUSH', recents, unpack(new)) - RECENTS
-  if over <= SPARE then return end
-  local gone = {}
-  for _, entry in ipairs(call('LPOP', recents, over)) do gone[#gone + 1] = item_of(entry) end
-  if call('RPUSH', seen, unpack(gone)) <= SEEN * 1.25 then return end
-  local kept = newest(call('LRANGE', seen, 0, -1))
-  call('DEL', seen)
-  call('RPUSH', seen, unpack(kept))
-end
-
 -- Whoever has pending events is in the due set: only the first and the one that fills a block change
 -- the time.
 local function make_due(stem, user, before, waiting)
@@ -88,7 +56,7 @@ local function accept(stem, user, received, first, last)
 
   ids = ids or ''
   local before, backlog = call('LLEN', pending), backlogs[stem]
-  local waiting, new_ids, new_pending, new_recents = before, {}, {}, {}
+  local waiting, new_ids, new_pending = before, {}, {}
   for event = first, last, 3 do
     local digest = ARGV[event]
     if known(ids, digest) then
@@ -102,7 +70,6 @@ local function accept(stem, user, received, first, last)
       ids = ids .. digest
       new_ids[#new_ids + 1] = digest
       new_pending[#new_pending + 1] = stamp .. ARGV[event + 1] .. '\t' .. ARGV[event + 2]
-      new_recents[#new_recents + 1] = ARGV[event + 2]
       results[#results + 1] = 1
     end
   end
@@ -114,7 +81,6 @@ local function accept(stem, user, received, first, last)
   backlogs[stem], changed[stem] = backlog, true
   call('RPUSH', pending, unpack(new_pending))
   remember(dedupe, ids, new_ids)
-  show(stem .. 'r:' .. user, stem .. 'i:' .. user, new_recents)
   if LOG > 0 then
     for _, entry in ipairs(new_pending) do
       call('XADD', stem .. 'log', 'MAXLEN', '~', LOG, '*', 'u', user, 'e', entry)

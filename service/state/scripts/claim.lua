@@ -3,7 +3,7 @@
 --       that Redis refuses the script while that slot moves; the others are built from stems
 -- ARGV  now, then for each bucket: stem, how many
 -- Returns for each bucket {users still due, {{user, token, summary or '', attempts, events pending in
---         all, the first CLAIM_EVENTS of them, recents}, ...}}.
+--         all, the first CLAIM_EVENTS of them, recents without the pending ones}, ...}}.
 local now, answers = clock(ARGV[1]), {}
 
 local function claim(stem, most)

@@ -15,6 +15,7 @@ if written ~= version or not ends_with(pending, folded, ARGV[6]) then return 0 e
 
 redis.call('DEL', work)
 redis.call('SET', summary, string.format('%d:%s:%s', version + 1, token, ARGV[7]))
+keep_recent(recents, seen, redis.call('LRANGE', pending, 0, folded - 1))
 redis.call('LTRIM', pending, folded, -1)
 redis.call('DECRBY', backlog, folded)
 rearm(due, pending, user, now)

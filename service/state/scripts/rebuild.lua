@@ -27,7 +27,7 @@ take(since)
 
 local kept, places = {}, {}
 local function keep(entry)
-  local mark, content = string.match(entry, '^%d+(r?)(.*)$')
+  local mark, content = string.match(entry, '^%d+([rs]?)(.*)$')
   kept[#kept + 1] = { mark, content }
   places[content] = places[content] or {}
   table.insert(places[content], #kept)

@@ -18,9 +18,9 @@ def keys_of(redis_url: str, user: str) -> list[str]:
 
 async def live_through_everything(store: Store, clock: Clock, user: str) -> None:
     """Leave every kind of key that a user can have."""
-    await store.events.accept([event(user, number) for number in range(30)], clock())
+    await store.events.accept([event(user, number) for number in range(60)], clock())
     (claim,) = await store.work.claim(1)
-    await store.work.commit(claim, "likes things", "m", "p", 3)
+    await store.work.commit(claim, "likes things", "m", "p", len(claim.pending))
     (claim,) = await store.work.claim(1)
     await store.work.bury(claim, "bad", 3)
     (claim,) = await store.work.claim(1)

@@ -277,7 +277,10 @@ class TestClaim:
         claim = await claim_one(store)
         assert len(claim.pending) == settings.state.claim_blocks * settings.state.catch_up_block
         assert claim.backlog == 300
-        assert len(claim.recents) == settings.state.recents
+        assert claim.recents == (), "all of them are pending"
+        assert await commit(store, claim, len(claim.pending))
+        after = await claim_one(store)
+        assert [one.item_id for one in after.recents] == [one.item_id for one in claim.pending[-20:]]
 
     async def test_one_busy_bucket_is_claimed_as_fast_as_many(self, store: Store) -> None:
         users = [f"u{number}" for number in range(400)]
