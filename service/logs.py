@@ -2,16 +2,20 @@
 
 import logging
 import sys
+from contextvars import ContextVar
 from typing import cast
 
 import orjson
 import structlog
 
+REQUEST_ID: ContextVar[str | None] = ContextVar("request_id", default=None)
+"""Stands in every line that is written for a request."""
+
 
 def configure(*, json: bool = True, level: int = logging.INFO) -> None:
     """Set up structlog for this process; `json=False` writes lines for people."""
     shared: list[structlog.types.Processor] = [
-        structlog.contextvars.merge_contextvars,
+        _add_request_id,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
@@ -33,6 +37,14 @@ def configure(*, json: bool = True, level: int = logging.INFO) -> None:
             logger_factory=structlog.PrintLoggerFactory(sys.stderr),
             cache_logger_on_first_use=True,
         )
+
+
+def _add_request_id(
+    logger: structlog.types.WrappedLogger, method: str, entry: structlog.types.EventDict
+) -> structlog.types.EventDict:
+    if (request_id := REQUEST_ID.get()) is not None:
+        entry["request_id"] = request_id
+    return entry
 
 
 def get_logger(name: str) -> structlog.stdlib.BoundLogger:

@@ -9,12 +9,11 @@ from contextlib import suppress
 from hashlib import sha256
 from secrets import token_hex
 
-import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.errors import BodyTimeout, BodyTooLarge, InternalError, Overloaded, TastestreamError, Unauthorized
 from service.http.problems import respond
-from service.logs import get_logger
+from service.logs import REQUEST_ID, get_logger
 from service.metrics import Metrics
 
 OPEN_PATHS = frozenset({"/healthz", "/readyz", "/metrics"})
@@ -30,7 +29,10 @@ log = get_logger(__name__)
 
 def _header(scope: Scope, name: bytes) -> str:
     """The header's first value, or nothing."""
-    return next((value.decode("latin-1") for key, value in scope["headers"] if key == name), "")
+    for key, value in scope["headers"]:
+        if key == name:
+            return str(value.decode("latin-1"))
+    return ""
 
 
 async def _refuse(error: TastestreamError, scope: Scope, receive: Receive, send: Send) -> None:
@@ -49,6 +51,8 @@ class Telemetry:
         self.app = app
         self.metrics = metrics
         self.log_all = log_all
+        self.in_flight = 0
+        metrics.requests_in_flight.set_function(lambda: self.in_flight)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -67,18 +71,18 @@ class Telemetry:
                 message["headers"] = [*message["headers"], id_header]
             await send(message)
 
-        with (
-            structlog.contextvars.bound_contextvars(request_id=request_id),
-            self.metrics.requests_in_flight.track_inprogress(),
-        ):
-            try:
-                await self.app(scope, receive, send_with_id)
-            except Exception:
-                log.exception("request_failed", method=scope["method"])
-                if status == 0:
-                    await _refuse(InternalError("see the log"), scope, receive, send_with_id)
-            finally:
-                self._observe(scope, status, time.perf_counter() - started)
+        token = REQUEST_ID.set(request_id)
+        self.in_flight += 1
+        try:
+            await self.app(scope, receive, send_with_id)
+        except Exception:
+            log.exception("request_failed", method=scope["method"])
+            if status == 0:
+                await _refuse(InternalError("see the log"), scope, receive, send_with_id)
+        finally:
+            self.in_flight -= 1
+            self._observe(scope, status, time.perf_counter() - started)
+            REQUEST_ID.reset(token)
 
     def _observe(self, scope: Scope, status: int, seconds: float) -> None:
         route = getattr(scope.get("route"), "path", "unmatched")
