@@ -6,12 +6,11 @@ import io
 import math
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from typing import Any
 
 import pytest
-import stamina
 from PIL import Image
 
 from model_store.engine import (
@@ -29,7 +28,7 @@ from model_store.manifest import Labels, Serving
 from model_store.pictures import PictureSize, fit_picture
 from model_store.prompts import PromptSet
 from model_store.views import InteractionView, ItemView, UserView
-from tests.model_store.fake_vllm import FakeVllm, Reply, Request, refusal, running, text_answer
+from tests.model_store.fake_vllm import FakeVllm, Reply, Request, refusal, text_answer
 
 Make = Callable[..., Engine]
 PROMPTS = PromptSet.built_in("default")
@@ -39,23 +38,13 @@ ITEM = ItemView("Red Harbour", ("drama",))
 BLOCK = (InteractionView("like", ITEM),)
 USER = UserView("This user enjoys harbours.", BLOCK)
 
+pytestmark = pytest.mark.usefixtures("quick_retries")
+
 
 def picture(size: tuple[int, int] = (40, 30)) -> bytes:
     out = io.BytesIO()
     Image.new("RGB", size, (200, 30, 30)).save(out, format="JPEG")
     return out.getvalue()
-
-
-@pytest.fixture
-async def fake() -> AsyncIterator[FakeVllm]:
-    async with running() as server:
-        yield server
-
-
-@pytest.fixture(autouse=True)
-def quick_retries() -> Iterator[None]:
-    with stamina.set_testing(True, attempts=3):
-        yield
 
 
 @pytest.fixture

@@ -4,32 +4,21 @@ import asyncio
 import contextlib
 import socket
 import traceback
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 
 import pytest
-import stamina
 
 from model_store.engine import BadAnswer, ConnectionLost, Engine, EngineRejected
 from model_store.engine.client import MAX_ANSWER_BYTES
 from model_store.prompts import PromptSet
 from model_store.views import InteractionView, ItemView, UserView
-from tests.model_store.fake_vllm import FakeVllm, Reply, Request, running
+from tests.model_store.fake_vllm import FakeVllm, Reply, Request
 
 PROMPTS = PromptSet.built_in("default")
 CHAT = "/v1/chat/completions"
 BLOCK = (InteractionView("like", ItemView("Red Harbour")),)
 
-
-@pytest.fixture
-async def fake() -> AsyncIterator[FakeVllm]:
-    async with running() as server:
-        yield server
-
-
-@pytest.fixture(autouse=True)
-def quick_retries() -> Iterator[None]:
-    with stamina.set_testing(True, attempts=3):
-        yield
+pytestmark = pytest.mark.usefixtures("quick_retries")
 
 
 @contextlib.asynccontextmanager
