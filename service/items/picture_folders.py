@@ -69,6 +69,9 @@ class _LocalFolder:
         # PermissionError: another user's file can't be touched, but it can be replaced.
         with suppress(FileNotFoundError, PermissionError):
             os.utime(path)
+            # The touched file may have been moved away between being found and being touched, too late
+            # for `remove` to see it. Still under its name, the touch came before any look at its age.
+            path.stat()
             return
         path.parent.mkdir(parents=True, exist_ok=True)
         beside = _beside(path)
@@ -101,15 +104,17 @@ class _LocalFolder:
         # Out of the way first: whoever writes the picture from now on doesn't find it, and writes it
         # anew; whoever touched it before has left a fresh time on what was moved.
         path = self._root / name
-        aside = _beside(path)
+        # What a killed process left has no writer. Another sweep may take what this one moved for that.
+        aside = path if path.suffix else _beside(path)
         try:
-            path.rename(aside)
+            if aside != path:
+                path.rename(aside)
+            if time.time() - aside.stat().st_mtime < older_than_s:
+                aside.replace(path)
+                return False
+            aside.unlink()
         except FileNotFoundError:
             return False
-        if time.time() - aside.stat().st_mtime < older_than_s:
-            aside.replace(path)
-            return False
-        aside.unlink()
         return True
 
 

@@ -162,6 +162,42 @@ async def test_a_picture_that_is_written_while_it_is_removed_is_there_afterwards
     assert len(files(tmp_path)) == 1
 
 
+def test_two_sweeps_at_once_do_not_trip_over_each_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = open_folder(str(tmp_path), 0.0)
+    picture = name(sha256(b"picture").hexdigest())
+    folder.write(picture, b"picture")
+    age(str(tmp_path), picture, 2 * HOUR_S)
+    rename = Path.rename
+
+    def rename_and_lose(path: Path, target: Path) -> Path:
+        moved = rename(path, target)
+        assert folder.remove(str(target.relative_to(tmp_path)), HOUR_S)
+        return moved
+
+    monkeypatch.setattr(Path, "rename", rename_and_lose)
+    assert not folder.remove(picture, HOUR_S)
+    assert files(tmp_path) == []
+
+
+def test_a_picture_that_is_removed_between_being_found_and_being_touched_is_written_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = open_folder(str(tmp_path), 0.0)
+    picture = name(sha256(b"picture").hexdigest())
+    folder.write(picture, b"picture")
+    age(str(tmp_path), picture, 2 * HOUR_S)
+    utime = os.utime
+
+    def remove_then_touch(path: Path) -> None:
+        with path.open("rb") as found:
+            assert folder.remove(picture, HOUR_S)
+            utime(found.fileno())
+
+    monkeypatch.setattr(os, "utime", remove_then_touch)
+    folder.write(picture, b"picture")
+    assert folder.read([picture]) == {picture: b"picture"}
+
+
 async def test_a_picture_that_became_young_before_its_removal_stays(url: str) -> None:
     store = PictureStore(url, cached_bytes=0)
     picture = await store.write(b"picture")
