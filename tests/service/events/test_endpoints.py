@@ -46,6 +46,14 @@ async def test_good_events_are_kept_beside_bad_ones(gateway: Gateway) -> None:
     }
 
 
+@pytest.mark.parametrize("levels", [100, *range(246, 258)])
+async def test_an_event_whose_context_is_nested_too_deeply_spoils_no_other(gateway: Gateway, levels: int) -> None:
+    deep = b'{"user_id": "u", "item_id": "i", "context": {"a": ' + b"[" * levels + b"]" * levels + b"}}"
+    answer = await gateway.ask("POST", "/events", content=b'[{"user_id": "u", "item_id": "j"},' + deep + b"]")
+    assert answer.status_code == 202
+    assert answer.json()["accepted"] + len(answer.json()["rejected"]) == 2
+
+
 async def test_nothing_acceptable_is_a_422_that_lists_why(gateway: Gateway) -> None:
     answer = await gateway.ask("POST", "/events", [{**ONE, "colour": 1}, {"user_id": "u"}])
     problem = answer.json()

@@ -46,6 +46,17 @@ async def test_an_item_is_created_replaced_read_and_removed(gateway: Gateway) ->
         assert (gone.status_code, gone.json()["code"]) == (404, "item_not_found")
 
 
+@pytest.mark.parametrize("levels", [100, *range(246, 258)])
+async def test_attributes_are_nested_so_deeply_that_they_can_be_answered_or_are_refused(
+    gateway: Gateway, levels: int
+) -> None:
+    deep = b'{"item_id": "i1", "title": "Pot", "attributes": {"a": ' + b"[" * levels + b"]" * levels + b"}}"
+    put = await gateway.ask("POST", "/items", content=deep)
+    assert put.status_code in {202, 422}
+    page = await gateway.ask("GET", "/items")
+    assert (page.status_code, len(page.json()["items"])) == (200, put.status_code == 202)
+
+
 @pytest.mark.parametrize(
     ("item_id", "path"),
     [
