@@ -17,7 +17,7 @@
     ├── HungUp              499  hung_up               the caller left before the answer; nobody reads this one
     ├── Overloaded          429  overloaded            + Retry-After: too many requests, or too many events wait
     ├── BacklogFull         429  backlog_full          + Retry-After
-    ├── StateUnavailable    503  state_unavailable     + Retry-After: Redis down, full or read-only
+    ├── StateUnavailable    503  state_unavailable     + Retry-After: Redis or picture folder down, full, read-only
     ├── NotReady            503  not_ready             + Retry-After
     └── InternalError       500  internal_error        anything not foreseen; details only in the log
 

@@ -58,7 +58,7 @@ async def put_item(item_id: str, given: ItemIn, parts: Parts) -> tuple[Item, boo
     """Store one item; returns it and whether it is new.
 
     Raises:
-        StateUnavailable: the store can't be written.
+        StateUnavailable: the store or the picture folder can't be written.
     """
     taken = await parts.intake.take(given)
     item = _item(item_id, given, taken.picture, taken.error)
@@ -71,7 +71,7 @@ async def put_items(items: Mapping[int, NamedItemIn], rejected: list[Rejection],
     """Store a batch. Of several items with one id, the last counts.
 
     Raises:
-        StateUnavailable: the store can't be written; some items may have been.
+        StateUnavailable: the store or the picture folder can't be written; some items may have been.
     """
     last = {item.item_id: index for index, item in items.items()}
     slots = asyncio.Semaphore(_TAKEN_AT_ONCE)

@@ -6,14 +6,16 @@ from base64 import b64decode
 from dataclasses import dataclass
 from typing import Literal
 
-from service.errors import BadPicture
+from service.errors import BadPicture, StateUnavailable
 from service.items.check import redraw
 from service.items.fetch import PictureFetcher
 from service.items.pictures import PictureStore
 from service.items.schemas import ItemIn
+from service.logs import get_logger
 from service.metrics import Metrics
 from service.settings import PictureSettings
 
+log = get_logger(__name__)
 _DRAWN_AT_ONCE = 2
 """Each may hold `max_pixels` decoded pixels."""
 
@@ -55,7 +57,7 @@ class PictureIntake:
         """Store the item's picture, if it brings one; a bad one is an outcome, not an error.
 
         Raises:
-            OSError: the picture folder can't be written.
+            StateUnavailable: the picture folder can't be written.
         """
         if not brings_picture(item):
             return without_picture(item)
@@ -66,7 +68,12 @@ class PictureIntake:
         except BadPicture as error:
             self._metrics.pictures.labels(error.detail.partition(":")[0]).inc()
             return Given("refused", error=error.detail)
-        picture = await self._store.write(drawn)
+        try:
+            picture = await self._store.write(drawn)
+        except OSError as error:
+            log.warning("picture_not_written", error=str(error)[:200])
+            reason = error.strerror or type(error).__name__
+            raise StateUnavailable(f"pictures can't be written: {reason}", retry_after_s=1.0) from error
         self._metrics.pictures.labels("stored").inc()
         return Given("stored", picture)
 

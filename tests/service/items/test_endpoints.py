@@ -1,6 +1,7 @@
 """Promises of `/items`."""
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -195,6 +196,22 @@ async def test_a_picture_at_a_private_address_is_not_fetched(gateway: Gateway) -
     answer = await gateway.ask("PUT", "/items/i", {**TEAPOT, "image_url": "http://169.254.169.254/latest/meta-data"})
     assert answer.status_code == 201
     assert answer.json()["picture_error"].startswith("private_address:")
+
+
+@pytest.mark.parametrize("path", ["/items", "/items/i1"])
+async def test_a_picture_folder_that_cannot_be_written_is_a_503_that_says_when_to_come_back(
+    open_gateway: OpenGateway, tmp_path: Path, path: str
+) -> None:
+    folder = tmp_path / "no-folder"
+    folder.write_text("a file")
+    async with open_gateway(pictures=PictureSettings(url=str(folder))) as gateway:
+        item = {"title": "T", "image_base64": encoded(picture())}
+        method, body = ("PUT", item) if path == "/items/i1" else ("POST", [{**item, "item_id": "i1"}])
+        refused = await gateway.ask(method, path, body)
+        assert (refused.status_code, refused.json()["code"]) == (503, "state_unavailable")
+        assert refused.headers["retry-after"] == "1"
+        assert str(folder) not in refused.text
+        assert (await gateway.ask("GET", "/items/i1")).status_code == 404
 
 
 async def test_pictures_are_decoded_off_the_event_loop(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
