@@ -20,7 +20,7 @@ import orjson
 from model_store.errors import UserError
 from model_store.evaluate.wire_client import Json, ServiceError, WireClient
 from service.local.import_checkpoint import Checkpoint, Tally
-from service.local.import_source import Batch, Rejected, Source
+from service.local.import_source import Batch, Rejected, Source, item_id_of
 
 IN_FLIGHT = 4
 CHECKPOINT_EVERY_S = 1.0
@@ -169,18 +169,12 @@ def _rejected(batch: Batch, answers: list[Json]) -> list[Rejected]:
     found = []
     start = 0
     for answer in answers:
-        for one in answer.get("rejected", ()):
+        refused = [{**one, "code": "picture_refused"} for one in answer.get("picture_errors", ())]
+        for one in (*answer.get("rejected", ()), *refused):
             place = start + one["index"]
-            found.append(Rejected(batch.lines[place], _item_id(batch, place), one["code"], one["detail"]))
-        for one in answer.get("picture_errors", ()):
-            place = start + one["index"]
-            found.append(Rejected(batch.lines[place], _item_id(batch, place), "picture_refused", one["detail"]))
+            found.append(Rejected(batch.lines[place], item_id_of(batch.items[place]), one["code"], one["detail"]))
         start += answer["items"]
     return found
-
-
-def _item_id(batch: Batch, place: int) -> str:
-    return str(batch.items[place].get("item_id", ""))[:256]
 
 
 class _Rejects:

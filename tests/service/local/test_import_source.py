@@ -1,6 +1,7 @@
 """Reading a catalogue file: line by line, whatever is in it."""
 
 import base64
+import os
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,67 @@ def test_what_is_no_item_is_named_by_its_line_and_stops_nothing(
     assert "longer than 100 bytes" in batch.rejected[3].detail
     assert "lies outside" in batch.rejected[4].detail
     assert "No such file" in batch.rejected[5].detail
+
+
+@pytest.mark.parametrize(
+    ("image", "reason"),
+    [
+        ("../secret", "lies outside"),
+        ("/etc/passwd", "lies outside"),
+        ("escape", "lies outside"),
+        ("loop", "loop"),
+        ("none.png", "none.png: No such file"),
+        ("a.png/b", "Not a directory"),
+        ("x" * 5000, "name too long"),
+        ("nul\0", "null byte"),
+        ("folder", "is no file"),
+        ("pipe", "is no file"),
+        (5, "must be the name of a file"),
+        (["a.png"], "must be the name of a file"),
+    ],
+)
+def test_an_image_that_is_no_file_in_its_folder_is_named_and_stops_nothing(
+    tmp_path: Path, image: object, reason: str
+) -> None:
+    images = tmp_path / "images"
+    (images / "folder").mkdir(parents=True)
+    (images / "a.png").write_bytes(b"picture")
+    (images / "loop").symlink_to("loop")
+    (images / "escape").symlink_to("/etc/passwd")
+    (tmp_path / "secret").write_text("key")
+    os.mkfifo(images / "pipe")
+    write(tmp_path, {"item_id": "a", "title": "A", "image": image}, {"item_id": "b", "title": "B"})
+    (batch,) = Source(tmp_path).batches()
+    assert [(one.line, one.item_id, one.code) for one in batch.rejected] == [(1, "a", "malformed_line")]
+    assert batch.rejected[0].detail.startswith("image: ")
+    assert reason in batch.rejected[0].detail
+    assert batch.lines == [2]
+
+
+def test_images_may_lie_behind_a_link_and_an_empty_name_is_none(tmp_path: Path) -> None:
+    dataset, elsewhere = tmp_path / "dataset", tmp_path / "elsewhere"
+    dataset.mkdir()
+    elsewhere.mkdir()
+    (elsewhere / "a.png").write_bytes(b"picture")
+    (dataset / "images").symlink_to(elsewhere)
+    write(dataset, {"item_id": "a", "image": "a.png"}, {"item_id": "b", "image": ""})
+    (batch,) = Source(dataset).batches()
+    assert batch.items == [{"item_id": "a", "image_base64": base64.b64encode(b"picture").decode()}, {"item_id": "b"}]
+
+
+@pytest.mark.parametrize("levels", [100, *range(240, 260), 900, 5000])
+def test_a_line_that_is_nested_too_deeply_to_be_sent_is_named(tmp_path: Path, levels: int) -> None:
+    deep = b'{"item_id": "a", "attributes": ' + b"[" * levels + b"]" * levels + b"}"
+    write(tmp_path, deep, {"item_id": "b"})
+    (batch,) = Source(tmp_path).batches()
+    assert len(batch.items) + len(batch.rejected) == 2
+    orjson.dumps(batch.items)
+
+
+def test_a_source_that_can_be_read_but_once_is_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "items.jsonl")
+    with pytest.raises(UserError, match="no regular file"):
+        Source(tmp_path)
 
 
 def test_reading_goes_on_behind_any_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
