@@ -1,7 +1,8 @@
 """The gateway: settings -> store -> engines -> routers. Nothing here is global."""
 
+import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import uvicorn
@@ -12,6 +13,7 @@ from service import logs
 from service.events.endpoints import router as events
 from service.health import router as health
 from service.http import openapi, problems
+from service.http.connection import bounded_http
 from service.http.middleware import Admission, ApiKeys, BodyLimit, EncodedPaths, Telemetry
 from service.items.endpoints import router as items
 from service.metrics import Metrics
@@ -24,6 +26,7 @@ from service.users.endpoints import router as users
 _DRAIN_S = 10
 _KEEP_ALIVE_S = 75
 """Longer than load balancers keep idle connections (60 s is usual), so that they close first and lose no request."""
+_STARTUP_FAILURE = 3
 DESCRIPTION = "Online recommendations by a multimodal LLM that follows what each user wants now."
 
 
@@ -86,10 +89,26 @@ def read_keys(file: Path) -> list[str]:
 def run_gateway(settings: Settings) -> None:
     """Serve until SIGINT or SIGTERM."""
     logs.configure(json=settings.log_json)
-    uvicorn.run(
-        create_app(settings),
+    server = uvicorn.Server(server_config(settings))
+    with suppress(KeyboardInterrupt):
+        server.run()
+    if not server.started:
+        sys.exit(_STARTUP_FAILURE)
+
+
+def server_config(settings: Settings) -> uvicorn.Config:
+    """The HTTP server and the application that it serves.
+
+    Raises:
+        ValueError, OSError: as `create_app`.
+    """
+    metrics = Metrics()
+    return uvicorn.Config(
+        create_app(settings, metrics=metrics),
         host=settings.host,
         port=settings.port,
+        http=bounded_http(settings.limits, metrics),
+        ws="none",
         access_log=False,
         log_level="warning",
         server_header=False,

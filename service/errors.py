@@ -2,8 +2,11 @@
 
     TastestreamError
     ├── InvalidRequest      422  invalid_request       a field is wrong; `field` names it
+    ├── MalformedRequest    400  malformed_request     not HTTP/1.1; the connection is closed
     ├── MalformedBody       400  malformed_body        not JSON / not NDJSON
     ├── UnsupportedMedia    415  unsupported_media     content type not understood
+    ├── HeadersTimeout      408  headers_timeout       a request begun and not gone on with; the connection is closed
+    ├── HeadersTooLarge     431  headers_too_large     the connection is closed
     ├── BodyTimeout         408  body_timeout          the body did not arrive in time
     ├── BodyTooLarge        413  body_too_large
     ├── BatchTooLarge       413  batch_too_large       more events or items than a batch may hold
@@ -15,7 +18,7 @@
     ├── BadPicture          422  bad_picture           reason in the detail
     ├── UserDeleted         409  user_deleted          an event that was received before its user's deletion
     ├── HungUp              499  hung_up               the caller left before the answer; nobody reads this one
-    ├── Overloaded          429  overloaded            + Retry-After: too many requests, or too many events wait
+    ├── Overloaded          429  overloaded            + Retry-After: too many requests, connections or events
     ├── BacklogFull         429  backlog_full          + Retry-After
     ├── StateUnavailable    503  state_unavailable     + Retry-After: Redis or picture folder down, full, read-only
     ├── NotReady            503  not_ready             + Retry-After
@@ -57,12 +60,24 @@ class InvalidRequest(TastestreamError):
     status, code, title = 422, "invalid_request", "Invalid request"
 
 
+class MalformedRequest(TastestreamError):
+    status, code, title = 400, "malformed_request", "Malformed request"
+
+
 class MalformedBody(TastestreamError):
     status, code, title = 400, "malformed_body", "Malformed body"
 
 
 class UnsupportedMedia(TastestreamError):
     status, code, title = 415, "unsupported_media", "Unsupported media type"
+
+
+class HeadersTimeout(TastestreamError):
+    status, code, title = 408, "headers_timeout", "Headers timeout"
+
+
+class HeadersTooLarge(TastestreamError):
+    status, code, title = 431, "headers_too_large", "Headers too large"
 
 
 class BodyTimeout(TastestreamError):

@@ -30,6 +30,9 @@ class Metrics:
         self.requests_in_flight = Gauge(
             "tastestream_http_requests_in_flight", "Requests that are being answered.", registry=self.registry
         )
+        self.connections = Gauge(
+            "tastestream_http_connections", "Connections that callers hold open, idle ones too.", registry=self.registry
+        )
         self.errors = Counter(
             "tastestream_errors_total", "Error answers, by their code.", ("code",), registry=self.registry
         )

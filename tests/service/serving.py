@@ -27,6 +27,13 @@ async def until(condition: Callable[[], bool], within_s: float = 10.0) -> None:
 async def serving(app: ASGIApp, host: str = "127.0.0.1") -> AsyncIterator[str]:
     """Serve `app` in this event loop; yields the URL of its root."""
     config = uvicorn.Config(app, host=host, port=0, log_config=None, access_log=False, timeout_graceful_shutdown=1)
+    async with running(config) as url:
+        yield url
+
+
+@asynccontextmanager
+async def running(config: uvicorn.Config) -> AsyncIterator[str]:
+    """Run the server of `config` in this event loop; yields the URL of its root."""
     server = uvicorn.Server(config)
     task = asyncio.create_task(server.serve())
     await until(lambda: server.started)

@@ -1,0 +1,198 @@
+"""Promises of what comes before a request: whoever sends no HTTP, too much of it or none at all costs little."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import httpx
+import orjson
+import pytest
+import structlog
+
+from service.app import server_config
+from service.settings import LimitSettings, Settings
+from tests.service.serving import running
+
+GET = b"GET /healthz HTTP/1.1\r\nHost: t\r\n\r\n"
+EVENT = b'{"user_id":"u","item_id":"i"}'
+WITHIN_S = 10
+OpenServer = Callable[..., AbstractAsyncContextManager["Server"]]
+
+
+class Caller:
+    """One raw connection."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader = reader
+        self.writer = writer
+
+    def send(self, data: bytes) -> None:
+        self.writer.write(data)
+
+    async def answer(self) -> tuple[int, dict[str, Any]]:
+        """Status and JSON of the next answer."""
+        async with asyncio.timeout(WITHIN_S):
+            head = (await self.reader.readuntil(b"\r\n\r\n")).decode()
+            length = int(head.lower().partition("content-length: ")[2].split("\r\n")[0])
+            return int(head.split()[1]), orjson.loads(await self.reader.readexactly(length))
+
+    async def ended(self) -> bytes:
+        """What still comes until the server closes."""
+        async with asyncio.timeout(WITHIN_S):
+            return await self.reader.read()
+
+
+class Server:
+    """A gateway behind its own HTTP server."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    @asynccontextmanager
+    async def connect(self) -> AsyncIterator[Caller]:
+        host, _, port = self.url.removeprefix("http://").partition(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        try:
+            yield Caller(reader, writer)
+        finally:
+            writer.close()
+
+    async def count(self, series: str) -> float:
+        async with httpx.AsyncClient() as client:
+            lines = (await client.get(f"{self.url}/metrics")).text.splitlines()
+        return next((float(line.split()[-1]) for line in lines if line.startswith(f"{series} ")), 0.0)
+
+
+@pytest.fixture
+def open_server(redis_url: str, tmp_path: Path) -> OpenServer:
+    @asynccontextmanager
+    async def opened(**limits: Any) -> AsyncIterator[Server]:
+        settings = Settings(redis_url=redis_url, data_dir=tmp_path, port=0, limits=LimitSettings(**limits))
+        async with running(server_config(settings)) as url:
+            yield Server(url)
+
+    return opened
+
+
+@pytest.fixture
+async def server(open_server: OpenServer) -> AsyncIterator[Server]:
+    async with open_server() as server:
+        yield server
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"\x16\x03\x01\x02\x00",
+        b"BREW /events HTTP/1.1\r\n\r\n",
+        b"GET /users/\xc3\xbc HTTP/1.1\r\n\r\n",
+        b"GET /users/%b HTTP/1.1\r\n\r\n" % (b"x" * 70_000),
+        b"POST /events HTTP/1.1\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
+        b"POST /events HTTP/1.1\r\nContent-Type: application/x-ndjson\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+    ],
+)
+async def test_what_is_no_http_is_a_400_problem_that_is_counted_and_logged(server: Server, sent: bytes) -> None:
+    with structlog.testing.capture_logs() as entries:
+        async with server.connect() as caller:
+            caller.send(sent)
+            status, problem = await caller.answer()
+            assert (status, problem["code"]) == (400, "malformed_request")
+            assert await caller.ended() == b""
+    assert [entry["code"] for entry in entries if entry["event"] == "connection_refused"] == ["malformed_request"]
+    assert await server.count('tastestream_errors_total{code="malformed_request"}') == 1
+
+
+async def test_a_whole_request_before_what_is_no_http_is_answered(server: Server) -> None:
+    async with server.connect() as caller:
+        head = b"POST /events HTTP/1.1\r\nHost: t\r\nContent-Length: %d\r\n\r\n" % len(EVENT)
+        caller.send(head + EVENT + b"and more\r\n\r\n")
+        assert (await caller.answer())[0] == 202
+        assert await caller.ended() == b""
+
+
+async def test_an_endless_head_is_a_431_and_is_not_kept(open_server: OpenServer) -> None:
+    async with open_server(header_bytes=10_000) as server, server.connect() as caller:
+        caller.send(b"GET /healthz HTTP/1.1\r\nHost: t\r\nX-Long: ")
+        for _ in range(100):
+            caller.send(b"x" * 1_000)
+            await asyncio.sleep(0)
+        status, problem = await caller.answer()
+        assert (status, problem["code"]) == (431, "headers_too_large")
+        assert await caller.ended() == b""
+
+
+async def test_the_body_before_it_does_not_count_as_part_of_a_head(open_server: OpenServer) -> None:
+    async with open_server(header_bytes=1_000) as server, server.connect() as caller:
+        head = b"POST /events HTTP/1.1\r\nHost: t\r\nContent-Length: %d\r\n\r\n" % (len(EVENT) + 5_000)
+        caller.send(head + EVENT + b" " * 5_000 + GET[:20])
+        assert (await caller.answer())[0] == 202
+        caller.send(GET[20:])
+        assert await caller.answer() == (200, {"status": "ok"})
+
+
+async def test_a_head_that_does_not_arrive_is_a_408(open_server: OpenServer) -> None:
+    async with open_server(header_timeout_s=0.1) as server, server.connect() as caller:
+        caller.send(GET[:-2])
+        status, problem = await caller.answer()
+        assert (status, problem["code"]) == (408, "headers_timeout")
+        assert await caller.ended() == b""
+
+
+async def test_who_says_nothing_is_left(open_server: OpenServer) -> None:
+    async with open_server(header_timeout_s=0.1) as server, server.connect() as caller:
+        assert await caller.ended() == b""
+
+
+async def test_between_two_requests_there_is_more_time_than_for_a_head(open_server: OpenServer) -> None:
+    async with open_server(header_timeout_s=0.1) as server, server.connect() as caller, server.connect() as silent:
+        caller.send(GET)
+        await caller.answer()
+        caller.send(b"\r\n")
+        # By then the time for a head has passed since the answer.
+        await silent.ended()
+        async with server.connect() as later:
+            await later.ended()
+        caller.send(GET)
+        assert await caller.answer() == (200, {"status": "ok"})
+
+
+async def test_connections_beyond_the_bound_are_refused_until_one_is_closed(open_server: OpenServer) -> None:
+    async with open_server(connections=2) as server, server.connect() as first:
+        async with server.connect() as second:
+            for caller in (first, second):
+                caller.send(GET)
+                assert (await caller.answer())[0] == 200
+            async with server.connect() as third:
+                status, problem = await third.answer()
+                assert (status, problem["code"]) == (429, "overloaded")
+                assert await third.ended() == b""
+        served = False
+
+        async def serve() -> None:
+            nonlocal served
+            # A refused caller that is still sending may lose its answer.
+            with suppress(ConnectionError, asyncio.IncompleteReadError):
+                async with server.connect() as caller:
+                    caller.send(GET)
+                    served = (await caller.answer())[0] == 200
+
+        async with asyncio.timeout(WITHIN_S):
+            while not served:
+                await serve()
+
+
+async def test_open_connections_are_counted(server: Server) -> None:
+    async with server.connect() as caller:
+        caller.send(GET)
+        await caller.answer()
+        # This one and the one that asks.
+        assert await server.count("tastestream_http_connections") == 2
+
+
+async def test_an_upgrade_is_not_taken_and_the_request_is_answered(server: Server) -> None:
+    async with server.connect() as caller:
+        for protocol in (b"websocket", b"h2c"):
+            caller.send(GET[:-2] + b"Connection: Upgrade\r\nUpgrade: %b\r\n\r\n" % protocol)
+            assert await caller.answer() == (200, {"status": "ok"})
