@@ -1,11 +1,14 @@
 """How far an import came, kept beside the data so that the next run goes on from there."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from hashlib import sha256
 from pathlib import Path
 
 import orjson
 
+from model_store.errors import UserError
 from service.local.import_source import Batch, Rejected, Source
 
 SHOWN = 20
@@ -39,6 +42,15 @@ class Tally:
         self.first += rejected[: SHOWN - len(self.first)]
 
 
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn what goes wrong while `path` is written into a UserError that names it."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"{path} can't be written: {error.strerror or error}") from error
+
+
 class Checkpoint:
     """The tally of one source into one service, in a file of its own.
 
@@ -58,11 +70,13 @@ class Checkpoint:
             return None
 
     def write(self, tally: Tally) -> None:
-        """Raises OSError."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        """Raises UserError when it can't be written."""
         new = self.path.with_suffix(".new")
-        new.write_bytes(orjson.dumps(asdict(tally)))
-        new.replace(self.path)
+        with writing(self.path):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            new.write_bytes(orjson.dumps(asdict(tally)))
+            new.replace(self.path)
 
     def remove(self) -> None:
-        self.path.unlink(missing_ok=True)
+        with writing(self.path):
+            self.path.unlink(missing_ok=True)

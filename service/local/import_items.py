@@ -6,6 +6,7 @@ that is put twice is the same item. Two lines of one item are never in flight to
 """
 
 import asyncio
+import os
 import time
 from collections import deque
 from collections.abc import Callable
@@ -19,7 +20,7 @@ import orjson
 
 from model_store.errors import UserError
 from model_store.evaluate.wire_client import Json, ServiceError, WireClient
-from service.local.import_checkpoint import Checkpoint, Tally
+from service.local.import_checkpoint import Checkpoint, Tally, writing
 from service.local.import_source import Batch, Rejected, Source, item_id_of
 
 IN_FLIGHT = 4
@@ -63,12 +64,9 @@ async def import_items(
     client = WireClient(
         url, api_key=options.api_key, timeout_s=TIMEOUT_S, patience_s=options.patience_s, transport=transport
     )
-    try:
-        async with client:
-            with _Rejects(options.rejects, tally.noted_bytes) as rejects:
-                await _Import(client, checkpoint, tally, rejects, options, progress).run(source)
-    except OSError as error:
-        raise UserError(f"{error.filename}: {error.strerror}") from error
+    async with client:
+        with _Rejects(options.rejects, tally.noted_bytes, source) as rejects:
+            await _Import(client, checkpoint, tally, rejects, options, progress).run(source)
     checkpoint.remove()
     return tally
 
@@ -180,13 +178,17 @@ def _rejected(batch: Batch, answers: list[Json]) -> list[Rejected]:
 class _Rejects:
     """All rejected lines as JSON lines, in a file where one is wanted; what was noted behind `length` is dropped."""
 
-    def __init__(self, path: Path | None, length: int) -> None:
+    def __init__(self, path: Path | None, length: int, source: Source) -> None:
+        self._path = path or Path()
         self._file: BinaryIO | None = None
         if path is not None:
-            path.touch()
-            self._file = path.open("r+b")
-            self._file.truncate(min(length, path.stat().st_size))
-            self._file.seek(0, 2)
+            with writing(path):
+                path.touch()
+                if path.samefile(source.path):
+                    raise UserError(f"{path} is what is imported: name another file for the rejected lines")
+                if path.stat().st_size > length:
+                    os.truncate(path, length)
+                self._file = path.open("ab")
 
     def __enter__(self) -> Self:
         return self
@@ -195,15 +197,18 @@ class _Rejects:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._file is not None:
-            self._file.close()
+            with writing(self._path):
+                self._file.close()
 
     def add(self, rejected: list[Rejected]) -> None:
         if self._file is not None:
-            self._file.write(b"".join(orjson.dumps(asdict(one)) + b"\n" for one in rejected))
+            with writing(self._path):
+                self._file.write(b"".join(orjson.dumps(asdict(one)) + b"\n" for one in rejected))
 
     def flush(self) -> int:
         """Write what is buffered; returns the file's length."""
         if self._file is None:
             return 0
-        self._file.flush()
-        return self._file.tell()
+        with writing(self._path):
+            self._file.flush()
+            return self._file.tell()

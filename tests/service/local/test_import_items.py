@@ -16,6 +16,7 @@ from rich.console import Console
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from model_store.errors import UserError
 from model_store.evaluate.wire_client import ServiceError
 from service.local import import_source
 from service.local.import_checkpoint import Checkpoint, Tally
@@ -183,6 +184,33 @@ async def test_a_damaged_checkpoint_begins_anew(gateway: Gateway, tmp_path: Path
     checkpoint.write(Tally())
     checkpoint.path.write_bytes(b'{"line": 5')
     assert (await run(source, Transport(gateway), tmp_path / "imports")).stored == 100
+
+
+async def test_rejected_lines_that_cannot_be_written_are_told_and_the_next_run_goes_on(
+    gateway: Gateway, tmp_path: Path
+) -> None:
+    source, imports = write(tmp_path, 5, {"item_id": "nameless"}), tmp_path / "imports"
+    full = tmp_path / "full"
+    full.symlink_to("/dev/full")
+    with pytest.raises(UserError, match="full can't be written: "):
+        await run(source, Transport(gateway), imports, rejects=full)
+    assert (await run(source, Transport(gateway), imports)).rejected == 1
+
+
+async def test_rejected_lines_never_overwrite_what_is_imported(gateway: Gateway, tmp_path: Path) -> None:
+    source = write(tmp_path)
+    before = source.path.read_bytes()
+    (tmp_path / "link").symlink_to(source.path)
+    for same in (source.path, tmp_path / "link"):
+        with pytest.raises(UserError, match="name another file"):
+            await run(source, Transport(gateway), tmp_path / "imports", rejects=same)
+    assert source.path.read_bytes() == before
+
+
+async def test_a_checkpoint_that_cannot_be_written_is_named(gateway: Gateway, tmp_path: Path) -> None:
+    (tmp_path / "imports").write_text("a file")
+    with pytest.raises(UserError, match=r"imports/\w+\.json can't be written: "):
+        await run(write(tmp_path), Transport(gateway), tmp_path / "imports")
 
 
 async def test_of_two_lines_of_one_item_the_last_counts(gateway: Gateway, tmp_path: Path) -> None:
