@@ -248,6 +248,11 @@ def main() -> None:
     except (UserError, TastestreamError) as error:
         err.print(f"[red]error:[/] {escape(str(error))}", soft_wrap=True)
         sys.exit(1)
+    except OSError as error:
+        if error.filename is None:
+            raise
+        err.print(f"[red]error:[/] {escape(f'{error.filename}: {error.strerror}')}", soft_wrap=True)
+        sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
 

@@ -7,16 +7,19 @@ file. Unknown keys are refused by name, in both.
 import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
+    SettingsError,
     TomlConfigSettingsSource,
 )
 
 PREFIX = "TASTESTREAM_"
+REDIS_SCHEMES = frozenset({"redis", "rediss", "unix", "redis+cluster", "rediss+cluster"})
 Seconds = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(gt=0)]
 
@@ -197,6 +200,17 @@ class Settings(BaseSettings):
         """Where the model versions are."""
         return self.model_store or self.data_dir / "models"
 
+    @field_validator("redis_url")
+    @classmethod
+    def _must_be_a_redis_url(cls, url: str | None) -> str | None:
+        if url is not None and not _is_redis_url(url):
+            # Without the URL: it may hold a password.
+            raise ValueError(
+                "must be redis://HOST:PORT, rediss://, unix://PATH, redis+cluster:// or rediss+cluster://; "
+                "a password with /, ?, #, @ or : in it must be percent-encoded"
+            )
+        return url
+
     @model_validator(mode="before")
     @classmethod
     def _refuse_unknown_variables(cls, values: Any) -> Any:
@@ -216,5 +230,27 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         file = os.environ.get(f"{PREFIX}CONFIG")
-        toml = (TomlConfigSettingsSource(settings_cls, Path(file)),) if file else ()
+        toml = (_toml(settings_cls, Path(file)),) if file else ()
         return (init_settings, env_settings, *toml)
+
+
+def _is_redis_url(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        return False
+    return parts.scheme in REDIS_SCHEMES and bool(parts.path if parts.scheme == "unix" else parts.hostname)
+
+
+def _toml(settings_cls: type[BaseSettings], file: Path) -> TomlConfigSettingsSource:
+    """
+    Raises:
+        SettingsError: there is no such file, or it is not TOML.
+    """
+    if not file.exists():
+        raise SettingsError(f"{PREFIX}CONFIG: {file} does not exist")
+    try:
+        return TomlConfigSettingsSource(settings_cls, file)
+    except (OSError, ValueError) as error:
+        raise SettingsError(f"{PREFIX}CONFIG: {file} can't be read: {error}") from error

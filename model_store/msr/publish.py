@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import ValidationError
 
 from model_store.dataset import HELD_OUT
 from model_store.evaluate.evidence import Evidence, write_evidence
-from model_store.manifest import Blend, Labels, Manifest, Serving, Training
+from model_store.manifest import Blend, Labels, Manifest, ManifestError, Serving, Training
 from model_store.msr.architecture import Sizes, write_checkpoint
 from model_store.msr.catalogue import Catalogue
 from model_store.msr.encoding import Encoder
@@ -48,6 +49,26 @@ class Trained:
     def writer_of(self, catalogue: Catalogue) -> Writer:
         """The model, asked about the pictures of another catalogue."""
         return Writer(self.model, self.encoder, self.sizes, catalogue.pixels)
+
+
+def require_place(store: Path, name: str) -> None:
+    """Find out before hours of training what would fail behind them.
+
+    Raises:
+        ManifestError: nothing can be registered in `store`, or not by this name.
+    """
+    try:
+        Manifest(name=f"{name}-summarizer", version=1, role="summarizer")
+    except ValidationError:
+        raise ManifestError(
+            f"{name!r} can't be a model's name: take up to 50 small letters, digits, dots, _ and -, "
+            "the first a letter or a digit (--name)"
+        ) from None
+    try:
+        store.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=store).close()
+    except OSError as error:
+        raise ManifestError(f"{store} can't be written: {error.strerror}") from error
 
 
 def register(

@@ -24,7 +24,7 @@ from model_store.msr.encoding import Encoder
 from model_store.msr.examples import ExampleOptions, Examples
 from model_store.msr.learner import Learner, Losses
 from model_store.msr.packing import Tree
-from model_store.msr.publish import Origin, Trained, register
+from model_store.msr.publish import Origin, Trained, register, require_place
 from model_store.msr.scoring import Examiner
 from model_store.msr.taste_rule import Summary, TasteRule, TermFinder, render
 from model_store.msr.validation import validate
@@ -86,8 +86,10 @@ def train(
 
     Raises:
         DatasetError: the folder is malformed, or no training user has a history.
+        ManifestError: nothing can be registered in `store`, or not by this name.
     """
     options = options or TrainOptions()
+    require_place(store, name)
     progress(Progress("reading", 0))
     dataset = read_dataset(data)
     trained = fit(dataset, options, progress)

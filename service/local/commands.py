@@ -25,6 +25,9 @@ def replay_command(
     """Replay `data` and print the report; see `model_store.evaluate.replay`."""
     protocol = Protocol(negatives=negatives, users=users, seed=seed)
     options = ReplayOptions(protocol=protocol, delete_users=not keep_users, api_key=api_key, deadline_ms=30_000)
+    if markdown is not None:
+        # Now and not behind the replay: one that can't be written is told at once.
+        markdown.touch()
     with stages(console) as report:
 
         def told(stage: str, done: int, total: int) -> None:

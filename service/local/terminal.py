@@ -4,6 +4,7 @@ import asyncio
 
 import typer
 from pydantic import ValidationError
+from pydantic_settings import SettingsError
 from rich.console import Console
 from rich.markup import escape
 
@@ -21,7 +22,12 @@ def settings_or_exit() -> Settings:
         for problem in error.errors():
             path = "__".join(str(part).upper() for part in problem["loc"])
             name = f"{PREFIX}{path}: " if path else ""
-            err.print(f"[red]error:[/] {escape(name)}{escape(problem['msg'])}", soft_wrap=True)
+            err.print(
+                f"[red]error:[/] {escape(name)}{escape(problem['msg'].removeprefix('Value error, '))}", soft_wrap=True
+            )
+        raise typer.Exit(2) from None
+    except SettingsError as error:
+        err.print(f"[red]error:[/] {escape(str(error))}", soft_wrap=True)
         raise typer.Exit(2) from None
 
 

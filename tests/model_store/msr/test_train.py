@@ -9,6 +9,7 @@ from safetensors.torch import load_file
 
 from model_store.dataset import Dataset, DatasetError, read_dataset, user_split
 from model_store.evaluate.evidence import read_evidence
+from model_store.manifest import ManifestError
 from model_store.msr.architecture import Sizes, read_checkpoint
 from model_store.msr.examples import ExampleOptions
 from model_store.msr.train import Progress, TrainOptions, fit, train
@@ -25,6 +26,18 @@ def weights(dataset: Dataset, options: TrainOptions = OPTIONS) -> dict[str, torc
 
 def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
     return all(torch.equal(one[name], other[name]) for name in one)
+
+
+@pytest.mark.parametrize("name", ["My data", "a/b", "../a", "", "x" * 60])
+def test_a_name_that_no_model_can_have_is_refused_before_training(world: Path, tmp_path: Path, name: str) -> None:
+    with pytest.raises(ManifestError, match="can't be a model's name"):
+        train(world, tmp_path, name=name, options=OPTIONS, progress=pytest.fail)
+
+
+def test_a_store_that_cannot_be_written_is_named_before_training(world: Path, tmp_path: Path) -> None:
+    (tmp_path / "store").write_text("a file")
+    with pytest.raises(ManifestError, match="store can't be written: File exists"):
+        train(world, tmp_path / "store", name="trial", options=OPTIONS, progress=pytest.fail)
 
 
 def test_both_versions_are_registered_and_load(world: Path, tmp_path: Path) -> None:

@@ -1,0 +1,58 @@
+"""A mistake in a setting, a path or a name ends a command with one sentence that says what to mend."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.service.local.conftest import Run
+
+
+def refusal(tastestream: Run, *arguments: str) -> str:
+    """What the command says on stderr as it fails, in one line."""
+    ran = tastestream(*arguments)
+    assert ran.code in {1, 2}
+    assert "Traceback" not in ran.err
+    assert ran.err.startswith("error: ")
+    assert ran.err.count("\n") == 1
+    return ran.err
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["host:6379", "http://host", "redis://", "redis://host:port", "redis://:pass/word@host", "unix://", "rediss:x"],
+)
+def test_a_redis_url_that_is_none_is_named_without_its_password(
+    tastestream: Run, monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    monkeypatch.setenv("TASTESTREAM_REDIS_URL", url)
+    said = refusal(tastestream, "dead-letters", "list")
+    assert said.startswith("error: TASTESTREAM_REDIS_URL: must be redis://HOST:PORT")
+    assert "pass/word" not in said
+
+
+@pytest.mark.parametrize("content", [None, b"no toml", b"\xff"])
+def test_a_settings_file_that_cannot_be_read_is_named(
+    tastestream: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, content: bytes | None
+) -> None:
+    file = tmp_path / "settings.toml"
+    if content is not None:
+        file.write_bytes(content)
+    monkeypatch.setenv("TASTESTREAM_CONFIG", str(file))
+    assert f"TASTESTREAM_CONFIG: {file}" in refusal(tastestream, "models", "list")
+
+
+def test_a_group_of_settings_that_is_no_json_is_named(tastestream: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TASTESTREAM_STATE", "many")
+    assert '"state"' in refusal(tastestream, "models", "list")
+
+
+def test_a_data_folder_that_is_none_is_named(tastestream: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder")
+    monkeypatch.setenv("TASTESTREAM_DATA_DIR", str(tmp_path / "file"))
+    assert "file/logs: Not a directory" in refusal(tastestream, "up", "--port", "0")
+
+
+def test_a_report_that_cannot_be_written_is_told_before_the_replay(tastestream: Run, tmp_path: Path) -> None:
+    missing = tmp_path / "none" / "report.md"
+    said = refusal(tastestream, "replay", "--data", str(tmp_path), "--markdown", str(missing))
+    assert f"{missing}: No such file or directory" in said
