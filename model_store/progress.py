@@ -1,5 +1,6 @@
-"""Progress of long work: bars in a terminal, now and then a line in a log."""
+"""Progress of long work, on stderr: bars in a terminal, now and then a line in a log."""
 
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,13 +23,22 @@ _LINE_EVERY_S = 30.0
 
 
 @contextmanager
-def stages(console: Console) -> Iterator[Report]:
+def stages() -> Iterator[Report]:
     """One bar per stage, made when the stage first reports; without a terminal a line each half minute."""
+    console = Console(stderr=True)
     if not console.is_terminal:
         yield _lines(console)
         return
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
-    with Progress(*columns, TimeRemainingColumn(), TextColumn("[dim]{task.fields[note]}"), console=console) as progress:
+    bars = Progress(
+        *columns,
+        TimeRemainingColumn(),
+        TextColumn("[dim]{task.fields[note]}"),
+        console=console,
+        # What is printed meanwhile goes above the bars where both are seen, but never from a file into a terminal.
+        redirect_stdout=sys.stdout.isatty(),
+    )
+    with bars as progress:
         tasks: dict[str, TaskID] = {}
 
         def report(stage: str, done: float, note: str = "") -> None:
@@ -48,6 +58,7 @@ def _lines(console: Console) -> Report:
         finished = done >= 1 and last.get(stage) != float("inf")
         if finished or now - last.get(stage, float("-inf")) > _LINE_EVERY_S:
             last[stage] = float("inf") if done >= 1 else now
-            console.print(f"{now - started:.0f} s  {stage} {100 * done:.0f} %  {note}", markup=False, highlight=False)
+            line = f"{now - started:.0f} s  {stage} {100 * done:.0f} %  {note}"
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     return report

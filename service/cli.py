@@ -33,11 +33,6 @@ app = typer.Typer(
 models_app = typer.Typer(
     no_args_is_help=True, help="The model store: list, show, promote and roll back model versions."
 )
-app.add_typer(models_app, name="models")
-app.add_typer(dead_letters_app, name="dead-letters")
-app.command()(erase)
-app.command()(export)
-app.command("rebuild-summaries")(rebuild_summaries)
 
 Store = Annotated[
     Path | None,
@@ -86,7 +81,7 @@ def up(
     settings = settings_or_exit()
     changes = {"data_dir": data_dir, "port": port, "model_store": store}
     settings = settings.model_copy(update={key: value for key, value in changes.items() if value is not None})
-    raise typer.Exit(asyncio.run(run_up(settings, models=models, demo=demo, console=out)))
+    asyncio.run(run_up(settings, models=models, demo=demo, console=out))
 
 
 @app.command()
@@ -185,6 +180,14 @@ def train(
     from service.local.commands import train_command
 
     train_command(data, store_folder(store), name or data.resolve().name.lower(), minutes, seed, out)
+
+
+# Here, because `--help` lists the commands in the order in which they were added.
+app.command()(export)
+app.command("rebuild-summaries")(rebuild_summaries)
+app.command()(erase)
+app.add_typer(dead_letters_app, name="dead-letters")
+app.add_typer(models_app, name="models")
 
 
 @models_app.command("list")

@@ -167,7 +167,7 @@ def test_a_second_up_on_the_same_folder_is_refused_in_one_sentence(up: Running) 
     command = [sys.executable, "-m", "service.cli", "up", "--data-dir", str(data), "--port", str(free_port())]
     second = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert second.returncode == 1
-    assert "another `tastestream up`" in second.stdout
+    assert "another `tastestream up`" in second.stderr
     assert "Traceback" not in second.stdout + second.stderr
 
 

@@ -81,7 +81,7 @@ def main() -> None:
     arguments.add_argument("--models", type=Path, default=MODELS, help="the model store to write")
     given = arguments.parse_args()
     console = Console()
-    with stages(console) as tell:
+    with stages() as tell:
         built = build(
             given.models,
             minutes=given.minutes,

@@ -96,11 +96,11 @@ class Tour:
             write_catalogue(self._folder, self._world, SEED)
             items = list(read_items(self._folder))
             missing = [item for item in items if item.item_id not in listed]
-            with stages(self._console) as report:
+            with stages() as report:
                 for start in range(0, len(missing), _BATCH):
                     await self._call("POST", "/items", [_wire_item(item) for item in missing[start : start + _BATCH]])
                     report("loading the catalogue", min(1.0, (start + _BATCH) / len(missing)), "")
-        with stages(self._console) as report:
+        with stages() as report:
             deadline = time.monotonic() + _DEADLINE_S
             while (done := sum(bool(item.get("summary")) for item in await self._catalogue())) < len(wanted):
                 report("describing its pictures", done / len(wanted), "")

@@ -28,7 +28,7 @@ def replay_command(
     if markdown is not None:
         # Now and not behind the replay: one that can't be written is told at once.
         markdown.touch()
-    with stages(console) as report:
+    with stages() as report:
 
         def told(stage: str, done: int, total: int) -> None:
             report(stage, done / total if total else 1.0, f"{done} of {total}")
@@ -46,7 +46,7 @@ def train_command(data: Path, store: Path, name: str, minutes: float, seed: int,
     from model_store.msr.train import Progress as Training
     from model_store.msr.train import TrainOptions, train
 
-    with stages(console) as report:
+    with stages() as report:
 
         def told(training: Training) -> None:
             report(training.stage, training.done, training.note)

@@ -117,7 +117,7 @@ async def _named(store: Store, ids: Sequence[str], which: Which) -> AsyncIterato
             yield letter_id
         return
     total, done = await store.dead_letters.count(), 0
-    with stages(out) as report:
+    with stages() as report:
         async for letter in which.of(store):
             yield letter.id
             done += 1

@@ -1,7 +1,7 @@
 """`tastestream erase`: forget a user, and have Redis forget it on disk, too."""
 
 from service.local.reach import reached_store
-from service.local.terminal import confirm, out, say
+from service.local.terminal import confirm, err, say
 from service.settings import Settings
 from service.state.users import Erased
 
@@ -19,7 +19,7 @@ async def erase_command(settings: Settings, user_id: str, *, rewrite: bool, yes:
         say(_sentence(await store.users.erase(user_id)))
         if not rewrite:
             return
-        with out.status("rewriting the append-only files ..."):
+        with err.status("rewriting the append-only files ..."):
             done, without = await store.append_only.rewrite(REWRITE_S)
     say(f"rewritten: the append-only files of {done:,} servers" + (f"; {without:,} keep none" if without else ""))
 

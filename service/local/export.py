@@ -73,7 +73,7 @@ async def export_dataset(
     """
     exported = Exported()
     async with reached_store(settings) as store:
-        with staged(folder, force=force) as staging, stages(out) as report:
+        with staged(folder, force=force) as staging, stages() as report:
             try:
                 if catalogue:
                     pictures = open_pictures(settings) if images else None
@@ -96,7 +96,7 @@ async def export_events(settings: Settings, file: Path, span: Span, *, force: bo
     exported, beside = Exported(), file.with_name(f".{file.name}.exporting-{os.getpid()}")
     async with reached_store(settings) as store:
         try:
-            with beside.open("w", encoding="ascii") as lines, stages(out) as report:
+            with beside.open("w", encoding="ascii") as lines, stages() as report:
                 async for event in _logged(store, span, report):
                     lines.write(json_line(wire_event(event)) + "\n")
                     exported.see(event.timestamp_ms)

@@ -13,6 +13,7 @@ from model_store.progress import stages
 from service.local.import_checkpoint import Tally
 from service.local.import_items import ImportOptions, import_items
 from service.local.import_source import Source
+from service.local.terminal import err
 from service.settings import PREFIX
 
 _UNAUTHORIZED = 401
@@ -31,18 +32,19 @@ def import_command(source: Path, url: str, folder: Path, options: ImportOptions,
     given = Source(source)
     seen = _Seen(given.size)
     try:
-        with stages(console) as report:
+        with stages() as report:
 
             def told(tally: Tally) -> None:
                 report("importing items", *seen.at(tally))
 
             tally = asyncio.run(import_items(given, url, folder, options, told))
     except KeyboardInterrupt:
-        console.print(f"stopped at line {seen.line:,}. {_how_to_go_on()}", highlight=False, soft_wrap=True)
+        err.print(f"stopped at line {seen.line:,}. {_how_to_go_on()}", highlight=False, soft_wrap=True)
         return 130
     except ServiceError as error:
         hint = f" Set {PREFIX}API_KEY to one of its keys." if error.status == _UNAUTHORIZED else ""
-        message = f"{error}.{hint}" + (f" Stopped at line {seen.line:,}. {_how_to_go_on()}" if seen.line else "")
+        stopped = f" Stopped at line {seen.line:,}. {_how_to_go_on()}" if seen.line else ""
+        message = f"{str(error).rstrip('.')}.{hint}{stopped}"
         raise ServiceError(message, status=error.status, problem=error.problem) from error
     _print_summary(tally, options, seen, console)
     return 1 if tally.rejected else 0

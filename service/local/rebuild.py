@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from model_store.errors import UserError
 from model_store.progress import Report, stages
 from service.local.reach import reached_store
-from service.local.terminal import confirm, heed_interrupt, out, say
+from service.local.terminal import confirm, heed_interrupt, say
 from service.settings import Settings
 from service.state.event_log import FIRST
 from service.state.rebuild import Outcome, Rebuilt
@@ -148,7 +148,7 @@ async def rebuild_command(
         logged = await store.log.count()
         whose = "all users in the log" if only is None else f"{len(only):,} users"
         confirm(f"Fold the events of {whose} anew? The log holds {logged:,} events; each costs the model's time.", yes)
-        with stages(out) as report:
+        with stages() as report:
             rebuild = Rebuild(store, only.keys() if only else None, partial=partial, waiting=bound, report=report)
             try:
                 await rebuild.run(start)

@@ -22,7 +22,7 @@ async def sweep_command(settings: Settings, *, dry_run: bool, console: Console) 
     grace_s = settings.pictures.grace_s
     try:
         async with reached_store(settings) as store:
-            with stages(console) as report:
+            with stages() as report:
                 swept = await sweep_pictures(store, open_pictures(settings), grace_s, dry_run=dry_run, progress=report)
     except OSError as error:
         raise UserError(f"the pictures can't be swept: {error}") from error

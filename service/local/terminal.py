@@ -1,6 +1,7 @@
 """What the commands share: the consoles, the settings, and text that is fit for a terminal."""
 
 import asyncio
+import os
 
 import typer
 from pydantic import ValidationError
@@ -10,8 +11,18 @@ from rich.markup import escape
 
 from service.settings import PREFIX, Settings
 
-out = Console()
-err = Console(stderr=True)
+_PIPED_COLUMNS = 200
+"""A table that no terminal shows is cut to this width, unless COLUMNS says otherwise."""
+
+
+def _console(*, stderr: bool = False) -> Console:
+    console = Console(stderr=stderr)
+    if console.is_terminal or "COLUMNS" in os.environ:
+        return console
+    return Console(stderr=stderr, width=_PIPED_COLUMNS)
+
+
+out, err = _console(), _console(stderr=True)
 
 
 def settings_or_exit() -> Settings:
@@ -51,4 +62,4 @@ def heed_interrupt() -> None:
 def confirm(question: str, yes: bool) -> None:
     """Ask, unless the answer was given with the command; ends the command when it is no."""
     if not yes:
-        typer.confirm(printable(question), abort=True)
+        typer.confirm(printable(question), abort=True, err=True)

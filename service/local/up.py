@@ -24,10 +24,11 @@ _READY_S = 30.0
 _WATCH_S = 0.5
 
 
-async def run_up(settings: Settings, *, models: str, demo: bool, console: Console) -> int:
+async def run_up(settings: Settings, *, models: str, demo: bool, console: Console) -> None:
     """Start what the settings leave out, serve until SIGINT or SIGTERM, then stop everything.
 
-    Returns the exit status: 0 after a signal, 1 when a part could not start or died.
+    Raises:
+        ChildFailed: a part could not start, or died.
     """
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -40,15 +41,9 @@ async def run_up(settings: Settings, *, models: str, demo: bool, console: Consol
         console.print("\nstopping ...")
         serving.cancel()
     stopping.cancel()
-    try:
+    with contextlib.suppress(asyncio.CancelledError):
         await serving
-    except asyncio.CancelledError:
-        console.print("stopped")
-        return 0
-    except ChildFailed as error:
-        console.print(f"[red]error:[/] {escape(str(error))}", soft_wrap=True)
-        return 1
-    return 0
+    console.print("stopped")
 
 
 async def _serve(settings: Settings, models: str, demo: bool, console: Console) -> None:

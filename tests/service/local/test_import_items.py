@@ -296,7 +296,7 @@ class TestCommand:
             out, err = await process.communicate()
             if how is signal.SIGINT:
                 assert process.returncode == 130
-                assert b"stopped at line 5,000. Run the same command again" in out
+                assert b"stopped at line 5,000. Run the same command again" in err
                 assert b"Traceback" not in out + err
             assert await gateway.parts.store.items.count() == 5000
             gate.open()

@@ -1,9 +1,11 @@
 """A mistake in a setting, a path or a name ends a command with one sentence that says what to mend."""
 
+import fcntl
 from pathlib import Path
 
 import pytest
 
+from service.settings import Settings
 from tests.service.local.conftest import Run
 
 
@@ -50,6 +52,13 @@ def test_a_data_folder_that_is_none_is_named(tastestream: Run, monkeypatch: pyte
     (tmp_path / "file").write_text("no folder")
     monkeypatch.setenv("TASTESTREAM_DATA_DIR", str(tmp_path / "file"))
     assert "file/logs: Not a directory" in refusal(tastestream, "up", "--port", "0")
+
+
+def test_a_data_folder_in_use_is_named(tastestream: Run, settings: Settings) -> None:
+    settings.data_dir.mkdir()
+    with (settings.data_dir / "up.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert "another `tastestream up`" in refusal(tastestream, "up", "--port", "0")
 
 
 def test_a_report_that_cannot_be_written_is_told_before_the_replay(tastestream: Run, tmp_path: Path) -> None:

@@ -1,0 +1,42 @@
+"""Progress is for people: it goes to stderr and never among what a command prints for others."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from model_store.progress import stages
+
+WORK = """
+from model_store.progress import stages
+with stages() as report:
+    for step in range(3):
+        report("sorting [red]", step / 2, "a [note]")
+        print("row", step)
+"""
+
+
+def test_without_a_terminal_a_line_says_what_was_done(capsys: pytest.CaptureFixture[str]) -> None:
+    with stages() as report:
+        for done in (0.0, 0.5, 1.0):
+            report("sorting [red]", done, f"{done} " + "x" * 200)
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    first, last = printed.err.splitlines()
+    assert first.startswith("0 s  sorting [red] 0 %  0.0 xxx")
+    assert last.startswith("0 s  sorting [red] 100 %  1.0 xxx")
+
+
+def test_bars_in_a_terminal_leave_alone_what_goes_into_a_file() -> None:
+    terminal, bars = os.openpty()
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "120"}
+    process = subprocess.Popen([sys.executable, "-c", WORK], stdout=subprocess.PIPE, stderr=bars, env=environment)
+    printed, _ = process.communicate(timeout=60)
+    os.close(bars)
+    assert printed == b"row 0\nrow 1\nrow 2\n"
+    shown = os.read(terminal, 100_000)
+    os.close(terminal)
+    assert b"sorting" in shown
+    assert b"100%" in shown
+    assert b"a [note]" in shown
