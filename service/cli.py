@@ -125,6 +125,7 @@ def import_items(
 @app.command("sweep-pictures")
 def sweep_pictures(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count what would be removed.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Also when the catalogue is empty.")] = False,
 ) -> None:
     """Remove stored pictures that no item names any more.
 
@@ -134,7 +135,7 @@ def sweep_pictures(
     """
     from service.local.sweep import sweep_command
 
-    asyncio.run(sweep_command(settings_or_exit(), dry_run=dry_run, console=out))
+    asyncio.run(sweep_command(settings_or_exit(), dry_run=dry_run, force=force, console=out))
 
 
 @app.command()

@@ -11,17 +11,25 @@ from service.settings import Settings
 from workers.sweep import sweep_pictures
 
 
-async def sweep_command(settings: Settings, *, dry_run: bool, console: Console) -> None:
+async def sweep_command(settings: Settings, *, dry_run: bool, force: bool, console: Console) -> None:
     """Sweep and print what was removed.
+
+    Args:
+        force: also when the catalogue is empty.
 
     Raises:
         NotReady: no Redis is set.
         StateUnavailable: the catalogue can't be read; nothing was removed.
-        UserError: the picture folder can't be read or written.
+        UserError: the catalogue is empty, or the picture folder can't be read or written.
     """
     grace_s = settings.pictures.grace_s
     try:
         async with reached_store(settings) as store:
+            if not (dry_run or force or await store.items.count()):
+                raise UserError(
+                    "the catalogue is empty, so that every picture would be removed: is it the Redis whose items the "
+                    "pictures are? Give --force to remove them, or --dry-run to count them"
+                )
             with stages() as report:
                 swept = await sweep_pictures(store, open_pictures(settings), grace_s, dry_run=dry_run, progress=report)
     except OSError as error:
