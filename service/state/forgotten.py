@@ -59,9 +59,10 @@ class Forgotten:
         return len(gone)
 
     async def _unlike(self, item_ids: Sequence[str]) -> None:
-        """A fold may have counted a like after the deletion."""
+        """A fold may have counted a like after the deletion, and who deleted the item may have died behind its note."""
         if dead := set(item_ids) - await self._known(item_ids):
-            await self._scripts.send([("ZREM", POPULAR, *dead)])
+            lists: list[tuple[Argument, ...]] = [("DEL", neighbours(item_id)) for item_id in dead]
+            await self._scripts.send([("ZREM", POPULAR, *dead), *lists])
 
     async def _lists(self) -> AsyncIterator[list[str]]:
         """The names of all lists of neighbours, some at a time."""

@@ -2,6 +2,7 @@
 
 import pytest
 
+from service.state.keys import neighbours
 from service.state.records import Item
 from service.state.store import Store
 from tests.redis_servers import admin_of, all_keys
@@ -63,6 +64,15 @@ async def test_a_like_that_was_folded_during_the_deletion_does_not_stay(store: S
     await put(store, "a")
     assert await store.evidence.popularity(["a"]) == {"a": 0}
     assert await store.evidence.collaborative(["b"], ["a"]) == {"a": 0}
+
+
+async def test_of_an_item_that_is_gone_no_list_stays(store: Store, redis_url: str) -> None:
+    await put(store, "a", "b")
+    await store.items.delete("a")
+    await store.evidence.record(["a"], ["b"])
+    await store.forgotten.sweep()
+    with admin_of(redis_url) as admin:
+        assert admin.exists(neighbours("a")) == 0
 
 
 async def test_an_item_that_nobody_put_leaves_no_note(store: Store, redis_url: str) -> None:
