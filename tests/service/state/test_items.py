@@ -104,6 +104,20 @@ async def test_another_description_of_the_same_is_another_revision(store: Store)
     assert (item.summary, item.revision) == ("two", 3)
 
 
+async def test_a_retried_letter_takes_no_claim_away_and_describes_no_item_without_a_picture(store: Store) -> None:
+    for change in ({"title": "Another"}, {"picture": None}):
+        await store.items.put(FULL)
+        await store.items.bury(await claim_one(store), "bad")
+        await store.items.put(replace(FULL, **change))
+        claims = await store.items.claim(10)
+        (letter,) = await store.dead_letters.list(10)
+        assert await store.dead_letters.retry(letter.id) == "retried"
+        assert await store.dead_letters.list(10) == []
+        assert await store.items.claim(10) == []
+        assert all([await store.items.commit_summary(claim, "text", "m") for claim in claims])
+        await store.items.delete(FULL.item_id)
+
+
 async def test_a_description_of_an_older_revision_is_not_stored(store: Store) -> None:
     await store.items.put(FULL)
     old = await claim_one(store)
