@@ -17,6 +17,7 @@ from service.settings import StateSettings
 from service.state.scripts import FOLDER, constants, load
 from tests.faults.resp import Failure, Value, parse
 
+REACHED_S = 60.0
 Side = Literal["before", "after"]
 """Before a command reaches Redis; after Redis has carried it out, before the answer goes back."""
 
@@ -45,7 +46,7 @@ class Strike:
 
     async def done(self) -> None:
         """Wait for the strike; fails when it does not come."""
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(REACHED_S):
             await self.struck.wait()
 
 
@@ -62,7 +63,7 @@ class Hold:
 
     async def wait(self) -> None:
         """Until the message is here; fails when none comes."""
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(REACHED_S):
             await self.reached.wait()
 
     def release(self) -> None:
@@ -123,12 +124,14 @@ class RedisProxy:
             writer.close()
             return
         waiting: deque[Command] = deque()
-        ways = [
-            asyncio.create_task(self._commands(reader, redis_writer, waiting)),
-            asyncio.create_task(self._answers(redis_reader, writer, waiting)),
-        ]
+        commands = asyncio.create_task(self._commands(reader, redis_writer, waiting))
+        answers = asyncio.create_task(self._answers(redis_reader, writer, waiting))
+        ways = [commands, answers]
         try:
             await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+            if commands.done() and commands.exception() is None:
+                # The caller has hung up. Redis answers what it was told all the same, and closes then.
+                await asyncio.wait({answers})
         finally:
             for way in ways:
                 way.cancel()
@@ -155,6 +158,7 @@ class RedisProxy:
                 waiting.append(command)
                 writer.write(raw)
             await writer.drain()
+        writer.write_eof()
 
     async def _answers(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, waiting: deque[Command]
