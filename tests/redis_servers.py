@@ -21,7 +21,7 @@ import redis
 from service.local.embedded_redis import redis_executable
 
 SLOTS = 16384
-START_S = 30.0
+START_S = 60.0
 Admin = redis.Redis | redis.RedisCluster
 
 FIXTURES = {"one": "redis_server", "cluster": "redis_cluster"}
@@ -117,10 +117,13 @@ class RedisCluster:
 
     Args:
         folder: holds one folder per node.
-        node_timeout_ms: after this long without an answer a node counts as failed.
+        node_timeout_ms: after this long without an answer a node counts as failed; by default, longer
+            than a busy machine may keep one waiting.
     """
 
-    def __init__(self, folder: Path, masters: int = 3, *, replicas: bool = False, node_timeout_ms: int = 1000) -> None:
+    def __init__(
+        self, folder: Path, masters: int = 3, *, replicas: bool = False, node_timeout_ms: int = 60_000
+    ) -> None:
         self.masters = range(masters)
         self.nodes = range(masters * 2 if replicas else masters)
         self.folder = folder
@@ -153,6 +156,8 @@ class RedisCluster:
             *("--port", str(self.ports[node]), "--bind", "127.0.0.1", "--dir", str(folder)),
             *("--appendonly", "yes", "--appendfsync", "always", "--save", ""),
             *("--cluster-enabled", "yes", "--cluster-node-timeout", str(self._node_timeout_ms)),
+            # However long a replica was cut off, it may take over.
+            *("--cluster-replica-validity-factor", "0"),
             *("--repl-diskless-sync", "yes", "--repl-diskless-sync-delay", "0"),
             *extra,
         )

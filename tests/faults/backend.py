@@ -76,7 +76,7 @@ class ClusterRedis:
     """Three masters on loopback."""
 
     def __init__(self, folder: Path) -> None:
-        self._cluster = RedisCluster(folder)
+        self._cluster = RedisCluster(folder, node_timeout_ms=5000)
         self._cluster.__enter__()
         self._down: set[int] = set()
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 
-PATIENCE_S = 60.0
+PATIENCE_S = 120.0
 TIMESTAMP = "2025-06-15T12:00:00Z"
 """All events have the same time, so that the order inside a block is that of their acceptance."""
 

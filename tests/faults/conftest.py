@@ -6,7 +6,7 @@ import pytest
 import pytest_asyncio
 
 from tests.faults.backend import SingleRedis
-from tests.faults.harness import Fleet, running_fleet
+from tests.faults.harness import PATIENT, Fleet, running_fleet
 from tests.faults.redis_proxy import RedisProxy
 
 
@@ -15,7 +15,7 @@ async def running(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Fle
     folder = tmp_path_factory.mktemp("fleet")
     redis = SingleRedis(tmp_path_factory.mktemp("redis"))
     try:
-        async with running_fleet(redis, folder, gateways=2) as fleet:
+        async with running_fleet(redis, folder, gateways=2, summarizer_timeout_s=3.0, **PATIENT) as fleet:
             yield fleet
     finally:
         redis.close()

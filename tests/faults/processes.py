@@ -49,6 +49,11 @@ class ServiceProcess:
     async def _is_ready(self) -> bool:
         return b'"working"' in self._log.read_bytes()[self._started_at :]
 
+    def errors(self, most: int = 10) -> list[str]:
+        """The last errors in its log, of all its lives."""
+        lines = self._log.read_text("utf-8").splitlines() if self._log.exists() else []
+        return [f"{self._log.name}: {line}" for line in lines if '"level":"error"' in line][-most:]
+
     def kill(self) -> None:
         """End it as kill -9 does; also one that is paused, or that has ended."""
         if self._process is not None:

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from tests.faults.client import body, numbered
-from tests.faults.harness import Fleet, until
+from tests.faults.harness import PATIENT_S, Fleet, until
 from tests.faults.redis_proxy import Hold, RedisProxy, Side
 from tests.faults.summarizer import Mood
 
@@ -95,7 +95,7 @@ async def test_a_dead_letter_goes_with_its_user(fleet: Fleet) -> None:
 async def test_events_on_their_way_to_redis_are_refused(fleet: Fleet, gateway_proxy: RedisProxy) -> None:
     user, (gateway, _) = await fleet.new_user(), fleet.gateways
     hold = gateway_proxy.hold("accept", "before", user)
-    async with httpx.AsyncClient(base_url=gateway.url, trust_env=False) as late:
+    async with httpx.AsyncClient(base_url=gateway.url, timeout=PATIENT_S, trust_env=False) as late:
         sending = asyncio.create_task(late.post("/events", json=[body(one) for one in numbered(user, OLD)]))
         await hold.wait()
         await delete_and_come_back(fleet, user)
@@ -109,7 +109,7 @@ async def test_events_on_their_way_to_redis_are_refused(fleet: Fleet, gateway_pr
 async def test_events_whose_acceptance_is_on_its_way_back_are_gone(fleet: Fleet, gateway_proxy: RedisProxy) -> None:
     user, (gateway, _) = await fleet.new_user(), fleet.gateways
     hold = gateway_proxy.hold("accept", "after", user)
-    async with httpx.AsyncClient(base_url=gateway.url, trust_env=False) as late:
+    async with httpx.AsyncClient(base_url=gateway.url, timeout=PATIENT_S, trust_env=False) as late:
         sending = asyncio.create_task(late.post("/events", json=[body(one) for one in numbered(user, OLD)]))
         await hold.wait()
         await delete_and_come_back(fleet, user)

@@ -65,7 +65,7 @@ class ReplicatedCluster:
 
 @pytest.fixture
 def redis(tmp_path: Path) -> Iterator[ReplicatedCluster]:
-    with RedisCluster(tmp_path / "cluster", replicas=True) as cluster:
+    with RedisCluster(tmp_path / "cluster", replicas=True, node_timeout_ms=2000) as cluster:
         yield ReplicatedCluster(cluster)
 
 
@@ -128,7 +128,7 @@ async def test_while_replicas_are_down_only_the_strong_setting_refuses(
     users = [f"u{number}" for number in range(12)]
     first, second = ([body(f"{user}-{number}") for user in users] for number in range(2))
     async with gateway(redis, tmp_path) as weak, gateway(redis, tmp_path, wait_replicas=1) as strong:
-        assert (await strong.post("/events", json=first)).status_code == 202
+        await until(lambda: is_accepted(strong, first))
         for node in redis.nodes.nodes[3:]:
             redis.pause(node)
         for attempt in range(2):
@@ -142,5 +142,13 @@ async def test_while_replicas_are_down_only_the_strong_setting_refuses(
         for node in redis.nodes.nodes[3:]:
             redis.go_on(node)
         redis.nodes.settle()
-        assert (await strong.post("/events", json=second)).status_code == 202
-        assert (await strong.delete("/users/u0")).status_code == 204
+        await until(lambda: is_accepted(strong, second))
+        await until(lambda: is_deleted(strong, "u0"))
+
+
+async def is_accepted(gateway: httpx.AsyncClient, events: list[dict[str, Any]]) -> bool:
+    return (await gateway.post("/events", json=events)).status_code == 202
+
+
+async def is_deleted(gateway: httpx.AsyncClient, user: str) -> bool:
+    return (await gateway.delete(f"/users/{user}")).status_code == 204

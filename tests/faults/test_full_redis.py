@@ -8,7 +8,7 @@ import pytest_asyncio
 
 from tests.faults.backend import SingleRedis
 from tests.faults.client import body, numbered, user_of
-from tests.faults.harness import Fleet, running_fleet
+from tests.faults.harness import PATIENT_S, Fleet, running_fleet
 from tests.redis_servers import Admin, admin_of
 
 ROOM = 1 << 20
@@ -42,7 +42,7 @@ async def test_a_full_redis_refuses_whole_is_drained_and_takes_again(fleet: Flee
     worker.kill()
     fill_up(server)
     taken: list[str] = []
-    async with httpx.AsyncClient(base_url=fleet.gateways[0].url, trust_env=False) as caller:
+    async with httpx.AsyncClient(base_url=fleet.gateways[0].url, timeout=PATIENT_S, trust_env=False) as caller:
         for number in range(12):
             for user in users:
                 await _send(caller, taken, [f"{user}-{number}"])
