@@ -34,11 +34,14 @@ class Readiness:
     summarizer: Condition
 
 
+# HEAD is what some balancers ask with.
+@router.head("/healthz", include_in_schema=False)
 @router.get("/healthz", summary="Is the process alive?", response_model=Health)
 async def healthz() -> Response:
     return Json(Health())
 
 
+@router.head("/readyz", include_in_schema=False)
 @router.get(
     "/readyz",
     summary="Can it serve?",

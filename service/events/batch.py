@@ -69,7 +69,7 @@ def _validate_one(value: Any) -> EventIn | TastestreamError:
     except InvalidRequest as error:
         return error
     except ValidationError as failure:
-        field, detail = explain(failure.errors(include_url=False, include_input=False, include_context=False)[0])
+        field, detail = explain(failure.errors(include_url=False, include_input=False)[0])
         return InvalidRequest(f"{field}: {detail}", field=field)
 
 

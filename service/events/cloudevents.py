@@ -12,10 +12,11 @@ from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from service.errors import InvalidRequest, MalformedBody, TastestreamError, UnsupportedMedia
-from service.events.schemas import KIND_CHARS, KIND_PATTERN, CloudEventIn
+from service.events.schemas import KIND_CHARS, CloudEventIn
 from service.http.ids import MAX_CHARS
 from service.http.times import now_ms, parse_time
 from service.http.wire import media_type, parse_json, validate
+from service.http.words import NAME
 
 CLOUD_EVENT = "application/cloudevents+json"
 CLOUD_EVENT_BATCH = "application/cloudevents-batch+json"
@@ -23,7 +24,7 @@ REQUIRED = frozenset({"specversion", "id", "source", "type"})
 _PREFIX = b"ce-"
 _QUOTED = re.compile(rb'"((?:[^"\\]|\\.)*)"', re.DOTALL)
 _ESCAPED = re.compile(rb"\\(.)", re.DOTALL)
-_KIND = re.compile(KIND_PATTERN)
+_KIND = re.compile(NAME)
 
 
 def read_cloud_event(envelope: Any) -> Any:

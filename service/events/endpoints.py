@@ -34,7 +34,7 @@ from service.state.records import Accepted
 router = APIRouter(tags=["events"], route_class=PlainRoute)
 
 _FOR_NOW: tuple[Accepted, ...] = ("overloaded", "backlog_full")
-_SWITCH = {"": False, "true": True, "1": True, "false": False, "0": False}
+_SWITCH = {"true": True, "1": True, "false": False, "0": False}
 
 
 @router.post(
@@ -85,7 +85,7 @@ def _wants_results(request: Request) -> bool:
     if not request.scope["query_string"]:
         return False
     try:
-        return _SWITCH[request.query_params.get("results", "")]
+        return _SWITCH[request.query_params.get("results", "false")]
     except KeyError:
         raise InvalidRequest("results: must be true or false", field="results") from None
 

@@ -28,7 +28,7 @@ REQUEST: dict[str, Any] = {
             "in": "query",
             "required": False,
             "description": "Answer with the fate of every event, too; not for streams of lines.",
-            "schema": {"type": "boolean", "default": False},
+            "schema": {"type": "string", "enum": ["true", "1", "false", "0"], "default": "false"},
         },
         _attribute("specversion", "CloudEvents in binary mode: the body is `data`, headers are the attributes.", "1.0"),
         _attribute("id", "Binary mode; percent-encoded UTF-8, as all of these.", "8f14e45f"),

@@ -8,10 +8,10 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, StringConstraint
 from service.http.batches import Rejection
 from service.http.ids import Id
 from service.http.times import WireTime
+from service.http.words import NAME, PRINTABLE, SPACELESS
 
-KIND_PATTERN = r"^[a-z][a-z0-9_.-]*$"
 KIND_CHARS = 32
-EventKind = Annotated[str, StringConstraints(strict=True, max_length=KIND_CHARS, pattern=KIND_PATTERN)]
+EventKind = Annotated[str, StringConstraints(strict=True, max_length=KIND_CHARS, pattern=NAME)]
 
 EVENT_EXAMPLE: dict[str, Any] = {"user_id": "u1", "item_id": "i7", "type": "like", "timestamp": "2026-11-20T08:30:00Z"}
 CLOUD_EVENT_EXAMPLE: dict[str, Any] = {
@@ -51,8 +51,8 @@ class EventBatchIn(BaseModel):
     events: list[EventIn]
 
 
-Attribute = Annotated[str, StringConstraints(strict=True, min_length=1, pattern=r"^[^\x00-\x1f\x7f-\x9f]+$")]
-Source = Annotated[str, StringConstraints(strict=True, min_length=1, pattern=r"^[^\s\x00-\x1f\x7f-\x9f]+$")]
+Attribute = Annotated[str, StringConstraints(strict=True, min_length=1, pattern=PRINTABLE)]
+Source = Annotated[str, StringConstraints(strict=True, min_length=1, pattern=SPACELESS)]
 
 
 class CloudEventIn(BaseModel):

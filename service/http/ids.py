@@ -10,10 +10,11 @@ from fastapi import Path
 from pydantic import BeforeValidator, StringConstraints
 from pydantic_core import PydanticCustomError
 
-MAX_CHARS = 256
-PATTERN = r"^[^\x00-\x1f\x7f-\x9f]+$"
+from service.http.words import PRINTABLE
 
-Id = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=MAX_CHARS, pattern=PATTERN)]
+MAX_CHARS = 256
+
+Id = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=MAX_CHARS, pattern=PRINTABLE)]
 
 
 def _decode(segment: Any) -> str:
@@ -23,4 +24,4 @@ def _decode(segment: Any) -> str:
         raise PydanticCustomError("id", "must be percent-encoded UTF-8") from None
 
 
-PathId = Annotated[str, Path(min_length=1, max_length=MAX_CHARS, pattern=PATTERN), BeforeValidator(_decode)]
+PathId = Annotated[str, Path(min_length=1, max_length=MAX_CHARS, pattern=PRINTABLE), BeforeValidator(_decode)]

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from service.errors import InvalidRequest, MalformedBody, UnsupportedMedia
+from service.http.words import must
 
 JSON = "application/json"
 NDJSON = "application/x-ndjson"
@@ -108,7 +109,7 @@ def refuse_unknown(raw: Any, known: Collection[str]) -> None:
         raise InvalidRequest("must be a JSON object")
     if unknown := raw.keys() - known:
         name = min(unknown)[:_NAME_CHARS]
-        raise InvalidRequest(f"{name}: no such field", field=name)
+        raise InvalidRequest(f"{name}: no such field; there are {', '.join(sorted(known))}", field=name)
 
 
 def invalid(errors: Sequence[ErrorDetails]) -> InvalidRequest:
@@ -118,11 +119,12 @@ def invalid(errors: Sequence[ErrorDetails]) -> InvalidRequest:
     return InvalidRequest(f"{field}: {detail}" if field else detail, field=field or None, members={"errors": listed})
 
 
-def explain(error: ErrorDetails, skip: int = 0) -> tuple[str, str]:
-    """Field and reason of one validation error; `skip` leaves out the first parts of its place."""
-    field = ".".join(str(part)[:_NAME_CHARS] for part in error["loc"][skip:])
-    detail = "no such field" if error["type"] == "extra_forbidden" else error["msg"]
-    return field, detail
+def explain(error: ErrorDetails) -> tuple[str, str]:
+    """Field and reason of one validation error."""
+    context = error.get("ctx", {})
+    # A field that the check of a whole object found is not in the place of the error.
+    place = (*error["loc"], *context.get("below", ()))
+    return ".".join(str(part)[:_NAME_CHARS] for part in place), must(error["type"], context, error["msg"])
 
 
 def check_bytes(value: Any, limit: int, field: str) -> None:

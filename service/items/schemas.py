@@ -9,9 +9,10 @@ from service.errors import InvalidRequest
 from service.http.batches import Rejection
 from service.http.ids import Id
 from service.http.wire import check_bytes
+from service.http.words import NOT_BLANK
 from service.settings import LimitSettings
 
-Title = Annotated[str, StringConstraints(strict=True, min_length=1, pattern=r"\S")]
+Title = Annotated[str, StringConstraints(strict=True, min_length=1, pattern=NOT_BLANK)]
 Text = Annotated[str, StringConstraints(strict=True)]
 Terms = Annotated[list[Annotated[str, StringConstraints(strict=True, min_length=1)]], Field(max_length=1000)]
 
@@ -86,7 +87,7 @@ class ItemOut:
 
 @dataclass(frozen=True, slots=True)
 class ItemPage:
-    """Items in the order of their ids; `next_cursor` asks for the rest, null at the end."""
+    """Items in an order that does not change; `next_cursor` asks for the rest, null at the end."""
 
     items: list[ItemOut]
     next_cursor: str | None

@@ -13,6 +13,9 @@ from pydantic import (
     StrictFloat,
     StrictInt,
     StrictStr,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
 )
 from pydantic_core import PydanticCustomError
 
@@ -22,6 +25,18 @@ from service.items.schemas import Title, Words
 ServedBy = Literal["mllm", "cache", "collaborative", "popular"]
 SkipReason = Literal["unknown_item", "duplicate", "seen", "filtered"]
 Scalar = StrictStr | StrictBool | StrictInt | StrictFloat
+
+
+def _wanted(value: Any, check: ValidatorFunctionWrapHandler) -> Any:
+    try:
+        return check(value)
+    except ValidationError:
+        # In one sentence, and not once for each kind that it might have been.
+        detail = "must be a string, a number, true or false, or an array of at most 50 of them"
+        raise PydanticCustomError("wanted", detail) from None
+
+
+Wanted = Annotated[Scalar | Annotated[list[Scalar], Field(max_length=50)], WrapValidator(_wanted)]
 
 RECOMMEND_EXAMPLE: dict[str, Any] = {
     "user_id": "u1",
@@ -44,7 +59,9 @@ def _candidate(value: Any) -> Any:
     if isinstance(value, str):
         return {"item_id": value}
     if isinstance(value, dict) and (unknown := value.keys() - CandidateIn.model_fields.keys()):
-        raise PydanticCustomError("unknown_field", "{name}: no such field", {"name": min(unknown)[:100]})
+        raise PydanticCustomError("unknown_field", "no such field", {"below": (min(unknown),)})
+    if not isinstance(value, dict):
+        raise PydanticCustomError("candidate", "must be an item id, or an object with item_id")
     return value
 
 
@@ -55,9 +72,7 @@ class Filters(BaseModel):
 
     genres: list[str] = Field(default_factory=list, max_length=50)
     tags: list[str] = Field(default_factory=list, max_length=50)
-    attributes: dict[str, Scalar | Annotated[list[Scalar], Field(max_length=50)]] = Field(
-        default_factory=dict, max_length=50
-    )
+    attributes: dict[str, Wanted] = Field(default_factory=dict, max_length=50)
 
 
 class RecommendIn(BaseModel):

@@ -14,6 +14,11 @@ async def test_alive_is_alive_whatever_is_down(open_gateway: OpenGateway) -> Non
         assert (await gateway.ask("GET", "/healthz")).json() == {"status": "ok"}
 
 
+async def test_balancers_may_ask_with_head(gateway: Gateway) -> None:
+    for path in ("/healthz", "/readyz"):
+        assert (await gateway.ask("HEAD", path)).status_code == 200
+
+
 async def test_ready_means_that_redis_and_both_models_answer(open_ranked: OpenGateway, model: ModelServer) -> None:
     async with (
         serving(model.app()) as url,

@@ -107,7 +107,7 @@ async def test_rejected_lines_are_told_by_number_and_stop_nothing(gateway: Gatew
         "malformed_line",
         "invalid_request",
     ]
-    assert (noted[1]["item_id"], noted[1]["detail"]) == ("nameless", "title: Field required")
+    assert (noted[1]["item_id"], noted[1]["detail"]) == ("nameless", "title: is missing")
     assert [one.line for one in tally.first] == [one["line"] for one in noted[:20]]
 
 

@@ -360,7 +360,7 @@ async def test_a_store_that_hangs_is_not_waited_for_beyond_the_deadline(
         ({"candidates": ["tea", {"title": "x"}]}, "candidates.1.item_id"),
         ({"candidates": [{"item_id": "x", "title": ""}]}, "candidates.0.title"),
         ({"candidates": [{"item_id": "x", "title": "  "}]}, "candidates.0.title"),
-        ({"candidates": [{"item_id": "x", "image_url": "http://x"}]}, "candidates.0"),
+        ({"candidates": [{"item_id": "x", "image_url": "http://x"}]}, "candidates.0.image_url"),
         ({"candidates": [{"item_id": "x", "title": "t" * 501}]}, "candidates.0.title"),
         ({"candidates": [{"item_id": "x", "title": "t", "tags": ["t"] * 51}]}, "candidates.0.tags"),
         ({"candidates": [f"i{number}" for number in range(501)]}, "candidates"),
