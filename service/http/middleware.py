@@ -23,7 +23,7 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _ERROR = "tastestream.error"
 _BODY = "tastestream.body"
 _LINGER_S = 5.0
-"""How long the rest of a stream that was answered early is read before its connection is closed."""
+"""How long the rest of a body that was answered early is read before its connection is closed."""
 log = get_logger(__name__)
 
 
@@ -142,8 +142,8 @@ class ApiKeys:
 class BodyLimit:
     """Raises in whoever reads a body beyond `limit` bytes, announced or not, or one that takes too long.
 
-    A route that reads without keeping may lift both, see `stream_body`. An answer before the end of
-    such a body closes the connection, because its sender might never end.
+    A route that reads without keeping may lift both, see `stream_body`. An answer before the end of such a body,
+    or of one that was refused, closes the connection, because its sender might never end.
 
     Raises:
         BodyTooLarge: more than `limit` bytes.
@@ -185,12 +185,12 @@ class _Body:
         self._announced = announced
         self._ends: float | None = asyncio.get_running_loop().time() + timeout_s
         self._read = 0
-        self._complete = False
+        self._complete = self._refused = False
 
     @property
     def broken_off(self) -> bool:
-        """Whether this is a stream whose end has not been read."""
-        return self._limit is None and not self._complete
+        """Whether this is a stream, or a refused body, whose end has not been read."""
+        return (self._limit is None or self._refused) and not self._complete
 
     def stream(self, idle_s: float) -> None:
         self._limit = self._ends = None
@@ -214,6 +214,7 @@ class _Body:
             async with asyncio.timeout_at(ends):
                 message = await self._receive()
         except TimeoutError:
+            self._refused = True
             raise self._late() from None
         self._read += len(message.get("body", b""))
         self._complete = not message.get("more_body", False)
@@ -222,6 +223,7 @@ class _Body:
 
     def _check(self, size: int) -> None:
         if self._limit is not None and size > self._limit:
+            self._refused = True
             raise BodyTooLarge(f"body: larger than {self._limit} bytes", field="body")
 
     def _late(self) -> BodyTimeout:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import structlog
 
+from service.http import middleware
 from service.settings import LimitSettings
 from service.state.users import Users
 from tests.service.conftest import Gateway, OpenGateway
@@ -88,7 +89,8 @@ class TestBodyLimit:
         problem = answer.json()
         assert (answer.status_code, problem["code"], problem["field"]) == (413, "body_too_large", "body")
 
-    async def test_it_is_refused_while_it_streams(self, small: Gateway) -> None:
+    async def test_it_is_refused_while_it_streams(self, small: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(middleware, "_LINGER_S", 0)
         sent = 0
 
         async def endless() -> AsyncIterator[bytes]:
@@ -113,13 +115,17 @@ class TestBodyLimit:
     async def test_a_body_within_the_limit_passes(self, small: Gateway) -> None:
         assert (await small.ask("POST", "/events", EVENT)).status_code == 202
 
-    async def test_an_announced_giant_is_refused_over_a_socket_before_it_is_sent(self, small: Gateway) -> None:
+    async def test_an_announced_giant_is_refused_over_a_socket_before_it_is_sent_and_is_not_waited_for(
+        self, small: Gateway, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(middleware, "_LINGER_S", 0.1)
         async with serving(small.app) as url:
             host, _, port = url.removeprefix("http://").partition(":")
             reader, writer = await asyncio.open_connection(host, int(port))
             writer.write(b"POST /events HTTP/1.1\r\nHost: t\r\nContent-Length: 1000000000\r\n\r\n")
             async with asyncio.timeout(5):
                 assert b"413" in await reader.readline()
+                assert b"connection: close" in await reader.read()
             writer.close()
 
 
