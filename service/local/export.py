@@ -2,7 +2,6 @@
 
 import asyncio
 import csv
-import os
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ from service.http.times import format_time
 from service.items.pictures import PictureStore, open_pictures
 from service.local.reach import reached_store
 from service.local.sorted_runs import SortedRuns
-from service.local.staging import staged
+from service.local.staging import staged, staged_file
 from service.local.terminal import heed_interrupt, out
 from service.local.wire_events import json_line, wire_event
 from service.settings import Settings
@@ -92,25 +91,13 @@ async def export_events(settings: Settings, file: Path, span: Span, *, force: bo
         UserError: the file exists, or can't be written.
         StateUnavailable: Redis failed; there is no file.
     """
-    _require_free(file, force)
-    exported, beside = Exported(), file.with_name(f".{file.name}.exporting-{os.getpid()}")
+    exported = Exported()
     async with reached_store(settings) as store:
-        try:
-            with beside.open("w", encoding="ascii") as lines, stages() as report:
-                async for event in _logged(store, span, report):
-                    lines.write(json_line(wire_event(event)) + "\n")
-                    exported.see(event.timestamp_ms)
-            beside.replace(file)
-        except OSError as error:
-            raise UserError(f"the events can't be written: {error}") from error
-        finally:
-            beside.unlink(missing_ok=True)
+        with staged_file(file, force=force) as lines, stages() as report:
+            async for event in _logged(store, span, report):
+                lines.write(json_line(wire_event(event)) + "\n")
+                exported.see(event.timestamp_ms)
     out.print(f"{exported.interactions:,} events in {file}", markup=False, highlight=False, soft_wrap=True)
-
-
-def _require_free(file: Path, force: bool) -> None:
-    if file.exists() and not force:
-        raise UserError(f"{file} exists: name another file, or give --force to replace it")
 
 
 async def _write_items(

@@ -11,8 +11,10 @@ import pytest
 
 from model_store.dataset import Interaction, read_dataset
 from model_store.demo.world import Behaviour, generate
+from model_store.errors import UserError
 from service.local import export, sorted_runs
 from service.local.sorted_runs import SortedRuns
+from service.local.staging import staged, staged_file
 from service.settings import Settings
 from service.state.store import Store
 from tests.service.conftest import gateway_on
@@ -212,6 +214,42 @@ def test_exported_events_can_be_posted_again_and_are_then_known(
     assert (answer["accepted"], answer["duplicates"], answer["rejected"]) == (0, 6, [])
     assert "exists: name another file" in tastestream("export", "--events", str(file)).err
     assert tastestream("export", "--events", str(file), "--force").code == 0
+
+
+def test_two_exports_to_one_place_do_not_mix(tmp_path: Path) -> None:
+    folder, file = tmp_path / "out", tmp_path / "[events].ndjson"
+    with staged(folder, force=False) as staging, staged_file(file, force=False) as lines:
+        (staging / "interactions.csv").write_text("the first")
+        lines.write("the first")
+        with pytest.raises(UserError, match="another export is writing"), staged(folder, force=True):
+            pass
+        with pytest.raises(UserError, match="another export is writing"), staged_file(file, force=True):
+            pass
+    assert (folder / "interactions.csv").read_text() == file.read_text() == "the first"
+
+
+def test_what_a_killed_export_of_events_left_is_removed_by_the_next(
+    filled: Settings, tastestream: Run, tmp_path: Path
+) -> None:
+    (tmp_path / ".[x].ndjson.exporting-1").write_text("half")
+    (tmp_path / ".other.exporting-1").write_text("of another")
+    assert tastestream("export", "--events", str(tmp_path / "[x].ndjson")).code == 0
+    assert {path.name for path in tmp_path.iterdir()} >= {".other.exporting-1", "[x].ndjson"}
+    assert not (tmp_path / ".[x].ndjson.exporting-1").exists()
+
+
+def test_an_export_of_events_that_breaks_off_leaves_what_was_there(tmp_path: Path) -> None:
+    file = tmp_path / "events.ndjson"
+    file.write_text("before")
+
+    def break_off() -> None:
+        with staged_file(file, force=True) as lines:
+            lines.write("half")
+            raise OSError("no space left on device")
+
+    with pytest.raises(UserError, match="can't be written: no space left"):
+        break_off()
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("events.ndjson", "before")]
 
 
 def test_one_of_folder_and_file_must_be_named(tastestream: Run, tmp_path: Path) -> None:
