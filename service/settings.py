@@ -153,7 +153,7 @@ class PictureSettings(_Level):
     cached_bytes: Count = Field(64 * 1024 * 1024, description="Stored pictures kept in a gateway's memory.")
     sweep_every_s: Seconds = Field(3600.0, description="How often one of the workers removes pictures of no item.")
     grace_s: Seconds = Field(
-        3600.0, description="A picture of no item is kept this long; longer than any sweep or request takes."
+        3600.0, description="A picture of no item is kept this long; longer than any request takes."
     )
     allow_private_addresses: bool = Field(
         False, description="Fetch pictures from private addresses; for tests and closed networks only."

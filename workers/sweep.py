@@ -2,10 +2,11 @@
 
 Mark and sweep. The hashes of all items' pictures are read page by page into a set (about 100 bytes
 of memory each), then the folder is gone through. An item that is put meanwhile may not be in the
-set; its picture is young.
+set; its picture was young when the reading began, and that is what counts.
 """
 
 import asyncio
+import time
 from collections.abc import Callable
 
 from service.errors import StateUnavailable
@@ -31,12 +32,13 @@ def unheard(stage: str, done: float, note: str) -> None:
 async def sweep_pictures(
     store: Store, pictures: PictureStore, grace_s: float, *, dry_run: bool = False, progress: Progress = unheard
 ) -> Swept:
-    """Remove, or only count, the pictures that no item names and that are older than `grace_s`.
+    """Remove, or only count, the pictures that no item names and that were older than `grace_s` at the start.
 
     Raises:
         StateUnavailable: the catalogue can't be read; nothing was removed.
         OSError: the folder can't be read or written.
     """
+    began = time.monotonic()
     named: set[bytes] = set()
     items, read = await store.items.count(), 0
     async for page in store.items.pictures():
@@ -45,7 +47,7 @@ async def sweep_pictures(
         progress("reading the catalogue", min(1.0, read / max(1, items)), f"{len(named)} pictures")
     progress("reading the catalogue", 1.0, f"{len(named)} pictures")
     kept = young = removed = removed_bytes = done = 0
-    async for part in pictures.sweep(named, grace_s, dry_run=dry_run):
+    async for part in pictures.sweep(named, grace_s, began, dry_run=dry_run):
         kept, young = kept + part.kept, young + part.young
         removed, removed_bytes = removed + part.removed, removed_bytes + part.removed_bytes
         done += 1

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Iterable
 from collections.abc import Set as AbstractSet
@@ -73,21 +74,26 @@ class PictureStore:
         self._cache.add(picture, content)
         return picture
 
-    async def sweep(self, named: AbstractSet[bytes], grace_s: float, *, dry_run: bool = False) -> AsyncIterator[Swept]:
-        """Remove the pictures that are not `named` and older than `grace_s`, and what killed writers left.
+    async def sweep(
+        self, named: AbstractSet[bytes], grace_s: float, began: float, *, dry_run: bool = False
+    ) -> AsyncIterator[Swept]:
+        """Remove the pictures that are not `named` and were old when the naming began, and what killed writers left.
 
         Yields once for each of the `PARTS`.
 
         Args:
             named: hashes, 32 bytes each.
+            grace_s: how old a picture had to be at that time.
+            began: `time.monotonic()` at that time. Whoever is named since has a picture that was young then.
 
         Raises:
             OSError: the folder can't be read or written, or does not tell ages.
         """
         for part in PARTS:
-            yield await asyncio.to_thread(self._sweep_part, part, named, grace_s, dry_run)
+            least_age_s = grace_s + time.monotonic() - began
+            yield await asyncio.to_thread(self._sweep_part, part, named, least_age_s, dry_run)
 
-    def _sweep_part(self, part: str, named: AbstractSet[bytes], grace_s: float, dry_run: bool) -> Swept:
+    def _sweep_part(self, part: str, named: AbstractSet[bytes], least_age_s: float, dry_run: bool) -> Swept:
         kept = young = removed = removed_bytes = 0
         for name, size in self._folder.sizes(part).items():
             picture = name.rpartition("/")[2]
@@ -95,7 +101,7 @@ class PictureStore:
                 kept += 1
             elif (age_s := self._folder.age_s(name)) is None:
                 continue
-            elif age_s >= grace_s and (dry_run or self._folder.remove(name, grace_s)):
+            elif age_s >= least_age_s and (dry_run or self._folder.remove(name, least_age_s)):
                 removed += 1
                 removed_bytes += size
             else:

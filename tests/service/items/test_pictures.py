@@ -92,7 +92,8 @@ def put_raw(url: str, name: str, content: bytes) -> None:
 
 
 async def sweep(store: PictureStore, *named: str, dry_run: bool = False) -> Swept:
-    swept = [part async for part in store.sweep({bytes.fromhex(one) for one in named}, HOUR_S, dry_run=dry_run)]
+    hashes = {bytes.fromhex(one) for one in named}
+    swept = [part async for part in store.sweep(hashes, HOUR_S, time.monotonic(), dry_run=dry_run)]
     sums = zip(*((part.kept, part.young, part.removed, part.removed_bytes) for part in swept), strict=True)
     return Swept(*(sum(column) for column in sums))
 
@@ -124,6 +125,17 @@ async def test_a_sweep_removes_what_a_killed_writer_left_and_nothing_of_others(u
     folder = url if "://" in url else f"file://{url}"
     there = [fsspec.core.url_to_fs(f"{folder}/{one}") for one in (left, just_now, foreign)]
     assert [filesystem.exists(path) for filesystem, path in there] == [False, True, True]
+
+
+async def test_a_picture_that_came_during_a_sweep_longer_than_its_grace_stays(url: str) -> None:
+    """Its item is in no page that was read; by the clock of the removal it is old."""
+    store = PictureStore(url, cached_bytes=0)
+    before, since = await store.write(b"before"), await store.write(b"since")
+    age(url, name(before), 5 * HOUR_S)
+    age(url, name(since), 3 * HOUR_S)
+    swept = [part.removed async for part in store.sweep(set(), HOUR_S, time.monotonic() - 4 * HOUR_S)]
+    assert sum(swept) == 1
+    assert (await store.read_many([before, since])).keys() == {since}
 
 
 @pytest.mark.parametrize("refresh_s", [0.0, HOUR_S / 2])
