@@ -20,7 +20,9 @@ from pydantic_settings import (
 
 PREFIX = "TASTESTREAM_"
 REDIS_SCHEMES = frozenset({"redis", "rediss", "unix", "redis+cluster", "rediss+cluster"})
-Seconds = Annotated[float, Field(gt=0)]
+Seconds = Annotated[float, Field(ge=0.001, le=1e9)]
+"""Redis counts milliseconds, of which there must be one, and no more than it can add to its clock."""
+SecondsOrZero = Annotated[float, Field(ge=0, le=1e9)]
 Count = Annotated[int, Field(gt=0)]
 
 
@@ -49,7 +51,9 @@ class RankerSettings(EngineSettings):
 
 class StateSettings(_Level):
     block_size: Count = Field(3, description="Events folded in one recurrent step (MLLM-MSR's best is 3).")
-    catch_up_block: Count = Field(12, description="The largest block, when many events of a user are pending.")
+    catch_up_block: Annotated[int, Field(gt=0, le=1000)] = Field(
+        12, description="The largest block, when many events of a user are pending. All of one fit into a dead letter."
+    )
     claim_blocks: Count = Field(
         4, description="Recurrent steps in one claim; it holds at most this many of the largest blocks."
     )
@@ -76,7 +80,7 @@ class StateSettings(_Level):
     retry_base_s: Seconds = 0.5
     retry_max_s: Seconds = 60.0
     tombstone_s: Seconds = Field(3600.0, description="How long a deletion blocks events that were received before it.")
-    clock_skew_s: Annotated[float, Field(ge=0)] = Field(
+    clock_skew_s: SecondsOrZero = Field(
         0.02, description="How far the clocks of gateways and Redis may differ; a deletion waits twice as long."
     )
     dead_letters: Count = Field(
@@ -101,7 +105,7 @@ class StateSettings(_Level):
     )
     wait_s: Seconds = Field(1.0, description="The longest wait for replicas or disks; then the answer is 503.")
     accepts_at_once: Count = Field(2, description="Round trips with events that one gateway has under way.")
-    user_ttl_s: Annotated[float, Field(ge=0)] = Field(0.0, description="Idle users expire after this; 0 keeps them.")
+    user_ttl_s: SecondsOrZero = Field(0.0, description="Idle users expire after this; 0 keeps them.")
     buckets: Count = Field(64, description="Slots that users are spread over; never change it on a live store.")
 
 

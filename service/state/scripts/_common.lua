@@ -8,12 +8,32 @@
 -- refused whole; scripts that work the backlog off begin with one that frees, so that a full Redis
 -- can still be drained.
 
+-- As many values as `unpack` is given at a time: it fails at some thousands, and a script that fails
+-- behind its first write stays half done.
+local AT_ONCE = 500
+
+-- Put the values, however many, behind the list. Returns its length; there must be a value.
+local function push(list, values)
+  local length
+  for from = 1, #values, AT_ONCE do
+    length = redis.call('RPUSH', list, unpack(values, from, math.min(from + AT_ONCE - 1, #values)))
+  end
+  return length
+end
+
 -- The time: `given`, or Redis's own clock when it is '0'. Leases and due times of one bucket are
 -- all measured by the clock of the one server that holds it.
 local function clock(given)
   if given ~= '0' then return tonumber(given) end
   local time = redis.call('TIME')
   return time[1] * 1000 + math.floor(time[2] / 1000)
+end
+
+-- Let an idle user expire, where the settings say so.
+local function expire_idle(...)
+  if USER_TTL > 0 then
+    for _, key in ipairs({ ... }) do redis.call('PEXPIRE', key, USER_TTL) end
+  end
 end
 
 -- Whether a lease, or the wait after a failure, keeps the work from being claimed.
@@ -93,12 +113,12 @@ local function keep_recent(recents, seen, entries)
   local new = {}
   for _, entry in ipairs(entries) do new[#new + 1] = shown(entry) end
   if #new == 0 then return end
-  local over = redis.call('RPUSH', recents, unpack(new)) - RECENTS
+  local over = push(recents, new) - RECENTS
   if over <= SPARE then return end
   local gone = {}
   for _, entry in ipairs(redis.call('LPOP', recents, over)) do gone[#gone + 1] = item_of(entry) end
-  if redis.call('RPUSH', seen, unpack(gone)) <= SEEN * 1.25 then return end
+  if push(seen, gone) <= SEEN * 1.25 then return end
   local kept = newest(redis.call('LRANGE', seen, 0, -1))
   redis.call('DEL', seen)
-  redis.call('RPUSH', seen, unpack(kept))
+  push(seen, kept)
 end

@@ -87,9 +87,7 @@ local function accept(stem, user, received, first, last)
     end
   end
   make_due(stem, user, before, waiting)
-  if USER_TTL > 0 then
-    for _, kind in ipairs({ 'u:', 'r:', 'i:' }) do call('PEXPIRE', stem .. kind .. user, USER_TTL) end
-  end
+  expire_idle(stem .. 'u:' .. user, stem .. 'r:' .. user, stem .. 'i:' .. user)
 end
 
 local at = 2

@@ -20,4 +20,5 @@ redis.call('RPUSH', letters, redis.call('XADD', dead, '*', unpack(fields)))
 redis.call('LTRIM', pending, count, -1)
 redis.call('DECRBY', backlog, count)
 rearm(due, pending, user, now)
+expire_idle(recents, seen)
 return 1

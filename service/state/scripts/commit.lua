@@ -19,7 +19,5 @@ keep_recent(recents, seen, redis.call('LRANGE', pending, 0, folded - 1))
 redis.call('LTRIM', pending, folded, -1)
 redis.call('DECRBY', backlog, folded)
 rearm(due, pending, user, now)
-if USER_TTL > 0 then
-  for _, key in ipairs({ summary, recents, seen }) do redis.call('PEXPIRE', key, USER_TTL) end
-end
+expire_idle(summary, recents, seen)
 return 1

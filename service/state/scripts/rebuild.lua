@@ -10,7 +10,7 @@
 -- begin with nothing. Whoever folds the user now has lost the lease. Pending events and those of dead
 -- letters are kept as they are, so that each is folded once however often this is run: those that have
 -- left the log come first, the others stand where the log has them.
-local LOOK, PUSH = 1000, 500
+local LOOK = 1000
 local log, due, dead, backlog, pending, work, summary, letters = unpack(KEYS)
 local now, user, partial, last = clock(ARGV[1]), ARGV[2], ARGV[3] == '1', ARGV[4]
 
@@ -73,9 +73,7 @@ end
 local others = tonumber(redis.call('GET', backlog) or 0) - #waiting
 if others > 0 and others + #entries > MAX_BACKLOG then return { -4, 0, 0 } end
 
-for from = 1, #entries, PUSH do
-  redis.call('RPUSH', pending, unpack(entries, from, math.min(from + PUSH - 1, #entries)))
-end
+push(pending, entries)
 redis.call('LTRIM', pending, #waiting, -1)
 redis.call('INCRBY', backlog, #entries - #waiting)
 redis.call('DEL', work, letters)

@@ -17,7 +17,7 @@ local pending = pending_stem .. user
 local waiting = redis.call('LLEN', pending) + #entries
 if waiting > MAX_PENDING then return -1 end
 
-redis.call('RPUSH', pending, unpack(entries))
+push(pending, entries)
 redis.call('INCRBY', backlog, #entries)
 redis.call('XDEL', dead, id)
 redis.call('LREM', letters_stem .. user, 0, id)

@@ -12,5 +12,7 @@ if redis.call('HGET', scores, '') ~= stamp or redis.call('HLEN', scores) + (#ARG
   redis.call('HSET', scores, '', stamp)
   redis.call('PEXPIRE', scores, SCORES_TTL)
 end
-redis.call('HSET', scores, unpack(ARGV, 3))
+for from = 3, #ARGV, AT_ONCE do
+  redis.call('HSET', scores, unpack(ARGV, from, math.min(from + AT_ONCE - 1, #ARGV)))
+end
 return 1

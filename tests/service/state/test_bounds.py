@@ -126,6 +126,20 @@ async def test_idle_users_expire_where_the_settings_say_so(redis_url: str, clock
     await store.close()
 
 
+async def test_an_idle_user_all_of_whose_events_were_buried_expires_too(redis_url: str, clock: Clock) -> None:
+    state = StateSettings(user_ttl_s=3600, recents=2, seen_items=3, clock_skew_s=0)
+    store = await Store.connect(Settings(redis_url=redis_url, state=state), clock)
+    await store.events.accept([event("u", number) for number in range(24)], clock())
+    for _ in range(2):
+        (claim,) = await store.work.claim(1)
+        assert await store.work.bury(claim, "bad", 12) == "buried"
+    with admin_of(redis_url, decode_responses=True) as admin:
+        left = {family(key): admin.pttl(key) for key in all_keys(admin, "*:u")}
+        assert {name for name, ttl in left.items() if ttl > 0} == {"r", "i", "d"}
+        assert left.keys() == {"r", "i", "d", "y"}, "the letters are kept until they are retried or dropped"
+    await store.close()
+
+
 @on_one_redis
 async def test_a_user_with_20_recents_takes_at_most_two_and_a_half_kib(redis_url: str) -> None:
     """Event ids of 25 characters, user and item ids of ten, a summary of 450: all keys and their overheads.
