@@ -47,7 +47,10 @@ class Rebuilds:
 
     def _call(self, user_id: str, ids: Sequence[str], last: str, partial: bool) -> Call:
         keys = self._keys.user(user_id)
-        names = (keys.log, keys.due, keys.dead, keys.backlog, keys.pending, keys.work, keys.summary, keys.letters)
+        names = (
+            *(keys.log, keys.due, keys.dead, keys.backlog, keys.pending),
+            *(keys.work, keys.summary, keys.letters, keys.tombstone),
+        )
         # One more than can be pending, so that the script sees when there are too many.
         newest = ids[-self._max_pending - 1 :]
         return Call("rebuild", names, (self._scripts.now(), user_id, int(partial), last, *newest))

@@ -1,5 +1,5 @@
--- Have a user's logged events folded anew, beginning with an empty summary: I2, I3, I4.
--- KEYS  log, due, dead, backlog, pending, work, summary, letters
+-- Have a user's logged events folded anew, beginning with an empty summary: I2, I3, I4, I5.
+-- KEYS  log, due, dead, backlog, pending, work, summary, letters, tombstone
 -- ARGV  now, user, 1 to make do with less than all events, the last id of the log that the caller has
 --       read, then the ids of the user's entries up to there, oldest first
 -- Returns {outcome, events that are now pending, dead letters taken up}. Outcome 1 rebuilt; 0 there is
@@ -9,15 +9,19 @@
 -- Readers see the old text until the first new fold: an `r` behind the summary's token tells the folder to
 -- begin with nothing. Whoever folds the user now has lost the lease. Pending events and those of dead
 -- letters are kept as they are, so that each is folded once however often this is run: those that have
--- left the log come first, the others stand where the log has them.
+-- left the log come first, the others stand where the log has them. What was accepted before the user was
+-- deleted is not looked at: the deletion may still be taking it out of the log.
 local LOOK = 1000
-local log, due, dead, backlog, pending, work, summary, letters = unpack(KEYS)
+local log, due, dead, backlog, pending, work, summary, letters, tombstone = unpack(KEYS)
 local now, user, partial, last = clock(ARGV[1]), ARGV[2], ARGV[3] == '1', ARGV[4]
 
-local logged = {}
+local logged, deleted = {}, tonumber(redis.call('GET', tombstone) or 0) - SKEW
 local function take(entries)
   for _, entry in ipairs(entries) do
-    if entry[2][2] == user then logged[#logged + 1] = string.match(entry[2][4], '^%d+(.*)$') end
+    if entry[2][2] == user then
+      local at, content = string.match(entry[2][4], '^(%d+)(.*)$')
+      if tonumber(at) > deleted then logged[#logged + 1] = content end
+    end
   end
 end
 for at = 5, #ARGV do take(redis.call('XRANGE', log, ARGV[at], ARGV[at])) end

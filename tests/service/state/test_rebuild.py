@@ -288,3 +288,21 @@ async def test_the_log_is_read_on_from_any_entry(store: Store, monkeypatch: pyte
     await store.events.accept([event("u", number) for number in range(10)], START_MS)
     entries = [one async for one in store.log.read(store.log.bucket("u"))]
     assert [one async for one in store.log.read(store.log.bucket("u"), entries[3].id)] == entries[4:]
+
+
+async def test_a_deletion_that_is_still_taking_events_out_of_the_log_brings_none_of_them_back(
+    store: Store, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await store.events.accept([event("u", number) for number in range(3)], START_MS)
+    forget_entries, rebuilt = store.log.forget, []
+
+    async def beside(user_id: str, last: str) -> int:
+        clock.pass_s(0.001)
+        await store.events.accept([event("u", 9)], clock())
+        rebuilt.append(await rebuild(store))
+        return await forget_entries(user_id, last)
+
+    monkeypatch.setattr(store.log, "forget", beside)
+    assert await store.users.delete("u")
+    assert rebuilt == [Rebuilt("rebuilt", 1)]
+    assert names(await pending(store, clock)) == ["u-9"]
