@@ -4,10 +4,14 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from service.errors import StateUnavailable
+from service.logs import get_logger
 from service.state.connection import Argument
 from service.state.fair import spread
 from service.state.keys import BucketKeys
 from service.state.scripts import Call, Scripts
+
+log = get_logger(__name__)
 
 LOOK_S = 0.1
 """How long a bucket may go unasked while others are known to hold enough work."""
@@ -29,10 +33,20 @@ class Queue:
         self._looked = -LOOK_S
 
     async def claim(self, limit: int) -> list[list[Any]]:
-        """At most `limit` claims. A second round trip is made only when the first found more work than it took."""
+        """At most `limit` claims. A second round trip is made only when the first found more work than it took.
+
+        Raises:
+            StateUnavailable: Redis did not answer, and nothing is known to be claimed.
+        """
         claims = await self._round(limit)
         if len(claims) < limit and any(self._waiting):
-            claims += await self._round(limit - len(claims))
+            try:
+                claims += await self._round(limit - len(claims))
+            except StateUnavailable as error:
+                if not claims:
+                    raise
+                # What was claimed is leased, and would wait for the end of the lease.
+                log.warning("claim_cut_short", error=error.detail, claimed=len(claims))
         return claims
 
     async def _round(self, limit: int) -> list[list[Any]]:

@@ -1,11 +1,15 @@
 """I2, I3, I4, I7: one writer at a time, nothing lost, nothing twice, nobody blocked."""
 
 import asyncio
+from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
+from service.errors import StateUnavailable
 from service.settings import Settings
 from service.state.records import Claim
+from service.state.scripts import Call, Scripts
 from service.state.store import Store
 from tests.redis_servers import admin_of, all_keys
 from tests.service.state.conftest import START_MS, Clock, event
@@ -307,6 +311,28 @@ class TestClaim:
                 claimed |= found
                 await asyncio.sleep(0.01)
         assert len(claimed) < 40
+
+    async def test_what_was_claimed_is_worked_on_though_redis_fails_before_more_is_claimed(
+        self, store: Store, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        busy = [user for user in map(str, range(200)) if store.work._keys.bucket(user) == 1][:30]
+        for user in busy:
+            await accept(store, user, 1, 2, 3)
+        run, runs = Scripts.run, 0
+
+        async def once(scripts: Scripts, calls: Sequence[Call], **options: Any) -> list[Any]:
+            nonlocal runs
+            runs += 1
+            if runs > 1:
+                raise StateUnavailable("cut off")
+            return await run(scripts, calls, **options)
+
+        monkeypatch.setattr(Scripts, "run", once)
+        claims = await store.work.claim(20)
+        assert runs == 2
+        assert 0 < len(claims) < 20
+        with pytest.raises(StateUnavailable):
+            await store.work.claim(20)
 
     async def test_a_commit_of_no_event_or_of_too_long_a_text_is_refused(self, store: Store) -> None:
         await accept(store, "u", 1, 2, 3)
