@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from redis.asyncio import Redis, RedisCluster
 from redis.asyncio.cluster import ClusterNode
 from redis.exceptions import ConnectionError as Disconnected
-from redis.exceptions import MovedError, RedisClusterException, RedisError
+from redis.exceptions import MovedError, RedisClusterException, RedisError, ResponseError
 from redis.exceptions import TimeoutError as Unanswered
 
 from service.settings import StateSettings
@@ -68,10 +68,13 @@ class OfOne:
         pipeline = self._client.pipeline(transaction=False)
         for command in commands:
             pipeline.execute_command(*command.words)
-        if durability is None:
-            return list(await pipeline.execute(raise_on_error=False))
-        pipeline.execute_command(*durability.wait)
-        return durability.confirmed(await pipeline.execute(raise_on_error=False))
+        if durability is not None:
+            pipeline.execute_command(*durability.wait)
+        answers = list(await pipeline.execute(raise_on_error=False))
+        if any(isinstance(answer, ResponseError) and "READONLY" in str(answer) for answer in answers):
+            # The master became a replica, and its name may lead to another server by now.
+            await self._client.connection_pool.disconnect(inuse_connections=False)
+        return answers if durability is None else durability.confirmed(answers)
 
 
 class OfCluster:
