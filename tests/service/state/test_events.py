@@ -122,6 +122,20 @@ class TestBounds:
         assert (await store.users.read("u")).seen >= {"item-40", "item-41", "item-42", "again"}
 
 
+class TestFewSeen:
+    @pytest.fixture
+    def state(self) -> dict[str, int]:
+        return {"recents": 10, "seen_items": 2}
+
+    async def test_pending_events_are_all_among_the_recents_however_few_items_are_remembered(
+        self, store: Store
+    ) -> None:
+        await store.events.accept([event("u", number) for number in range(8)], START_MS)
+        read = await store.users.read("u")
+        assert [e.item_id for e in read.recents] == [f"item-{number}" for number in range(8)]
+        assert read.seen == {f"item-{number}" for number in range(8)}
+
+
 class TestBacklogOfAll:
     """The bound for all users is shared out evenly to the buckets."""
 
