@@ -94,13 +94,9 @@ async def _condition(server: Server | None) -> Condition:
 
 
 async def _look_at_queue(parts: Parts) -> None:
-    """Set the gauges that describe the shared queue, for whoever scales the workers."""
+    """Set the gauges of the shared queue: a gateway shows them, too, for workers need have no port of their own."""
     try:
         async with asyncio.timeout(_LOOK_S):
-            due, oldest_ms = await asyncio.gather(parts.store.users.due_count(), parts.store.users.oldest_due_ms())
+            parts.metrics.show_waiting(await parts.store.waiting())
     except (StateUnavailable, TimeoutError):
         parts.metrics.redis_up.set(0)
-        return
-    parts.metrics.redis_up.set(1)
-    parts.metrics.due_users.set(due)
-    parts.metrics.oldest_due_seconds.set(oldest_ms / 1000)

@@ -4,6 +4,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
+from service.state.records import Waiting
+
 REQUEST_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 STEP_BUCKETS = (0.0001, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
@@ -18,6 +20,14 @@ class Metrics:
         self._declare_gateway()
         self._declare_recommend()
         self._declare_worker()
+
+    def show_waiting(self, waiting: Waiting) -> None:
+        """Set the gauges of what waits in Redis, which answered."""
+        self.redis_up.set(1)
+        self.due_users.set(waiting.due_users)
+        self.oldest_due_seconds.set(waiting.oldest_due_s)
+        self.pending_events.set(waiting.pending_events)
+        self.dead_letters.set(waiting.dead_letters)
 
     def _declare_gateway(self) -> None:
         self.request_seconds = Histogram(

@@ -95,12 +95,8 @@ async def _watch(store: Store, metrics: Metrics, stop: asyncio.Event) -> None:
     stopping = asyncio.create_task(stop.wait())
     while not stop.is_set():
         try:
-            metrics.due_users.set(await store.users.due_count())
-            metrics.oldest_due_seconds.set(await store.users.oldest_due_ms() / 1000)
-            metrics.pending_events.set(await store.users.backlog())
-            metrics.dead_letters.set(await store.dead_letters.count())
+            metrics.show_waiting(await store.waiting())
             await store.log.trim(short=await store.memory.short())
-            metrics.redis_up.set(1)
         except StateUnavailable:
             metrics.redis_up.set(0)
         await asyncio.wait({stopping}, timeout=WATCH_S)

@@ -141,3 +141,13 @@ class DeadLetter:
     reason: str
     at_ms: int
     events: tuple[Event, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """What waits: due users, how long the first of them has been due, events not yet folded, dead letters kept."""
+
+    due_users: int
+    oldest_due_s: float
+    pending_events: int
+    dead_letters: int

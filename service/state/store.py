@@ -1,5 +1,6 @@
 """The state store: one Redis, or a Redis Cluster, and one part per concept."""
 
+import asyncio
 from collections.abc import Callable
 
 from service.errors import NotReady
@@ -15,6 +16,7 @@ from service.state.items import Items
 from service.state.keys import POPULAR, Keys
 from service.state.memory import MemoryReserve
 from service.state.rebuild import Rebuilds
+from service.state.records import Waiting
 from service.state.scores import Scores
 from service.state.scripts import Scripts
 from service.state.turns import Turns
@@ -57,6 +59,13 @@ class Store:
     async def ping(self) -> None:
         """Return when Redis answers; raises StateUnavailable when it doesn't."""
         await self._scripts.send([("EXISTS", POPULAR)])
+
+    async def waiting(self) -> Waiting:
+        """What waits, of all users and items."""
+        due, oldest_ms, pending, letters = await asyncio.gather(
+            self.users.due_count(), self.users.oldest_due_ms(), self.users.backlog(), self.dead_letters.count()
+        )
+        return Waiting(due, oldest_ms / 1000, pending, letters)
 
     async def close(self) -> None:
         await self.memory.close()

@@ -62,8 +62,18 @@ async def test_metrics_show_who_waits_for_a_worker(gateway: Gateway) -> None:
     assert answer.headers["content-type"].startswith("text/plain")
     families = {family.name: family for family in text_string_to_metric_families(answer.text)}
     assert families["tastestream_due_users"].samples[0].value == 1
+    assert families["tastestream_pending_events"].samples[0].value == 3
     assert families["tastestream_redis_up"].samples[0].value == 1
     assert families["tastestream_events"].samples[0].labels == {"result": "accepted"}
+
+
+async def test_metrics_show_what_is_pending_and_what_was_buried(gateway: Gateway) -> None:
+    await gateway.ask("POST", "/events", [{"user_id": "u", "item_id": f"i{number}"} for number in range(5)])
+    (claim,) = await gateway.parts.store.work.claim(1)
+    await gateway.parts.store.work.bury(claim, "answer_empty", 3)
+    await gateway.ask("GET", "/metrics")
+    assert gateway.count("tastestream_pending_events") == 2
+    assert gateway.count("tastestream_dead_letters") == 1
 
 
 async def test_no_user_or_item_is_ever_a_label(ranked: Gateway) -> None:
