@@ -14,10 +14,13 @@ from model_store.prompts import BUILT_IN
 from model_store.registry import Registry
 from service.app import create_app
 from service.parts import Parts
-from service.settings import RankerSettings, Settings
+from service.settings import RankerSettings, RecommendSettings, Settings, StateSettings
 from tests.service.serving import VERSION, ModelServer, serving
 
 BLEND = Blend(collaborative=0.5)
+PATIENT = StateSettings(redis_timeout_s=20.0)
+UNHURRIED = RecommendSettings(deadline_ms=30_000)
+"""For answers that are late only when a test makes them so, also on a busy machine."""
 OpenGateway = Callable[..., AbstractAsyncContextManager["Gateway"]]
 
 
@@ -56,7 +59,8 @@ def open_gateway(redis_url: str, tmp_path: Path) -> OpenGateway:
     """Opens a gateway with the given settings beside Redis and the data folder."""
 
     def opened(**settings: Any) -> AbstractAsyncContextManager[Gateway]:
-        return gateway_on(Settings(**{"redis_url": redis_url, "data_dir": tmp_path, **settings}))
+        given = {"redis_url": redis_url, "data_dir": tmp_path, "state": PATIENT, "recommend": UNHURRIED, **settings}
+        return gateway_on(Settings(**given))
 
     return opened
 
@@ -89,7 +93,7 @@ def open_ranked(open_gateway: OpenGateway, model_store: Path) -> OpenGateway:
     """Opens a gateway whose ranker asks the server at a URL."""
 
     def opened(url: str, **settings: Any) -> AbstractAsyncContextManager[Gateway]:
-        ranker = RankerSettings(url=url, version=VERSION)
+        ranker = RankerSettings(url=url, version=VERSION, timeout_s=60.0, connect_timeout_s=20.0)
         return open_gateway(**{"ranker": ranker, "model_store": model_store, **settings})
 
     return opened

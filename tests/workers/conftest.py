@@ -20,7 +20,7 @@ NOW_MS = 1_750_000_000_000
 Start = Callable[..., Awaitable["Worker"]]
 
 
-async def until(condition: Callable[[], Awaitable[bool]], deadline_s: float = 20.0) -> None:
+async def until(condition: Callable[[], Awaitable[bool]], deadline_s: float = 60.0) -> None:
     """Wait for `condition`; fails after `deadline_s` seconds."""
     end = time.monotonic() + deadline_s
     while not await condition():
@@ -86,7 +86,7 @@ def settings(redis_url: str, state: dict[str, Any], worker_settings: dict[str, A
         redis_url=redis_url,
         data_dir=tmp_path,
         state=StateSettings(**{"redis_timeout_s": 20.0, **quick, **state}),
-        worker=WorkerSettings(**{"poll_s": 0.02, "drain_s": 5, **worker_settings}),
+        worker=WorkerSettings(**{"poll_s": 0.02, "drain_s": 60, **worker_settings}),
     )
 
 

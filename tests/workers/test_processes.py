@@ -19,6 +19,7 @@ from tests.workers.conftest import event, put, text, until
 
 pytestmark = on_both
 Spawn = Callable[[], subprocess.Popen[bytes]]
+LOG = "worker.log"
 
 
 @pytest.fixture
@@ -45,13 +46,14 @@ def spawn(settings: Settings, summarizer: SummarizerServer, tmp_path: Path) -> I
         "TASTESTREAM_STATE__LEASE_S": str(settings.state.lease_s),
         "TASTESTREAM_STATE__MAX_WAIT_S": str(settings.state.max_wait_s),
         "TASTESTREAM_WORKER__POLL_S": "0.05",
-        "TASTESTREAM_WORKER__DRAIN_S": "10",
+        "TASTESTREAM_WORKER__DRAIN_S": "60",
     }
     started: list[subprocess.Popen[bytes]] = []
 
     def spawning() -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "service.cli", "work"]
-        started.append(subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL))
+        with (tmp_path / LOG).open("ab") as log:
+            started.append(subprocess.Popen(command, env=environment, stderr=log))
         return started[-1]
 
     yield spawning
@@ -108,7 +110,7 @@ async def test_a_worker_paused_past_its_lease_cannot_commit_what_another_folded_
     await put(store, [event("u1", number) for number in range(3, 6)])
     await until(lambda: is_folded(store, "u1", 6), 60)
     second.send_signal(signal.SIGTERM)
-    second.wait(30)
+    await until(lambda: _true(second.poll() is not None), 60)
 
     first.send_signal(signal.SIGCONT)
     await put(store, [event("u2", number) for number in range(3)])
@@ -119,7 +121,9 @@ async def test_a_worker_paused_past_its_lease_cannot_commit_what_another_folded_
     assert read.summary.version == 2
 
 
-async def test_sigterm_drains_a_worker(store: Store, summarizer: SummarizerServer, spawn: Spawn) -> None:
+async def test_sigterm_drains_a_worker(
+    store: Store, summarizer: SummarizerServer, spawn: Spawn, tmp_path: Path
+) -> None:
     worker = spawn()
     asked, answer = asyncio.Event(), asyncio.Event()
 
@@ -131,6 +135,7 @@ async def test_sigterm_drains_a_worker(store: Store, summarizer: SummarizerServe
     await put(store, [event("u1", number) for number in range(3)])
     await asyncio.wait_for(asked.wait(), 60)
     worker.send_signal(signal.SIGTERM)
+    await until(lambda: _true(b'"draining"' in (tmp_path / LOG).read_bytes()), 60)
     await put(store, [event("u2", number) for number in range(3)])
     answer.set()
     await until(lambda: _true(worker.poll() is not None), 60)

@@ -81,7 +81,7 @@ async def server() -> AsyncIterator[str]:
 
 
 async def fetch(url: str, *, private: bool = True, **settings: Any) -> bytes:
-    given = {"max_bytes": 1000, "fetch_timeout_s": 5.0, "allow_private_addresses": private, **settings}
+    given = {"max_bytes": 1000, "fetch_timeout_s": 60.0, "allow_private_addresses": private, **settings}
     fetcher = PictureFetcher(PictureSettings(**given))
     try:
         return await fetcher.fetch(url)

@@ -35,7 +35,7 @@ Run = Callable[..., Ran]
 
 @pytest.fixture
 def settings(redis_url: str, tmp_path: Path) -> Settings:
-    state = StateSettings(buckets=BUCKETS, clock_skew_s=0, block_size=1)
+    state = StateSettings(buckets=BUCKETS, clock_skew_s=0, block_size=1, redis_timeout_s=20)
     return Settings(redis_url=redis_url, data_dir=tmp_path / "data", state=state)
 
 
@@ -48,6 +48,7 @@ def tastestream(
     monkeypatch.setenv("TASTESTREAM_DATA_DIR", str(settings.data_dir))
     monkeypatch.setenv("TASTESTREAM_STATE__BUCKETS", str(BUCKETS))
     monkeypatch.setenv("TASTESTREAM_STATE__CLOCK_SKEW_S", "0")
+    monkeypatch.setenv("TASTESTREAM_STATE__REDIS_TIMEOUT_S", "20")
     monkeypatch.setenv("COLUMNS", "200")
 
     def run(*arguments: str, answer: str = "") -> Ran:

@@ -36,20 +36,20 @@ async def store(own: RedisCluster, clock: Clock, state: dict[str, float]) -> Asy
     await store.close()
 
 
-@pytest.mark.parametrize("state", [{"buckets": 64, "redis_timeout_s": 1.0}], ids=["1 s"])
+@pytest.mark.parametrize("state", [{"buckets": 64, "redis_timeout_s": 3.0}], ids=["3 s"])
 async def test_a_master_that_hangs_holds_nobody_up_for_longer_than_the_timeout(own: RedisCluster, store: Store) -> None:
     users = [f"u{number}" for number in range(60)]
     await store.events.accept([event(user, number) for user in users for number in range(3)], START_MS)
     os.kill(own.pid(0), signal.SIGSTOP)
     for _ in range(2):
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             reads = await asyncio.gather(*(store.users.read(user) for user in users), return_exceptions=True)
         failed = [read for read in reads if isinstance(read, StateUnavailable)]
         assert 0 < len(failed) < len(users)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         claims = await store.work.claim(100)
     assert len(claims) == len(users) - len(failed), "what the other masters hold can be worked on"
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         sent = [store.events.accept([event(user, 3)], START_MS) for user in users]
         answers = dict(zip(users, await asyncio.gather(*sent, return_exceptions=True), strict=True))
     refused = {user for user, answer in answers.items() if isinstance(answer, StateUnavailable)}

@@ -181,7 +181,7 @@ class TestTrouble:
     async def own(self, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple[RedisServer, Store]]:
         server = RedisServer(tmp_path_factory.mktemp("own"))
         server.start()
-        state = StateSettings(buckets=2, clock_skew_s=0, redis_timeout_s=0.5)
+        state = StateSettings(buckets=2, clock_skew_s=0, redis_timeout_s=20)
         store = await Store.connect(Settings(redis_url=server.url, state=state))
         yield server, store
         await store.close()

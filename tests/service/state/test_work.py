@@ -303,7 +303,7 @@ class TestClaim:
         await store.work.claim(8)
         quiet = next(user for user in (f"q{number}" for number in range(100)) if keys.bucket(user) == 2)
         await accept(store, quiet, 1, 2, 3)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             claimed: set[str] = set()
             while quiet not in claimed:
                 found = {claim.user_id for claim in await store.work.claim(2)}
