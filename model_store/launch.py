@@ -6,6 +6,7 @@ The flags and the environment are all that a deployment needs: `vllm serve` take
 import asyncio
 import json
 import os
+import random
 import socket
 import sys
 import time
@@ -22,6 +23,7 @@ from model_store.prompts import PromptSet
 
 Device = Literal["cpu", "gpu"]
 HOST = "127.0.0.1"
+_PORTS = (10_000, 30_000)
 _POLL_S = 0.2
 _CPU_PICTURE_CACHE_GIB = 0.25
 
@@ -139,10 +141,17 @@ def phase(log: str) -> str:
 
 
 def free_port() -> int:
-    """A port of the loopback address that nothing listens on now."""
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port: int = probe.getsockname()[1]
+    """A port of the loopback address that nothing uses now.
+
+    It lies below those that the kernel gives to clients, so that no connection takes it before its server listens.
+    """
+    while True:
+        port = random.randrange(*_PORTS)
+        with socket.socket() as probe:
+            try:
+                probe.bind((HOST, port))
+            except OSError:
+                continue
         return port
 
 

@@ -3,14 +3,13 @@
 import asyncio
 import contextlib
 import itertools
-import random
-import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from model_store.launch import free_port
 from service.errors import StateUnavailable
 from service.settings import Settings, StateSettings
 from service.state.records import Item
@@ -272,15 +271,3 @@ def _environment(folder: Path, summarizer_url: str, state: dict[str, Any]) -> di
         "TASTESTREAM_WORKER__POLL_S": "0.02",
         **{f"TASTESTREAM_STATE__{name.upper()}": str(value) for name, value in state.items()},
     }
-
-
-def free_port() -> int:
-    """A free port below those that the kernel gives to clients, so that it stays free while a gateway is down."""
-    while True:
-        port = random.randrange(10_000, 30_000)
-        with socket.socket() as found:
-            try:
-                found.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-        return port

@@ -3,7 +3,9 @@
 import asyncio
 import contextlib
 import os
+import random
 import signal
+import socket
 import sys
 import time
 from collections.abc import Callable
@@ -13,7 +15,7 @@ from typing import Any
 import pytest
 
 from model_store import launch
-from model_store.launch import Device, VllmServer, command, environment, free_port, phase
+from model_store.launch import HOST, Device, VllmServer, command, environment, free_port, phase
 from model_store.manifest import Labels, Manifest
 from model_store.processes import ChildFailed
 from model_store.prompts import PromptSet
@@ -91,29 +93,34 @@ def test_the_log_tells_the_phase() -> None:
     assert phase(log + "Starting to load model /x...\n") == "loading the weights"
 
 
-def test_free_ports_are_free() -> None:
-    assert free_port() != free_port()
+def test_a_port_that_something_uses_is_not_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server((HOST, 0)) as taken, socket.create_server((HOST, 0)) as other:
+        free = other.getsockname()[1]
+        other.close()
+        drawn = iter([taken.getsockname()[1], free])
+        monkeypatch.setattr(random, "randrange", lambda *_: next(drawn))
+        assert free_port() == free
 
 
 def fake_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> VllmServer:
-    """A server whose process runs `script` instead of vLLM; `PORT` is its port."""
+    """A server whose process runs `script` instead of vLLM; `PORT` is its port, `GO` the file it may wait for."""
     port = free_port()
 
     def scripted(*_: Any) -> list[str]:
-        return [sys.executable, "-c", f"PORT = {port}\n{script}"]
+        return [sys.executable, "-c", f"PORT, GO = {port}, {str(tmp_path / 'go')!r}\n{script}"]
 
     monkeypatch.setattr(launch, "command", scripted)
     return VllmServer(SUMMARIZER, WEIGHTS, PROMPTS, tmp_path / "vllm.log", port=port, device="cpu")
 
 
 LISTEN = """
-import http.server, subprocess, sys, time
+import http.server, os, subprocess, sys, time
 print("Starting to load model x", flush=True)
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         self.send_response(200); self.end_headers()
     def log_message(self, *_): pass
-time.sleep(0.5)
+while not os.path.exists(GO): time.sleep(0.01)
 child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
 print("child", child.pid, flush=True)
 http.server.HTTPServer(("127.0.0.1", PORT), Handler).serve_forever()
@@ -126,8 +133,14 @@ class TestVllmServer:
     ) -> None:
         server = fake_server(tmp_path, monkeypatch, LISTEN)
         news: list[tuple[float, str]] = []
+
+        def told(seconds: float, words: str) -> None:
+            news.append((seconds, words))
+            if words == "loading the weights":
+                (tmp_path / "go").touch()
+
         await server.start()
-        await server.wait_healthy(lambda seconds, words: news.append((seconds, words)), timeout_s=60)
+        await server.wait_healthy(told, timeout_s=60)
         assert not server.ended()
         await server.stop()
         assert server.ended()
@@ -156,6 +169,7 @@ class TestVllmServer:
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         server = fake_server(tmp_path, monkeypatch, LISTEN)
+        (tmp_path / "go").touch()
         await server.start()
         await server.wait_healthy(timeout_s=60)
         engine = int(server.log.read_text().split("child ")[1].split()[0])
@@ -203,7 +217,8 @@ async def test_an_engine_process_dies_with_its_killed_server(method: str, tmp_pa
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.kill(engine, signal.SIGKILL)
-        await server.wait()
+        # To the end of its output: the pipe would stay open.
+        await server.communicate()
 
 
 def alive(pid: int) -> bool:
@@ -213,7 +228,7 @@ def alive(pid: int) -> bool:
         return False
 
 
-async def until(condition: Callable[[], bool], timeout_s: float = 30.0) -> None:
+async def until(condition: Callable[[], bool], timeout_s: float = 60.0) -> None:
     deadline = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < deadline, "it did not come true in time"
