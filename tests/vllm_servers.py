@@ -20,7 +20,7 @@ from model_store.prompts import PromptSet
 from model_store.registry import Registry
 from model_store.views import InteractionView, ItemView, UserView
 
-START_S = 280.0
+START_S = 800.0
 _TEXTS = ("This user enjoys calm harbours and old towers.", "A red boat under a dark sky", "drama, comedy, mystery")
 
 
@@ -36,7 +36,8 @@ class ServedModel:
     def engine(self, **options: Any) -> Engine:
         """A new client for it; the caller closes it."""
         manifest = self.manifest
-        given = {"picture": manifest.picture, "labels": manifest.labels, "serving": manifest.serving}
+        given: dict[str, Any] = {"timeout_s": 300.0, "connect_timeout_s": 60.0, "picture": manifest.picture}
+        given |= {"labels": manifest.labels, "serving": manifest.serving}
         return Engine(self.url, manifest.id, self.prompts, **{**given, "manifest": manifest, **options})
 
 

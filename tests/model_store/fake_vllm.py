@@ -35,6 +35,14 @@ class FakeVllm:
     headers: list[tuple[bytes, bytes]] = field(default_factory=list)
     in_flight: int = 0
     most_in_flight: int = 0
+    _came: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def crowded(self, count: int) -> None:
+        """Wait until so many requests have been in flight at the same time; fails when they don't come."""
+        async with asyncio.timeout(60):
+            while self.most_in_flight < count:
+                self._came.clear()
+                await self._came.wait()
 
     def paths(self) -> list[str]:
         return [request.path for request in self.requests]
@@ -68,6 +76,7 @@ class FakeVllm:
         self.asked.set()
         self.in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
+        self._came.set()
         watcher = asyncio.create_task(self._watch(request, receive))
         try:
             reply = self.replies.get(request.path, self.default)(request)

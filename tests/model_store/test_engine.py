@@ -5,7 +5,6 @@ import base64
 import io
 import math
 import threading
-import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from typing import Any
@@ -31,6 +30,7 @@ from model_store.views import InteractionView, ItemView, UserView
 from tests.model_store.fake_vllm import FakeVllm, Reply, Request, refusal, text_answer
 
 Make = Callable[..., Engine]
+WAIT_S = 60.0
 PROMPTS = PromptSet.built_in("default")
 LABELS = Labels(yes_id=11, no_id=7)
 CHAT = "/v1/chat/completions"
@@ -234,6 +234,7 @@ class TestScoringByChat:
 
     async def test_no_more_requests_are_in_flight_than_allowed(self, fake: FakeVllm, make: Make) -> None:
         async def slow(request: Request) -> Reply:
+            await fake.crowded(3)
             await asyncio.sleep(0.01)
             return fake.default(request)
 
@@ -286,11 +287,10 @@ class TestFailures:
 
         fake.replies[CHAT] = never
         engine = make()
-        started = time.monotonic()
-        with pytest.raises(EngineTimeout):
-            await engine.summarize("", BLOCK, timeout_s=0.2)
-        assert time.monotonic() - started < 2
-        await asyncio.wait_for(fake.requests[0].disconnected.wait(), 5)
+        async with asyncio.timeout(WAIT_S):
+            with pytest.raises(EngineTimeout):
+                await engine.summarize("", BLOCK, timeout_s=2)
+            await fake.requests[0].disconnected.wait()
 
     async def test_waiting_for_a_free_slot_counts_against_the_deadline(self, fake: FakeVllm, make: Make) -> None:
         async def never(request: Request) -> Reply:
@@ -316,7 +316,7 @@ class TestFailures:
             fake.requests.clear()
             fake.asked.clear()
             asking = asyncio.create_task(engine.score(USER, [ITEM]))
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(WAIT_S):
                 await fake.asked.wait()
                 asking.cancel()
                 with suppress(asyncio.CancelledError):

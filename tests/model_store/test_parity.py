@@ -18,7 +18,7 @@ from model_store.views import InteractionView, ItemView, UserView
 from tests.model_store.fake_vllm import running
 from tests.vllm_servers import ServedModel
 
-pytestmark = [pytest.mark.vllm, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.vllm, pytest.mark.timeout(1800)]
 
 
 def picture(red: int, green: int, blue: int) -> bytes:
@@ -117,7 +117,7 @@ async def recorded(served: ServedModel, ask: Callable[[Engine], Awaitable[Any]],
 
 
 async def answer_of(served: ServedModel, path: str, body: dict[str, Any]) -> dict[str, Any]:
-    async with httpx.AsyncClient(base_url=served.url, timeout=60, trust_env=False) as client:
+    async with httpx.AsyncClient(base_url=served.url, timeout=300, trust_env=False) as client:
         answer: dict[str, Any] = (await client.post(path, json=body)).raise_for_status().json()
     return answer
 

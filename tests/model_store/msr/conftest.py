@@ -1,11 +1,13 @@
 """A tiny checkpoint with random weights, and a dataset folder with pictures."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from model_store.dataset import read_dataset
 from model_store.demo.world import generate
@@ -29,6 +31,15 @@ class Tiny:
     encoder: Encoder
     catalogue: Catalogue
     sizes: Sizes
+
+
+@pytest.fixture(autouse=True, scope="package")
+def one_thread() -> Iterator[None]:
+    """On a busy machine, threads that share so little work wait for each other most of the time."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ from tests.service.conftest import gateway_on
 from tests.service.items.pictures import encoded, picture
 from tests.vllm_servers import ServedModel
 
-pytestmark = [pytest.mark.vllm, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.vllm, pytest.mark.timeout(1800)]
 
 
 async def test_words_pictures_and_recents_reach_the_model(
