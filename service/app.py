@@ -27,7 +27,11 @@ _DRAIN_S = 10
 _KEEP_ALIVE_S = 75
 """Longer than load balancers keep idle connections (60 s is usual), so that they close first and lose no request."""
 _STARTUP_FAILURE = 3
-DESCRIPTION = "Online recommendations by a multimodal LLM that follows what each user wants now."
+DESCRIPTION = """Online recommendations by a multimodal LLM that follows what each user wants now.
+
+Errors are RFC 9457 problems with a stable `code`. Beside those listed with it, any call may be answered with
+`malformed_request` (400), `not_found` (404), `method_not_allowed` (405), `headers_timeout` (408),
+`headers_too_large` (431), `overloaded` (429) or `internal_error` (500). `429` and `503` carry `Retry-After`."""
 
 
 def create_app(settings: Settings, *, metrics: Metrics | None = None, ranker: Ranker | None = None) -> FastAPI:

@@ -13,13 +13,13 @@ from service.http.words import NAME, PRINTABLE, SPACELESS
 KIND_CHARS = 32
 EventKind = Annotated[str, StringConstraints(strict=True, max_length=KIND_CHARS, pattern=NAME)]
 
-EVENT_EXAMPLE: dict[str, Any] = {"user_id": "u1", "item_id": "i7", "type": "like", "timestamp": "2026-11-20T08:30:00Z"}
+EVENT_EXAMPLE: dict[str, Any] = {"user_id": "u1", "item_id": "i7", "type": "like", "timestamp": "2025-11-20T08:30:00Z"}
 CLOUD_EVENT_EXAMPLE: dict[str, Any] = {
     "specversion": "1.0",
     "id": "8f14e45f",
     "source": "/shop/web",
     "type": "com.example.shop.like",
-    "time": "2026-11-20T08:30:00Z",
+    "time": "2025-11-20T08:30:00Z",
     "data": {"user_id": "u1", "item_id": "i7"},
 }
 

@@ -24,4 +24,6 @@ def _decode(segment: Any) -> str:
         raise PydanticCustomError("id", "must be percent-encoded UTF-8") from None
 
 
-PathId = Annotated[str, Path(min_length=1, max_length=MAX_CHARS, pattern=PRINTABLE), BeforeValidator(_decode)]
+_LIMITS: dict[str, Any] = {"min_length": 1, "max_length": MAX_CHARS, "pattern": PRINTABLE}
+UserPath = Annotated[str, Path(openapi_examples={"user": {"value": "u1"}}, **_LIMITS), BeforeValidator(_decode)]
+ItemPath = Annotated[str, Path(openapi_examples={"item": {"value": "i7"}}, **_LIMITS), BeforeValidator(_decode)]

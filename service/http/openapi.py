@@ -45,7 +45,11 @@ def _describe(app: FastAPI, limits: LimitSettings, keys: bool) -> dict[str, Any]
     schemas = page.setdefault("components", {}).setdefault("schemas", {})
     schemas.update(definitions["$defs"])
     _set_limits(schemas, limits)
-    if keys:
+    if not keys:
+        for methods in page["paths"].values():
+            for operation in methods.values():
+                operation["responses"].pop("401", None)
+    else:
         page["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
         for path, methods in page["paths"].items():
             if path not in OPEN_PATHS:

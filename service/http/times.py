@@ -41,7 +41,7 @@ def parse_time(value: object, at_ms: int) -> int:
 def _parse_text(text: str) -> int:
     match = _RFC_3339.fullmatch(text)
     if match is None:
-        raise ValueError("must be RFC 3339 with a time zone, such as 2026-11-20T08:30:00Z")
+        raise ValueError("must be RFC 3339 with a time zone, such as 2025-11-20T08:30:00Z")
     # RFC 3339 knows leap seconds, datetime does not.
     leap = match[1] == "60"
     start, end = match.span(1)

@@ -18,7 +18,7 @@ from service.errors import (
 )
 from service.http.batches import read_batch
 from service.http.hangup import unless_hung_up
-from service.http.ids import PathId
+from service.http.ids import ItemPath
 from service.http.problems import documented
 from service.http.wire import JSON, NDJSON, Json, read_json
 from service.items.catalogue import item_out, put_item, put_items, read_item, read_items
@@ -119,7 +119,7 @@ async def list_items(
 )
 async def similar_items(
     request: Request,
-    item_id: PathId,
+    item_id: ItemPath,
     k: Annotated[int, Query(ge=1, le=100, description="The most items in the answer.")] = 10,
 ) -> Response:
     """The nearest items by co-occurrence in the same users' likes, best first; empty while there are none."""
@@ -143,7 +143,7 @@ async def similar_items(
     },
     openapi_extra=_ITEM_BODY,
 )
-async def put_one_item(request: Request, item_id: PathId) -> Response:
+async def put_one_item(request: Request, item_id: ItemPath) -> Response:
     """Store an item. Its words are replaced; its picture stays unless a picture field is given.
 
     A picture is fetched now, once. One that is refused is named in `picture_error`; the item is kept without it.
@@ -155,7 +155,7 @@ async def put_one_item(request: Request, item_id: PathId) -> Response:
 
 
 @router.get("/{item_id}", summary="One item", response_model=ItemOut, responses=documented(ItemNotFound, *_COMMON))
-async def get_item(request: Request, item_id: PathId) -> Response:
+async def get_item(request: Request, item_id: ItemPath) -> Response:
     """The item with what the service derived from its picture."""
     item = await parts_of(request).store.items.get(item_id)
     if item is None:
@@ -170,7 +170,7 @@ async def get_item(request: Request, item_id: PathId) -> Response:
     response_model=None,
     responses=documented(ItemNotFound, *_COMMON),
 )
-async def delete_item(request: Request, item_id: PathId) -> Response:
+async def delete_item(request: Request, item_id: ItemPath) -> Response:
     """Remove the item and what was counted about it."""
     parts = parts_of(request)
     if not await parts.store.items.delete(item_id):

@@ -3,7 +3,7 @@
 from fastapi import APIRouter, Request, Response
 
 from service.errors import InvalidRequest, Overloaded, StateUnavailable, Unauthorized
-from service.http.ids import PathId
+from service.http.ids import UserPath
 from service.http.problems import documented
 from service.http.wire import Json
 from service.parts import parts_of
@@ -14,7 +14,7 @@ _ERRORS = documented(InvalidRequest, Unauthorized, Overloaded, StateUnavailable)
 
 
 @router.get("/{user_id}", summary="What is known of a user", response_model=UserOut, responses=_ERRORS)
-async def get_user(request: Request, user_id: PathId) -> Response:
+async def get_user(request: Request, user_id: UserPath) -> Response:
     """The living summary and the events its last versions came from, the last interactions, and how many wait.
 
     Empty for a user nobody has seen.
@@ -23,7 +23,7 @@ async def get_user(request: Request, user_id: PathId) -> Response:
 
 
 @router.delete("/{user_id}", summary="Forget a user", status_code=204, response_model=None, responses=_ERRORS)
-async def delete_user(request: Request, user_id: PathId) -> Response:
+async def delete_user(request: Request, user_id: UserPath) -> Response:
     """Remove everything of the user. When the answer comes it is gone, and what was in flight brings nothing back."""
     await parts_of(request).store.users.delete(user_id)
     return Response(status_code=204)

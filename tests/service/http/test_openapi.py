@@ -9,6 +9,15 @@ import orjson
 import pytest
 
 from service.app import create_app
+from service.errors import (
+    HeadersTimeout,
+    HeadersTooLarge,
+    InternalError,
+    MalformedRequest,
+    MethodNotAllowed,
+    NotFound,
+    Overloaded,
+)
 from service.settings import LimitSettings, Settings
 from tests.service.conftest import Gateway
 
@@ -87,6 +96,20 @@ async def test_every_example_is_accepted(gateway: Gateway) -> None:
     assert tried >= 10
 
 
+def test_nothing_is_filled_in_that_makes_another_kind_of_request(openapi: dict[str, Any]) -> None:
+    """The interactive page sends every parameter that has an example."""
+    for path, _, operation in operations(openapi):
+        for parameter in operation.get("parameters", []):
+            filled_in = bool(parameter.keys() & {"example", "examples"})
+            assert filled_in == (parameter["in"] == "path"), (path, parameter["name"])
+
+
+def test_what_any_call_may_be_answered_with_is_told_once(openapi: dict[str, Any]) -> None:
+    met = (MalformedRequest, NotFound, MethodNotAllowed, HeadersTimeout, HeadersTooLarge, Overloaded, InternalError)
+    for error in met:
+        assert f"`{error.code}` ({error.status})" in openapi["info"]["description"]
+
+
 def test_limits_of_the_settings_are_in_the_page() -> None:
     schemas = page(limits=LimitSettings(k=7, candidates=8, title_chars=9))["components"]["schemas"]
     assert schemas["RecommendIn"]["properties"]["k"]["maximum"] == 7
@@ -99,7 +122,10 @@ def test_keys_are_asked_for_where_they_are_needed(tmp_path: Path, openapi: dict[
     locked = page(api_keys_file=tmp_path / "keys")
     needed = {path for path, _, operation in operations(locked) if operation.get("security") == [{"key": []}]}
     assert needed == set(WIRE_TABLE) - {"/healthz", "/readyz", "/metrics"}
-    assert not any("security" in operation for _, _, operation in operations(openapi))
+    for _, _, operation in operations(openapi):
+        assert "security" not in operation
+        assert "401" not in operation["responses"]
+    assert all("401" in operation["responses"] for path, _, operation in operations(locked) if path in needed)
 
 
 async def test_the_pages_for_people_are_served(gateway: Gateway) -> None:
