@@ -10,8 +10,10 @@ from tests.vllm_servers import ranker_server, summarizer_server
 
 __all__ = ["RedisServer", "ranker_server", "summarizer_server"]
 
-# Examples have no time limit of their own: it would measure what else the machine does.
-hypothesis.settings.register_profile("tastestream", deadline=None)
+# Examples and their making have no time limit of their own: it would measure what else the machine does.
+hypothesis.settings.register_profile(
+    "tastestream", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
 hypothesis.settings.load_profile("tastestream")
 
 

@@ -1,6 +1,7 @@
 """Progress is for people: it goes to stderr and never among what a command prints for others."""
 
 import os
+import re
 import subprocess
 import sys
 
@@ -24,8 +25,8 @@ def test_without_a_terminal_a_line_says_what_was_done(capsys: pytest.CaptureFixt
     printed = capsys.readouterr()
     assert printed.out == ""
     first, last = printed.err.splitlines()
-    assert first.startswith("0 s  sorting [red] 0 %  0.0 xxx")
-    assert last.startswith("0 s  sorting [red] 100 %  1.0 xxx")
+    assert re.match(r"\d+ s  sorting \[red\] 0 %  0\.0 xxx", first)
+    assert re.match(r"\d+ s  sorting \[red\] 100 %  1\.0 xxx", last)
 
 
 def test_bars_in_a_terminal_leave_alone_what_goes_into_a_file() -> None:
@@ -35,8 +36,16 @@ def test_bars_in_a_terminal_leave_alone_what_goes_into_a_file() -> None:
     printed, _ = process.communicate(timeout=60)
     os.close(bars)
     assert printed == b"row 0\nrow 1\nrow 2\n"
-    shown = os.read(terminal, 100_000)
+    shown = b"".join(iter(lambda: _read(terminal), b""))
     os.close(terminal)
     assert b"sorting" in shown
     assert b"100%" in shown
     assert b"a [note]" in shown
+
+
+def _read(terminal: int) -> bytes:
+    """Some of what stands in the terminal; nothing at its end, which Linux tells by an error."""
+    try:
+        return os.read(terminal, 100_000)
+    except OSError:
+        return b""

@@ -75,6 +75,7 @@ class StoreMachine(RuleBasedStateMachine):
             recents=4,
             clock_skew_s=0,
             buckets=2,
+            redis_timeout_s=20,
         )
         self.store = self.do(Store.connect(Settings(redis_url=self.server.url, state=state), self.clock))
 
