@@ -126,6 +126,7 @@ class LimitSettings(_Level):
     )
     header_bytes: Count = Field(64 * 1024, description="What is kept of request line and headers that come in pieces.")
     header_timeout_s: Seconds = Field(10.0, description="How long request line and headers may take to arrive.")
+    answer_timeout_s: Seconds = Field(30.0, description="How long a caller may take to read what was sent.")
     body_bytes: Count = 16 * 1024 * 1024
     body_timeout_s: Seconds = Field(30.0, description="How long a request's body may take to arrive.")
     batch_events: Count = 1000

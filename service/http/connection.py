@@ -5,7 +5,7 @@ import resource
 from typing import ClassVar
 
 from httptools import HttpParserCallbackError, HttpParserError, HttpParserUpgrade
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from service.errors import HeadersTimeout, HeadersTooLarge, MalformedRequest, Overloaded, TastestreamError
 from service.http.problems import respond
@@ -32,7 +32,8 @@ def _files_for_callers() -> int:
 
 
 class _BoundedHttp(HttpToolsProtocol):
-    """Bounds connections, and the bytes and time of what comes before a body: the head of a request.
+    """Bounds connections, the bytes and time of what comes before a body (the head of a request), and the time
+    in which an answer must be read.
 
     A refusal is a problem, counted by its code, after which the connection is closed.
     """
@@ -46,6 +47,8 @@ class _BoundedHttp(HttpToolsProtocol):
         self._head_open = self._refused = False
         self._head_bytes = self._reading = 0
         self._timer: asyncio.TimerHandle | None = None
+        self._unread: asyncio.TimerHandle | None = None
+        self._running: RequestResponseCycle | None = None
         self.metrics.connections.set(len(self.connections))
         if len(self.connections) > self.most_connections:
             self._refuse(Overloaded("too many connections", retry_after_s=1), linger_s=0)
@@ -53,8 +56,13 @@ class _BoundedHttp(HttpToolsProtocol):
             self._await_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        # uvicorn tells the last request alone, and the one before it would write to a connection that is gone.
+        if self._running is not None:
+            self._running.disconnected = True
+            self._running.message_event.set()
         super().connection_lost(exc)
         self._stop_timer()
+        self._stop_unread()
         self._unset_keepalive_if_required()
         self.metrics.connections.set(len(self.connections))
 
@@ -92,6 +100,30 @@ class _BoundedHttp(HttpToolsProtocol):
         self._stop_timer()
         self._unset_keepalive_if_required()
         super().on_headers_complete()
+        if not self.pipeline:
+            self._running = self.cycle
+
+    def on_response_complete(self) -> None:
+        if self.pipeline:
+            self._running = self.pipeline[-1][0]
+        super().on_response_complete()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._unread = self.loop.call_later(self.limits.answer_timeout_s, self._is_not_read)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._stop_unread()
+
+    def _is_not_read(self) -> None:
+        log.info("answer_not_read", after_s=self.limits.answer_timeout_s)
+        self.transport.abort()
+
+    def _stop_unread(self) -> None:
+        if self._unread is not None:
+            self._unread.cancel()
+            self._unread = None
 
     def _await_head(self) -> None:
         self._timer = self.loop.call_later(self.limits.header_timeout_s, self._head_is_late)

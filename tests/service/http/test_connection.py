@@ -10,6 +10,7 @@ import httpx
 import orjson
 import pytest
 import structlog
+import uvloop
 
 from service.app import server_config
 from service.settings import LimitSettings, Settings
@@ -181,6 +182,24 @@ async def test_connections_beyond_the_bound_are_refused_until_one_is_closed(open
         async with asyncio.timeout(WITHIN_S):
             while not served:
                 await serve()
+
+
+def test_who_does_not_read_the_answers_is_left_and_nothing_fails_for_it(open_server: OpenServer) -> None:
+    async def leave_unread() -> None:
+        async with open_server(answer_timeout_s=0.1) as server, server.connect() as caller:
+            caller.send(GET.replace(b"/healthz", b"/openapi.json") * 1000)
+            async with asyncio.timeout(WITHIN_S):
+                # Until only the one that asks is there.
+                while await server.count("tastestream_http_connections") != 1:  # noqa: ASYNC110
+                    await asyncio.sleep(0.05)
+            assert await server.count("tastestream_http_requests_in_flight") == 1
+
+    # The loop that the gateway runs in: it minds what is written to a connection that is gone.
+    with structlog.testing.capture_logs() as entries, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(leave_unread())
+    told = [entry["event"] for entry in entries]
+    assert "answer_not_read" in told
+    assert "request_failed" not in told
 
 
 async def test_open_connections_are_counted(server: Server) -> None:
