@@ -179,7 +179,9 @@ class WireClient:
             raise ServiceError(f"{method} {self.url}{path} took too long to answer") from None
         except (httpx.TransportError, httpx.InvalidURL) as error:
             reason = str(error) or type(error).__name__
-            raise ServiceError(f"the service at {self.url} is not reachable: {reason}") from None
+            raise ServiceError(
+                f"the service at {self.url} is not reachable: {reason}. Start it, or name another with --url."
+            ) from None
 
 
 def _read(response: httpx.Response, fields: Sequence[str]) -> Json:

@@ -1,0 +1,59 @@
+"""Promises of the pages for people: what they name is there."""
+
+import re
+from pathlib import Path
+
+import pytest
+from pydantic import BaseModel
+
+from service.metrics import Metrics
+from service.settings import PREFIX, Settings
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+@pytest.fixture(params=PAGES, ids=lambda page: page.name)
+def page(request: pytest.FixtureRequest) -> Path:
+    assert isinstance(request.param, Path)
+    return request.param
+
+
+def series() -> set[str]:
+    return {name for family in Metrics().registry.collect() for name in names(family.name, family.type)}
+
+
+def names(family: str, kind: str) -> set[str]:
+    """What a family of series may be called in a query."""
+    return {family, f"{family}_total"} if kind == "counter" else {family}
+
+
+def is_setting(path: list[str]) -> bool:
+    """Whether `path` leads from the tree of settings to one of them, or to a level of them."""
+    kind: object = Settings
+    for name in path:
+        if not (isinstance(kind, type) and issubclass(kind, BaseModel) and name in kind.model_fields):
+            return False
+        kind = kind.model_fields[name].annotation
+    return True
+
+
+def test_every_series_that_is_named_is_declared(page: Path) -> None:
+    assert set(re.findall(r"tastestream_[a-z_]*[a-z]", page.read_text("utf-8"))) <= series()
+
+
+def test_every_setting_that_is_named_exists(page: Path) -> None:
+    text = page.read_text("utf-8")
+    levels = [name for name, field in Settings.model_fields.items() if hasattr(field.annotation, "model_fields")]
+    dotted = re.findall(rf"`((?:{'|'.join(levels)})\.[a-z_]*[a-z])(?![a-z_*])", text)
+    variables = set(re.findall(rf"(?:{PREFIX}|\.\._)([A-Z_]*[A-Z])(?![A-Z_*])", text)) - {"CONFIG", "API_KEY"}
+    named = [*(name.split(".") for name in dotted), *(name.lower().split("__") for name in variables)]
+    assert [name for name in named if not is_setting(name)] == []
+
+
+def test_every_link_leads_to_a_file_and_a_heading(page: Path) -> None:
+    for name, heading in re.findall(r"\]\((?!https?:)([^)#]*)#?([^)]*)\)", page.read_text("utf-8")):
+        file = page.parent / name if name else page
+        assert file.exists(), name
+        headings = re.findall(r"^#+ (.+)$", file.read_text("utf-8"), re.MULTILINE)
+        assert not heading or heading in {text.lower().replace(" ", "-") for text in headings}, heading
