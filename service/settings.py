@@ -5,8 +5,9 @@ file. Unknown keys are refused by name, in both.
 """
 
 import os
+from collections.abc import Collection
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
@@ -19,6 +20,7 @@ from pydantic_settings import (
 )
 
 PREFIX = "TASTESTREAM_"
+HTTP_SCHEMES = frozenset({"http", "https"})
 REDIS_SCHEMES = frozenset({"redis", "rediss", "unix", "redis+cluster", "rediss+cluster"})
 Seconds = Annotated[float, Field(ge=0.001, le=1e9)]
 """Redis counts milliseconds, of which there must be one, and no more than it can add to its clock."""
@@ -40,6 +42,19 @@ class EngineSettings(_Level):
     timeout_s: Seconds = 30.0
     connect_timeout_s: Seconds = 1.0
     max_in_flight: Count = 64
+
+    @field_validator("url")
+    @classmethod
+    def _must_be_http(cls, url: str | None) -> str | None:
+        if url is not None and not _is_url(url, HTTP_SCHEMES):
+            raise ValueError("must be the root of a server: http://HOST:PORT or https://HOST")
+        return url
+
+    @model_validator(mode="after")
+    def _must_name_a_model(self) -> Self:
+        if self.url is not None and self.model is None and self.version is None:
+            raise ValueError("with a URL, MODEL (the name under which it serves) or VERSION must be set")
+        return self
 
 
 class RankerSettings(EngineSettings):
@@ -208,7 +223,7 @@ class Settings(BaseSettings):
     @field_validator("redis_url")
     @classmethod
     def _must_be_a_redis_url(cls, url: str | None) -> str | None:
-        if url is not None and not _is_redis_url(url):
+        if url is not None and not _is_url(url, REDIS_SCHEMES):
             # Without the URL: it may hold a password.
             raise ValueError(
                 "must be redis://HOST:PORT, rediss://, unix://PATH, redis+cluster:// or rediss+cluster://; "
@@ -239,13 +254,13 @@ class Settings(BaseSettings):
         return (init_settings, env_settings, *toml)
 
 
-def _is_redis_url(url: str) -> bool:
+def _is_url(url: str, schemes: Collection[str]) -> bool:
     try:
         parts = urlsplit(url)
         _ = parts.port
     except ValueError:
         return False
-    return parts.scheme in REDIS_SCHEMES and bool(parts.path if parts.scheme == "unix" else parts.hostname)
+    return parts.scheme in schemes and bool(parts.path if parts.scheme == "unix" else parts.hostname)
 
 
 def _toml(settings_cls: type[BaseSettings], file: Path) -> TomlConfigSettingsSource:

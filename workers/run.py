@@ -10,6 +10,7 @@ import uvloop
 from prometheus_client import start_http_server
 
 from model_store.engine import open_engine
+from model_store.errors import UserError
 from model_store.registry import Registry
 from service.errors import NotReady, StateUnavailable
 from service.items.pictures import open_pictures
@@ -37,6 +38,7 @@ def run_worker(settings: Settings) -> None:
 
     Raises:
         NotReady: Redis or the summarizer is not named in the settings.
+        UserError: the port for metrics can't be listened on.
         ManifestError: the settings name a model version that is not in the store.
     """
     configure(json=settings.log_json)
@@ -130,7 +132,11 @@ def _metrics_port(settings: Settings, metrics: Metrics) -> Iterator[None]:
     if port is None:
         yield
         return
-    server, thread = start_http_server(port, settings.worker.metrics_host, metrics.registry)
+    host = settings.worker.metrics_host
+    try:
+        server, thread = start_http_server(port, host, metrics.registry)
+    except OSError as error:
+        raise UserError(f"{host}:{port} can't be listened on for metrics: {error.strerror or error}") from error
     try:
         yield
     finally:

@@ -15,6 +15,8 @@ from typing import Any, Protocol
 
 import fsspec
 
+from model_store.errors import UserError
+
 PARTS = tuple(f"{number:02x}" for number in range(256))
 """The subfolders."""
 _OURS = re.compile(r"[0-9a-f]{64}(\.[0-9a-f]{16})?")
@@ -49,6 +51,9 @@ def open_folder(url: str, refresh_s: float) -> Folder:
 
     Args:
         refresh_s: a remote file that is written again is left as it is while it is younger.
+
+    Raises:
+        UserError: nothing is known of such URLs, or a package for them is missing.
     """
     return _RemoteFolder(url, refresh_s) if "://" in url or "::" in url else _LocalFolder(Path(url))
 
@@ -122,7 +127,10 @@ class _RemoteFolder:
     """Between the look at a file's age and its removal a writer may refresh it: the store behind can't exclude that."""
 
     def __init__(self, url: str, refresh_s: float) -> None:
-        filesystem, root = fsspec.core.url_to_fs(url)
+        try:
+            filesystem, root = fsspec.core.url_to_fs(url)
+        except (ImportError, ValueError) as error:
+            raise UserError(f"pictures can't be kept at {url.partition(':')[0]}:// - {error}") from error
         self._fs: Any = filesystem
         self._root = root
         self._refresh_s = refresh_s

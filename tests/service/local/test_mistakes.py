@@ -1,6 +1,7 @@
 """A mistake in a setting, a path or a name ends a command with one sentence that says what to mend."""
 
 import fcntl
+import socket
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,35 @@ def test_a_settings_file_that_cannot_be_read_is_named(
 def test_a_group_of_settings_that_is_no_json_is_named(tastestream: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TASTESTREAM_STATE", "many")
     assert '"state"' in refusal(tastestream, "models", "list")
+
+
+@pytest.mark.parametrize("url", ["localhost:8000", "ftp://host", "http://", "http://host:port"])
+def test_a_model_server_whose_url_is_none_is_named(tastestream: Run, monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setenv("TASTESTREAM_RANKER__MODEL", "ranker")
+    monkeypatch.setenv("TASTESTREAM_RANKER__URL", url)
+    assert "TASTESTREAM_RANKER__URL: must be the root of a server" in refusal(tastestream, "work")
+
+
+def test_a_model_server_without_a_model_is_named(tastestream: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TASTESTREAM_SUMMARIZER__URL", "http://host")
+    assert "TASTESTREAM_SUMMARIZER: with a URL, MODEL" in refusal(tastestream, "work")
+
+
+def test_a_port_in_use_is_named(tastestream: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TASTESTREAM_SUMMARIZER__URL", "http://127.0.0.1:1")
+    monkeypatch.setenv("TASTESTREAM_SUMMARIZER__MODEL", "summarizer")
+    # It would bind the logs of all later tests to this one's stderr.
+    monkeypatch.setattr("workers.run.configure", lambda *, json: None)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        monkeypatch.setenv("TASTESTREAM_WORKER__METRICS_PORT", port)
+        assert f"127.0.0.1:{port} can't be listened on" in refusal(tastestream, "work")
+        assert f"127.0.0.1:{port} can't be listened on" in refusal(tastestream, "up", "--port", port)
+
+
+def test_a_picture_folder_of_an_unknown_kind_is_named(tastestream: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TASTESTREAM_PICTURES__URL", "nosuch://bucket")
+    assert "pictures can't be kept at nosuch://" in refusal(tastestream, "sweep-pictures", "--dry-run")
 
 
 def test_a_data_folder_that_is_none_is_named(tastestream: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
