@@ -34,7 +34,11 @@ async def test_a_picture_becomes_the_items_summary(store: Store, start: Start, p
         await until(lambda n=n: _is(store, f"i{n}", f"a picture of title {n}"))
     assert {view.image for view in engine.described} == {b"picture bytes"}
     assert len(engine.described) == 20
-    assert worker.metrics.descriptions.labels("described")._value.get() == 20
+
+    async def counted() -> bool:
+        return worker.metrics.descriptions.labels("described")._value.get() == 20
+
+    await until(counted)
 
 
 async def _is(store: Store, item_id: str, expected: str) -> bool:

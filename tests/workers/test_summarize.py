@@ -60,7 +60,7 @@ async def test_every_event_is_folded_once_in_order_with_the_model_that_wrote_it(
     assert sorted(title for block in engine.blocks for title in block) == sorted(
         f"{user}-{number}" for user in users for number in range(12)
     )
-    assert worker.metrics.folded_events._value.get() == 240
+    await until(lambda: _true(worker.metrics.folded_events._value.get() == 240))
 
 
 async def _is(store: Store, user: str, expected: str) -> bool:
