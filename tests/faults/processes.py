@@ -11,7 +11,7 @@ from typing import Literal
 
 import httpx
 
-START_S = 60.0
+START_S = 120.0
 
 
 class ServiceProcess:
