@@ -12,8 +12,8 @@ from service.settings import StateSettings
 from service.state.records import Item, ItemClaim
 from service.state.store import Store
 from service.state.views import item_view
-from workers.backoff import delay_s
-from workers.trouble import Outage, Refused, answered
+from workers.backoff import Pause, delay_s
+from workers.trouble import Refused, answered
 
 log = get_logger(__name__)
 
@@ -48,8 +48,11 @@ class Describing:
         self._pictures = pictures
         self._settings = settings
         self._metrics = metrics
+        self._unreadable = Pause(settings.retry_base_s, settings.retry_max_s)
 
     async def claim(self, limit: int) -> Sequence[ItemClaim]:
+        if self._unreadable.left_s() > 0:
+            return []
         return await self._store.items.claim(limit)
 
     async def extend(self, claims: Sequence[ItemClaim]) -> list[bool]:
@@ -68,28 +71,35 @@ class Describing:
     async def crashed(self, claim: ItemClaim) -> None:
         await self._failed(claim, "internal_error")
 
-    async def work(self, claim: ItemClaim) -> None:
+    async def work(self, claim: ItemClaim) -> bool:
         """Describe the claimed revision and commit; what the model refuses is retried, then buried."""
         try:
-            text = await self._describe(claim.item, claim.attempts)
+            picture = await self._pictures.read(claim.item.picture or "")
+        except OSError as error:
+            await self._wait_for_pictures(claim, error)
+            return False
+        self._unreadable.clear()
+        if picture is None:
+            await self._failed(claim, "picture_missing")
+            return False
+        try:
+            text = await self._describe(claim.item, picture, claim.attempts)
         except Refused as refused:
             await self._failed(claim, refused.reason)
-            return
-        committed = await self._store.items.commit_summary(claim, text, self._engine.id)
-        self._metrics.descriptions.labels("described" if committed else "lost").inc()
+        else:
+            committed = await self._store.items.commit_summary(claim, text, self._engine.id)
+            self._metrics.descriptions.labels("described" if committed else "lost").inc()
+        return True
 
-    async def _describe(self, item: Item, attempt: int) -> str:
-        view = replace(item_view(item, await self._picture(item)), summary="")
+    async def _describe(self, item: Item, picture: bytes, attempt: int) -> str:
+        view = replace(item_view(item, picture), summary="")
         return await answered("describe", self._engine.describe(view, attempt=attempt), self._engine, self._metrics)
 
-    async def _picture(self, item: Item) -> bytes:
-        try:
-            picture = await self._pictures.read(item.picture or "")
-        except OSError as error:
-            raise Outage(f"pictures can't be read: {error}") from error
-        if picture is None:
-            raise Refused("picture_missing")
-        return picture
+    async def _wait_for_pictures(self, claim: ItemClaim, error: OSError) -> None:
+        """Give the claim back, and claim no more for a while. Folding needs no pictures and goes on."""
+        wait_s = self._unreadable.trip()
+        log.warning("pictures_unreadable", error=str(error)[:200], wait_s=round(wait_s, 2))
+        await self.release(claim, wait_s)
 
     async def _failed(self, claim: ItemClaim, reason: str, retry_in_s: float = 0.0) -> None:
         attempt = claim.attempts + 1

@@ -35,8 +35,11 @@ class Job(Protocol[C]):
         """Renew leases; False for each that is lost."""
         ...
 
-    async def work(self, claim: C) -> None:
+    async def work(self, claim: C) -> bool:
         """Work and commit, or count a failure.
+
+        Returns:
+            Whether the model answered.
 
         Raises:
             Outage: nothing was counted.
@@ -122,19 +125,20 @@ class Pool(Generic[C]):
         if enough:
             await asyncio.wait({stopping, *self._running}, return_when=asyncio.FIRST_COMPLETED)
         else:
-            await asyncio.wait({stopping}, timeout=max(self._poll_s, self._pause.left_s()))
+            await asyncio.wait({stopping}, timeout=self._poll_s)
 
     async def _work(self, claim: C) -> None:
         started = self._pause.now()
         try:
-            await self._job.work(claim)
+            answered = await self._job.work(claim)
         except Outage as error:
             await self._outage(claim, error, started)
         except StateUnavailable as error:
             log.warning("state_unavailable", job=self._job.name, error=error.detail, wait_s=self._pause.trip())
         else:
             self._failed_at.pop(self._job.key(claim), None)
-            self._pause.clear()
+            if answered:
+                self._pause.clear()
 
     async def _outage(self, claim: C, error: Outage, started: float) -> None:
         """Pause all work, unless other work got through meanwhile: then only this claim waits, for long.

@@ -83,7 +83,7 @@ class Folding:
     async def crashed(self, claim: Claim) -> None:
         await self._failed(claim, Refused("internal_error", self._plan(claim)[0]))
 
-    async def work(self, claim: Claim) -> None:
+    async def work(self, claim: Claim) -> bool:
         """Fold the claim's events and commit; a block that the model refuses is retried, then buried.
 
         When a later block fails, the earlier ones are committed, and the failing one is the first
@@ -103,6 +103,7 @@ class Folding:
             await self._failed(claim, trouble)
         if isinstance(trouble, Outage):
             raise trouble
+        return True
 
     async def _fold(self, claim: Claim, items: Mapping[str, Item]) -> tuple[str, int, Refused | Outage | None]:
         """The new text, how many events are in it, and what kept the others out."""

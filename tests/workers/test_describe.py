@@ -2,16 +2,17 @@
 
 import asyncio
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
-from model_store.engine import BadAnswer, EngineUnavailable
+from model_store.engine import BadAnswer, EngineTimeout, EngineUnavailable
 from model_store.views import InteractionView
 from service.items.pictures import open_pictures
 from service.settings import Settings
 from service.state.records import Item
 from service.state.store import Store
-from tests.workers.conftest import Start, until
+from tests.workers.conftest import Start, event, put, text, until
 from tests.workers.doubles import RecordingSummarizer
 
 
@@ -120,3 +121,51 @@ async def test_an_engine_that_is_down_costs_no_attempt(store: Store, start: Star
     await until(lambda: _is(store, "i", "a picture of title"))
     assert worker.metrics.descriptions.labels("released")._value.get() == 10
     assert await store.dead_letters.count() == 0
+
+
+class TestTroubleThatIsNotTheModels:
+    @pytest.fixture
+    def state(self) -> dict[str, Any]:
+        return {"retry_base_s": 100, "retry_max_s": 100}
+
+    async def test_pictures_that_cannot_be_read_keep_no_event_from_being_folded(
+        self, store: Store, start: Start, settings: Settings, picture: str
+    ) -> None:
+        folder = settings.data_dir / "pictures"
+        folder.rename(settings.data_dir / "away")
+        folder.write_text("not a folder")
+        worker = await start(RecordingSummarizer())
+        await store.items.put_many([Item(f"i{n}", f"title {n}", picture=picture) for n in range(3)])
+
+        async def released() -> bool:
+            return worker.metrics.descriptions.labels("released")._value.get() >= 1
+
+        await until(released)
+        await put(store, [event("u", number) for number in range(3)])
+        await until(lambda: _folded(store, "u", "u-0 u-1 u-2"))
+        assert await store.dead_letters.count() == 0
+
+
+async def _folded(store: Store, user: str, expected: str) -> bool:
+    return await text(store, user) == expected
+
+
+async def test_a_missing_picture_is_no_sign_that_the_model_answers(store: Store, start: Start) -> None:
+    """Else what the model does not answer would look as if its user were to blame, and be buried."""
+
+    async def trouble(title: str, _: Sequence[InteractionView]) -> None:
+        raise EngineTimeout("hangs")
+
+    worker = await start(RecordingSummarizer(trouble))
+    await put(store, [event("u", number) for number in range(3)])
+    missing = 0
+
+    async def released() -> bool:
+        nonlocal missing
+        missing += 1
+        await store.items.put(Item(f"i{missing}", "title", picture="0" * 64))
+        return worker.folds("released") >= 12
+
+    await until(released)
+    assert worker.folds("retried") == worker.folds("buried") == 0
+    assert worker.metrics.descriptions.labels("retried")._value.get() > 0
