@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Sequence
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, Literal, Protocol, TypeVar
 
 from service.errors import StateUnavailable
 from service.logs import get_logger
@@ -89,18 +89,14 @@ class Pool(Generic[C]):
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set, then finish or give back what is running."""
-        heartbeat = asyncio.create_task(self._heartbeat())
-        stopping = asyncio.create_task(stop.wait())
-        try:
+        async with asyncio.TaskGroup() as tasks:
+            heartbeat = tasks.create_task(self._heartbeat())
+            stopping = tasks.create_task(stop.wait())
             while not stop.is_set():
                 enough = await self._fill()
                 await self._wait(stopping, enough)
             await self._drain()
-        finally:
-            for task in (heartbeat, stopping):
-                task.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await task
+            heartbeat.cancel()
 
     async def _fill(self) -> bool:
         """Claim for every free slot; False if there was not enough work, or none may be claimed."""
@@ -120,7 +116,7 @@ class Pool(Generic[C]):
             task.add_done_callback(self._done)
         return len(claims) == free
 
-    async def _wait(self, stopping: asyncio.Task[bool], enough: bool) -> None:
+    async def _wait(self, stopping: asyncio.Task[Literal[True]], enough: bool) -> None:
         """Until a slot is free, when there was enough work; else until it is time to look again."""
         if enough:
             await asyncio.wait({stopping, *self._running}, return_when=asyncio.FIRST_COMPLETED)

@@ -8,9 +8,11 @@ import pytest
 
 from model_store.views import InteractionView
 from service.settings import Settings
+from service.state.records import Claim
 from service.state.store import Store
+from service.state.work import Work
 from tests.redis_servers import RedisServer, on_both
-from tests.workers.conftest import Start, event, put, text, until
+from tests.workers.conftest import Start, Worker, event, put, text, until
 from tests.workers.doubles import RecordingSummarizer, titles
 
 
@@ -77,11 +79,29 @@ class TestShortDrain:
         assert len(claim.pending) == 3
 
 
+class TestHeartbeat:
+    @pytest.fixture
+    def state(self) -> dict[str, Any]:
+        return {"lease_s": 0.3}
+
+    async def test_a_worker_whose_heart_stops_ends_instead_of_working_on_without_leases(
+        self, store: Store, settings: Settings, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async def broken(work: Work, claims: Sequence[Claim]) -> list[bool]:
+            raise RuntimeError("a mistake of the program")
+
+        monkeypatch.setattr(Work, "extend", broken)
+        worker = Worker(settings, RecordingSummarizer(Gate()))
+        await put(store, [event("u", number) for number in range(3)])
+        async with asyncio.timeout(20):
+            with pytest.raises(ExceptionGroup) as failed:
+                await asyncio.shield(worker.task)
+        assert failed.group_contains(RuntimeError, match="a mistake")
+
+
 async def test_a_worker_outlives_a_restart_of_redis(
     tmp_path_factory: pytest.TempPathFactory, settings: Settings
 ) -> None:
-    from tests.workers.conftest import Worker
-
     server = RedisServer(tmp_path_factory.mktemp("own"))
     server.start()
     own = settings.model_copy(update={"redis_url": server.url})
