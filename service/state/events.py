@@ -2,9 +2,9 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import chain
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from service.errors import StateUnavailable
 from service.state import encoding
@@ -16,6 +16,7 @@ from service.state.memory import MemoryReserve
 from service.state.records import Accepted, Event
 from service.state.scripts import Call, Scripts
 
+T = TypeVar("T")
 EVENTS_PER_CALL = 200
 """Redis does nothing else while a script runs, and Lua takes only so many values at once."""
 
@@ -67,13 +68,7 @@ class Events:
         for place, event in enumerate(given):
             servers[self._scripts.server(event.stem)].append(place)
         groups = [self._group(server).add([given[place] for place in places]) for server, places in servers.items()]
-        results: list[Accepted] = ["duplicate"] * len(given)
-        for places, found in zip(servers.values(), await asyncio.gather(*groups, return_exceptions=True), strict=True):
-            if isinstance(found, BaseException):
-                raise found
-            for place, result in zip(places, found, strict=True):
-                results[place] = result
-        return results
+        return _in_order(servers.values(), await asyncio.gather(*groups))
 
     def _group(self, server: str) -> GroupCommit[_Given, Accepted]:
         if server not in self._groups:
@@ -86,12 +81,9 @@ class Events:
 
     async def _write(self, given: Sequence[_Given]) -> list[Accepted]:
         slots = self._by_slot(given)
-        calls = [self._call(given, users) for users in slots]
-        results: list[Accepted] = ["duplicate"] * len(given)
-        for users, numbers in zip(slots, await self._scripts.run(calls, durable=True), strict=True):
-            for place, number in zip(chain.from_iterable(users), numbers, strict=True):
-                results[place] = ACCEPTED_NUMBERS[number]
-        return results
+        numbers = await self._scripts.run([self._call(given, users) for users in slots], durable=True)
+        places = (chain.from_iterable(users) for users in slots)
+        return [ACCEPTED_NUMBERS[number] for number in _in_order(places, numbers)]
 
     def _by_slot(self, given: Sequence[_Given]) -> list[list[list[int]]]:
         """For each script call its users, and for each of them the places of its events, in their order."""
@@ -114,3 +106,9 @@ class Events:
                 arguments += given[place].arguments
         stem = given[users[0][0]].stem
         return Call("accept", (f"{stem}due", stem), arguments)
+
+
+def _in_order(places: Iterable[Iterable[int]], results: Iterable[Iterable[T]]) -> list[T]:
+    """The results of groups of events as one list; `places` tells where in it those of each group belong."""
+    placed = dict(zip(chain.from_iterable(places), chain.from_iterable(results), strict=True))
+    return [placed[place] for place in range(len(placed))]

@@ -87,7 +87,7 @@ class UserState:
 class Claim:
     """One user's work, leased to one worker.
 
-    `pending` holds the first pending events, in folding order; `backlog` counts them all.
+    `pending` holds the first pending events, in folding order.
     `recents` are those of the user at the time of the claim, without the pending ones.
     """
 
@@ -96,7 +96,6 @@ class Claim:
     summary: Summary | None
     pending: tuple[Event, ...]
     attempts: int
-    backlog: int = 0
     recents: tuple[Event, ...] = ()
 
     @property

@@ -96,7 +96,7 @@ class Work:
 
 
 def _claim(found: list[Any]) -> Claim:
-    user, token, summary, attempts, backlog, pending, recents = found
+    user, token, summary, attempts, pending, recents = found
     user_id = user.decode()
     return Claim(
         user_id=user_id,
@@ -104,7 +104,6 @@ def _claim(found: list[Any]) -> Claim:
         summary=encoding.summary(summary),
         pending=tuple(encoding.pending_event(user_id, entry) for entry in pending),
         attempts=attempts,
-        backlog=backlog,
         recents=encoding.recents_events(user_id, recents),
     )
 

@@ -2,8 +2,8 @@
 -- KEYS  a key of the buckets' slot (a single Redis has one slot for all), and one that never exists, so
 --       that Redis refuses the script while that slot moves; the others are built from stems
 -- ARGV  now, then for each bucket: stem, how many
--- Returns for each bucket {users still due, {{user, token, summary or '', attempts, events pending in
---         all, the first CLAIM_EVENTS of them, recents without the pending ones}, ...}}.
+-- Returns for each bucket {users still due, {{user, token, summary or '', attempts, the first CLAIM_EVENTS
+--         pending events, recents without the pending ones}, ...}}.
 local now, answers = clock(ARGV[1]), {}
 
 local function claim(stem, most)
@@ -11,8 +11,7 @@ local function claim(stem, most)
   for _, user in ipairs(redis.call('ZRANGEBYSCORE', due, '-inf', now, 'LIMIT', 0, most)) do
     local pending, work = stem .. 'p:' .. user, stem .. 'w:' .. user
     redis.call('ZREM', due, user)
-    local waiting = redis.call('LLEN', pending)
-    if waiting > 0 then
+    if redis.call('EXISTS', pending) == 1 then
       local token = next_token(stem .. 'fence')
       redis.call('HSET', work, 'f', token, 'l', now + LEASE)
       redis.call('ZADD', due, now + LEASE, user)
@@ -21,7 +20,6 @@ local function claim(stem, most)
         token,
         redis.call('GET', stem .. 'u:' .. user) or '',
         tonumber(redis.call('HGET', work, 'a') or 0),
-        waiting,
         redis.call('LRANGE', pending, 0, CLAIM_EVENTS - 1),
         redis.call('LRANGE', stem .. 'r:' .. user, -RECENTS, -1),
       }

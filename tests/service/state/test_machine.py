@@ -130,7 +130,7 @@ class StoreMachine(RuleBasedStateMachine):
             assert {name for _, name in model.pending[:6]} & model.again == {
                 e.event_id.partition("-")[2] for e in claim.pending if e.refolded
             }
-            assert (claim.attempts, claim.backlog) == (model.attempts, len(model.pending))
+            assert claim.attempts == model.attempts
             assert (claim.summary.version if claim.summary else 0) == model.version
         return claims[0] if len(claims) == 1 else tuple(claims)
 

@@ -280,7 +280,7 @@ class TestClaim:
         await accept(store, "u", *range(300))
         claim = await claim_one(store)
         assert len(claim.pending) == settings.state.claim_blocks * settings.state.catch_up_block
-        assert claim.backlog == 300
+        assert (await store.users.read("u")).pending == 300
         assert claim.recents == (), "all of them are pending"
         assert await commit(store, claim, len(claim.pending))
         after = await claim_one(store)
