@@ -14,13 +14,14 @@ from service.settings import Settings, StateSettings
 from service.state.event_log import FIRST, Logged
 from service.state.rebuild import Rebuilt
 from service.state.records import Claim
+from service.state.scripts import SPARE_RECENTS
 from service.state.store import Store
-from tests.redis_servers import RedisCluster, RedisServer
+from tests.redis_servers import RedisCluster, RedisServer, admin_of, all_keys
 from tests.service.state.conftest import Clock, event
 
 T = TypeVar("T")
 USERS = ("a", "b", "c")
-BLOCK, MAX_WAIT_MS, LEASE_MS, MAX_PENDING = 3, 5000, 60_000, 8
+BLOCK, MAX_WAIT_MS, LEASE_MS, MAX_PENDING, RECENTS = 3, 5000, 60_000, 8, 4
 
 
 @dataclass
@@ -44,6 +45,24 @@ class User:
     token: int = 0
     held_till: int = 0
     deleted_at: int = -1
+    left: set[str] = field(default_factory=set)
+    """Events that were folded or buried, and so have left the pending ones at least once."""
+    scored: bool = False
+
+    def kinds(self) -> set[str]:
+        """Which kinds of keys there must be of the user; there may be no other."""
+        reasons = {
+            "p": self.pending,
+            "w": self.attempts or self.held_till,
+            "u": self.version,
+            "d": self.known,
+            "y": self.dead,
+            "x": self.deleted_at >= 0,
+            "r": self.left,
+            "i": len(self.left) > RECENTS + SPARE_RECENTS,
+            "s": self.scored,
+        }
+        return {kind for kind, reason in reasons.items() if reason}
 
     def due_at(self) -> int | None:
         if not self.pending:
@@ -72,12 +91,13 @@ class StoreMachine(RuleBasedStateMachine):
             max_pending=MAX_PENDING,
             claim_blocks=2,
             catch_up_block=3,
-            recents=4,
+            recents=RECENTS,
             clock_skew_s=0,
             buckets=2,
             redis_timeout_s=20,
         )
         self.store = self.do(Store.connect(Settings(redis_url=self.server.url, state=state), self.clock))
+        self.admin = admin_of(self.server.url, decode_responses=True)
 
     def do(self, work: Coroutine[Any, Any, T]) -> T:
         return self.loop.run_until_complete(work)
@@ -87,6 +107,7 @@ class StoreMachine(RuleBasedStateMachine):
         return [one for bucket in buckets async for one in self.store.log.read(bucket)]
 
     def teardown(self) -> None:
+        self.admin.close()
         self.do(self.store.close())
         self.loop.close()
 
@@ -111,7 +132,7 @@ class StoreMachine(RuleBasedStateMachine):
                 model.known.add(name)
                 model.logged.append(name)
                 model.pending.append((self.clock(), name))
-                model.recents = [*model.recents, name][-4:]
+                model.recents = [*model.recents, name][-RECENTS:]
 
     @rule(target=claims, limit=st.integers(1, 3))
     def claim(self, limit: int) -> Any:
@@ -151,6 +172,7 @@ class StoreMachine(RuleBasedStateMachine):
                 model.version += 1
                 model.versions.append([name for _, name in model.pending[:count]])
                 model.folded += model.versions[-1]
+                model.left |= set(model.versions[-1])
                 del model.pending[:count]
                 model.attempts, model.token, model.held_till = 0, 0, 0
                 assert self.do(self.store.work.commit(claim, text, "m", "p", count)), "the same commit again"
@@ -183,6 +205,7 @@ class StoreMachine(RuleBasedStateMachine):
             assert self.do(self.store.work.bury(claim, "bad", buried)) == ("buried" if model else "lost")
             if model:
                 model.dead.append([name for _, name in model.pending[:buried]])
+                model.left |= set(model.dead[-1])
                 del model.pending[:buried]
                 model.attempts, model.token, model.held_till = 0, 0, 0
 
@@ -230,9 +253,22 @@ class StoreMachine(RuleBasedStateMachine):
     @rule(user=st.sampled_from(USERS))
     def delete(self, user: str) -> None:
         model = self.users[user]
-        existed = bool(model.known)
+        existed = bool(model.known or model.scored)
         assert self.do(self.store.users.delete(user)) == existed
         self.users[user] = User(deleted_at=self.clock())
+
+    @rule(user=st.sampled_from(USERS), late_ms=st.integers(0, 3000))
+    def score(self, user: str, late_ms: int) -> None:
+        """Scores for the user as it was read a while ago."""
+        model, read_at = self.users[user], self.clock() - late_ms
+        written = self.do(self.store.scores.write(user, "stamp", {"item": (1, 0.5)}, read_at))
+        assert written == (read_at > model.deleted_at)
+        model.scored = model.scored or written
+
+    @rule()
+    def scripts_are_forgotten(self) -> None:
+        """As after a restart or a failover."""
+        self.admin.script_flush()
 
     @rule(seconds=st.sampled_from([0.001, 1, 5, 29, 60, 61]))
     def time_passes(self, seconds: float) -> None:
@@ -265,6 +301,25 @@ class StoreMachine(RuleBasedStateMachine):
         assert self.do(self.store.users.backlog()) == sum(len(model.pending) for model in self.users.values())
         due = sum(1 for model in self.users.values() if (at := model.due_at()) is not None and at <= self.clock())
         assert self.do(self.store.users.due_count()) == due
+
+    @invariant()
+    def no_key_is_without_owner_and_no_count_drifts(self) -> None:
+        buckets = {name: f"{{b{self.store.log.bucket(name)}}}" for name in USERS}
+        owned = {f"ts:{buckets[name]}:{kind}:{name}" for name, model in self.users.items() for kind in model.kinds()}
+        keys = set(all_keys(self.admin))
+        queues = {key for key in keys if key.count(":") == 2}
+        assert keys - queues == owned
+        for key in queues:
+            _, bucket, kind = key.split(":")
+            models = [model for name, model in self.users.items() if buckets[name] == bucket]
+            if kind == "backlog":
+                assert int(self.admin.get(key)) == sum(len(model.pending) for model in models)
+            elif kind == "due":
+                assert self.admin.zcard(key) == sum(bool(model.pending) for model in models)
+            elif kind == "dead":
+                assert self.admin.xlen(key) == sum(len(model.dead) for model in models)
+            else:
+                assert kind in {"log", "fence"}
 
 
 @pytest.mark.parametrize(("fixture", "examples"), [("redis_server", 60), ("redis_cluster", 12)], ids=["one", "cluster"])
