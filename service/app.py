@@ -1,5 +1,6 @@
 """The gateway: settings -> store -> engines -> routers. Nothing here is global."""
 
+import asyncio
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -9,6 +10,7 @@ import uvicorn
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 
+from model_store.errors import UserError
 from service import logs
 from service.events.endpoints import router as events
 from service.health import router as health
@@ -42,7 +44,7 @@ def create_app(settings: Settings, *, metrics: Metrics | None = None, ranker: Ra
         ranker: stands in for the one that the settings name.
 
     Raises:
-        ValueError: the file of API keys holds none.
+        UserError: the file of API keys holds none.
         OSError: it can't be read.
     """
     metrics = metrics or Metrics()
@@ -80,19 +82,25 @@ def read_keys(file: Path) -> list[str]:
     """The API keys of `file`, one a line; blank lines and lines that begin with # are left out.
 
     Raises:
-        ValueError: there is none.
+        UserError: there is none.
         OSError: the file can't be read.
     """
     lines = (line.strip() for line in file.read_text("utf-8").splitlines())
     keys = [line for line in lines if line and not line.startswith("#")]
     if not keys:
-        raise ValueError(f"{file} holds no API key")
+        raise UserError(f"{file} holds no API key")
     return keys
 
 
 def run_gateway(settings: Settings) -> None:
-    """Serve until SIGINT or SIGTERM."""
+    """Serve until SIGINT or SIGTERM.
+
+    Raises:
+        NotReady, UserError: the settings name no Redis, or a model, a folder or keys that are not there.
+        OSError: the file of API keys can't be read.
+    """
     logs.configure(json=settings.log_json)
+    asyncio.run(_try_parts(settings))
     server = uvicorn.Server(server_config(settings))
     with suppress(KeyboardInterrupt):
         server.run()
@@ -100,11 +108,17 @@ def run_gateway(settings: Settings) -> None:
         sys.exit(_STARTUP_FAILURE)
 
 
+async def _try_parts(settings: Settings) -> None:
+    """Nothing is connected to yet. What is wrong with the settings is told here; uvicorn would print a traceback."""
+    async with open_parts(settings, Metrics(), None):
+        pass
+
+
 def server_config(settings: Settings) -> uvicorn.Config:
     """The HTTP server and the application that it serves.
 
     Raises:
-        ValueError, OSError: as `create_app`.
+        UserError, OSError: as `create_app`.
     """
     metrics = Metrics()
     return uvicorn.Config(

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import structlog
 
+from model_store.errors import UserError
 from service.http import middleware
 from service.settings import LimitSettings
 from service.state.users import Users
@@ -171,5 +172,5 @@ class TestApiKeys:
     def test_a_file_without_keys_stops_the_start(self, open_gateway: OpenGateway, tmp_path: Path, content: str) -> None:
         (tmp_path / "none").write_text(content)
         context = open_gateway(api_keys_file=tmp_path / "none")
-        with pytest.raises(ValueError, match="holds no API key"):
+        with pytest.raises(UserError, match="holds no API key"):
             asyncio.run(context.__aenter__())

@@ -61,6 +61,31 @@ def test_a_model_server_without_a_model_is_named(tastestream: Run, monkeypatch: 
     assert "TASTESTREAM_SUMMARIZER: with a URL, MODEL" in refusal(tastestream, "work")
 
 
+@pytest.mark.parametrize(
+    ("setting", "value", "said"),
+    [
+        ("REDIS_URL", None, "no Redis: set TASTESTREAM_REDIS_URL"),
+        ("RANKER__VERSION", "none@1", "no model 'none'"),
+        ("SUMMARIZER__VERSION", "none@1", "no model 'none'"),
+        ("PICTURES__URL", "nosuch://bucket", "pictures can't be kept"),
+        ("API_KEYS_FILE", "/nowhere/keys", "/nowhere/keys: No such file"),
+        ("API_KEYS_FILE", "/dev/null", "holds no API key"),
+    ],
+)
+def test_a_gateway_says_what_it_lacks(
+    tastestream: Run, monkeypatch: pytest.MonkeyPatch, setting: str, value: str | None, said: str
+) -> None:
+    monkeypatch.setattr("service.logs.configure", lambda *, json: None)
+    for engine in ("RANKER", "SUMMARIZER"):
+        monkeypatch.setenv(f"TASTESTREAM_{engine}__URL", "http://127.0.0.1:1")
+        monkeypatch.setenv(f"TASTESTREAM_{engine}__MODEL", "model")
+    if value is None:
+        monkeypatch.delenv(f"TASTESTREAM_{setting}")
+    else:
+        monkeypatch.setenv(f"TASTESTREAM_{setting}", value)
+    assert said in refusal(tastestream, "serve")
+
+
 def test_a_port_in_use_is_named(tastestream: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TASTESTREAM_SUMMARIZER__URL", "http://127.0.0.1:1")
     monkeypatch.setenv("TASTESTREAM_SUMMARIZER__MODEL", "summarizer")
