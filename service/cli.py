@@ -17,6 +17,7 @@ from model_store.errors import UserError
 from model_store.manifest import Manifest
 from model_store.registry import Registry
 from service.errors import TastestreamError
+from service.local.ports import require_free_port
 from service.local.state_commands import dead_letters_app, erase, export, rebuild_summaries
 from service.local.terminal import err, out, settings_or_exit
 from service.settings import PREFIX
@@ -89,7 +90,9 @@ def serve() -> None:
     """Run one gateway against `TASTESTREAM_REDIS_URL` and the model URLs. Starts nothing else."""
     from service.app import run_gateway
 
-    run_gateway(settings_or_exit())
+    settings = settings_or_exit()
+    require_free_port(settings.host, settings.port, f"{PREFIX}PORT")
+    run_gateway(settings)
 
 
 @app.command()
@@ -97,7 +100,10 @@ def work() -> None:
     """Run one background worker: folds events into summaries and describes pictures. Starts nothing else."""
     from workers.run import run_worker
 
-    run_worker(settings_or_exit())
+    settings = settings_or_exit()
+    if settings.worker.metrics_port is not None:
+        require_free_port(settings.worker.metrics_host, settings.worker.metrics_port, f"{PREFIX}WORKER__METRICS_PORT")
+    run_worker(settings)
 
 
 @app.command("import-items")

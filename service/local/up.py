@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import fcntl
 import signal
-import socket
 import sys
 import time
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ from model_store.processes import Child, ChildFailed
 from service.local.embedded_redis import EmbeddedRedis
 from service.local.engines import LocalEngine, choose
 from service.local.evidence import seed_evidence
+from service.local.ports import require_free_port
 from service.settings import PREFIX, Settings
 
 _READY_S = 30.0
@@ -48,7 +48,7 @@ async def run_up(settings: Settings, *, models: str, demo: bool, console: Consol
 
 async def _serve(settings: Settings, models: str, demo: bool, console: Console) -> None:
     """Start the parts in the order of their needs and watch them; ends only by an error or a cancellation."""
-    _require_free_port(settings.host, settings.port)
+    require_free_port(settings.host, settings.port, "--port")
     home = settings.data_dir.resolve()
     logs = home / "logs"
     logs.mkdir(parents=True, exist_ok=True)
@@ -122,17 +122,6 @@ async def _watch(children: list[Child], engines: list[LocalEngine], console: Con
                 reported.add(engine.role)
                 console.print(f"[yellow]{escape(engine.server.obituary())}[/]", soft_wrap=True)
                 console.print("answers are degraded until it is back")
-
-
-def _require_free_port(host: str, port: int) -> None:
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            raise ChildFailed(
-                f"{host}:{port} can't be listened on ({error.strerror}). Stop what uses it, or choose another --port."
-            ) from None
 
 
 @contextlib.contextmanager

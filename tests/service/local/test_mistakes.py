@@ -76,6 +76,7 @@ def test_a_gateway_says_what_it_lacks(
     tastestream: Run, monkeypatch: pytest.MonkeyPatch, setting: str, value: str | None, said: str
 ) -> None:
     monkeypatch.setattr("service.logs.configure", lambda *, json: None)
+    monkeypatch.setenv("TASTESTREAM_PORT", "0")
     for engine in ("RANKER", "SUMMARIZER"):
         monkeypatch.setenv(f"TASTESTREAM_{engine}__URL", "http://127.0.0.1:1")
         monkeypatch.setenv(f"TASTESTREAM_{engine}__MODEL", "model")
@@ -114,6 +115,22 @@ def test_a_data_folder_in_use_is_named(tastestream: Run, settings: Settings) -> 
     with (settings.data_dir / "up.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         assert "another `tastestream up`" in refusal(tastestream, "up", "--port", "0")
+
+
+@pytest.mark.parametrize(
+    ("command", "variable"),
+    [("serve", "TASTESTREAM_PORT"), ("work", "TASTESTREAM_WORKER__METRICS_PORT"), ("up", "--port")],
+)
+def test_a_port_in_use_is_named_with_how_to_choose_another(
+    tastestream: Run, monkeypatch: pytest.MonkeyPatch, command: str, variable: str
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        for setting in ("PORT", "WORKER__METRICS_PORT"):
+            monkeypatch.setenv(f"TASTESTREAM_{setting}", str(port))
+        said = refusal(tastestream, command)
+    assert f"127.0.0.1:{port} can't be listened on" in said
+    assert said.endswith(f"choose another {variable}.\n")
 
 
 def test_a_report_that_cannot_be_written_is_told_before_the_replay(tastestream: Run, tmp_path: Path) -> None:
