@@ -43,13 +43,15 @@ async def list_letters(settings: Settings, which: Which, limit: int, *, as_json:
     async with reached_store(settings) as store:
         async for letter in which.of(store):
             if shown == limit:
+                if as_json:
+                    break
                 more += 1
-            elif as_json:
+                continue
+            shown += 1
+            if as_json:
                 print(json_line(_wire_letter(letter)))  # noqa: T201 - for another program, so no layout
-                shown += 1
             else:
                 table.add_row(*map(printable, _row(letter)))
-                shown += 1
     if as_json:
         return
     if shown:

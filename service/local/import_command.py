@@ -35,6 +35,8 @@ def import_command(source: Path, url: str, folder: Path, options: ImportOptions,
         with stages() as report:
 
             def told(tally: Tally) -> None:
+                if tally.line and not seen.begun:
+                    err.print(_going_on(tally), highlight=False, soft_wrap=True)
                 report("importing items", *seen.at(tally))
 
             tally = asyncio.run(import_items(given, url, folder, options, told))
@@ -69,8 +71,16 @@ class _Seen:
         return (tally.offset / self._size if self._size else 1.0), note
 
     @property
+    def begun(self) -> bool:
+        return self._before is not None
+
+    @property
     def seconds(self) -> float:
         return max(1e-3, time.monotonic() - self._started)
+
+
+def _going_on(tally: Tally) -> str:
+    return f"going on behind line {tally.line:,}, where an earlier run stopped; --restart begins anew"
 
 
 def _how_to_go_on() -> str:

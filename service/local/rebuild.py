@@ -96,7 +96,7 @@ class Rebuild:
     async def _full(self) -> str:
         """Why no more may wait now; "" when more may."""
         if (backlog := await self._store.users.backlog()) > self._waiting:
-            return f"the workers have {backlog:,} events to fold"
+            return f"the workers have {backlog:,} events to fold (are they running?)"
         return "Redis is short of memory" if await self._store.memory.short() else ""
 
     def _tell(self, done: float, more: str = "") -> None:

@@ -304,6 +304,8 @@ class TestCommand:
             process = await self.start(source, url, tmp_path)
             out, err = await process.communicate()
             assert process.returncode == 0, err
+            if how is signal.SIGINT:
+                assert b"going on behind line 5,000, where an earlier run stopped" in err
             assert b"stored 12,000 items" in out
             assert await gateway.parts.store.items.count() == 12_000
         assert gate.calls < 24 if how is signal.SIGKILL else gate.calls == 14
