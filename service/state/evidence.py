@@ -15,22 +15,24 @@ from service.state.connection import Argument
 from service.state.keys import FORGOTTEN, POPULAR, SEEDED, neighbours
 from service.state.scripts import Call, Scripts
 
-CALLS_AT_ONCE = 20
+CALLS_AT_ONCE = 50
+MEMBERS_PER_CALL = 500
 FIRST_LOOK, LONGEST_LOOK = 100, 10_000
 """How many of the popular items are looked at first, and the most for one answer."""
 Known = Callable[[Sequence[str]], Awaitable[frozenset[str]]]
 
 
 class Evidence:
-    """Bounded: `neighbours` items per item, `popular` items in all.
+    """Bounded: `neighbours` items per item, `popular` items in all, and of both a quarter more at a time.
 
     Args:
         known: tells which of some items are in the catalogue.
     """
 
-    def __init__(self, scripts: Scripts, popular: int, known: Known) -> None:
+    def __init__(self, scripts: Scripts, popular: int, neighbours: int, known: Known) -> None:
         self._scripts = scripts
         self._popular = popular
+        self._neighbours = neighbours
         self._known = known
 
     async def record(self, liked: Sequence[str], before: Sequence[str]) -> None:
@@ -135,15 +137,17 @@ class Evidence:
         }
 
     async def _add(self, counts: Mapping[str, float], together: Mapping[str, Mapping[str, float]]) -> None:
-        calls = [
-            Call("cooccur", (neighbours(item),), [value for other, n in others.items() for value in (n, other)])
-            for item, others in together.items()
-        ]
+        calls = _counting(POPULAR, self._popular, counts)
+        for item, others in together.items():
+            calls += _counting(neighbours(item), self._neighbours, others)
         for start in range(0, len(calls), CALLS_AT_ONCE):
             await self._scripts.run(calls[start : start + CALLS_AT_ONCE])
-        if counts:
-            commands: list[tuple[Argument, ...]] = [("ZINCRBY", POPULAR, count, item) for item, count in counts.items()]
-            await self._scripts.send([*commands, ("ZREMRANGEBYRANK", POPULAR, 0, -self._popular - 1)])
+
+
+def _counting(ranking: str, most: int, counts: Mapping[str, float]) -> list[Call]:
+    flat: list[Argument] = [value for member, count in counts.items() for value in (count, member)]
+    size = 2 * MEMBERS_PER_CALL
+    return [Call("count", (ranking,), (most, *flat[start : start + size])) for start in range(0, len(flat), size)]
 
 
 def _table() -> dict[str, dict[str, float]]:

@@ -138,7 +138,6 @@ def constants(settings: StateSettings) -> str:
         "SCORES": settings.score_cache_items,
         "SCORES_TTL": round(settings.score_cache_ttl_s * 1000),
         "USER_TTL": round(settings.user_ttl_s * 1000),
-        "NEIGHBOURS": settings.neighbours,
     }
     return f"local {', '.join(values)} = {', '.join(str(value) for value in values.values())}\n"
 

@@ -39,7 +39,7 @@ class Store:
         self.dead_letters = DeadLetters(scripts, keys)
         self.rebuilds = Rebuilds(scripts, keys, settings.max_pending)
         self.items = Items(scripts, keys, settings.summary_chars)
-        self.evidence = Evidence(scripts, settings.popular, self.items.known)
+        self.evidence = Evidence(scripts, settings.popular, settings.neighbours, self.items.known)
         self.forgotten = Forgotten(scripts, self.items.known)
         self.turns = Turns(scripts)
         self.append_only = AppendOnlyFiles(client)

@@ -51,7 +51,7 @@ BOUNDS: dict[str, Bound] = {
     "m": lambda admin, key: admin.hlen(key) <= 11,
     "v": expires,
     "c": lambda admin, key: admin.zcard(key) <= LIMITS["neighbours"] * 1.25,
-    "popular": lambda admin, key: admin.zcard(key) <= LIMITS["popular"],
+    "popular": lambda admin, key: admin.zcard(key) <= LIMITS["popular"] * 1.25,
     "forgotten": lambda admin, key: admin.zcard(key) <= NOTES,
     "seeded": lambda admin, key: admin.scard(key) <= 2,
 }

@@ -4,6 +4,8 @@ import math
 
 import pytest
 
+from service.settings import Settings, StateSettings
+from service.state.keys import POPULAR
 from service.state.records import Item
 from service.state.store import Store
 from tests.redis_servers import admin_of, all_keys
@@ -39,6 +41,19 @@ async def test_the_most_popular_come_first_without_the_excluded(store: Store) ->
     await store.evidence.seed("m@1", [("a", 1), ("b", 3), ("c", 2)], [])
     assert await store.evidence.popular(2) == ["b", "c"]
     assert await store.evidence.popular(2, {"b"}) == ["c", "a"]
+
+
+async def test_a_new_item_finds_its_way_into_a_full_ranking(redis_url: str) -> None:
+    store = await Store.connect(Settings(redis_url=redis_url, state=StateSettings(popular=20)))
+    await store.evidence.seed("m@1", [(f"old-{number}", 2) for number in range(20)], [])
+    for _ in range(5):
+        await store.evidence.record(["new"], [])
+    assert await store.evidence.popularity(["new"]) == {"new": 5}
+    await store.evidence.record([f"once-{number}" for number in range(5)], [])
+    with admin_of(redis_url) as admin:
+        assert admin.zcard(POPULAR) == 20
+    assert await store.evidence.popularity(["new"]) == {"new": 5}
+    await store.close()
 
 
 async def test_a_training_set_is_counted_once(store: Store) -> None:
