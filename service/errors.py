@@ -34,7 +34,8 @@ from typing import Any, ClassVar
 class TastestreamError(Exception):
     """Base: `status` and `code` belong to the class, `detail` to the occurrence.
 
-    `members` are the occurrence's own additions to the problem body, such as the rejected events.
+    `members` are the occurrence's own additions to the problem body, such as the rejected events. `told` is what a
+    caller is told where `detail` is for those who run the service; it then stands in the log.
     """
 
     status: ClassVar[int] = 500
@@ -48,12 +49,14 @@ class TastestreamError(Exception):
         field: str | None = None,
         retry_after_s: float | None = None,
         members: Mapping[str, Any] | None = None,
+        told: str | None = None,
     ) -> None:
         super().__init__(detail)
         self.detail = detail
         self.field = field
         self.retry_after_s = retry_after_s
         self.members = members or {}
+        self.told = told or detail
 
 
 class InvalidRequest(TastestreamError):
@@ -145,13 +148,13 @@ class InternalError(TastestreamError):
 
 
 def problem(error: TastestreamError) -> dict[str, Any]:
-    """The RFC 9457 body of `error`; `code` is stable, `detail` is for people."""
+    """The RFC 9457 body of `error`; `code` is stable, its `detail` is for people."""
     body: dict[str, Any] = {
         "type": "about:blank",
         "title": error.title,
         "status": error.status,
         "code": error.code,
-        "detail": error.detail,
+        "detail": error.told,
     }
     if error.field is not None:
         body["field"] = error.field

@@ -21,6 +21,7 @@ OPEN_PATHS = frozenset({"/healthz", "/readyz", "/metrics"})
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _ERROR = "tastestream.error"
+_REASON = "tastestream.reason"
 _BODY = "tastestream.body"
 _LINGER_S = 5.0
 """How long the rest of a body that was answered early is read before its connection is closed."""
@@ -91,7 +92,10 @@ class Telemetry:
         if code := scope.get(_ERROR):
             self.metrics.errors.labels(code).inc()
         if status >= 400 or status == 0 or (self.log_all and route not in OPEN_PATHS):
-            log.info("request", method=method, route=route, status=status, code=code, ms=round(seconds * 1000, 2))
+            told = {"method": method, "route": route, "status": status, "code": code, "ms": round(seconds * 1000, 2)}
+            if reason := scope.get(_REASON):
+                told["reason"] = reason
+            log.info("request", **told)
 
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"})

@@ -72,6 +72,8 @@ def _document(errors: list[type[TastestreamError]]) -> dict[str, Any]:
 async def _on_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, TastestreamError)  # noqa: S101
     request.scope["tastestream.error"] = error.code
+    if error.told != error.detail:
+        request.scope["tastestream.reason"] = error.detail
     return respond(error)
 
 

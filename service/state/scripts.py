@@ -114,7 +114,9 @@ def unavailable() -> Iterator[None]:
     try:
         yield
     except (RedisError, RedisClusterException, OSError) as error:
-        raise StateUnavailable(f"{type(error).__name__}: {error}"[:200], retry_after_s=1.0) from error
+        reason = f"{type(error).__name__}: {error}"[:200]
+        # The reason names servers and addresses.
+        raise StateUnavailable(reason, retry_after_s=1.0, told="Redis can't be used now; send it again") from error
 
 
 def constants(settings: StateSettings) -> str:

@@ -70,6 +70,17 @@ async def test_the_log_has_a_line_per_request_or_error_and_no_user_or_item_in_it
     assert "secret" not in repr(entries)
 
 
+async def test_why_redis_fails_is_told_in_the_log_and_not_to_the_caller(open_gateway: OpenGateway) -> None:
+    async with open_gateway(redis_url="redis://127.0.0.1:1") as gateway:
+        with structlog.testing.capture_logs() as entries:
+            answers = [await gateway.ask("POST", "/events", EVENT), await gateway.ask("GET", "/users/u")]
+    lines = [entry for entry in entries if entry["event"] == "request"]
+    for answer, entry in zip(answers, lines, strict=True):
+        assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+        assert answer.json()["detail"] == "Redis can't be used now; send it again"
+        assert "127.0.0.1:1" in entry["reason"]
+
+
 class TestBodyLimit:
     @pytest.fixture
     async def small(self, open_gateway: OpenGateway) -> AsyncIterator[Gateway]:
