@@ -263,6 +263,12 @@ def main() -> None:
             raise
         err.print(f"[red]error:[/] {escape(f'{error.filename}: {error.strerror}')}", soft_wrap=True)
         sys.exit(1)
+    except UnicodeEncodeError as error:
+        if error.encoding != "utf-8":
+            raise
+        # Python reads arguments of any bytes; ids are UTF-8.
+        err.print(f"[red]error:[/] {escape(f'not valid UTF-8: {error.object!a}')}", soft_wrap=True)
+        sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
 

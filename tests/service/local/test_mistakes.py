@@ -137,3 +137,13 @@ def test_a_report_that_cannot_be_written_is_told_before_the_replay(tastestream: 
     missing = tmp_path / "none" / "report.md"
     said = refusal(tastestream, "replay", "--data", str(tmp_path), "--markdown", str(missing))
     assert f"{missing}: No such file or directory" in said
+
+
+@pytest.mark.parametrize(
+    "arguments", [("erase", "a\udcff", "--yes"), ("dead-letters", "list", "--user", "a\udcff")], ids=["erase", "list"]
+)
+def test_an_id_that_is_no_utf8_is_named(
+    tastestream: Run, monkeypatch: pytest.MonkeyPatch, redis_url: str, arguments: tuple[str, ...]
+) -> None:
+    monkeypatch.setenv("TASTESTREAM_REDIS_URL", redis_url)
+    assert refusal(tastestream, *arguments) == "error: not valid UTF-8: 'a\\udcff'\n"
