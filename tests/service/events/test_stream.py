@@ -166,7 +166,10 @@ class TestStops:
             assert (answer.status_code, answer.json()["resume_at"]) == (429, 10)
             assert await recents(gateway, "u0") == []
 
-    async def test_who_looks_for_the_answer_at_the_end_gets_it(self, open_gateway: OpenGateway) -> None:
+    async def test_who_looks_for_the_answer_at_the_end_gets_it(
+        self, open_gateway: OpenGateway, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(middleware, "_LINGER_S", 60.0)
         lines = [line(number, user_id="u") for number in range(20_000)]
         async with (
             open_gateway(state=StateSettings(max_pending=10)) as gateway,
