@@ -81,10 +81,14 @@ async def test_a_description_of_what_the_item_was_is_not_kept(store: Store, star
 
 
 async def test_what_cannot_be_described_is_dead_lettered_and_blocks_nobody(
-    store: Store, start: Start, picture: str
+    store: Store, settings: Settings, start: Start, picture: str
 ) -> None:
+    tries = 0
+
     async def trouble(title: str, _: Sequence[InteractionView]) -> None:
+        nonlocal tries
         if title == "bad":
+            tries += 1
             raise BadAnswer("empty", "")
 
     await start(RecordingSummarizer(trouble))
@@ -105,6 +109,7 @@ async def test_what_cannot_be_described_is_dead_lettered_and_blocks_nobody(
     assert {key: letter.reason for key, letter in letters.items()} == {"bad": "answer_empty", "gone": "picture_missing"}
     assert {letter.kind for letter in letters.values()} == {"describe"}
     assert await summary(store, "bad") == ""
+    assert tries == settings.state.max_attempts
 
 
 async def test_an_engine_that_is_down_costs_no_attempt(store: Store, start: Start, picture: str) -> None:

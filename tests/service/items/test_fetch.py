@@ -99,6 +99,15 @@ async def test_a_picture_is_fetched(server: str) -> None:
     assert await fetch(f"{server}/picture") == b"picture"
 
 
+async def test_no_proxy_of_the_environment_is_asked(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would connect to whatever address it finds behind the name."""
+    for name in ("http_proxy", "HTTP_PROXY", "ALL_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+    assert await fetch(f"{server}/picture") == b"picture"
+
+
 async def test_a_private_address_is_never_asked(server: str) -> None:
     assert await refusal(f"{server}/picture", private=False) == "private_address"
     assert await refusal(server.replace("127.0.0.1", "localhost") + "/picture", private=False) == "private_address"

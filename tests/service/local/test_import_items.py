@@ -232,10 +232,12 @@ async def test_a_batch_that_is_too_large_is_halved_and_an_item_that_is_is_reject
     open_gateway: OpenGateway, tmp_path: Path
 ) -> None:
     async with open_gateway(limits=LimitSettings(bulk_items=3, body_bytes=1000)) as gateway:
-        source = write(tmp_path, 20, {"item_id": "huge", "title": "T", "description": "x" * 2000})
+        huge, more = {"item_id": "huge", "title": "T", "description": "x" * 2000}, {"item_id": "more", "title": "T"}
+        source = write(tmp_path, 23, huge, more, {"item_id": "nameless"}, {**more, "title": "Again"})
         tally = await run(source, Transport(gateway), tmp_path)
-        assert (tally.stored, tally.rejected) == (20, 1)
-        assert (tally.first[0].line, tally.first[0].code) == (21, "body_too_large")
+        assert (tally.stored, tally.rejected) == (24 + 1, 2)
+        told = [(one.line, one.item_id, one.code) for one in tally.first]
+        assert told == [(24, "huge", "body_too_large"), (26, "nameless", "invalid_request")]
 
 
 async def test_few_calls_are_in_flight_and_little_is_read_ahead(gateway: Gateway, tmp_path: Path) -> None:

@@ -157,6 +157,18 @@ async def test_failures_are_counted_wait_and_end_in_a_dead_letter(store: Store, 
     assert (await claim_one(store)).attempts == 0
 
 
+async def test_what_was_described_given_up_or_has_lost_its_picture_waits_no_more(store: Store, clock: Clock) -> None:
+    for item_id in ("described", "buried", "bare"):
+        await store.items.put(replace(FULL, item_id=item_id))
+    await store.items.put(Item("bare", "no picture"))
+    claims = {claim.item.item_id: claim for claim in await store.items.claim(10)}
+    assert claims.keys() == {"described", "buried"}
+    assert await store.items.commit_summary(claims["described"], "text", "m")
+    assert await store.items.bury(claims["buried"], "bad")
+    clock.pass_s(3600)
+    assert await store.items.claim(10) == []
+
+
 async def test_a_deleted_item_is_nowhere(store: Store) -> None:
     await store.items.put(FULL)
     claim = await claim_one(store)
@@ -182,6 +194,7 @@ async def test_a_deleted_item_leaves_the_lists_of_others(store: Store) -> None:
     await store.evidence.record(["a", "b", "c"], [])
     await store.items.delete("b")
     await store.items.put(Item("b", "b"))
+    assert await store.evidence.popularity(["b"]) == {"b": 0}
     await store.evidence.record(["b"], [])
     assert await store.evidence.neighbours(["a"], 5) == ["c"]
     assert await store.evidence.collaborative(["a"], ["b", "c"]) == {"b": 0, "c": 1}
