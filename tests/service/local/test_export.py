@@ -216,6 +216,36 @@ def test_exported_events_can_be_posted_again_and_are_then_known(
     assert tastestream("export", "--events", str(file), "--force").code == 0
 
 
+def test_events_of_the_same_time_keep_the_order_of_their_acceptance(
+    settings: Settings, tastestream: Run, tmp_path: Path
+) -> None:
+    numbers = [5, 9, 1, 7, 3]
+    on_store(settings, lambda store: accept(store, *(event("ann", number) for number in numbers)))
+    assert tastestream("export", str(tmp_path / "out")).code == 0
+    history = read_dataset(tmp_path / "out").histories["ann"]
+    assert [one.item_id for one in history] == [f"item-{number}" for number in numbers]
+
+
+def test_a_dataset_that_is_half_replaced_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    for name in ("items.jsonl", "interactions.csv"):
+        (out / name).write_text("old")
+
+    def die(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    def replace() -> None:
+        with staged(out, force=True) as staging:
+            for name in ("items.jsonl", "interactions.csv"):
+                (staging / name).write_text("new")
+            monkeypatch.setattr(Path, "replace", die)
+
+    with pytest.raises(KeyboardInterrupt):
+        replace()
+    assert [path.name for path in out.iterdir()] == ["items.jsonl"]
+
+
 def test_two_exports_to_one_place_do_not_mix(tmp_path: Path) -> None:
     folder, file = tmp_path / "out", tmp_path / "[events].ndjson"
     with staged(folder, force=False) as staging, staged_file(file, force=False) as lines:
