@@ -234,3 +234,16 @@ class TestRoom:
         answer = await recommend(ranked, candidates=None, k=50)
         assert len(answer["items"]) == 50
         assert answer["skipped"] == []
+
+
+async def test_an_item_that_is_deleted_while_candidates_are_found_is_left_out(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def as_before(*_: object) -> list[str]:
+        return ["gone", "here"]
+
+    await gateway.ask("PUT", "/items/here", {"title": "T"})
+    monkeypatch.setattr(gateway.parts.store.evidence, "popular", as_before)
+    answer = await gateway.ask("POST", "/recommend", {"user_id": "u"})
+    assert answer.status_code == 200
+    assert [item["item_id"] for item in answer.json()["items"]] == ["here"]
