@@ -22,6 +22,7 @@ Items likewise under `{i7}`: `due`, `fence`, `dead`, `index` (zset of ids in lex
 `m:<item>` (hash), `v:<item>` (string, the revision before a deletion). Across items:
 `ts:{c:<digest>}` (zset, co-occurring items), `ts:popular` (zset), `ts:seeded` (set),
 `ts:forgotten` (zset, deleted items whose counts are being removed), `ts:turn:<chore>` (string).
+`ts:buckets` (string) is the number of buckets.
 """
 
 import hashlib
@@ -29,6 +30,7 @@ import zlib
 from dataclasses import dataclass
 from typing import Literal
 
+BUCKETS = "ts:buckets"
 POPULAR = "ts:popular"
 SEEDED = "ts:seeded"
 FORGOTTEN = "ts:forgotten"

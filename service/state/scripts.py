@@ -19,11 +19,13 @@ from service.errors import StateUnavailable
 from service.settings import StateSettings
 from service.state.connection import Argument, Client
 from service.state.durability import Durability
+from service.state.keys import BUCKETS
 from service.state.pipelines import Command, pipelines
 
 SPARE_RECENTS = 8
 """Recents beyond those shown that a user may have: they leave some at a time."""
 FOLDER = Path(__file__).parent / "scripts"
+_UNUSABLE = "Redis can't be used now; send it again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,8 @@ class Scripts:
         self._constants = constants(settings)
         self._durability = Durability.of(settings)
         self._pipelines = pipelines(client, settings)
+        self._buckets = settings.buckets
+        self._fits = False
         self.skew_ms = round(settings.clock_skew_s * 1000)
 
     def now(self) -> int:
@@ -76,6 +80,8 @@ class Scripts:
         """
         scripts = [load(call.script, self._constants) for call in calls]
         with unavailable():
+            if not self._fits:
+                await self._check_fit()
             results = await self._evaluate("EVALSHA", [script.sha for script in scripts], calls, durable)
             unknown = [index for index, result in enumerate(results) if isinstance(result, NoScriptError)]
             if unknown:
@@ -96,7 +102,29 @@ class Scripts:
         if not commands:
             return []
         with unavailable():
+            if not self._fits:
+                await self._check_fit()
             return _checked(await self._pipelines.run([Command(str(one[1]), one) for one in commands], None))
+
+    async def _check_fit(self) -> None:
+        """Leave a state of another number of buckets alone: its users would be looked for in the wrong places.
+
+        Who comes first writes the number down, as soon as a Redis that is full has room for it.
+        """
+        read = Command(BUCKETS, ("GET", BUCKETS))
+        (found,) = _checked(await self._pipelines.run([read], None))
+        if found is None:
+            written = Command(BUCKETS, ("SET", BUCKETS, self._buckets, "NX"))
+            (found,) = _checked((await self._pipelines.run([written, read], None))[1:])
+        if found is None:
+            return
+        if int(found) != self._buckets:
+            reason = (
+                f"the state in this Redis is of {int(found)} buckets, the settings say {self._buckets}: "
+                f"set TASTESTREAM_STATE__BUCKETS={int(found)}, or use another Redis"
+            )
+            raise StateUnavailable(reason, retry_after_s=1.0, told=_UNUSABLE)
+        self._fits = True
 
     async def _evaluate(self, command: str, scripts: Sequence[str], calls: Sequence[Call], durable: bool) -> list[Any]:
         if not calls:
@@ -116,7 +144,7 @@ def unavailable() -> Iterator[None]:
     except (RedisError, RedisClusterException, OSError) as error:
         reason = f"{type(error).__name__}: {error}"[:200]
         # The reason names servers and addresses.
-        raise StateUnavailable(reason, retry_after_s=1.0, told="Redis can't be used now; send it again") from error
+        raise StateUnavailable(reason, retry_after_s=1.0, told=_UNUSABLE) from error
 
 
 def constants(settings: StateSettings) -> str:
