@@ -121,9 +121,7 @@ class StateSettings(_Level):
     wait_s: Seconds = Field(1.0, description="The longest wait for replicas or disks; then the answer is 503.")
     accepts_at_once: Count = Field(2, description="Round trips with events that one gateway has under way.")
     user_ttl_s: SecondsOrZero = Field(0.0, description="Idle users expire after this; 0 keeps them.")
-    buckets: Count = Field(
-        64, description="Slots that users are spread over; a state keeps its number."
-    )
+    buckets: Count = Field(64, description="Slots that users are spread over; a state keeps its number.")
 
 
 class WorkerSettings(_Level):
