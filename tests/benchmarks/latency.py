@@ -1,7 +1,8 @@
 """Whether accepting an event stays as quick when Redis holds more users.
 
 Each size has a Redis and a gateway of its own, filled with users of 20 recents and a summary; they are asked in turns,
-one request at a time, with events of users drawn from all. The growth is what one wants to see at 1.0.
+one request at a time. The growth is what one wants to see at 1.0. Events of users drawn from all meet the more users
+without pending events, the more there are; those of a thousand of them meet the same work at each size.
 """
 
 import contextlib
@@ -20,17 +21,32 @@ from tests.benchmarks.tables import Findings, Markdown, bar, percentile
 from tests.benchmarks.traffic import Events, requests, send
 
 SIZES = (1_000, 10_000, 100_000, 1_000_000)
-SHAPES = (1, 100)
+ACTIVE = 1_000
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Requests of `batch` events each, of `active` users or of all."""
+
+    batch: int
+    active: int | None = None
+
+    def __str__(self) -> str:
+        events = "Single events" if self.batch == 1 else f"Batches of {self.batch}"
+        return f"{events} of {'users drawn from all' if self.active is None else f'the same {self.active:,} users'}"
+
+
+SHAPES = (Shape(1), Shape(100), Shape(1, ACTIVE), Shape(100, ACTIVE))
 
 
 @dataclass
 class Service:
-    """A gateway whose Redis holds `users` users, and the latencies in ms of each round, by batch size."""
+    """A gateway whose Redis holds `users` users, and the latencies in ms of each round, by shape."""
 
     users: int
     web: Web
-    drawn: Events
-    rounds: dict[int, list[list[float]]] = field(default_factory=lambda: {batch: [] for batch in SHAPES})
+    drawn: dict[Shape, Events]
+    rounds: dict[Shape, list[list[float]]] = field(default_factory=lambda: {shape: [] for shape in SHAPES})
 
 
 def main(
@@ -50,32 +66,33 @@ def main(
         services = [_start(stack, size, progress) for size in SIZES if size <= users]
         task = progress.add_task("asking", total=(rounds + 1) * len(services) * len(SHAPES))
         for turn in range(rounds + 1):
-            for batch in SHAPES:
+            for shape in SHAPES:
                 for service in services:
-                    sent = requests(service.drawn.draw(counts[batch] * batch), batch)
+                    sent = requests(service.drawn[shape].draw(counts[shape.batch] * shape.batch), shape.batch)
                     _, latencies = send(service.web.port, sent, connections=1)
                     # The first round warms up.
                     if turn:
-                        service.rounds[batch].append([1000 * latency for latency in latencies])
+                        service.rounds[shape].append([1000 * latency for latency in latencies])
                     progress.advance(task)
         found.say(f"One connection, {rounds} rounds of each size in turns; load {os.getloadavg()[0]:.1f} at the end.")
-        for batch in SHAPES:
-            found.say(f"{'Single events' if batch == 1 else f'Batches of {batch}'}, {counts[batch]:,} requests a round")
-            found.table(["users", "p50 ms", "p95 ms", "p99 ms", "p50 / smallest"], _rows(services, batch))
+        for shape in SHAPES:
+            found.say(f"{shape}, {counts[shape.batch]:,} requests a round")
+            found.table(["users", "p50 ms", "p95 ms", "p99 ms", "p50 / smallest"], _rows(services, shape))
 
 
 def _start(stack: contextlib.ExitStack, size: int, progress: Progress) -> Service:
     given = stack.enter_context(bench())
     task = progress.add_task(f"filling {size:,} users", total=size)
     fill(given.url, size, tick=lambda done: progress.advance(task, done))
-    return Service(size, stack.enter_context(gateway(given)), Events(size, seed=size))
+    drawn = {shape: Events(size, seed=number, active=shape.active) for number, shape in enumerate(SHAPES)}
+    return Service(size, stack.enter_context(gateway(given)), drawn)
 
 
-def _rows(services: list[Service], batch: int) -> list[list[str]]:
-    middles = [[percentile(one, 50) for one in service.rounds[batch]] for service in services]
+def _rows(services: list[Service], shape: Shape) -> list[list[str]]:
+    middles = [[percentile(one, 50) for one in service.rounds[shape]] for service in services]
     rows = []
     for service, own in zip(services, middles, strict=True):
-        latencies = [latency for one in service.rounds[batch] for latency in one]
+        latencies = [latency for one in service.rounds[shape] for latency in one]
         growth = median(mine / first for mine, first in zip(own, middles[0], strict=True))
         shares = [f"{percentile(latencies, percent):.2f}" for percent in (50, 95, 99)]
         rows.append([f"{service.users:,}", *shares, f"{growth:.2f}"])

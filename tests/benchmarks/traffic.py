@@ -27,10 +27,15 @@ def user_id(number: int) -> str:
 
 
 class Events:
-    """Draws distinct events of random users. The same seed draws the same ones."""
+    """Draws distinct events of random users. The same seed draws the same ones.
 
-    def __init__(self, users: int, *, ids: bool = False, seed: int = 0) -> None:
-        self._users = users
+    Args:
+        active: how many users, evenly spread over all, the events are of; all when it is not given.
+    """
+
+    def __init__(self, users: int, *, ids: bool = False, seed: int = 0, active: int | None = None) -> None:
+        self._active = min(active or users, users)
+        self._apart = users // self._active
         self._ids = ids
         self._random = random.Random(seed)
         self._drawn = 0
@@ -43,7 +48,7 @@ class Events:
         self._drawn += 1
         moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(1_750_000_000 + self._drawn))
         event: dict[str, object] = {
-            "user_id": user_id(self._random.randrange(self._users)),
+            "user_id": user_id(self._random.randrange(self._active) * self._apart),
             "item_id": f"item-{self._random.randrange(ITEMS):06}",
             "type": self._random.choice(KINDS),
             "timestamp": moment,
