@@ -80,8 +80,6 @@ class Scripts:
         """
         scripts = [load(call.script, self._constants) for call in calls]
         with unavailable():
-            if not self._fits:
-                await self._check_fit()
             results = await self._evaluate("EVALSHA", [script.sha for script in scripts], calls, durable)
             unknown = [index for index, result in enumerate(results) if isinstance(result, NoScriptError)]
             if unknown:
@@ -102,9 +100,12 @@ class Scripts:
         if not commands:
             return []
         with unavailable():
-            if not self._fits:
-                await self._check_fit()
-            return _checked(await self._pipelines.run([Command(str(one[1]), one) for one in commands], None))
+            return _checked(await self._round_trip([Command(str(one[1]), one) for one in commands]))
+
+    async def _round_trip(self, commands: Sequence[Command], durability: Durability | None = None) -> list[Any]:
+        if not self._fits:
+            await self._check_fit()
+        return await self._pipelines.run(commands, durability)
 
     async def _check_fit(self) -> None:
         """Leave a state of another number of buckets alone: its users would be looked for in the wrong places.
@@ -133,7 +134,7 @@ class Scripts:
             Command(call.keys[0], (command, script, len(call.keys), *call.keys, *call.arguments))
             for script, call in zip(scripts, calls, strict=True)
         ]
-        return await self._pipelines.run(commands, self._durability if durable else None)
+        return await self._round_trip(commands, self._durability if durable else None)
 
 
 @contextmanager
