@@ -100,10 +100,7 @@ def work() -> None:
     """Run one background worker: folds events into summaries and describes pictures. Starts nothing else."""
     from workers.run import run_worker
 
-    settings = settings_or_exit()
-    if settings.worker.metrics_port is not None:
-        require_free_port(settings.worker.metrics_host, settings.worker.metrics_port, f"{PREFIX}WORKER__METRICS_PORT")
-    run_worker(settings)
+    run_worker(settings_or_exit())
 
 
 @app.command("import-items")

@@ -16,7 +16,7 @@ from service.errors import NotReady, StateUnavailable
 from service.items.pictures import open_pictures
 from service.logs import configure, get_logger
 from service.metrics import Metrics
-from service.settings import Settings
+from service.settings import PREFIX, Settings
 from service.state.store import Store
 from workers.backoff import Pause
 from workers.describe import Describer, Describing
@@ -52,8 +52,8 @@ async def _run(settings: Settings) -> None:
     for name in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(name, stop.set)
     metrics = Metrics()
-    async with _summarizer(settings) as (engine, prompt):
-        with _metrics_port(settings, metrics):
+    with _metrics_port(settings, metrics):
+        async with _summarizer(settings) as (engine, prompt):
             await work(settings, engine, prompt, metrics, stop)
 
 
@@ -136,7 +136,8 @@ def _metrics_port(settings: Settings, metrics: Metrics) -> Iterator[None]:
     try:
         server, thread = start_http_server(port, host, metrics.registry)
     except OSError as error:
-        raise UserError(f"{host}:{port} can't be listened on for metrics: {error.strerror or error}") from error
+        remedy = f"Stop what uses it, or choose another {PREFIX}WORKER__METRICS_PORT."
+        raise UserError(f"{host}:{port} can't be listened on ({error.strerror or error}). {remedy}") from error
     try:
         yield
     finally:

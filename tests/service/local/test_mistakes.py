@@ -124,6 +124,7 @@ def test_a_data_folder_in_use_is_named(tastestream: Run, settings: Settings) -> 
 def test_a_port_in_use_is_named_with_how_to_choose_another(
     tastestream: Run, monkeypatch: pytest.MonkeyPatch, command: str, variable: str
 ) -> None:
+    monkeypatch.setattr("workers.run.configure", lambda *, json: None)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         for setting in ("PORT", "WORKER__METRICS_PORT"):
