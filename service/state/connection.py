@@ -4,15 +4,19 @@
 any node of a cluster.
 """
 
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, TypeVar
 
 from hiredis import pack_command
 from redis.asyncio import BlockingConnectionPool, Redis, RedisCluster
+from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialWithJitterBackoff, NoBackoff
+from redis.exceptions import ConnectionError as Disconnected
 
 from service.settings import StateSettings
 
+C = TypeVar("C", bound=AbstractConnection)
 Client = Redis | RedisCluster
 Argument = str | bytes | int | float
 CLUSTER = "+cluster://"
@@ -28,7 +32,7 @@ def connect(url: str, settings: StateSettings) -> Client:
     """A client that connects when it is first used. Raises ValueError for a URL that is none."""
     timeout, patience = settings.redis_timeout_s, patience_s(settings)
     if CLUSTER in url:
-        return RedisCluster.from_url(
+        cluster = RedisCluster.from_url(
             url.replace(CLUSTER, "://", 1),
             protocol=2,
             # The pipelines try again; the client would close all connections before, those in use, too.
@@ -37,6 +41,12 @@ def connect(url: str, settings: StateSettings) -> Client:
             socket_timeout=patience,
             socket_connect_timeout=timeout,
         )
+        # The client takes no class of connections: one for the nodes that the URL names, one for those it finds.
+        ours = _ours(cluster.connection_kwargs["connection_class"])
+        cluster.connection_kwargs["connection_class"] = ours
+        for node in cluster.startup_nodes:
+            node.connection_class = ours
+        return cluster
     pool = BlockingConnectionPool.from_url(
         url,
         protocol=2,
@@ -46,14 +56,48 @@ def connect(url: str, settings: StateSettings) -> Client:
         socket_timeout=patience,
         socket_connect_timeout=timeout,
     )
-    pool.connection_class = type("PackedConnection", (_Packed, pool.connection_class), {})
+    pool.connection_class = _ours(pool.connection_class)
     return Redis.from_pool(pool)
 
 
-class _Packed:
-    """A connection that packs commands in C; packing them in Python would take most of an event's time."""
+def _ours(of_client: type[C]) -> type[C]:
+    return type("TastestreamConnection", (_Connection, of_client), {})
+
+
+class _Connection(AbstractConnection):
+    """A connection that packs commands in C, and that is lost, whatever it notices that by.
+
+    Packing in Python would take most of an event's time.
+    """
 
     def pack_command(self, *args: Any) -> list[bytes]:
         name, *rest = args
         words = name.split() if isinstance(name, str) else [name]
         return [pack_command((*words, *rest))]
+
+    async def send_packed_command(self, command: bytes | str | Iterable[bytes], check_health: bool = True) -> None:
+        try:
+            await super().send_packed_command(command, check_health)
+        except (AttributeError, RuntimeError) as error:
+            if not _means_closed(error):
+                raise
+            raise Disconnected(f"closed meanwhile: {error}") from error
+
+    async def read_response(self, *args: Any, **options: Any) -> Any:
+        try:
+            return await super().read_response(*args, **options)
+        except (AttributeError, RuntimeError) as error:
+            if not _means_closed(error):
+                raise
+            raise Disconnected(f"closed meanwhile: {error}") from error
+
+
+def _means_closed(error: AttributeError | RuntimeError) -> bool:
+    """Whether `error` came of a connection that was closed while a call was using it.
+
+    A cluster's client closes the connections of all calls after one has failed, and takes away their streams.
+    uvloop raises a RuntimeError where something is written to a connection in the instant in which it breaks.
+    """
+    if isinstance(error, AttributeError):
+        return error.obj is None
+    return "closed" in str(error)

@@ -7,8 +7,8 @@ out.
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -131,8 +131,7 @@ class OfCluster:
 
     async def _learn(self) -> None:
         """Ask who has which slot: at first, and after a node was not what it was taken for."""
-        with _closed_by_others():
-            await self._client.initialize()
+        await self._client.initialize()
         suspect, self._suspect = self._suspect, None
         if suspect is not None:
             try:
@@ -159,9 +158,8 @@ class OfCluster:
         if durability is not None:
             pipeline.execute_command(*durability.wait, target_nodes=node)
         try:
-            with _closed_by_others():
-                async with asyncio.timeout_at(deadline):
-                    answers = list(await pipeline.execute(raise_on_error=False, allow_redirections=False))
+            async with asyncio.timeout_at(deadline):
+                answers = list(await pipeline.execute(raise_on_error=False, allow_redirections=False))
             if any(isinstance(answer, Disconnected | Unanswered | MovedError) for answer in answers):
                 self._suspect = node.name
             return answers if durability is None else durability.confirmed(answers)
@@ -169,15 +167,3 @@ class OfCluster:
             if isinstance(error, Disconnected | Unanswered | OSError):
                 self._suspect = node.name
             return [error] * len(commands)
-
-
-@contextmanager
-def _closed_by_others() -> Iterator[None]:
-    """Call a connection that the client closed while this call was opening it what it is: lost.
-
-    After a failure of one call the client closes the connections of all, and takes away their streams.
-    """
-    try:
-        yield
-    except AttributeError as error:
-        raise Disconnected(f"closed after another call failed: {error}") from error

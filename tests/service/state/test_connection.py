@@ -1,0 +1,72 @@
+"""I1: a connection that breaks in the instant in which something is written to it, on the loop that serves."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import pytest
+import uvloop
+from redis.asyncio.connection import AbstractConnection
+
+from service.settings import Settings
+from service.state.connection import Client, connect
+from service.state.store import Store
+from tests.service.state.conftest import Clock, event
+
+
+def break_once(monkeypatch: pytest.MonkeyPatch, before: bytes) -> Callable[[], bool]:
+    """Break a connection in the instant before such a command is written to it; tells whether that was done."""
+    send, broken = AbstractConnection._send_packed_command, False
+
+    async def after_breaking(connection: AbstractConnection, command: list[bytes]) -> None:
+        nonlocal broken
+        if not broken and before in command[0]:
+            broken = True
+            connection._writer.transport.abort()
+            await asyncio.sleep(0.05)
+        await send(connection, command)
+
+    monkeypatch.setattr(AbstractConnection, "_send_packed_command", after_breaking)
+    return lambda: broken
+
+
+def run(main: Coroutine[Any, Any, None]) -> None:
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(main)
+
+
+@pytest.mark.parametrize("before", [b"SETINFO", b"EVALSHA"])
+def test_a_script_is_sent_again(
+    settings: Settings, clock: Clock, monkeypatch: pytest.MonkeyPatch, before: bytes
+) -> None:
+    async def accept() -> None:
+        store = await Store.connect(settings, clock)
+        try:
+            assert await store.events.accept([event()], clock.ms) == ["accepted"]
+            assert (await store.users.read("u")).pending == 1
+        finally:
+            await store.close()
+
+    broken = break_once(monkeypatch, before)
+    run(accept())
+    assert broken()
+
+
+def test_a_mistake_of_our_own_is_not_taken_for_a_lost_connection(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    send = AbstractConnection._send_packed_command
+
+    async def mistaken(connection: AbstractConnection, command: Any) -> None:
+        if b"INFO" in command[0] and b"SETINFO" not in command[0]:
+            command.misspelt()
+        await send(connection, command)
+
+    async def ask() -> None:
+        client: Client = connect(settings.redis_url or "", settings.state)
+        with pytest.raises(AttributeError, match="misspelt"):
+            await client.info("memory")
+        await client.aclose()
+
+    monkeypatch.setattr(AbstractConnection, "_send_packed_command", mistaken)
+    run(ask())
