@@ -65,10 +65,7 @@ def _ours(of_client: type[C]) -> type[C]:
 
 
 class _Connection(AbstractConnection):
-    """A connection that packs commands in C, and that is lost, whatever it notices that by.
-
-    Packing in Python would take most of an event's time.
-    """
+    """Packs commands in C, as Python would take most of an event's time, and tells each way of breaking as one."""
 
     def pack_command(self, *args: Any) -> list[bytes]:
         name, *rest = args
