@@ -14,6 +14,7 @@ from model_store.errors import UserError
 from service import logs
 from service.events.endpoints import router as events
 from service.health import router as health
+from service.heap import freeze_heap
 from service.http import openapi, problems
 from service.http.connection import bounded_http
 from service.http.middleware import Admission, ApiKeys, BodyLimit, EncodedPaths, Telemetry
@@ -102,6 +103,7 @@ def run_gateway(settings: Settings) -> None:
     logs.configure(json=settings.log_json)
     asyncio.run(_try_parts(settings))
     server = uvicorn.Server(server_config(settings))
+    freeze_heap()
     with suppress(KeyboardInterrupt):
         server.run()
     if not server.started:

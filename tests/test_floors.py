@@ -12,6 +12,7 @@ ROOT = Path(__file__).parent.parent
 ROOF = ("service.cli", "service.local")
 FOR_WORKERS = (
     "service.errors",
+    "service.heap",
     "service.items.picture_folders",
     "service.items.pictures",
     "service.logs",

@@ -13,6 +13,7 @@ from model_store.engine import open_engine
 from model_store.errors import UserError
 from model_store.registry import Registry
 from service.errors import NotReady, StateUnavailable
+from service.heap import freeze_heap
 from service.items.pictures import open_pictures
 from service.logs import configure, get_logger
 from service.metrics import Metrics
@@ -42,6 +43,7 @@ def run_worker(settings: Settings) -> None:
         ManifestError: the settings name a model version that is not in the store.
     """
     configure(json=settings.log_json)
+    freeze_heap()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_run(settings))
 

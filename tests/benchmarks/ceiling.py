@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from service.heap import freeze_heap
 from tests.benchmarks.traffic import answer
 
 
@@ -34,8 +35,10 @@ def create_app(url: str) -> Starlette:
 
 def main() -> None:
     """Serve on the port and the Redis of the command line, as the gateway is served."""
+    app = create_app(sys.argv[2])
+    freeze_heap()
     uvicorn.run(
-        create_app(sys.argv[2]),
+        app,
         host="127.0.0.1",
         port=int(sys.argv[1]),
         access_log=False,

@@ -1,0 +1,51 @@
+"""What is loaded at the start is not looked through for garbage while requests wait."""
+
+import gc
+from collections.abc import Iterator
+
+import pytest
+import uvicorn
+
+from service import app
+from service.heap import freeze_heap
+from service.settings import Settings
+from workers import run
+
+LOADED = 50_000
+
+
+@pytest.fixture(autouse=True)
+def thawed() -> Iterator[None]:
+    gc.unfreeze()
+    yield
+    gc.unfreeze()
+
+
+@pytest.fixture
+def frozen() -> list[int]:
+    """How many objects were frozen when the work began."""
+    return []
+
+
+def test_garbage_is_not_kept() -> None:
+    circle: list[object] = []
+    circle.append(circle)
+    del circle
+    freeze_heap()
+    assert gc.collect() == 0
+
+
+def test_a_gateway_serves_with_its_start_frozen(monkeypatch: pytest.MonkeyPatch, frozen: list[int]) -> None:
+    monkeypatch.setattr(uvicorn.Server, "run", lambda _: frozen.append(gc.get_freeze_count()))
+    with pytest.raises(SystemExit):
+        app.run_gateway(Settings(redis_url="redis://127.0.0.1:1"))
+    assert frozen[0] > LOADED
+
+
+def test_a_worker_works_with_its_start_frozen(monkeypatch: pytest.MonkeyPatch, frozen: list[int]) -> None:
+    async def begin(_: Settings) -> None:
+        frozen.append(gc.get_freeze_count())
+
+    monkeypatch.setattr(run, "_run", begin)
+    run.run_worker(Settings())
+    assert frozen[0] > LOADED
