@@ -12,6 +12,7 @@ from rich.markup import escape
 
 from model_store.errors import UserError
 from service.errors import TastestreamError
+from service.heap import freeze_heap
 
 
 def run(main: Callable[..., None]) -> None:
@@ -26,6 +27,8 @@ def run(main: Callable[..., None]) -> None:
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     # Told to end, end what was started first.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    # The client is spared the pauses that gateway and workers are spared.
+    freeze_heap()
     try:
         app()
     except (UserError, TastestreamError) as error:
