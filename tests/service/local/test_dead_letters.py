@@ -1,5 +1,6 @@
 """`tastestream dead-letters`: what could not be worked is shown, tried again or dropped, nothing else is touched."""
 
+import asyncio
 import json
 
 import pytest
@@ -11,8 +12,14 @@ from service.state.store import Store
 from tests.service.local.conftest import Run, accept, event, on_store
 
 
+async def a_millisecond() -> None:
+    """Letters of one millisecond have no order."""
+    await asyncio.sleep(0.002)
+
+
 async def bury(store: Store, user: str, reason: str, events: int = 3, **fields: object) -> None:
     """Make the user's next `events` events a dead letter."""
+    await a_millisecond()
     await accept(store, *(event(user, number, **fields) for number in range(events)))
     (claim,) = [claim for claim in await store.work.claim(100) if claim.user_id == user]
     assert await store.work.bury(claim, reason, events) == "buried"
@@ -23,6 +30,7 @@ async def fill(store: Store) -> None:
         await bury(store, user, "bad_answer" if user != "cy" else "too_long")
     await store.items.put(Item("mug", "A mug", picture="0" * 64))
     (claim,) = await store.items.claim(1)
+    await a_millisecond()
     assert await store.items.bury(claim, "unreadable")
 
 
