@@ -4,7 +4,8 @@
 any node of a cluster.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from hiredis import pack_command
@@ -73,28 +74,25 @@ class _Connection(AbstractConnection):
         return [pack_command((*words, *rest))]
 
     async def send_packed_command(self, command: bytes | str | Iterable[bytes], check_health: bool = True) -> None:
-        try:
+        with _closed_meanwhile():
             await super().send_packed_command(command, check_health)
-        except (AttributeError, RuntimeError) as error:
-            if not _means_closed(error):
-                raise
-            raise Disconnected(f"closed meanwhile: {error}") from error
 
     async def read_response(self, *args: Any, **options: Any) -> Any:
-        try:
+        with _closed_meanwhile():
             return await super().read_response(*args, **options)
-        except (AttributeError, RuntimeError) as error:
-            if not _means_closed(error):
-                raise
-            raise Disconnected(f"closed meanwhile: {error}") from error
 
 
-def _means_closed(error: AttributeError | RuntimeError) -> bool:
-    """Whether `error` came of a connection that was closed while a call was using it.
+@contextmanager
+def _closed_meanwhile() -> Iterator[None]:
+    """Raise Disconnected for what a connection raises that was closed while a call was using it.
 
     A cluster's client closes the connections of all calls after one has failed, and takes away their streams.
     uvloop raises a RuntimeError where something is written to a connection in the instant in which it breaks.
     """
-    if isinstance(error, AttributeError):
-        return error.obj is None
-    return "closed" in str(error)
+    try:
+        yield
+    except (AttributeError, RuntimeError) as error:
+        closed = error.obj is None if isinstance(error, AttributeError) else "closed" in str(error)
+        if not closed:
+            raise
+        raise Disconnected(f"closed meanwhile: {error}") from error
