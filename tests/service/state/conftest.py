@@ -1,9 +1,10 @@
 """A store on an empty Redis and on an empty cluster, with a clock that the test sets."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
+from redis.asyncio.connection import AbstractConnection
 
 from service.settings import Settings, StateSettings
 from service.state.records import Event
@@ -33,6 +34,23 @@ def event(user: str = "u", number: int | str = 0, item: str | None = None, **fie
     """An event whose id and item tell its number."""
     given = {"type": "click", "timestamp_ms": START_MS, **fields}
     return Event(event_id=f"{user}-{number}", user_id=user, item_id=item or f"item-{number}", **given)
+
+
+def break_once(
+    monkeypatch: pytest.MonkeyPatch, how: Callable[[AbstractConnection], Awaitable[None]], *, before: bytes
+) -> Callable[[], bool]:
+    """Break a connection in the instant before such a command is written to it; tells whether that was done."""
+    send, broken = AbstractConnection._send_packed_command, False
+
+    async def after_breaking(connection: AbstractConnection, command: list[bytes]) -> None:
+        nonlocal broken
+        if not broken and before in command[0]:
+            broken = True
+            await how(connection)
+        await send(connection, command)
+
+    monkeypatch.setattr(AbstractConnection, "_send_packed_command", after_breaking)
+    return lambda: broken
 
 
 @pytest.fixture(params=list(FIXTURES))

@@ -14,7 +14,7 @@ from service.errors import StateUnavailable
 from service.settings import Settings, StateSettings
 from service.state.store import Store
 from tests.redis_servers import SLOTS, RedisCluster
-from tests.service.state.conftest import QUIET, START_MS, Clock, event
+from tests.service.state.conftest import QUIET, START_MS, Clock, break_once, event
 
 
 @pytest.fixture
@@ -64,33 +64,19 @@ async def test_a_master_that_hangs_holds_nobody_up_for_longer_than_the_timeout(o
 class TestClosedByOthers:
     """When one call fails, the client closes all connections, also those that other calls are just opening."""
 
-    @staticmethod
-    def close_once(monkeypatch: pytest.MonkeyPatch, before: bytes) -> None:
-        """Close a connection in the instant before such a command is written to it."""
-        send, closed = AbstractConnection._send_packed_command, False
-
-        async def after_closing(connection: AbstractConnection, command: list[bytes]) -> None:
-            nonlocal closed
-            if not closed and before in command[0]:
-                closed = True
-                await connection.disconnect()
-            await send(connection, command)
-
-        monkeypatch.setattr(AbstractConnection, "_send_packed_command", after_closing)
-
     @pytest.mark.parametrize("before", [b"SETINFO", b"EVALSHA"])
     async def test_a_connection_is_opened_again(
         self, store: Store, monkeypatch: pytest.MonkeyPatch, before: bytes
     ) -> None:
         await store.ping()
         await store._client.nodes_manager.aclose()
-        self.close_once(monkeypatch, before)
+        break_once(monkeypatch, AbstractConnection.disconnect, before=before)
         assert (await store.users.read("u")).pending == 0
 
     async def test_the_first_connection_of_all_is_one_that_redis_did_not_answer(
         self, store: Store, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        self.close_once(monkeypatch, b"COMMAND")
+        break_once(monkeypatch, AbstractConnection.disconnect, before=b"COMMAND")
         with pytest.raises(StateUnavailable):
             await store.users.read("u")
         assert (await store.users.read("u")).pending == 0

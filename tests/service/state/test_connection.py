@@ -1,7 +1,7 @@
 """I1: a connection that breaks in the instant in which something is written to it, on the loop that serves."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from typing import Any
 
 import pytest
@@ -11,23 +11,13 @@ from redis.asyncio.connection import AbstractConnection
 from service.settings import Settings
 from service.state.connection import Client, connect
 from service.state.store import Store
-from tests.service.state.conftest import Clock, event
+from tests.service.state.conftest import Clock, break_once, event
 
 
-def break_once(monkeypatch: pytest.MonkeyPatch, before: bytes) -> Callable[[], bool]:
-    """Break a connection in the instant before such a command is written to it; tells whether that was done."""
-    send, broken = AbstractConnection._send_packed_command, False
-
-    async def after_breaking(connection: AbstractConnection, command: list[bytes]) -> None:
-        nonlocal broken
-        if not broken and before in command[0]:
-            broken = True
-            connection._writer.transport.abort()
-            await asyncio.sleep(0.05)
-        await send(connection, command)
-
-    monkeypatch.setattr(AbstractConnection, "_send_packed_command", after_breaking)
-    return lambda: broken
+async def abort(connection: AbstractConnection) -> None:
+    """Break it, and let the loop notice."""
+    connection._writer.transport.abort()
+    await asyncio.sleep(0.05)
 
 
 def run(main: Coroutine[Any, Any, None]) -> None:
@@ -47,7 +37,7 @@ def test_a_script_is_sent_again(
         finally:
             await store.close()
 
-    broken = break_once(monkeypatch, before)
+    broken = break_once(monkeypatch, abort, before=before)
     run(accept())
     assert broken()
 
