@@ -8,7 +8,8 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Sequence
-from typing import Generic, Literal, Protocol, TypeVar
+from collections.abc import Set as AbstractSet
+from typing import Any, Generic, Protocol, TypeVar
 
 from service.errors import StateUnavailable
 from service.logs import get_logger
@@ -88,13 +89,20 @@ class Pool(Generic[C]):
         self._failed_at: dict[str, float] = {}
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Work until `stop` is set, then finish or give back what is running."""
+        """Work until `stop` is set, then finish or give back what is running.
+
+        Raises:
+            ExceptionGroup: the heartbeat failed; without it no lease would be renewed, so all work is cancelled.
+        """
         async with asyncio.TaskGroup() as tasks:
             heartbeat = tasks.create_task(self._heartbeat())
             stopping = tasks.create_task(stop.wait())
-            while not stop.is_set():
+            while not stop.is_set() and not heartbeat.done():
                 enough = await self._fill()
-                await self._wait(stopping, enough)
+                await self._wait({stopping, heartbeat}, enough)
+            if heartbeat.done():
+                self._cancel_running()
+                return
             await self._drain()
             heartbeat.cancel()
 
@@ -116,12 +124,16 @@ class Pool(Generic[C]):
             task.add_done_callback(self._done)
         return len(claims) == free
 
-    async def _wait(self, stopping: asyncio.Task[Literal[True]], enough: bool) -> None:
-        """Until a slot is free, when there was enough work; else until it is time to look again."""
+    async def _wait(self, ending: AbstractSet[asyncio.Task[Any]], enough: bool) -> None:
+        """Until one of `ending` is done, or a slot is free, or, if there was too little work, for the poll interval."""
         if enough:
-            await asyncio.wait({stopping, *self._running}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({*ending, *self._running}, return_when=asyncio.FIRST_COMPLETED)
         else:
-            await asyncio.wait({stopping}, timeout=self._poll_s)
+            await asyncio.wait(ending, timeout=self._poll_s, return_when=asyncio.FIRST_COMPLETED)
+
+    def _cancel_running(self) -> None:
+        for task in self._running:
+            task.cancel()
 
     async def _work(self, claim: C) -> None:
         started = self._pause.now()

@@ -4,6 +4,7 @@
 any node of a cluster.
 """
 
+import asyncio
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -74,11 +75,11 @@ class _Connection(AbstractConnection):
         return [pack_command((*words, *rest))]
 
     async def send_packed_command(self, command: bytes | str | Iterable[bytes], check_health: bool = True) -> None:
-        with _closed_meanwhile():
+        with _closed_meanwhile(), _cancellable():
             await super().send_packed_command(command, check_health)
 
     async def read_response(self, *args: Any, **options: Any) -> Any:
-        with _closed_meanwhile():
+        with _closed_meanwhile(), _cancellable():
             return await super().read_response(*args, **options)
 
 
@@ -96,3 +97,20 @@ def _closed_meanwhile() -> Iterator[None]:
         if not closed:
             raise
         raise Disconnected(f"closed meanwhile: {error}") from error
+
+
+@contextmanager
+def _cancellable() -> Iterator[None]:
+    """Raise CancelledError for a cancellation that was lost inside.
+
+    The client uses `asyncio.wait_for`, which before Python 3.12 drops a cancellation that arrives together with its
+    result. The caller would then run on as if nobody had asked it to stop.
+
+    Raises:
+        CancelledError: the current task was cancelled inside, and the cancellation did not come out.
+    """
+    task = asyncio.current_task()
+    before = task.cancelling() if task else 0
+    yield
+    if task and task.cancelling() > before:
+        raise asyncio.CancelledError

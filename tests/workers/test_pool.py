@@ -98,6 +98,34 @@ class TestHeartbeat:
                 await asyncio.shield(worker.task)
         assert failed.group_contains(RuntimeError, match="a mistake")
 
+    async def test_it_also_ends_when_its_cancellation_is_lost_in_a_claim(
+        self, store: Store, settings: Settings, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async def broken(work: Work, claims: Sequence[Claim]) -> list[bool]:
+            raise RuntimeError("a mistake of the program")
+
+        claim, lost = Work.claim, asyncio.Event()
+
+        async def losing(work: Work, limit: int) -> Sequence[Claim]:
+            claims = await claim(work, limit)
+            if not claims and not lost.is_set():
+                try:
+                    await asyncio.sleep(60)
+                except asyncio.CancelledError:
+                    lost.set()
+            return claims
+
+        monkeypatch.setattr(Work, "extend", broken)
+        monkeypatch.setattr(Work, "claim", losing)
+        await put(store, [event("u", number) for number in range(3)])
+        engine = RecordingSummarizer(Gate())
+        worker = Worker(settings, engine)
+        async with asyncio.timeout(20):
+            with pytest.raises(ExceptionGroup) as failed:
+                await asyncio.shield(worker.task)
+        assert lost.is_set()
+        assert failed.group_contains(RuntimeError, match="a mistake")
+
 
 async def test_a_worker_outlives_a_restart_of_redis(
     tmp_path_factory: pytest.TempPathFactory, settings: Settings

@@ -60,3 +60,29 @@ def test_a_mistake_of_our_own_is_not_taken_for_a_lost_connection(
 
     monkeypatch.setattr(AbstractConnection, "_send_packed_command", mistaken)
     run(ask())
+
+
+async def test_a_cancellation_that_the_client_drops_still_reaches_the_caller(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sending, dropped = asyncio.Event(), asyncio.Event()
+    send = AbstractConnection.send_packed_command
+
+    async def drop_the_cancellation(connection: AbstractConnection, *arguments: Any) -> None:
+        await send(connection, *arguments)
+        if b"EVALSHA" in arguments[0][0]:
+            sending.set()
+            try:
+                await asyncio.sleep(60)
+            except asyncio.CancelledError:
+                dropped.set()
+
+    monkeypatch.setattr(AbstractConnection, "send_packed_command", drop_the_cancellation)
+    store = await Store.connect(settings)
+    reading = asyncio.create_task(store.users.read("u"))
+    await sending.wait()
+    reading.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await reading
+    assert dropped.is_set()
+    await store.close()
