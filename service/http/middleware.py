@@ -11,8 +11,8 @@ from secrets import token_hex
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.errors import BodyTimeout, BodyTooLarge, InternalError, Overloaded, TastestreamError, Unauthorized
-from service.http.problems import respond
+from service.errors import BodyTimeout, BodyTooLarge, InternalError, Overloaded, Unauthorized
+from service.http.asgi import ERROR, header, refuse
 from service.logs import REQUEST_ID, get_logger
 from service.metrics import Metrics
 
@@ -20,25 +20,11 @@ OPEN_PATHS = frozenset({"/healthz", "/readyz", "/metrics"})
 """Answered without an API key and under any load."""
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
-_ERROR = "tastestream.error"
 _REASON = "tastestream.reason"
 _BODY = "tastestream.body"
 _LINGER_S = 5.0
 """How long the rest of a body that was answered early is read before its connection is closed."""
 log = get_logger(__name__)
-
-
-def _header(scope: Scope, name: bytes) -> str:
-    """The header's first value, or nothing."""
-    for key, value in scope["headers"]:
-        if key == name:
-            return str(value.decode("latin-1"))
-    return ""
-
-
-async def _refuse(error: TastestreamError, scope: Scope, receive: Receive, send: Send) -> None:
-    scope[_ERROR] = error.code
-    await respond(error)(scope, receive, send)
 
 
 class Telemetry:
@@ -59,7 +45,7 @@ class Telemetry:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        given = _header(scope, b"x-request-id")
+        given = header(scope, b"x-request-id")
         request_id = given if _REQUEST_ID.fullmatch(given) else token_hex(16)
         id_header = (b"x-request-id", request_id.encode())
         status = 0
@@ -79,7 +65,7 @@ class Telemetry:
         except Exception:
             log.exception("request_failed", method=scope["method"])
             if status == 0:
-                await _refuse(InternalError("see the log"), scope, receive, send_with_id)
+                await refuse(InternalError("see the log"), scope, receive, send_with_id)
         finally:
             self.in_flight -= 1
             self._observe(scope, status, time.perf_counter() - started)
@@ -89,7 +75,7 @@ class Telemetry:
         route = getattr(scope.get("route"), "path", "unmatched")
         method = scope["method"] if scope["method"] in _METHODS else "other"
         self.metrics.request_seconds.labels(method, route, str(status)).observe(seconds)
-        if code := scope.get(_ERROR):
+        if code := scope.get(ERROR):
             self.metrics.errors.labels(code).inc()
         if status >= 400 or status == 0 or (self.log_all and route not in OPEN_PATHS):
             told = {"method": method, "route": route, "status": status, "code": code, "ms": round(seconds * 1000, 2)}
@@ -114,7 +100,7 @@ class Admission:
             await self.app(scope, receive, send)
             return
         if self.in_flight >= self.limit:
-            await _refuse(Overloaded("too many requests in flight", retry_after_s=1), scope, receive, send)
+            await refuse(Overloaded("too many requests in flight", retry_after_s=1), scope, receive, send)
             return
         self.in_flight += 1
         try:
@@ -134,10 +120,10 @@ class ApiKeys:
         if scope["type"] != "http" or scope["path"] in OPEN_PATHS or self._knows(scope):
             await self.app(scope, receive, send)
         else:
-            await _refuse(Unauthorized("send Authorization: Bearer and an API key"), scope, receive, send)
+            await refuse(Unauthorized("send Authorization: Bearer and an API key"), scope, receive, send)
 
     def _knows(self, scope: Scope) -> bool:
-        scheme, _, token = _header(scope, b"authorization").partition(" ")
+        scheme, _, token = header(scope, b"authorization").partition(" ")
         digest = sha256(token.strip().encode()).digest()
         known = [hmac.compare_digest(digest, one) for one in self.digests]
         return scheme.lower() == "bearer" and any(known)
@@ -163,7 +149,7 @@ class BodyLimit:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        announced = _header(scope, b"content-length")
+        announced = header(scope, b"content-length")
         body = _Body(receive, self.limit, self.timeout_s, int(announced) if announced.isdecimal() else 0)
         scope[_BODY] = body
 
