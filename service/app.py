@@ -16,7 +16,10 @@ from service.events.endpoints import router as events
 from service.health import router as health
 from service.heap import freeze_heap
 from service.http import openapi, problems
+from service.http.compression import DecompressBodies
 from service.http.connection import bounded_http
+from service.http.cors import Cors
+from service.http.hosts import TrustedHosts, is_loopback
 from service.http.middleware import Admission, ApiKeys, BodyLimit, EncodedPaths, Telemetry
 from service.items.endpoints import router as items
 from service.metrics import Metrics
@@ -71,10 +74,15 @@ def create_app(settings: Settings, *, metrics: Metrics | None = None, ranker: Ra
     openapi.install(app, settings.limits, keys=keys is not None)
     # The last one added is the first to see a request.
     app.add_middleware(BodyLimit, limit=settings.limits.body_bytes, timeout_s=settings.limits.body_timeout_s)
+    app.add_middleware(DecompressBodies)
     app.add_middleware(Admission, limit=settings.limits.in_flight_requests)
     if keys is not None:
         app.add_middleware(ApiKeys, keys=keys)
     app.add_middleware(EncodedPaths)
+    if settings.trusted_hosts or keys is None:
+        app.add_middleware(TrustedHosts, names=settings.trusted_hosts)
+    if settings.cors_origins:
+        app.add_middleware(Cors, origins=settings.cors_origins)
     app.add_middleware(Telemetry, metrics=metrics, log_all=settings.log_requests == "all")
     return app
 
@@ -93,13 +101,28 @@ def read_keys(file: Path) -> list[str]:
     return keys
 
 
+def require_keys(settings: Settings) -> None:
+    """Let nobody serve other machines without API keys by accident.
+
+    Raises:
+        UserError: the host is not this machine's own, there are no keys, and the settings don't say `insecure`.
+    """
+    if settings.api_keys_file is None and not settings.insecure and not is_loopback(settings.host):
+        raise UserError(
+            f"TASTESTREAM_HOST={settings.host} lets other machines in, and there are no API keys: anyone could read "
+            "and delete users. Set TASTESTREAM_API_KEYS_FILE, or pass --insecure if the network is closed"
+        )
+
+
 def run_gateway(settings: Settings) -> None:
     """Serve until SIGINT or SIGTERM.
 
     Raises:
-        NotReady, UserError: the settings name no Redis, or a model, a folder or keys that are not there.
+        NotReady, UserError: the settings name no Redis, or a model, a folder or keys that are not there, or would
+            serve other machines without keys.
         OSError: the file of API keys can't be read.
     """
+    require_keys(settings)
     logs.configure(json=settings.log_json)
     asyncio.run(_try_parts(settings))
     server = uvicorn.Server(server_config(settings))

@@ -35,6 +35,9 @@ models_app = typer.Typer(
     no_args_is_help=True, help="The model store: list, show, promote and roll back model versions."
 )
 
+Insecure = Annotated[
+    bool, typer.Option("--insecure", help="Serve without API keys on an address that other machines can reach.")
+]
 Store = Annotated[
     Path | None,
     typer.Option("--store", help="Folder of the model store.", show_default="models in the data folder"),
@@ -71,6 +74,7 @@ def up(
     port: Annotated[
         int | None, typer.Option(help="Port of the gateway.", show_default="TASTESTREAM_PORT or 8000")
     ] = None,
+    insecure: Insecure = False,
 ) -> None:
     """Start everything on this machine and serve until Ctrl-C.
 
@@ -80,17 +84,22 @@ def up(
     from service.local.up import run_up
 
     settings = settings_or_exit()
-    changes = {"data_dir": data_dir, "port": port, "model_store": store}
+    changes = {"data_dir": data_dir, "port": port, "model_store": store, "insecure": insecure or None}
     settings = settings.model_copy(update={key: value for key, value in changes.items() if value is not None})
     asyncio.run(run_up(settings, models=models, demo=demo, console=out))
 
 
 @app.command()
-def serve() -> None:
-    """Run one gateway against `TASTESTREAM_REDIS_URL` and the model URLs. Starts nothing else."""
+def serve(insecure: Insecure = False) -> None:
+    """Run one gateway against `TASTESTREAM_REDIS_URL` and the model URLs. Starts nothing else.
+
+    With `TASTESTREAM_API_KEYS_FILE`, callers need a key. Without it, other machines are served only with `--insecure`.
+    """
     from service.app import run_gateway
 
     settings = settings_or_exit()
+    if insecure:
+        settings = settings.model_copy(update={"insecure": True})
     require_free_port(settings.host, settings.port, f"{PREFIX}PORT")
     run_gateway(settings)
 

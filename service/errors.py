@@ -12,6 +12,7 @@
     ├── BatchTooLarge       413  batch_too_large       more events or items than a batch may hold
     ├── LineTooLong         413  line_too_long         one line of an NDJSON stream; the others are read
     ├── Unauthorized        401  unauthorized
+    ├── UntrustedHost       421  untrusted_host        `Host` is none of the gateway's names
     ├── NotFound            404  not_found
     ├── MethodNotAllowed    405  method_not_allowed
     ├── ItemNotFound        404  item_not_found
@@ -101,6 +102,10 @@ class LineTooLong(TastestreamError):
 
 class Unauthorized(TastestreamError):
     status, code, title = 401, "unauthorized", "Unauthorized"
+
+
+class UntrustedHost(TastestreamError):
+    status, code, title = 421, "untrusted_host", "Untrusted host"
 
 
 class NotFound(TastestreamError):

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
+    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     SettingsError,
@@ -26,6 +27,14 @@ Seconds = Annotated[float, Field(ge=0.001, le=1e9)]
 """Redis counts milliseconds, of which there must be one, and no more than it can add to its clock."""
 SecondsOrZero = Annotated[float, Field(ge=0, le=1e9)]
 Count = Annotated[int, Field(gt=0)]
+
+
+def _split(names: Any) -> Any:
+    return [name.strip() for name in names.split(",") if name.strip()] if isinstance(names, str) else names
+
+
+Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+"""In the environment separated by commas."""
 
 
 class _Level(BaseModel):
@@ -202,7 +211,17 @@ class Settings(BaseSettings):
     model_store: Path | None = Field(
         None, description="Folder of model versions; default: `models` in the data folder."
     )
-    api_keys_file: Path | None = None
+    api_keys_file: Path | None = Field(None, description="One key a line; callers send `Authorization: Bearer KEY`.")
+    insecure: bool = Field(False, description="Serve without API keys on an address that other machines can reach.")
+    trusted_hosts: Names = Field(
+        (),
+        description="Host names that the gateway answers to, such as `api.example.com` or `*.example.com`. Without API "
+        "keys only these, addresses and names without a dot are answered; with keys, any name unless this is set.",
+    )
+    cors_origins: Names = Field(
+        (),
+        description="Origins whose web pages may call the gateway, such as `https://shop.example.com`; `*` for any.",
+    )
     log_json: bool = True
     log_requests: Literal["all", "errors"] = Field(
         "errors", description="Which requests the gateway logs; `all` costs a fifth of a single event's time."

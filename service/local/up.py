@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from model_store.processes import Child, ChildFailed
+from service.app import require_keys
 from service.local.embedded_redis import EmbeddedRedis
 from service.local.engines import LocalEngine, choose
 from service.local.evidence import seed_evidence
@@ -48,12 +49,14 @@ async def run_up(settings: Settings, *, models: str, demo: bool, console: Consol
 
 async def _serve(settings: Settings, models: str, demo: bool, console: Console) -> None:
     """Start the parts in the order of their needs and watch them; ends only by an error or a cancellation."""
+    require_keys(settings)
     require_free_port(settings.host, settings.port, "--port")
     home = settings.data_dir.resolve()
     logs = home / "logs"
     logs.mkdir(parents=True, exist_ok=True)
     started = time.monotonic()
     environment = {f"{PREFIX}DATA_DIR": str(home), f"{PREFIX}HOST": settings.host, f"{PREFIX}PORT": str(settings.port)}
+    environment[f"{PREFIX}INSECURE"] = str(settings.insecure)
     async with contextlib.AsyncExitStack() as stack:
         stack.enter_context(_only_one(home))
         redis_url = settings.redis_url
