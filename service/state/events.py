@@ -14,7 +14,7 @@ from service.state.group_commit import GroupCommit
 from service.state.keys import Keys
 from service.state.memory import MemoryReserve
 from service.state.records import Accepted, Event
-from service.state.scripts import Call, Scripts
+from service.state.scripts import Call, Scripts, unavailable
 
 T = TypeVar("T")
 EVENTS_PER_CALL = 200
@@ -33,11 +33,12 @@ class _Given(NamedTuple):
 class Events:
     """Events that arrive while others are on their way to Redis go together with the next round trip."""
 
-    def __init__(self, scripts: Scripts, keys: Keys, memory: MemoryReserve, at_once: int) -> None:
+    def __init__(self, scripts: Scripts, keys: Keys, memory: MemoryReserve, *, at_once: int, patience_s: float) -> None:
         self._scripts = scripts
         self._keys = keys
         self._memory = memory
         self._at_once = at_once
+        self._patience_s = patience_s
         self._groups: dict[str, GroupCommit[_Given, Accepted]] = {}
 
     async def accept(self, events: Sequence[Event], received_at_ms: int) -> list[Accepted]:
@@ -55,7 +56,8 @@ class Events:
         self._memory.check()
         given = [self._given(event, received_at_ms) for event in events]
         try:
-            return await self._accept(given)
+            with unavailable():
+                return await self._accept(given)
         except StateUnavailable as shared:
             # Everyone's own, because what a caller says with it is not the others'.
             raise StateUnavailable(shared.detail, retry_after_s=shared.retry_after_s, told=shared.told) from shared
@@ -72,7 +74,9 @@ class Events:
 
     def _group(self, server: str) -> GroupCommit[_Given, Accepted]:
         if server not in self._groups:
-            self._groups[server] = GroupCommit(self._write, most=EVENTS_PER_CALL, at_once=self._at_once)
+            self._groups[server] = GroupCommit(
+                self._write, most=EVENTS_PER_CALL, at_once=self._at_once, patience_s=self._patience_s
+            )
         return self._groups[server]
 
     def _given(self, event: Event, received_at_ms: int) -> _Given:

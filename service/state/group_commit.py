@@ -23,12 +23,16 @@ class GroupCommit(Generic[T, R]):
         write: writes values in their order and returns a result for each, or raises for all of them.
         most: values in one write; a caller with more makes several, one after the other.
         at_once: writes under way at the same time.
+        patience_s: how long a caller waits for its values to be written, waiting for its turn included.
     """
 
-    def __init__(self, write: Callable[[Sequence[T]], Awaitable[list[R]]], *, most: int, at_once: int) -> None:
+    def __init__(
+        self, write: Callable[[Sequence[T]], Awaitable[list[R]]], *, most: int, at_once: int, patience_s: float
+    ) -> None:
         self._write = write
         self._most = most
         self._free = at_once
+        self._patience_s = patience_s
         self._waiting: deque[_Waiting[T, R]] = deque()
         self._writing: set[asyncio.Task[None]] = set()
 
@@ -39,6 +43,7 @@ class GroupCommit(Generic[T, R]):
 
         Raises:
             Exception: what `write` raised; some of the values may have been written.
+            TimeoutError: they were not written in time; some may be written later.
         """
         results: list[R] = []
         for start in range(0, len(values), self._most):
@@ -47,7 +52,8 @@ class GroupCommit(Generic[T, R]):
             )
             self._waiting.append(waiting)
             self._start()
-            results += await waiting.done
+            async with asyncio.timeout(self._patience_s):
+                results += await waiting.done
         return results
 
     def _start(self) -> None:

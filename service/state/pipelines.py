@@ -52,14 +52,15 @@ class Pipelines(Protocol):
 
 
 def pipelines(client: Client, settings: StateSettings) -> Pipelines:
-    return OfCluster(client, settings) if isinstance(client, RedisCluster) else OfOne(client)
+    return OfCluster(client, settings) if isinstance(client, RedisCluster) else OfOne(client, settings)
 
 
 class OfOne:
-    """One Redis. Its client waits for a free connection and tries again by itself."""
+    """One Redis. Its client waits for a free connection and tries again; all tries end within the patience."""
 
-    def __init__(self, client: Redis) -> None:
+    def __init__(self, client: Redis, settings: StateSettings) -> None:
         self._client = client
+        self._patience_s = patience_s(settings)
 
     def server(self, key: str) -> str:
         return ""
@@ -70,7 +71,8 @@ class OfOne:
             pipeline.execute_command(*command.words)
         if durability is not None:
             pipeline.execute_command(*durability.wait)
-        answers = list(await pipeline.execute(raise_on_error=False))
+        async with asyncio.timeout(self._patience_s):
+            answers = list(await pipeline.execute(raise_on_error=False))
         if any(isinstance(answer, ResponseError) and "READONLY" in str(answer) for answer in answers):
             # The master became a replica, and its name may lead to another server by now.
             await self._client.connection_pool.disconnect(inuse_connections=False)

@@ -143,7 +143,8 @@ def unavailable() -> Iterator[None]:
     try:
         yield
     except (RedisError, RedisClusterException, OSError) as error:
-        reason = f"{type(error).__name__}: {error}"[:200]
+        detail = str(error) or "no answer in time"
+        reason = f"{type(error).__name__}: {detail}"[:200]
         # The reason names servers and addresses.
         raise StateUnavailable(reason, retry_after_s=1.0, told=_UNUSABLE) from error
 

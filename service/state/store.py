@@ -6,7 +6,7 @@ from collections.abc import Callable
 from service.errors import NotReady
 from service.settings import Settings, StateSettings
 from service.state.append_only import AppendOnlyFiles
-from service.state.connection import Client, connect
+from service.state.connection import Client, connect, patience_s
 from service.state.dead_letters import DeadLetters
 from service.state.event_log import EventLog
 from service.state.events import Events
@@ -32,7 +32,9 @@ class Store:
         keys, scripts = Keys(settings.buckets), Scripts(client, settings, now_ms)
         self._scripts = scripts
         self.memory = MemoryReserve(client, settings.memory_reserve)
-        self.events = Events(scripts, keys, self.memory, settings.accepts_at_once)
+        self.events = Events(
+            scripts, keys, self.memory, at_once=settings.accepts_at_once, patience_s=patience_s(settings)
+        )
         self.log = EventLog(scripts, keys, settings.log_s)
         self.users = Users(scripts, keys, self.log, settings.recents)
         self.work = Work(scripts, keys, settings.summary_chars, settings.history)

@@ -34,7 +34,7 @@ def writer() -> Writer:
 
 
 async def test_whoever_comes_during_a_write_goes_with_the_next_in_the_order_of_coming(writer: Writer) -> None:
-    group = GroupCommit(writer.write, most=100, at_once=1)
+    group = GroupCommit(writer.write, most=100, at_once=1, patience_s=60)
     callers = [asyncio.create_task(group.add([number, -number])) for number in range(1, 6)]
     await asyncio.sleep(0)
     writer.go.set()
@@ -43,7 +43,7 @@ async def test_whoever_comes_during_a_write_goes_with_the_next_in_the_order_of_c
 
 
 async def test_no_write_is_larger_than_the_bound_and_no_more_are_under_way(writer: Writer) -> None:
-    group = GroupCommit(writer.write, most=3, at_once=2)
+    group = GroupCommit(writer.write, most=3, at_once=2, patience_s=60)
     callers = [asyncio.create_task(group.add(list(range(count)))) for count in (2, 2, 2, 8, 1, 1, 0)]
     while writer.at_once < 2:  # noqa: ASYNC110 - as many turns as it takes
         await asyncio.sleep(0)
@@ -56,7 +56,7 @@ async def test_no_write_is_larger_than_the_bound_and_no_more_are_under_way(write
 
 
 async def test_an_error_reaches_all_who_shared_the_write_and_nobody_else(writer: Writer) -> None:
-    group = GroupCommit(writer.write, most=100, at_once=1)
+    group = GroupCommit(writer.write, most=100, at_once=1, patience_s=60)
     writer.error = OSError("down")
     lonely = asyncio.create_task(group.add([1]))
     await asyncio.sleep(0)
@@ -69,7 +69,7 @@ async def test_an_error_reaches_all_who_shared_the_write_and_nobody_else(writer:
 
 
 async def test_who_gives_up_waiting_is_not_written_and_harms_nobody(writer: Writer) -> None:
-    group = GroupCommit(writer.write, most=100, at_once=1)
+    group = GroupCommit(writer.write, most=100, at_once=1, patience_s=60)
     running, leaving, staying = (asyncio.create_task(group.add([number])) for number in (1, 2, 3))
     await asyncio.sleep(0)
     leaving.cancel()
