@@ -23,6 +23,7 @@
     ├── BacklogFull         429  backlog_full          + Retry-After
     ├── StateUnavailable    503  state_unavailable     + Retry-After: Redis or picture folder down, full, read-only
     ├── NotReady            503  not_ready             + Retry-After
+    ├── DeadlineExceeded    504  deadline_exceeded     + Retry-After: the caller's own deadline was too short
     └── InternalError       500  internal_error        anything not foreseen; details only in the log
 
 The answer is RFC 9457 `application/problem+json` (see `problem`).
@@ -146,6 +147,10 @@ class StateUnavailable(TastestreamError):
 
 class NotReady(TastestreamError):
     status, code, title = 503, "not_ready", "Not ready"
+
+
+class DeadlineExceeded(TastestreamError):
+    status, code, title = 504, "deadline_exceeded", "Deadline exceeded"
 
 
 class InternalError(TastestreamError):

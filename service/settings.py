@@ -63,6 +63,8 @@ class EngineSettings(_Level):
     def _must_name_a_model(self) -> Self:
         if self.url is not None and self.model is None and self.version is None:
             raise ValueError("with a URL, MODEL (the name under which it serves) or VERSION must be set")
+        if self.url is not None and self.api_key is not None and "@" in urlsplit(self.url).netloc:
+            raise ValueError("give API_KEY, or a user name and password in the URL, not both")
         return self
 
 

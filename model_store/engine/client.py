@@ -2,9 +2,11 @@
 
 import asyncio
 import io
+from base64 import b64encode
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 import aiohttp
 import httpx
@@ -39,13 +41,15 @@ class VllmClient:
     """Asks one server. Calls are pure inference, so that a lost one may be repeated.
 
     Args:
-        url: the server's root, without `/v1`.
+        url: the server's root, without `/v1`. A user name and password in it are sent as Basic authorization, and stand
+            in no error and no log.
         max_in_flight: requests sent at the same time; more wait, within their own deadlines.
     """
 
     def __init__(self, url: str, *, connect_timeout_s: float, max_in_flight: int, api_key: str | None = None) -> None:
-        self.url = url.rstrip("/")
-        self._headers = _ANSWERS_AS_THEY_ARE | ({"authorization": f"Bearer {api_key}"} if api_key else {})
+        self.url, credentials = _split_credentials(url.rstrip("/"))
+        authorization = f"Bearer {api_key}" if api_key else credentials
+        self._headers = _ANSWERS_AS_THEY_ARE | ({"authorization": authorization} if authorization else {})
         self._timeout = aiohttp.ClientTimeout(total=None, connect=connect_timeout_s)
         self._certificates = httpx.create_ssl_context()
         self._free = asyncio.Semaphore(max_in_flight)
@@ -127,6 +131,17 @@ class VllmClient:
         if 200 <= response.status < 300:
             return answer
         raise _refusal(where, response.status, answer)
+
+
+def _split_credentials(url: str) -> tuple[str, str | None]:
+    """The URL without its user name and password, and the Authorization header that they make."""
+    parts = urlsplit(url)
+    userinfo, at, host = parts.netloc.rpartition("@")
+    if not at:
+        return url, None
+    name, _, password = userinfo.partition(":")
+    basic = b64encode(f"{unquote(name)}:{unquote(password)}".encode()).decode()
+    return urlunsplit(parts._replace(netloc=host)), f"Basic {basic}"
 
 
 async def _read(where: str, response: aiohttp.ClientResponse) -> bytes:

@@ -57,7 +57,6 @@ class Engine:
         serving: Serving | None = None,
         manifest: Manifest | None = None,
     ) -> None:
-        self.url = url
         self.model = model
         self.prompts = prompts
         self.manifest = manifest
@@ -67,6 +66,7 @@ class Engine:
         self._client = VllmClient(
             url, connect_timeout_s=connect_timeout_s, max_in_flight=max_in_flight, api_key=api_key
         )
+        self.url = self._client.url
         self._scorer: Scorer = (
             PoolingScorer(self._client, model) if mode == "score" else ChatScorer(self._client, model, labels)
         )

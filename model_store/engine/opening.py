@@ -34,7 +34,7 @@ def open_engine(
     manifest = registry.get(version) if version else None
     name = model or (manifest.id if manifest else None)
     if name is None:
-        raise ValueError(f"name the model that {url} serves, or a model version")
+        raise ValueError("name the model that the server serves, or a model version")
     return Engine(
         url,
         name,

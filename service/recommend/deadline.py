@@ -5,11 +5,18 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from service.errors import DeadlineExceeded, StateUnavailable, TastestreamError
+
 
 class Deadline:
-    """Ends `total_s` seconds after `started` (monotonic clock); the last `reserve_s` are for blending and answering."""
+    """Ends `total_s` seconds after `started` (monotonic clock); the last `reserve_s` are for blending and answering.
 
-    def __init__(self, started: float, total_s: float, reserve_s: float) -> None:
+    `asked`: the caller set it, and not the service.
+    """
+
+    def __init__(self, started: float, total_s: float, reserve_s: float, *, asked: bool = False) -> None:
+        self._total_s = total_s
+        self._asked = asked
         self._end = started + total_s
         # A very short deadline must leave the ranker something.
         self._reserve_s = min(reserve_s, total_s / 4)
@@ -20,6 +27,13 @@ class Deadline:
     def for_ranking_s(self) -> float:
         """What is left for the ranker."""
         return max(0.0, self.remaining_s() - self._reserve_s)
+
+    def exceeded(self, what: str) -> TastestreamError:
+        """The error that says that `what` happened before the end: the caller's own deadline says nothing of Redis."""
+        if self._asked:
+            detail = f"{what} within deadline_ms = {self._total_s * 1000:g}; send a longer one"
+            return DeadlineExceeded(detail, field="deadline_ms", retry_after_s=1)
+        return StateUnavailable(f"{what} within {self._total_s:g} s", retry_after_s=1)
 
     def limit(self) -> asyncio.Timeout:
         """A scope that raises TimeoutError when the deadline has passed."""

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Request, Response
 from service.errors import (
     BodyTimeout,
     BodyTooLarge,
+    DeadlineExceeded,
     InvalidRequest,
     MalformedBody,
     Overloaded,
@@ -60,6 +61,7 @@ _BODY = {
         Unauthorized,
         Overloaded,
         StateUnavailable,
+        DeadlineExceeded,
     ),
     openapi_extra=_BODY,
 )
@@ -73,7 +75,8 @@ async def post_recommend(request: Request) -> Response:
     parts = parts_of(request)
     ask = read_ask(await read_json(request), parts.settings)
     settings = parts.settings.recommend
-    deadline = Deadline(started, (ask.deadline_ms or settings.deadline_ms) / 1000, settings.reserve_ms / 1000)
+    total_s = (ask.deadline_ms or settings.deadline_ms) / 1000
+    deadline = Deadline(started, total_s, settings.reserve_ms / 1000, asked=ask.deadline_ms is not None)
     return Json(await unless_hung_up(request, recommend(ask, parts, deadline)))
 
 

@@ -6,7 +6,6 @@ from collections.abc import Awaitable
 from typing import TypeVar
 
 from model_store.manifest import Blend
-from service.errors import StateUnavailable
 from service.metrics import Metrics
 from service.parts import Parts
 from service.recommend.blend import Evidence, Scored, blended, without_model
@@ -32,7 +31,8 @@ async def recommend(ask: RecommendIn, parts: Parts, deadline: Deadline) -> Recom
     """Rank candidates for a user; in time, and with what there is.
 
     Raises:
-        StateUnavailable: the state store can't be read before the deadline.
+        StateUnavailable: the state store can't be read before the service's deadline.
+        DeadlineExceeded: nor before the one that the caller asked for.
     """
     timing = Timing()
     with timing.step("state"):
@@ -59,7 +59,7 @@ async def _in_time(read: Awaitable[T], deadline: Deadline) -> T:
         async with deadline.limit():
             return await read
     except TimeoutError:
-        raise StateUnavailable("the state store did not answer before the deadline", retry_after_s=1) from None
+        raise deadline.exceeded("the state store did not answer") from None
 
 
 def _blend(ranking: Ranking, parts: Parts) -> Blend:

@@ -178,3 +178,21 @@ async def test_a_key_that_no_header_can_hold_is_an_outage_and_not_told(fake: Fak
             await engine.summarize("", BLOCK)
     assert "k3y" not in "".join(traceback.format_exception(caught.value))
     assert fake.requests == []
+
+
+async def test_a_user_name_and_password_in_the_url_are_sent_and_never_shown(fake: FakeVllm) -> None:
+    url = fake.url.replace("://", "://user:p%40ss@")
+    async with asking(url) as engine:
+        await engine.check()
+        assert engine.url == fake.url
+    assert fake.requests[0].headers["authorization"] == "Basic dXNlcjpwQHNz"
+    async with asking("http://user:p%40ss@127.0.0.1:9") as engine:
+        with pytest.raises(ConnectionLost) as lost:
+            await engine.summarize("", BLOCK)
+        with pytest.raises(ConnectionLost) as unchecked:
+            await engine.check()
+    for error in (lost, unchecked):
+        shown = "".join(traceback.format_exception(error.value))
+        assert "127.0.0.1:9" in shown
+        assert "p%40ss" not in shown
+        assert "p@ss" not in shown

@@ -75,7 +75,7 @@ async def test_without_a_version_the_built_in_prompts_ask(registry: Registry) ->
 
 
 def test_what_cannot_be_opened_is_told(registry: Registry) -> None:
-    with pytest.raises(ValueError, match="name the model that http://x serves"):
+    with pytest.raises(ValueError, match="name the model that the server serves"):
         open_engine("http://x", None, None, registry)
     with pytest.raises(ManifestError, match="no version 'taste@4'"):
         open_engine("http://x", None, "taste@4", registry)

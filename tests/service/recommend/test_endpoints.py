@@ -336,14 +336,28 @@ async def test_pictures_that_cannot_be_read_are_ranked_by_their_words(
 
 
 async def test_a_store_that_hangs_is_not_waited_for_beyond_the_deadline(
+    open_gateway: OpenGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def hang(*_: object) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(Users, "read", hang)
+    async with open_gateway(recommend=RecommendSettings(deadline_ms=100)) as gateway:
+        answer = await gateway.ask("POST", "/recommend", ASK)
+        assert (answer.status_code, answer.json()["code"]) == (503, "state_unavailable")
+
+
+async def test_a_deadline_of_the_caller_that_is_too_short_does_not_read_as_a_lost_store(
     gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def hang(*_: object) -> None:
         await asyncio.Event().wait()
 
     monkeypatch.setattr(Users, "read", hang)
-    answer = await gateway.ask("POST", "/recommend", {**ASK, "deadline_ms": 100})
-    assert (answer.status_code, answer.json()["code"]) == (503, "state_unavailable")
+    answer = await gateway.ask("POST", "/recommend", {**ASK, "deadline_ms": 2})
+    assert (answer.status_code, answer.json()["code"]) == (504, "deadline_exceeded")
+    assert answer.json()["field"] == "deadline_ms"
+    assert "deadline_ms = 2" in answer.json()["detail"]
 
 
 @pytest.mark.parametrize(
