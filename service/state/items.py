@@ -163,11 +163,15 @@ class Items:
         if cursor is None:
             return 0, ""
         try:
-            number, item_id = orjson.loads(base64.urlsafe_b64decode(cursor))
-            if number not in range(len(self._keys.items)) or not isinstance(item_id, str):
-                raise ValueError
-        except (binascii.Error, ValueError, TypeError) as error:
-            raise InvalidRequest("not a cursor of this service", field="cursor") from error
+            place = orjson.loads(base64.urlsafe_b64decode(cursor))
+        except (binascii.Error, ValueError) as error:
+            raise _foreign() from error
+        # By exact type: 1.0 and true are in a range, and no index.
+        if type(place) is not list or [type(part) for part in place] != [int, str]:
+            raise _foreign()
+        number, item_id = place
+        if number not in range(len(self._keys.items)):
+            raise _foreign()
         return number, item_id
 
     async def _ids(self, count: int, bucket: int, after: str) -> list[str]:
@@ -183,6 +187,10 @@ class Items:
                 ids += [item_id.decode() for item_id in found]
             bucket, after = bucket + len(look), ""
         return ids[:count]
+
+
+def _foreign() -> InvalidRequest:
+    return InvalidRequest("cursor: not a cursor of this service", field="cursor")
 
 
 def _cursor(bucket: int, item_id: str) -> str:
