@@ -44,14 +44,13 @@ $(INSTALLED): deploy/locks/cpu.txt pyproject.toml
 	@$(STEP) "installing tastestream" $(PIP) --no-build-isolation -e .
 	@touch $@
 
-COMPILE := uv pip compile --python-version 3.11 --python-platform x86_64-manylinux_2_28 \
+COMPILE := uv pip compile pyproject.toml --python-version 3.11 --python-platform x86_64-manylinux_2_28 \
 	--generate-hashes --no-emit-index-url --no-annotate --no-header --quiet
 
 lock: ## resolve the dependencies anew (needs uv)
-	$(COMPILE) pyproject.toml --extra cpu --extra dev --override deploy/locks/overrides-cpu.txt --no-emit-package torch \
+	$(COMPILE) --extra cpu --extra dev --override deploy/locks/overrides-cpu.txt --no-emit-package torch \
 		--output-file deploy/locks/cpu.txt
-	$(COMPILE) pyproject.toml --constraint deploy/locks/cpu.txt --output-file deploy/locks/base.txt
-	echo hatchling | $(COMPILE) - --constraint deploy/locks/cpu.txt --output-file deploy/locks/build.txt
+	$(COMPILE) --constraint deploy/locks/cpu.txt --output-file deploy/locks/base.txt
 
 clean: ## remove the environment and the demo's data
 	rm -rf $(VENV) .tastestream

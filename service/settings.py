@@ -153,7 +153,12 @@ class LimitSettings(_Level):
     header_bytes: Count = Field(64 * 1024, description="What is kept of request line and headers that come in pieces.")
     header_timeout_s: Seconds = Field(10.0, description="How long request line and headers may take to arrive.")
     answer_timeout_s: Seconds = Field(30.0, description="How long a caller may take to read what was sent.")
-    body_bytes: Count = 16 * 1024 * 1024
+    body_bytes: Count = Field(16 * 1024 * 1024, description="The largest body; items may bring pictures in it.")
+    events_bytes: Count = Field(8 * 1024 * 1024, description="The largest body of events; a stream may be longer.")
+    recommend_bytes: Count = Field(2 * 1024 * 1024, description="The largest body of a recommendation request.")
+    json_values: Count = Field(
+        100_000, description="Values in a JSON body: parsing more would hold up all other requests for too long."
+    )
     body_timeout_s: Seconds = Field(30.0, description="How long a request's body may take to arrive.")
     batch_events: Count = 1000
     line_bytes: Count = Field(

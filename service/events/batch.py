@@ -1,5 +1,6 @@
 """From parsed values to events: each is checked by itself, and those that are wrong are told apart. No I/O."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -15,6 +16,7 @@ from service.http.times import now_ms, parse_time
 from service.http.wire import check_bytes, explain, refuse_unknown
 from service.state.records import Event
 
+PARSED_AT_ONCE = 250
 _EVENTS = TypeAdapter(list[EventIn])
 _FIELDS = frozenset(EventIn.model_fields)
 
@@ -26,6 +28,20 @@ class Batch:
     events: list[Event]
     positions: list[int]
     rejected: list[Rejection]
+
+
+async def parse_batch(raw: Sequence[Any], received_ms: int, context_bytes: int, first: int = 0) -> Batch:
+    """Like `parse_events`, group by group, between which other requests get their turn."""
+    if len(raw) <= PARSED_AT_ONCE:
+        return parse_events(raw, received_ms, context_bytes, first)
+    whole = Batch([], [], [])
+    for start in range(0, len(raw), PARSED_AT_ONCE):
+        group = parse_events(raw[start : start + PARSED_AT_ONCE], received_ms, context_bytes, first + start)
+        whole.events.extend(group.events)
+        whole.positions.extend(group.positions)
+        whole.rejected.extend(group.rejected)
+        await asyncio.sleep(0)
+    return whole
 
 
 def parse_events(raw: Sequence[Any], received_ms: int, context_bytes: int, first: int = 0) -> Batch:

@@ -14,23 +14,30 @@ from urllib.parse import unquote_to_bytes
 from service.errors import InvalidRequest, MalformedBody, TastestreamError, UnsupportedMedia
 from service.events.schemas import KIND_CHARS, CloudEventIn
 from service.http.ids import MAX_CHARS
+from service.http.media import is_json, media_type
+from service.http.parsing import parse_json
 from service.http.times import now_ms, parse_time
-from service.http.wire import media_type, parse_json, validate
+from service.http.wire import validate
 from service.http.words import NAME
 
 CLOUD_EVENT = "application/cloudevents+json"
 CLOUD_EVENT_BATCH = "application/cloudevents-batch+json"
 REQUIRED = frozenset({"specversion", "id", "source", "type"})
+DATA_BYTES = 64 * 1024
 _PREFIX = b"ce-"
 _QUOTED = re.compile(rb'"((?:[^"\\]|\\.)*)"', re.DOTALL)
 _ESCAPED = re.compile(rb"\\(.)", re.DOTALL)
 _KIND = re.compile(NAME)
 
 
-def read_cloud_event(envelope: Any) -> Any:
-    """The event in a parsed envelope as `parse_events` reads it, or the error that stands for it."""
+def read_cloud_event(envelope: Any, most_bytes: int = DATA_BYTES) -> Any:
+    """The event in a parsed envelope as `parse_events` reads it, or the error that stands for it.
+
+    Args:
+        most_bytes: the most that `data_base64` may hold.
+    """
     try:
-        return _unpack(validate(CloudEventIn, _without_extensions(envelope)))
+        return _unpack(validate(CloudEventIn, _without_extensions(envelope)), most_bytes)
     except TastestreamError as error:
         return error
 
@@ -52,12 +59,6 @@ def binary_attributes(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str] 
     return attributes
 
 
-def is_json(kind: str) -> bool:
-    """Whether a media type without parameters declares JSON."""
-    subtype = kind.partition("/")[2]
-    return subtype == "json" or subtype.endswith("+json")
-
-
 def identity(source: str, id_: str) -> str:
     """The event id that stands for a CloudEvent. A source holds no space, so no two pairs make the same."""
     readable = f"ce:{source} {id_}"
@@ -72,8 +73,8 @@ def _without_extensions(envelope: Any) -> Any:
     return {name: value for name, value in envelope.items() if name in CloudEventIn.model_fields}
 
 
-def _unpack(envelope: CloudEventIn) -> dict[str, Any]:
-    data = _data(envelope)
+def _unpack(envelope: CloudEventIn, most_bytes: int) -> dict[str, Any]:
+    data = _data(envelope, most_bytes)
     if "event_id" in data:
         raise InvalidRequest("data.event_id: a CloudEvent is known by its source and id", field="data.event_id")
     event = {**data, "event_id": identity(envelope.source, envelope.id)}
@@ -91,7 +92,7 @@ def _seconds(time: str) -> float:
         raise InvalidRequest(f"time: {error}", field="time") from None
 
 
-def _data(envelope: CloudEventIn) -> dict[str, Any]:
+def _data(envelope: CloudEventIn, most_bytes: int) -> dict[str, Any]:
     if envelope.datacontenttype is not None and not _declares_json(envelope.datacontenttype):
         raise InvalidRequest("datacontenttype: must be JSON in UTF-8", field="datacontenttype")
     if envelope.data_base64 is None:
@@ -100,6 +101,8 @@ def _data(envelope: CloudEventIn) -> dict[str, Any]:
         return envelope.data
     if envelope.data is not None:
         raise InvalidRequest("data_base64: give it or data, not both", field="data_base64")
+    if len(envelope.data_base64) > 4 * (most_bytes // 3 + 1):
+        raise InvalidRequest(f"data_base64: more than {most_bytes} bytes", field="data_base64")
     try:
         data = parse_json(b64decode(envelope.data_base64, validate=True))
     except (binascii.Error, ValueError):

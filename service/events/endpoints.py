@@ -18,16 +18,18 @@ from service.errors import (
     Unauthorized,
     UnsupportedMedia,
 )
-from service.events.batch import Batch, parse_events
+from service.events.batch import Batch, parse_batch
 from service.events.forms import read_values
 from service.events.openapi import REQUEST
-from service.events.outcomes import count, refusal, rejections, results
+from service.events.outcomes import RETRY_AFTER_S, count, refusal, rejections, results
 from service.events.schemas import EventsAnswer, ResultsAnswer, StreamAnswer
 from service.events.stream import accept_stream
+from service.http.media import NDJSON_NAMES, content_kind
+from service.http.preferences import Preferences, preferences
 from service.http.problems import documented
 from service.http.routes import PlainRoute
 from service.http.times import now_ms
-from service.http.wire import NDJSON_NAMES, Json, content_kind
+from service.http.wire import Json
 from service.parts import parts_of
 from service.state.records import Accepted
 
@@ -64,21 +66,30 @@ async def post_events(request: Request) -> Response:
     A stream of lines may be of any length and is accepted as it arrives. When it must stop in the middle (`429`,
     `503`, `408`), the error says what was `accepted` until then, and `resume_at`, the line to go on from. Lines are
     counted from 0, blank ones not at all. `rejected` lists the first ones, `rejected_total` counts all.
+
+    An answer with `Retry-After` has rejections that are `retryable`, such as `backlog_full`: send those again later, or
+    everything. With `Prefer: handling=strict` it is a `429` instead, and a stream stops at the first of them. With
+    `Prefer: return=minimal`, and for CloudEvents in binary mode, what was taken whole is answered with an empty `204`.
     """
     # Taken before the body is read: a deletion that comes between wins.
     received_ms = now_ms()
     parts = parts_of(request)
     kind = content_kind(request)
+    wishes = preferences(request)
     with_results = _wants_results(request)
     if kind in NDJSON_NAMES:
         if with_results:
             raise InvalidRequest("results: not for a stream of lines; send a JSON array", field="results")
-        return Json(await accept_stream(request, parts), 202)
+        streamed = await accept_stream(request, parts, strict=wishes.strict)
+        return _respond(streamed, wishes, minimal=wishes.minimal is True)
     limits = parts.settings.limits
-    batch = parse_events(await read_values(request, kind, limits.batch_events), received_ms, limits.context_bytes)
+    given = await read_values(request, kind, limits)
+    batch = await parse_batch(given.values, received_ms, limits.context_bytes)
     outcomes = await parts.store.events.accept(batch.events, received_ms) if batch.events else []
     count(parts.metrics, outcomes, len(batch.rejected))
-    return Json(_answer(batch, outcomes, with_results=with_results), 202)
+    answer = _answer(batch, outcomes, with_results=with_results, strict=wishes.strict)
+    minimal = given.binary if wishes.minimal is None else wishes.minimal
+    return _respond(answer, wishes, minimal=minimal and not with_results)
 
 
 def _wants_results(request: Request) -> bool:
@@ -90,11 +101,30 @@ def _wants_results(request: Request) -> bool:
         raise InvalidRequest("results: must be true or false", field="results") from None
 
 
-def _answer(batch: Batch, outcomes: Sequence[Accepted], *, with_results: bool) -> EventsAnswer:
+def _respond(answer: EventsAnswer, wishes: Preferences, *, minimal: bool) -> Response:
+    """The answer, or, if `minimal`, none where there is nothing to say but that all was taken.
+
+    That some may be taken later is said by `Retry-After`, so that a sink need not read the body for it.
+    """
+    minimal = minimal and not answer.rejected
+    headers = wishes.applied(minimal=minimal)
+    if minimal:
+        return Response(status_code=204, headers=headers)
+    retryable = answer.retryable_total if isinstance(answer, StreamAnswer) else _retryable(answer)
+    if retryable:
+        headers["retry-after"] = f"{RETRY_AFTER_S:.0f}"
+    return Json(answer, 202, headers)
+
+
+def _retryable(answer: EventsAnswer) -> int:
+    return sum(rejection.retryable for rejection in answer.rejected)
+
+
+def _answer(batch: Batch, outcomes: Sequence[Accepted], *, with_results: bool, strict: bool) -> EventsAnswer:
     rejected = rejections(batch, outcomes)
     counts = (outcomes.count("accepted"), outcomes.count("duplicate"), rejected)
     answer = ResultsAnswer(*counts, results(batch, outcomes, rejected)) if with_results else EventsAnswer(*counts)
-    if rejected and answer.accepted + answer.duplicates == 0:
+    if rejected and (answer.accepted + answer.duplicates == 0 or (strict and _retryable(answer))):
         raise _nothing_acceptable(answer, outcomes)
     return answer
 

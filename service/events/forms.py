@@ -1,41 +1,69 @@
 """The forms of a body that is read whole: JSON, and the three modes of CloudEvents."""
 
+import asyncio
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from fastapi import Request
 
-from service.errors import InvalidRequest, UnsupportedMedia
-from service.events.cloudevents import CLOUD_EVENT, CLOUD_EVENT_BATCH, binary_attributes, is_json, read_cloud_event
+from service.errors import InvalidRequest
+from service.events.cloudevents import CLOUD_EVENT, CLOUD_EVENT_BATCH, binary_attributes, read_cloud_event
 from service.http.batches import check_count, unwrap
-from service.http.wire import JSON, NDJSON, parse_json
+from service.http.media import JSON, NDJSON, is_json, unsupported
+from service.http.middleware import limit_body
+from service.http.parsing import parse_body
+from service.settings import LimitSettings
 
 _FIELD = "events"
+_READ_AT_ONCE = 20
+"""Then others get their turn."""
 
 
-async def read_values(request: Request, kind: str, limit: int) -> Sequence[Any]:
-    """The values in a body of media type `kind` as `parse_events` reads them, each an event or an error.
+class Given(NamedTuple):
+    """The values of a body as `parse_events` reads them, each an event or an error.
+
+    `binary`: it is a CloudEvent in binary mode.
+    """
+
+    values: Sequence[Any]
+    binary: bool = False
+
+
+async def read_values(request: Request, kind: str, limits: LimitSettings) -> Given:
+    """What is in a body of media type `kind`.
 
     Raises:
-        TastestreamError: not one of the forms, or of more than `limit` values; empty, but for a CloudEvents batch.
+        TastestreamError: not one of the forms, or of more than `batch_events` values; empty, but for a CloudEvents
+            batch.
     """
+    limit_body(request.scope, limits.events_bytes)
     if kind == CLOUD_EVENT:
-        return [read_cloud_event(parse_json(await request.body()))]
+        return Given([read_cloud_event(await _parsed(request, limits), limits.line_bytes)])
     if kind == CLOUD_EVENT_BATCH:
-        return _read_cloud_events(parse_json(await request.body()), limit)
+        return Given(await _read_cloud_events(await _parsed(request, limits), limits))
+    if not is_json(kind):
+        raise unsupported(kind, JSON, NDJSON, CLOUD_EVENT, CLOUD_EVENT_BATCH)
     attributes = binary_attributes(request.scope["headers"])
-    if attributes is not None and is_json(kind):
-        return [read_cloud_event({**attributes, "data": parse_json(await request.body())})]
-    if kind != JSON:
-        raise UnsupportedMedia(f"send {JSON}, {NDJSON}, {CLOUD_EVENT} or {CLOUD_EVENT_BATCH}")
-    values = unwrap(parse_json(await request.body()), _FIELD)
-    check_count(values, limit, _FIELD)
-    return values
+    if attributes is not None:
+        return Given([read_cloud_event({**attributes, "data": await _parsed(request, limits)})], binary=True)
+    values = unwrap(await _parsed(request, limits), _FIELD)
+    check_count(values, limits.batch_events, _FIELD)
+    return Given(values)
 
 
-def _read_cloud_events(batch: Any, limit: int) -> list[Any]:
+async def _parsed(request: Request, limits: LimitSettings) -> Any:
+    return await parse_body(await request.body(), limits.json_values)
+
+
+async def _read_cloud_events(batch: Any, limits: LimitSettings) -> list[Any]:
     if not isinstance(batch, list):
         raise InvalidRequest("must be a JSON array of CloudEvents")
     if batch:
-        check_count(batch, limit, _FIELD)
-    return [read_cloud_event(envelope) for envelope in batch]
+        check_count(batch, limits.batch_events, _FIELD)
+    events: list[Any] = []
+    for envelope in batch:
+        # base64 hides how many values there are.
+        if len(events) % _READ_AT_ONCE == _READ_AT_ONCE - 1:
+            await asyncio.sleep(0)
+        events.append(read_cloud_event(envelope, limits.line_bytes))
+    return events

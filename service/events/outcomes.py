@@ -10,7 +10,7 @@ from service.http.batches import Rejection, reject
 from service.metrics import Metrics
 from service.state.records import Accepted
 
-_RETRY_AFTER_S = 5.0
+RETRY_AFTER_S = 5.0
 _TAKEN: frozenset[Accepted] = frozenset({"accepted", "duplicate"})
 
 
@@ -18,9 +18,9 @@ def refusal(outcome: Accepted) -> TastestreamError | None:
     """Why the store did not take an event; None when it has it. One with `retry_after_s` may be sent again."""
     if outcome == "backlog_full":
         detail = "too many events of the user wait to be folded; send them again later"
-        return BacklogFull(detail, retry_after_s=_RETRY_AFTER_S)
+        return BacklogFull(detail, retry_after_s=RETRY_AFTER_S)
     if outcome == "overloaded":
-        return Overloaded("too many events wait to be folded; send them again later", retry_after_s=_RETRY_AFTER_S)
+        return Overloaded("too many events wait to be folded; send them again later", retry_after_s=RETRY_AFTER_S)
     if outcome == "deleted":
         return UserDeleted("the user was deleted after this event was received")
     return None

@@ -86,9 +86,13 @@ class EventsAnswer:
 
 @dataclass(frozen=True, slots=True)
 class StreamAnswer(EventsAnswer):
-    """What became of a stream's lines. `rejected` lists the first ones, `rejected_total` counts all."""
+    """What became of a stream's lines.
+
+    `rejected` lists the first ones, `rejected_total` counts all, `retryable_total` those to be sent again later.
+    """
 
     rejected_total: int
+    retryable_total: int
 
 
 @dataclass(frozen=True, slots=True)

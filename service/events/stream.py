@@ -1,41 +1,48 @@
 """NDJSON of any length: lines are accepted group by group as they arrive, and no more than a group is held."""
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 from fastapi import Request
 
-from service.errors import InvalidRequest, TastestreamError
+from service.errors import BacklogFull, InvalidRequest, TastestreamError
 from service.events.batch import parse_events
 from service.events.outcomes import count, refusal, rejections
 from service.events.schemas import StreamAnswer
 from service.http.batches import Rejection
 from service.http.middleware import stream_body
-from service.http.ndjson import LineSplitter, parse_line
+from service.http.ndjson import Line, LineSplitter, parse_line, pieces
 from service.http.times import now_ms
 from service.parts import Parts
 from service.state.records import Accepted
 
+_WRONG_TO_EACH_TAKEN = 9
+"""A stream ends when more of its lines are wrong, after the first `limits.stream_rejections` wrong ones."""
 _IN_HAND_MS = 1000
 """The longest that a chunk for which the reader waits lies in this process before it is read."""
 
 
-async def accept_stream(request: Request, parts: Parts) -> StreamAnswer:
+async def accept_stream(request: Request, parts: Parts, *, strict: bool) -> StreamAnswer:
     """Accept the lines of the body. While a group is being written, nothing more is read.
 
+    A line whose user has a full backlog is rejected, and the others go on; if `strict`, the stream stops at it.
+
     Raises:
-        InvalidRequest: there were lines, and none was acceptable.
+        InvalidRequest: there were lines, and none was acceptable; or so many are wrong that this can't be meant.
+        BacklogFull: none was acceptable, some only for now; or, if `strict`, one was not.
         BacklogFull, Overloaded, StateUnavailable, BodyTimeout: the stream stopped in the middle. The members
             of the error say what was accepted until then, and from which line on to send again (`resume_at`).
     """
     limits = parts.settings.limits
     stream_body(request.scope, limits.stream_idle_s)
     lines = LineSplitter(limits.line_bytes)
-    intake = _Intake(parts)
+    intake = _Intake(parts, strict=strict)
     try:
         async for chunk, received_ms in _chunks(request):
-            await intake.take([parse_line(line) for line in lines.feed(chunk)], received_ms)
-        await intake.take([parse_line(line) for line in lines.end()], received_ms)
+            for piece in pieces(chunk):
+                await intake.take(lines.feed(piece), received_ms)
+        await intake.take(lines.end(), received_ms)
     except TastestreamError as error:
         error.members = {**intake.so_far(), "resume_at": intake.lines}
         raise
@@ -58,31 +65,64 @@ async def _chunks(request: Request) -> AsyncIterator[tuple[bytes, int]]:
 class _Intake:
     """What became of the lines so far: `lines` of them are done with, and need not be sent again."""
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: Parts, *, strict: bool) -> None:
         self._parts = parts
-        self._accepted = self._duplicates = self._rejected_total = 0
+        self._limits = parts.settings.limits
+        self._strict = strict
+        self._accepted = self._duplicates = self._wrong = self._rejected_total = self._retryable_total = 0
         self._rejected: list[Rejection] = []
+        self._for_now: TastestreamError | None = None
         self.lines = 0
 
-    async def take(self, values: Sequence[Any], received_ms: int) -> None:
-        size = self._parts.settings.limits.batch_events
-        for start in range(0, len(values), size):
-            await self._take_group(values[start : start + size], received_ms)
+    async def take(self, lines: Sequence[Line], received_ms: int) -> None:
+        size = self._limits.batch_events
+        for start in range(0, len(lines), size):
+            await self._take_group([parse_line(line) for line in lines[start : start + size]], received_ms)
+        if not lines:
+            await asyncio.sleep(0)
 
     async def _take_group(self, values: Sequence[Any], received_ms: int) -> None:
-        batch = parse_events(values, received_ms, self._parts.settings.limits.context_bytes, first=self.lines)
-        outcomes = await self._parts.store.events.accept(batch.events, received_ms) if batch.events else []
+        batch = parse_events(values, received_ms, self._limits.context_bytes, first=self.lines)
+        if batch.events:
+            outcomes = await self._parts.store.events.accept(batch.events, received_ms)
+        else:
+            outcomes = []
+            # Others get their turn, whatever is sent.
+            await asyncio.sleep(0)
         count(self._parts.metrics, outcomes, len(batch.rejected))
         self._accepted += outcomes.count("accepted")
         self._duplicates += outcomes.count("duplicate")
-        stopped = _stop(batch.positions, outcomes)
+        self._wrong += len(batch.rejected)
+        stopped = self._stop(batch.positions, outcomes)
         end = self.lines + len(values) if stopped is None else stopped[0]
-        rejected = [rejection for rejection in rejections(batch, outcomes) if rejection.index < end]
-        self._rejected_total += len(rejected)
-        self._rejected += rejected[: self._parts.settings.limits.stream_rejections - len(self._rejected)]
+        self._reject([rejection for rejection in rejections(batch, outcomes) if rejection.index < end])
         self.lines = end
         if stopped is not None:
             raise stopped[1]
+        self._stop_nonsense()
+
+    def _stop(self, positions: Sequence[int], outcomes: Sequence[Accepted]) -> tuple[int, TastestreamError] | None:
+        """The first line at which the stream has to stop, and why: of one user's full backlog only when strict."""
+        for position, outcome in zip(positions, outcomes, strict=True):
+            error = refusal(outcome)
+            if error is None or error.retry_after_s is None:
+                continue
+            if self._strict or not isinstance(error, BacklogFull):
+                return position, error
+            self._for_now = error
+        return None
+
+    def _reject(self, rejected: Sequence[Rejection]) -> None:
+        self._rejected_total += len(rejected)
+        self._retryable_total += sum(rejection.retryable for rejection in rejected)
+        self._rejected += rejected[: self._limits.stream_rejections - len(self._rejected)]
+
+    def _stop_nonsense(self) -> None:
+        taken = self._accepted + self._duplicates + self._retryable_total
+        if self._wrong > self._limits.stream_rejections + _WRONG_TO_EACH_TAKEN * taken:
+            first = self._rejected[0]
+            detail = f"{self._wrong} of {self.lines} lines were wrong; line {first.index}: {first.detail}"
+            raise InvalidRequest(detail, field=first.field)
 
     def so_far(self) -> dict[str, Any]:
         return {
@@ -90,20 +130,15 @@ class _Intake:
             "duplicates": self._duplicates,
             "rejected": self._rejected,
             "rejected_total": self._rejected_total,
+            "retryable_total": self._retryable_total,
         }
 
     def answer(self) -> StreamAnswer:
         if self._rejected and not self._accepted + self._duplicates:
             first = self._rejected[0]
             detail = f"nothing was acceptable; line {first.index}: {first.detail}"
-            raise InvalidRequest(detail, field=first.field, members=self.so_far())
-        return StreamAnswer(self._accepted, self._duplicates, self._rejected, self._rejected_total)
-
-
-def _stop(positions: Sequence[int], outcomes: Sequence[Accepted]) -> tuple[int, TastestreamError] | None:
-    """The first line that the store refused for now, and why."""
-    for position, outcome in zip(positions, outcomes, strict=True):
-        error = refusal(outcome)
-        if error is not None and error.retry_after_s is not None:
-            return position, error
-    return None
+            error = self._for_now or InvalidRequest(detail, field=first.field)
+            error.members = self.so_far()
+            raise error
+        counts = (self._accepted, self._duplicates, self._rejected, self._rejected_total)
+        return StreamAnswer(*counts, self._retryable_total)

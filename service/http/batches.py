@@ -7,36 +7,43 @@ from typing import Any
 from fastapi import Request
 
 from service.errors import BatchTooLarge, InvalidRequest, TastestreamError
+from service.http.media import is_ndjson
 from service.http.ndjson import ndjson_lines, parse_line
-from service.http.wire import is_ndjson, parse_json, refuse_unknown
+from service.http.parsing import count_values, parse_body
+from service.http.wire import refuse_unknown
+from service.settings import LimitSettings
 
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """Why one event or item of a batch was not taken; `index` counts from 0, `code` is stable."""
+    """Why one event or item of a batch was not taken; `index` counts from 0, `code` is stable.
+
+    `retryable`: the same may be taken when it is sent again later.
+    """
 
     index: int
     code: str
     detail: str
     field: str | None = None
+    retryable: bool = False
 
 
 def reject(index: int, error: TastestreamError) -> Rejection:
-    return Rejection(index, error.code, error.detail, error.field)
+    return Rejection(index, error.code, error.detail, error.field, error.retry_after_s is not None)
 
 
-async def read_batch(request: Request, limit: int, field: str) -> Sequence[Any]:
+async def read_batch(request: Request, limits: LimitSettings, limit: int, field: str) -> Sequence[Any]:
     """The values of a batch body: one object, an array, an object with the array in `field`, or NDJSON.
 
     In NDJSON, a line that is no JSON stands there as the error it raised.
 
     Raises:
-        TastestreamError: not a batch, empty, or of more than `limit` values.
+        TastestreamError: not a batch, empty, of more than `limit` values, or of more than `limits.json_values` in them.
     """
     if is_ndjson(request):
-        values = await _read_lines(request, limit, field)
+        values = await _read_lines(request, limits.json_values, limit, field)
     else:
-        values = unwrap(parse_json(await request.body()), field)
+        values = unwrap(await parse_body(await request.body(), limits.json_values), field)
     check_count(values, limit, field)
     return values
 
@@ -54,11 +61,13 @@ def check_count(values: Sequence[Any], limit: int, field: str) -> None:
         raise _too_many(limit, field)
 
 
-async def _read_lines(request: Request, limit: int, field: str) -> list[Any]:
+async def _read_lines(request: Request, most_values: int, limit: int, field: str) -> list[Any]:
     values: list[Any] = []
     async for line in ndjson_lines(request):
         if len(values) == limit:
             raise _too_many(limit, field)
+        if isinstance(line, bytes):
+            most_values -= await count_values(line, most_values)
         values.append(parse_line(line))
     return values
 

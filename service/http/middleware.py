@@ -182,6 +182,9 @@ class _Body:
         """Whether this is a stream, or a refused body, whose end has not been read."""
         return (self._limit is None or self._refused) and not self._complete
 
+    def limit(self, limit: int) -> None:
+        self._limit = limit if self._limit is None else min(limit, self._limit)
+
     def stream(self, idle_s: float) -> None:
         self._limit = self._ends = None
         self._timeout_s = idle_s
@@ -219,6 +222,12 @@ class _Body:
     def _late(self) -> BodyTimeout:
         what = "nothing more for" if self._ends is None else "not here after"
         return BodyTimeout(f"body: {what} {self._timeout_s:g} s", field="body")
+
+
+def limit_body(scope: Scope, limit: int) -> None:
+    """Hold the body to `limit` bytes where this is less than what any body is held to."""
+    body: _Body = scope[_BODY]
+    body.limit(limit)
 
 
 def stream_body(scope: Scope, idle_s: float) -> None:

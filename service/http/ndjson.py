@@ -1,15 +1,17 @@
 """Newline-delimited JSON: a stream of bytes cut into lines, as they arrive."""
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 from fastapi import Request
 
 from service.errors import LineTooLong, MalformedBody
-from service.http.wire import parse_json
+from service.http.parsing import BOM, parse_json
 
 Line = bytes | LineTooLong
-_BOM = b"\xef\xbb\xbf"
+_PIECE_BYTES = 64 * 1024
+"""As much as is cut into lines before others get their turn."""
 
 
 class LineSplitter:
@@ -45,7 +47,7 @@ class LineSplitter:
         self._open.clear()
         self._too_long = False
         if self._first:
-            line = line.removeprefix(_BOM)
+            line = line.removeprefix(BOM)
             self._first = False
         ended = self._error() if too_long else self._bounded(line)
         return [] if ended is None else [ended]
@@ -66,12 +68,23 @@ class LineSplitter:
         return LineTooLong(f"longer than {self._limit} bytes")
 
 
+def pieces(chunk: bytes) -> Iterator[bytes]:
+    """The chunk in pieces, each of which is cut into lines quickly."""
+    if len(chunk) <= _PIECE_BYTES:
+        yield chunk
+        return
+    for start in range(0, len(chunk), _PIECE_BYTES):
+        yield chunk[start : start + _PIECE_BYTES]
+
+
 async def ndjson_lines(request: Request) -> AsyncIterator[Line]:
     """The lines of the body that are not blank, as they arrive; no more than one unfinished line is kept."""
     splitter = LineSplitter()
     async for chunk in request.stream():
-        for line in splitter.feed(chunk):
-            yield line
+        for piece in pieces(chunk):
+            for line in splitter.feed(piece):
+                yield line
+            await asyncio.sleep(0)
     for line in splitter.end():
         yield line
 

@@ -8,12 +8,14 @@ from fastapi import Request, Response
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from service.errors import InvalidRequest, MalformedBody, UnsupportedMedia
+from service.errors import InvalidRequest
+from service.http.media import JSON as JSON
+from service.http.media import NDJSON as NDJSON
+from service.http.media import is_ndjson, unsupported
+from service.http.parsing import parse_body
 from service.http.words import must
+from service.settings import LimitSettings
 
-JSON = "application/json"
-NDJSON = "application/x-ndjson"
-NDJSON_NAMES = frozenset({NDJSON, "application/ndjson", "application/jsonl"})
 M = TypeVar("M", bound=BaseModel)
 _NAME_CHARS = 100
 _LISTED_ERRORS = 20
@@ -30,60 +32,17 @@ class Json(Response):
         return orjson.dumps(content)
 
 
-def content_kind(request: Request) -> str:
-    """The body's media type, in small letters and without parameters; JSON where none is given.
-
-    Raises:
-        UnsupportedMedia: not UTF-8, or compressed.
-    """
-    headers = request.headers
-    encoding = headers.get("content-encoding", "identity")
-    if encoding.lower() != "identity":
-        raise UnsupportedMedia(f"content encoding {encoding[:_NAME_CHARS]} is not understood; send the body as it is")
-    return media_type(headers.get("content-type", JSON))
-
-
-def media_type(text: str) -> str:
-    """A content type in small letters and without parameters.
-
-    Raises:
-        UnsupportedMedia: not UTF-8.
-    """
-    kind, _, parameters = text.partition(";")
-    if parameters and parameters.strip().lower().removeprefix("charset=").strip('"') not in {"utf-8", "utf8"}:
-        raise UnsupportedMedia("send the body in UTF-8; charset is the only parameter of a content type")
-    return kind.strip().lower()
-
-
-def is_ndjson(request: Request) -> bool:
-    """Whether the body is newline-delimited JSON; without a content type it is taken for JSON.
-
-    Raises:
-        UnsupportedMedia: neither of the two, not UTF-8, or compressed.
-    """
-    kind = content_kind(request)
-    if kind != JSON and kind not in NDJSON_NAMES:
-        raise UnsupportedMedia(f"send {JSON} or {NDJSON} in UTF-8")
-    return kind in NDJSON_NAMES
-
-
-async def read_json(request: Request) -> Any:
+async def read_json(request: Request, limits: LimitSettings) -> Any:
     """The body, parsed.
 
     Raises:
         UnsupportedMedia: the content type is not JSON.
         MalformedBody: not JSON in UTF-8.
+        BodyTooLarge: more than `limits.json_values` values.
     """
     if is_ndjson(request):
-        raise UnsupportedMedia(f"send {JSON}")
-    return parse_json(await request.body())
-
-
-def parse_json(body: bytes) -> Any:
-    try:
-        return orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise MalformedBody(f"not JSON: {error}") from None
+        raise unsupported("newline-delimited JSON", JSON)
+    return await parse_body(await request.body(), limits.json_values)
 
 
 def validate(model: type[M], raw: Any) -> M:

@@ -16,6 +16,8 @@ from service.state.records import Item
 
 AnyItem = TypeVar("AnyItem", bound=ItemIn)
 _TAKEN_AT_ONCE = 32
+_CHECKED_AT_ONCE = 25
+"""Then others get their turn."""
 _WRITTEN_AT_ONCE = 100
 # A picture that can't be had now is no reason to lose the one that could be had before.
 _KEPT: Mapping[str, Keep] = {"stored": "nothing", "none": "nothing", "refused": "picture", "untouched": "both"}
@@ -30,7 +32,7 @@ def read_item(raw: Any, limits: LimitSettings) -> ItemIn:
     return _checked(validate(ItemIn, raw), limits)
 
 
-def read_items(raw: Sequence[Any], limits: LimitSettings) -> tuple[dict[int, NamedItemIn], list[Rejection]]:
+async def read_items(raw: Sequence[Any], limits: LimitSettings) -> tuple[dict[int, NamedItemIn], list[Rejection]]:
     """Check each item of a batch; the good ones by their index, and why the others were rejected.
 
     An exception in `raw` stands for a value that could not be parsed.
@@ -38,6 +40,8 @@ def read_items(raw: Sequence[Any], limits: LimitSettings) -> tuple[dict[int, Nam
     items: dict[int, NamedItemIn] = {}
     rejected: list[Rejection] = []
     for index, value in enumerate(raw):
+        if index % _CHECKED_AT_ONCE == 0:
+            await asyncio.sleep(0)
         try:
             if isinstance(value, TastestreamError):
                 raise value

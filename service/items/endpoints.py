@@ -90,7 +90,7 @@ async def post_items(request: Request) -> Response:
     """
     parts = parts_of(request)
     limits = parts.settings.limits
-    items, rejected = read_items(await read_batch(request, limits.bulk_items, "items"), limits)
+    items, rejected = await read_items(await read_batch(request, limits, limits.bulk_items, "items"), limits)
     if not items:
         parts.metrics.items.labels("rejected").inc(len(rejected))
         first = rejected[0]
@@ -149,7 +149,7 @@ async def put_one_item(request: Request, item_id: ItemPath) -> Response:
     A picture is fetched now, once. One that is refused is named in `picture_error`; the item is kept without it.
     """
     parts = parts_of(request)
-    given = read_item(await read_json(request), parts.settings.limits)
+    given = read_item(await read_json(request, parts.settings.limits), parts.settings.limits)
     stored, created = await unless_hung_up(request, put_item(item_id, given, parts))
     return Json(item_out(stored), 201 if created else 200)
 

@@ -14,7 +14,9 @@ from service.settings import LimitSettings
 
 Title = Annotated[str, StringConstraints(strict=True, min_length=1, pattern=NOT_BLANK)]
 Text = Annotated[str, StringConstraints(strict=True)]
-Terms = Annotated[list[Annotated[str, StringConstraints(strict=True, min_length=1)]], Field(max_length=1000)]
+Terms = Annotated[
+    list[Annotated[str, StringConstraints(strict=True, min_length=1)]], Field(max_length=1000, fail_fast=True)
+]
 
 ITEM_EXAMPLE: dict[str, Any] = {
     "title": "Blue ceramic teapot",

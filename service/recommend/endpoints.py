@@ -17,6 +17,7 @@ from service.errors import (
     UnsupportedMedia,
 )
 from service.http.hangup import unless_hung_up
+from service.http.middleware import limit_body
 from service.http.problems import documented
 from service.http.wire import JSON, Json, check_bytes, read_json, validate
 from service.items.schemas import check_words
@@ -73,7 +74,9 @@ async def post_recommend(request: Request) -> Response:
     """
     started = time.monotonic()
     parts = parts_of(request)
-    ask = read_ask(await read_json(request), parts.settings)
+    limits = parts.settings.limits
+    limit_body(request.scope, limits.recommend_bytes)
+    ask = read_ask(await read_json(request, limits), parts.settings)
     settings = parts.settings.recommend
     total_s = (ask.deadline_ms or settings.deadline_ms) / 1000
     deadline = Deadline(started, total_s, settings.reserve_ms / 1000, asked=ask.deadline_ms is not None)

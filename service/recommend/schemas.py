@@ -36,7 +36,18 @@ def _wanted(value: Any, check: ValidatorFunctionWrapHandler) -> Any:
         raise PydanticCustomError("wanted", detail) from None
 
 
-Wanted = Annotated[Scalar | Annotated[list[Scalar], Field(max_length=50)], WrapValidator(_wanted)]
+def _at_most_50(value: Any) -> Any:
+    # Of an object pydantic checks all values before it counts them.
+    if isinstance(value, dict) and len(value) > _MOST_WANTED:
+        raise PydanticCustomError("too_long", "must have at most 50 entries", {"max_length": _MOST_WANTED})
+    return value
+
+
+_MOST_WANTED = 50
+Wanted = Annotated[
+    Scalar | Annotated[list[Scalar], Field(max_length=_MOST_WANTED, fail_fast=True)], WrapValidator(_wanted)
+]
+Wants = Annotated[list[str], Field(max_length=_MOST_WANTED, fail_fast=True)]
 
 RECOMMEND_EXAMPLE: dict[str, Any] = {
     "user_id": "u1",
@@ -70,9 +81,11 @@ class Filters(BaseModel):
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [_FILTERS_EXAMPLE]})
 
-    genres: list[str] = Field(default_factory=list, max_length=50)
-    tags: list[str] = Field(default_factory=list, max_length=50)
-    attributes: dict[str, Wanted] = Field(default_factory=dict, max_length=50)
+    genres: Wants = Field(default_factory=list)
+    tags: Wants = Field(default_factory=list)
+    attributes: Annotated[dict[str, Wanted], BeforeValidator(_at_most_50)] = Field(
+        default_factory=dict, max_length=_MOST_WANTED
+    )
 
 
 class RecommendIn(BaseModel):
@@ -82,7 +95,11 @@ class RecommendIn(BaseModel):
 
     user_id: Id
     candidates: (
-        list[Annotated[CandidateIn, BeforeValidator(_candidate, json_schema_input_type=Id | CandidateIn)]] | None
+        Annotated[
+            list[Annotated[CandidateIn, BeforeValidator(_candidate, json_schema_input_type=Id | CandidateIn)]],
+            Field(fail_fast=True),
+        ]
+        | None
     ) = Field(None, description="Item ids or items; without them, candidates are retrieved.")
     k: Annotated[int, Field(strict=True, ge=1)] = Field(10, description="The most items in the answer.")
     exclude_seen: Annotated[bool, Field(strict=True)] = True

@@ -50,7 +50,12 @@ class Gateway:
 async def gateway_on(settings: Settings, **parts: Any) -> AsyncIterator[Gateway]:
     app = create_app(settings, **parts)
     transport = httpx.ASGITransport(app)
-    async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport, base_url="http://t") as client:
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(
+            transport=transport, base_url="http://t", headers={"content-type": "application/json"}
+        ) as client,
+    ):
         yield Gateway(app, client)
 
 

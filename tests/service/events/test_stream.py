@@ -28,8 +28,10 @@ def line(number: int, **changes: Any) -> bytes:
     return orjson.dumps({**event, **changes}) + b"\n"
 
 
-async def send(gateway: Gateway, content: bytes | AsyncIterator[bytes], path: str = "/events") -> httpx.Response:
-    return await gateway.client.post(path, content=content, headers=NDJSON)
+async def send(
+    gateway: Gateway, content: bytes | AsyncIterator[bytes], path: str = "/events", **headers: str
+) -> httpx.Response:
+    return await gateway.client.post(path, content=content, headers=NDJSON | headers)
 
 
 async def pieces(*chunks: bytes) -> AsyncIterator[bytes]:
@@ -70,7 +72,13 @@ class TestLines:
         monkeypatch.setattr(Events, "accept", counting)
         async with open_gateway(limits=LimitSettings(batch_events=3)) as gateway:
             answer = await send(gateway, b"".join(line(number) for number in range(8)))
-        assert answer.json() == {"accepted": 8, "duplicates": 0, "rejected": [], "rejected_total": 0}
+        assert answer.json() == {
+            "accepted": 8,
+            "duplicates": 0,
+            "rejected": [],
+            "rejected_total": 0,
+            "retryable_total": 0,
+        }
         assert groups == [3, 3, 2]
 
     async def test_a_byte_order_mark_is_left_out(self, gateway: Gateway) -> None:
@@ -81,7 +89,13 @@ class TestLines:
     async def test_a_stream_of_no_lines_is_accepted(self, gateway: Gateway, content: bytes) -> None:
         answer = await send(gateway, content)
         assert answer.status_code == 202
-        assert answer.json() == {"accepted": 0, "duplicates": 0, "rejected": [], "rejected_total": 0}
+        assert answer.json() == {
+            "accepted": 0,
+            "duplicates": 0,
+            "rejected": [],
+            "rejected_total": 0,
+            "retryable_total": 0,
+        }
 
     async def test_a_line_that_ends_too_early_is_rejected_alone(self, gateway: Gateway) -> None:
         body = (await send(gateway, line(0) + line(1)[:-5])).json()
@@ -116,6 +130,71 @@ class TestLines:
         assert await recents(gateway, "u0") == []
 
 
+class TestOneUsersFullBacklog:
+    """A bot on a shared stream stops nobody else."""
+
+    async def test_its_lines_are_rejected_and_all_others_accepted(self, open_gateway: OpenGateway) -> None:
+        bot = [line(number, user_id="bot") for number in range(30)]
+        others = [line(number) for number in range(30)]
+        content = b"".join(one for pair in zip(bot, others, strict=True) for one in pair)
+        async with open_gateway(state=StateSettings(max_pending=10), limits=LimitSettings(batch_events=7)) as gateway:
+            answer = await send(gateway, content)
+        body = answer.json()
+        assert (answer.status_code, body["accepted"]) == (202, 40)
+        assert {(one["code"], one["retryable"]) for one in body["rejected"]} == {("backlog_full", True)}
+        assert [one["index"] for one in body["rejected"]] == list(range(20, 60, 2))
+        assert (body["rejected_total"], body["retryable_total"]) == (20, 20)
+
+    async def test_a_header_says_that_some_can_be_sent_again(self, open_gateway: OpenGateway) -> None:
+        lines = b"".join(line(number, user_id="bot") for number in range(3))
+        async with open_gateway(state=StateSettings(max_pending=2)) as gateway:
+            answer = await send(gateway, lines + line(0))
+            assert (answer.status_code, answer.json()["accepted"]) == (202, 3)
+            assert int(answer.headers["retry-after"]) > 0
+            for_good = await send(gateway, line(0) + b"5\n")
+            assert (for_good.status_code, for_good.json()["retryable_total"]) == (202, 0)
+            assert "retry-after" not in for_good.headers
+
+    async def test_a_stream_of_which_nothing_was_taken_is_a_429(self, open_gateway: OpenGateway) -> None:
+        async with open_gateway(state=StateSettings(max_pending=1)) as gateway:
+            await send(gateway, line(0, user_id="bot"))
+            answer = await send(gateway, b"5\n" + line(1, user_id="bot"))
+            problem = answer.json()
+        assert (answer.status_code, problem["code"]) == (429, "backlog_full")
+        assert (problem["rejected_total"], problem["retryable_total"]) == (2, 1)
+        assert int(answer.headers["retry-after"]) > 0
+
+    async def test_sent_again_after_the_backlog_was_folded_all_is_accepted(self, open_gateway: OpenGateway) -> None:
+        content = b"".join(line(number, user_id="bot") for number in range(4)) + line(5)
+        async with open_gateway(state=StateSettings(max_pending=2)) as gateway:
+            assert (await send(gateway, content)).json()["accepted"] == 3
+            await gateway.ask("DELETE", "/users/bot")
+            body = (await send(gateway, content)).json()
+        assert (body["accepted"], body["duplicates"], body["retryable_total"]) == (2, 1, 2)
+
+
+class TestNonsense:
+    """A stream whose lines are nearly all wrong is ended, and says where."""
+
+    async def test_a_stream_of_wrong_lines_ends_after_the_first_thousand_or_so(self, gateway: Gateway) -> None:
+        answer = await send(gateway, b"1\n" * 100_000)
+        problem = answer.json()
+        assert (answer.status_code, problem["code"]) == (422, "invalid_request")
+        assert problem["rejected_total"] == problem["resume_at"] <= 3000
+        assert len(problem["rejected"]) == 1000
+
+    async def test_some_wrong_lines_between_good_ones_end_nothing(self, open_gateway: OpenGateway) -> None:
+        async with open_gateway(limits=LimitSettings(stream_rejections=5, batch_events=10)) as gateway:
+            body = (await send(gateway, (line(1) + b"x\n" * 9) * 20)).json()
+        assert (body["accepted"], body["duplicates"], body["rejected_total"]) == (1, 19, 180)
+
+    async def test_it_can_be_gone_on_with_from_there(self, open_gateway: OpenGateway) -> None:
+        lines = [b"1\n"] * 10 + [line(0)]
+        async with open_gateway(limits=LimitSettings(stream_rejections=5, batch_events=2)) as gateway:
+            stopped = (await send(gateway, b"".join(lines))).json()["resume_at"]
+            assert (await send(gateway, b"".join(lines[stopped:]))).json()["accepted"] == 1
+
+
 class TestStops:
     """A stream that stops in the middle says what was accepted, and where to go on."""
 
@@ -142,13 +221,14 @@ class TestStops:
             again = await send(gateway, b"".join(lines[problem["resume_at"] :]))
             assert again.json()["accepted"] == 4
 
-    async def test_a_users_backlog_is_full(self, open_gateway: OpenGateway) -> None:
+    async def test_a_users_backlog_is_full_and_the_caller_is_strict(self, open_gateway: OpenGateway) -> None:
         lines = [line(number, user_id="u") for number in range(5)]
+        content = line(0) + b"5\n" + b"".join(lines) + b"5\n" + line(1)
         async with open_gateway(state=StateSettings(max_pending=3)) as gateway:
-            answer = await send(gateway, line(0) + b"5\n" + b"".join(lines) + b"5\n" + line(1))
+            answer = await send(gateway, content, prefer="handling=strict")
             problem = answer.json()
             assert (answer.status_code, problem["code"], problem["resume_at"]) == (429, "backlog_full", 5)
-            # The last line was taken although it lies behind: sent again it is a duplicate.
+            # The last line was taken although it comes later: sent again it is a duplicate.
             assert (problem["accepted"], problem["rejected_total"]) == (5, 1)
             assert "retry-after" in answer.headers
 
@@ -161,7 +241,7 @@ class TestStops:
 
     async def test_what_comes_after_it_is_thrown_away(self, open_gateway: OpenGateway) -> None:
         lines = [line(number, user_id="u") for number in range(20)]
-        async with open_gateway(state=StateSettings(max_pending=10)) as gateway:
+        async with open_gateway(state=StateSettings(max_backlog=10, buckets=1)) as gateway:
             answer = await send(gateway, pieces(*lines, line(0), line(1)))
             assert (answer.status_code, answer.json()["resume_at"]) == (429, 10)
             assert await recents(gateway, "u0") == []
@@ -172,7 +252,7 @@ class TestStops:
         monkeypatch.setattr(middleware, "_LINGER_S", 60.0)
         lines = [line(number, user_id="u") for number in range(20_000)]
         async with (
-            open_gateway(state=StateSettings(max_pending=10)) as gateway,
+            open_gateway(state=StateSettings(max_backlog=10, buckets=1)) as gateway,
             serving(gateway.app) as url,
             httpx.AsyncClient(base_url=url) as client,
         ):
@@ -184,7 +264,7 @@ class TestStops:
 
     async def test_who_never_ends_is_cut_off(self, open_gateway: OpenGateway, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(middleware, "_LINGER_S", 0.1)
-        async with open_gateway(state=StateSettings(max_pending=10)) as gateway, serving(gateway.app) as url:
+        async with open_gateway(state=StateSettings(max_backlog=10, buckets=1)) as gateway, serving(gateway.app) as url:
             host, _, port = url.removeprefix("http://").partition(":")
             reader, writer = await asyncio.open_connection(host, int(port))
             writer.write(b"POST /events HTTP/1.1\r\nHost: t\r\nContent-Length: 1000000000\r\n")

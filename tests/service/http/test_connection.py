@@ -107,7 +107,10 @@ async def test_what_is_no_http_is_a_400_problem_that_is_counted_and_logged(serve
 
 async def test_a_whole_request_before_what_is_no_http_is_answered(server: Server) -> None:
     async with server.connect() as caller:
-        head = b"POST /events HTTP/1.1\r\nHost: t\r\nContent-Length: %d\r\n\r\n" % len(EVENT)
+        head = (
+            b"POST /events HTTP/1.1\r\nHost: t\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+            % len(EVENT)
+        )
         caller.send(head + EVENT + b"and more\r\n\r\n")
         assert (await caller.answer())[0] == 202
         assert await caller.ended() == b""
@@ -126,7 +129,9 @@ async def test_an_endless_head_is_a_431_and_is_not_kept(open_server: OpenServer)
 
 async def test_the_body_before_it_does_not_count_as_part_of_a_head(open_server: OpenServer) -> None:
     async with open_server(header_bytes=1_000) as server, server.connect() as caller:
-        head = b"POST /events HTTP/1.1\r\nHost: t\r\nContent-Length: %d\r\n\r\n" % (len(EVENT) + 5_000)
+        head = b"POST /events HTTP/1.1\r\nHost: t\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % (
+            len(EVENT) + 5_000
+        )
         caller.send(head + EVENT + b" " * 5_000 + GET[:20])
         assert (await caller.answer())[0] == 202
         caller.send(GET[20:])

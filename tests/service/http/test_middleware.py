@@ -134,7 +134,10 @@ class TestBodyLimit:
         async with serving(small.app) as url:
             host, _, port = url.removeprefix("http://").partition(":")
             reader, writer = await asyncio.open_connection(host, int(port))
-            writer.write(b"POST /events HTTP/1.1\r\nHost: t\r\nContent-Length: 1000000000\r\n\r\n")
+            writer.write(
+                b"POST /events HTTP/1.1\r\nHost: t\r\nContent-Type: application/json\r\n"
+                b"Content-Length: 1000000000\r\n\r\n"
+            )
             async with asyncio.timeout(60):
                 assert b"413" in await reader.readline()
                 assert b"connection: close" in await reader.read()

@@ -288,6 +288,7 @@ async def test_the_catalogue_is_read_page_by_page(gateway: Gateway) -> None:
         ("limit=1001", "limit"),
         ("limit=x", "limit"),
         ("cursor=x", "cursor"),
+        ("cursor=WzEuMCwiYSJd", "cursor"),
         ("cursor=%ff", "cursor"),
     ],
 )

@@ -282,7 +282,10 @@ async def test_when_the_caller_hangs_up_the_model_is_no_longer_asked(
         host, _, port = own.removeprefix("http://").partition(":")
         _, writer = await asyncio.open_connection(host, int(port))
         body = orjson.dumps({**ASK, "deadline_ms": 30_000})
-        writer.write(b"POST /recommend HTTP/1.1\r\nHost: t\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+        writer.write(
+            b"POST /recommend HTTP/1.1\r\nHost: t\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s"
+            % (len(body), body)
+        )
         await until(lambda: len(model.requests) == 1)
         writer.close()
         await until(lambda: model.abandoned == 1)

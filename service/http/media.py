@@ -1,0 +1,107 @@
+"""Content types: which forms of a body are read, and what to send instead of the others."""
+
+import re
+
+from fastapi import Request
+
+from service.errors import UnsupportedMedia
+from service.http.cors import TRUSTED_ORIGIN
+
+JSON = "application/json"
+NDJSON = "application/x-ndjson"
+NDJSON_NAMES = frozenset(
+    {
+        NDJSON,
+        "application/ndjson",
+        "application/jsonl",
+        "application/x-jsonl",
+        "application/jsonlines",
+        "application/x-jsonlines",
+        "application/json-lines",
+        "application/stream+json",
+        "application/x-json-stream",
+        "text/ndjson",
+        "text/x-ndjson",
+        "text/jsonl",
+    }
+)
+_JSON_SUBTYPES = frozenset({"json", "x-json"})
+_UTF_8 = frozenset({"utf-8", "utf8", "us-ascii", "ascii"})
+_CHARSET = re.compile(r""";\s*charset\s*=\s*["']?([^"';\s]*)""", re.IGNORECASE)
+_CLOUD_EVENT = "ce-specversion"
+_SHOWN_CHARS = 100
+_ONLY_JSON = frozenset({JSON})
+_INSTEAD = {
+    "": f"the header Content-Type is missing; send Content-Type: {JSON}",
+    "application/x-www-form-urlencoded": f"a form is not read; send JSON with Content-Type: {JSON} "
+    "(curl -d sends a form unless you add -H 'content-type: application/json')",
+    "multipart/form-data": f"a form is not read; send JSON with Content-Type: {JSON}, and pictures as image_base64",
+    "text/plain": f"text/plain is not read; send the same with Content-Type: {JSON} "
+    f"(fetch and sendBeacon call a string text/plain; a Blob of type {JSON} is JSON)",
+    "text/csv": f"CSV is not read; send {NDJSON} with one JSON object a line",
+    "application/json-seq": f"JSON text sequences (RFC 7464) are not read; send {NDJSON}",
+}
+
+
+def content_kind(request: Request) -> str:
+    """The body's media type, in small letters and without parameters.
+
+    A web page of an allowed origin may call its JSON `text/plain`. Of all others a JSON type is demanded: a browser
+    sends what it calls text without asking first, from any page, also to a gateway on the reader's own machine.
+    CloudEvents in binary mode may leave it out; for their headers a browser asks first.
+
+    Raises:
+        UnsupportedMedia: there is none, or it is not UTF-8.
+    """
+    given = request.headers.get("content-type", "")
+    if given in _ONLY_JSON:
+        return JSON
+    kind = media_type(given)
+    if kind == "text/plain" and request.scope.get(TRUSTED_ORIGIN):
+        return JSON
+    if not kind and _CLOUD_EVENT in request.headers:
+        return JSON
+    if kind in _INSTEAD:
+        raise UnsupportedMedia(_INSTEAD[kind], field="content-type")
+    return kind
+
+
+def media_type(text: str) -> str:
+    """A content type in small letters and without parameters, of which only `charset` counts.
+
+    Raises:
+        UnsupportedMedia: not UTF-8.
+    """
+    kind, _, parameters = text.partition(";")
+    charset = _CHARSET.search(text) if parameters else None
+    if charset is not None and charset[1] and charset[1].lower() not in _UTF_8:
+        name = charset[1][:_SHOWN_CHARS]
+        raise UnsupportedMedia(f"charset {name} is not read; encode the body as UTF-8", field="content-type")
+    return kind.strip().lower()
+
+
+def is_json(kind: str) -> bool:
+    """Whether a media type without parameters declares one JSON value."""
+    subtype = kind.partition("/")[2]
+    return (subtype in _JSON_SUBTYPES or subtype.endswith("+json")) and kind not in NDJSON_NAMES
+
+
+def is_ndjson(request: Request) -> bool:
+    """Whether the body is newline-delimited JSON rather than JSON.
+
+    Raises:
+        UnsupportedMedia: neither of the two, or not UTF-8.
+    """
+    kind = content_kind(request)
+    if kind in NDJSON_NAMES:
+        return True
+    if not is_json(kind):
+        raise unsupported(kind, JSON, NDJSON)
+    return False
+
+
+def unsupported(kind: str, *instead: str) -> UnsupportedMedia:
+    """The error that names what `kind` is not, and what is read `instead`."""
+    *most, last = instead
+    choice = f"{', '.join(most)} or {last}" if most else last
+    return UnsupportedMedia(f"{kind[:_SHOWN_CHARS]} is not read; send {choice}, in UTF-8", field="content-type")

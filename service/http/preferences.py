@@ -1,0 +1,35 @@
+"""What a caller prefers of an answer: the header `Prefer` (RFC 7240)."""
+
+from typing import NamedTuple
+
+from fastapi import Request
+
+_MOST_CHARS = 1000
+
+
+class Preferences(NamedTuple):
+    """`minimal`: no body, True or False when the caller said so. `strict`: what can't be done whole is an error."""
+
+    minimal: bool | None = None
+    strict: bool = False
+
+    def applied(self, *, minimal: bool) -> dict[str, str]:
+        """The header that says what was followed; `minimal`, whether the answer has no body."""
+        told = ["return=minimal"] if minimal and self.minimal else []
+        told += ["handling=strict"] if self.strict else []
+        return {"preference-applied": ", ".join(told)} if told else {}
+
+
+NO_PREFERENCES = Preferences()
+
+
+def preferences(request: Request) -> Preferences:
+    """The preferences that are known here; of two that contradict each other the first, and others are left out."""
+    if "prefer" not in request.headers:
+        return NO_PREFERENCES
+    given: dict[str, str] = {}
+    for wish in ",".join(request.headers.getlist("prefer"))[:_MOST_CHARS].split(","):
+        name, _, value = wish.partition(";")[0].partition("=")
+        given.setdefault(name.strip().lower(), value.strip().strip('"').lower())
+    returned = {"minimal": True, "representation": False}.get(given.get("return", ""))
+    return Preferences(returned, given.get("handling") == "strict")
