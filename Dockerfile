@@ -10,14 +10,18 @@ ARG BASE=python:3.11-slim-bookworm
 
 FROM ${BASE} AS build
 WORKDIR /src
-COPY deploy/locks/base.txt deploy/locks/
+COPY deploy/locks/base.txt deploy/locks/build.txt deploy/locks/
 RUN python3 -m venv /opt/tastestream \
-    && /opt/tastestream/bin/pip install --no-cache-dir --no-deps --require-hashes -r deploy/locks/base.txt
+    && /opt/tastestream/bin/pip install --no-cache-dir --no-deps --require-hashes -r deploy/locks/base.txt \
+    && python3 -m venv /opt/build \
+    && /opt/build/bin/pip install --no-cache-dir --no-deps --require-hashes -r deploy/locks/build.txt
 COPY pyproject.toml README.md LICENSE ./
 COPY model_store model_store
 COPY service service
 COPY workers workers
-RUN /opt/tastestream/bin/pip install --no-cache-dir --no-deps .
+# Built with the pinned build tools; pip would fetch others without a hash.
+RUN /opt/build/bin/pip wheel --no-cache-dir --no-deps --no-build-isolation --wheel-dir /opt/wheels . \
+    && /opt/tastestream/bin/pip install --no-cache-dir --no-deps --no-index /opt/wheels/*.whl
 
 FROM ${BASE}
 COPY --from=build /opt/tastestream /opt/tastestream

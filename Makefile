@@ -44,13 +44,14 @@ $(INSTALLED): deploy/locks/cpu.txt pyproject.toml
 	@$(STEP) "installing tastestream" $(PIP) --no-build-isolation -e .
 	@touch $@
 
-COMPILE := uv pip compile pyproject.toml --python-version 3.11 --python-platform x86_64-manylinux_2_28 \
+COMPILE := uv pip compile --python-version 3.11 --python-platform x86_64-manylinux_2_28 \
 	--generate-hashes --no-emit-index-url --no-annotate --no-header --quiet
 
 lock: ## resolve the dependencies anew (needs uv)
-	$(COMPILE) --extra cpu --extra dev --override deploy/locks/overrides-cpu.txt --no-emit-package torch \
+	$(COMPILE) pyproject.toml --extra cpu --extra dev --override deploy/locks/overrides-cpu.txt --no-emit-package torch \
 		--output-file deploy/locks/cpu.txt
-	$(COMPILE) --constraint deploy/locks/cpu.txt --output-file deploy/locks/base.txt
+	$(COMPILE) pyproject.toml --constraint deploy/locks/cpu.txt --output-file deploy/locks/base.txt
+	echo hatchling | $(COMPILE) - --constraint deploy/locks/cpu.txt --output-file deploy/locks/build.txt
 
 clean: ## remove the environment and the demo's data
 	rm -rf $(VENV) .tastestream

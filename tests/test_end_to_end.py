@@ -171,6 +171,13 @@ def test_a_second_up_on_the_same_folder_is_refused_in_one_sentence(up: Running) 
     assert "Traceback" not in second.stdout + second.stderr
 
 
+def test_no_other_user_of_the_machine_can_read_the_state(up: Running) -> None:
+    folders = [up.output.parent / "data" / name for name in ("redis", "logs", "pictures")]
+    files = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
+    assert any(path.suffix == ".aof" for path in files)
+    assert [path for path in [*folders, *files] if path.stat().st_mode & 0o077] == []
+
+
 def test_a_dead_ranker_degrades_the_answer_and_says_so(up: Running) -> None:
     _likes(up.http, "stranded", WORLD[:3])
     os.kill(up.child("vllm_server", "demo-ranker"), signal.SIGKILL)

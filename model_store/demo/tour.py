@@ -68,8 +68,9 @@ CHARACTERS = (
 class Tour:
     """A client of the running service at `url`."""
 
-    def __init__(self, url: str, folder: Path, console: Console) -> None:
-        self._http = httpx.AsyncClient(base_url=url, timeout=60.0)
+    def __init__(self, url: str, folder: Path, console: Console, *, api_key: str | None = None) -> None:
+        headers = {"authorization": f"Bearer {api_key}"} if api_key else {}
+        self._http = httpx.AsyncClient(base_url=url, timeout=60.0, headers=headers)
         self._folder = folder
         self._console = console
         self._world = make_items(ITEMS, SEED)[:CATALOGUE]

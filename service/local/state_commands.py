@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from service.http.times import now_ms, parse_time
-from service.local.terminal import settings_or_exit
+from service.local.terminal import keep_private, settings_or_exit
 
 dead_letters_app = typer.Typer(
     no_args_is_help=True,
@@ -152,6 +152,7 @@ def export(
     """
     from service.local.export import Span, export_dataset, export_events
 
+    keep_private()
     settings, span = settings_or_exit(), Span(since, until)
     if (folder is None) == (events is None):
         raise typer.BadParameter("name the dataset folder to write, or give --events FILE")

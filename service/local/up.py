@@ -14,11 +14,12 @@ from rich.console import Console
 from rich.markup import escape
 
 from model_store.processes import Child, ChildFailed
-from service.app import require_keys
+from service.app import read_keys, require_keys
 from service.local.embedded_redis import EmbeddedRedis
 from service.local.engines import LocalEngine, choose
 from service.local.evidence import seed_evidence
 from service.local.ports import require_free_port
+from service.local.terminal import keep_private
 from service.settings import PREFIX, Settings
 
 _READY_S = 30.0
@@ -53,7 +54,7 @@ async def _serve(settings: Settings, models: str, demo: bool, console: Console) 
     require_free_port(settings.host, settings.port, "--port")
     home = settings.data_dir.resolve()
     logs = home / "logs"
-    logs.mkdir(parents=True, exist_ok=True)
+    _make_private(home)
     started = time.monotonic()
     environment = {f"{PREFIX}DATA_DIR": str(home), f"{PREFIX}HOST": settings.host, f"{PREFIX}PORT": str(settings.port)}
     environment[f"{PREFIX}INSECURE"] = str(settings.insecure)
@@ -92,11 +93,22 @@ async def _serve(settings: Settings, models: str, demo: bool, console: Console) 
             from model_store.demo.tour import Tour, TourFailed
 
             try:
-                await Tour(url, home / "demo-world", console).run()
+                keys = read_keys(settings.api_keys_file) if settings.api_keys_file else [None]
+                await Tour(url, home / "demo-world", console, api_key=keys[0]).run()
             except TourFailed as error:
                 console.print(f"[yellow]the demo tour stopped:[/] {escape(str(error))}", soft_wrap=True)
         console.print(f"serving on {url} (API: {url}/docs, metrics: {url}/metrics, logs: {logs}). Ctrl-C stops.")
         await _watch(children, engines, console)
+
+
+def _make_private(home: Path) -> None:
+    """Make the data folder, for this user alone."""
+    keep_private()
+    for name in ("logs", "redis", "pictures"):
+        folder = home / name
+        folder.mkdir(parents=True, exist_ok=True)
+        # One that an earlier version made may be open to everybody.
+        folder.chmod(0o700)
 
 
 async def _ready(url: str, children: list[Child]) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import os
 import sys
 import time
 from collections.abc import Awaitable, Callable
@@ -56,10 +57,13 @@ def tastestream(
         monkeypatch.setattr(sys, "stdin", io.StringIO(answer))
         capsys.readouterr()
         code: Any = 0
+        mask = os.umask(0o022)
         try:
             main()
         except SystemExit as end:
             code = end.code or 0
+        finally:
+            os.umask(mask)
         printed = capsys.readouterr()
         return Ran(code, printed.out, printed.err)
 

@@ -53,6 +53,7 @@ def test_a_world_that_was_posted_is_read_back_as_it_was(
     asyncio.run(post_world(settings, tmp_path / "world"))
     ended = tastestream("export", str(tmp_path / "out"))
     assert ended.code == 0, ended.err
+    assert not any(path.stat().st_mode & 0o077 for path in (tmp_path / "out").rglob("*"))
     sent, read = read_dataset(tmp_path / "world"), read_dataset(tmp_path / "out")
     assert read.histories == sent.histories
     assert list(read.histories) == sorted(sent.histories)
