@@ -13,6 +13,7 @@ from fastapi_offline import FastAPIOffline
 from model_store.errors import UserError
 from service import logs
 from service.events.endpoints import router as events
+from service.events.webhook import router as webhook
 from service.health import router as health
 from service.heap import freeze_heap
 from service.http import openapi, problems
@@ -68,7 +69,7 @@ def create_app(settings: Settings, *, metrics: Metrics | None = None, ranker: Ra
         lifespan=lifespan,
         redirect_slashes=False,
     )
-    for router in (events, recommend, items, users, health):
+    for router in (events, webhook, recommend, items, users, health):
         app.include_router(router)
     problems.install(app)
     openapi.install(app, settings.limits, keys=keys is not None)

@@ -229,6 +229,12 @@ class Settings(BaseSettings):
         (),
         description="Origins whose web pages may call the gateway, such as `https://shop.example.com`; `*` for any.",
     )
+    webhook_origins: Names = Field(
+        (),
+        description="Brokers that may deliver CloudEvents, as they name themselves in the handshake of a webhook "
+        "(`WebHook-Request-Origin`), such as `eventgrid.azure.net`; `*` for any.",
+    )
+    webhook_rate: Count | None = Field(None, description="Deliveries a minute that a broker is allowed; no bound.")
     log_json: bool = True
     log_requests: Literal["all", "errors"] = Field(
         "errors", description="Which requests the gateway logs; `all` costs a fifth of a single event's time."

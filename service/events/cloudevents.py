@@ -28,6 +28,8 @@ _PREFIX = b"ce-"
 _QUOTED = re.compile(rb'"((?:[^"\\]|\\.)*)"', re.DOTALL)
 _ESCAPED = re.compile(rb"\\(.)", re.DOTALL)
 _KIND = re.compile(NAME)
+_VERSION = re.compile(r"v?[0-9]{1,9}([._-]?(alpha|beta|rc)[0-9]{0,9})?", re.IGNORECASE)
+"""What the specification's primer has producers put at the end of a type, such as `v1`."""
 
 
 def read_cloud_event(envelope: Any, most_bytes: int = DATA_BYTES) -> Any:
@@ -122,9 +124,15 @@ def _declares_json(content_type: str) -> bool:
 
 
 def _kind(cloud_type: str) -> str:
-    kind = cloud_type.rpartition(".")[2]
+    parts = cloud_type.split(".")
+    while len(parts) > 1 and _VERSION.fullmatch(parts[-1]):
+        parts.pop()
+    kind = parts[-1]
     if len(kind) > KIND_CHARS or not _KIND.fullmatch(kind):
-        detail = "type: what follows its last dot is no event type; send com.example.like, or type in the data"
+        detail = (
+            "type: what follows its last dot, but for a version, is no event type; send com.example.like or "
+            "com.example.like.v1, or type in the data"
+        )
         raise InvalidRequest(detail, field="type")
     return kind
 

@@ -59,8 +59,8 @@ class CloudEventIn(BaseModel):
     """A CloudEvent 1.0 whose `data` is an Event without `event_id`.
 
     Its identity, `source` and `id` together, becomes the event's id. Where the data has no `type`, the last
-    dot-separated part of the CloudEvent's `type` is it; where it has no `timestamp`, `time` is. `subject`,
-    `dataschema` and extension attributes are not read: a subject may be a user or an item.
+    dot-separated part of the CloudEvent's `type` that is no version (`v1`) is it; where it has no `timestamp`, `time`
+    is. `subject`, `dataschema` and extension attributes are not read: a subject may be a user or an item.
     """
 
     model_config = ConfigDict(title="CloudEvent", json_schema_extra={"examples": [CLOUD_EVENT_EXAMPLE]})

@@ -40,7 +40,7 @@ async def test_without_redis_in_the_settings_it_does_not_start(open_gateway: Ope
 
 @pytest.mark.parametrize(
     ("method", "path", "allow"),
-    [("GET", "/events", "POST"), ("DELETE", "/items", "GET, POST"), ("POST", "/items/i", "DELETE, GET, PUT")],
+    [("GET", "/events", "OPTIONS, POST"), ("DELETE", "/items", "GET, POST"), ("POST", "/items/i", "DELETE, GET, PUT")],
 )
 async def test_another_method_is_a_405_that_names_the_right_ones(
     open_gateway: OpenGateway, method: str, path: str, allow: str

@@ -4,6 +4,7 @@ import json
 from base64 import b64encode
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 
 from service.errors import TastestreamError
 from service.events.cloudevents import binary_attributes, identity, read_cloud_event
-from tests.service.conftest import Gateway
+from tests.service.conftest import Gateway, OpenGateway
 from tests.service.serving import serving
 
 DATA: dict[str, Any] = {"user_id": "u", "item_id": "i"}
@@ -166,7 +167,117 @@ class TestEnvelope:
         assert "user_id" not in read_cloud_event({**ENVELOPE, "subject": "u", "data": {"item_id": "i"}})
 
 
+@pytest.mark.parametrize(
+    ("cloud_type", "kind"),
+    [
+        ("like", "like"),
+        ("com.example.like", "like"),
+        ("com.example.like.v1", "like"),
+        ("com.example.like.V2", "like"),
+        ("com.example.like.v1.2.3", "like"),
+        ("com.example.like.1.0", "like"),
+        ("com.example.like.v1beta1", "like"),
+        ("com.example.like.v2-rc1", "like"),
+        ("com.example.v1.like", "like"),
+        ("com.example.add_to_cart.v1", "add_to_cart"),
+        ("com.example.vote", "vote"),
+        ("com.example.v1vote", "v1vote"),
+        ("v1", "v1"),
+    ],
+)
+def test_a_version_at_the_end_of_a_type_is_no_part_of_it(cloud_type: str, kind: str) -> None:
+    assert read_cloud_event({**ENVELOPE, "type": cloud_type})["type"] == kind
+
+
+class TestEmptyAnswers:
+    """Some brokers take a body for an error, or for another event."""
+
+    async def test_what_was_taken_in_binary_mode_is_a_204(self, http: httpx.AsyncClient) -> None:
+        for _ in ("accepted", "duplicate"):
+            message = to_binary_event(made())
+            answer = await http.post("/events", content=message.body, headers=message.headers)
+            assert (answer.status_code, answer.content) == (204, b"")
+        (event,) = (await http.get("/users/u")).json()["recents"]
+        assert event["type"] == "like"
+
+    async def test_what_was_not_taken_is_an_error_with_a_body(self, http: httpx.AsyncClient) -> None:
+        message = to_binary_event(made(data={"user_id": "u"}))
+        answer = await http.post("/events", content=message.body, headers=message.headers)
+        assert (answer.status_code, answer.json()["field"]) == (422, "item_id")
+
+    async def test_a_body_is_there_for_those_who_prefer_it(self, http: httpx.AsyncClient) -> None:
+        message = to_binary_event(made())
+        headers = {**message.headers, "prefer": "return=representation"}
+        answer = await http.post("/events", content=message.body, headers=headers)
+        assert (answer.status_code, answer.json()["accepted"]) == (202, 1)
+
+    @pytest.mark.parametrize("prefer", ["return=minimal", 'respond-async, Return="minimal"; foo=bar'])
+    @pytest.mark.parametrize("mode", ["structured", "batched"])
+    async def test_every_form_can_ask_for_it(self, http: httpx.AsyncClient, mode: str, prefer: str) -> None:
+        message = MODES[mode](made())
+        answer = await http.post("/events", content=message.body, headers={**message.headers, "prefer": prefer})
+        assert (answer.status_code, answer.content) == (204, b"")
+        assert answer.headers["preference-applied"] == "return=minimal"
+
+    async def test_json_and_lines_can_ask_for_it(self, gateway: Gateway) -> None:
+        for kind in ("application/json", "application/x-ndjson"):
+            headers = {"content-type": kind, "prefer": "return=minimal"}
+            answer = await gateway.client.post("/events", content=json.dumps(DATA), headers=headers)
+            assert (answer.status_code, answer.content) == (204, b"")
+
+    async def test_what_was_rejected_is_told_all_the_same(self, gateway: Gateway) -> None:
+        headers = {"prefer": "return=minimal"}
+        answer = await gateway.ask("POST", "/events", [DATA, {"user_id": "u"}], headers=headers)
+        assert (answer.status_code, len(answer.json()["rejected"])) == (202, 1)
+        assert "preference-applied" not in answer.headers
+
+
+class TestHandshake:
+    """A broker asks before it delivers (HTTP 1.1 Web Hooks for Event Delivery)."""
+
+    async def ask(self, gateway: Gateway, origin: str, **headers: str) -> httpx.Response:
+        given = {"webhook-request-origin": origin, **headers}
+        return await gateway.client.request("OPTIONS", "/events", headers=given)
+
+    @pytest.mark.parametrize("origins", [("Eventgrid.azure.net",), ("other.example", "eventgrid.azure.net"), ("*",)])
+    async def test_a_known_broker_may_deliver(self, open_gateway: OpenGateway, origins: tuple[str, ...]) -> None:
+        async with open_gateway(webhook_origins=origins) as gateway:
+            answer = await self.ask(gateway, "eventgrid.azure.net", **{"webhook-request-rate": "120"})
+        assert answer.status_code == 200
+        assert answer.headers["webhook-allowed-origin"] == "eventgrid.azure.net"
+        assert answer.headers["webhook-allowed-rate"] == "*"
+        assert "POST" in answer.headers["allow"]
+
+    async def test_a_rate_can_be_set(self, open_gateway: OpenGateway) -> None:
+        async with open_gateway(webhook_origins=("*",), webhook_rate=100) as gateway:
+            assert (await self.ask(gateway, "a.example")).headers["webhook-allowed-rate"] == "100"
+
+    @pytest.mark.parametrize("origin", ["", "evil.example", "eventgrid.azure.net.evil.example", "x" * 5000])
+    async def test_another_one_gets_no_permission(self, open_gateway: OpenGateway, origin: str) -> None:
+        async with open_gateway(webhook_origins=("eventgrid.azure.net",)) as gateway:
+            answer = await self.ask(gateway, origin)
+        assert answer.status_code == 200
+        assert "webhook-allowed-origin" not in answer.headers
+
+    async def test_nobody_has_it_by_default(self, gateway: Gateway) -> None:
+        assert "webhook-allowed-origin" not in (await self.ask(gateway, "a.example")).headers
+
+    async def test_it_needs_no_key_and_a_delivery_does(self, open_gateway: OpenGateway, tmp_path: Path) -> None:
+        (tmp_path / "keys").write_text("secret\n")
+        async with open_gateway(api_keys_file=tmp_path / "keys", webhook_origins=("a.example",)) as gateway:
+            assert (await self.ask(gateway, "a.example")).headers["webhook-allowed-origin"] == "a.example"
+            assert (await gateway.ask("POST", "/events", DATA)).status_code == 401
+            assert (await gateway.client.request("OPTIONS", "/users/u")).status_code == 405
+
+
 class TestBinaryMode:
+    async def test_without_a_content_type_it_is_json_as_the_sdk_sends_it(self, gateway: Gateway) -> None:
+        message = to_binary_event(made())
+        assert "content-type" not in {name.lower() for name in message.headers}
+        async with serving(gateway.app) as url, httpx.AsyncClient(base_url=url) as client:
+            answer = await client.post("/events", content=message.body, headers=message.headers)
+        assert answer.status_code == 204
+
     def test_header_values_are_unquoted_and_percent_decoded_once(self) -> None:
         headers = [
             (b"ce-id", b"Euro%20%E2%82%AC%20%f0%9f%98%80"),

@@ -40,5 +40,4 @@ async def test_another_page_is_not_let_in(open_gateway: OpenGateway, origin: str
 async def test_without_the_setting_no_page_is_let_in(open_gateway: OpenGateway) -> None:
     async with open_gateway() as gateway:
         answer = await gateway.ask("OPTIONS", "/events", headers={"origin": SHOP, **PREFLIGHT})
-        assert answer.status_code == 405
         assert "access-control-allow-origin" not in answer.headers
