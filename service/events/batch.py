@@ -12,6 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 from service.errors import InvalidRequest, TastestreamError
 from service.events.schemas import EventIn
 from service.http.batches import Rejection, reject
+from service.http.ids import require_meaning
 from service.http.times import now_ms, parse_time
 from service.http.wire import check_bytes, explain, refuse_unknown
 from service.state.records import Event
@@ -85,7 +86,7 @@ def _validate_one(value: Any) -> EventIn | TastestreamError:
     except InvalidRequest as error:
         return error
     except ValidationError as failure:
-        field, detail = explain(failure.errors(include_url=False, include_input=False)[0])
+        field, detail = explain(failure.errors(include_url=False)[0])
         return InvalidRequest(f"{field}: {detail}", field=field)
 
 
@@ -98,6 +99,10 @@ def _event(model: EventIn | TastestreamError, received_ms: int, checked_ms: int,
             timestamp_ms = parse_time(model.timestamp, checked_ms)
         except ValueError as error:
             raise InvalidRequest(f"timestamp: {error}", field="timestamp") from None
+    require_meaning(model.user_id, "user_id")
+    require_meaning(model.item_id, "item_id")
+    if model.event_id is not None:
+        require_meaning(model.event_id, "event_id")
     if context is not None:
         check_bytes(context, context_bytes, "context")
     about = (model.user_id, model.item_id, model.type)

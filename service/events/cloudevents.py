@@ -13,7 +13,7 @@ from urllib.parse import unquote_to_bytes
 
 from service.errors import InvalidRequest, MalformedBody, TastestreamError, UnsupportedMedia
 from service.events.schemas import KIND_CHARS, CloudEventIn
-from service.http.ids import MAX_CHARS
+from service.http.ids import MAX_CHARS, require_meaning
 from service.http.media import is_json, media_type
 from service.http.parsing import parse_json
 from service.http.times import now_ms, parse_time
@@ -76,6 +76,7 @@ def _without_extensions(envelope: Any) -> Any:
 
 
 def _unpack(envelope: CloudEventIn, most_bytes: int) -> dict[str, Any]:
+    require_meaning(envelope.id, "id")
     data = _data(envelope, most_bytes)
     if "event_id" in data:
         raise InvalidRequest("data.event_id: a CloudEvent is known by its source and id", field="data.event_id")

@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import Request
 
 from service.errors import BacklogFull, InvalidRequest, TastestreamError
-from service.events.batch import parse_events
+from service.events.batch import parse_batch
 from service.events.outcomes import count, refusal, rejections
 from service.events.schemas import StreamAnswer
 from service.http.batches import Rejection
@@ -82,7 +82,7 @@ class _Intake:
             await asyncio.sleep(0)
 
     async def _take_group(self, values: Sequence[Any], received_ms: int) -> None:
-        batch = parse_events(values, received_ms, self._limits.context_bytes, first=self.lines)
+        batch = await parse_batch(values, received_ms, self._limits.context_bytes, first=self.lines)
         if batch.events:
             outcomes = await self._parts.store.events.accept(batch.events, received_ms)
         else:

@@ -2,16 +2,20 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from fastapi import Request
 
 from service.errors import BatchTooLarge, InvalidRequest, TastestreamError
+from service.http.hints import meant
 from service.http.media import is_ndjson
 from service.http.ndjson import ndjson_lines, parse_line
 from service.http.parsing import count_values, parse_body
 from service.http.wire import refuse_unknown
 from service.settings import LimitSettings
+
+_NAMES_LOOKED_AT = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +85,15 @@ def unwrap(value: Any, field: str) -> list[Any]:
         if not isinstance(value[field], list):
             raise InvalidRequest(f"{field}: must be an array", field=field)
         return value[field]  # type: ignore[no-any-return]
+    if isinstance(value, dict) and (name := _array(value, field)):
+        raise InvalidRequest(f"{name}: no such field; did you mean {field}?", field=name)
     return [value]
+
+
+def _array(value: dict[str, Any], field: str) -> str | None:
+    """The name of an array that other services take for what stands in `field` here."""
+    arrays = (name for name in islice(value, _NAMES_LOOKED_AT) if isinstance(value[name], list))
+    return next((name for name in arrays if meant(name, {field})), None)
 
 
 def _too_many(limit: int, field: str) -> BatchTooLarge:

@@ -1,6 +1,8 @@
 """Ids: opaque strings of 1..256 characters, any but control characters.
 
-In a path an id is one percent-encoded segment: `a/b` is `/items/a%2Fb`.
+They are compared exactly as they were sent: nothing is trimmed, folded or normalized, and joiners (U+200C, U+200D),
+which words of Persian and of Indic languages need, are kept. In a path an id is one percent-encoded segment: `a/b` is
+`/items/a%2Fb`.
 """
 
 from typing import Annotated, Any
@@ -10,11 +12,53 @@ from fastapi import Path
 from pydantic import BeforeValidator, StringConstraints
 from pydantic_core import PydanticCustomError
 
-from service.http.words import PRINTABLE
+from service.errors import InvalidRequest
+from service.http.words import ID, PRINTABLE
 
 MAX_CHARS = 256
 
-Id = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=MAX_CHARS, pattern=PRINTABLE)]
+Id = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=MAX_CHARS, pattern=ID)]
+
+_WORDS = (
+    "null",
+    "undefined",
+    "none",
+    "nil",
+    "nan",
+    "NaN",
+    "[object object]",
+    "[object Object]",
+    "(null)",
+    "(none)",
+    "(not set)",
+    "<null>",
+    "<nil>",
+    "<none>",
+    "<no value>",
+    "00000000-0000-0000-0000-000000000000",
+)
+NOTHING = frozenset(spelled for word in _WORDS for spelled in (word, word.upper(), word.capitalize()))
+"""What JavaScript, Python, Go, Java, C, analytics tools and phones without consent write where an id is missing."""
+_TEMPLATES = (("{{", "}}"), ("${", "}"), ("<%", "%>"), ("%%", "%%"))
+_OPENINGS = frozenset(opening[0] for opening, _ in _TEMPLATES)
+
+
+def means_nothing(given: str) -> bool:
+    """Whether an id of at least one character is a client's word for a missing one, or a placeholder left unfilled."""
+    if given in NOTHING:
+        return True
+    return given[0] in _OPENINGS and any(given.startswith(one) and given.endswith(other) for one, other in _TEMPLATES)
+
+
+def require_meaning(given: str, field: str) -> None:
+    """Refuse an id that means nothing: all who lack one would be the same user, item or event.
+
+    Raises:
+        InvalidRequest: it does.
+    """
+    if means_nothing(given):
+        detail = "a word for a missing id (null, undefined, {{...}}); send a real id, or leave the call out"
+        raise InvalidRequest(f"{field}: {detail}", field=field)
 
 
 def _decode(segment: Any) -> str:
@@ -27,3 +71,7 @@ def _decode(segment: Any) -> str:
 _LIMITS: dict[str, Any] = {"min_length": 1, "max_length": MAX_CHARS, "pattern": PRINTABLE}
 UserPath = Annotated[str, Path(openapi_examples={"user": {"value": "u1"}}, **_LIMITS), BeforeValidator(_decode)]
 ItemPath = Annotated[str, Path(openapi_examples={"item": {"value": "i7"}}, **_LIMITS), BeforeValidator(_decode)]
+NewItemPath = Annotated[
+    str, Path(openapi_examples={"item": {"value": "i7"}}, **_LIMITS | {"pattern": ID}), BeforeValidator(_decode)
+]
+"""The path of an item to be stored; what was stored under a blank id before can still be read and removed."""

@@ -11,8 +11,11 @@ FUTURE_MS = 24 * 3600 * 1000
 """How far ahead of this machine's clock a time may lie."""
 
 _RFC_3339 = re.compile(
-    r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:(\d\d)(\.\d{1,9})?([Zz]|[+-](?:[01]\d|2[0-3]):[0-5]\d)", re.ASCII
+    r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:)(\d\d)(\.\d{1,9})? ?(?:([Zz]|UTC|GMT)|([+-](?:[01]\d|2[0-3])):?([0-5]\d))",
+    re.ASCII,
 )
+"""With what strftime, Ruby and SQL databases write for a zone: +0000, UTC, and a space before it."""
+_NUMBER = re.compile(r"-?\d+(\.\d+)?", re.ASCII)
 
 
 def now_ms() -> int:
@@ -41,12 +44,13 @@ def parse_time(value: object, at_ms: int) -> int:
 def _parse_text(text: str) -> int:
     match = _RFC_3339.fullmatch(text)
     if match is None:
-        raise ValueError("must be RFC 3339 with a time zone, such as 2025-11-20T08:30:00Z")
+        hint = "; Unix seconds are a number, without quotes" if _NUMBER.fullmatch(text) else ""
+        raise ValueError(f"must be RFC 3339 with a time zone, such as 2025-11-20T08:30:00Z{hint}")
+    date, minute, second, fraction, utc, hours, minutes = match.groups()
     # RFC 3339 knows leap seconds, datetime does not.
-    leap = match[1] == "60"
-    start, end = match.span(1)
-    whole = f"{text[:start]}59{text[end:]}" if leap else text
-    moment = datetime.fromisoformat(whole.upper())
+    leap = second == "60"
+    zone = "+00:00" if utc else f"{hours}:{minutes}"
+    moment = datetime.fromisoformat(f"{date}T{minute}{'59' if leap else second}{fraction or ''}{zone}")
     return round(moment.timestamp() * 1000) + (1000 if leap else 0)
 
 

@@ -1,6 +1,6 @@
 """Between bytes and models: bodies in, JSON out, and the words for what was wrong."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence, Set
 from typing import Any, TypeVar
 
 import orjson
@@ -9,6 +9,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from service.errors import InvalidRequest
+from service.http.hints import hints
 from service.http.media import JSON as JSON
 from service.http.media import NDJSON as NDJSON
 from service.http.media import is_ndjson, unsupported
@@ -55,10 +56,10 @@ def validate(model: type[M], raw: Any) -> M:
     try:
         return model.model_validate(raw)
     except ValidationError as error:
-        raise invalid(error.errors(include_url=False, include_input=False)) from None
+        raise invalid(error.errors(include_url=False)) from None
 
 
-def refuse_unknown(raw: Any, known: Collection[str]) -> None:
+def refuse_unknown(raw: Any, known: Set[str]) -> None:
     """Refuse an object with fields that are not `known`, by name, before a model lists every one of them.
 
     Raises:
@@ -67,6 +68,10 @@ def refuse_unknown(raw: Any, known: Collection[str]) -> None:
     if not isinstance(raw, dict):
         raise InvalidRequest("must be a JSON object")
     if unknown := raw.keys() - known:
+        if meant := hints(unknown, known - raw.keys()):
+            names = [name[:_NAME_CHARS] for name in meant]
+            detail = f"{', '.join(names)}: no such field; did you mean {', '.join(meant.values())}?"
+            raise InvalidRequest(detail, field=names[0])
         name = min(unknown)[:_NAME_CHARS]
         raise InvalidRequest(f"{name}: no such field; there are {', '.join(sorted(known))}", field=name)
 
@@ -83,7 +88,16 @@ def explain(error: ErrorDetails) -> tuple[str, str]:
     context = error.get("ctx", {})
     # A field that the check of a whole object found is not in the place of the error.
     place = (*error["loc"], *context.get("below", ()))
-    return ".".join(str(part)[:_NAME_CHARS] for part in place), must(error["type"], context, error["msg"])
+    reason = must(error["type"], context, error["msg"])
+    if error["type"] == "string_type":
+        reason += _instead(error.get("input"))
+    return ".".join(str(part)[:_NAME_CHARS] for part in place), reason
+
+
+def _instead(given: Any) -> str:
+    if isinstance(given, bool) or not isinstance(given, int | float | None):
+        return ""
+    return ", not null" if given is None else "; put the number in quotes"
 
 
 def check_bytes(value: Any, limit: int, field: str) -> None:

@@ -4,12 +4,14 @@ from collections.abc import Mapping
 from typing import Any
 
 PRINTABLE = r"^[^\x00-\x1f\x7f-\x9f]+$"
+ID = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$"
 SPACELESS = r"^[^\s\x00-\x1f\x7f-\x9f]+$"
 NAME = r"^[a-z][a-z0-9_.-]*$"
 NOT_BLANK = r"\S"
 
 _PATTERNS = {
     PRINTABLE: "must not hold control characters",
+    ID: "must not hold control characters, nor be blank",
     SPACELESS: "must hold neither spaces nor control characters",
     NAME: "must be of small letters, digits, '_', '.' and '-', and begin with a letter",
     NOT_BLANK: "must not be blank",

@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 from service.errors import InvalidRequest, TastestreamError
 from service.http.batches import Rejection, reject
+from service.http.ids import require_meaning
 from service.http.wire import validate
 from service.items.intake import Given, brings_picture, without_picture
 from service.items.schemas import ItemBatchAnswer, ItemIn, ItemOut, NamedItemIn, PictureError, check_words
@@ -45,7 +46,9 @@ async def read_items(raw: Sequence[Any], limits: LimitSettings) -> tuple[dict[in
         try:
             if isinstance(value, TastestreamError):
                 raise value
-            items[index] = _checked(validate(NamedItemIn, value), limits)
+            item = _checked(validate(NamedItemIn, value), limits)
+            require_meaning(item.item_id, "item_id")
+            items[index] = item
         except TastestreamError as error:
             rejected.append(reject(index, error))
     return items, rejected

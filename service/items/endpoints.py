@@ -18,7 +18,7 @@ from service.errors import (
 )
 from service.http.batches import read_batch
 from service.http.hangup import unless_hung_up
-from service.http.ids import ItemPath
+from service.http.ids import ItemPath, NewItemPath, require_meaning
 from service.http.problems import documented
 from service.http.wire import JSON, NDJSON, Json, read_json
 from service.items.catalogue import item_out, put_item, put_items, read_item, read_items
@@ -143,11 +143,12 @@ async def similar_items(
     },
     openapi_extra=_ITEM_BODY,
 )
-async def put_one_item(request: Request, item_id: ItemPath) -> Response:
+async def put_one_item(request: Request, item_id: NewItemPath) -> Response:
     """Store an item. Its words are replaced; its picture stays unless a picture field is given.
 
     A picture is fetched now, once. One that is refused is named in `picture_error`; the item is kept without it.
     """
+    require_meaning(item_id, "item_id")
     parts = parts_of(request)
     given = read_item(await read_json(request, parts.settings.limits), parts.settings.limits)
     stored, created = await unless_hung_up(request, put_item(item_id, given, parts))

@@ -17,6 +17,7 @@ from service.errors import (
     UnsupportedMedia,
 )
 from service.http.hangup import unless_hung_up
+from service.http.ids import require_meaning
 from service.http.middleware import limit_body
 from service.http.problems import documented
 from service.http.wire import JSON, Json, check_bytes, read_json, validate
@@ -94,6 +95,7 @@ def read_ask(raw: Any, settings: Settings) -> RecommendIn:
     if isinstance(raw, dict) and isinstance(given := raw.get("candidates"), list) and len(given) > limits.candidates:
         raise InvalidRequest(f"candidates: more than {limits.candidates}", field="candidates")
     ask = validate(RecommendIn, raw)
+    require_meaning(ask.user_id, "user_id")
     if ask.k > limits.k:
         raise InvalidRequest(f"k: more than {limits.k}", field="k")
     if (ask.deadline_ms or 0) > settings.recommend.max_deadline_ms:

@@ -16,6 +16,11 @@ from service.http.times import FUTURE_MS, format_time, now_ms, parse_time
         ("1970-01-01t00:00:01z", 1000),
         ("1970-01-01 01:00:01.25+01:00", 1250),
         ("1990-12-31T23:59:60Z", 662_688_000_000),
+        ("1970-01-01T01:00:01+0100", 1000),
+        ("1970-01-01 00:00:01 UTC", 1000),
+        ("1970-01-01 00:00:01.5 +0000", 1500),
+        ("1970-01-01T00:00:01 GMT", 1000),
+        ("1970-01-01T00:00:01.123456789Z", 1123),
     ],
 )
 def test_both_forms_are_read(value: object, expected: int) -> None:
@@ -28,6 +33,11 @@ def test_both_forms_are_read(value: object, expected: int) -> None:
         "",
         "1970-01-01",
         "1970-01-01T00:00:01",
+        "1970-01-01 00:00:01 CET",
+        "1970-01-01T00:00:01+01",
+        "1970-01-01T00:00:01+0160",
+        "1970-01-01T00:00:01  Z",
+        "1",
         "19700101T000001Z",
         "1970-13-01T00:00:00Z",
         "1969-12-31T23:59:59Z",
@@ -45,6 +55,20 @@ def test_both_forms_are_read(value: object, expected: int) -> None:
 )
 def test_nonsense_is_refused(value: object) -> None:
     with pytest.raises(ValueError, match=r"\w"):
+        parse_time(value, now_ms())
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ("1732600000", "Unix seconds are a number, without quotes"),
+        ("2025-11-20T08:30:00", "with a time zone, such as 2025-11-20T08:30:00Z"),
+        (1_732_600_000_000, "numbers are Unix seconds, not milliseconds"),
+        ({"$date": 1}, "must be RFC 3339 text or Unix seconds"),
+    ],
+)
+def test_what_clients_send_instead_is_told_what_to_send(value: object, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
         parse_time(value, now_ms())
 
 
