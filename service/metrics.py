@@ -60,8 +60,14 @@ class Metrics:
         )
         self.pictures = Counter(
             "tastestream_pictures_total",
-            "Pictures given with items, by result: stored, or why they were refused.",
+            "Pictures given with items, by result: stored, stored_blank (white or black), or why they were refused.",
             ("result",),
+            registry=self.registry,
+        )
+        self.picture_decoders_ended = Counter(
+            "tastestream_picture_decoders_ended_total",
+            "Picture processes ended in the middle of a picture, by cause: cpu, timeout, crash, cancelled.",
+            ("cause",),
             registry=self.registry,
         )
         self.redis_up = Gauge("tastestream_redis_up", "1 when Redis answered the last look.", registry=self.registry)

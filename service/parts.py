@@ -7,6 +7,7 @@ from typing import cast
 
 from fastapi import FastAPI, Request
 
+from service.items.decoder import PictureDecoder
 from service.items.fetch import PictureFetcher
 from service.items.intake import PictureIntake
 from service.items.pictures import PictureStore, open_pictures
@@ -37,13 +38,15 @@ async def open_parts(settings: Settings, metrics: Metrics, ranker: Ranker | None
         stack.push_async_callback(store.close)
         fetcher = PictureFetcher(settings.pictures)
         stack.push_async_callback(fetcher.close)
+        decoder = PictureDecoder(settings.pictures, metrics)
+        stack.push_async_callback(decoder.close)
         ranker = ranker or open_ranker(settings, metrics)
         summarizer = open_summarizer(settings)
         for server in (ranker, summarizer):
             if server is not None:
                 stack.push_async_callback(server.close)
         pictures = open_pictures(settings)
-        intake = PictureIntake(settings.pictures, fetcher, pictures, metrics)
+        intake = PictureIntake(fetcher, decoder, pictures, metrics)
         yield Parts(settings, metrics, store, pictures, intake, ranker, summarizer)
 
 

@@ -182,6 +182,18 @@ class PictureSettings(_Level):
     url: str | None = Field(None, description="Any fsspec URL or path; default: `pictures` in the data folder.")
     max_bytes: Count = 8 * 1024 * 1024
     max_pixels: Count = 40_000_000
+    max_side: Count = Field(16_384, description="Longest side in pixels of a picture that is decoded.")
+    decode_memory_bytes: Count = Field(
+        512 * 1024 * 1024, description="Memory that decoding one picture may take; then it is refused as too costly."
+    )
+    decode_cpu_s: Count = Field(5, description="Processor seconds that decoding one picture may take.")
+    decode_timeout_s: Seconds = Field(
+        15.0, description="How long decoding one picture may take, also when the machine is busy."
+    )
+    max_concurrent_decodes: Count = Field(2, description="Processes of one gateway or worker that decode pictures.")
+    max_waiting_decodes: Count = Field(
+        1024, description="Pictures of all requests that are decoded or wait for it; more are refused with 429."
+    )
     stored_side: Count = Field(512, description="Longest side in pixels of the stored picture.")
     fetch_timeout_s: Seconds = 10.0
     fetch_redirects: Annotated[int, Field(ge=0)] = 3

@@ -13,6 +13,7 @@ ROOF = ("service.cli", "service.local")
 FOR_WORKERS = (
     "service.errors",
     "service.heap",
+    "service.items.decoder",
     "service.items.picture_folders",
     "service.items.pictures",
     "service.logs",

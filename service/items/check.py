@@ -1,54 +1,118 @@
-"""Is it a picture, and one of bearable size? Then it is drawn anew, so that nothing but pixels is kept."""
+"""Is it a picture, and one of bearable size? Then it is drawn anew, so that nothing but pixels is kept.
+
+Runs in the processes of `decoder_process`, which load Pillow and nothing else of the service.
+"""
 
 import io
+import struct
+from dataclasses import dataclass
+from typing import NamedTuple
 
-from PIL import Image, ImageOps
+from PIL import AvifImagePlugin, Image, TiffImagePlugin, WebPImagePlugin
 
 from service.errors import BadPicture
-from service.settings import PictureSettings
+from service.items.colours import contrast, is_blank, small_rgb
+from service.items.encoded import check_scans, unknown_kind
 
-FORMATS = ("PNG", "JPEG", "WEBP", "GIF")
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "AVIF", "BMP", "TIFF")
+_LOADED = (AvifImagePlugin, TiffImagePlugin, WebPImagePlugin)
+"""Those that Pillow loads only together with all that it has."""
+LOSSY = frozenset({"JPEG", "MPO", "AVIF"})
+ANIMATED = frozenset({"GIF", "PNG", "WEBP", "AVIF"})
+"""Further pages of other formats are not later pictures of the same thing."""
+_CLEAR = 64
 _QUALITY = 92
+_BROKEN = (OSError, ValueError, SyntaxError, EOFError, ArithmeticError, LookupError, TypeError, struct.error)
+# A thread for each processor would take its stack from the memory that the picture may use.
+AvifImagePlugin.DEFAULT_MAX_THREADS = 1
 
 
-def redraw(encoded: bytes, settings: PictureSettings) -> bytes:
-    """Check `encoded` and encode it again: upright, RGB on white, longest side `stored_side`, without metadata.
+@dataclass(frozen=True, slots=True)
+class DecodeLimits:
+    """What a picture may be. `stored_side` is the longest side, in pixels, of what is made of it."""
 
-    A JPEG stays one, all others become PNG, so that what was lossless stays so; of an animation the first frame counts.
+    max_bytes: int
+    max_side: int
+    max_pixels: int
+    stored_side: int
+    max_scans: int = 100
+    max_scanned_pixels: int = 640_000_000
+    """All scans of a JPEG together: sixteen over the largest picture."""
+    frames: int = 32
+    """Frames of an animation that are looked at for one that shows something."""
+
+
+class Redrawn(NamedTuple):
+    """The picture as it is stored; `warning` begins with a stable word."""
+
+    content: bytes
+    warning: str | None = None
+
+
+def redraw(encoded: bytes, limits: DecodeLimits) -> Redrawn:
+    """Check `encoded` and encode it again: upright, RGB, longest side `stored_side`, without metadata.
+
+    A JPEG or AVIF becomes a JPEG, all others PNG, so that what was lossless stays so. Of an animation the first frame
+    counts, or where that shows nothing (a fade-in), the one of the first `frames` that shows most. What is white or
+    black all over is kept with a warning; any other single colour is taken for a swatch.
 
     Raises:
-        BadPicture: too many bytes or pixels, another format, or damaged; the detail begins with a stable word.
+        BadPicture: too many bytes or pixels, another format, damaged, too costly, or wholly transparent; the detail
+            begins with a stable word.
     """
-    if len(encoded) > settings.max_bytes:
-        raise BadPicture(f"too_many_bytes: more than {settings.max_bytes}")
-    try:
-        opened = Image.open(io.BytesIO(encoded), formats=FORMATS)
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise _too_many_pixels(settings) from None
-    except (OSError, ValueError, SyntaxError):
-        raise BadPicture(f"format: not one of {', '.join(FORMATS)}") from None
-    with opened:
+    if len(encoded) > limits.max_bytes:
+        raise BadPicture(f"too_many_bytes: more than {limits.max_bytes}")
+    with _open(encoded, limits) as opened:
         # The header is read, the pixels are not yet.
-        if opened.width * opened.height > settings.max_pixels:
-            raise _too_many_pixels(settings)
-        lossy = opened.format == "JPEG"
+        if opened.width * opened.height > limits.max_pixels:
+            raise _too_many_pixels(limits)
+        if max(opened.size) > limits.max_side:
+            raise BadPicture(f"too_long_side: more than {limits.max_side} pixels")
+        lossy = opened.format in LOSSY
+        if opened.format in ("JPEG", "MPO"):
+            check_scans(encoded, opened.width * opened.height, limits.max_scans, limits.max_scanned_pixels)
         try:
-            return _encode(_upright(opened, settings.stored_side), lossy=lossy)
-        except (OSError, ValueError, SyntaxError, EOFError, ZeroDivisionError, OverflowError, MemoryError):
+            picture = _best_frame(opened, limits)
+        except MemoryError:
+            raise BadPicture("too_costly: decoding it takes too much memory") from None
+        except _BROKEN:
             raise BadPicture("damaged: it can't be decoded") from None
+    if picture is None:
+        raise BadPicture("blank: every pixel is transparent")
+    warning = "blank: white or black all over; the picture is kept" if is_blank(picture) else None
+    return Redrawn(_encode(picture, lossy=lossy), warning)
 
 
-def _upright(opened: Image.Image, side: int) -> Image.Image:
+def _open(encoded: bytes, limits: DecodeLimits) -> Image.Image:
+    try:
+        return Image.open(io.BytesIO(encoded), formats=FORMATS)
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise _too_many_pixels(limits) from None
+    except _BROKEN:
+        raise unknown_kind(encoded) from None
+
+
+def _best_frame(opened: Image.Image, limits: DecodeLimits) -> Image.Image | None:
+    side = limits.stored_side
     # Lets a JPEG decode at a fraction of its size; twice the target keeps the resize sharp.
     opened.draft("RGB", (2 * side, 2 * side))
     opened.load()
-    picture = ImageOps.exif_transpose(opened)
-    if picture.has_transparency_data:
-        ground = Image.new("RGBA", picture.size, "white")
-        picture = Image.alpha_composite(ground, picture.convert("RGBA"))
-    picture = picture.convert("RGB")
-    picture.thumbnail((side, side), Image.Resampling.LANCZOS)
-    return picture
+    best = small_rgb(opened, side)
+    if opened.format not in ANIMATED:
+        return best
+    most = -1 if best is None else contrast(best)
+    affordable = limits.max_pixels // (opened.width * opened.height)
+    for number in range(1, min(limits.frames, affordable)):
+        if most >= _CLEAR:
+            break
+        try:
+            opened.seek(number)
+            frame = small_rgb(opened, side)
+        except _BROKEN:
+            break
+        if frame is not None and contrast(frame) > most:
+            best, most = frame, contrast(frame)
+    return best
 
 
 def _encode(picture: Image.Image, *, lossy: bool) -> bytes:
@@ -63,5 +127,5 @@ def _encode(picture: Image.Image, *, lossy: bool) -> bytes:
     return out.getvalue()
 
 
-def _too_many_pixels(settings: PictureSettings) -> BadPicture:
-    return BadPicture(f"too_many_pixels: more than {settings.max_pixels}")
+def _too_many_pixels(limits: DecodeLimits) -> BadPicture:
+    return BadPicture(f"too_many_pixels: more than {limits.max_pixels}")

@@ -12,8 +12,12 @@ from PIL import Image
 def picture(
     kind: str = "PNG", size: tuple[int, int] = (6, 4), colour: Any = (200, 30, 40), mode: str = "RGB", **how: Any
 ) -> bytes:
+    return saved(Image.new(mode, size, colour), kind, **how)
+
+
+def saved(image: Image.Image, kind: str = "PNG", **how: Any) -> bytes:
     out = io.BytesIO()
-    Image.new(mode, size, colour).save(out, format=kind, **how)
+    image.save(out, format=kind, **how)
     return out.getvalue()
 
 
@@ -34,3 +38,10 @@ def png_that_claims(width: int, height: int) -> bytes:
 
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+
+
+def progressive(scans: int, size: tuple[int, int] = (64, 64)) -> bytes:
+    """A progressive JPEG that repeats its last scan until it has so many; each is of a few bytes for much work."""
+    whole = saved(Image.linear_gradient("L").resize(size), "JPEG", progressive=True)
+    last = whole.rindex(b"\xff\xda")
+    return whole[:last] + whole[last:-2] * (scans - whole.count(b"\xff\xda") + 1) + whole[-2:]
