@@ -108,7 +108,9 @@ def _event(model: EventIn | TastestreamError, received_ms: int, checked_ms: int,
     about = (model.user_id, model.item_id, model.type)
     more = (model.value, model.recommendation_id, context)
     event_id = model.event_id or derived_id((*about, timestamp_ms, *more))
-    return Event(event_id, *about, received_ms if timestamp_ms is None else timestamp_ms, *more)
+    # A time ahead of this clock would stay the newest until it has come.
+    happened_ms = received_ms if timestamp_ms is None else min(timestamp_ms, checked_ms)
+    return Event(event_id, *about, happened_ms, *more)
 
 
 def derived_id(content: tuple[object, ...]) -> str:

@@ -37,7 +37,9 @@ class EventIn(BaseModel):
     user_id: Id
     item_id: Id
     type: EventKind = Field("click", description="view, click, like, purchase, dislike, skip, ...")
-    timestamp: WireTime | None = Field(None, description="When it happened; by default, when it arrived.")
+    timestamp: WireTime | None = Field(
+        None, description="When it happened; by default, and at the latest, when it arrived."
+    )
     value: Annotated[FiniteFloat, Field(strict=True)] | None = Field(None, description="Rating, price, seconds, ...")
     recommendation_id: Id | None = Field(None, description="The recommendation that led to it.")
     context: dict[str, Any] | None = Field(None, description="Anything else; kept with the event, bounded in bytes.")

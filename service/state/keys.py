@@ -11,7 +11,7 @@ bucket's hash tag, so that one script may touch them together on Redis Cluster:
     ts:{b7}:u:<user>    string  preference summary, and which events its last versions folded
     ts:{b7}:p:<user>    list    pending events, in the order of their acceptance
     ts:{b7}:w:<user>    hash    the lease and the failed attempts; only while there is either
-    ts:{b7}:r:<user>    list    recents that are no more pending and a few before them, oldest first
+    ts:{b7}:r:<user>    list    recents that are no more pending and a few before them, by event time
     ts:{b7}:i:<user>    list    items that have left them, oldest first; some stand there twice
     ts:{b7}:d:<user>    string  digests of the last event ids, 8 bytes each
     ts:{b7}:s:<user>    hash    score cache

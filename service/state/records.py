@@ -71,8 +71,8 @@ class Summary:
 class UserState:
     """All that a request needs of a user, read in one round trip.
 
-    `recents` oldest first; of an event they keep item, type, time and value. `seen` holds their
-    items, too. `read_at_ms` is the time of the reading by the store's clock.
+    `recents` are the newest events by event time, folded or pending, oldest first; of an event they keep
+    item, type, time and value. `seen` also holds their items. `read_at_ms` is the time of the reading by the store's clock.
     """
 
     user_id: str

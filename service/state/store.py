@@ -36,7 +36,7 @@ class Store:
             scripts, keys, self.memory, at_once=settings.accepts_at_once, patience_s=patience_s(settings)
         )
         self.log = EventLog(scripts, keys, settings.log_s)
-        self.users = Users(scripts, keys, self.log, settings.recents)
+        self.users = Users(scripts, keys, self.log)
         self.work = Work(scripts, keys, settings.summary_chars, settings.history)
         self.dead_letters = DeadLetters(scripts, keys)
         self.rebuilds = Rebuilds(scripts, keys, settings.max_pending)

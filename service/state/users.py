@@ -23,11 +23,10 @@ class Erased:
 
 
 class Users:
-    def __init__(self, scripts: Scripts, keys: Keys, log: EventLog, recents: int) -> None:
+    def __init__(self, scripts: Scripts, keys: Keys, log: EventLog) -> None:
         self._scripts = scripts
         self._keys = keys
         self._log = log
-        self._recents = recents
 
     async def read(self, user_id: str) -> UserState:
         """The user at one instant; an empty state for a user nobody has seen."""
@@ -38,7 +37,7 @@ class Users:
         return UserState(
             user_id=user_id,
             summary=encoding.summary(summary),
-            recents=recents[-self._recents :],
+            recents=recents,
             pending=pending,
             seen=frozenset(event.item_id for event in recents) | {item.decode() for item in seen},
             read_at_ms=now_ms,

@@ -107,13 +107,46 @@ local function newest(items)
   return kept
 end
 
--- Keep what leaves the pending events among the recents, and of what leaves those the items. What is
--- over leaves both some at a time.
+-- When the event of a recents entry happened: its last field but the value.
+local function time_of(entry)
+  return tonumber(string.match(entry, '",(%d+)[,%d.eE+-]*%]$') or cjson.decode(entry)[3])
+end
+
+-- The recents entries by event time; of the same time, in the order in which they are given.
+local function by_time(entries)
+  local times, last, sorted = {}, -1, true
+  for at, entry in ipairs(entries) do
+    times[at] = time_of(entry)
+    sorted, last = sorted and times[at] >= last, times[at]
+  end
+  if sorted then return entries end
+  local places, ordered = {}, {}
+  for at = 1, #entries do places[at] = at end
+  table.sort(places, function(one, other)
+    if times[one] ~= times[other] then return times[one] < times[other] end
+    return one < other
+  end)
+  for at, place in ipairs(places) do ordered[at] = entries[place] end
+  return ordered
+end
+
+-- Put the entries, which are by event time, among the recents, which are too. Returns how many there are.
+local function insert(recents, entries)
+  local newest = redis.call('LINDEX', recents, -1)
+  if not newest or time_of(newest) <= time_of(entries[1]) then return push(recents, entries) end
+  local all = redis.call('LRANGE', recents, 0, -1)
+  for _, entry in ipairs(entries) do all[#all + 1] = entry end
+  redis.call('DEL', recents)
+  return push(recents, by_time(all))
+end
+
+-- Keep what leaves the pending events among the recents, which are by event time, and of the oldest, which
+-- leave those, the items. What is over leaves both some at a time.
 local function keep_recent(recents, seen, entries)
   local new = {}
   for _, entry in ipairs(entries) do new[#new + 1] = shown(entry) end
   if #new == 0 then return end
-  local over = push(recents, new) - RECENTS
+  local over = insert(recents, by_time(new)) - RECENTS
   if over <= SPARE then return end
   local gone = {}
   for _, entry in ipairs(redis.call('LPOP', recents, over)) do gone[#gone + 1] = item_of(entry) end

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.events.batch import Batch, parse_events
+from service.http.times import FUTURE_MS, now_ms
 from service.state.records import Event
 
 NOW = 1_760_000_000_000
@@ -42,6 +43,14 @@ def test_all_fields_arrive() -> None:
         }
     )
     assert event == Event("e", "u", "i", "purchase", 1500, 3.0, "r", {"page": "home"})
+
+
+def test_a_time_ahead_of_the_clock_is_the_time_of_arrival() -> None:
+    """So that no event is the user's newest before it has happened."""
+    before = now_ms()
+    event = one({**GOOD, "timestamp": (before + FUTURE_MS) / 1000 - 60})
+    assert before <= event.timestamp_ms <= now_ms()
+    assert one({**GOOD, "timestamp": before / 1000 - 60}).timestamp_ms == before - 60_000
 
 
 @pytest.mark.parametrize(
