@@ -89,12 +89,14 @@ async def _cached(
     state: UserState, stamp: str, candidates: Sequence[Candidate], parts: Parts, deadline: Deadline
 ) -> dict[str, float]:
     """Cached scores of the candidates whose revision is still the one that was scored."""
-    kept: Mapping[str, tuple[int, float]] = {}
+    cached: dict[str, float] = {}
+    if not state.known:
+        return cached
+    revisions = {candidate.item.item_id: candidate.revision for candidate in candidates}
     with _tolerating("score_cache", parts):
         async with deadline.limit():
-            kept = await parts.store.scores.read(state.user_id, stamp)
-    revisions = {candidate.item.item_id: candidate.revision for candidate in candidates}
-    return {item_id: score for item_id, (revision, score) in kept.items() if revisions.get(item_id) == revision}
+            cached = await parts.store.scores.read(state.user_id, stamp, revisions)
+    return cached
 
 
 async def _ask(
@@ -116,6 +118,8 @@ async def _keep(
     parts: Parts,
     deadline: Deadline,
 ) -> None:
+    if not state.known:
+        return
     revisions = {
         candidate.item.item_id: (candidate.revision, scores[candidate.item.item_id]) for candidate in candidates
     }

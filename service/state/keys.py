@@ -14,7 +14,7 @@ bucket's hash tag, so that one script may touch them together on Redis Cluster:
     ts:{b7}:r:<user>    list    recents that are no more pending and a few before them, by event time
     ts:{b7}:i:<user>    list    items that have left them, oldest first; some stand there twice
     ts:{b7}:d:<user>    string  digests of the last event ids, 8 bytes each
-    ts:{b7}:s:<user>    hash    score cache
+    ts:{b7}:s:<user>    string  score cache; only of users with events
     ts:{b7}:x:<user>    string  tombstone: events received up to this time are refused
     ts:{b7}:y:<user>    list    ids of the user's dead letters
 

@@ -72,7 +72,8 @@ class UserState:
     """All that a request needs of a user, read in one round trip.
 
     `recents` are the newest events by event time, folded or pending, oldest first; of an event they keep
-    item, type, time and value. `seen` also holds their items. `read_at_ms` is the time of the reading by the store's clock.
+    item, type, time and value. `seen` also holds their items. `read_at_ms` is the time of the reading by the
+    store's clock.
     """
 
     user_id: str
@@ -81,6 +82,11 @@ class UserState:
     pending: int
     seen: frozenset[str]
     read_at_ms: int = 0
+
+    @property
+    def known(self) -> bool:
+        """Whether there is anything of the user: events, or what was made of them."""
+        return self.summary is not None or bool(self.recents) or self.pending > 0
 
 
 @dataclass(frozen=True, slots=True)

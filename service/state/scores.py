@@ -1,43 +1,60 @@
-"""The score cache: what the ranker said about items for one state of one user (invariant I5)."""
+"""The score cache: what the ranker said about items for one state of one user (invariant I5).
 
+One string a user: the stamp, then for each score 8 bytes of a digest of item and revision and 4 bytes of the
+score, so that long ids take no more than short ones.
+"""
+
+import struct
 from collections.abc import Mapping
+from hashlib import blake2b
 
-from service.state.connection import Argument
 from service.state.keys import Keys
-from service.state.scripts import Call, Scripts
+from service.state.scripts import SCORE_BYTES, Call, Scripts
+
+_SCORE = struct.Struct(f">{SCORE_BYTES - 4}sf")
 
 
 class Scores:
-    """Scores are kept under a `stamp` that names all they depend on beside the item's revision."""
+    """Scores are kept under a `stamp` that names everything they depend on except the item's revision."""
 
     def __init__(self, scripts: Scripts, keys: Keys, most: int) -> None:
         self._scripts = scripts
         self._keys = keys
         self._most = most
 
-    async def read(self, user_id: str, stamp: str) -> dict[str, tuple[int, float]]:
-        """Revision and score by item id; empty when the kept ones belong to another stamp."""
-        (fields,) = await self._scripts.send([("HGETALL", self._keys.user(user_id).scores)])
-        if fields.pop(b"", None) != stamp.encode():
+    async def read(self, user_id: str, stamp: str, revisions: Mapping[str, int]) -> dict[str, float]:
+        """Scores by item id of those items whose score is kept for this very stamp and revision.
+
+        They are as exact as 32-bit floats are.
+        """
+        (kept,) = await self._scripts.send([("GET", self._keys.user(user_id).scores)])
+        begins = _begins(stamp)
+        if not kept or not kept.startswith(begins):
             return {}
-        scores = {}
-        for item, value in fields.items():
-            revision, score = value.split(b" ")
-            scores[item.decode()] = (int(revision), float(score))
-        return scores
+        scores: dict[bytes, float] = dict(_SCORE.iter_unpack(kept[len(begins) :]))
+        found = {item: scores.get(_digest(item, revision)) for item, revision in revisions.items()}
+        return {item: score for item, score in found.items() if score is not None}
 
     async def write(self, user_id: str, stamp: str, scores: Mapping[str, tuple[int, float]], read_at_ms: int) -> bool:
-        """Add `scores`, dropping those of another stamp; at most `score_cache_items` are kept.
+        """Add `scores`, (revision, score) by item id, dropping those of another stamp.
 
-        `read_at_ms` is that of the UserState they were made from: nothing is written, and False
-        returned, when the user was deleted since.
+        At most `score_cache_items` are kept. `read_at_ms` is that of the UserState they were made from: nothing is
+        written, and False returned, when the user was deleted since, or has neither events nor a summary.
         """
         kept = list(scores.items())[: self._most]
         if not kept:
             return True
+        packed = b"".join(_SCORE.pack(_digest(item, revision), score) for item, (revision, score) in kept)
         keys = self._keys.user(user_id)
-        arguments: list[Argument] = [read_at_ms, stamp]
-        for item, (revision, score) in kept:
-            arguments += (item, f"{revision} {score:.6g}")
-        (written,) = await self._scripts.run([Call("score_write", (keys.scores, keys.tombstone), arguments)])
+        names = (keys.scores, keys.tombstone, keys.summary, keys.pending, keys.recents)
+        (written,) = await self._scripts.run([Call("score_write", names, (read_at_ms, _begins(stamp), packed))])
         return bool(written)
+
+
+def _begins(stamp: str) -> bytes:
+    """What the string begins with; its length keeps one stamp from being taken for the start of another."""
+    return f"{len(stamp)}:{stamp}".encode()
+
+
+def _digest(item_id: str, revision: int) -> bytes:
+    return blake2b(f"{revision} {item_id}".encode(), digest_size=SCORE_BYTES - 4).digest()

@@ -24,6 +24,8 @@ from service.state.pipelines import Command, pipelines
 
 SPARE_RECENTS = 8
 """Recents beyond those shown that a user may have: they leave some at a time."""
+SCORE_BYTES = 12
+"""Of one cached score, however long the item's id is."""
 FOLDER = Path(__file__).parent / "scripts"
 _UNUSABLE = "Redis can't be used now; send it again"
 
@@ -168,6 +170,7 @@ def constants(settings: StateSettings) -> str:
         "SKEW": round(settings.clock_skew_s * 1000),
         "DEAD_LETTERS": settings.dead_letters,
         "SCORES": settings.score_cache_items,
+        "SCORE_BYTES": SCORE_BYTES,
         "SCORES_TTL": round(settings.score_cache_ttl_s * 1000),
         "USER_TTL": round(settings.user_ttl_s * 1000),
     }

@@ -12,6 +12,7 @@ from service.settings import LimitSettings, RecommendSettings
 from service.state.evidence import Evidence
 from service.state.users import Users
 from tests.conftest import RedisServer
+from tests.redis_servers import admin_of, all_keys
 from tests.service.conftest import Gateway, OpenGateway
 from tests.service.items.pictures import encoded, picture
 from tests.service.serving import VERSION, ModelServer, serving, until
@@ -77,6 +78,7 @@ async def test_an_accepted_event_is_seen_by_the_next_request(ranked: Gateway, mo
 
 async def test_scores_are_cached_until_the_user_or_the_item_changes(ranked: Gateway, model: ModelServer) -> None:
     await fill(ranked, "tea", "pan", "hat")
+    await send(ranked, "cup")
     first = await recommend(ranked)
     again = await recommend(ranked)
     assert (again["served_by"], again["degraded"]) == ("cache", False)
@@ -88,6 +90,21 @@ async def test_scores_are_cached_until_the_user_or_the_item_changes(ranked: Gate
     await send(ranked, "spoon")
     await recommend(ranked)
     assert [len(request["documents"]) for request in model.requests] == [3, 1, 3]
+
+
+async def test_what_is_asked_for_a_made_up_user_is_not_kept(ranked: Gateway, model: ModelServer) -> None:
+    """Whoever asks for many of them would fill Redis."""
+    await fill(ranked, "tea", "pan", "hat")
+    before = await keys_of(ranked)
+    for _ in range(2):
+        assert (await recommend(ranked, user_id="made-up"))["served_by"] == "mllm"
+    assert await keys_of(ranked) == before
+    assert len(model.requests) == 2
+
+
+async def keys_of(gateway: Gateway) -> list[str]:
+    with admin_of(gateway.parts.settings.redis_url or "", decode_responses=True) as admin:
+        return sorted(str(key) for key in all_keys(admin))
 
 
 async def test_an_item_can_be_brought_along(ranked: Gateway, model: ModelServer) -> None:
@@ -198,6 +215,7 @@ async def test_without_the_model_collaborative_evidence_comes_before_popularity(
 async def test_without_the_model_cached_scores_serve_first(ranked: Gateway, model: ModelServer) -> None:
     await fill(ranked, "tea", "pan", "hat")
     model.scores = {"tea": 0.9, "pan": 0.1}
+    await send(ranked, "cup")
     await recommend(ranked, candidates=["tea", "pan"])
     model.status = 500
     answer = await recommend(ranked)

@@ -47,6 +47,11 @@ async def asked_anew(gateway: Gateway, model: ModelServer, **ask: Any) -> str:
 
 
 class TestChanges:
+    @pytest.fixture(autouse=True)
+    async def _active(self, ranked: Gateway) -> None:
+        """Scores are cached for users who did something."""
+        await send(ranked, "spoon")
+
     async def test_a_new_title_is_scored_anew_and_nothing_else_is(self, ranked: Gateway, model: ModelServer) -> None:
         await pictured(ranked)
         await describe(ranked)

@@ -7,7 +7,7 @@ import pytest
 from service.settings import Settings, StateSettings
 from service.state.forgotten import NOTES
 from service.state.records import Item
-from service.state.scripts import SPARE_RECENTS
+from service.state.scripts import SCORE_BYTES, SPARE_RECENTS
 from service.state.store import Store
 from tests.redis_servers import Admin, admin_of, all_keys, on_one_redis
 from tests.service.state.conftest import Clock, event
@@ -45,7 +45,7 @@ BOUNDS: dict[str, Bound] = {
     "r": lambda admin, key: admin.llen(key) <= LIMITS["recents"] + SPARE_RECENTS,
     "i": lambda admin, key: admin.llen(key) <= LIMITS["seen_items"] * 1.25,
     "d": lambda admin, key: admin.strlen(key) <= LIMITS["dedupe_ids"] * 10 and expires(admin, key),
-    "s": lambda admin, key: admin.hlen(key) <= LIMITS["score_cache_items"] + 1 and expires(admin, key),
+    "s": lambda admin, key: admin.strlen(key) <= LIMITS["score_cache_items"] * SCORE_BYTES + 99 and expires(admin, key),
     "x": lambda admin, key: admin.strlen(key) == 13 and expires(admin, key),
     "y": lambda admin, key: admin.llen(key) <= LIMITS["dead_letters"],
     "m": lambda admin, key: admin.hlen(key) <= 11,

@@ -84,7 +84,9 @@ async def test_events_of_one_time_stay_in_the_order_of_their_arrival(store: Stor
 
 
 @pytest.mark.parametrize("seed", range(5))
-async def test_whatever_arrives_and_is_folded_when_recents_are_the_newest(store: Store, clock: Clock, seed: int) -> None:
+async def test_whatever_arrives_and_is_folded_when_recents_are_the_newest(
+    store: Store, clock: Clock, seed: int
+) -> None:
     drawn = random.Random(seed)
     sent: list[Event] = []
     for _ in range(25):

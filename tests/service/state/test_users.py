@@ -104,6 +104,7 @@ async def test_scores_in_flight_bring_nothing_back(store: Store, clock: Clock, r
     assert not await store.scores.write("u", "stamp", {"a": (1, 0.5)}, read.read_at_ms)
     assert len(keys_of(redis_url, "u")) == 1
     clock.pass_s(0.001)
+    await store.events.accept([event("u", 1)], clock())
     read = await store.users.read("u")
     assert await store.scores.write("u", "stamp", {"a": (1, 0.5)}, read.read_at_ms)
 
