@@ -1,11 +1,14 @@
 """Pictures on their way into a model: one resize for training and serving."""
 
 import io
+from base64 import b64encode
 from dataclasses import dataclass
-from functools import lru_cache
+from hashlib import blake2b
 from typing import Literal
 
 from PIL import Image
+
+from model_store.byte_cache import ByteCache
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,23 +24,58 @@ class PictureSize:
     fit: Literal["stretch", "contain"] = "stretch"
 
 
+LEAST_SIDE = 32
+"""A side in pixels that vision encoders can cut into their units (16 x 2 for Qwen3-VL, 14 x 2 for Qwen2.5-VL)."""
+FITTED_BYTES = 64 * 1024 * 1024
+
+
 def fit_picture(encoded: bytes, size: PictureSize) -> bytes:
     """Decode `encoded`, fit it to `size` and return it as PNG (lossless: training sees the same pixels).
+
+    One that would become narrower than a unit of the encoder gets margins in white: a server refuses it otherwise.
 
     Raises:
         PIL.UnidentifiedImageError: the bytes are no picture.
     """
-    return _fit_picture(encoded, size)
-
-
-@lru_cache(maxsize=2048)
-def _fit_picture(encoded: bytes, size: PictureSize) -> bytes:
     with Image.open(io.BytesIO(encoded)) as opened:
         picture = opened.convert("RGB")
     if size.fit == "stretch":
         picture = picture.resize((size.width, size.height), Image.Resampling.BICUBIC)
     else:
         picture.thumbnail((size.width, size.height), Image.Resampling.BICUBIC)
+        picture = _with_margins(picture, min(LEAST_SIDE, size.width), min(LEAST_SIDE, size.height))
     out = io.BytesIO()
     picture.save(out, format="PNG")
     return out.getvalue()
+
+
+def _with_margins(picture: Image.Image, width: int, height: int) -> Image.Image:
+    if picture.width >= width and picture.height >= height:
+        return picture
+    ground = Image.new("RGB", (max(width, picture.width), max(height, picture.height)), "white")
+    ground.paste(picture, ((ground.width - picture.width) // 2, (ground.height - picture.height) // 2))
+    return ground
+
+
+class FittedPictures:
+    """Pictures at the size of one model, as data URLs. What was used last is kept, by its content and the size.
+
+    Args:
+        cached_bytes: how much is kept.
+    """
+
+    def __init__(self, size: PictureSize, cached_bytes: int = FITTED_BYTES) -> None:
+        self.size = size
+        self._cache: ByteCache[bytes, str] = ByteCache(cached_bytes)
+
+    def data_url(self, encoded: bytes) -> str:
+        """
+        Raises:
+            PIL.UnidentifiedImageError: the bytes are no picture.
+        """
+        content = blake2b(encoded, digest_size=16).digest()
+        url = self._cache.get(content)
+        if url is None:
+            url = "data:image/png;base64," + b64encode(fit_picture(encoded, self.size)).decode()
+            self._cache.add(content, url)
+        return url

@@ -99,7 +99,7 @@ class Metrics:
         )
         self.candidates = Counter(
             "tastestream_candidates_total",
-            "Candidates, by what became of them: ranked, or why they were skipped.",
+            "Candidates, by what became of them: ranked, or why they were skipped; unscored: the model refused them.",
             ("outcome",),
             registry=self.registry,
         )

@@ -199,6 +199,9 @@ class PictureSettings(_Level):
     fetch_redirects: Annotated[int, Field(ge=0)] = 3
     fetch_concurrency: Count = Field(16, description="Pictures fetched at the same time by one gateway.")
     cached_bytes: Count = Field(64 * 1024 * 1024, description="Stored pictures kept in a gateway's memory.")
+    fitted_bytes: Count = Field(
+        64 * 1024 * 1024, description="Pictures at the model's size kept in the memory of a gateway or worker."
+    )
     sweep_every_s: Seconds = Field(3600.0, description="How often one of the workers removes pictures of no item.")
     grace_s: Seconds = Field(
         3600.0, description="A picture of no item is kept this long; longer than any request takes."

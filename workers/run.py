@@ -121,6 +121,7 @@ async def _summarizer(settings: Settings) -> AsyncIterator[tuple[SummarizerEngin
         connect_timeout_s=given.connect_timeout_s,
         max_in_flight=given.max_in_flight,
         api_key=given.api_key.get_secret_value() if given.api_key else None,
+        fitted_bytes=settings.pictures.fitted_bytes,
     )
     try:
         yield engine, engine.manifest.prompts_sha256[:12] if engine.manifest else "default"

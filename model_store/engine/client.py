@@ -162,8 +162,8 @@ def _refusal(where: str, status: int, answer: bytes) -> EngineError:
     if status >= 500:
         return EngineUnavailable(text)
     if any(mark in message for mark in _TOO_LONG):
-        return PromptTooLong(text)
-    return EngineRejected(text)
+        return PromptTooLong(text, status)
+    return EngineRejected(text, status)
 
 
 def _message(answer: bytes) -> str:

@@ -14,7 +14,7 @@ from model_store.engine.errors import BadAnswer, EngineError, EngineRejected, Pr
 from model_store.engine.generate import read_text, text_request
 from model_store.engine.score import ChatScorer, PoolingScorer, Scorer
 from model_store.manifest import Labels, Manifest, Serving
-from model_store.pictures import PictureSize
+from model_store.pictures import FITTED_BYTES, FittedPictures, PictureSize
 from model_store.prompts import PromptSet
 from model_store.views import InteractionView, ItemView, UserView
 
@@ -54,13 +54,14 @@ class Engine:
         connect_timeout_s: float = 1.0,
         max_in_flight: int = 64,
         api_key: str | None = None,
+        fitted_bytes: int = FITTED_BYTES,
         serving: Serving | None = None,
         manifest: Manifest | None = None,
     ) -> None:
         self.model = model
         self.prompts = prompts
         self.manifest = manifest
-        self._picture = picture or PictureSize()
+        self._pictures = FittedPictures(picture or PictureSize(), fitted_bytes)
         self._serving = serving or Serving()
         self._timeout_s = timeout_s
         self._client = VllmClient(
@@ -116,7 +117,7 @@ class Engine:
         answer_tokens = self._serving.max_description_tokens
 
         async def ask(limit: int) -> str:
-            picture = await asyncio.to_thread(picture_parts, item.image, self._picture)
+            picture = await asyncio.to_thread(picture_parts, item.image, self._pictures)
             text = fitting.first_fitting(fitting.descriptions(self.prompts, item), limit)
             content = [*picture, text_part(text)] if picture else text
             return await self._generate(text_request(content, answer_tokens, attempt), self.prompts.limits.item_summary)
@@ -143,8 +144,11 @@ class Engine:
 
         return await self._fitted(ask, answer_tokens, timeout_s)
 
-    async def score(self, user: UserView, items: Sequence[ItemView], *, timeout_s: float | None = None) -> list[float]:
-        """p(yes) in 0..1 for each of `items`, in their order.
+    async def score(
+        self, user: UserView, items: Sequence[ItemView], *, timeout_s: float | None = None
+    ) -> list[float | None]:
+        """p(yes) in 0..1 for each of `items`, in their order; None for one that the server refuses, with and without
+        its picture.
 
         Raises:
             EngineError: see `errors`.
@@ -152,7 +156,7 @@ class Engine:
         if not items:
             return []
 
-        async def ask(limit: int) -> list[float]:
+        async def ask(limit: int) -> list[float | None]:
             # Fitting hundreds of pictures that are not cached takes a second: not on the event loop.
             query, texts, pictures = await asyncio.to_thread(self._question, user, items, limit)
             return await self._scorer(query, texts, pictures)
@@ -166,7 +170,7 @@ class Engine:
         texts = [fitting.candidate(self.prompts, item, limit) for item in items]
         longest = max(len(text.encode()) for text in texts)
         query = fitting.first_fitting(fitting.users(self.prompts, user), limit - longest)
-        return query, texts, [picture_parts(item.image, self._picture) for item in items]
+        return query, texts, [picture_parts(item.image, self._pictures) for item in items]
 
     async def _generate(self, request: dict[str, Any], limit: int) -> str:
         body = {"model": self.model, **request}
@@ -175,7 +179,8 @@ class Engine:
     async def _fitted(self, ask: Callable[[int], Awaitable[_T]], answer_tokens: int, timeout_s: float | None) -> _T:
         """Call `ask` with the bytes that the prompt may take, and with fewer when the server finds it too long."""
         limits = [
-            fitting.budget(self._serving, self._picture, answer_tokens, ratio) for ratio in fitting.BYTES_PER_TOKEN
+            fitting.budget(self._serving, self._pictures.size, answer_tokens, ratio)
+            for ratio in fitting.BYTES_PER_TOKEN
         ]
         async with self._client.deadline(self._timeout_s if timeout_s is None else timeout_s):
             for limit in limits[:-1]:

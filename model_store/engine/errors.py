@@ -38,7 +38,13 @@ class EngineOverloaded(EngineError):
 
 
 class EngineRejected(EngineError):
+    """`status` is that of the answer; 0 where the server was not asked for an answer."""
+
     code = "engine_rejected"
+
+    def __init__(self, message: str, status: int = 0) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 class PromptTooLong(EngineRejected):

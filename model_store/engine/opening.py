@@ -1,7 +1,7 @@
 """An `Engine` from what a person configures: a URL, a served name, perhaps a model version."""
 
 from model_store.engine.engine import Engine, Mode
-from model_store.pictures import PictureSize
+from model_store.pictures import FITTED_BYTES, PictureSize
 from model_store.prompts import PromptSet
 from model_store.registry import Registry
 
@@ -19,12 +19,14 @@ def open_engine(
     connect_timeout_s: float = 1.0,
     max_in_flight: int = 64,
     api_key: str | None = None,
+    fitted_bytes: int = FITTED_BYTES,
 ) -> Engine:
     """An engine with the prompts, picture size, labels and limits of `version`, or with the built-in prompts.
 
     Args:
         url: the server's root, without `/v1`.
         model: the served name; None means that the server serves the version under its id.
+        fitted_bytes: pictures at the model's size that are kept in memory.
         version: `name@1`, `name@production` or `name` in `registry`, or None.
 
     Raises:
@@ -46,6 +48,7 @@ def open_engine(
         connect_timeout_s=connect_timeout_s,
         max_in_flight=max_in_flight,
         api_key=api_key,
+        fitted_bytes=fitted_bytes,
         serving=manifest.serving if manifest else None,
         manifest=manifest,
     )

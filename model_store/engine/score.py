@@ -7,16 +7,22 @@ in MLLM-MSR. The user's text comes first and is the same for all, so that it is 
 """
 
 import asyncio
+import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol
 
 from model_store.engine.client import VllmClient
 from model_store.engine.content import Part, text_part
-from model_store.engine.errors import BadAnswer, EngineRejected
+from model_store.engine.errors import BadAnswer, EngineRejected, PromptTooLong
 from model_store.manifest import Labels
 
 _LABEL_WORDS = ("yes", "no")
+_UNACCEPTABLE = (400, 413, 422)
+MOST_SEARCH_CALLS = 32
+"""Calls to find refused candidates: one of 500 takes at most 19, each further one at most 18."""
+_Candidate = tuple[str, list[Part]]
+log = logging.getLogger(__name__)
 
 
 class Scorer(Protocol):
@@ -28,29 +34,73 @@ class Scorer(Protocol):
         pictures: what `picture_parts` made of each candidate's picture.
 
     Returns:
-        p(yes) in 0..1 per candidate, in their order.
+        p(yes) in 0..1 per candidate, in their order; None for one that the server refuses, also without its picture.
 
     Raises:
-        EngineError: see `errors`.
+        EngineError: see `errors`. EngineRejected: all are refused, or too many.
     """
 
-    async def __call__(self, query: str, texts: Sequence[str], pictures: Sequence[list[Part]]) -> list[float]: ...
+    async def __call__(
+        self, query: str, texts: Sequence[str], pictures: Sequence[list[Part]]
+    ) -> list[float | None]: ...
 
 
 class PoolingScorer:
-    """One `/score` call for all candidates."""
+    """One `/score` call for all candidates. When it is refused, halves are asked until the culprits are alone."""
 
     def __init__(self, client: VllmClient, model: str) -> None:
         self._client = client
         self._model = model
 
-    async def __call__(self, query: str, texts: Sequence[str], pictures: Sequence[list[Part]]) -> list[float]:
-        documents = [
-            {"content": [*picture, text_part(text)]} if picture else text
-            for text, picture in zip(texts, pictures, strict=True)
-        ]
+    async def __call__(self, query: str, texts: Sequence[str], pictures: Sequence[list[Part]]) -> list[float | None]:
+        candidates = list(zip(texts, pictures, strict=True))
+        try:
+            return [*await self._ask(query, candidates)]
+        except EngineRejected as refusal:
+            if not _may_be_one_candidate(refusal):
+                raise
+            search = _Search(lambda some: self._ask(query, some), refusal)
+            scores = await search.run(candidates)
+            if all(score is None for score in scores):
+                raise
+            log.warning("candidates were refused: %d of %d", scores.count(None), len(scores))
+            return scores
+
+    async def _ask(self, query: str, candidates: Sequence[_Candidate]) -> list[float]:
+        documents = [{"content": [*picture, text_part(text)]} if picture else text for text, picture in candidates]
         body = {"model": self._model, "queries": query, "documents": documents}
-        return read_scores(await self._client.post("/score", body), len(texts))
+        return read_scores(await self._client.post("/score", body), len(candidates))
+
+
+class _Search:
+    """Finds the candidates that a server refuses, by halves.
+
+    Args:
+        ask: scores some candidates in one call.
+        refusal: raised when the calls are used up: then more than a few candidates are refused.
+    """
+
+    def __init__(self, ask: Callable[[Sequence[_Candidate]], Awaitable[list[float]]], refusal: EngineRejected) -> None:
+        self._ask = ask
+        self._refusal = refusal
+        self._calls = MOST_SEARCH_CALLS
+
+    async def run(self, candidates: Sequence[_Candidate]) -> list[float | None]:
+        """Scores of `candidates`, which were refused together."""
+        if len(candidates) > 1:
+            half = len(candidates) // 2
+            return [*await self._try(candidates[:half]), *await self._try(candidates[half:])]
+        text, picture = candidates[0]
+        return await self._try([(text, [])]) if picture else [None]
+
+    async def _try(self, candidates: Sequence[_Candidate]) -> list[float | None]:
+        if not self._calls:
+            raise self._refusal
+        self._calls -= 1
+        try:
+            return [*await self._ask(candidates)]
+        except EngineRejected:
+            return await self.run(candidates)
 
 
 class ChatScorer:
@@ -65,7 +115,7 @@ class ChatScorer:
         self._model = model
         self._labels = labels
 
-    async def __call__(self, query: str, texts: Sequence[str], pictures: Sequence[list[Part]]) -> list[float]:
+    async def __call__(self, query: str, texts: Sequence[str], pictures: Sequence[list[Part]]) -> list[float | None]:
         labels = self._labels or await self._ask_labels()
         try:
             async with asyncio.TaskGroup() as group:
@@ -75,9 +125,23 @@ class ChatScorer:
                 ]
         except ExceptionGroup as failures:
             raise failures.exceptions[0] from None
-        return [task.result() for task in tasks]
+        answers = [task.result() for task in tasks]
+        refusals = [answer for answer in answers if isinstance(answer, EngineRejected)]
+        if len(refusals) == len(answers):
+            raise refusals[0]
+        if refusals:
+            log.warning("candidates were refused: %d of %d", len(refusals), len(answers))
+        return [None if isinstance(answer, EngineRejected) else answer for answer in answers]
 
-    async def _score(self, query: str, text: str, picture: list[Part], labels: Labels) -> float:
+    async def _score(self, query: str, text: str, picture: list[Part], labels: Labels) -> float | EngineRejected:
+        try:
+            return await self._ask(query, text, picture, labels)
+        except EngineRejected as refusal:
+            if not _may_be_one_candidate(refusal):
+                raise
+            return await self._score(query, text, [], labels) if picture else refusal
+
+    async def _ask(self, query: str, text: str, picture: list[Part], labels: Labels) -> float:
         body = {"model": self._model, **one_token_request([text_part(query), *picture, text_part(text)], labels)}
         return read_one_token(await self._client.post("/v1/chat/completions", body), labels)
 
@@ -92,6 +156,11 @@ class ChatScorer:
         if len(tokens) != 1:
             raise EngineRejected(f"the label {word!r} is {len(tokens)} tokens of {self._model}, not one")
         return int(tokens[0])
+
+
+def _may_be_one_candidate(refusal: EngineRejected) -> bool:
+    """A prompt that is too long is asked again shorter, and a wrong model, path or key is the fault of none."""
+    return not isinstance(refusal, PromptTooLong) and refusal.status in _UNACCEPTABLE
 
 
 def read_scores(answer: Any, count: int) -> list[float]:

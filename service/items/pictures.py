@@ -3,12 +3,12 @@
 import asyncio
 import re
 import time
-from collections import OrderedDict
 from collections.abc import AsyncIterator, Iterable
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from hashlib import sha256
 
+from model_store.byte_cache import ByteCache
 from service.items.picture_folders import PARTS, open_folder
 from service.settings import Settings
 
@@ -36,7 +36,7 @@ class PictureStore:
 
     def __init__(self, url: str, *, cached_bytes: int = 64 * 1024 * 1024, refresh_s: float = 0.0) -> None:
         self._folder = open_folder(url, refresh_s)
-        self._cache = _Cache(cached_bytes)
+        self._cache: ByteCache[str, bytes] = ByteCache(cached_bytes)
 
     async def read(self, picture: str) -> bytes | None:
         """The bytes of the picture with this hash, None if there is none.
@@ -119,27 +119,3 @@ def open_pictures(settings: Settings) -> PictureStore:
 
 def _name(picture: str) -> str:
     return f"{picture[:2]}/{picture}"
-
-
-class _Cache:
-    """The pictures used last, at most `limit` bytes of them."""
-
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._size = 0
-        self._entries: OrderedDict[str, bytes] = OrderedDict()
-
-    def get(self, picture: str) -> bytes | None:
-        content = self._entries.get(picture)
-        if content is not None:
-            self._entries.move_to_end(picture)
-        return content
-
-    def add(self, picture: str, content: bytes) -> None:
-        if picture in self._entries:
-            return
-        self._entries[picture] = content
-        self._size += len(content)
-        while self._size > self._limit:
-            _, dropped = self._entries.popitem(last=False)
-            self._size -= len(dropped)

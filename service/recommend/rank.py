@@ -49,7 +49,10 @@ async def rank(
     scores = await _ask(ranker, user, missing, parts, deadline)
     if isinstance(scores, Unranked):
         return Ranking(cached, reason=scores.reason)
-    fresh = {candidate.item.item_id: score for candidate, score in zip(missing, scores, strict=True)}
+    fresh = {
+        candidate.item.item_id: score for candidate, score in zip(missing, scores, strict=True) if score is not None
+    }
+    parts.metrics.candidates.labels("unscored").inc(len(missing) - len(fresh))
     await _keep(state, stamp, missing, fresh, parts, deadline)
     return Ranking({**cached, **fresh}, len(fresh))
 
@@ -101,7 +104,7 @@ async def _cached(
 
 async def _ask(
     ranker: Ranker, user: UserView, candidates: Sequence[Candidate], parts: Parts, deadline: Deadline
-) -> list[float] | Unranked:
+) -> list[float | None] | Unranked:
     pictures: Mapping[str, bytes] = {}
     with _tolerating("pictures", parts):
         async with deadline.limit():
@@ -121,7 +124,9 @@ async def _keep(
     if not state.known:
         return
     revisions = {
-        candidate.item.item_id: (candidate.revision, scores[candidate.item.item_id]) for candidate in candidates
+        candidate.item.item_id: (candidate.revision, scores[candidate.item.item_id])
+        for candidate in candidates
+        if candidate.item.item_id in scores
     }
     with _tolerating("score_cache", parts):
         async with deadline.limit():

@@ -40,7 +40,7 @@ class Scorer(Server, Protocol):
 
     async def score(
         self, user: UserView, items: Sequence[ItemView], *, timeout_s: float | None = None
-    ) -> list[float]: ...
+    ) -> list[float | None]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +74,10 @@ class Ranker:
     async def close(self) -> None:
         await self._engine.close()
 
-    async def score(self, user: UserView, items: Sequence[ItemView], deadline: Deadline) -> list[float] | Unranked:
-        """p(yes) of each item, or why not in time."""
+    async def score(
+        self, user: UserView, items: Sequence[ItemView], deadline: Deadline
+    ) -> list[float | None] | Unranked:
+        """p(yes) of each item, None for one that the server refuses; or why not in time."""
         try:
             async with asyncio.timeout(deadline.for_ranking_s()):
                 await self._slots.acquire()
@@ -86,7 +88,7 @@ class Ranker:
         finally:
             self._slots.release()
 
-    async def _ask(self, user: UserView, items: Sequence[ItemView], timeout_s: float) -> list[float] | Unranked:
+    async def _ask(self, user: UserView, items: Sequence[ItemView], timeout_s: float) -> list[float | None] | Unranked:
         started = time.perf_counter()
         outcome = "cancelled"
         try:
@@ -148,4 +150,5 @@ def _open(settings: Settings, url: str, engine: EngineSettings, mode: Mode = "sc
         connect_timeout_s=engine.connect_timeout_s,
         max_in_flight=engine.max_in_flight,
         api_key=engine.api_key.get_secret_value() if engine.api_key else None,
+        fitted_bytes=settings.pictures.fitted_bytes,
     )

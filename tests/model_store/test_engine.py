@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import io
+import json
 import math
 import threading
 from collections.abc import AsyncIterator, Callable
@@ -23,6 +24,7 @@ from model_store.engine import (
     EngineUnavailable,
     PromptTooLong,
 )
+from model_store.engine.score import MOST_SEARCH_CALLS
 from model_store.manifest import Labels, Serving
 from model_store.pictures import PictureSize, fit_picture
 from model_store.prompts import PromptSet
@@ -182,12 +184,63 @@ class TestScoring:
             threads.append(threading.get_ident())
             return fit_picture(encoded, size)
 
-        monkeypatch.setattr("model_store.engine.content.fit_picture", fitting)
+        monkeypatch.setattr("model_store.pictures.fit_picture", fitting)
         item = ItemView("Red Harbour", image=picture())
         await make().score(USER, [item, item])
         await make().describe(item)
-        assert len(threads) == 3
+        assert len(threads) == 2, "once in each engine"
         assert threading.get_ident() not in threads
+
+
+class TestRefusedCandidates:
+    """One bad candidate costs one candidate."""
+
+    @pytest.fixture(params=["score", "chat"])
+    def options(self, request: pytest.FixtureRequest) -> dict[str, Any]:
+        return {"mode": request.param, "labels": LABELS}
+
+    @staticmethod
+    def refuse(fake: FakeVllm, bad: Callable[[str], bool]) -> None:
+        """Refuse every call whose JSON is `bad`."""
+
+        def reply(request: Request) -> Reply:
+            if bad(json.dumps(request.body)):
+                return 400, refusal("height:1 and width:224 must be larger than factor:32")
+            return fake.default(request)
+
+        fake.replies["/score"] = fake.replies[CHAT] = reply
+
+    async def test_it_alone_goes_without_a_score(self, fake: FakeVllm, make: Make, options: dict[str, Any]) -> None:
+        self.refuse(fake, lambda body: "item 37" in body)
+        scores = await make(**options).score(USER, [ItemView(f"item {n}") for n in range(60)])
+        assert [n for n, score in enumerate(scores) if score is None] == [37]
+
+    async def test_one_whose_picture_is_refused_is_scored_by_its_words(
+        self, fake: FakeVllm, make: Make, options: dict[str, Any]
+    ) -> None:
+        self.refuse(fake, lambda body: "image_url" in body)
+        scores = await make(**options).score(USER, [ItemView("a"), ItemView("b", image=picture()), ItemView("c")])
+        assert None not in scores
+
+    async def test_when_all_are_refused_the_call_is(self, fake: FakeVllm, make: Make, options: dict[str, Any]) -> None:
+        self.refuse(fake, lambda _: True)
+        with pytest.raises(EngineRejected):
+            await make(**options).score(USER, [ITEM, ITEM, ITEM])
+
+    @pytest.mark.parametrize("status", [401, 404])
+    async def test_a_refusal_that_is_no_candidates_fault_is_not_searched(
+        self, fake: FakeVllm, make: Make, status: int
+    ) -> None:
+        fake.replies["/score"] = lambda _: (status, refusal("no such model"))
+        with pytest.raises(EngineRejected):
+            await make().score(USER, [ITEM] * 10)
+        assert len(fake.requests) == 1
+
+    async def test_the_search_ends(self, fake: FakeVllm, make: Make) -> None:
+        self.refuse(fake, lambda body: any(f"item {n}" in body for n in range(1, 500, 2)))
+        with pytest.raises(EngineRejected):
+            await make().score(USER, [ItemView(f"item {n}") for n in range(500)])
+        assert len(fake.requests) == 1 + MOST_SEARCH_CALLS
 
 
 class TestScoringByChat:

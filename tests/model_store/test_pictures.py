@@ -5,7 +5,7 @@ import io
 import pytest
 from PIL import Image, UnidentifiedImageError
 
-from model_store.pictures import PictureSize, fit_picture
+from model_store.pictures import FittedPictures, PictureSize, fit_picture
 
 
 def encoded(image: Image.Image, kind: str = "PNG") -> bytes:
@@ -52,6 +52,34 @@ def test_every_colour_mode_becomes_rgb(mode: str) -> None:
 def test_fitting_a_fitted_picture_changes_nothing() -> None:
     once = fit_picture(encoded(TALL), PictureSize())
     assert opened(fit_picture(once, PictureSize())).tobytes() == opened(once).tobytes()
+
+
+@pytest.mark.parametrize(("given", "fitted"), [((970, 4), (224, 32)), ((4, 970), (32, 224)), ((1, 1), (32, 32))])
+def test_an_extreme_picture_gets_margins_instead_of_sides_that_a_server_refuses(
+    given: tuple[int, int], fitted: tuple[int, int]
+) -> None:
+    size = PictureSize(224, 224, "contain")
+    assert opened(fit_picture(encoded(Image.new("RGB", given, "red")), size)).size == fitted
+
+
+def test_fitted_pictures_are_kept_by_content_up_to_a_number_of_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    fitted = []
+
+    def fit(content: bytes, size: PictureSize) -> bytes:
+        fitted.append(bytes(content))
+        return bytes(300)
+
+    monkeypatch.setattr("model_store.pictures.fit_picture", fit)
+    pictures = FittedPictures(PictureSize(), cached_bytes=1000)
+    assert pictures.data_url(b"a") == pictures.data_url(bytes(bytearray(b"a")))
+    assert pictures.data_url(b"b").startswith("data:image/png;base64,")
+    pictures.data_url(b"a")
+    pictures.data_url(b"c")
+    assert fitted == [b"a", b"b", b"c"]
+    pictures.data_url(b"a")
+    pictures.data_url(b"b")
+    assert fitted == [b"a", b"b", b"c", b"b"]
+    assert pictures._cache.size <= 1000
 
 
 def test_what_is_no_picture_is_refused() -> None:
