@@ -9,8 +9,8 @@ from fastapi import Request
 from service.errors import InvalidRequest
 from service.events.cloudevents import CLOUD_EVENT, CLOUD_EVENT_BATCH, binary_attributes, read_cloud_event
 from service.http.batches import check_count, unwrap
+from service.http.body_limit import limit_body
 from service.http.media import JSON, NDJSON, is_json, unsupported
-from service.http.middleware import limit_body
 from service.http.parsing import parse_body
 from service.settings import LimitSettings
 
