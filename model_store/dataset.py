@@ -7,18 +7,21 @@
 | `images/`          | the pictures that `image` names                                               |
 
 `caption` says what the picture shows: it is the target of the `describe` job and is never sent
-to the service. Ids are strings, whatever the files hold.
+to the service. Ids are strings, whatever the files hold. `genres` and `tags` are arrays, or texts
+whose terms are separated by `|`, `;` or `,`. Both files may be of any encoding that
+`data.text_files` knows, and compressed (`items.jsonl.gz`).
 """
 
-import csv
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
+from model_store.data import tables, text_files, values
+from model_store.data.text_files import DataFileError
 from model_store.errors import UserError
 from model_store.views import DISLIKED, LIKED, ItemView
 
@@ -108,41 +111,70 @@ def read_items(folder: Path) -> Iterator[DatasetItem]:
     Raises:
         DatasetError: `items.jsonl` is missing, or a line of it is malformed.
     """
-    path = folder / ITEMS
-    _require(path)
-    with path.open(encoding="utf-8") as lines:
-        for number, line in enumerate(lines, 1):
-            if line.strip():
-                try:
-                    yield _item(json.loads(line), folder)
-                except (ValueError, KeyError, TypeError, AttributeError) as error:
-                    raise DatasetError(f"{path}, line {number}: {type(error).__name__}: {error}") from None
+    path = _require(folder / ITEMS)
+    for number, line in text_files.lines(path):
+        try:
+            yield _item(_parsed(line), folder)
+        except ValueError as error:
+            raise DatasetError(f"{path}, line {number}: {error}") from None
+
+
+def _parsed(line: str) -> dict[str, Any]:
+    try:
+        found = json.loads(line.removeprefix("\ufeff"))
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    except ValueError as error:
+        if line.lstrip().startswith("["):
+            raise ValueError("one JSON array; write one object a line (jq -c '.[]')") from None
+        raise ValueError(f"not JSON: {error}") from None
+    if not isinstance(found, dict):
+        raise ValueError("not a JSON object; write one item a line")
+    return found
 
 
 def _item(fields: dict[str, Any], folder: Path) -> DatasetItem:
-    image = fields.get("image")
-    return DatasetItem(
-        item_id=str(fields["item_id"]),
-        title=str(fields["title"]),
-        description=fields.get("description") or "",
-        genres=tuple(fields.get("genres") or ()),
-        tags=tuple(fields.get("tags") or ()),
-        image=folder / IMAGES / image if image else None,
-        caption=fields.get("caption") or "",
-    )
+    """
+    Raises:
+        ValueError: the id or the title is missing, or a field is of another kind; the message names it.
+    """
+    read: dict[str, Callable[[Any], Any]] = {
+        "item_id": values.identity,
+        "title": values.text,
+        "description": values.text,
+        "genres": values.terms,
+        "tags": values.terms,
+        "image": values.text,
+        "caption": values.text,
+    }
+    found = {}
+    for name, of in read.items():
+        try:
+            found[name] = of(fields.get(name))
+        except ValueError as error:
+            raise ValueError(f"{name} {error}") from None
+    if not found["title"]:
+        raise ValueError("title is missing, null or empty; every item needs one")
+    image = found.pop("image")
+    return DatasetItem(**found, image=folder / IMAGES / image if image else None)
+
+
+_COLUMNS = {"user_id": (), "item_id": (), "timestamp": (), "rating": (), "type": ()}
 
 
 def _histories(path: Path) -> dict[str, tuple[Interaction, ...]]:
-    _require(path)
+    path = _require(path)
     histories: dict[str, list[Interaction]] = {}
-    with path.open(encoding="utf-8", newline="") as lines:
-        rows = csv.DictReader(lines)
-        try:
-            for row in rows:
-                event = Interaction(row["item_id"], _event_type(row), float(row["timestamp"]))
-                histories.setdefault(row["user_id"], []).append(event)
-        except (ValueError, KeyError, TypeError) as error:
-            raise DatasetError(f"{path}, line {rows.line_num}: {type(error).__name__}: {error}") from None
+    try:
+        for line, row in tables.rows(path, _COLUMNS, ("user_id", "item_id", "timestamp")):
+            try:
+                user_id, item_id = (values.identity(row[name]) for name in ("user_id", "item_id"))
+                event = Interaction(item_id, _event_type(row), values.seconds(row["timestamp"]))
+            except ValueError as error:
+                raise DatasetError(f"{path}, line {line}: {error}") from None
+            histories.setdefault(user_id, []).append(event)
+    except DataFileError as error:
+        raise DatasetError(str(error)) from None
     return {user: tuple(sorted(events, key=lambda event: event.timestamp)) for user, events in histories.items()}
 
 
@@ -152,12 +184,15 @@ def _event_type(row: dict[str, str]) -> str:
         return row["type"]
     if not row.get("rating"):
         return "click"
-    rating = float(row["rating"])
+    rating = values.number(row["rating"])
     return "like" if rating >= 4 else "dislike" if rating <= 2 else "view"
 
 
-def _require(path: Path) -> None:
-    if not path.is_file():
+def _require(path: Path) -> Path:
+    """`path`, or the same with `.gz`."""
+    found = text_files.find(path)
+    if not found.is_file():
         raise DatasetError(
             f"{path} is missing: a dataset folder has {ITEMS}, {INTERACTIONS} and, for pictures, {IMAGES}/"
         )
+    return found

@@ -31,6 +31,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+data_app = typer.Typer(no_args_is_help=True, help="Data for training and replay: import it from other layouts.")
 models_app = typer.Typer(
     no_args_is_help=True, help="The model store: list, show, promote and roll back model versions."
 )
@@ -47,6 +48,21 @@ Store = Annotated[
 class Negatives(StrEnum):
     uniform = "uniform"
     popular = "popular"
+
+
+class DataLayout(StrEnum):
+    """The layouts of `model_store.data.importers`."""
+
+    tables = "tables"
+    movielens = "movielens"
+    amazon_2023 = "amazon-2023"
+    microlens = "microlens"
+    product_feed = "product-feed"
+
+
+LayoutOption = Annotated[
+    DataLayout | None, typer.Option("--layout", help="How the data is laid out.", show_default="the one that fits")
+]
 
 
 def store_folder(store: Path | None) -> Path:
@@ -114,16 +130,20 @@ def work() -> None:
 
 @app.command("import-items")
 def import_items(
-    source: Annotated[Path, typer.Argument(help="An items.jsonl, or a dataset folder that holds one beside images/.")],
+    source: Annotated[
+        Path, typer.Argument(help="An items.jsonl, a table (CSV, TSV), a product feed, or a folder that holds one.")
+    ],
     url: Annotated[str, typer.Option(help="The running service.")] = "http://127.0.0.1:8000",
     rejects: Annotated[Path | None, typer.Option(help="Write every rejected line to this file, as JSON lines.")] = None,
     restart: Annotated[
         bool, typer.Option("--restart", help="Begin anew instead of where the last run stopped.")
     ] = False,
+    layout: LayoutOption = None,
 ) -> None:
     """Import a catalogue of any size into a running service, over HTTP.
 
-    A line is an item as `PUT /items` takes it, with its `item_id`; `image` may name a file in `images/`.
+    A line is an item as `PUT /items` takes it, with its `item_id`; `image` may name a file in `images/`. Files of any
+    common encoding, compressed with gzip or not, are read; so are tables and feeds in the layouts of `data import`.
     After Ctrl-C, a crash or an outage the same command goes on where it stopped: how far it came lies in the
     data folder. Importing twice is harmless. An API key is read from `TASTESTREAM_API_KEY`.
     """
@@ -131,7 +151,8 @@ def import_items(
     from service.local.import_items import ImportOptions
 
     options = ImportOptions(os.environ.get(f"{PREFIX}API_KEY"), rejects, restart)
-    raise typer.Exit(import_command(source, url, settings_or_exit().data_dir / "imports", options, out))
+    given = layout.value if layout else None
+    raise typer.Exit(import_command(source, url, settings_or_exit().data_dir / "imports", options, out, layout=given))
 
 
 @app.command("sweep-pictures")
@@ -200,7 +221,27 @@ app.command()(export)
 app.command("rebuild-summaries")(rebuild_summaries)
 app.command()(erase)
 app.add_typer(dead_letters_app, name="dead-letters")
+app.add_typer(data_app, name="data")
 app.add_typer(models_app, name="models")
+
+
+@data_app.command("import")
+def import_data(
+    source: Annotated[Path, typer.Argument(help="A file or a folder, as it was downloaded and unpacked.")],
+    folder: Annotated[Path, typer.Argument(help="The dataset folder to write.")],
+    layout: LayoutOption = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace the dataset that is there.")] = False,
+) -> None:
+    """Make a dataset folder, which `train` and `replay` read, of data in another layout.
+
+    `tables`: items.csv and interactions.csv (or .tsv) whose columns have their usual names. `movielens`: any release.
+    `amazon-2023`: meta_CATEGORY.jsonl with CATEGORY.jsonl or CATEGORY.csv. `microlens`: pairs, titles and covers.
+    `product-feed`: a Google Merchant feed (TSV or XML), which has items only. Files may be compressed with gzip and of
+    any common encoding. Rows that can't be used are listed with their line and reason.
+    """
+    from service.local.data_import import data_import
+
+    raise typer.Exit(data_import(source, folder, layout.value if layout else None, force=force, console=out))
 
 
 @models_app.command("list")

@@ -19,7 +19,9 @@ from service.settings import PREFIX
 _UNAUTHORIZED = 401
 
 
-def import_command(source: Path, url: str, folder: Path, options: ImportOptions, console: Console) -> int:
+def import_command(
+    source: Path, url: str, folder: Path, options: ImportOptions, console: Console, *, layout: str | None = None
+) -> int:
     """Import and print what became of the lines.
 
     Returns:
@@ -29,7 +31,9 @@ def import_command(source: Path, url: str, folder: Path, options: ImportOptions,
         ServiceError: the service can't be reached or refused a call; the message says how to go on.
         UserError: the source can't be read, or a checkpoint can't be written.
     """
-    given = Source(source)
+    given = Source(source, layout)
+    if given.note:
+        err.print(given.note, markup=False, highlight=False, soft_wrap=True)
     seen = _Seen(given.size)
     try:
         with stages() as report:

@@ -1,6 +1,7 @@
 """Reading a catalogue file: line by line, whatever is in it."""
 
 import base64
+import gzip
 import os
 from pathlib import Path
 from typing import Any
@@ -145,4 +146,43 @@ def test_a_batch_is_bounded_in_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 def test_a_source_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"items\.jsonl: No such file"):
+        Source(tmp_path / "items.jsonl")
+    with pytest.raises(UserError, match=r"no items\.jsonl"):
         Source(tmp_path)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "latin-1"])
+@pytest.mark.parametrize("zipped", [False, True])
+def test_lines_of_any_encoding_are_sent_as_utf8(tmp_path: Path, encoding: str, zipped: bool) -> None:
+    content = '{"item_id": "a", "title": "Amélie", "genres": "Action|Drama"}\n\nno item\n'.encode(encoding)
+    path = tmp_path / ("items.jsonl.gz" if zipped else "items.jsonl")
+    path.write_bytes(gzip.compress(content) if zipped else content)
+    source = Source(tmp_path)
+    (batch,) = source.batches()
+    assert batch.items == [{"item_id": "a", "title": "Amélie", "genres": ["Action", "Drama"]}]
+    assert [one.line for one in batch.rejected] == [3]
+    assert batch.offset == source.size
+    assert bool(source.note) == (encoding != "utf-8-sig")
+
+
+def test_a_line_that_is_not_utf8_among_others_is_named_with_the_remedy(tmp_path: Path) -> None:
+    write(tmp_path, {"item_id": "a", "title": "Amélie"}, b'{"item_id": "b", "title": "Am\xe9lie"}')
+    (batch,) = Source(tmp_path).batches()
+    assert [item["item_id"] for item in batch.items] == ["a"]
+    assert batch.rejected[0].detail == "not UTF-8: byte 0xe9 at position 28; mend the line, or convert the file"
+
+
+@pytest.mark.parametrize("name", ["feed.csv", "feed.txt", "feed.tsv.gz"])
+def test_a_table_of_items_is_read_row_by_row(tmp_path: Path, name: str) -> None:
+    separator = "," if name == "feed.csv" else "\t"
+    rows = [("id", "title", "image_link"), ("a", "A", "https://x/a.jpg"), ("b", "", ""), ("c", "C", "")]
+    content = "\n".join(separator.join(row) for row in rows).encode()
+    (tmp_path / name).write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
+    source = Source(tmp_path / name)
+    (batch,) = source.batches()
+    assert batch.items == [
+        {"item_id": "a", "title": "A", "image_url": "https://x/a.jpg"},
+        {"item_id": "c", "title": "C"},
+    ]
+    assert [one.detail for one in batch.rejected] == ["title is missing or empty (line 3 of the file)"]
+    assert "read as" in source.note

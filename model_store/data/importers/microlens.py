@@ -1,0 +1,69 @@
+"""MicroLens (Ni et al., 2023): pairs of users and videos, titles, and a folder of covers."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from model_store.data.importers.rows import InteractionRow, Rejected, interaction, item, made
+from model_store.data.tables import rows
+from model_store.data.text_files import DataFileError, find, lines
+
+_COVER_ENDINGS = (".jpg", ".png", ".webp")
+
+
+def fits(source: Path) -> bool:
+    return source.is_dir() and _file(source, "_pairs") is not None and _file(source, "_titles") is not None
+
+
+def items(source: Path) -> Iterator[dict[str, Any] | Rejected]:
+    path, covers = _require(source, "_titles"), images(source)
+    columns = {"item_id": ("item", "id", "video_id"), "title": ("title_en", "name")}
+    for line, row in rows(path, columns, ("item_id", "title")):
+        yield made(path, line, lambda row=row: item(**row, image=_cover(covers, row["item_id"])))  # type: ignore[misc]
+
+
+def interactions(source: Path) -> Iterator[InteractionRow | Rejected]:
+    path = _require(source, "_pairs")
+    if ".tsv" in path.suffixes:
+        yield from _sequences(path)
+        return
+    columns = {"user_id": ("user", "uid"), "item_id": ("item", "video_id"), "timestamp": ("time", "ts")}
+    for line, row in rows(path, columns, tuple(columns)):
+        yield made(path, line, lambda row=row: interaction(**row))  # type: ignore[misc]
+
+
+def images(source: Path) -> Path | None:
+    return next((path for path in sorted(source.glob("*_covers")) if path.is_dir()), None)
+
+
+def _sequences(path: Path) -> Iterator[InteractionRow | Rejected]:
+    """A user and, after a tab, its videos in their order; the position stands for the time."""
+    for line, text in lines(path):
+        user_id, _, videos = text.strip().partition("\t")
+        for position, video in enumerate(videos.split()):
+            yield made(
+                path,
+                line,
+                lambda user_id=user_id, video=video, position=position: interaction(  # type: ignore[misc]
+                    user_id=user_id, item_id=video, timestamp=position
+                ),
+            )
+
+
+def _cover(covers: Path | None, item_id: str) -> str:
+    if covers is None or "/" in item_id:
+        return ""
+    return next((f"{item_id}{ending}" for ending in _COVER_ENDINGS if (covers / f"{item_id}{ending}").is_file()), "")
+
+
+def _file(source: Path, part: str) -> Path | None:
+    found = sorted(path for path in source.iterdir() if part in path.name and path.is_file())
+    # The CSV has times where the TSV has positions alone.
+    return next((path for path in found if ".csv" in path.suffixes), found[0] if found else None)
+
+
+def _require(source: Path, part: str) -> Path:
+    path = _file(source, part) if source.is_dir() else None
+    if path is None:
+        raise DataFileError(f"{source} has no file MicroLens-...{part}.csv")
+    return find(path)

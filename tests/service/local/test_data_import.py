@@ -1,0 +1,61 @@
+"""`tastestream data import`: what comes out is a dataset folder, and half a one is never there."""
+
+from pathlib import Path
+
+from model_store.data.importers import LAYOUTS
+from model_store.dataset import Interaction, read_dataset
+from service.cli import DataLayout
+from tests.service.local.conftest import Run
+
+
+def movielens(folder: Path) -> Path:
+    folder.mkdir()
+    (folder / "movies.dat").write_bytes(
+        "1::Amélie::Comedy\n2::Tide::Drama|War\n2::Tide again::Drama\n3::::\n".encode("latin-1")
+    )
+    (folder / "ratings.dat").write_text("8::1::5::20\n7::2::1::20\n7::1::3::10\n7::1::x::10\n")
+    return folder
+
+
+def test_a_layout_becomes_a_dataset_that_train_and_replay_read(tastestream: Run, tmp_path: Path) -> None:
+    ended = tastestream("data", "import", str(movielens(tmp_path / "ml")), str(tmp_path / "out"))
+    dataset = read_dataset(tmp_path / "out")
+    assert {item.item_id: (item.title, item.genres) for item in dataset.items.values()} == {
+        "1": ("Amélie", ("Comedy",)),
+        "2": ("Tide", ("Drama", "War")),
+    }
+    assert dataset.histories == {
+        "7": (Interaction("1", "view", 10.0), Interaction("2", "dislike", 20.0)),
+        "8": (Interaction("1", "like", 20.0),),
+    }
+    assert list(dataset.histories) == ["7", "8"]
+    assert ended.code == 1, "rows were rejected"
+    assert "movies.dat" in ended.out
+    assert "title is missing or empty" in ended.out
+    assert "rating 'x' is no number" in ended.out
+
+
+def test_pictures_come_along_and_none_from_elsewhere(tastestream: Run, tmp_path: Path) -> None:
+    (tmp_path / "secret.png").write_bytes(b"secret")
+    (tmp_path / "in/images").mkdir(parents=True)
+    (tmp_path / "in/images/a.png").write_bytes(b"picture")
+    (tmp_path / "in/items.csv").write_text("item_id,title,image\na,A,a.png\nb,B,../../secret.png\nc,C,none.png\n")
+    (tmp_path / "in/interactions.csv").write_text("user_id,item_id,timestamp\nu,a,1\n")
+    assert tastestream("data", "import", str(tmp_path / "in"), str(tmp_path / "out")).code == 0
+    items = read_dataset(tmp_path / "out").items
+    assert [name for name, item in items.items() if item.image] == ["a"]
+    assert [path.read_bytes() for path in (tmp_path / "out/images").iterdir()] == [b"picture"]
+
+
+def test_what_can_not_be_imported_leaves_nothing_and_is_said_in_one_sentence(tastestream: Run, tmp_path: Path) -> None:
+    source = movielens(tmp_path / "ml")
+    (source / "ratings.dat").write_text("8::1::5\n")
+    ended = tastestream("data", "import", str(source), str(tmp_path / "out"))
+    assert ended.code == 1
+    assert "ratings.dat, line 1: 3 fields" in ended.err
+    assert "Traceback" not in ended.err
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_command_knows_every_layout() -> None:
+    assert {layout.value for layout in DataLayout} == set(LAYOUTS)
