@@ -17,11 +17,14 @@ from service.events.webhook import router as webhook
 from service.health import router as health
 from service.heap import freeze_heap
 from service.http import openapi, problems
+from service.http.admission import Admission
+from service.http.auth import ApiKeys
+from service.http.body_limit import BodyLimit
 from service.http.compression import DecompressBodies
 from service.http.connection import bounded_http
 from service.http.cors import Cors
 from service.http.hosts import TrustedHosts, is_loopback
-from service.http.middleware import Admission, ApiKeys, BodyLimit, EncodedPaths, Telemetry
+from service.http.middleware import EncodedPaths, Telemetry
 from service.items.endpoints import router as items
 from service.metrics import Metrics
 from service.parts import open_parts, set_parts

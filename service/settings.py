@@ -35,6 +35,8 @@ def _split(names: Any) -> Any:
 
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 """In the environment separated by commas."""
+Ports = Annotated[tuple[Annotated[int, Field(gt=0, le=65535)], ...], NoDecode, BeforeValidator(_split)]
+WEB_PORTS = frozenset({80, 443})
 
 
 class _Level(BaseModel):
@@ -197,7 +199,15 @@ class PictureSettings(_Level):
     stored_side: Count = Field(512, description="Longest side in pixels of the stored picture.")
     fetch_timeout_s: Seconds = 10.0
     fetch_redirects: Annotated[int, Field(ge=0)] = 3
-    fetch_concurrency: Count = Field(16, description="Pictures fetched at the same time by one gateway.")
+    fetch_concurrency: Count = Field(16, description="Pictures fetched at the same time by one worker.")
+    max_concurrent_fetches_per_site: Count = Field(
+        4, description="Pictures fetched at the same time by one worker from one site, such as all of `example.com`."
+    )
+    fetch_ports: Ports | None = Field(
+        None,
+        description="Ports that pictures are fetched from, such as `80,443,8080`; default: 80 and 443, or any where "
+        "private addresses are allowed.",
+    )
     cached_bytes: Count = Field(64 * 1024 * 1024, description="Stored pictures kept in a gateway's memory.")
     fitted_bytes: Count = Field(
         64 * 1024 * 1024, description="Pictures at the model's size kept in the memory of a gateway or worker."
@@ -209,6 +219,12 @@ class PictureSettings(_Level):
     allow_private_addresses: bool = Field(
         False, description="Fetch pictures from private addresses; for tests and closed networks only."
     )
+
+    def may_fetch_from(self, port: int) -> bool:
+        """Whether pictures may be fetched from this port."""
+        if self.fetch_ports is None:
+            return port in WEB_PORTS or (self.allow_private_addresses and port > 0)
+        return port in self.fetch_ports
 
 
 class RecommendSettings(_Level):

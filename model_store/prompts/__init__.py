@@ -13,7 +13,8 @@ A prompt set is a folder of Jinja templates:
 A model that is scored through chat never sees `score.jinja`: its `rank_item.j2` must end with the
 question itself, as `default` does.
 
-All texts that come from users, items or models pass `clean` before a template sees them.
+All texts that come from users, items or models pass `clean` before a template sees them; those of an item may be HTML,
+of which `html_text` leaves the words, before they are cut.
 """
 
 from collections.abc import Sequence
@@ -25,6 +26,7 @@ from typing import Any
 import jinja2
 
 from model_store.prompts.clean import clean, clean_all
+from model_store.prompts.html_text import html_text
 from model_store.views import InteractionView, ItemView, UserView
 
 BUILT_IN = Path(__file__).parent
@@ -118,9 +120,9 @@ class PromptSet:
     def _item(self, item: ItemView) -> dict[str, Any]:
         limits = self.limits
         return {
-            "title": clean(item.title, limits.title),
-            "genres": clean_all(item.genres, limits.terms, limits.term),
-            "tags": clean_all(item.tags, limits.terms, limits.term),
-            "description": clean(item.description, limits.description),
+            "title": clean(html_text(item.title), limits.title),
+            "genres": clean_all(map(html_text, item.genres[: limits.terms]), limits.terms, limits.term),
+            "tags": clean_all(map(html_text, item.tags[: limits.terms]), limits.terms, limits.term),
+            "description": clean(html_text(item.description), limits.description),
             "summary": clean(item.summary, limits.item_summary),
         }

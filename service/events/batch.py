@@ -12,7 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 from service.errors import InvalidRequest, TastestreamError
 from service.events.schemas import EventIn
 from service.http.batches import Rejection, reject
-from service.http.ids import require_meaning
+from service.http.ids import CLOSINGS, NOTHING, require_meaning
 from service.http.times import now_ms, parse_time
 from service.http.wire import check_bytes, explain, refuse_unknown
 from service.state.records import Event
@@ -33,8 +33,6 @@ class Batch:
 
 async def parse_batch(raw: Sequence[Any], received_ms: int, context_bytes: int, first: int = 0) -> Batch:
     """Like `parse_events`, group by group, between which other requests get their turn."""
-    if len(raw) <= PARSED_AT_ONCE:
-        return parse_events(raw, received_ms, context_bytes, first)
     whole = Batch([], [], [])
     for start in range(0, len(raw), PARSED_AT_ONCE):
         group = parse_events(raw[start : start + PARSED_AT_ONCE], received_ms, context_bytes, first + start)
@@ -93,21 +91,25 @@ def _validate_one(value: Any) -> EventIn | TastestreamError:
 def _event(model: EventIn | TastestreamError, received_ms: int, checked_ms: int, context_bytes: int) -> Event:
     if isinstance(model, TastestreamError):
         raise model
+    user_id, item_id, event_id = model.user_id, model.item_id, model.event_id
     timestamp_ms, context = None, model.context
     if model.timestamp is not None:
         try:
             timestamp_ms = parse_time(model.timestamp, checked_ms)
         except ValueError as error:
             raise InvalidRequest(f"timestamp: {error}", field="timestamp") from None
-    require_meaning(model.user_id, "user_id")
-    require_meaning(model.item_id, "item_id")
-    if model.event_id is not None:
-        require_meaning(model.event_id, "event_id")
+    # Every event asks, so that what is quick is asked first.
+    if user_id in NOTHING or user_id[-1] in CLOSINGS:
+        require_meaning(user_id, "user_id")
+    if item_id in NOTHING or item_id[-1] in CLOSINGS:
+        require_meaning(item_id, "item_id")
+    if event_id is not None:
+        require_meaning(event_id, "event_id")
     if context is not None:
         check_bytes(context, context_bytes, "context")
-    about = (model.user_id, model.item_id, model.type)
+    about = (user_id, item_id, model.type)
     more = (model.value, model.recommendation_id, context)
-    event_id = model.event_id or derived_id((*about, timestamp_ms, *more))
+    event_id = event_id or derived_id((*about, timestamp_ms, *more))
     # A time ahead of this clock would stay the newest until it has come.
     happened_ms = received_ms if timestamp_ms is None else min(timestamp_ms, checked_ms)
     return Event(event_id, *about, happened_ms, *more)

@@ -18,7 +18,7 @@ from service.errors import (
     Unauthorized,
     UnsupportedMedia,
 )
-from service.events.batch import Batch, parse_batch
+from service.events.batch import PARSED_AT_ONCE, Batch, parse_batch, parse_events
 from service.events.forms import read_values
 from service.events.openapi import REQUEST
 from service.events.outcomes import RETRY_AFTER_S, count, refusal, rejections, results
@@ -84,7 +84,10 @@ async def post_events(request: Request) -> Response:
         return _respond(streamed, wishes, minimal=wishes.minimal is True)
     limits = parts.settings.limits
     given = await read_values(request, kind, limits)
-    batch = await parse_batch(given.values, received_ms, limits.context_bytes)
+    if len(given.values) <= PARSED_AT_ONCE:
+        batch = parse_events(given.values, received_ms, limits.context_bytes)
+    else:
+        batch = await parse_batch(given.values, received_ms, limits.context_bytes)
     outcomes = await parts.store.events.accept(batch.events, received_ms) if batch.events else []
     count(parts.metrics, outcomes, len(batch.rejected))
     answer = _answer(batch, outcomes, with_results=with_results, strict=wishes.strict)
@@ -106,6 +109,8 @@ def _respond(answer: EventsAnswer, wishes: Preferences, *, minimal: bool) -> Res
 
     That some may be taken later is said by `Retry-After`, so that a sink need not read the body for it.
     """
+    if not minimal and not answer.rejected and not wishes.strict:
+        return Json(answer, 202)
     minimal = minimal and not answer.rejected
     headers = wishes.applied(minimal=minimal)
     if minimal:

@@ -9,9 +9,9 @@ from fastapi import Request
 from service.errors import InvalidRequest
 from service.events.cloudevents import CLOUD_EVENT, CLOUD_EVENT_BATCH, binary_attributes, read_cloud_event
 from service.http.batches import check_count, unwrap
+from service.http.body_limit import limit_body
 from service.http.media import JSON, NDJSON, is_json, unsupported
-from service.http.middleware import limit_body
-from service.http.parsing import parse_body
+from service.http.parsing import is_small, parse_body, parse_json
 from service.settings import LimitSettings
 
 _FIELD = "events"
@@ -52,7 +52,10 @@ async def read_values(request: Request, kind: str, limits: LimitSettings) -> Giv
 
 
 async def _parsed(request: Request, limits: LimitSettings) -> Any:
-    return await parse_body(await request.body(), limits.json_values)
+    body = await request.body()
+    if is_small(body, limits.json_values):
+        return parse_json(body)
+    return await parse_body(body, limits.json_values)
 
 
 async def _read_cloud_events(batch: Any, limits: LimitSettings) -> list[Any]:

@@ -11,7 +11,7 @@ from service.events.batch import parse_batch
 from service.events.outcomes import count, refusal, rejections
 from service.events.schemas import StreamAnswer
 from service.http.batches import Rejection
-from service.http.middleware import stream_body
+from service.http.body_limit import stream_body
 from service.http.ndjson import Line, LineSplitter, parse_line, pieces
 from service.http.times import now_ms
 from service.parts import Parts

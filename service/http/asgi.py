@@ -7,6 +7,8 @@ from service.http.problems import respond
 
 ERROR = "tastestream.error"
 """In the scope: the code of the error that was answered."""
+OPEN_PATHS = frozenset({"/healthz", "/readyz", "/metrics"})
+"""Answered without an API key and under any load."""
 
 
 def header(scope: Scope, name: bytes) -> str:

@@ -40,14 +40,13 @@ _WORDS = (
 NOTHING = frozenset(spelled for word in _WORDS for spelled in (word, word.upper(), word.capitalize()))
 """What JavaScript, Python, Go, Java, C, analytics tools and phones without consent write where an id is missing."""
 _TEMPLATES = (("{{", "}}"), ("${", "}"), ("<%", "%>"), ("%%", "%%"))
-_OPENINGS = frozenset(opening[0] for opening, _ in _TEMPLATES)
+CLOSINGS = frozenset(closing[-1] for _, closing in _TEMPLATES)
+"""With what a placeholder ends."""
 
 
 def means_nothing(given: str) -> bool:
     """Whether an id of at least one character is a client's word for a missing one, or a placeholder left unfilled."""
-    if given in NOTHING:
-        return True
-    return given[0] in _OPENINGS and any(given.startswith(one) and given.endswith(other) for one, other in _TEMPLATES)
+    return given in NOTHING or any(given.startswith(one) and given.endswith(other) for one, other in _TEMPLATES)
 
 
 def require_meaning(given: str, field: str) -> None:

@@ -8,7 +8,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from service.events.schemas import CloudEventIn, EventBatchIn, EventIn
-from service.http.middleware import OPEN_PATHS
+from service.http.asgi import OPEN_PATHS
 from service.http.problems import Problem
 from service.items.schemas import ItemBatchIn, ItemIn, NamedItemIn
 from service.recommend.schemas import RecommendIn

@@ -10,7 +10,6 @@ from service.errors import BodyTooLarge, MalformedBody
 
 BOM = b"\xef\xbb\xbf"
 _SMALL = 64 * 1024
-"""A body that can't hold enough values to take long."""
 _OPENING = b"[{,"
 _WORDS = re.compile(rb"\s*(NaN|-?Infinity|undefined|None|True|False)\b")
 _EXPECTED_VALUE = "unexpected character, expected a JSON value"
@@ -30,6 +29,11 @@ def parse_json(body: bytes) -> Any:
         raise MalformedBody(f"not JSON: {_explain(body, error)}") from None
 
 
+def is_small(body: bytes, most_values: int) -> bool:
+    """Whether a body is too short to take long, whatever is in it."""
+    return len(body) <= _SMALL and len(body) <= most_values
+
+
 async def parse_body(body: bytes, most_values: int) -> Any:
     """Like `parse_json`, for a body of any size: one that would hold the event loop for long is refused unparsed.
 
@@ -37,7 +41,7 @@ async def parse_body(body: bytes, most_values: int) -> Any:
         MalformedBody: not JSON in UTF-8.
         BodyTooLarge: more than `most_values` values.
     """
-    if len(body) > min(_SMALL, most_values):
+    if not is_small(body, most_values):
         await count_values(body, most_values)
     return parse_json(body)
 

@@ -25,7 +25,7 @@ NO_PREFERENCES = Preferences()
 
 def preferences(request: Request) -> Preferences:
     """The preferences that are known here; of two that contradict each other the first, and others are left out."""
-    if "prefer" not in request.headers:
+    if b"prefer" not in dict(request.scope["headers"]):
         return NO_PREFERENCES
     given: dict[str, str] = {}
     for wish in ",".join(request.headers.getlist("prefer"))[:_MOST_CHARS].split(","):

@@ -1,50 +1,61 @@
-"""Where pictures may be fetched from: public addresses only, each checked after it was resolved.
+"""Which addresses pictures may be fetched from: those of the public internet.
 
-A name may resolve to a private address, or to a public one first and to a private one at the next
-look (DNS rebinding). So the address that was checked is the one that is connected to.
+The ranges are those of IANA's special-purpose registries for IPv4 and IPv6 (2025), whether they are said to be
+globally reachable or not: no web server has an address in them. The standard library's `is_global` follows an older
+state of the registries, differently in each Python.
 """
 
-import asyncio
-import socket
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
-from service.errors import BadPicture
-
-_PROTOCOLS = IPv4Network("192.0.0.0/24")
-"""IETF protocol assignments (RFC 6890); older Pythons take most of them for global."""
-
-
-async def resolve(host: str, port: int, *, allow_private: bool) -> str:
-    """One address of `host` to connect to.
-
-    Raises:
-        BadPicture: no such host, or one of its addresses is not public.
-    """
-    loop = asyncio.get_running_loop()
-    try:
-        found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError):
-        raise BadPicture(f"unresolved: {host[:253]} has no address") from None
-    addresses = [str(entry[4][0]) for entry in found]
-    if not allow_private and not all(is_public(address) for address in addresses):
-        raise BadPicture("private_address: the URL leads to an address that is not public")
-    return addresses[0]
+REFUSED_V4 = tuple(
+    IPv4Network(network)
+    for network in (
+        "0.0.0.0/8",  # this host
+        "10.0.0.0/8",  # private
+        "100.64.0.0/10",  # shared by a provider's customers; some clouds' metadata
+        "127.0.0.0/8",  # loopback
+        "168.63.129.16/32",  # Azure's host, from inside a virtual machine
+        "169.254.0.0/16",  # link-local; clouds' metadata
+        "172.16.0.0/12",  # private
+        "192.0.0.0/24",  # IETF protocol assignments
+        "192.0.2.0/24",  # documentation
+        "192.31.196.0/24",  # AS112
+        "192.52.193.0/24",  # AMT
+        "192.88.99.0/24",  # 6to4 relays, withdrawn
+        "192.168.0.0/16",  # private
+        "192.175.48.0/24",  # AS112
+        "198.18.0.0/15",  # benchmarks
+        "198.51.100.0/24",  # documentation
+        "203.0.113.0/24",  # documentation
+        "224.0.0.0/4",  # multicast
+        "240.0.0.0/4",  # reserved; broadcast
+    )
+)
+UNICAST_V6 = IPv6Network("2000::/3")
+"""All global unicast addresses that are given out. Not in it: loopback, v4-compatible, NAT64 (`64:ff9b::/96`,
+`64:ff9b:1::/48`), discard-only, SRv6 (`5f00::/16`), unique local, link-local, site-local (`fec0::/10`), multicast."""
+REFUSED_V6 = tuple(
+    IPv6Network(network)
+    for network in (
+        "2001::/23",  # IETF protocol assignments: Teredo, benchmarks, ORCHID, DRIP
+        "2001:db8::/32",  # documentation
+        "2002::/16",  # 6to4
+        "2620:4f:8000::/48",  # AS112
+        "3fff::/20",  # documentation
+    )
+)
 
 
 def is_public(address: str) -> bool:
-    """Whether an address belongs to the public internet; one that wraps an IPv4 address is judged by that one, too."""
+    """Whether an address, as `getaddrinfo` writes it, belongs to the public internet."""
     parsed = ip_address(address.partition("%")[0])
-    if isinstance(parsed, IPv4Address):
-        return _is_public_v4(parsed)
-    if parsed.ipv4_mapped is not None:
-        return _is_public_v4(parsed.ipv4_mapped)
-    plain = parsed.is_global and not parsed.is_multicast and not parsed.is_reserved
-    return plain and all(_is_public_v4(wrapped) for wrapped in _wrapped(parsed))
+    if isinstance(parsed, IPv6Address):
+        if parsed.ipv4_mapped is None:
+            return parsed in UNICAST_V6 and not any(parsed in network for network in REFUSED_V6)
+        # The system connects to the address inside.
+        parsed = parsed.ipv4_mapped
+    return _is_public_v4(parsed)
 
 
 def _is_public_v4(address: IPv4Address) -> bool:
-    return address.is_global and not address.is_multicast and not address.is_reserved and address not in _PROTOCOLS
-
-
-def _wrapped(address: IPv6Address) -> list[IPv4Address]:
-    return [one for one in (address.sixtofour, *(address.teredo or ())) if one is not None]
+    return not any(address in network for network in REFUSED_V4)

@@ -20,9 +20,20 @@ _LOADED = (AvifImagePlugin, TiffImagePlugin, WebPImagePlugin)
 LOSSY = frozenset({"JPEG", "MPO", "AVIF"})
 ANIMATED = frozenset({"GIF", "PNG", "WEBP", "AVIF"})
 """Further pages of other formats are not later pictures of the same thing."""
-_CLEAR = 64
+_SHOWS_SOMETHING, _SHOWS_ALL = 64, 192
+"""Levels of contrast at which a first frame is taken, and at which no better one is looked for."""
 _QUALITY = 92
-_BROKEN = (OSError, ValueError, SyntaxError, EOFError, ArithmeticError, LookupError, TypeError, struct.error)
+_BROKEN = (
+    OSError,
+    ValueError,
+    SyntaxError,
+    EOFError,
+    ArithmeticError,
+    LookupError,
+    TypeError,
+    RuntimeError,
+    struct.error,
+)
 # A thread for each processor would take its stack from the memory that the picture may use.
 AvifImagePlugin.DEFAULT_MAX_THREADS = 1
 
@@ -98,13 +109,11 @@ def _best_frame(opened: Image.Image, limits: DecodeLimits) -> Image.Image | None
     opened.draft("RGB", (2 * side, 2 * side))
     opened.load()
     best = small_rgb(opened, side)
-    if opened.format not in ANIMATED:
-        return best
     most = -1 if best is None else contrast(best)
+    if opened.format not in ANIMATED or most >= _SHOWS_SOMETHING:
+        return best
     affordable = limits.max_pixels // (opened.width * opened.height)
     for number in range(1, min(limits.frames, affordable)):
-        if most >= _CLEAR:
-            break
         try:
             opened.seek(number)
             frame = small_rgb(opened, side)
@@ -112,6 +121,8 @@ def _best_frame(opened: Image.Image, limits: DecodeLimits) -> Image.Image | None
             break
         if frame is not None and contrast(frame) > most:
             best, most = frame, contrast(frame)
+        if most >= _SHOWS_ALL:
+            break
     return best
 
 

@@ -80,7 +80,7 @@ def _flat(picture: Image.Image) -> Image.Image | None:
     if highest <= _INVISIBLE:  # type: ignore[operator]
         return None
     flat = _on("white", picture)
-    if contrast(flat) <= _INVISIBLE < 255 - lowest:  # type: ignore[operator]
+    if contrast(flat) <= _INVISIBLE < highest - lowest:  # type: ignore[operator]
         return _on("black", picture)
     return flat
 

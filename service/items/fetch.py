@@ -3,73 +3,103 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from ipaddress import ip_network
 
 import httpx
 
 from service.errors import BadPicture
-from service.items.addresses import resolve
+from service.items.resolver import Lookup, Resolver, look_up
+from service.items.shares import HostBusy, Shares
+from service.items.urls import Target, join, parse
 from service.settings import PictureSettings
 
-_PORTS = {"http": 80, "https": 443}
 _HEADERS = {"accept": "image/*", "accept-encoding": "identity", "user-agent": "tastestream"}
+_LOOK_S = 0.05
+_PER_ADDRESS = 2
+"""Times the slots of one site: several sites may share an address."""
 
 
 class PictureFetcher:
-    """Fetches pictures within the settings' bytes, time and redirects, from public addresses only."""
+    """Fetches pictures within the settings' bytes, time and redirects, from public addresses only.
 
-    def __init__(self, settings: PictureSettings) -> None:
+    Args:
+        lookup: replaces the system's resolver in tests.
+    """
+
+    def __init__(self, settings: PictureSettings, *, lookup: Lookup = look_up) -> None:
+        slots, per_site = settings.fetch_concurrency, settings.max_concurrent_fetches_per_site
         self._settings = settings
-        self._slots = asyncio.Semaphore(settings.fetch_concurrency)
-        self._http = httpx.AsyncClient(
-            # No proxies: they would connect to an address that was not checked. No idle connections: they are
-            # pooled by address, and one made for another name on it must not be used again.
-            trust_env=False,
-            limits=httpx.Limits(max_connections=settings.fetch_concurrency, max_keepalive_connections=0),
-            timeout=settings.fetch_timeout_s,
+        self._sites = Shares(slots, per_site)
+        self._addresses = Shares(slots, _PER_ADDRESS * per_site)
+        self._resolver = Resolver(slots, per_site, allow_private=settings.allow_private_addresses, lookup=lookup)
+        # Not a client: that would keep the cookies of strangers, for ever and for each other, and ask proxies, which
+        # connect to an address that was not checked. No idle connections: they are pooled by address, and one made
+        # for another name on it must not be used again.
+        self._http = httpx.AsyncHTTPTransport(
+            trust_env=False, limits=httpx.Limits(max_connections=slots, max_keepalive_connections=0)
         )
+        self._timeouts = httpx.Timeout(settings.fetch_timeout_s).as_dict()
 
     async def close(self) -> None:
         await self._http.aclose()
 
     async def fetch(self, url: str) -> bytes:
-        """The bytes behind `url`.
+        """The bytes behind `url`; everything together may take `fetch_timeout_s`.
 
         Raises:
             BadPicture: the URL, its address, its answer or the bytes' number is not acceptable; the detail
                 begins with a stable word.
+            HostBusy: its site's slots, or all, are taken.
         """
-        async with self._slots:
+        target = parse(url, self._settings)
+        with self._sites.slot(target.site):
             try:
                 async with asyncio.timeout(self._settings.fetch_timeout_s):
-                    return await self._follow(_parse(url))
+                    return await self._follow(target)
             except TimeoutError:
                 raise BadPicture(f"timeout: not fetched within {self._settings.fetch_timeout_s:g} s") from None
-            except httpx.HTTPError as error:
+            except (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL) as error:
                 raise BadPicture(f"unreachable: {type(error).__name__}") from None
 
-    async def _follow(self, url: httpx.URL) -> bytes:
+    async def fetch_when_free(self, url: str) -> bytes:
+        """The same, after a wait for a slot that counts as part of the time.
+
+        Raises:
+            BadPicture: as `fetch`.
+        """
+        try:
+            async with asyncio.timeout(self._settings.fetch_timeout_s):
+                while True:
+                    try:
+                        return await self.fetch(url)
+                    except HostBusy:
+                        await asyncio.sleep(_LOOK_S)
+        except TimeoutError:
+            raise BadPicture(f"timeout: not fetched within {self._settings.fetch_timeout_s:g} s") from None
+
+    async def _follow(self, target: Target) -> bytes:
         for _ in range(self._settings.fetch_redirects + 1):
-            async with self._get(url) as response:
-                if not response.is_redirect:
+            async with self._get(target) as response:
+                if not response.has_redirect_location:
                     return await self._read(response)
-                url = _parse(_join(url, response.headers["location"]))
+                target = join(target, response.headers["location"], self._settings)
         raise BadPicture(f"redirects: more than {self._settings.fetch_redirects}")
 
     @asynccontextmanager
-    async def _get(self, url: httpx.URL) -> AsyncIterator[httpx.Response]:
-        port = url.port or _PORTS[url.scheme]
-        address = await resolve(url.host, port, allow_private=self._settings.allow_private_addresses)
-        request = self._http.build_request(
-            "GET",
-            url.copy_with(host=address),
-            headers={**_HEADERS, "host": url.netloc.decode("ascii")},
-            extensions={"sni_hostname": url.raw_host.decode("ascii")},
-        )
-        response = await self._http.send(request, stream=True)
-        try:
-            yield response
-        finally:
-            await response.aclose()
+    async def _get(self, target: Target) -> AsyncIterator[httpx.Response]:
+        address = await self._resolver.resolve(target)
+        with self._addresses.slot(_network(address)):
+            request = httpx.Request(
+                "GET",
+                target.url.copy_with(host=address),
+                headers={**_HEADERS, "host": target.url.netloc.decode("ascii")},
+                extensions={"sni_hostname": target.host, "timeout": self._timeouts},
+            )
+            response = await self._http.handle_async_request(request)
+            try:
+                yield response
+            finally:
+                await response.aclose()
 
     async def _read(self, response: httpx.Response) -> bytes:
         if response.status_code != 200:
@@ -85,20 +115,7 @@ class PictureFetcher:
         return bytes(content)
 
 
-def _parse(text: str) -> httpx.URL:
-    try:
-        url = httpx.URL(text)
-    except (httpx.InvalidURL, UnicodeError):
-        raise BadPicture("url: not a URL") from None
-    if url.scheme not in _PORTS or not url.host or (url.port or 1) >= 2**16:
-        raise BadPicture("url: only http and https URLs with a host are fetched")
-    if url.userinfo:
-        raise BadPicture("url: must not hold a user name or password")
-    return url
-
-
-def _join(url: httpx.URL, location: str) -> str:
-    try:
-        return str(url.join(location))
-    except (httpx.InvalidURL, UnicodeError):
-        raise BadPicture("redirects: to something that is not a URL") from None
+def _network(address: str) -> str:
+    """Whom an address belongs to: of IPv6, a site has 2**64."""
+    address = address.partition("%")[0]
+    return str(ip_network(f"{address}/64", strict=False)) if ":" in address else address

@@ -72,4 +72,4 @@ class PictureIntake:
     async def _decoded(self, item: ItemIn) -> Redrawn:
         if item.image_base64 is not None:
             return await self._decoder.decode_base64(item.image_base64)
-        return await self._decoder.decode(await self._fetcher.fetch(item.image_url or ""))
+        return await self._decoder.decode(await self._fetcher.fetch_when_free(item.image_url or ""))

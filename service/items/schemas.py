@@ -48,7 +48,9 @@ class ItemIn(Words):
 
     title: Title
     image_url: Text | None = Field(None, max_length=4096, description="Fetched once, now; http or https.")
-    image_base64: Text | None = Field(None, description="PNG, JPEG, WebP or GIF, in base64.")
+    image_base64: Text | None = Field(
+        None, description="PNG, JPEG, WebP, GIF, AVIF, BMP or TIFF, in base64 or as a data URI."
+    )
 
 
 class NamedItemIn(ItemIn):
@@ -71,7 +73,7 @@ class ItemBatchIn(BaseModel):
 class ItemOut:
     """An item of the catalogue. `picture` is the stored picture's SHA-256, `summary` what a model saw on it.
 
-    `picture_error` says why the picture that was given last was refused.
+    `picture_error` says why the picture that was given last was refused, or that it is `blank`.
     """
 
     item_id: str

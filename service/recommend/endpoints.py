@@ -16,9 +16,9 @@ from service.errors import (
     Unauthorized,
     UnsupportedMedia,
 )
+from service.http.body_limit import limit_body
 from service.http.hangup import unless_hung_up
 from service.http.ids import require_meaning
-from service.http.middleware import limit_body
 from service.http.problems import documented
 from service.http.wire import JSON, Json, check_bytes, read_json, validate
 from service.items.schemas import check_words

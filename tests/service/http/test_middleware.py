@@ -9,7 +9,7 @@ import pytest
 import structlog
 
 from model_store.errors import UserError
-from service.http import middleware
+from service.http import body_limit
 from service.settings import LimitSettings
 from service.state.users import Users
 from tests.service.conftest import Gateway, OpenGateway
@@ -102,7 +102,7 @@ class TestBodyLimit:
         assert (answer.status_code, problem["code"], problem["field"]) == (413, "body_too_large", "body")
 
     async def test_it_is_refused_while_it_streams(self, small: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(middleware, "_LINGER_S", 0)
+        monkeypatch.setattr(body_limit, "_LINGER_S", 0)
         sent = 0
 
         async def endless() -> AsyncIterator[bytes]:
@@ -130,7 +130,7 @@ class TestBodyLimit:
     async def test_an_announced_giant_is_refused_over_a_socket_before_it_is_sent_and_is_not_waited_for(
         self, small: Gateway, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(middleware, "_LINGER_S", 0.1)
+        monkeypatch.setattr(body_limit, "_LINGER_S", 0.1)
         async with serving(small.app) as url:
             host, _, port = url.removeprefix("http://").partition(":")
             reader, writer = await asyncio.open_connection(host, int(port))

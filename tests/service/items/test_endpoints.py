@@ -1,11 +1,12 @@
 """Promises of `/items`."""
 
-import asyncio
+from base64 import encodebytes
 from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
+from PIL import Image
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
@@ -13,7 +14,7 @@ from starlette.routing import Route
 
 from service.settings import LimitSettings, PictureSettings
 from tests.service.conftest import Gateway, OpenGateway
-from tests.service.items.pictures import encoded, opened, picture, png_that_claims
+from tests.service.items.pictures import encoded, opened, picture, png_that_claims, progressive
 from tests.service.serving import serving
 
 TEAPOT = {
@@ -214,16 +215,49 @@ async def test_a_picture_folder_that_cannot_be_written_is_a_503_that_says_when_t
         assert (await gateway.ask("GET", "/items/i1")).status_code == 404
 
 
-async def test_pictures_are_decoded_off_the_event_loop(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
-    threads: list[bool] = []
+async def test_no_picture_is_decoded_in_the_gateway(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, broken = encoded(picture()), encoded(progressive(4000))
 
-    async def in_thread(function: Any, *arguments: Any) -> Any:
-        threads.append(True)
-        return function(*arguments)
+    def decode(*_: object, **__: object) -> None:
+        raise AssertionError("decoded here")
 
-    monkeypatch.setattr(asyncio, "to_thread", in_thread)
-    await gateway.ask("PUT", "/items/i", {**TEAPOT, "image_base64": encoded(picture())})
-    assert threads
+    monkeypatch.setattr(Image, "open", decode)
+    answer = await gateway.ask("PUT", "/items/i", {**TEAPOT, "image_base64": whole})
+    assert (answer.json()["picture_error"], len(answer.json()["picture"])) == (None, 64)
+    answer = await gateway.ask("PUT", "/items/j", {**TEAPOT, "image_base64": broken})
+    assert answer.json()["picture_error"].startswith("too_costly: ")
+
+
+async def test_a_picture_that_is_too_costly_costs_its_neighbours_nothing(gateway: Gateway) -> None:
+    given = {"a": progressive(4000), "b": picture(), "c": png_that_claims(1, 40_000_000), "d": picture("WEBP")}
+    items = [{"item_id": name, "title": name, "image_base64": encoded(one)} for name, one in given.items()]
+    answer = (await gateway.ask("POST", "/items", items)).json()
+    errors = {one["item_id"]: one["detail"].partition(":")[0] for one in answer["picture_errors"]}
+    assert (answer["accepted"], errors) == (4, {"a": "too_costly", "c": "too_long_side"})
+    stored = {item["item_id"] for item in (await gateway.ask("GET", "/items")).json()["items"] if item["picture"]}
+    assert stored == {"b", "d"}
+
+
+@pytest.mark.parametrize("head", ["", "data:image/png;base64,"])
+async def test_base64_is_taken_as_people_send_it(gateway: Gateway, head: str) -> None:
+    wrapped = head + encodebytes(picture(colour="red")).decode().replace("=", "")
+    answer = (await gateway.ask("PUT", "/items/i", {**TEAPOT, "image_base64": wrapped})).json()
+    plain = (await gateway.ask("PUT", "/items/j", {**TEAPOT, "image_base64": encoded(picture(colour="red"))})).json()
+    assert answer["picture_error"] is None
+    assert answer["picture"] == plain["picture"]
+
+
+async def test_what_came_out_blank_is_said(gateway: Gateway) -> None:
+    white, clear = picture(colour="white"), picture(mode="RGBA", colour=(9, 9, 9, 0))
+    items = [{"item_id": n, "title": n, "image_base64": encoded(one)} for n, one in (("w", white), ("t", clear))]
+    errors = (await gateway.ask("POST", "/items", items)).json()["picture_errors"]
+    assert [one["detail"] for one in errors] == [
+        "blank: white or black all over; the picture is kept",
+        "blank: every pixel is transparent",
+    ]
+    kept = {item["item_id"]: bool(item["picture"]) for item in (await gateway.ask("GET", "/items")).json()["items"]}
+    assert kept == {"w": True, "t": False}
+    assert gateway.count("tastestream_pictures_total", result="stored_blank") == 1
 
 
 @pytest.mark.parametrize("lines", [False, True])

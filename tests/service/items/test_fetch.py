@@ -12,7 +12,7 @@ from starlette.responses import RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from service.errors import BadPicture
-from service.items import addresses
+from service.items import resolver
 from service.items.fetch import PictureFetcher
 from service.settings import PictureSettings
 from tests.service.serving import serving
@@ -81,7 +81,9 @@ async def server() -> AsyncIterator[str]:
 
 
 async def fetch(url: str, *, private: bool = True, **settings: Any) -> bytes:
-    given = {"max_bytes": 1000, "fetch_timeout_s": 60.0, "allow_private_addresses": private, **settings}
+    ports = None if private else tuple(range(1, 65536))
+    given = {"max_bytes": 1000, "fetch_timeout_s": 60.0, "allow_private_addresses": private, "fetch_ports": ports}
+    given.update(settings)
     fetcher = PictureFetcher(PictureSettings(**given))
     try:
         return await fetcher.fetch(url)
@@ -122,7 +124,7 @@ async def test_redirects_are_followed_within_their_number(server: str) -> None:
 @pytest.fixture
 def only_the_first_is_public(monkeypatch: pytest.MonkeyPatch) -> None:
     """As if 127.0.0.1 were an address of the internet; 127.0.0.2, where the same server listens, is private."""
-    monkeypatch.setattr(addresses, "is_public", lambda address: address == "127.0.0.1")
+    monkeypatch.setattr(resolver, "is_public", lambda address: address == "127.0.0.1")
 
 
 @pytest.mark.usefixtures("only_the_first_is_public")
@@ -141,7 +143,7 @@ async def test_the_address_that_was_checked_is_the_one_asked(server: str, monkey
 
     def rebinding(host: Any, *more: Any, **named: Any) -> Any:
         nonlocal asked
-        if host not in ("rebinding.example", b"rebinding.example"):
+        if host != b"rebinding.example.":
             return genuine(host, *more, **named)
         asked += 1
         address = "127.0.0.1" if asked == 1 else "127.0.0.2"
