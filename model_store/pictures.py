@@ -9,6 +9,7 @@ from typing import Literal
 from PIL import Image
 
 from model_store.byte_cache import ByteCache
+from model_store.colours import full_rgb
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,13 +33,15 @@ FITTED_BYTES = 64 * 1024 * 1024
 def fit_picture(encoded: bytes, size: PictureSize) -> bytes:
     """Decode `encoded`, fit it to `size` and return it as PNG (lossless: training sees the same pixels).
 
+    Colour modes, transparency and orientation are those of `colours`, as for the pictures that the service stores.
+
     One that would become narrower than a unit of the encoder gets margins in white: a server refuses it otherwise.
 
     Raises:
         PIL.UnidentifiedImageError: the bytes are no picture.
     """
     with Image.open(io.BytesIO(encoded)) as opened:
-        picture = opened.convert("RGB")
+        picture = full_rgb(opened)
     if size.fit == "stretch":
         picture = picture.resize((size.width, size.height), Image.Resampling.BICUBIC)
     else:

@@ -21,6 +21,8 @@ from model_store.views import InteractionView, ItemView, UserView
 Mode = Literal["score", "chat"]
 _T = TypeVar("_T")
 _CHECK_TIMEOUT_S = 2.0
+_SEARCH_SHARE = 0.8
+"""Of a call's time; what candidates were scored until then is returned before the caller gives up."""
 
 
 class Engine:
@@ -148,18 +150,20 @@ class Engine:
         self, user: UserView, items: Sequence[ItemView], *, timeout_s: float | None = None
     ) -> list[float | None]:
         """p(yes) in 0..1 for each of `items`, in their order; None for one that the server refuses, with and without
-        its picture.
+        its picture, or that no time was left for after such a refusal.
 
         Raises:
             EngineError: see `errors`.
         """
         if not items:
             return []
+        loop = asyncio.get_running_loop()
+        search_until = loop.time() + _SEARCH_SHARE * (self._timeout_s if timeout_s is None else timeout_s)
 
         async def ask(limit: int) -> list[float | None]:
             # Fitting hundreds of pictures that are not cached takes a second: not on the event loop.
             query, texts, pictures = await asyncio.to_thread(self._question, user, items, limit)
-            return await self._scorer(query, texts, pictures)
+            return await self._scorer(query, texts, pictures, search_until - loop.time())
 
         return await self._fitted(ask, 1, timeout_s)
 

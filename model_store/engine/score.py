@@ -9,19 +9,17 @@ in MLLM-MSR. The user's text comes first and is the same for all, so that it is 
 import asyncio
 import logging
 import math
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from model_store.engine.client import VllmClient
 from model_store.engine.content import Part, text_part
-from model_store.engine.errors import BadAnswer, EngineRejected, PromptTooLong
+from model_store.engine.culprits import Candidate, Refused, Search
+from model_store.engine.errors import BadAnswer, EngineError, EngineRejected, PromptTooLong
 from model_store.manifest import Labels
 
 _LABEL_WORDS = ("yes", "no")
 _UNACCEPTABLE = (400, 413, 422)
-MOST_SEARCH_CALLS = 32
-"""Calls to find refused candidates: one of 500 takes at most 19, each further one at most 18."""
-_Candidate = tuple[str, list[Part]]
 log = logging.getLogger(__name__)
 
 
@@ -32,16 +30,18 @@ class Scorer(Protocol):
         query: the user's text.
         texts: one text per candidate.
         pictures: what `picture_parts` made of each candidate's picture.
+        search_s: how long finding refused candidates may take; what is scored by then is returned.
 
     Returns:
-        p(yes) in 0..1 per candidate, in their order; None for one that the server refuses, also without its picture.
+        p(yes) in 0..1 per candidate, in their order; None for one that the server refuses, also without its picture,
+        or that no time was left for.
 
     Raises:
         EngineError: see `errors`. EngineRejected: all are refused, or too many.
     """
 
     async def __call__(
-        self, query: str, texts: Sequence[str], pictures: Sequence[list[Part]]
+        self, query: str, texts: Sequence[str], pictures: Sequence[list[Part]], search_s: float
     ) -> list[float | None]: ...
 
 
@@ -51,56 +51,38 @@ class PoolingScorer:
     def __init__(self, client: VllmClient, model: str) -> None:
         self._client = client
         self._model = model
+        self._refused = Refused()
 
-    async def __call__(self, query: str, texts: Sequence[str], pictures: Sequence[list[Part]]) -> list[float | None]:
-        candidates = list(zip(texts, pictures, strict=True))
+    async def __call__(
+        self, query: str, texts: Sequence[str], pictures: Sequence[list[Part]], search_s: float
+    ) -> list[float | None]:
+        given = [self._refused.acceptable(one) for one in zip(texts, pictures, strict=True)]
+        candidates = [one for one in given if one is not None]
+        scores = iter(await self._score(query, candidates, search_s) if candidates else ())
+        return [None if one is None else next(scores) for one in given]
+
+    async def _score(self, query: str, candidates: Sequence[Candidate], search_s: float) -> list[float | None]:
         try:
             return [*await self._ask(query, candidates)]
         except EngineRejected as refusal:
             if not _may_be_one_candidate(refusal):
                 raise
-            search = _Search(lambda some: self._ask(query, some), refusal)
-            scores = await search.run(candidates)
-            if all(score is None for score in scores):
+            search = Search(lambda some: self._ask(query, some), candidates)
+            try:
+                async with asyncio.timeout(search_s):
+                    await search.run()
+            except (TimeoutError, EngineError) as error:
+                log.warning("the search for refused candidates ended early: %r", error)
+            if all(score is None for score in search.scores):
                 raise
-            log.warning("candidates were refused: %d of %d", scores.count(None), len(scores))
-            return scores
+            self._refused.remember(search.refused)
+            log.warning("candidates went without a score: %d of %d", search.scores.count(None), len(candidates))
+            return search.scores
 
-    async def _ask(self, query: str, candidates: Sequence[_Candidate]) -> list[float]:
+    async def _ask(self, query: str, candidates: Sequence[Candidate]) -> list[float]:
         documents = [{"content": [*picture, text_part(text)]} if picture else text for text, picture in candidates]
         body = {"model": self._model, "queries": query, "documents": documents}
         return read_scores(await self._client.post("/score", body), len(candidates))
-
-
-class _Search:
-    """Finds the candidates that a server refuses, by halves.
-
-    Args:
-        ask: scores some candidates in one call.
-        refusal: raised when the calls are used up: then more than a few candidates are refused.
-    """
-
-    def __init__(self, ask: Callable[[Sequence[_Candidate]], Awaitable[list[float]]], refusal: EngineRejected) -> None:
-        self._ask = ask
-        self._refusal = refusal
-        self._calls = MOST_SEARCH_CALLS
-
-    async def run(self, candidates: Sequence[_Candidate]) -> list[float | None]:
-        """Scores of `candidates`, which were refused together."""
-        if len(candidates) > 1:
-            half = len(candidates) // 2
-            return [*await self._try(candidates[:half]), *await self._try(candidates[half:])]
-        text, picture = candidates[0]
-        return await self._try([(text, [])]) if picture else [None]
-
-    async def _try(self, candidates: Sequence[_Candidate]) -> list[float | None]:
-        if not self._calls:
-            raise self._refusal
-        self._calls -= 1
-        try:
-            return [*await self._ask(candidates)]
-        except EngineRejected:
-            return await self.run(candidates)
 
 
 class ChatScorer:
@@ -115,7 +97,9 @@ class ChatScorer:
         self._model = model
         self._labels = labels
 
-    async def __call__(self, query: str, texts: Sequence[str], pictures: Sequence[list[Part]]) -> list[float | None]:
+    async def __call__(
+        self, query: str, texts: Sequence[str], pictures: Sequence[list[Part]], search_s: float
+    ) -> list[float | None]:
         labels = self._labels or await self._ask_labels()
         try:
             async with asyncio.TaskGroup() as group:

@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 from PIL import AvifImagePlugin, Image, TiffImagePlugin, WebPImagePlugin
 
+from model_store.colours import contrast, is_blank, small_rgb
 from service.errors import BadPicture
-from service.items.colours import contrast, is_blank, small_rgb
 from service.items.encoded import check_scans, unknown_kind
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "AVIF", "BMP", "TIFF")

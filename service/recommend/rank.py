@@ -54,7 +54,7 @@ async def rank(
     }
     parts.metrics.candidates.labels("unscored").inc(len(missing) - len(fresh))
     await _keep(state, stamp, missing, fresh, parts, deadline)
-    return Ranking({**cached, **fresh}, len(fresh))
+    return Ranking({**cached, **fresh}, len(fresh), None if cached or fresh else "ranker_rejected")
 
 
 def score_stamp(state: UserState, items: Mapping[str, Item], ranker: Ranker, recents: int) -> str:

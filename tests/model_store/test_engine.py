@@ -24,7 +24,7 @@ from model_store.engine import (
     EngineUnavailable,
     PromptTooLong,
 )
-from model_store.engine.score import MOST_SEARCH_CALLS
+from model_store.engine.culprits import MOST_SEARCH_CALLS
 from model_store.manifest import Labels, Serving
 from model_store.pictures import PictureSize, fit_picture
 from model_store.prompts import PromptSet
@@ -235,6 +235,51 @@ class TestRefusedCandidates:
         with pytest.raises(EngineRejected):
             await make().score(USER, [ITEM] * 10)
         assert len(fake.requests) == 1
+
+    async def test_what_was_scored_is_kept_when_the_search_takes_too_long(self, fake: FakeVllm, make: Make) -> None:
+        async def reply(request: Request) -> Reply:
+            body = json.dumps(request.body)
+            if "item 37" not in body:
+                return fake.default(request)
+            if len(fake.requests) > 3:
+                await request.disconnected.wait()
+            return 400, refusal("no")
+
+        fake.replies["/score"] = reply
+        scores = await make().score(USER, [ItemView(f"item {n}") for n in range(64)], timeout_s=2.0)
+        assert [n for n, score in enumerate(scores) if score is None] == list(range(32, 64))
+
+    @pytest.mark.parametrize("status", [429, 500])
+    async def test_what_was_scored_is_kept_when_the_server_fails_during_the_search(
+        self, fake: FakeVllm, make: Make, status: int
+    ) -> None:
+        def reply(request: Request) -> Reply:
+            if "item 37" not in json.dumps(request.body):
+                return fake.default(request)
+            return (400 if len(fake.requests) < 4 else status), refusal("no")
+
+        fake.replies["/score"] = reply
+        scores = await make().score(USER, [ItemView(f"item {n}") for n in range(64)])
+        assert scores.count(None) in {16, 32}
+
+    async def test_it_is_not_searched_for_again(self, fake: FakeVllm, make: Make) -> None:
+        self.refuse(fake, lambda body: "item 37" in body or "image_url" in body)
+        engine = make()
+        items = [ItemView(f"item {n}", image=picture() if n == 5 else None) for n in range(60)]
+        first = await engine.score(USER, items)
+        asked = len(fake.requests)
+        again = await engine.score(USER, items)
+        assert [n for n, score in enumerate(again) if score is None] == [37]
+        assert (len(fake.requests), first.index(None)) == (asked + 1, 37)
+        assert await engine.score(USER, [items[37]]) == [None]
+
+    async def test_a_server_that_refuses_everything_is_asked_the_same_again(self, fake: FakeVllm, make: Make) -> None:
+        self.refuse(fake, lambda _: True)
+        engine = make()
+        with pytest.raises(EngineRejected):
+            await engine.score(USER, [ITEM, ITEM])
+        fake.replies.clear()
+        assert None not in await engine.score(USER, [ITEM, ITEM])
 
     async def test_the_search_ends(self, fake: FakeVllm, make: Make) -> None:
         self.refuse(fake, lambda body: any(f"item {n}" in body for n in range(1, 500, 2)))

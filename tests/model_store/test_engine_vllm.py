@@ -1,16 +1,19 @@
 """What `Engine` expects of vLLM, asked of vLLM itself."""
 
 import asyncio
+import io
 import re
 import time
 from collections.abc import AsyncIterator, Callable
 
 import httpx
 import pytest
+from PIL import Image
 
 from model_store.engine import BadAnswer, Engine, EngineError, EngineRejected, PromptTooLong
 from model_store.engine.client import VllmClient
 from model_store.manifest import Serving
+from model_store.pictures import PictureSize
 from model_store.views import InteractionView, ItemView, UserView
 from tests.vllm_servers import ServedModel
 
@@ -70,6 +73,32 @@ async def test_the_prefix_of_a_user_is_computed_once(ranker_server: ServedModel,
     await ranker.score(user, [ItemView(f"Lamp {n}", ("comedy",)) for n in range(40)])
     shared = await metric(ranker_server.url, hits) - before[0]
     assert shared / (await metric(ranker_server.url, asked) - before[1]) > 0.4
+
+
+def picture(width: int, height: int) -> bytes:
+    out = io.BytesIO()
+    Image.new("RGB", (width, height), "red").save(out, "PNG")
+    return out.getvalue()
+
+
+async def test_pictures_of_any_shape_are_scored(ranker_server: ServedModel) -> None:
+    engine = ranker_server.engine(picture=PictureSize(224, 224, "contain"))
+    shapes = [(970, 4), (4, 970), (1, 1), (6, 4), (300, 200)]
+    scores = await engine.score(UserView(), [ItemView("Lamp", image=picture(*shape)) for shape in shapes])
+    await engine.close()
+    assert None not in scores
+
+
+async def test_a_picture_that_vllm_refuses_costs_one_candidate_its_picture(
+    ranker_server: ServedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("model_store.pictures.fit_picture", lambda encoded, _: encoded)
+    engine = ranker_server.engine()
+    good, bad = ItemView("Lamp", image=picture(64, 64)), ItemView("Tower", image=picture(224, 1))
+    scores = await engine.score(UserView(), [good, bad, ITEM])
+    expected = [await engine.score(UserView(), [item]) for item in (good, bad.without_picture(), ITEM)]
+    await engine.close()
+    assert scores == [pytest.approx(score, abs=1e-5) for (score,) in expected]
 
 
 async def test_a_url_is_never_fetched(summarizer_server: ServedModel) -> None:

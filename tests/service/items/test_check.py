@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from model_store.colours import contrast
 from service.errors import BadPicture
 from service.items.check import DecodeLimits, redraw
-from service.items.colours import contrast
 from tests.service.items.pictures import opened, picture, png_that_claims, progressive, saved
 
 LIMITS = DecodeLimits(max_bytes=100_000, max_side=5_000, max_pixels=1_000_000, stored_side=64)

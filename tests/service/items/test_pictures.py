@@ -11,6 +11,7 @@ from pathlib import Path
 import fsspec
 import pytest
 
+from model_store.byte_cache import OVERHEAD
 from service.items.picture_folders import open_folder
 from service.items.pictures import PictureStore, Swept
 
@@ -68,7 +69,7 @@ async def test_nothing_half_written_is_left_behind(tmp_path: Path, monkeypatch: 
 
 
 async def test_what_was_read_is_kept_within_its_bytes(tmp_path: Path) -> None:
-    store = PictureStore(str(tmp_path), cached_bytes=10)
+    store = PictureStore(str(tmp_path), cached_bytes=2 * (4 + OVERHEAD))
     hashes = [await store.write(bytes([number]) * 4) for number in range(3)]
     for path in files(tmp_path):
         path.unlink()

@@ -23,10 +23,13 @@ def small_rgb(opened: Image.Image, side: int) -> Image.Image | None:
     """
     picture = _eight_bits(opened)
     picture.thumbnail((side, side), Image.Resampling.LANCZOS, reducing_gap=3.0)
-    # Now that it is loaded: some decoders turn the picture themselves and then say so.
-    if turn := _TURNS.get(_orientation(opened)):
-        picture = picture.transpose(turn)
-    return _flat(picture) if picture.mode == "RGBA" else picture
+    return _flat(_upright(picture, opened))
+
+
+def full_rgb(opened: Image.Image) -> Image.Image:
+    """The current frame upright at its full size, RGB; white where every pixel is transparent."""
+    picture = _upright(_eight_bits(opened), opened)
+    return _flat(picture) or Image.new("RGB", picture.size, "white")
 
 
 def is_blank(picture: Image.Image) -> bool:
@@ -68,6 +71,12 @@ def _stretched(picture: Image.Image) -> Image.Image:
     return picture.point(lambda level: level * scale - low * scale).convert("L")  # type: ignore[operator]
 
 
+def _upright(picture: Image.Image, opened: Image.Image) -> Image.Image:
+    # `opened` is loaded by now: some decoders turn the picture themselves and then say so.
+    turn = _TURNS.get(_orientation(opened))
+    return picture if turn is None else picture.transpose(turn)
+
+
 def _orientation(opened: Image.Image) -> int:
     try:
         return int(opened.getexif().get(_ORIENTATION, 1))
@@ -76,6 +85,8 @@ def _orientation(opened: Image.Image) -> int:
 
 
 def _flat(picture: Image.Image) -> Image.Image | None:
+    if picture.mode != "RGBA":
+        return picture
     lowest, highest = picture.getchannel("A").getextrema()
     if highest <= _INVISIBLE:  # type: ignore[operator]
         return None
