@@ -169,7 +169,7 @@ def test_a_line_that_is_not_utf8_among_others_is_named_with_the_remedy(tmp_path:
     write(tmp_path, {"item_id": "a", "title": "Amélie"}, b'{"item_id": "b", "title": "Am\xe9lie"}')
     (batch,) = Source(tmp_path).batches()
     assert [item["item_id"] for item in batch.items] == ["a"]
-    assert batch.rejected[0].detail == "not UTF-8: byte 0xe9 at position 28; mend the line, or convert the file"
+    assert batch.rejected[0].detail == "not UTF-8: byte 0xe9 at position 29; mend the line, or convert the file"
 
 
 @pytest.mark.parametrize("name", ["feed.csv", "feed.txt", "feed.tsv.gz"])
