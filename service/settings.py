@@ -152,7 +152,9 @@ class LimitSettings(_Level):
     connections: Count = Field(
         10_000, description="Connections that callers hold open; fewer where too few files may be open."
     )
-    header_bytes: Count = Field(64 * 1024, description="What is kept of request line and headers that come in pieces.")
+    header_bytes: Count = Field(
+        64 * 1024, description="The longest request line and headers, and the longest chunk extensions and trailers."
+    )
     header_timeout_s: Seconds = Field(10.0, description="How long request line and headers may take to arrive.")
     answer_timeout_s: Seconds = Field(30.0, description="How long a caller may take to read what was sent.")
     body_bytes: Count = Field(16 * 1024 * 1024, description="The largest body; items may bring pictures in it.")

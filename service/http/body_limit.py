@@ -1,7 +1,6 @@
 """Bounds on a request's body: its bytes, and the time it takes to arrive."""
 
 import asyncio
-from contextlib import suppress
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -9,15 +8,13 @@ from service.errors import BodyTimeout, BodyTooLarge
 from service.http.asgi import header
 
 _BODY = "tastestream.body"
-_LINGER_S = 5.0
-"""How long the rest of a body that was answered early is read before its connection is closed."""
 
 
 class BodyLimit:
     """Raises in whoever reads a body beyond `limit` bytes, announced or not, or one that takes too long.
 
-    A route that reads without keeping may lift both, see `stream_body`. An answer before the end of such a body,
-    or of one that was refused, closes the connection, because its sender might never end.
+    A route that reads without keeping may lift both, see `stream_body`. The connection is closed after an answer that
+    comes before the end of the body, see `service.http.connection`.
 
     Raises:
         BodyTooLarge: more than `limit` bytes.
@@ -37,18 +34,8 @@ class BodyLimit:
         body = _Body(receive, self.limit, self.timeout_s, int(announced) if announced.isdecimal() else 0)
         scope[_BODY] = body
 
-        async def send_and_close(message: Message) -> None:
-            if not body.broken_off:
-                await send(message)
-            elif message["type"] == "http.response.start":
-                await send({**message, "headers": [*message["headers"], (b"connection", b"close")]})
-            else:
-                await send({**message, "more_body": True})
-                await body.drain(_LINGER_S)
-                await send({"type": "http.response.body", "body": b"", "more_body": False})
-
         # Not refused here: only a route that reads the body minds its size.
-        await self.app(scope, body.receive, send_and_close)
+        await self.app(scope, body.receive, send)
 
 
 class _Body:
@@ -59,12 +46,7 @@ class _Body:
         self._announced = announced
         self._ends: float | None = asyncio.get_running_loop().time() + timeout_s
         self._read = 0
-        self._complete = self._refused = False
-
-    @property
-    def broken_off(self) -> bool:
-        """Whether this is a stream, or a refused body, whose end has not been read."""
-        return (self._limit is None or self._refused) and not self._complete
+        self._complete = False
 
     def limit(self, limit: int) -> None:
         self._limit = limit if self._limit is None else min(limit, self._limit)
@@ -72,15 +54,6 @@ class _Body:
     def stream(self, idle_s: float) -> None:
         self._limit = self._ends = None
         self._timeout_s = idle_s
-
-    async def drain(self, most_s: float) -> None:
-        """Read on and keep nothing: many a sender looks for the answer only when all is sent."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(most_s):
-                while not self._complete:
-                    message = await self._receive()
-                    self._complete = not message.get("more_body", False)
-                    await asyncio.sleep(0)
 
     async def receive(self) -> Message:
         if self._complete:
@@ -91,7 +64,6 @@ class _Body:
             async with asyncio.timeout_at(ends):
                 message = await self._receive()
         except TimeoutError:
-            self._refused = True
             raise self._late() from None
         self._read += len(message.get("body", b""))
         self._complete = not message.get("more_body", False)
@@ -100,7 +72,6 @@ class _Body:
 
     def _check(self, size: int) -> None:
         if self._limit is not None and size > self._limit:
-            self._refused = True
             raise BodyTooLarge(f"body: larger than {self._limit} bytes", field="body")
 
     def _late(self) -> BodyTimeout:

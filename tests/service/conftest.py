@@ -13,6 +13,7 @@ from model_store.manifest import Blend, Manifest
 from model_store.prompts import BUILT_IN
 from model_store.registry import Registry
 from service.app import create_app
+from service.http.connection import bounded_http
 from service.parts import Parts
 from service.settings import RankerSettings, RecommendSettings, Settings, StateSettings
 from tests.service.serving import VERSION, ModelServer, serving
@@ -41,6 +42,10 @@ class Gateway:
         if json is not None:
             more["json"] = json
         return await self.client.request(method, path, **more)
+
+    def on_a_socket(self) -> AbstractAsyncContextManager[str]:
+        """Serves the gateway over its own HTTP/1.1; yields the URL of its root."""
+        return serving(self.app, http=bounded_http(self.parts.settings.limits, self.parts.metrics))
 
     def count(self, series: str, **labels: str) -> float:
         return self.parts.metrics.registry.get_sample_value(series, labels) or 0.0

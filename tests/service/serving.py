@@ -24,9 +24,11 @@ async def until(condition: Callable[[], bool], within_s: float = 60.0) -> None:
 
 
 @asynccontextmanager
-async def serving(app: ASGIApp, host: str = "127.0.0.1") -> AsyncIterator[str]:
-    """Serve `app` in this event loop; yields the URL of its root."""
-    config = uvicorn.Config(app, host=host, port=0, log_config=None, access_log=False, timeout_graceful_shutdown=1)
+async def serving(app: ASGIApp, host: str = "127.0.0.1", **more: Any) -> AsyncIterator[str]:
+    """Serve `app` in this event loop; yields the URL of its root. `more` goes to `uvicorn.Config`."""
+    config = uvicorn.Config(
+        app, host=host, port=0, log_config=None, access_log=False, timeout_graceful_shutdown=1, **more
+    )
     async with running(config) as url:
         yield url
 

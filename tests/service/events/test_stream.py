@@ -10,7 +10,7 @@ import pytest
 
 from service.errors import StateUnavailable
 from service.events import stream
-from service.http import body_limit
+from service.http import connection
 from service.http.times import now_ms
 from service.settings import LimitSettings, StateSettings
 from service.state.events import Events
@@ -249,11 +249,11 @@ class TestStops:
     async def test_who_looks_for_the_answer_at_the_end_gets_it(
         self, open_gateway: OpenGateway, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(body_limit, "_LINGER_S", 60.0)
+        monkeypatch.setattr(connection, "_LINGER_S", 60.0)
         lines = [line(number, user_id="u") for number in range(20_000)]
         async with (
             open_gateway(state=StateSettings(max_backlog=10, buckets=1)) as gateway,
-            serving(gateway.app) as url,
+            gateway.on_a_socket() as url,
             httpx.AsyncClient(base_url=url) as client,
         ):
             answer = await client.post("/events", content=pieces(*lines), headers=NDJSON)
@@ -263,8 +263,11 @@ class TestStops:
             assert "connection" not in whole.headers
 
     async def test_who_never_ends_is_cut_off(self, open_gateway: OpenGateway, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(body_limit, "_LINGER_S", 0.1)
-        async with open_gateway(state=StateSettings(max_backlog=10, buckets=1)) as gateway, serving(gateway.app) as url:
+        monkeypatch.setattr(connection, "_LINGER_S", 0.1)
+        async with (
+            open_gateway(state=StateSettings(max_backlog=10, buckets=1)) as gateway,
+            gateway.on_a_socket() as url,
+        ):
             host, _, port = url.removeprefix("http://").partition(":")
             reader, writer = await asyncio.open_connection(host, int(port))
             writer.write(b"POST /events HTTP/1.1\r\nHost: t\r\nContent-Length: 1000000000\r\n")

@@ -9,11 +9,10 @@ import pytest
 import structlog
 
 from model_store.errors import UserError
-from service.http import body_limit
+from service.http import connection
 from service.settings import LimitSettings
 from service.state.users import Users
 from tests.service.conftest import Gateway, OpenGateway
-from tests.service.serving import serving
 
 EVENT = {"user_id": "secret-user", "item_id": "secret-item"}
 
@@ -101,8 +100,7 @@ class TestBodyLimit:
         problem = answer.json()
         assert (answer.status_code, problem["code"], problem["field"]) == (413, "body_too_large", "body")
 
-    async def test_it_is_refused_while_it_streams(self, small: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(body_limit, "_LINGER_S", 0)
+    async def test_it_is_refused_while_it_streams(self, small: Gateway) -> None:
         sent = 0
 
         async def endless() -> AsyncIterator[bytes]:
@@ -130,8 +128,8 @@ class TestBodyLimit:
     async def test_an_announced_giant_is_refused_over_a_socket_before_it_is_sent_and_is_not_waited_for(
         self, small: Gateway, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(body_limit, "_LINGER_S", 0.1)
-        async with serving(small.app) as url:
+        monkeypatch.setattr(connection, "_LINGER_S", 0.1)
+        async with small.on_a_socket() as url:
             host, _, port = url.removeprefix("http://").partition(":")
             reader, writer = await asyncio.open_connection(host, int(port))
             writer.write(
