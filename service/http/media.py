@@ -32,9 +32,10 @@ _CLOUD_EVENT = "ce-specversion"
 _SHOWN_CHARS = 100
 _ONLY_JSON = frozenset({JSON})
 _INSTEAD = {
-    "": f"the header Content-Type is missing; send Content-Type: {JSON}",
+    "": f"the header Content-Type is missing; send Content-Type: {JSON} "
+    "(Python's requests sends it with json=, not with data=)",
     "application/x-www-form-urlencoded": f"a form is not read; send JSON with Content-Type: {JSON} "
-    "(curl -d sends a form unless you add -H 'content-type: application/json')",
+    "(curl -d, PHP's CURLOPT_POSTFIELDS and axios with a string send a form unless the header is set)",
     "multipart/form-data": f"a form is not read; send JSON with Content-Type: {JSON}, and pictures as image_base64",
     "text/plain": f"text/plain is not read; send the same with Content-Type: {JSON} "
     f"(fetch and sendBeacon call a string text/plain; a Blob of type {JSON} is JSON)",

@@ -63,18 +63,22 @@ def _set_limits(schemas: dict[str, Any], limits: LimitSettings) -> None:
     for name in ("ItemIn", "NamedItemIn", "CandidateIn"):
         fields = schemas[name]["properties"]
         _bound(fields["title"], "maxLength", limits.title_chars)
-        fields["description"]["maxLength"] = limits.description_chars
+        _bound(fields["description"], "maxLength", limits.description_chars)
         for terms in (fields["genres"], fields["tags"]):
-            terms["maxItems"] = limits.terms
-            terms["items"]["maxLength"] = limits.term_chars
+            _bound(terms, "maxItems", limits.terms)
+            _bound(_of_value(terms)["items"], "maxLength", limits.term_chars)
     schemas["EventBatchIn"]["properties"]["events"]["maxItems"] = limits.batch_events
     schemas["ItemBatchIn"]["properties"]["items"]["maxItems"] = limits.bulk_items
     recommend = schemas["RecommendIn"]["properties"]
-    recommend["k"]["maximum"] = limits.k
+    _bound(recommend["k"], "maximum", limits.k)
     _bound(recommend["candidates"], "maxItems", limits.candidates)
 
 
 def _bound(schema: dict[str, Any], key: str, limit: int) -> None:
     """Set `key` on the schema itself, or on the alternative that is not null."""
-    target = next((one for one in schema.get("anyOf", ()) if one.get("type") != "null"), schema)
-    target[key] = limit
+    _of_value(schema)[key] = limit
+
+
+def _of_value(schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema, or its alternative that is not null."""
+    return next((one for one in schema.get("anyOf", ()) if one.get("type") != "null"), schema)

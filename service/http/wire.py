@@ -19,6 +19,7 @@ from service.settings import LimitSettings
 
 M = TypeVar("M", bound=BaseModel)
 _NAME_CHARS = 100
+_OBJECT_TYPES = frozenset({"dict_type", "model_type"})
 _LISTED_ERRORS = 20
 _LEVELS_AROUND = 16
 """More than any answer, or what is stored, puts around a caller's value; orjson writes some 250 levels in all."""
@@ -89,8 +90,11 @@ def explain(error: ErrorDetails) -> tuple[str, str]:
     # A field that the check of a whole object found is not in the place of the error.
     place = (*error["loc"], *context.get("below", ()))
     reason = must(error["type"], context, error["msg"])
+    given = error.get("input")
     if error["type"] == "string_type":
-        reason += _instead(error.get("input"))
+        reason += _instead(given)
+    elif error["type"] in _OBJECT_TYPES and given == []:
+        reason += "; an empty one is {}"
     return ".".join(str(part)[:_NAME_CHARS] for part in place), reason
 
 

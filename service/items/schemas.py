@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from service.errors import InvalidRequest
 from service.http.batches import Rejection
 from service.http.ids import Id
+from service.http.nulls import null_is
 from service.http.wire import check_bytes
 from service.http.words import NOT_BLANK
 from service.settings import LimitSettings
@@ -35,9 +36,9 @@ class Words(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    description: Text = ""
-    genres: Terms = Field(default_factory=list)
-    tags: Terms = Field(default_factory=list)
+    description: Annotated[Text, null_is(str, Text)] = ""
+    genres: Annotated[Terms, null_is(list, Terms)] = Field(default_factory=list)
+    tags: Annotated[Terms, null_is(list, Terms)] = Field(default_factory=list)
     attributes: dict[str, Any] | None = Field(None, description="Anything to filter by; bounded in bytes.")
 
 

@@ -20,10 +20,12 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from service.http.ids import Id
+from service.http.nulls import null_is
 from service.items.schemas import Title, Words
 
 ServedBy = Literal["mllm", "cache", "collaborative", "popular"]
 SkipReason = Literal["unknown_item", "duplicate", "seen", "filtered"]
+Number = Annotated[int, Field(strict=True, ge=1)]
 Scalar = StrictStr | StrictBool | StrictInt | StrictFloat
 
 
@@ -47,6 +49,7 @@ _MOST_WANTED = 50
 Wanted = Annotated[
     Scalar | Annotated[list[Scalar], Field(max_length=_MOST_WANTED, fail_fast=True)], WrapValidator(_wanted)
 ]
+WantedAttributes = Annotated[dict[str, Wanted], Field(max_length=_MOST_WANTED)]
 Wants = Annotated[list[str], Field(max_length=_MOST_WANTED, fail_fast=True)]
 
 RECOMMEND_EXAMPLE: dict[str, Any] = {
@@ -73,6 +76,9 @@ def _candidate(value: Any) -> Any:
         raise PydanticCustomError("unknown_field", "no such field", {"below": (min(unknown),)})
     if not isinstance(value, dict):
         raise PydanticCustomError("candidate", "must be an item id, or an object with item_id")
+    if None in value.values():
+        # Not given: what the catalogue says stays.
+        return {name: one for name, one in value.items() if one is not None or name == "item_id"}
     return value
 
 
@@ -81,10 +87,10 @@ class Filters(BaseModel):
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [_FILTERS_EXAMPLE]})
 
-    genres: Wants = Field(default_factory=list)
-    tags: Wants = Field(default_factory=list)
-    attributes: Annotated[dict[str, Wanted], BeforeValidator(_at_most_50)] = Field(
-        default_factory=dict, max_length=_MOST_WANTED
+    genres: Annotated[Wants, null_is(list, Wants)] = Field(default_factory=list)
+    tags: Annotated[Wants, null_is(list, Wants)] = Field(default_factory=list)
+    attributes: Annotated[WantedAttributes, BeforeValidator(_at_most_50), null_is(dict, WantedAttributes)] = Field(
+        default_factory=dict
     )
 
 
@@ -101,12 +107,14 @@ class RecommendIn(BaseModel):
         ]
         | None
     ) = Field(None, description="Item ids or items; without them, candidates are retrieved.")
-    k: Annotated[int, Field(strict=True, ge=1)] = Field(10, description="The most items in the answer.")
-    exclude_seen: Annotated[bool, Field(strict=True)] = True
+    k: Annotated[Number, null_is(lambda: 10, Number)] = Field(10, description="The most items in the answer.")
+    exclude_seen: Annotated[StrictBool, null_is(lambda: True, StrictBool)] = True
     filters: Filters | None = None
-    deadline_ms: Annotated[int, Field(strict=True, ge=1)] | None = Field(None, description="When the answer must come.")
+    deadline_ms: Number | None = Field(None, description="When the answer must come.")
     context: dict[str, Any] | None = None
-    explain: Annotated[bool, Field(strict=True)] = Field(False, description="Show what went into each score.")
+    explain: Annotated[StrictBool, null_is(bool, StrictBool)] = Field(
+        False, description="Show what went into each score."
+    )
 
 
 @dataclass(frozen=True, slots=True)
