@@ -10,6 +10,9 @@
 to the service. Ids are strings, whatever the files hold. `genres` and `tags` are arrays, or texts
 whose terms are separated by `|`, `;` or `,`. Both files may be of any encoding that
 `data.text_files` knows, and compressed (`items.jsonl.gz`).
+
+An interaction without a type is a `rating` if it has one, else a `click`; what types and ratings
+mean is in `signals`.
 """
 
 import hashlib
@@ -23,7 +26,8 @@ from typing import Any, Literal
 from model_store.data import tables, text_files, values
 from model_store.data.text_files import DataFileError
 from model_store.errors import UserError
-from model_store.views import DISLIKED, LIKED, ItemView
+from model_store.signals import BUILT_IN, Signals
+from model_store.views import ItemView
 
 Split = Literal["train", "validation", "test"]
 ITEMS, INTERACTIONS, IMAGES = "items.jsonl", "interactions.csv", "images"
@@ -55,19 +59,21 @@ class DatasetItem:
 
 @dataclass(frozen=True, slots=True)
 class Interaction:
-    """One line of `interactions.csv`; `timestamp` in seconds."""
+    """One line of `interactions.csv`; `timestamp` in seconds. `value` is the rating of a row that has one."""
 
     item_id: str
     type: str
     timestamp: float
+    value: float | None = None
+    signals: Signals = field(default=BUILT_IN, repr=False, compare=False)
 
     @property
     def liked(self) -> bool:
-        return self.type in LIKED
+        return self.signals(self.type, self.value) == "positive"
 
     @property
     def disliked(self) -> bool:
-        return self.type in DISLIKED
+        return self.signals(self.type, self.value) == "negative"
 
 
 @dataclass(frozen=True)
@@ -94,15 +100,15 @@ def user_split(user_id: str) -> Split:
     return "validation" if place < 90 else "test"
 
 
-def read_dataset(folder: Path) -> Dataset:
-    """Read the dataset folder at `folder`.
+def read_dataset(folder: Path, signals: Signals = BUILT_IN) -> Dataset:
+    """Read the dataset folder at `folder`; `signals` says what its interactions mean.
 
     An interaction with an unknown item is kept: a service must live with those too.
 
     Raises:
         DatasetError: a file is missing, or a line is malformed.
     """
-    return Dataset({item.item_id: item for item in read_items(folder)}, _histories(folder / INTERACTIONS))
+    return Dataset({item.item_id: item for item in read_items(folder)}, _histories(folder / INTERACTIONS, signals))
 
 
 def read_items(folder: Path) -> Iterator[DatasetItem]:
@@ -162,30 +168,22 @@ def _item(fields: dict[str, Any], folder: Path) -> DatasetItem:
 _COLUMNS = {"user_id": (), "item_id": (), "timestamp": (), "rating": (), "type": ()}
 
 
-def _histories(path: Path) -> dict[str, tuple[Interaction, ...]]:
+def _histories(path: Path, signals: Signals) -> dict[str, tuple[Interaction, ...]]:
     path = _require(path)
     histories: dict[str, list[Interaction]] = {}
     try:
         for line, row in tables.rows(path, _COLUMNS, ("user_id", "item_id", "timestamp")):
             try:
                 user_id, item_id = (values.identity(row[name]) for name in ("user_id", "item_id"))
-                event = Interaction(item_id, _event_type(row), values.seconds(row["timestamp"]))
+                rating = values.number(row["rating"]) if row.get("rating") else None
+                kind = row.get("type") or ("click" if rating is None else "rating")
+                event = Interaction(item_id, kind, values.seconds(row["timestamp"]), rating, signals)
             except ValueError as error:
                 raise DatasetError(f"{path}, line {line}: {error}") from None
             histories.setdefault(user_id, []).append(event)
     except DataFileError as error:
         raise DatasetError(str(error)) from None
     return {user: tuple(sorted(events, key=lambda event: event.timestamp)) for user, events in histories.items()}
-
-
-def _event_type(row: dict[str, str]) -> str:
-    """The row's type; else what its rating says (>= 4 like, <= 2 dislike, else view); else a click."""
-    if row.get("type"):
-        return row["type"]
-    if not row.get("rating"):
-        return "click"
-    rating = values.number(row["rating"])
-    return "like" if rating >= 4 else "dislike" if rating <= 2 else "view"
 
 
 def _require(path: Path) -> Path:

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from model_store.errors import UserError
 from model_store.pictures import PictureSize
+from model_store.signals import VersionSignals
 
 MANIFEST = "manifest.toml"
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
@@ -97,6 +98,7 @@ class Manifest(_Part):
     labels: Labels | None = None
     picture: PictureSize = PictureSize()
     blend: Blend = Blend()
+    signals: VersionSignals = VersionSignals()
     serving: Serving = Serving()
     training: Training = Training()
     evaluation: dict[str, Any] = Field(default_factory=dict)

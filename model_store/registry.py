@@ -17,6 +17,7 @@ import tomli_w
 from model_store.files import StoreFiles
 from model_store.manifest import MANIFEST, Manifest, ManifestError, hash_files
 from model_store.prompts import PromptSet
+from model_store.signals import Signals, Vocabulary
 
 ALIASES = "aliases.toml"
 PRODUCTION = "production"
@@ -70,9 +71,10 @@ class Registry:
         self._verify(manifest, self._local(manifest, "prompts"), manifest.prompts_sha256)
         return manifest
 
-    def prompts(self, manifest: Manifest) -> PromptSet:
-        """The prompts of a version."""
-        return PromptSet(self._local(manifest, "prompts"))
+    def prompts(self, manifest: Manifest, vocabulary: Vocabulary | None = None) -> PromptSet:
+        """The prompts of a version; for the types that `vocabulary` names, it wins over the version's own."""
+        signals = Signals(manifest.signals, vocabulary or Vocabulary())
+        return PromptSet(self._local(manifest, "prompts"), signals=signals, words=manifest.signals.words)
 
     def local_folder(self, manifest: Manifest) -> Path:
         """A local folder with the weights of a version, as vLLM and transformers load them.

@@ -7,11 +7,6 @@ as it was trained.
 
 from dataclasses import dataclass, replace
 
-LIKED: frozenset[str] = frozenset({"like", "purchase", "click", "play", "save", "share", "cart"})
-"""Event types that speak for an item."""
-DISLIKED: frozenset[str] = frozenset({"dislike", "skip", "hide"})
-"""Event types that speak against one; any other type says neither."""
-
 
 @dataclass(frozen=True, slots=True)
 class ItemView:
@@ -36,10 +31,11 @@ class ItemView:
 
 @dataclass(frozen=True, slots=True)
 class InteractionView:
-    """One interaction as a prompt shows it; `item` is None while the catalogue lacks the item."""
+    """One interaction; `item` is None while the catalogue lacks the item, `value` what a rating says."""
 
     type: str
     item: ItemView | None
+    value: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from model_store.demo import MODELS
 from model_store.errors import UserError
 from model_store.manifest import Manifest
 from model_store.registry import Registry
+from model_store.signals import Signals
 from service.errors import TastestreamError
 from service.local.ports import require_free_port
 from service.local.state_commands import dead_letters_app, erase, export, rebuild_summaries
@@ -213,7 +214,8 @@ def train(
     """
     from service.local.commands import train_command
 
-    train_command(data, store_folder(store), name or data.resolve().name.lower(), minutes, seed, out)
+    signals = Signals(settings_or_exit().signals.vocabulary())
+    train_command(data, store_folder(store), name or data.resolve().name.lower(), minutes, seed, signals, out)
 
 
 # Here, because `--help` lists the commands in the order in which they were added.

@@ -52,6 +52,11 @@ class Metrics:
             ("result",),
             registry=self.registry,
         )
+        self.unknown_types = Counter(
+            "tastestream_unknown_event_types_total",
+            "Accepted events of a type that no vocabulary names: they are taken for neutral.",
+            registry=self.registry,
+        )
         self.items = Counter(
             "tastestream_items_total",
             "Catalogue writes, by result: created, updated, rejected, deleted.",

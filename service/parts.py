@@ -7,6 +7,7 @@ from typing import cast
 
 from fastapi import FastAPI, Request
 
+from model_store.signals import Signals
 from service.items.decoder import PictureDecoder
 from service.items.fetch import PictureFetcher
 from service.items.intake import PictureIntake
@@ -19,7 +20,7 @@ from service.state.store import Store
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """`ranker` and `summarizer` are None where the settings name no server."""
+    """`ranker` and `summarizer` are None where the settings name no server; `signals` says what events mean."""
 
     settings: Settings
     metrics: Metrics
@@ -28,6 +29,7 @@ class Parts:
     intake: PictureIntake
     ranker: Ranker | None
     summarizer: Server | None
+    signals: Signals
 
 
 @asynccontextmanager
@@ -47,7 +49,8 @@ async def open_parts(settings: Settings, metrics: Metrics, ranker: Ranker | None
                 stack.push_async_callback(server.close)
         pictures = open_pictures(settings)
         intake = PictureIntake(fetcher, decoder, pictures, metrics)
-        yield Parts(settings, metrics, store, pictures, intake, ranker, summarizer)
+        signals = (ranker.signals if ranker else None) or Signals(settings.signals.vocabulary())
+        yield Parts(settings, metrics, store, pictures, intake, ranker, summarizer, signals)
 
 
 def set_parts(app: FastAPI, parts: Parts) -> None:

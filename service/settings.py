@@ -20,6 +20,8 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from model_store.signals import ValueRule, Vocabulary
+
 PREFIX = "TASTESTREAM_"
 HTTP_SCHEMES = frozenset({"http", "https"})
 REDIS_SCHEMES = frozenset({"redis", "rediss", "unix", "redis+cluster", "rediss+cluster"})
@@ -238,6 +240,33 @@ class RecommendSettings(_Level):
     max_concurrent_ranks: Count = 8
 
 
+class SignalSettings(_Level):
+    """What types of events mean. A type named here means this, whatever the model version or the built-in table says.
+
+    In the environment, types are separated by commas.
+    """
+
+    positive: Names = Field((), description="Types that speak for an item.")
+    negative: Names = Field((), description="Types that speak against an item.")
+    neutral: Names = Field((), description="Types that say neither.")
+    exposures: Names = Field(
+        (), description="Types that only say that an item was shown: logged, but neither recent, seen nor folded."
+    )
+    values: dict[str, ValueRule] = Field(
+        default_factory=dict,
+        description="Types whose value decides: positive from `positive_from` up, negative from `negative_to` down; "
+        "`of` is the end of the scale.",
+    )
+
+    @model_validator(mode="after")
+    def _must_be_a_vocabulary(self) -> Self:
+        self.vocabulary()
+        return self
+
+    def vocabulary(self) -> Vocabulary:
+        return Vocabulary(**dict(self))
+
+
 class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True)
 
@@ -279,6 +308,7 @@ class Settings(BaseSettings):
     limits: LimitSettings = LimitSettings()
     pictures: PictureSettings = PictureSettings()
     recommend: RecommendSettings = RecommendSettings()
+    signals: SignalSettings = SignalSettings()
 
     @property
     def models_folder(self) -> Path:

@@ -9,9 +9,10 @@ from typing import Protocol
 import uvloop
 from prometheus_client import start_http_server
 
-from model_store.engine import open_engine
+from model_store.engine import Engine, open_engine
 from model_store.errors import UserError
 from model_store.registry import Registry
+from model_store.signals import Signals
 from service.errors import NotReady, StateUnavailable
 from service.heap import freeze_heap
 from service.items.pictures import open_pictures
@@ -56,21 +57,28 @@ async def _run(settings: Settings) -> None:
     metrics = Metrics()
     with _metrics_port(settings, metrics):
         async with _summarizer(settings) as (engine, prompt):
-            await work(settings, engine, prompt, metrics, stop)
+            await work(settings, engine, prompt, metrics, stop, engine.prompts.signals)
 
 
 async def work(
-    settings: Settings, engine: SummarizerEngine, prompt: str, metrics: Metrics, stop: asyncio.Event
+    settings: Settings,
+    engine: SummarizerEngine,
+    prompt: str,
+    metrics: Metrics,
+    stop: asyncio.Event,
+    signals: Signals | None = None,
 ) -> None:
     """Claim, work and commit until `stop` is set, then finish or give back what is running.
 
     Args:
         prompt: names the prompts that `engine` asks with; kept with every summary.
+        signals: what the model version and the settings take types of events for; by default, the settings alone.
     """
     store = await Store.connect(settings)
     state, worker = settings.state, settings.worker
     pause = Pause(state.retry_base_s, state.retry_max_s)
-    folding = Folding(store, engine, prompt, state, metrics, worker.concurrency, stop.is_set)
+    signals = signals or Signals(settings.signals.vocabulary())
+    folding = Folding(store, engine, prompt, state, metrics, worker.concurrency, stop.is_set, signals)
     pictures = open_pictures(settings)
     describing = Describing(store, engine, pictures, state, metrics)
     sweeping = Sweeping(store, pictures, settings.pictures, metrics)
@@ -107,7 +115,7 @@ async def _watch(store: Store, metrics: Metrics, stop: asyncio.Event) -> None:
 
 
 @contextlib.asynccontextmanager
-async def _summarizer(settings: Settings) -> AsyncIterator[tuple[SummarizerEngine, str]]:
+async def _summarizer(settings: Settings) -> AsyncIterator[tuple[Engine, str]]:
     """The engine that the settings name, and the name of its prompts."""
     given = settings.summarizer
     if given.url is None:
@@ -122,6 +130,7 @@ async def _summarizer(settings: Settings) -> AsyncIterator[tuple[SummarizerEngin
         max_in_flight=given.max_in_flight,
         api_key=given.api_key.get_secret_value() if given.api_key else None,
         fitted_bytes=settings.pictures.fitted_bytes,
+        vocabulary=settings.signals.vocabulary(),
     )
     try:
         yield engine, engine.manifest.prompts_sha256[:12] if engine.manifest else "default"

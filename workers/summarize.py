@@ -6,7 +6,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
-from model_store.views import LIKED, InteractionView
+from model_store.signals import BUILT_IN, Signals
+from model_store.views import InteractionView
 from service.errors import StateUnavailable
 from service.logs import get_logger
 from service.metrics import Metrics
@@ -39,6 +40,7 @@ class Folding:
         prompt: names the prompts that the summaries are written with.
         concurrency: calls to the model at the same time; claims beyond it read their items and wait.
         stopping: true once the worker drains: a claim of many blocks then ends after the running one.
+        signals: what the types of events mean.
     """
 
     name = "fold"
@@ -52,6 +54,7 @@ class Folding:
         metrics: Metrics,
         concurrency: int,
         stopping: Callable[[], bool] = lambda: False,
+        signals: Signals = BUILT_IN,
     ) -> None:
         self._store = store
         self._engine = engine
@@ -60,6 +63,7 @@ class Folding:
         self._metrics = metrics
         self._calls = asyncio.Semaphore(concurrency)
         self._stopping = stopping
+        self._signals = signals
         self._committing: set[int] = set()
 
     async def claim(self, limit: int) -> Sequence[Claim]:
@@ -149,11 +153,11 @@ class Folding:
     async def _record(self, claim: Claim, events: Sequence[Event], items: Mapping[str, Item]) -> None:
         """Count what was liked, beside what the user liked before; losing a count harms nobody."""
         liked = [
-            event.item_id for event in events if event.type in LIKED and event.item_id in items and not event.refolded
+            event.item_id for event in events if self._likes(event) and event.item_id in items and not event.refolded
         ]
         if not liked:
             return
-        before = {event.item_id for event in claim.recents if event.type in LIKED}
+        before = {event.item_id for event in claim.recents if self._likes(event)}
         try:
             # Asked now and not before the fold: an item may have been deleted while the model wrote.
             known = await self._store.items.known([*before, *set(liked)])
@@ -161,6 +165,9 @@ class Folding:
         except StateUnavailable as error:
             self._metrics.evidence_failures.labels("record").inc()
             log.warning("evidence_lost", error=error.detail)
+
+    def _likes(self, event: Event) -> bool:
+        return self._signals(event.type, event.value) == "positive"
 
     async def _failed(self, claim: Claim, refused: Refused, retry_in_s: float = 0.0) -> None:
         attempt = claim.attempts + 1

@@ -4,6 +4,7 @@ from model_store.engine.engine import Engine, Mode
 from model_store.pictures import FITTED_BYTES, PictureSize
 from model_store.prompts import PromptSet
 from model_store.registry import Registry
+from model_store.signals import Signals, Vocabulary
 
 _GENERAL_PICTURE = PictureSize(224, 224, "contain")
 
@@ -20,6 +21,7 @@ def open_engine(
     max_in_flight: int = 64,
     api_key: str | None = None,
     fitted_bytes: int = FITTED_BYTES,
+    vocabulary: Vocabulary | None = None,
 ) -> Engine:
     """An engine with the prompts, picture size, labels and limits of `version`, or with the built-in prompts.
 
@@ -28,6 +30,7 @@ def open_engine(
         model: the served name; None means that the server serves the version under its id.
         fitted_bytes: pictures at the model's size that are kept in memory.
         version: `name@1`, `name@production` or `name` in `registry`, or None.
+        vocabulary: what types of events mean; it wins over the version's own.
 
     Raises:
         ManifestError: there is no such version, or its files were changed.
@@ -37,10 +40,11 @@ def open_engine(
     name = model or (manifest.id if manifest else None)
     if name is None:
         raise ValueError("name the model that the server serves, or a model version")
+    vocabulary = vocabulary or Vocabulary()
     return Engine(
         url,
         name,
-        registry.prompts(manifest) if manifest else PromptSet.built_in("default"),
+        registry.prompts(manifest, vocabulary) if manifest else PromptSet.built_in(signals=Signals(vocabulary)),
         picture=manifest.picture if manifest else _GENERAL_PICTURE,
         labels=manifest.labels if manifest else None,
         mode=mode,

@@ -20,6 +20,7 @@ from model_store.evaluate.metrics import latency
 from model_store.evaluate.outcome import Folding, ReplayReport, degraded_reasons, models_of, rank_methods
 from model_store.evaluate.protocol import Case, Protocol, make_cases
 from model_store.evaluate.wire_client import Json, ServiceError, WireClient
+from model_store.signals import normal
 
 Progress = Callable[[str, int, int], None]
 """Called with (stage, done, total) as a stage goes on; stages come one after the other."""
@@ -192,13 +193,14 @@ async def _each(
 
 def _event(case: Case, place: int, run: ReplayOptions) -> Json:
     event = case.history[place]
-    return {
+    sent: Json = {
         "event_id": f"{run.run_id}:{case.user_id}:{place}",
         "user_id": _user(case, run),
         "item_id": event.item_id,
-        "type": event.type,
+        "type": normal(event.type),
         "timestamp": event.timestamp,
     }
+    return sent if event.value is None else {**sent, "value": event.value}
 
 
 def _user(case: Case, run: ReplayOptions) -> str:

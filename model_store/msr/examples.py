@@ -155,7 +155,7 @@ class Examples:
     def event(self, event: Interaction, rng: random.Random) -> InteractionView:
         """An interaction as a prompt shows it: now and then its picture is not described yet, or wrongly."""
         number = self.catalogue.number.get(event.item_id)
-        return InteractionView(event.type, None if number is None else self._recalled(number, rng))
+        return InteractionView(event.type, None if number is None else self._recalled(number, rng), event.value)
 
     def _recalled(self, number: int, rng: random.Random) -> ItemView:
         view = self.catalogue.views[number]

@@ -17,6 +17,7 @@ from model_store.msr.encoding import Encoder
 from model_store.msr.validation import Validation
 from model_store.msr.writer import PRESENCE_PENALTY, Writer
 from model_store.registry import Registry
+from model_store.signals import VersionSignals
 
 RANKER_ARCHITECTURE = "Qwen3VLForSequenceClassification"
 SUMMARY_TOKENS, DESCRIPTION_TOKENS = 96, 24
@@ -85,10 +86,12 @@ def register(
     registry = Registry(store)
     summarizer, ranker = f"{name}-summarizer", f"{name}-ranker"
     version = max(registry.next_version(summarizer), registry.next_version(ranker))
+    prompts = trained.encoder.prompts
     shared: dict[str, Any] = {
         "version": version,
         "base": "from scratch (Qwen3-VL architecture)",
         "picture": trained.sizes.picture,
+        "signals": VersionSignals(**dict(prompts.signals.vocabulary()), words=prompts.words),
         "training": Training(
             command=origin.command,
             data=origin.data,

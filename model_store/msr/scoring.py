@@ -50,9 +50,10 @@ class Examiner:
     def _event(self, event: Interaction) -> InteractionView:
         number = self.catalogue.number.get(event.item_id)
         if number is None:
-            return InteractionView(event.type, None)
+            return InteractionView(event.type, None, event.value)
         view = self.catalogue.views[number]
-        return InteractionView(event.type, replace(view, summary=self.recalled[number] if view.image else ""))
+        item = replace(view, summary=self.recalled[number] if view.image else "")
+        return InteractionView(event.type, item, event.value)
 
 
 def describe_all(writer: Writer, catalogue: Catalogue) -> list[str]:

@@ -23,7 +23,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from model_store.views import DISLIKED, LIKED, InteractionView, ItemView
+from model_store.signals import BUILT_IN, Signals
+from model_store.views import InteractionView, ItemView
 
 _FORM = re.compile(r"\s*Likes (?P<likes>[^.]*)\.(?: Avoids (?P<avoids>[^.]*)\.)?\s*")
 _NOTHING = "nothing yet"
@@ -48,12 +49,13 @@ class Summary:
 
 @dataclass(frozen=True, slots=True)
 class TasteRule:
-    """The lengths of the lists and the weight of one event."""
+    """The lengths of the lists, the weight of one event and what it means."""
 
     likes: int = 10
     avoids: int = 4
     rise: int = 4
     fall: int = 4
+    signals: Signals = BUILT_IN
 
     def fold(self, old: str, block: Sequence[InteractionView], terms: "TermFinder") -> str:
         """Write the summary that follows `old` after the events of `block`, oldest first."""
@@ -61,8 +63,9 @@ class TasteRule:
         latest: dict[str, int] = {}
         for moment, event in enumerate(block, 1):
             found = terms.of(event.item) if event.item is not None else ()
-            if event.type in LIKED or event.type in DISLIKED:
-                (liked if event.type in LIKED else disliked).update(found)
+            signal = self.signals(event.type, event.value)
+            if signal != "neutral":
+                (liked if signal == "positive" else disliked).update(found)
                 latest.update(dict.fromkeys(found, moment))
         before = parse(old)
         likes = self._update(before.likes, liked, disliked, latest, self.likes)

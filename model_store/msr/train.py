@@ -29,6 +29,7 @@ from model_store.msr.scoring import Examiner
 from model_store.msr.taste_rule import Summary, TasteRule, TermFinder, render
 from model_store.msr.validation import validate
 from model_store.prompts import PromptSet
+from model_store.signals import BUILT_IN, Signals
 from model_store.views import UserView
 
 
@@ -55,6 +56,8 @@ class TrainOptions:
     """The share of the run that describes, summarizes and matches: a ranker must first be able to read."""
     neighbours: int = 128
     """Co-occurring items kept per item in the evidence file."""
+    signals: Signals = BUILT_IN
+    """What the interactions mean; registered with the versions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +94,7 @@ def train(
     options = options or TrainOptions()
     require_place(store, name)
     progress(Progress("reading", 0))
-    dataset = read_dataset(data)
+    dataset = read_dataset(data, options.signals)
     trained = fit(dataset, options, progress)
     evidence = Cooccurrence(liked_by(dataset, "train")).evidence(options.neighbours)
     examiner = Examiner(trained.writer(), trained.catalogue, trained.catalogue.captions)
@@ -113,11 +116,12 @@ def fit(dataset: Dataset, options: TrainOptions, progress: Report) -> Trained:
     catalogue = Catalogue(dataset, options.sizes.picture)
     terms = TermFinder.learn(catalogue.views)
     progress(Progress("tokenizer", 0))
-    prompts = PromptSet.built_in("compact")
+    prompts = PromptSet.built_in("compact", options.signals)
     tokenizer = train_tokenizer(list(_corpus(catalogue, prompts, terms)), options.sizes.vocabulary)
     encoder = Encoder(tokenizer, prompts, options.sizes)
-    row = _row_length(Examples(catalogue, histories, encoder, options.rule, terms, options.examples), rng)
-    examples = Examples(catalogue, histories, encoder, options.rule, terms, replace(options.examples, max_tokens=row))
+    rule = replace(options.rule, signals=options.signals)
+    row = _row_length(Examples(catalogue, histories, encoder, rule, terms, options.examples), rng)
+    examples = Examples(catalogue, histories, encoder, rule, terms, replace(options.examples, max_tokens=row))
     model = new_model(tokenizer, options.sizes, options.seed)
     learner = Learner(
         model,

@@ -27,11 +27,15 @@ import jinja2
 
 from model_store.prompts.clean import clean, clean_all
 from model_store.prompts.html_text import html_text
+from model_store.signals import BUILT_IN as BUILT_IN_SIGNALS
+from model_store.signals import Signals, Words
 from model_store.views import InteractionView, ItemView, UserView
 
 BUILT_IN = Path(__file__).parent
 TEMPLATES = ("describe.j2", "summarize.j2", "rank_user.j2", "rank_item.j2", "score.jinja")
 
+COMPACT_WORDS = Words(positive="like", negative="dislike", neutral="view")
+"""All that models which read `compact` are told of an interaction."""
 CANDIDATES = 4096
 """Candidates whose text is kept: the same ones are ranked for one user after the other."""
 
@@ -54,14 +58,25 @@ class PromptSet:
     Args:
         folder: where the five template files lie.
         limits: the caps applied to every untrusted text.
+        signals: what the types of interactions mean.
+        words: what the prompts call interactions; None for what was sent, its value and its meaning.
 
     Raises:
         FileNotFoundError: a template is missing; the message names it.
     """
 
-    def __init__(self, folder: Path, limits: TextLimits | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        limits: TextLimits | None = None,
+        *,
+        signals: Signals = BUILT_IN_SIGNALS,
+        words: Words | None = None,
+    ) -> None:
         self.folder = folder
         self.limits = limits or TextLimits()
+        self.signals = signals
+        self.words = words
         missing = [name for name in TEMPLATES if not (folder / name).is_file()]
         if missing:
             raise FileNotFoundError(f"prompt set {folder} lacks {', '.join(missing)}")
@@ -76,9 +91,9 @@ class PromptSet:
         self._candidate = lru_cache(CANDIDATES)(self._render_candidate)
 
     @classmethod
-    def built_in(cls, name: str = "default") -> "PromptSet":
+    def built_in(cls, name: str = "default", signals: Signals = BUILT_IN_SIGNALS) -> "PromptSet":
         """`default` instructs a general base model; `compact` is what the small trained models read."""
-        return cls(BUILT_IN / name)
+        return cls(BUILT_IN / name, signals=signals, words=COMPACT_WORDS if name == "compact" else None)
 
     @property
     def score_template(self) -> Path:
@@ -112,8 +127,12 @@ class PromptSet:
         return self._templates.get_template(name).render(**values).strip()
 
     def _interaction(self, interaction: InteractionView) -> dict[str, Any]:
+        kind, value = clean(interaction.type, self.limits.term), interaction.value
+        said = self.signals.describe(kind, value)
+        if self.words is not None:
+            said = getattr(self.words, self.signals(kind, value))
         return {
-            "type": clean(interaction.type, self.limits.term),
+            "type": said,
             "item": None if interaction.item is None else self._item(interaction.item),
         }
 

@@ -89,7 +89,7 @@ async def post_events(request: Request) -> Response:
     else:
         batch = await parse_batch(given.values, received_ms, limits.context_bytes)
     outcomes = await parts.store.events.accept(batch.events, received_ms) if batch.events else []
-    count(parts.metrics, outcomes, len(batch.rejected))
+    count(parts.metrics, batch, outcomes, parts.signals)
     answer = _answer(batch, outcomes, with_results=with_results, strict=wishes.strict)
     minimal = given.binary if wishes.minimal is None else wishes.minimal
     return _respond(answer, wishes, minimal=minimal and not with_results)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from model_store.signals import Signals
 from service.errors import BacklogFull, Overloaded, TastestreamError, UserDeleted
 from service.events.batch import Batch
 from service.events.schemas import Result
@@ -50,9 +51,13 @@ def results(batch: Batch, outcomes: Sequence[Accepted], rejected: Sequence[Rejec
     ]
 
 
-def count(metrics: Metrics, outcomes: Sequence[Accepted], rejected: int) -> None:
-    """Count what became of a batch, once for each outcome."""
+def count(metrics: Metrics, batch: Batch, outcomes: Sequence[Accepted], signals: Signals) -> None:
+    """Count what became of a batch, once for each outcome, and the accepted events whose type is not known."""
     for outcome in set(outcomes):
         metrics.events.labels(outcome).inc(outcomes.count(outcome))
-    if rejected:
-        metrics.events.labels("rejected").inc(rejected)
+    if batch.rejected:
+        metrics.events.labels("rejected").inc(len(batch.rejected))
+    unknown = {kind for kind in {event.type for event in batch.events} if not signals.knows(kind)}
+    if unknown:
+        pairs = zip(batch.events, outcomes, strict=True)
+        metrics.unknown_types.inc(sum(outcome == "accepted" and event.type in unknown for event, outcome in pairs))

@@ -36,7 +36,9 @@ class EventIn(BaseModel):
     event_id: Id | None = None
     user_id: Id
     item_id: Id
-    type: EventKind = Field("click", description="view, click, like, purchase, dislike, skip, ...")
+    type: EventKind = Field(
+        "click", description="view, click, like, purchase, rating, dislike, ...: what each means is in docs/signals.md."
+    )
     timestamp: WireTime | None = Field(
         None, description="When it happened; by default, and at the latest, when it arrived."
     )

@@ -9,6 +9,7 @@ from model_store.evaluate.protocol import Negatives, Protocol
 from model_store.evaluate.replay import ReplayOptions, replay
 from model_store.evaluate.report import replay_to_markdown, replay_to_rich
 from model_store.progress import stages
+from model_store.signals import Signals
 
 
 def replay_command(
@@ -40,7 +41,9 @@ def replay_command(
             document.write(replay_to_markdown(found) + "\n")
 
 
-def train_command(data: Path, store: Path, name: str, minutes: float, seed: int, console: Console) -> None:
+def train_command(
+    data: Path, store: Path, name: str, minutes: float, seed: int, signals: Signals, console: Console
+) -> None:
     """Train on `data` and say what was registered; see `model_store.msr.train`."""
     # Imported here: torch takes seconds, and only this command needs it.
     from model_store.msr.train import Progress as Training
@@ -51,7 +54,7 @@ def train_command(data: Path, store: Path, name: str, minutes: float, seed: int,
         def told(training: Training) -> None:
             report(training.stage, training.done, training.note)
 
-        options = TrainOptions(minutes=minutes, seed=seed)
+        options = TrainOptions(minutes=minutes, seed=seed, signals=signals)
         ranker, summarizer = train(data, store, name=name, options=options, progress=told)
     console.print(f"registered {summarizer.id} and {ranker.id} in {store}")
     console.print(f"serve them: tastestream up --models {name} --store {store}")

@@ -12,6 +12,7 @@ from rich.table import Table
 from model_store.dataset import IMAGES, INTERACTIONS, ITEMS
 from model_store.errors import UserError
 from model_store.progress import Report, stages
+from model_store.signals import Signals
 from service.http.times import format_time
 from service.items.pictures import PictureStore, open_pictures
 from service.local.reach import reached_store
@@ -25,7 +26,7 @@ from service.state.store import Store
 
 COLUMNS = ("user_id", "item_id", "timestamp", "rating", "type")
 RATED = frozenset({"rating", "rate"})
-"""Types whose value is a rating: it stands in the column of its name, and readers make a type of it."""
+"""Types that readers know by the rating alone."""
 JPEG = b"\xff\xd8"
 ITEMS_AT_ONCE, BREATH = 100, 1000
 
@@ -77,7 +78,8 @@ async def export_dataset(
                 if catalogue:
                     pictures = open_pictures(settings) if images else None
                     await _write_items(store, pictures, staging, exported, report)
-                await _write_interactions(store, staging, span, exported, report)
+                signals = Signals(settings.signals.vocabulary())
+                await _write_interactions(store, staging, span, signals, exported, report)
             except OSError as error:
                 raise UserError(f"the dataset can't be written: {error}") from error
         logged = await store.log.count()
@@ -148,7 +150,9 @@ def _item_fields(item: Item, image: str | None) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value or name == "title"}
 
 
-async def _write_interactions(store: Store, staging: Path, span: Span, exported: Exported, report: Report) -> None:
+async def _write_interactions(
+    store: Store, staging: Path, span: Span, signals: Signals, exported: Exported, report: Report
+) -> None:
     scratch = staging / "runs"
     scratch.mkdir()
     runs = SortedRuns(scratch)
@@ -157,17 +161,18 @@ async def _write_interactions(store: Store, staging: Path, span: Span, exported:
         runs.add([event.user_id, event.timestamp_ms, exported.interactions, event.item_id, event.type, event.value])
         exported.see(event.timestamp_ms)
     with (staging / INTERACTIONS).open("w", encoding="utf-8", newline="") as lines:
-        await _write_rows(runs, lines, exported, report)
+        await _write_rows(runs, lines, signals, exported, report)
 
 
-async def _write_rows(runs: SortedRuns, lines: TextIO, exported: Exported, report: Report) -> None:
+async def _write_rows(runs: SortedRuns, lines: TextIO, signals: Signals, exported: Exported, report: Report) -> None:
     writer, before = csv.writer(lines), None
     writer.writerow(COLUMNS)
     for number, (user_id, timestamp_ms, _, item_id, kind, value) in enumerate(runs.merged(), 1):
         exported.users += user_id != before
         before = user_id
-        rated = kind in RATED and value is not None
-        writer.writerow((user_id, item_id, _seconds(timestamp_ms), value if rated else "", "" if rated else kind))
+        rating = value if value is not None and signals.reads_value(kind) else ""
+        shown = "" if kind in RATED and rating != "" else kind
+        writer.writerow((user_id, item_id, _seconds(timestamp_ms), rating, shown))
         if number % BREATH == 0:
             report("sorting", number / exported.interactions, f"{number:,} events")
             await asyncio.sleep(0)

@@ -38,7 +38,7 @@ async def recommend(ask: RecommendIn, parts: Parts, deadline: Deadline) -> Recom
     with timing.step("state"):
         state = await _in_time(parts.store.users.read(ask.user_id), deadline)
     with timing.step("retrieve"):
-        found = await _in_time(retrieve(ask, state, parts.store, parts.settings.recommend), deadline)
+        found = await _in_time(retrieve(ask, state, parts.store, parts.settings.recommend, parts.signals), deadline)
     with timing.step("filter"):
         kept, filtered = keep(found.candidates, state.seen if ask.exclude_seen else frozenset(), ask.filters)
         item_ids = [candidate.item.item_id for candidate in kept]

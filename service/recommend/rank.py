@@ -64,10 +64,11 @@ def score_stamp(state: UserState, items: Mapping[str, Item], ranker: Ranker, rec
     """
     summary = (state.summary.version, state.summary.updated_at_ms) if state.summary else None
     shown = [
-        (event.item_id, event.type, event.timestamp_ms, revision(items.get(event.item_id)))
+        (event.item_id, event.type, event.value, event.timestamp_ms, revision(items.get(event.item_id)))
         for event in state.recents[-recents:]
     ]
-    return blake2b(orjson.dumps((ranker.id, summary, shown)), digest_size=12).hexdigest()
+    signals = ranker.signals.digest if ranker.signals else None
+    return blake2b(orjson.dumps((ranker.id, signals, summary, shown)), digest_size=12).hexdigest()
 
 
 async def gather_evidence(
@@ -81,7 +82,7 @@ async def gather_evidence(
         return collaborative, popular
     with _tolerating("collaborative", parts):
         async with deadline.limit():
-            collaborative = await evidence.collaborative(evidence_items(state), item_ids)
+            collaborative = await evidence.collaborative(evidence_items(state, parts.signals), item_ids)
     with _tolerating("popular", parts):
         async with deadline.limit():
             popular = await evidence.popularity(item_ids)

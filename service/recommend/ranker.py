@@ -18,6 +18,7 @@ from model_store.engine import (
 )
 from model_store.manifest import Blend
 from model_store.registry import Registry
+from model_store.signals import Signals
 from model_store.views import ItemView, UserView
 from service.metrics import Metrics
 from service.recommend.deadline import Deadline
@@ -56,10 +57,14 @@ class Ranker:
     Args:
         engine: asks the model.
         blend: the model version's evidence weights.
+        signals: what its prompts take the types of events for; None to leave it to the settings.
     """
 
-    def __init__(self, engine: Scorer, blend: Blend, metrics: Metrics, concurrent: int) -> None:
+    def __init__(
+        self, engine: Scorer, blend: Blend, metrics: Metrics, concurrent: int, signals: Signals | None = None
+    ) -> None:
         self.blend = blend
+        self.signals = signals
         self._engine = engine
         self._metrics = metrics
         self._slots = asyncio.Semaphore(concurrent)
@@ -129,7 +134,7 @@ def open_ranker(settings: Settings, metrics: Metrics) -> Ranker | None:
         return None
     engine = _open(settings, settings.ranker.url, settings.ranker, settings.ranker.mode)
     blend = engine.manifest.blend if engine.manifest else Blend()
-    return Ranker(engine, blend, metrics, settings.recommend.max_concurrent_ranks)
+    return Ranker(engine, blend, metrics, settings.recommend.max_concurrent_ranks, engine.prompts.signals)
 
 
 def open_summarizer(settings: Settings) -> Engine | None:
@@ -151,4 +156,5 @@ def _open(settings: Settings, url: str, engine: EngineSettings, mode: Mode = "sc
         max_in_flight=engine.max_in_flight,
         api_key=engine.api_key.get_secret_value() if engine.api_key else None,
         fitted_bytes=settings.pictures.fitted_bytes,
+        vocabulary=settings.signals.vocabulary(),
     )

@@ -7,7 +7,7 @@ from hashlib import blake2b
 
 import orjson
 
-from model_store.views import DISLIKED
+from model_store.signals import Signals
 from service.recommend.schemas import CandidateIn, RecommendIn, Skipped
 from service.settings import RecommendSettings
 from service.state.records import Item, UserState
@@ -31,7 +31,9 @@ class Retrieved:
     skipped: list[Skipped]
 
 
-async def retrieve(ask: RecommendIn, state: UserState, store: Store, settings: RecommendSettings) -> Retrieved:
+async def retrieve(
+    ask: RecommendIn, state: UserState, store: Store, settings: RecommendSettings, signals: Signals
+) -> Retrieved:
     """Look up the caller's candidates, or find some.
 
     Raises:
@@ -39,7 +41,7 @@ async def retrieve(ask: RecommendIn, state: UserState, store: Store, settings: R
     """
     shown = {event.item_id for event in state.recents[-settings.prompt_recents :]}
     if ask.candidates is None:
-        wanted = await _find(ask, state, store, settings)
+        wanted = await _find(ask, state, store, settings, signals)
         items = await store.items.get_many([*wanted, *(shown - wanted.keys())])
         found = [Candidate(items[item_id], revision(items[item_id])) for item_id in wanted if item_id in items]
         return Retrieved(found, items, [])
@@ -60,17 +62,21 @@ async def retrieve(ask: RecommendIn, state: UserState, store: Store, settings: R
     return Retrieved(candidates, items, skipped)
 
 
-def evidence_items(state: UserState) -> list[str]:
+def evidence_items(state: UserState, signals: Signals) -> list[str]:
     """The distinct items among the recents that speak for what is like them, newest last."""
-    return list(dict.fromkeys(event.item_id for event in state.recents if event.type not in DISLIKED))
+    return list(
+        dict.fromkeys(event.item_id for event in state.recents if signals(event.type, event.value) == "positive")
+    )
 
 
-async def _find(ask: RecommendIn, state: UserState, store: Store, settings: RecommendSettings) -> dict[str, None]:
+async def _find(
+    ask: RecommendIn, state: UserState, store: Store, settings: RecommendSettings, signals: Signals
+) -> dict[str, None]:
     """Ids in the order of their sources: neighbours, popular items, and without either the catalogue's first."""
     seen = state.seen if ask.exclude_seen else frozenset()
     count = max(settings.retrieve, ask.k)
     neighbours, popular = await asyncio.gather(
-        store.evidence.neighbours(evidence_items(state), count, seen), store.evidence.popular(count, seen)
+        store.evidence.neighbours(evidence_items(state, signals), count, seen), store.evidence.popular(count, seen)
     )
     found = dict.fromkeys([*neighbours, *popular])
     if len(found) < ask.k:

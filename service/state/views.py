@@ -21,7 +21,7 @@ def item_view(item: Item, image: bytes | None = None) -> ItemView:
 def interaction_views(events: Iterable[Event], items: Mapping[str, Item]) -> tuple[InteractionView, ...]:
     """The events in their order; an event whose item is not in `items` is shown without one."""
     return tuple(
-        InteractionView(event.type, item_view(items[event.item_id]) if event.item_id in items else None)
+        InteractionView(event.type, item_view(items[event.item_id]) if event.item_id in items else None, event.value)
         for event in events
     )
 

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model_store.dataset import DatasetError, read_dataset, user_split
+from model_store.signals import Signals, Vocabulary
 
 ITEM = '{"item_id": 1, "title": "One", "genres": ["jazz"], "image": "1.jpg", "caption": "A red ring."}\n'
 
@@ -23,10 +24,27 @@ def test_ids_are_strings_whatever_the_files_hold(tmp_path: Path) -> None:
     assert dataset.histories["7"][0].item_id == "1"
 
 
-@pytest.mark.parametrize(("rating", "kind"), [("5", "like"), ("4", "like"), ("3.5", "view"), ("2", "dislike")])
-def test_ratings_become_event_types(tmp_path: Path, rating: str, kind: str) -> None:
-    dataset = read_dataset(write(tmp_path, f"user_id,item_id,timestamp,rating\n7,1,10,{rating}\n"))
-    assert dataset.histories["7"][0].type == kind
+@pytest.mark.parametrize(
+    ("row", "signal"),
+    [
+        ("5,", "positive"),
+        ("4,", "positive"),
+        ("3.5,", "neutral"),
+        ("2,", "negative"),
+        ("1,review", "negative"),
+        ("1,vote", "positive"),
+        (",Add to Cart", "positive"),
+    ],
+)
+def test_what_a_row_says_of_its_item_is_what_an_event_says(tmp_path: Path, row: str, signal: str) -> None:
+    event = read_dataset(write(tmp_path, f"user_id,item_id,timestamp,rating,type\n7,1,10,{row}\n")).histories["7"][0]
+    assert (event.liked, event.disliked) == (signal == "positive", signal == "negative")
+
+
+def test_what_types_mean_can_be_said(tmp_path: Path) -> None:
+    signals = Signals(Vocabulary(positive=("wink",)))
+    dataset = read_dataset(write(tmp_path, "user_id,item_id,timestamp,type\n7,1,10,wink\n"), signals)
+    assert dataset.histories["7"][0].liked
 
 
 def test_a_type_column_wins_and_a_bare_interaction_is_a_click(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from model_store.engine import (
     PromptTooLong,
 )
 from model_store.views import InteractionView
+from service.settings import Settings, SignalSettings
 from service.state.evidence import Evidence
 from service.state.records import Claim, Event, Item
 from service.state.store import Store
@@ -105,6 +106,26 @@ async def test_what_was_liked_is_counted_beside_what_was_liked_before(store: Sto
     assert set(await store.evidence.neighbours(["u-0"], 9)) == {"u-3", "u-4"}
     assert set(await store.evidence.neighbours(["u-3"], 9)) == {"u-0", "u-4"}
     assert await store.evidence.collaborative(["u-3"], ["u-0", "u-4"]) == {"u-0": 1, "u-4": 1}, "counted once"
+
+
+async def test_what_counts_as_liked_is_what_signals_say(store: Store, start: Start) -> None:
+    await start(RecordingSummarizer())
+    liked = [("add_to_cart", None), ("buy", None), ("favorite", None), ("star", None), ("rating", 5.0)]
+    others = [("rating", 1.0), ("rating", 3.0), ("thumbs_down", None), ("refund", None), ("wink", None)]
+    kinds = [*liked, *others]
+    await put(store, [event("u", number, type=kind, value=value) for number, (kind, value) in enumerate(kinds)])
+    await until(lambda: _is(store, "u", names("u", len(kinds))))
+    counts = {f"u-{number}": float(number < len(liked)) for number in range(len(kinds))}
+    await until(lambda: _popularity(store, counts))
+    assert await store.evidence.neighbours(["u-0"], 99) == [f"u-{number}" for number in range(1, len(liked))]
+
+
+async def test_the_settings_say_what_counts_as_liked(store: Store, start: Start, settings: Settings) -> None:
+    given = settings.model_copy(update={"signals": SignalSettings(positive=("wink",), neutral=("like",))})
+    await start(RecordingSummarizer(), given)
+    await put(store, [event("u", 0, type="wink"), event("u", 1, type="like")])
+    await until(lambda: _is(store, "u", names("u", 2)))
+    await until(lambda: _popularity(store, {"u-0": 1, "u-1": 0}))
 
 
 async def _popularity(store: Store, expected: dict[str, float]) -> bool:

@@ -109,8 +109,9 @@ def test_rows_are_sorted_by_user_and_time_and_a_rating_becomes_a_rating(
         "b,item-4,1750000000,1.0,",
         "b,item-1,1750000000.500,,view",
     ]
-    types = [one.type for one in read_dataset(tmp_path / "out").histories["b"]]
-    assert types == ["purchase", "like", "dislike", "view"]
+    read = read_dataset(tmp_path / "out").histories["b"]
+    assert [one.type for one in read] == ["purchase", "rating", "rating", "view"]
+    assert [(one.liked, one.disliked) for one in read[:3]] == [(True, False), (True, False), (False, True)]
 
 
 @pytest.mark.parametrize(
