@@ -28,6 +28,7 @@ class Metrics:
         self.oldest_due_seconds.set(waiting.oldest_due_s)
         self.pending_events.set(waiting.pending_events)
         self.dead_letters.set(waiting.dead_letters)
+        self.pending_pictures.set(waiting.pending_pictures)
 
     def _declare_gateway(self) -> None:
         self.request_seconds = Histogram(
@@ -81,6 +82,9 @@ class Metrics:
         )
         self.pending_events = Gauge(
             "tastestream_pending_events", "Accepted events that wait to be folded.", registry=self.registry
+        )
+        self.pending_pictures = Gauge(
+            "tastestream_pending_pictures", "Items whose pictures are still to be fetched.", registry=self.registry
         )
         self.oldest_due_seconds = Gauge(
             "tastestream_oldest_due_seconds",
@@ -160,6 +164,19 @@ class Metrics:
             "tastestream_descriptions_total",
             "Claims of items, by outcome: described, lost, retried, buried, released.",
             ("outcome",),
+            registry=self.registry,
+        )
+        self.picture_fetches = Counter(
+            "tastestream_picture_fetches_total",
+            "Claims of pictures given by URL, by outcome: fetched, refused, retried, buried, lost, released "
+            "(the host's slots were taken).",
+            ("outcome",),
+            registry=self.registry,
+        )
+        self.picture_fetch_seconds = Histogram(
+            "tastestream_picture_fetch_seconds",
+            "Time of one try to fetch a picture, from the look-up of its host to its last byte.",
+            buckets=REQUEST_BUCKETS,
             registry=self.registry,
         )
         self.sweeps = Counter(

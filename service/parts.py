@@ -9,7 +9,7 @@ from fastapi import FastAPI, Request
 
 from model_store.signals import Signals
 from service.items.decoder import PictureDecoder
-from service.items.fetch import PictureFetcher
+from service.items.ingest import PictureIngest
 from service.items.intake import PictureIntake
 from service.items.pictures import PictureStore, open_pictures
 from service.metrics import Metrics
@@ -38,8 +38,6 @@ async def open_parts(settings: Settings, metrics: Metrics, ranker: Ranker | None
     async with AsyncExitStack() as stack:
         store = await Store.connect(settings)
         stack.push_async_callback(store.close)
-        fetcher = PictureFetcher(settings.pictures)
-        stack.push_async_callback(fetcher.close)
         decoder = PictureDecoder(settings.pictures, metrics)
         stack.push_async_callback(decoder.close)
         ranker = ranker or open_ranker(settings, metrics)
@@ -48,7 +46,7 @@ async def open_parts(settings: Settings, metrics: Metrics, ranker: Ranker | None
             if server is not None:
                 stack.push_async_callback(server.close)
         pictures = open_pictures(settings)
-        intake = PictureIntake(fetcher, decoder, pictures, metrics)
+        intake = PictureIntake(settings.pictures, PictureIngest(decoder, pictures, metrics))
         signals = (ranker.signals if ranker else None) or Signals(settings.signals.vocabulary())
         yield Parts(settings, metrics, store, pictures, intake, ranker, summarizer, signals)
 

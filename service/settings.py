@@ -201,12 +201,17 @@ class PictureSettings(_Level):
         1024, description="Pictures of all requests that are decoded or wait for it; more are refused with 429."
     )
     stored_side: Count = Field(512, description="Longest side in pixels of the stored picture.")
-    fetch_timeout_s: Seconds = 10.0
+    fetch_timeout_s: Seconds = Field(
+        10.0, description="The longest that one picture may take, from the look-up of its host to its last byte."
+    )
     fetch_redirects: Annotated[int, Field(ge=0)] = 3
     fetch_concurrency: Count = Field(16, description="Pictures fetched at the same time by one worker.")
     max_concurrent_fetches_per_site: Count = Field(
         4, description="Pictures fetched at the same time by one worker from one site, such as all of `example.com`."
     )
+    fetch_attempts: Count = Field(6, description="Tries before a picture whose host is in trouble is given up.")
+    fetch_retry_initial_s: Seconds = Field(5.0, description="The wait before the second try; then it doubles.")
+    fetch_retry_max_s: Seconds = 300.0
     fetch_ports: Ports | None = Field(
         None,
         description="Ports that pictures are fetched from, such as `80,443,8080`; default: 80 and 443, or any where "

@@ -1,4 +1,4 @@
-"""One worker process: folds events into summaries and describes pictures, until SIGTERM or SIGINT."""
+"""One worker process: folds events into summaries, fetches pictures and describes them, until SIGTERM or SIGINT."""
 
 import asyncio
 import contextlib
@@ -15,6 +15,9 @@ from model_store.registry import Registry
 from model_store.signals import Signals
 from service.errors import NotReady, StateUnavailable
 from service.heap import freeze_heap
+from service.items.decoder import PictureDecoder
+from service.items.fetch import PictureFetcher
+from service.items.ingest import PictureIngest
 from service.items.pictures import open_pictures
 from service.logs import configure, get_logger
 from service.metrics import Metrics
@@ -22,6 +25,7 @@ from service.settings import PREFIX, Settings
 from service.state.store import Store
 from workers.backoff import Pause
 from workers.describe import Describer, Describing
+from workers.fetch import Fetching
 from workers.pool import Pool
 from workers.summarize import Folding, Summarizer
 from workers.sweep import Sweeping
@@ -81,18 +85,27 @@ async def work(
     folding = Folding(store, engine, prompt, state, metrics, worker.concurrency, stop.is_set, signals)
     pictures = open_pictures(settings)
     describing = Describing(store, engine, pictures, state, metrics)
+    fetcher, decoder = PictureFetcher(settings.pictures), PictureDecoder(settings.pictures, metrics)
+    ingest = PictureIngest(decoder, pictures, metrics)
+    fetching = Fetching(store.pictures, fetcher, ingest, settings.pictures, metrics)
     sweeping = Sweeping(store, pictures, settings.pictures, metrics)
     times = {"poll_s": worker.poll_s, "lease_s": state.lease_s, "drain_s": worker.drain_s}
     folds = Pool(folding, pause, concurrency=worker.concurrency + _ahead(worker.concurrency), **times)
     descriptions = Pool(describing, pause, concurrency=worker.describe_concurrency, **times)
+    fetches = Pool(
+        fetching, Pause(state.retry_base_s, state.retry_max_s), concurrency=settings.pictures.fetch_concurrency, **times
+    )
     log.info("working", concurrency=worker.concurrency, model=engine.id, prompt=prompt)
     try:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(folds.run(stop))
             tasks.create_task(descriptions.run(stop))
+            tasks.create_task(fetches.run(stop))
             tasks.create_task(sweeping.run(stop))
             tasks.create_task(_watch(store, metrics, stop))
     finally:
+        await fetcher.close()
+        await decoder.close()
         await store.close()
     log.info("stopped")
 

@@ -8,8 +8,16 @@ from service.errors import InvalidRequest, TastestreamError
 from service.http.batches import Rejection, reject
 from service.http.ids import require_meaning
 from service.http.wire import validate
-from service.items.intake import Given, brings_picture, without_picture
-from service.items.schemas import ItemBatchAnswer, ItemIn, ItemOut, NamedItemIn, PictureError, check_words
+from service.items.intake import Given, brings_bytes
+from service.items.schemas import (
+    ItemBatchAnswer,
+    ItemIn,
+    ItemOut,
+    NamedItemIn,
+    PendingPicture,
+    PictureError,
+    check_words,
+)
 from service.parts import Parts
 from service.settings import LimitSettings
 from service.state.items import Keep
@@ -21,7 +29,13 @@ _CHECKED_AT_ONCE = 25
 """Then others get their turn."""
 _WRITTEN_AT_ONCE = 100
 # A picture that can't be had now is no reason to lose the one that could be had before.
-_KEPT: Mapping[str, Keep] = {"stored": "nothing", "none": "nothing", "refused": "picture", "untouched": "both"}
+_KEPT: Mapping[str, Keep] = {
+    "stored": "nothing",
+    "none": "nothing",
+    "pending": "picture",
+    "refused": "picture",
+    "untouched": "both",
+}
 
 
 def read_item(raw: Any, limits: LimitSettings) -> ItemIn:
@@ -68,7 +82,7 @@ async def put_item(item_id: str, given: ItemIn, parts: Parts) -> tuple[Item, boo
         StateUnavailable: the store or the picture folder can't be written.
     """
     taken = await parts.intake.take(given)
-    item = _item(item_id, given, taken.picture, taken.error)
+    item = _item(item_id, given, taken)
     stored, created = await parts.store.items.put(item, keep=_KEPT[taken.outcome])
     _count([created], parts)
     return stored, created
@@ -78,41 +92,55 @@ async def put_items(items: Mapping[int, NamedItemIn], rejected: list[Rejection],
     """Store a batch. Of several items with one id, the last counts.
 
     Raises:
+        Overloaded: too many pictures wait to be decoded; the items of all others were stored.
         StateUnavailable: the store or the picture folder can't be written; some items may have been.
     """
     last = {item.item_id: index for index, item in items.items()}
-    slots = asyncio.Semaphore(_TAKEN_AT_ONCE)
-
-    async def take(index: int, item: ItemIn) -> tuple[int, Given]:
-        async with slots:
-            return index, await parts.intake.take(item)
-
-    # A task for each would cost more than all else that is done for an item without a picture.
-    pictured = [index for index in last.values() if brings_picture(items[index])]
-    pictures = dict(await asyncio.gather(*(take(index, items[index]) for index in pictured)))
-    taken = [pictures.get(index) or without_picture(items[index]) for index in last.values()]
-    pairs = dict(zip(last, zip((items[index] for index in last.values()), taken, strict=True), strict=True))
-    await _write(pairs, parts)
-    errors = [
-        PictureError(index, item_id, given.error)
-        for (item_id, index), given in zip(last.items(), taken, strict=True)
-        if given.error is not None
-    ]
+    given: dict[int, Given] = {}
+    for number, index in enumerate(last.values()):
+        if number % _CHECKED_AT_ONCE == 0:
+            await asyncio.sleep(0)
+        if not brings_bytes(items[index]):
+            given[index] = parts.intake.look(items[index])
+    # A caller who hangs up while pictures are decoded finds the others stored.
+    await asyncio.shield(_write([(items[index], one) for index, one in given.items()], parts))
+    given |= await _take([index for index in last.values() if index not in given], items, parts)
     if rejected:
         parts.metrics.items.labels("rejected").inc(len(rejected))
-    return ItemBatchAnswer(len(last), len(items) - len(last), rejected, errors)
+    named = [(index, item_id, given[index]) for item_id, index in last.items()]
+    errors = [PictureError(index, item_id, one.error) for index, item_id, one in named if one.error is not None]
+    pending = [PendingPicture(index, item_id) for index, item_id, one in named if one.outcome == "pending"]
+    return ItemBatchAnswer(len(last), len(items) - len(last), rejected, errors, pending)
 
 
-async def _write(items: Mapping[str, tuple[ItemIn, Given]], parts: Parts) -> None:
+async def _take(indices: Sequence[int], items: Mapping[int, NamedItemIn], parts: Parts) -> dict[int, Given]:
+    """Decode the pictures of these items and store the items; one that fails costs no other."""
+    slots = asyncio.Semaphore(_TAKEN_AT_ONCE)
+
+    async def take(item: ItemIn) -> Given:
+        async with slots:
+            return await parts.intake.take(item)
+
+    # A task for each would cost more than all else that is done for an item without a picture.
+    taken = await asyncio.gather(*(take(items[index]) for index in indices), return_exceptions=True)
+    given = {index: one for index, one in zip(indices, taken, strict=True) if isinstance(one, Given)}
+    await _write([(items[index], one) for index, one in given.items()], parts)
+    for one in taken:
+        if isinstance(one, BaseException):
+            raise one
+    return given
+
+
+async def _write(items: Sequence[tuple[NamedItemIn, Given]], parts: Parts) -> None:
     groups: dict[Keep, list[Item]] = {}
-    for item_id, (item, given) in items.items():
-        groups.setdefault(_KEPT[given.outcome], []).append(_item(item_id, item, given.picture, given.error))
+    for item, given in items:
+        groups.setdefault(_KEPT[given.outcome], []).append(_item(item.item_id, item, given))
     for keep, group in groups.items():
         for start in range(0, len(group), _WRITTEN_AT_ONCE):
             _count(await parts.store.items.put_many(group[start : start + _WRITTEN_AT_ONCE], keep=keep), parts)
 
 
-def _item(item_id: str, item: ItemIn, picture: str | None, error: str | None) -> Item:
+def _item(item_id: str, item: ItemIn, given: Given) -> Item:
     return Item(
         item_id=item_id,
         title=item.title,
@@ -120,8 +148,9 @@ def _item(item_id: str, item: ItemIn, picture: str | None, error: str | None) ->
         genres=tuple(item.genres),
         tags=tuple(item.tags),
         attributes=item.attributes,
-        picture=picture,
-        picture_error=error,
+        picture=given.picture,
+        picture_error=given.error,
+        picture_url=given.url,
     )
 
 
@@ -144,4 +173,5 @@ def item_out(item: Item) -> ItemOut:
         picture_error=item.picture_error,
         summary=item.summary or None,
         summary_model=item.summary_model or None,
+        picture_pending=item.picture_url is not None,
     )

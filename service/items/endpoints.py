@@ -86,7 +86,8 @@ _BULK_BODY = {
 async def post_items(request: Request) -> Response:
     """Store items. Each is checked by itself: good ones are stored, the others listed in `rejected`.
 
-    A picture that can't be taken is no reason to reject its item; `picture_errors` lists those.
+    A picture that can't be taken is no reason to reject its item; `picture_errors` lists those. Pictures given by URL
+    are fetched afterwards; `pictures_pending` lists their items.
     """
     parts = parts_of(request)
     limits = parts.settings.limits
@@ -146,7 +147,8 @@ async def similar_items(
 async def put_one_item(request: Request, item_id: NewItemPath) -> Response:
     """Store an item. Its words are replaced; its picture stays unless a picture field is given.
 
-    A picture is fetched now, once. One that is refused is named in `picture_error`; the item is kept without it.
+    A picture given by URL is fetched afterwards, once: `picture_pending` until then, and the picture before stays. One
+    that is refused is named in `picture_error`; the item is kept without it.
     """
     require_meaning(item_id, "item_id")
     parts = parts_of(request)

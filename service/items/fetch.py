@@ -8,13 +8,13 @@ from ipaddress import ip_network
 import httpx
 
 from service.errors import BadPicture
-from service.items.resolver import Lookup, Resolver, look_up
-from service.items.shares import HostBusy, Shares
+from service.items.resolver import HostTrouble, Lookup, Resolver, look_up
+from service.items.shares import Shares
 from service.items.urls import Target, join, parse
 from service.settings import PictureSettings
 
 _HEADERS = {"accept": "image/*", "accept-encoding": "identity", "user-agent": "tastestream"}
-_LOOK_S = 0.05
+_PASSING = frozenset({408, 425, 429})
 _PER_ADDRESS = 2
 """Times the slots of one site: several sites may share an address."""
 
@@ -31,7 +31,7 @@ class PictureFetcher:
         self._settings = settings
         self._sites = Shares(slots, per_site)
         self._addresses = Shares(slots, _PER_ADDRESS * per_site)
-        self._resolver = Resolver(slots, per_site, allow_private=settings.allow_private_addresses, lookup=lookup)
+        self._resolver = Resolver(2 * slots, per_site, allow_private=settings.allow_private_addresses, lookup=lookup)
         # Not a client: that would keep the cookies of strangers, for ever and for each other, and ask proxies, which
         # connect to an address that was not checked. No idle connections: they are pooled by address, and one made
         # for another name on it must not be used again.
@@ -49,6 +49,7 @@ class PictureFetcher:
         Raises:
             BadPicture: the URL, its address, its answer or the bytes' number is not acceptable; the detail
                 begins with a stable word.
+            HostTrouble: of these, what may pass by itself.
             HostBusy: its site's slots, or all, are taken.
         """
         target = parse(url, self._settings)
@@ -57,25 +58,9 @@ class PictureFetcher:
                 async with asyncio.timeout(self._settings.fetch_timeout_s):
                     return await self._follow(target)
             except TimeoutError:
-                raise BadPicture(f"timeout: not fetched within {self._settings.fetch_timeout_s:g} s") from None
+                raise HostTrouble(f"timeout: not fetched within {self._settings.fetch_timeout_s:g} s") from None
             except (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL) as error:
-                raise BadPicture(f"unreachable: {type(error).__name__}") from None
-
-    async def fetch_when_free(self, url: str) -> bytes:
-        """The same, after a wait for a slot that counts as part of the time.
-
-        Raises:
-            BadPicture: as `fetch`.
-        """
-        try:
-            async with asyncio.timeout(self._settings.fetch_timeout_s):
-                while True:
-                    try:
-                        return await self.fetch(url)
-                    except HostBusy:
-                        await asyncio.sleep(_LOOK_S)
-        except TimeoutError:
-            raise BadPicture(f"timeout: not fetched within {self._settings.fetch_timeout_s:g} s") from None
+                raise HostTrouble(f"unreachable: {type(error).__name__}") from None
 
     async def _follow(self, target: Target) -> bytes:
         for _ in range(self._settings.fetch_redirects + 1):
@@ -103,7 +88,8 @@ class PictureFetcher:
 
     async def _read(self, response: httpx.Response) -> bytes:
         if response.status_code != 200:
-            raise BadPicture(f"status: the server answered {response.status_code}")
+            passing = response.status_code >= 500 or response.status_code in _PASSING
+            raise (HostTrouble if passing else BadPicture)(f"status: the server answered {response.status_code}")
         if response.headers.get("content-encoding", "identity") != "identity":
             raise BadPicture("encoding: the server sent it compressed")
         limit = self._settings.max_bytes

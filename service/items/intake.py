@@ -1,50 +1,40 @@
-"""A picture's way in: fetched, checked and encoded again, stored."""
+"""What an item says of its picture, while a caller waits: base64 is taken in, a URL is left to a worker."""
 
 from dataclasses import dataclass
 from typing import Literal
 
-from service.errors import BadPicture, StateUnavailable
-from service.items.check import Redrawn
-from service.items.decoder import PictureDecoder
-from service.items.fetch import PictureFetcher
-from service.items.pictures import PictureStore
+from service.errors import BadPicture
+from service.items.addresses import is_public
+from service.items.ingest import PictureIngest
 from service.items.schemas import ItemIn
-from service.logs import get_logger
-from service.metrics import Metrics
-
-log = get_logger(__name__)
+from service.items.urls import parse
+from service.settings import PictureSettings
 
 
 @dataclass(frozen=True, slots=True)
 class Given:
     """What came of the picture that was given with an item.
 
-    `stored`: `picture` is its hash, and `error` a warning if there is one. `refused`: `error` says why. `none`: taken
-    away. `untouched`: not mentioned.
+    `stored`: `picture` is its hash, and `error` a warning if there is one. `pending`: it is to be fetched from `url`.
+    `refused`: `error` says why. `none`: taken away. `untouched`: not mentioned.
     """
 
-    outcome: Literal["stored", "refused", "none", "untouched"]
+    outcome: Literal["stored", "pending", "refused", "none", "untouched"]
     picture: str | None = None
     error: str | None = None
+    url: str | None = None
 
 
-def brings_picture(item: ItemIn) -> bool:
-    return item.image_url is not None or item.image_base64 is not None
-
-
-def without_picture(item: ItemIn) -> Given:
-    """What an item that brings no picture says of the one it has."""
-    return Given("none" if item.model_fields_set & {"image_url", "image_base64"} else "untouched")
+def brings_bytes(item: ItemIn) -> bool:
+    return item.image_base64 is not None
 
 
 class PictureIntake:
     """Takes pictures in."""
 
-    def __init__(self, fetcher: PictureFetcher, decoder: PictureDecoder, store: PictureStore, metrics: Metrics) -> None:
-        self._fetcher = fetcher
-        self._decoder = decoder
-        self._store = store
-        self._metrics = metrics
+    def __init__(self, settings: PictureSettings, ingest: PictureIngest) -> None:
+        self._settings = settings
+        self._ingest = ingest
 
     async def take(self, item: ItemIn) -> Given:
         """Store the item's picture, if it brings one; a bad one is an outcome, not an error.
@@ -53,23 +43,24 @@ class PictureIntake:
             Overloaded: too many pictures wait to be decoded.
             StateUnavailable: the picture folder can't be written, or nothing decodes pictures.
         """
-        if not brings_picture(item):
-            return without_picture(item)
+        if item.image_base64 is None:
+            return self.look(item)
         try:
-            drawn = await self._decoded(item)
+            stored = await self._ingest.take_base64(item.image_base64)
         except BadPicture as error:
-            self._metrics.pictures.labels(error.detail.partition(":")[0]).inc()
+            self._ingest.count_refused(error)
             return Given("refused", error=error.detail)
-        try:
-            picture = await self._store.write(drawn.content)
-        except OSError as error:
-            log.warning("picture_not_written", error=str(error)[:200])
-            reason = error.strerror or type(error).__name__
-            raise StateUnavailable(f"pictures can't be written: {reason}", retry_after_s=1.0) from error
-        self._metrics.pictures.labels("stored_blank" if drawn.warning else "stored").inc()
-        return Given("stored", picture, drawn.warning)
+        return Given("stored", stored.picture, stored.warning)
 
-    async def _decoded(self, item: ItemIn) -> Redrawn:
-        if item.image_base64 is not None:
-            return await self._decoder.decode_base64(item.image_base64)
-        return await self._decoder.decode(await self._fetcher.fetch_when_free(item.image_url or ""))
+    def look(self, item: ItemIn) -> Given:
+        """What an item that brings no bytes says of its picture; nobody is asked for it yet."""
+        if item.image_url is None:
+            return Given("none" if item.model_fields_set & {"image_url", "image_base64"} else "untouched")
+        try:
+            target = parse(item.image_url, self._settings)
+            if target.is_address and not (self._settings.allow_private_addresses or is_public(target.host)):
+                raise BadPicture("private_address: the URL leads to an address that is not public")
+        except BadPicture as error:
+            self._ingest.count_refused(error)
+            return Given("refused", error=error.detail)
+        return Given("pending", url=item.image_url)

@@ -12,12 +12,17 @@ from service.items.addresses import is_public
 from service.items.shares import Shares
 from service.items.urls import Target
 
+_NO_SUCH_NAME = frozenset({socket.EAI_NONAME, socket.EAI_NODATA, socket.EAI_FAMILY})
 Lookup = Callable[[bytes, int], Sequence[tuple[Any, ...]]]
 
 
 def look_up(host: bytes, port: int) -> Sequence[tuple[Any, ...]]:
     """What the system's resolver says of `host`; may take as long as that likes."""
     return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+
+
+class HostTrouble(BadPicture):
+    """A host can't be found or reached, or has trouble of its own; later it may answer."""
 
 
 class Resolver:
@@ -40,6 +45,7 @@ class Resolver:
 
         Raises:
             BadPicture: no such host, or one of its addresses is not public.
+            HostTrouble: its name server does not answer.
             HostBusy: too many of the site's hosts, or of all, are being looked up.
         """
         if target.is_address:
@@ -78,8 +84,9 @@ class Resolver:
         threading.Thread(target=look, name="resolve-picture-host", daemon=True).start()
         try:
             entries = await found
-        except (OSError, ValueError):
-            raise BadPicture(f"unresolved: {target.host} has no address") from None
+        except (OSError, ValueError) as error:
+            passing = isinstance(error, OSError) and error.errno not in _NO_SUCH_NAME
+            raise (HostTrouble if passing else BadPicture)(f"unresolved: {target.host} has no address") from None
         if not entries:
             raise BadPicture(f"unresolved: {target.host} has no address")
         return [str(entry[4][0]) for entry in entries]

@@ -48,7 +48,7 @@ class ItemIn(Words):
     model_config = ConfigDict(extra="forbid", title="Item", json_schema_extra=_EXAMPLES)
 
     title: Title
-    image_url: Text | None = Field(None, max_length=4096, description="Fetched once, now; http or https.")
+    image_url: Text | None = Field(None, max_length=4096, description="Fetched once, by a worker, soon; http or https.")
     image_base64: Text | None = Field(
         None, description="PNG, JPEG, WebP, GIF, AVIF, BMP or TIFF, in base64 or as a data URI."
     )
@@ -74,7 +74,9 @@ class ItemBatchIn(BaseModel):
 class ItemOut:
     """An item of the catalogue. `picture` is the stored picture's SHA-256, `summary` what a model saw on it.
 
-    `picture_error` says why the picture that was given last was refused, or that it is `blank`.
+    `picture_error` says why the picture that was given last was refused, or that it is `blank`. While
+    `picture_pending`, the picture at the URL that was given last is still to be fetched, and `picture` is the one
+    before it.
     """
 
     item_id: str
@@ -88,6 +90,7 @@ class ItemOut:
     picture_error: str | None
     summary: str | None
     summary_model: str | None
+    picture_pending: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +126,14 @@ class PictureError:
 
 
 @dataclass(frozen=True, slots=True)
+class PendingPicture:
+    """An item of a batch whose picture is still to be fetched; `GET` the item to see what became of it."""
+
+    index: int
+    item_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class ItemBatchAnswer:
     """What became of a batch. `duplicates` were overtaken by a later item of the batch with the same id."""
 
@@ -130,6 +141,7 @@ class ItemBatchAnswer:
     duplicates: int
     rejected: list[Rejection]
     picture_errors: list[PictureError]
+    pictures_pending: list[PendingPicture]
 
 
 def check_words(words: Words, title: str | None, limits: LimitSettings, place: str = "") -> None:

@@ -29,6 +29,7 @@ class Tally:
     duplicates: int = 0
     rejected: int = 0
     pictures_refused: int = 0
+    pictures_pending: int = 0
     noted_bytes: int = 0
     first: list[Rejected] = field(default_factory=list)
 

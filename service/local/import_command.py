@@ -96,6 +96,8 @@ def _print_summary(tally: Tally, options: ImportOptions, seen: _Seen, console: C
     if tally.duplicates:
         said.append(f"{tally.duplicates:,} lines were replaced by later ones of the same item")
     said += [f"rejected {tally.rejected:,}", f"pictures refused {tally.pictures_refused:,}"]
+    if tally.pictures_pending:
+        said.append(f"pictures that the workers still fetch {tally.pictures_pending:,}")
     rate = f"({seen.stored / seen.seconds:,.0f} items/s)"
     console.print(f"{', '.join(said)} {rate}", highlight=False, soft_wrap=True)
     if not tally.first:

@@ -117,6 +117,7 @@ class _Import:
             self._in_flight.popleft()
             rejected = sorted([*batch.rejected, *_rejected(batch, answers)], key=lambda one: one.line)
             stored, duplicates = (sum(answer.get(name, 0) for answer in answers) for name in ("accepted", "duplicates"))
+            self._tally.pictures_pending += sum(len(answer.get("pictures_pending", ())) for answer in answers)
             self._tally.add(batch, stored, duplicates, rejected)
             self._rejects.add(rejected)
             self._progress(self._tally)

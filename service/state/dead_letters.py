@@ -78,7 +78,7 @@ class DeadLetters:
         return sum(await self._scripts.send([("XLEN", bucket.dead) for bucket in buckets]))
 
     async def retry(self, letter_id: str) -> Retried:
-        """Queue the letter's events behind the user's pending ones, or its item to be described."""
+        """Queue the letter's events behind the user's pending ones, or the description or the picture of its item."""
         if (place := self._place(letter_id)) is None:
             return "not_found"
         kind, bucket, stream_id = place
@@ -89,7 +89,11 @@ class DeadLetters:
             )
             call = Call("retry", names, (self._scripts.now(), stream_id))
         else:
-            call = Call("item_retry", (bucket.dead, bucket.due, bucket.item_stem), (self._scripts.now(), stream_id))
+            call = Call(
+                "item_retry",
+                (bucket.dead, bucket.due, bucket.item_stem, bucket.fetch),
+                (self._scripts.now(), stream_id),
+            )
         (result,) = await self._scripts.run([call])
         return _RETRIED[result]
 
@@ -139,7 +143,7 @@ def _letter(kind: Kind, bucket: str, stream_id: bytes, fields: list[bytes]) -> D
     key = single["key"].decode()
     return DeadLetter(
         id=f"{bucket}-{stream_id.decode()}",
-        kind=kind,
+        kind="fetch" if "url" in single else kind,
         key=key,
         reason=single["reason"].decode(),
         at_ms=int(single["at"]),

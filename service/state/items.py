@@ -18,7 +18,7 @@ from service.state.scripts import Call, Scripts
 BUCKETS_PER_LOOK = 8
 PICTURES_PER_PAGE = 1000
 Keep = Literal["nothing", "picture", "both"]
-"""What a write leaves of the stored picture and the error of the last one given."""
+"""What a write leaves of the stored picture (`picture`), and of the last one given its error and its URL (`both`)."""
 
 
 class Items:
@@ -32,7 +32,8 @@ class Items:
         """Write words, attributes and picture of `item`; the store gives revision and summary.
 
         A change makes a new revision. Other words or another picture void the summary, and an item
-        with a picture is then described anew.
+        with a picture is then described anew. With a `picture_url` it is put into the queue of pictures to fetch
+        first; keep the `picture` for that time.
 
         Returns:
             The item as stored, and whether it is new.
@@ -68,7 +69,7 @@ class Items:
         if not await self.known([item_id]):
             return False
         bucket = self._keys.item_bucket(item_id)
-        names = (bucket.item_stem + item_id, bucket.due, bucket.index, bucket.revision_stem + item_id)
+        names = (bucket.item_stem + item_id, bucket.due, bucket.index, bucket.revision_stem + item_id, bucket.fetch)
         # Before the item goes: whoever dies in between leaves a note that its counts are void.
         await forgotten.note(self._scripts, item_id)
         (deleted,) = await self._scripts.run([Call("item_delete", names, (item_id,))])
@@ -141,8 +142,10 @@ class Items:
 
     def _put(self, item: Item, keep: Keep, *, tell: bool) -> Call:
         bucket = self._keys.item_bucket(item.item_id)
-        names = (bucket.item_stem + item.item_id, bucket.due, bucket.index, bucket.revision_stem + item.item_id)
-        written = (_words(item), _attributes(item), item.picture or "", item.picture_error or "")
+        key, last = bucket.item_stem + item.item_id, bucket.revision_stem + item.item_id
+        names = (key, bucket.due, bucket.index, last, bucket.fetch)
+        pictured = (item.picture or "", item.picture_error or "", item.picture_url or "")
+        written = (_words(item), _attributes(item), *pictured)
         kept = "" if keep == "nothing" else keep
         return Call("item_put", names, (self._scripts.now(), item.item_id, *written, kept, int(tell)))
 
@@ -223,6 +226,7 @@ def _item(item_id: str, fields: Mapping[str, bytes]) -> Item:
         revision=int(fields["rev"]),
         picture=fields["pic"].decode() or None,
         picture_error=fields["err"].decode() or None,
+        picture_url=fields.get("url", b"").decode() or None,
         summary=fields.get("sum", b"").decode(),
         summary_model=fields.get("by", b"").decode(),
         described="sf" in fields,

@@ -18,9 +18,10 @@ bucket's hash tag, so that one script may touch them together on Redis Cluster:
     ts:{b7}:x:<user>    string  tombstone: events received up to this time are refused
     ts:{b7}:y:<user>    list    ids of the user's dead letters
 
-Items likewise under `{i7}`: `due`, `fence`, `dead`, `index` (zset of ids in lexical order) and
-`m:<item>` (hash), `v:<item>` (string, the revision before a deletion). Across items:
-`ts:{c:<digest>}` (zset, co-occurring items), `ts:popular` (zset), `ts:seeded` (set),
+Items likewise under `{i7}`: `due` (to be described), `fetch` (zset like it, pictures to be fetched),
+`fence`, `dead`, `index` (zset of ids in lexical order) and `m:<item>` (hash), `v:<item>` (string, the
+revision before a deletion). Across items: `ts:{c:<digest>}` (zset, co-occurring items),
+`ts:popular` (zset), `ts:seeded` (set),
 `ts:forgotten` (zset, deleted items whose counts are being removed), `ts:turn:<chore>` (string).
 `ts:buckets` (string) is the number of buckets.
 """
@@ -68,6 +69,7 @@ class BucketKeys:
     name: str
     stem: str
     due: str
+    fetch: str
     dead: str
     backlog: str
     log: str
@@ -147,6 +149,7 @@ def _bucket(name: str) -> BucketKeys:
         name=name,
         stem=stem,
         due=f"{stem}due",
+        fetch=f"{stem}fetch",
         dead=f"{stem}dead",
         backlog=f"{stem}backlog",
         log=f"{stem}log",

@@ -124,6 +124,8 @@ class Item:
     picture: str | None = None
     """Content hash of the stored picture."""
     picture_error: str | None = None
+    picture_url: str | None = None
+    """Where the picture that was given last is still to be fetched from."""
     summary: str = ""
     summary_model: str = ""
     described: bool = False
@@ -137,11 +139,21 @@ class ItemClaim:
 
 
 @dataclass(frozen=True, slots=True)
+class PictureClaim:
+    """An item whose picture is to be fetched from `url`, leased to one worker."""
+
+    item_id: str
+    url: str
+    token: int
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """`kind` is `fold` (payload: the events) or `describe` (payload: the item)."""
+    """`kind` is `fold` (payload: the events), or `describe` or `fetch` (payload: the item)."""
 
     id: str
-    kind: Literal["fold", "describe"]
+    kind: Literal["fold", "describe", "fetch"]
     key: str
     reason: str
     at_ms: int
@@ -150,9 +162,11 @@ class DeadLetter:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """What waits: due users, how long the first of them has been due, events not yet folded, dead letters kept."""
+    """What waits: due users, how long the first of them has been due, events not yet folded, dead letters kept, items
+    whose pictures are not yet fetched."""
 
     due_users: int
     oldest_due_s: float
     pending_events: int
     dead_letters: int
+    pending_pictures: int = 0

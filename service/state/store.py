@@ -15,6 +15,7 @@ from service.state.forgotten import Forgotten
 from service.state.items import Items
 from service.state.keys import POPULAR, Keys
 from service.state.memory import MemoryReserve
+from service.state.picture_queue import PictureQueue
 from service.state.rebuild import Rebuilds
 from service.state.records import Waiting
 from service.state.scores import Scores
@@ -41,6 +42,7 @@ class Store:
         self.dead_letters = DeadLetters(scripts, keys)
         self.rebuilds = Rebuilds(scripts, keys, settings.max_pending)
         self.items = Items(scripts, keys, settings.summary_chars)
+        self.pictures = PictureQueue(scripts, keys)
         self.evidence = Evidence(scripts, settings.popular, settings.neighbours, self.items.known)
         self.forgotten = Forgotten(scripts, self.items.known)
         self.turns = Turns(scripts)
@@ -64,10 +66,14 @@ class Store:
 
     async def waiting(self) -> Waiting:
         """What waits, of all users and items."""
-        due, oldest_ms, pending, letters = await asyncio.gather(
-            self.users.due_count(), self.users.oldest_due_ms(), self.users.backlog(), self.dead_letters.count()
+        due, oldest_ms, pending, letters, pictures = await asyncio.gather(
+            self.users.due_count(),
+            self.users.oldest_due_ms(),
+            self.users.backlog(),
+            self.dead_letters.count(),
+            self.pictures.count(),
         )
-        return Waiting(due, oldest_ms / 1000, pending, letters)
+        return Waiting(due, oldest_ms / 1000, pending, letters, pictures)
 
     async def close(self) -> None:
         await self.memory.close()

@@ -10,11 +10,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
 
 from service.settings import Settings
+from service.state.records import Item
 from service.state.store import Store
 from tests.faults.summarizer import SummarizerServer
 from tests.redis_servers import on_both
+from tests.service.items.pictures import picture
+from tests.service.serving import serving
 from tests.workers.conftest import event, put, text, until
 
 pytestmark = on_both
@@ -46,6 +53,7 @@ def spawn(settings: Settings, summarizer: SummarizerServer, tmp_path: Path) -> I
         "TASTESTREAM_STATE__LEASE_S": str(settings.state.lease_s),
         "TASTESTREAM_STATE__MAX_WAIT_S": str(settings.state.max_wait_s),
         "TASTESTREAM_WORKER__POLL_S": "0.05",
+        "TASTESTREAM_PICTURES__ALLOW_PRIVATE_ADDRESSES": "true",
         "TASTESTREAM_WORKER__DRAIN_S": "60",
     }
     started: list[subprocess.Popen[bytes]] = []
@@ -119,6 +127,33 @@ async def test_a_worker_paused_past_its_lease_cannot_commit_what_another_folded_
     assert (await text(store, "u1")).split() == [f"u1-{number}" for number in range(6)]
     assert read.summary is not None
     assert read.summary.version == 2
+
+
+async def test_a_worker_killed_while_it_fetches_a_picture_loses_none(store: Store, spawn: Spawn) -> None:
+    victim = spawn()
+    asked = 0
+
+    async def show(request: Request) -> Response:
+        nonlocal asked
+        asked += 1
+        if asked == 1:
+            victim.kill()
+            victim.wait()
+        return Response(picture())
+
+    async with serving(Starlette(routes=[Route("/{name}", show)])) as url:
+        await store.items.put_many([Item(f"i{n}", "title", picture_url=f"{url}/{n}") for n in range(5)], keep="picture")
+        await until(lambda: _true(victim.poll() is not None), 60)
+        assert await store.pictures.count() == 5
+        spawn()
+
+        async def fetched() -> bool:
+            items = await store.items.get_many([f"i{n}" for n in range(5)])
+            return all(item.picture is not None and item.picture_url is None for item in items.values())
+
+        await until(fetched, 60)
+        assert await store.pictures.count() == 0
+        assert await store.dead_letters.count() == 0
 
 
 async def test_sigterm_drains_a_worker(

@@ -1,33 +1,50 @@
 -- Write one item; a change makes a new revision: I4.
--- KEYS  item, due, index, last revision before a deletion
+-- KEYS  item, due, index, last revision before a deletion, pictures to fetch
 -- ARGV  now, item id, words (JSON), attributes (JSON) or '', picture hash or '', picture error or '',
---       what to keep of the stored picture: '' nothing, 'picture' it but not its error, 'both';
---       1 to be told the item
+--       URL of a picture to fetch or '', what to keep of the stored picture: '' nothing, 'picture' it
+--       but not its error nor a picture that is to be fetched, 'both' all of these; 1 to be told the item
 -- Returns {1 if created, fields and values of the item where they are asked for}.
 -- Other words or another picture void the description, and whoever is writing one has lost the
 -- lease. Attributes are never shown to a model: a description outlives their change.
-local item, due, index, last = unpack(KEYS)
-local now, id, doc, attributes, picture, refused, keep, tell = clock(ARGV[1]), unpack(ARGV, 2)
-local old = redis.call('HMGET', item, 'doc', 'attr', 'pic', 'err', 'rev')
+-- While a picture is to be fetched the item has its URL and is not described; the lease is the fetcher's,
+-- who keeps it as long as the URL is the same.
+local item, due, index, last, fetch = unpack(KEYS)
+local now, id, doc, attributes, picture, refused, url, keep, tell = clock(ARGV[1]), unpack(ARGV, 2)
+local old = redis.call('HMGET', item, 'doc', 'attr', 'pic', 'err', 'rev', 'url', 'lost')
+local pending = old[6] or ''
 if keep ~= '' then picture = old[3] or '' end
-if keep == 'both' then refused = old[4] or '' end
+if keep == 'both' then refused, url = old[4] or '', pending end
 
 local shown = old[1] ~= doc or old[3] ~= picture
 if shown or (old[2] or '') ~= attributes then
   local revision = (old[5] or redis.call('GET', last) or 0) + 1
   redis.call('HSET', item, 'doc', doc, 'pic', picture, 'err', refused, 'rev', revision)
   if attributes == '' then redis.call('HDEL', item, 'attr') else redis.call('HSET', item, 'attr', attributes) end
-  if shown then
-    redis.call('HDEL', item, 'f', 'l', 'a', 'sum', 'by', 'sf')
-    if picture ~= '' then
-      redis.call('ZADD', due, now, id)
-    else
-      redis.call('ZREM', due, id)
-    end
-  end
+  if shown then redis.call('HDEL', item, 'sum', 'by', 'sf') end
   redis.call('ZADD', index, 0, id)
   redis.call('DEL', last)
 elseif old[4] ~= refused then
   redis.call('HSET', item, 'err', refused)
 end
+
+if url ~= pending then
+  if url == '' then
+    redis.call('HDEL', item, 'url')
+    redis.call('ZREM', fetch, id)
+  else
+    redis.call('HSET', item, 'url', url)
+    redis.call('HDEL', item, 'f', 'l', 'a')
+    redis.call('ZADD', fetch, now, id)
+    redis.call('ZREM', due, id)
+  end
+end
+if url == '' and (shown or pending ~= '') then
+  redis.call('HDEL', item, 'f', 'l', 'a')
+  if picture ~= '' and redis.call('HEXISTS', item, 'sf') == 0 then
+    redis.call('ZADD', due, now, id)
+  else
+    redis.call('ZREM', due, id)
+  end
+end
+if old[7] and keep ~= 'both' then redis.call('HDEL', item, 'lost') end
 return { old[1] and 0 or 1, tell == '1' and redis.call('HGETALL', item) or {} }

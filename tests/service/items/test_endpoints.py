@@ -7,15 +7,12 @@ from typing import Any
 import orjson
 import pytest
 from PIL import Image
-from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import Route
 
+from service.errors import Overloaded
+from service.items.ingest import PictureIngest, Stored
 from service.settings import LimitSettings, PictureSettings
 from tests.service.conftest import Gateway, OpenGateway
 from tests.service.items.pictures import encoded, opened, picture, png_that_claims, progressive
-from tests.service.serving import serving
 
 TEAPOT = {
     "title": "Teapot",
@@ -37,6 +34,7 @@ async def test_an_item_is_created_replaced_read_and_removed(gateway: Gateway) ->
         "picture_error": None,
         "summary": None,
         "summary_model": None,
+        "picture_pending": False,
     }
     assert (await gateway.ask("GET", "/items/i1")).json() == created.json()
     replaced = await gateway.ask("PUT", "/items/i1", {"title": "Pot"})
@@ -180,23 +178,76 @@ async def test_a_picture_stays_until_it_is_replaced_or_taken_away(gateway: Gatew
     assert (await gateway.ask("PUT", "/items/i", {"title": "Pot", "image_url": None})).json()["picture"] is None
 
 
-async def test_a_picture_is_fetched_from_its_url(open_gateway: OpenGateway) -> None:
-    async def show(request: Request) -> Response:
-        return Response(picture("JPEG", (50, 30)))
+async def test_a_picture_at_a_url_is_pending_and_the_one_before_stays(gateway: Gateway) -> None:
+    before = (await gateway.ask("PUT", "/items/i", {**TEAPOT, "image_base64": encoded(picture())})).json()["picture"]
+    asked = {**TEAPOT, "image_url": "https://example.com/teapot.jpg"}
+    answer = await gateway.ask("PUT", "/items/i", asked)
+    assert (answer.status_code, answer.json()["revision"]) == (200, 1)
+    for shown in (answer.json(), (await gateway.ask("GET", "/items/i")).json()):
+        assert (shown["picture"], shown["picture_pending"], shown["picture_error"]) == (before, True, None)
+    body = (await gateway.ask("POST", "/items", [{"item_id": "plain", "title": "P"}, {"item_id": "j", **asked}])).json()
+    assert (body["accepted"], body["picture_errors"]) == (2, [])
+    assert body["pictures_pending"] == [{"index": 1, "item_id": "j"}]
+    assert await gateway.parts.store.pictures.count() == 2
 
-    async with (
-        serving(Starlette(routes=[Route("/a.jpg", show)])) as url,
-        open_gateway(pictures=PictureSettings(allow_private_addresses=True)) as gateway,
-    ):
-        answer = (await gateway.ask("PUT", "/items/i", {**TEAPOT, "image_url": f"{url}/a.jpg"})).json()
-        assert answer["picture_error"] is None
-        assert answer["picture"]
+
+@pytest.mark.parametrize(
+    "change", [{"image_base64": encoded(picture(colour="blue"))}, {"image_base64": "%"}, {"image_url": None}]
+)
+async def test_whatever_is_said_later_of_a_picture_counts(gateway: Gateway, change: dict[str, Any]) -> None:
+    await gateway.ask("PUT", "/items/i", {**TEAPOT, "image_url": "https://example.com/teapot.jpg"})
+    assert (await gateway.ask("PUT", "/items/i", {"title": "Pot"})).json()["picture_pending"]
+    assert not (await gateway.ask("PUT", "/items/i", {**TEAPOT, **change})).json()["picture_pending"]
+    assert await gateway.parts.store.pictures.count() == 0
 
 
-async def test_a_picture_at_a_private_address_is_not_fetched(gateway: Gateway) -> None:
-    answer = await gateway.ask("PUT", "/items/i", {**TEAPOT, "image_url": "http://169.254.169.254/latest/meta-data"})
-    assert answer.status_code == 201
-    assert answer.json()["picture_error"].startswith("private_address:")
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        ("http://169.254.169.254/latest/meta-data", "private_address"),
+        ("http://[fec0::1]/", "private_address"),
+        ("http://example.com:6379/", "port"),
+        ("http://xn--a/", "url"),
+        ("http:\\\\x", "url"),
+        ("data:image/png;base64,AAAA", "url"),
+        ("javascript:alert(1)", "url"),
+        ("", "url"),
+    ],
+)
+async def test_a_url_that_is_never_fetched_is_named_at_once_and_costs_no_neighbour(
+    gateway: Gateway, url: str, reason: str
+) -> None:
+    """`http://xn--a/` was a 500, and its batch was lost."""
+    alone = await gateway.ask("PUT", "/items/i", {**TEAPOT, "image_url": url})
+    assert alone.status_code == 201
+    assert alone.json()["picture_error"].startswith(f"{reason}:")
+    items = [{"item_id": "bad", "title": "B", "image_url": url}, {"item_id": "good", "title": "G"}]
+    batch = await gateway.ask("POST", "/items", items)
+    assert (batch.status_code, batch.json()["accepted"]) == (202, 2)
+    assert [error["item_id"] for error in batch.json()["picture_errors"]] == ["bad"]
+    assert gateway.count("tastestream_pictures_total", result=reason) == 2
+    assert await gateway.parts.store.pictures.count() == 0
+
+
+async def test_one_picture_that_cannot_be_taken_now_costs_no_other_item(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    genuine = PictureIngest.take_base64
+
+    async def busy(self: PictureIngest, text: str) -> Stored:
+        if text == "busy":
+            raise Overloaded("too many pictures wait to be decoded", retry_after_s=1.0)
+        return await genuine(self, text)
+
+    monkeypatch.setattr(PictureIngest, "take_base64", busy)
+    items = [
+        {"item_id": "plain", "title": "P"},
+        {"item_id": "late", "title": "L", "image_base64": "busy"},
+        {"item_id": "good", "title": "G", "image_base64": encoded(picture())},
+    ]
+    assert (await gateway.ask("POST", "/items", items)).status_code == 429
+    stored = (await gateway.ask("GET", "/items")).json()["items"]
+    assert {item["item_id"]: bool(item["picture"]) for item in stored} == {"plain": False, "good": True}
 
 
 @pytest.mark.parametrize("path", ["/items", "/items/i1"])
