@@ -20,7 +20,7 @@ from service.errors import (
 )
 from service.events.batch import PARSED_AT_ONCE, Batch, parse_batch, parse_events
 from service.events.forms import read_values
-from service.events.openapi import REQUEST
+from service.events.openapi import REQUEST, TAKEN
 from service.events.outcomes import RETRY_AFTER_S, count, refusal, rejections, results
 from service.events.schemas import EventsAnswer, ResultsAnswer, StreamAnswer
 from service.events.stream import accept_stream
@@ -44,7 +44,8 @@ _SWITCH = {"true": True, "1": True, "false": False, "0": False}
     status_code=202,
     summary="Send interactions",
     response_model=EventsAnswer | StreamAnswer | ResultsAnswer,
-    responses=documented(
+    responses=TAKEN
+    | documented(
         MalformedBody,
         BodyTimeout,
         BodyTooLarge,

@@ -21,6 +21,18 @@ def _attribute(name: str, description: str, example: str) -> dict[str, Any]:
     }
 
 
+TAKEN: dict[int | str, dict[str, Any]] = {
+    202: {
+        "headers": {
+            "Retry-After": {
+                "description": "Some of `rejected` are `retryable`: when to send them, or everything, again.",
+                "schema": {"type": "integer"},
+            }
+        }
+    },
+    204: {"description": "All was taken; for CloudEvents in binary mode, and with `Prefer: return=minimal`."},
+}
+
 REQUEST: dict[str, Any] = {
     "parameters": [
         {
@@ -29,6 +41,14 @@ REQUEST: dict[str, Any] = {
             "required": False,
             "description": "Answer with the fate of every event, too; not for streams of lines.",
             "schema": {"type": "string", "enum": ["true", "1", "false", "0"], "default": "false"},
+        },
+        {
+            "name": "Prefer",
+            "in": "header",
+            "required": False,
+            "description": "`return=minimal`: an empty 204 when all was taken. `return=representation`: never one. "
+            "`handling=strict`: a 429 when something is to be sent again. RFC 7240.",
+            "schema": {"type": "string"},
         },
         _attribute(
             "specversion",

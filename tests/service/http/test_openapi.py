@@ -140,3 +140,11 @@ async def test_the_interactive_page_loads_nothing_from_other_hosts(gateway: Gate
     for source in sources:
         assert source.startswith("/"), source
         assert (await gateway.client.get(source)).status_code == 200
+
+
+def test_the_answers_that_brokers_and_sinks_look_for_are_described(openapi: dict[str, Any]) -> None:
+    operation = openapi["paths"]["/events"]["post"]
+    assert "content" not in operation["responses"]["204"]
+    assert set(operation["responses"]["202"]["headers"]) == {"Retry-After"}
+    assert "content" in operation["responses"]["202"]
+    assert "Prefer" in {parameter["name"] for parameter in operation["parameters"]}
