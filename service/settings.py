@@ -91,6 +91,9 @@ class StateSettings(_Level):
     lease_s: Seconds = 60.0
     recents: Count = Field(20, description="Raw events kept per user for the prompt.")
     seen_items: Count = Field(200, description="Item ids kept per user for exclude_seen.")
+    votes: Count = Field(
+        200, description="Liked items per user that are remembered as counted, so that a user counts once for each."
+    )
     dedupe_ids: Count = Field(1024, description="Event ids kept per user against duplicates; at least one batch.")
     dedupe_ttl_s: Seconds = 86400.0
     max_pending: Count = Field(1000, description="Unfolded events per user; more are refused with 429.")

@@ -3,7 +3,8 @@
 import asyncio
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Protocol
 
 from model_store.signals import BUILT_IN, Signals
@@ -12,6 +13,7 @@ from service.errors import StateUnavailable
 from service.logs import get_logger
 from service.metrics import Metrics
 from service.settings import StateSettings
+from service.state import votes
 from service.state.records import Claim, Event, Item
 from service.state.store import Store
 from service.state.views import interaction_views
@@ -139,29 +141,43 @@ class Folding:
             return await answered("summarize", asking, self._engine, self._metrics, len(block))
 
     async def _commit(self, claim: Claim, text: str, folded: int, items: Mapping[str, Item]) -> None:
-        if not await self._store.work.commit(claim, text, self._engine.id, self._prompt, folded):
+        events = claim.pending[:folded]
+        liked = await self._newly_liked(claim, events)
+        if not await self._store.work.commit(claim, text, self._engine.id, self._prompt, folded, liked):
             self._metrics.folds.labels("lost").inc()
             return
-        events = claim.pending[:folded]
         self._metrics.folds.labels("folded").inc()
         self._metrics.folded_events.inc(folded)
         missing = [event for event in events if event.item_id not in items]
         self._metrics.folded_without.labels("item").inc(len(missing))
         self._metrics.folded_without.labels("description").inc(sum(_undescribed(items, event) for event in events))
-        await self._record(claim, events, items)
+        await self._record(claim, liked)
 
-    async def _record(self, claim: Claim, events: Sequence[Event], items: Mapping[str, Item]) -> None:
-        """Count what was liked, beside what the user liked before; losing a count harms nobody."""
-        liked = [
-            event.item_id for event in events if self._likes(event) and event.item_id in items and not event.refolded
-        ]
+    async def _newly_liked(self, claim: Claim, events: Sequence[Event]) -> list[str]:
+        """The items of `events` that count for the user from now on: liked, and not counted before."""
+        liked = [event.item_id for event in events if self._likes(event) and not event.refolded]
+        new = votes.uncounted(claim.votes, liked)
+        with self._losing_evidence():
+            # Asked now and not before the fold: an item may have been deleted while the model wrote.
+            known = await self._store.items.known(new) if new else frozenset()
+            return [item for item in new if item in known]
+        return []
+
+    async def _record(self, claim: Claim, liked: Sequence[str]) -> None:
+        """Count what is newly liked, together with what was counted before; losing a count harms nobody."""
         if not liked:
             return
-        before = {event.item_id for event in claim.recents if self._likes(event)}
+        with self._losing_evidence():
+            record, known = votes.last(claim.votes), [event.item_id for event in claim.recents]
+            before = votes.named(record, known)
+            if None in before:
+                before = votes.named(record, [*known, *await self._store.users.seen(claim.user_id)])
+            await self._store.evidence.record(liked, before)
+
+    @contextmanager
+    def _losing_evidence(self) -> Iterator[None]:
         try:
-            # Asked now and not before the fold: an item may have been deleted while the model wrote.
-            known = await self._store.items.known([*before, *set(liked)])
-            await self._store.evidence.record([item for item in liked if item in known], sorted(before & known))
+            yield
         except StateUnavailable as error:
             self._metrics.evidence_failures.labels("record").inc()
             log.warning("evidence_lost", error=error.detail)

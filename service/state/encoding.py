@@ -3,7 +3,7 @@
 A recents entry is `[item_id,type,timestamp_ms,value]`, a pending entry `<ms of acceptance>[event_id,
 recommendation_id,context]<tab><recents entry>` (the script puts both together; JSON holds no raw tab),
 with an `r` behind the time when the event is folded anew from the log, an `s` when it was buried. A summary is
-`<version>:<token>[updated_at_ms,model,prompt,text,events,[event ids],[[updated_at_ms,model,[event ids]],...]]`,
+`<version>:<token>[updated_at_ms,model,prompt,text,events,[event ids],[[updated_at_ms,model,[event ids]],...],votes]`,
 with an `r` behind the token when the next fold begins with an empty text. The event ids are those folded
 by this version, and behind them by the versions before it, newest first.
 """
@@ -80,7 +80,7 @@ def summary_body(summary: Summary) -> bytes:
     """All of `summary` but the version, which the script writes."""
     earlier = [(one.updated_at_ms, one.model, one.event_ids) for one in summary.earlier]
     own = (summary.updated_at_ms, summary.model, summary.prompt, summary.text, summary.events, summary.event_ids)
-    return orjson.dumps((*own, earlier))
+    return orjson.dumps((*own, earlier, summary.votes))
 
 
 def summary(value: bytes) -> Summary | None:
@@ -89,11 +89,11 @@ def summary(value: bytes) -> Summary | None:
         return None
     body = value.index(b"[")
     number, voided = int(value[: value.index(b":")]), b"r" in value[:body]
-    updated_at_ms, model, prompt, text, events, event_ids, earlier = orjson.loads(value[body:])
+    updated_at_ms, model, prompt, text, events, event_ids, earlier, *votes = orjson.loads(value[body:])
     versions = tuple(
         Version(number - age, at_ms, by, tuple(ids)) for age, (at_ms, by, ids) in enumerate(earlier, start=1)
     )
-    return Summary(text, number, updated_at_ms, model, prompt, events, tuple(event_ids), versions, voided)
+    return Summary(text, number, updated_at_ms, model, prompt, events, tuple(event_ids), versions, voided, *votes)
 
 
 def pairs(flat: list[bytes]) -> Mapping[str, bytes]:

@@ -1,6 +1,7 @@
-"""Collaborative evidence: how often items were liked, alone and by the same users.
+"""Collaborative evidence: how many users liked each item, and each pair of items.
 
-Counts are updated after a commit and on other slots than the user: a crash may lose or repeat one.
+Counts are updated after a commit and on other slots than the user: a crash may lose one. A user counts once, see
+`service.state.votes`, and what a deleted user added is taken back.
 They may name items that are in no catalogue (seeded ones, or deleted meanwhile): what is found is
 held against the catalogue.
 Similarity is the cosine of item-based collaborative filtering, cooc(a, b) / sqrt(n_a n_b)
@@ -8,9 +9,10 @@ Similarity is the cosine of item-based collaborative filtering, cooc(a, b) / sqr
 """
 
 import math
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 
+from service.state import votes
 from service.state.connection import Argument
 from service.state.keys import FORGOTTEN, POPULAR, SEEDED, neighbours
 from service.state.scripts import Call, Scripts
@@ -35,18 +37,18 @@ class Evidence:
         self._neighbours = neighbours
         self._known = known
 
-    async def record(self, liked: Sequence[str], before: Sequence[str]) -> None:
-        """Count items newly liked by one user, in their order, with those it liked `before`."""
-        pairs = _table()
-        past = list(dict.fromkeys(before))
-        for item in liked:
-            for other in past:
-                if other != item:
-                    pairs[item][other] += 1
-                    pairs[other][item] += 1
-            if item not in past:
-                past.append(item)
-        await self._add(Counter(liked), pairs)
+    async def record(self, liked: Sequence[str], before: Sequence[str | None]) -> None:
+        """Count items that one user likes for the first time, in their order, with those counted `before` for it."""
+        past = list(before)
+        new = [item for item in dict.fromkeys(liked) if item not in past]
+        calls = self._counting(dict.fromkeys(new, 1.0), _together([*past, *new], len(past)))
+        await self._run(calls)
+
+    async def withdraw(self, liked: Sequence[str | None]) -> None:
+        """Take back what one user added: the items counted for it, in that order."""
+        counts = dict.fromkeys((item for item in liked if item is not None), 1.0)
+        rankings = {POPULAR: counts} | {neighbours(item): others for item, others in _together(liked).items()}
+        await self._run([call for ranking, counts in rankings.items() for call in _calls("uncount", ranking, counts)])
 
     async def seed(
         self, marker: str, counts: Iterable[tuple[str, float]], pairs: Iterable[tuple[str, str, float]]
@@ -61,7 +63,7 @@ class Evidence:
         together = _table()
         for item, neighbour, count in pairs:
             together[item][neighbour] += count
-        await self._add(dict(counts), together)
+        await self._run(self._counting(dict(counts), together))
         await self._scripts.send([("SADD", SEEDED, marker)])
         return True
 
@@ -78,7 +80,7 @@ class Evidence:
         counts = await self._counts([*near, *wanted])
         return {
             item: sum(
-                count / math.sqrt(counts[item] * counts[other])
+                _cosine(count, counts[item], counts[other])
                 for other, count in zip(near, row, strict=True)
                 if count and other != item and counts.get(item) and counts.get(other)
             )
@@ -136,22 +138,38 @@ class Evidence:
             for item, flat in zip(items, rows, strict=True)
         }
 
-    async def _add(self, counts: Mapping[str, float], together: Mapping[str, Mapping[str, float]]) -> None:
-        calls = _counting(POPULAR, self._popular, counts)
+    def _counting(self, counts: Mapping[str, float], together: Mapping[str, Mapping[str, float]]) -> list[Call]:
+        calls = _calls("count", POPULAR, counts, self._popular)
         for item, others in together.items():
-            calls += _counting(neighbours(item), self._neighbours, others)
+            calls += _calls("count", neighbours(item), others, self._neighbours)
+        return calls
+
+    async def _run(self, calls: Sequence[Call]) -> None:
         for start in range(0, len(calls), CALLS_AT_ONCE):
             await self._scripts.run(calls[start : start + CALLS_AT_ONCE])
 
 
-def _counting(ranking: str, most: int, counts: Mapping[str, float]) -> list[Call]:
+def _calls(script: str, ranking: str, counts: Mapping[str, float], *first: Argument) -> list[Call]:
     flat: list[Argument] = [value for member, count in counts.items() for value in (count, member)]
     size = 2 * MEMBERS_PER_CALL
-    return [Call("count", (ranking,), (most, *flat[start : start + size])) for start in range(0, len(flat), size)]
+    return [Call(script, (ranking,), (*first, *flat[start : start + size])) for start in range(0, len(flat), size)]
+
+
+def _together(items: Sequence[str | None], first: int = 0) -> Mapping[str, Mapping[str, float]]:
+    """The pairs of a user's items from place `first`, in both directions."""
+    table = _table()
+    for one, other in votes.pairs(items, first):
+        table[one][other] = table[other][one] = 1
+    return table
 
 
 def _table() -> dict[str, dict[str, float]]:
     return defaultdict(lambda: defaultdict(float))
+
+
+def _cosine(together: float, one: float, other: float) -> float:
+    """At most 1, also where a bounded ranking has dropped an item and begun again."""
+    return min(1.0, together / math.sqrt(one * other))
 
 
 def _cosines(
@@ -164,6 +182,6 @@ def _cosines(
         near = 0.0
         for item, others in together.items():
             if candidate in others and counts.get(item) and counts[candidate]:
-                near += others[candidate] / math.sqrt(counts[item] * counts[candidate])
+                near += _cosine(others[candidate], counts[item], counts[candidate])
         scores[candidate] = near
     return scores

@@ -60,6 +60,8 @@ class Summary:
     earlier: tuple[Version, ...] = ()
     voided: bool = False
     """All its events are pending again: it is there for readers, and the next fold begins without it."""
+    votes: str = ""
+    """Which items were counted for the user, see `service.state.votes`."""
 
     @property
     def history(self) -> tuple[Version, ...]:
@@ -108,6 +110,11 @@ class Claim:
     def base(self) -> Summary | None:
         """The summary that the fold goes on from; None where it begins with an empty text."""
         return None if self.summary is None or self.summary.voided else self.summary
+
+    @property
+    def votes(self) -> str:
+        """Which items were counted for the user, also when the summary is rebuilt."""
+        return self.summary.votes if self.summary else ""
 
 
 @dataclass(frozen=True, slots=True)

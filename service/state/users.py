@@ -4,11 +4,16 @@ import asyncio
 import time
 from dataclasses import dataclass
 
-from service.state import encoding
+from service.errors import StateUnavailable
+from service.logs import get_logger
+from service.state import encoding, votes
 from service.state.event_log import EventLog
+from service.state.evidence import Evidence
 from service.state.keys import Keys
 from service.state.records import UserState
 from service.state.scripts import Call, Scripts
+
+log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,10 +28,11 @@ class Erased:
 
 
 class Users:
-    def __init__(self, scripts: Scripts, keys: Keys, log: EventLog) -> None:
+    def __init__(self, scripts: Scripts, keys: Keys, log: EventLog, evidence: Evidence) -> None:
         self._scripts = scripts
         self._keys = keys
         self._log = log
+        self._evidence = evidence
 
     async def read(self, user_id: str) -> UserState:
         """The user at one instant; an empty state for a user nobody has seen."""
@@ -58,16 +64,23 @@ class Users:
         keys = self._keys.user(user_id)
         names = (
             *(keys.tombstone, keys.due, keys.dead, keys.backlog, keys.log, keys.pending, keys.letters),
-            *(keys.summary, keys.work, keys.recents, keys.seen, keys.dedupe, keys.scores),
+            *(keys.summary, keys.recents, keys.seen, keys.work, keys.dedupe, keys.scores),
         )
         given = self._scripts.now()
         now_ms = given or time.time_ns() // 1_000_000
         call = Call("delete", names, (now_ms, user_id, given))
-        ((existed, till_ms, last, summaries, pending, letters),) = await self._scripts.run([call], durable=True)
+        (answer,) = await self._scripts.run([call], durable=True)
+        existed, till_ms, last, letters, pending, summary, recents, seen = answer
         logged = await self._log.forget(user_id, last.decode()) if last else 0
+        await self._withdraw(user_id, summary, recents, seen)
         if not given:
             await self._wait_past(till_ms)
-        return Erased(bool(existed) or logged > 0, bool(summaries), pending, letters, logged)
+        return Erased(bool(existed) or logged > 0, bool(summary), pending, letters, logged)
+
+    async def seen(self, user_id: str) -> list[str]:
+        """Items that have left the user's recents, oldest first."""
+        (items,) = await self._scripts.send([("LRANGE", self._keys.user(user_id).seen, 0, -1)])
+        return [item.decode() for item in items]
 
     async def backlog(self) -> int:
         """Pending events of all users."""
@@ -86,6 +99,17 @@ class Users:
     async def _due(self) -> list[tuple[int, bytes, int]]:
         now = self._scripts.now()
         return await self._scripts.run([Call("due", (bucket.due,), (now,)) for bucket in self._keys.users])
+
+    async def _withdraw(self, user_id: str, summary: bytes, recents: list[bytes], seen: list[bytes]) -> None:
+        """Take back what the user was counted for, as far as its own lists still name it."""
+        folded = encoding.summary(summary)
+        if folded is None or not folded.votes:
+            return
+        known = [event.item_id for event in encoding.recents_events(user_id, recents)]
+        try:
+            await self._evidence.withdraw(votes.named(folded.votes, [*known, *(item.decode() for item in seen)]))
+        except StateUnavailable as error:
+            log.warning("evidence_kept", error=error.detail)
 
     async def _wait_past(self, till_ms: int) -> None:
         left_ms = till_ms + self._scripts.skew_ms - time.time_ns() // 1_000_000

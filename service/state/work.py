@@ -4,7 +4,7 @@ import time
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from service.state import encoding
+from service.state import encoding, votes
 from service.state.connection import Argument
 from service.state.keys import Keys
 from service.state.queue import Queue
@@ -16,21 +16,25 @@ _BURIED: dict[int, Buried] = {1: "buried", 0: "lost", -1: "full"}
 
 
 class Work:
-    def __init__(self, scripts: Scripts, keys: Keys, summary_chars: int, history: int) -> None:
+    def __init__(self, scripts: Scripts, keys: Keys, summary_chars: int, history: int, votes: int) -> None:
         self._scripts = scripts
         self._keys = keys
         self._summary_chars = summary_chars
         self._history = history
+        self._votes = votes
         self._queue = Queue(scripts, "claim", keys.users)
 
     async def claim(self, limit: int) -> list[Claim]:
         """Lease at most `limit` due users to the caller, for `lease_s`."""
         return [_claim(found) for found in await self._queue.claim(limit)]
 
-    async def commit(self, claim: Claim, text: str, model: str, prompt: str, folded: int) -> bool:
+    async def commit(
+        self, claim: Claim, text: str, model: str, prompt: str, folded: int, liked: Sequence[str] = ()
+    ) -> bool:
         """Write `text` as the next version and remove the first `folded` events of the claim.
 
-        Ends the lease. False if the claim was lost: nothing is written then.
+        `liked` are the items that are counted for the user from now on. Ends the lease.
+        False if the claim was lost: nothing is written then.
 
         Raises:
             ValueError: no event was folded, or `text` is longer than `summary_chars`.
@@ -50,6 +54,7 @@ class Work:
             events=(old.events if old else 0) + folded,
             event_ids=tuple(event.event_id for event in claim.pending[:folded]),
             earlier=old.history[: self._history - 1] if old else (),
+            votes=votes.counted(claim.votes, liked, self._votes),
         )
         names = (keys.due, keys.pending, keys.work, keys.summary, keys.recents, keys.seen, keys.backlog)
         body = encoding.summary_body(summary)

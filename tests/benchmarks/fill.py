@@ -4,7 +4,9 @@ import asyncio
 import random
 from collections.abc import Callable, Sequence
 
+from model_store.signals import BUILT_IN
 from service.settings import Settings, StateSettings
+from service.state import votes
 from service.state.records import Claim, Event
 from service.state.store import Store
 from tests.benchmarks.traffic import ITEMS, KINDS, now_ms, user_id
@@ -71,7 +73,8 @@ async def _fold(store: Store, summary_chars: int) -> None:
     async def commit(claim: Claim) -> None:
         async with slots:
             text = _text(claim.token, summary_chars)
-            if not await store.work.commit(claim, text, "bench-summarizer@1", "bench", len(claim.pending)):
+            liked = votes.uncounted(claim.votes, [e.item_id for e in claim.pending if BUILT_IN(e.type, e.value) == "positive"])
+            if not await store.work.commit(claim, text, "bench-summarizer@1", "bench", len(claim.pending), liked):
                 raise AssertionError("a commit was lost, though nobody else works here")
 
     while claims := await store.work.claim(AT_ONCE):

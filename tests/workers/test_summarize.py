@@ -132,6 +132,84 @@ async def _popularity(store: Store, expected: dict[str, float]) -> bool:
     return await store.evidence.popularity(list(expected)) == expected
 
 
+async def like(store: Store, user: str, *items: str, start_at: int = 0) -> None:
+    """Like the items one after the other, each folded by itself."""
+    for number, item in enumerate(items, start_at):
+        given = Event(f"{user}-{number}", user, item, "like", NOW_MS + number)
+        assert await store.events.accept([given], 10**14) == ["accepted"]
+        await until(lambda: _folded(store, user))
+
+
+async def _folded(store: Store, user: str) -> bool:
+    return (await store.users.read(user)).pending == 0
+
+
+class TestOneUserIsOneVote:
+    """In popularity and in co-occurrence, also across folds."""
+
+    @pytest.fixture
+    def state(self) -> dict[str, Any]:
+        return {"block_size": 1}
+
+    async def test_a_user_who_likes_two_items_in_turns_counts_once_for_each_and_once_for_both(
+        self, store: Store, start: Start
+    ) -> None:
+        await store.items.put_many([Item("a", "a"), Item("b", "b")])
+        await start(RecordingSummarizer())
+        await like(store, "u", *["a", "b"] * 8)
+        await until(lambda: _popularity(store, {"a": 1, "b": 1}))
+        assert await store.evidence.collaborative(["a"], ["b"]) == {"b": 1}
+
+    async def test_nine_hundred_likes_of_one_item_are_one(self, store: Store, start: Start) -> None:
+        await store.items.put_many([Item("a", "a"), Item("b", "b")])
+        await start(RecordingSummarizer())
+        for start_at in range(0, 900, 300):
+            likes = [Event(f"u-{n}", "u", "a", "like", NOW_MS + n) for n in range(start_at, start_at + 300)]
+            assert await store.events.accept(likes, 10**14) == ["accepted"] * 300
+            await until(lambda: _folded(store, "u"))
+        await like(store, "v", "b")
+        await like(store, "w", "b")
+        await until(lambda: _popularity(store, {"a": 1, "b": 2}))
+        assert await store.evidence.popular(2) == ["b", "a"]
+
+    async def test_signing_up_liking_and_deleting_again_and_again_leaves_nothing(
+        self, store: Store, start: Start
+    ) -> None:
+        await store.items.put_many([Item(name, name) for name in "abc"])
+        await start(RecordingSummarizer())
+        await like(store, "other", "a", "b")
+        await until(lambda: _popularity(store, {"a": 1, "b": 1, "c": 0}))
+        for round_ in range(5):
+            await like(store, f"u{round_}", "a", "b", "c", "a")
+            await until(lambda: _popularity(store, {"a": 2, "b": 2, "c": 1}))
+            await until(lambda: _near(store, "c", {"a", "b"}))
+            assert await store.users.delete(f"u{round_}")
+        assert await _popularity(store, {"a": 1, "b": 1, "c": 0})
+        assert await store.evidence.collaborative(["a", "c"], ["b"]) == {"b": 1}
+
+    async def test_an_item_liked_first_among_many_views_is_still_paired_and_taken_back(
+        self, store: Store, start: Start
+    ) -> None:
+        """Among the items that have left the recents it is found by its digest."""
+        await store.items.put_many([Item("a", "a"), Item("b", "b")])
+        await start(RecordingSummarizer())
+        await like(store, "u", "a")
+        views = [event("u", number, type="view") for number in range(100, 160)]
+        await put(store, views)
+        await until(lambda: _folded(store, "u"))
+        await like(store, "u", "b", "a", start_at=200)
+        await until(lambda: _popularity(store, {"a": 1, "b": 1}))
+        await until(lambda: _near(store, "b", {"a"}))
+        assert await store.evidence.collaborative(["a"], ["b"]) == {"b": 1}
+        await store.users.delete("u")
+        assert await _popularity(store, {"a": 0, "b": 0})
+        assert await _near(store, "b", set())
+
+
+async def _near(store: Store, item: str, expected: set[str]) -> bool:
+    return set(await store.evidence.neighbours([item], 9)) == expected
+
+
 class TestPoison:
     @pytest.mark.parametrize(
         ("error", "reason"),
