@@ -96,6 +96,9 @@ class StateSettings(_Level):
     )
     dedupe_ids: Count = Field(1024, description="Event ids kept per user against duplicates; at least one batch.")
     dedupe_ttl_s: Seconds = 86400.0
+    retry_window_s: Annotated[float, Field(ge=0, le=86400)] = Field(
+        60.0, description="How long an event without id and timestamp that comes again is taken for the same one."
+    )
     max_pending: Count = Field(1000, description="Unfolded events per user; more are refused with 429.")
     max_backlog: Count = Field(
         1_000_000,

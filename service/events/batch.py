@@ -1,12 +1,11 @@
 """From parsed values to events: each is checked by itself, and those that are wrong are told apart. No I/O."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from hashlib import blake2b
 from typing import Any
 
-import orjson
 from pydantic import TypeAdapter, ValidationError
 
 from service.errors import InvalidRequest, TastestreamError
@@ -15,6 +14,7 @@ from service.http.batches import Rejection, reject
 from service.http.ids import CLOSINGS, NOTHING, require_meaning
 from service.http.times import now_ms, parse_time
 from service.http.wire import check_bytes, explain, refuse_unknown
+from service.state import ids
 from service.state.records import Event
 
 PARSED_AT_ONCE = 250
@@ -33,9 +33,9 @@ class Batch:
 
 async def parse_batch(raw: Sequence[Any], received_ms: int, context_bytes: int, first: int = 0) -> Batch:
     """Like `parse_events`, group by group, between which other requests get their turn."""
-    whole = Batch([], [], [])
+    whole, alike = Batch([], [], []), Counter[bytes]()
     for start in range(0, len(raw), PARSED_AT_ONCE):
-        group = parse_events(raw[start : start + PARSED_AT_ONCE], received_ms, context_bytes, first + start)
+        group = parse_events(raw[start : start + PARSED_AT_ONCE], received_ms, context_bytes, first + start, alike)
         whole.events.extend(group.events)
         whole.positions.extend(group.positions)
         whole.rejected.extend(group.rejected)
@@ -43,7 +43,9 @@ async def parse_batch(raw: Sequence[Any], received_ms: int, context_bytes: int, 
     return whole
 
 
-def parse_events(raw: Sequence[Any], received_ms: int, context_bytes: int, first: int = 0) -> Batch:
+def parse_events(
+    raw: Sequence[Any], received_ms: int, context_bytes: int, first: int = 0, alike: Counter[bytes] | None = None
+) -> Batch:
     """Check each of `raw` and turn the good ones into events.
 
     Args:
@@ -51,12 +53,14 @@ def parse_events(raw: Sequence[Any], received_ms: int, context_bytes: int, first
         received_ms: the time of events that carry none.
         context_bytes: the most that an event's context may take as JSON.
         first: the place of `raw[0]` in what the caller sent.
+        alike: counts the events of the request that have neither id nor time, by their content.
     """
     checked_ms = now_ms()
+    alike = Counter() if alike is None else alike
     batch = Batch([], [], [])
     for index, value in enumerate(_validate(raw), first):
         try:
-            event = _event(value, received_ms, checked_ms, context_bytes)
+            event = _event(value, received_ms, checked_ms, context_bytes, alike)
         except TastestreamError as error:
             batch.rejected.append(reject(index, error))
         else:
@@ -88,7 +92,9 @@ def _validate_one(value: Any) -> EventIn | TastestreamError:
         return InvalidRequest(f"{field}: {detail}", field=field)
 
 
-def _event(model: EventIn | TastestreamError, received_ms: int, checked_ms: int, context_bytes: int) -> Event:
+def _event(
+    model: EventIn | TastestreamError, received_ms: int, checked_ms: int, context_bytes: int, alike: Counter[bytes]
+) -> Event:
     if isinstance(model, TastestreamError):
         raise model
     user_id, item_id, event_id = model.user_id, model.item_id, model.event_id
@@ -109,13 +115,12 @@ def _event(model: EventIn | TastestreamError, received_ms: int, checked_ms: int,
         check_bytes(context, context_bytes, "context")
     about = (user_id, item_id, model.type)
     more = (model.value, model.recommendation_id, context)
-    event_id = event_id or derived_id((*about, timestamp_ms, *more))
+    if timestamp_ms is None and event_id is None:
+        content = ids.packed((*about, *more))
+        event_id = ids.of_arrival(item_id, content, alike[content], received_ms)
+        alike[content] += 1
+        return Event(event_id, *about, received_ms, *more, by_arrival=True)
+    event_id = event_id or ids.of_content(ids.packed((*about, timestamp_ms, *more)))
     # A time ahead of this clock would stay the newest until it has come.
     happened_ms = received_ms if timestamp_ms is None else min(timestamp_ms, checked_ms)
     return Event(event_id, *about, happened_ms, *more)
-
-
-def derived_id(content: tuple[object, ...]) -> str:
-    """An id that two events share when, and only when, all that was said of them is the same."""
-    digest = blake2b(orjson.dumps(content, option=orjson.OPT_SORT_KEYS), digest_size=8)
-    return f"content:{digest.hexdigest()}"

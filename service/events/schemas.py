@@ -27,8 +27,11 @@ CLOUD_EVENT_EXAMPLE: dict[str, Any] = {
 class EventIn(BaseModel):
     """One interaction of a user with an item.
 
-    Without `event_id` one is derived from the content: the same content sent again is a duplicate,
-    so give interactions that are otherwise alike their `timestamp` or an id.
+    Without `event_id` an event is known by its content, `timestamp` included: the same content sent again is a
+    duplicate. Without either, it is a duplicate when it is sent again within a minute (`state.retry_window_s`) and the
+    user's last events about the item that came without either are those with which its request begins about it: a
+    request that is sent again changes nothing, and like, dislike, like are three events. Alike events of one
+    request are as many events.
     """
 
     model_config = ConfigDict(extra="forbid", title="Event", json_schema_extra={"examples": [EVENT_EXAMPLE]})

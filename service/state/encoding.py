@@ -8,7 +8,6 @@ with an `r` behind the token when the next fold begins with an empty text. The e
 by this version, and behind them by the versions before it, newest first.
 """
 
-import hashlib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -24,11 +23,6 @@ ACCEPTED_NUMBERS: dict[int, Accepted] = {
     4: "backlog_full",
     5: "overloaded",
 }
-
-
-def digest(event_id: str) -> bytes:
-    """The 8 bytes that stand for `event_id` in the dedupe key."""
-    return hashlib.blake2b(event_id.encode(), digest_size=8).digest()
 
 
 def pending_part(event: Event) -> bytes:

@@ -3,11 +3,11 @@
 import asyncio
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from itertools import chain
+from itertools import chain, count
 from typing import NamedTuple, TypeVar
 
 from service.errors import StateUnavailable
-from service.state import encoding
+from service.state import encoding, ids
 from service.state.connection import Argument
 from service.state.encoding import ACCEPTED_NUMBERS
 from service.state.group_commit import GroupCommit
@@ -20,6 +20,9 @@ T = TypeVar("T")
 EVENTS_PER_CALL = 200
 """Redis does nothing else while a script runs, and Lua takes only so many values at once."""
 
+_BY_ARRIVAL = b"?"
+"""Follows the digest of an event that may be alike to one that is no retry."""
+
 
 class _Given(NamedTuple):
     """One event as the script takes it."""
@@ -27,6 +30,7 @@ class _Given(NamedTuple):
     stem: str
     user_id: str
     received_at_ms: int
+    request: int
     arguments: tuple[bytes, bytes, bytes]
 
 
@@ -39,6 +43,7 @@ class Events:
         self._memory = memory
         self._at_once = at_once
         self._patience_s = patience_s
+        self._requests = count()
         self._groups: dict[str, GroupCommit[_Given, Accepted]] = {}
 
     async def accept(self, events: Sequence[Event], received_at_ms: int) -> list[Accepted]:
@@ -54,7 +59,8 @@ class Events:
             Overloaded: Redis's memory is nearly used up; nothing was accepted.
         """
         self._memory.check()
-        given = [self._given(event, received_at_ms) for event in events]
+        request = next(self._requests)
+        given = [self._given(event, received_at_ms, request) for event in events]
         try:
             with unavailable():
                 return await self._accept(given)
@@ -79,9 +85,10 @@ class Events:
             )
         return self._groups[server]
 
-    def _given(self, event: Event, received_at_ms: int) -> _Given:
-        parts = (encoding.digest(event.event_id), encoding.pending_part(event), encoding.recents_entry(event))
-        return _Given(self._keys.user_stem(event.user_id), event.user_id, received_at_ms, parts)
+    def _given(self, event: Event, received_at_ms: int, request: int) -> _Given:
+        digest = ids.digest(event.event_id) + _BY_ARRIVAL if event.by_arrival else ids.digest(event.event_id)
+        parts = (digest, encoding.pending_part(event), encoding.recents_entry(event))
+        return _Given(self._keys.user_stem(event.user_id), event.user_id, received_at_ms, request, parts)
 
     async def _write(self, given: Sequence[_Given]) -> list[Accepted]:
         slots = self._by_slot(given)
@@ -93,7 +100,7 @@ class Events:
         """For each script call its users, and for each of them the places of its events, in their order."""
         users: dict[tuple[str, int], list[int]] = defaultdict(list)
         for place, event in enumerate(given):
-            users[event.user_id, event.received_at_ms].append(place)
+            users[event.user_id, event.request].append(place)
         if not self._scripts.clustered:
             return [list(users.values())]
         slots: dict[str, list[list[int]]] = defaultdict(list)
@@ -104,7 +111,7 @@ class Events:
     def _call(self, given: Sequence[_Given], users: Sequence[Sequence[int]]) -> Call:
         arguments: list[Argument] = [self._scripts.now()]
         for places in users:
-            stem, user_id, received_at_ms, _ = given[places[0]]
+            stem, user_id, received_at_ms, *_ = given[places[0]]
             arguments += (stem, user_id, received_at_ms, len(places))
             for place in places:
                 arguments += given[place].arguments

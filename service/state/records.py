@@ -23,6 +23,8 @@ class Event(NamedTuple):
     context: Mapping[str, Any] | None = None
     refolded: bool = False
     """Folded once before, into a summary that was since thrown away to be rebuilt."""
+    by_arrival: bool = False
+    """It came with neither id nor time: when it arrived decides whether it was sent before, see `service.state.ids`."""
 
 
 Accepted = Literal["accepted", "duplicate", "backlog_full", "deleted", "overloaded"]

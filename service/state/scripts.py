@@ -5,6 +5,7 @@ replica) is given the source with the same call, and knows it from then on.
 """
 
 import hashlib
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -162,6 +163,7 @@ def constants(settings: StateSettings) -> str:
         "SEEN": settings.seen_items,
         "DEDUPE": settings.dedupe_ids,
         "DEDUPE_TTL": round(settings.dedupe_ttl_s * 1000),
+        "RETRY": math.ceil(settings.retry_window_s),
         "MAX_PENDING": settings.max_pending,
         "MAX_BACKLOG": -(-settings.max_backlog // settings.buckets),
         "LOG": -(-settings.log_events // settings.buckets),

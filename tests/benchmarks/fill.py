@@ -73,7 +73,9 @@ async def _fold(store: Store, summary_chars: int) -> None:
     async def commit(claim: Claim) -> None:
         async with slots:
             text = _text(claim.token, summary_chars)
-            liked = votes.uncounted(claim.votes, [e.item_id for e in claim.pending if BUILT_IN(e.type, e.value) == "positive"])
+            liked = votes.uncounted(
+                claim.votes, [e.item_id for e in claim.pending if BUILT_IN(e.type, e.value) == "positive"]
+            )
             if not await store.work.commit(claim, text, "bench-summarizer@1", "bench", len(claim.pending), liked):
                 raise AssertionError("a commit was lost, though nobody else works here")
 

@@ -1,5 +1,5 @@
 -- Prepended to every script, after one line of constants from the settings:
--- BLOCK, MAX_WAIT, LEASE, RECENTS, SPARE, SEEN, DEDUPE, DEDUPE_TTL, MAX_PENDING, MAX_BACKLOG, LOG, CLAIM_EVENTS,
+-- BLOCK, MAX_WAIT, LEASE, RECENTS, SPARE, SEEN, DEDUPE, DEDUPE_TTL, RETRY, MAX_PENDING, MAX_BACKLOG, LOG, CLAIM_EVENTS,
 -- TOMBSTONE, SKEW, DEAD_LETTERS, SCORES, SCORE_BYTES, SCORES_TTL, USER_TTL. Times are in milliseconds;
 -- MAX_BACKLOG and LOG are one bucket's share.
 --

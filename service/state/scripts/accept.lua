@@ -2,7 +2,8 @@
 -- KEYS  a key of the users' slot (a single Redis has one slot for all), and one that never exists, so
 --       that Redis refuses the script while that slot moves; the others are built from stems
 -- ARGV  now ('0': Redis), then for each user: stem, user, received at, number of events,
---       then for each event: 8-byte digest of its id, what only the pending entry holds (JSON),
+--       then for each event: 8-byte digest of its id, and behind it a mark when it came without id and
+--       time, what only the pending entry holds (JSON),
 --       what the recents hold, too (JSON)
 -- Returns one number per event: 1 accepted, 2 duplicate, 3 deleted, 4 the user's backlog is full,
 --         5 the bucket's backlog is full.
@@ -19,6 +20,38 @@ local function known(ids, digest)
     if at % 8 == 1 then return true end
     from = at + 1
   end
+end
+
+-- Whether both are of the same item and content and arrived within RETRY of each other. A digest has 2 bytes of the
+-- item, 3 of the content and 3 of the second of the arrival, see ids.py.
+local function alike(one, other)
+  if string.sub(one, 1, 5) ~= string.sub(other, 1, 5) then return false end
+  local a, b, c = string.byte(one, 6, 8)
+  local d, e, f = string.byte(other, 6, 8)
+  local apart = ((a - d) * 65536 + (b - e) * 256 + c - f) % 16777216
+  return math.min(apart, 16777216 - apart) <= RETRY
+end
+
+-- How many of a request's marked events about one item, from the first, were sent before: the most for which the
+-- newest known ones about the item are the same in the same order.
+local function sent_before(ids, event, last)
+  local item = string.sub(ARGV[event], 1, 2)
+  local sent, newest = {}, {}
+  for at = event, last, 3 do
+    if #ARGV[at] == 9 and string.sub(ARGV[at], 1, 2) == item then sent[#sent + 1] = ARGV[at] end
+  end
+  for at = #ids - 7, 1, -8 do
+    if string.sub(ids, at, at + 1) == item then
+      newest[#newest + 1] = string.sub(ids, at, at + 7)
+      if #newest == #sent then break end
+    end
+  end
+  for most = #newest, 1, -1 do
+    local same = true
+    for at = 1, most do same = same and alike(newest[most + 1 - at], sent[at]) end
+    if same then return most end
+  end
+  return 0
 end
 
 -- Small strings are set anew, because APPEND reserves as much again; large ones are appended to,
@@ -56,10 +89,20 @@ local function accept(stem, user, received, first, last)
 
   ids = ids or ''
   local before, backlog = call('LLEN', pending), backlogs[stem]
-  local waiting, new_ids, new_pending = before, {}, {}
+  local waiting, new_ids, new_pending, left = before, {}, {}, {}
+
+  local function duplicate(event, digest)
+    if #ARGV[event] == 8 then return known(ids, digest) end
+    local item = string.sub(digest, 1, 2)
+    left[item] = left[item] or (known(ids, string.sub(digest, 1, 5)) and sent_before(ids, event, last) or 0)
+    if left[item] == 0 then return false end
+    left[item] = left[item] - 1
+    return true
+  end
+
   for event = first, last, 3 do
-    local digest = ARGV[event]
-    if known(ids, digest) then
+    local digest = string.sub(ARGV[event], 1, 8)
+    if duplicate(event, digest) then
       results[#results + 1] = 2
     elseif waiting >= MAX_PENDING then
       results[#results + 1] = 4
