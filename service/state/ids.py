@@ -28,7 +28,7 @@ def of_content(content: bytes) -> str:
 def of_arrival(item_id: str, content: bytes, before: int, received_ms: int) -> str:
     """The id of an event without a time, of which `before` alike ones came before it in its request."""
     said = _hash(b"%d %b" % (before, content), _CONTENT_BYTES)
-    second = (received_ms // 1000) % 256**_SECOND_BYTES
+    second = (received_ms // 1000) % (1 << 8 * _SECOND_BYTES)
     whole = _hash(item_id.encode(), _ITEM_BYTES) + said + second.to_bytes(_SECOND_BYTES, "big")
     return _ARRIVED + whole.hex()
 
