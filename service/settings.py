@@ -210,6 +210,9 @@ class PictureSettings(_Level):
     fetch_timeout_s: Seconds = Field(
         10.0, description="The longest that one picture may take, from the look-up of its host to its last byte."
     )
+    fetch_first_timeout_s: Seconds = Field(
+        4.0, description="The same for the first try, so that hosts that never answer are found out soon."
+    )
     fetch_redirects: Annotated[int, Field(ge=0)] = 3
     fetch_concurrency: Count = Field(16, description="Pictures fetched at the same time by one worker.")
     max_concurrent_fetches_per_site: Count = Field(

@@ -69,7 +69,7 @@ class Fetching:
     async def work(self, claim: PictureClaim) -> bool:
         """Fetch, check, store and commit; what may pass by itself is tried again, then dead-lettered."""
         try:
-            stored = await self._ingest.take(await self._fetched(claim.url))
+            stored = await self._ingest.take(await self._fetched(claim))
         except HostBusy:
             await self.release(claim, self._back_in_s())
         except HostTrouble as error:
@@ -88,10 +88,10 @@ class Fetching:
             self._metrics.picture_fetches.labels("fetched" if committed else "lost").inc()
         return True
 
-    async def _fetched(self, url: str) -> bytes:
+    async def _fetched(self, claim: PictureClaim) -> bytes:
         started = time.perf_counter()
         try:
-            encoded = await self._fetcher.fetch(url)
+            encoded = await self._fetcher.fetch(claim.url, again=claim.attempts > 0)
         except HostBusy:
             raise
         except BadPicture:

@@ -1,8 +1,8 @@
 """Writing items: their words are checked, their pictures taken in, then both are stored."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Coroutine, Mapping, Sequence
+from typing import Any, Protocol, TypeVar
 
 from service.errors import InvalidRequest, TastestreamError
 from service.http.batches import Rejection, reject
@@ -24,6 +24,7 @@ from service.state.items import Keep
 from service.state.records import Item
 
 AnyItem = TypeVar("AnyItem", bound=ItemIn)
+T = TypeVar("T")
 _TAKEN_AT_ONCE = 32
 _CHECKED_AT_ONCE = 25
 """Then others get their turn."""
@@ -36,6 +37,12 @@ _KEPT: Mapping[str, Keep] = {
     "refused": "picture",
     "untouched": "both",
 }
+
+
+class WhileThere(Protocol):
+    """Runs work for a caller; see `service.http.hangup`."""
+
+    async def __call__(self, work: Coroutine[Any, Any, T]) -> T: ...
 
 
 def read_item(raw: Any, limits: LimitSettings) -> ItemIn:
@@ -75,21 +82,29 @@ def _checked(item: AnyItem, limits: LimitSettings) -> AnyItem:
     return item
 
 
-async def put_item(item_id: str, given: ItemIn, parts: Parts) -> tuple[Item, bool]:
+async def put_item(item_id: str, given: ItemIn, parts: Parts, while_there: WhileThere) -> tuple[Item, bool]:
     """Store one item; returns it and whether it is new.
+
+    Args:
+        while_there: runs the decoding of pictures; a caller who leaves meanwhile ends it.
 
     Raises:
         StateUnavailable: the store or the picture folder can't be written.
     """
-    taken = await parts.intake.take(given)
+    taken = await while_there(parts.intake.take(given)) if brings_bytes(given) else parts.intake.look(given)
     item = _item(item_id, given, taken)
     stored, created = await parts.store.items.put(item, keep=_KEPT[taken.outcome])
     _count([created], parts)
     return stored, created
 
 
-async def put_items(items: Mapping[int, NamedItemIn], rejected: list[Rejection], parts: Parts) -> ItemBatchAnswer:
+async def put_items(
+    items: Mapping[int, NamedItemIn], rejected: list[Rejection], parts: Parts, while_there: WhileThere
+) -> ItemBatchAnswer:
     """Store a batch. Of several items with one id, the last counts.
+
+    Args:
+        while_there: runs the decoding of pictures; a caller who leaves meanwhile finds the other items stored.
 
     Raises:
         Overloaded: too many pictures wait to be decoded; the items of all others were stored.
@@ -102,9 +117,9 @@ async def put_items(items: Mapping[int, NamedItemIn], rejected: list[Rejection],
             await asyncio.sleep(0)
         if not brings_bytes(items[index]):
             given[index] = parts.intake.look(items[index])
-    # A caller who hangs up while pictures are decoded finds the others stored.
-    await asyncio.shield(_write([(items[index], one) for index, one in given.items()], parts))
-    given |= await _take([index for index in last.values() if index not in given], items, parts)
+    await _write([(items[index], one) for index, one in given.items()], parts)
+    if with_bytes := [index for index in last.values() if index not in given]:
+        given |= await while_there(_take(with_bytes, items, parts))
     if rejected:
         parts.metrics.items.labels("rejected").inc(len(rejected))
     named = [(index, item_id, given[index]) for item_id, index in last.items()]

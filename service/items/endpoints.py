@@ -1,5 +1,6 @@
 """The catalogue: `/items`."""
 
+from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
@@ -98,7 +99,7 @@ async def post_items(request: Request) -> Response:
         detail = f"nothing was acceptable; item {first.index}: {first.detail}"
         members = {"accepted": 0, "duplicates": 0, "rejected": rejected}
         raise InvalidRequest(detail, field=first.field, members=members)
-    return Json(await unless_hung_up(request, put_items(items, rejected, parts)), 202)
+    return Json(await put_items(items, rejected, parts, partial(unless_hung_up, request)), 202)
 
 
 @router.get("", summary="List items", response_model=ItemPage, responses=documented(*_COMMON))
@@ -153,7 +154,7 @@ async def put_one_item(request: Request, item_id: NewItemPath) -> Response:
     require_meaning(item_id, "item_id")
     parts = parts_of(request)
     given = read_item(await read_json(request, parts.settings.limits), parts.settings.limits)
-    stored, created = await unless_hung_up(request, put_item(item_id, given, parts))
+    stored, created = await put_item(item_id, given, parts, partial(unless_hung_up, request))
     return Json(item_out(stored), 201 if created else 200)
 
 

@@ -1,8 +1,9 @@
 """Fetching a picture from a URL that a stranger gave."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from ipaddress import ip_network
 
 import httpx
@@ -15,12 +16,17 @@ from service.settings import PictureSettings
 
 _HEADERS = {"accept": "image/*", "accept-encoding": "identity", "user-agent": "tastestream"}
 _PASSING = frozenset({408, 425, 429})
+_REMEMBERED = 1024
+"""Sites that are known to answer."""
 _PER_ADDRESS = 2
 """Times the slots of one site: several sites may share an address."""
 
 
 class PictureFetcher:
     """Fetches pictures within the settings' bytes, time and redirects, from public addresses only.
+
+    Sites that nothing came from lately have three quarters of the slots, and their second tries one quarter, so that
+    however many dead hosts strangers name, those that are known to answer are asked, and new ones soon.
 
     Args:
         lookup: replaces the system's resolver in tests.
@@ -30,6 +36,9 @@ class PictureFetcher:
         slots, per_site = settings.fetch_concurrency, settings.max_concurrent_fetches_per_site
         self._settings = settings
         self._sites = Shares(slots, per_site)
+        self._unproven = Shares(max(1, slots * 3 // 4), per_site)
+        self._retried = Shares(max(1, slots // 4), per_site)
+        self._proven: OrderedDict[str, None] = OrderedDict()
         self._addresses = Shares(slots, _PER_ADDRESS * per_site)
         self._resolver = Resolver(2 * slots, per_site, allow_private=settings.allow_private_addresses, lookup=lookup)
         # Not a client: that would keep the cookies of strangers, for ever and for each other, and ask proxies, which
@@ -43,8 +52,11 @@ class PictureFetcher:
     async def close(self) -> None:
         await self._http.aclose()
 
-    async def fetch(self, url: str) -> bytes:
-        """The bytes behind `url`; everything together may take `fetch_timeout_s`.
+    async def fetch(self, url: str, *, again: bool = False) -> bytes:
+        """The bytes behind `url`; everything together may take `fetch_timeout_s`, less in a first try.
+
+        Args:
+            again: it was tried before.
 
         Raises:
             BadPicture: the URL, its address, its answer or the bytes' number is not acceptable; the detail
@@ -53,14 +65,37 @@ class PictureFetcher:
             HostBusy: its site's slots, or all, are taken.
         """
         target = parse(url, self._settings)
-        with self._sites.slot(target.site):
+        most_s = self._settings.fetch_timeout_s
+        if not again:
+            most_s = min(most_s, self._settings.fetch_first_timeout_s)
+        with self._slots(target.site, again):
             try:
-                async with asyncio.timeout(self._settings.fetch_timeout_s):
-                    return await self._follow(target)
+                async with asyncio.timeout(most_s):
+                    content = await self._follow(target)
             except TimeoutError:
-                raise HostTrouble(f"timeout: not fetched within {self._settings.fetch_timeout_s:g} s") from None
+                self._proven.pop(target.site, None)
+                raise HostTrouble(f"timeout: not fetched within {most_s:g} s") from None
             except (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL) as error:
+                self._proven.pop(target.site, None)
                 raise HostTrouble(f"unreachable: {type(error).__name__}") from None
+        self._prove(target.site)
+        return content
+
+    @contextmanager
+    def _slots(self, site: str, again: bool) -> Iterator[None]:
+        with ExitStack() as slots:
+            slots.enter_context(self._sites.slot(site))
+            if site not in self._proven:
+                slots.enter_context(self._unproven.slot(site))
+                if again:
+                    slots.enter_context(self._retried.slot(site))
+            yield
+
+    def _prove(self, site: str) -> None:
+        self._proven[site] = None
+        self._proven.move_to_end(site)
+        if len(self._proven) > _REMEMBERED:
+            self._proven.popitem(last=False)
 
     async def _follow(self, target: Target) -> bytes:
         for _ in range(self._settings.fetch_redirects + 1):

@@ -3,16 +3,22 @@
 import asyncio
 import re
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from collections.abc import Set as AbstractSet
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from hashlib import sha256
+from typing import ParamSpec, TypeVar
 
 from model_store.byte_cache import ByteCache
 from service.items.picture_folders import PARTS, open_folder
 from service.settings import Settings
 
+P = ParamSpec("P")
+T = TypeVar("T")
 _HASH = re.compile(r"[0-9a-f]{64}")
+_READERS, _WRITERS = 8, 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +42,10 @@ class PictureStore:
 
     def __init__(self, url: str, *, cached_bytes: int = 64 * 1024 * 1024, refresh_s: float = 0.0) -> None:
         self._folder = open_folder(url, refresh_s)
+        # Not the event loop's own threads: a folder far away that is slow, or slow to write what strangers send, would
+        # hold up everything else that is done in threads, and rankings, which read.
+        self._reading = ThreadPoolExecutor(_READERS, "read-pictures")
+        self._writing = ThreadPoolExecutor(_WRITERS, "write-pictures")
         self._cache: ByteCache[str, bytes] = ByteCache(cached_bytes)
 
     async def read(self, picture: str) -> bytes | None:
@@ -55,7 +65,7 @@ class PictureStore:
         wanted = {picture for picture in pictures if _HASH.fullmatch(picture)}
         found = {picture: content for picture in wanted if (content := self._cache.get(picture)) is not None}
         if missing := {_name(picture): picture for picture in wanted - found.keys()}:
-            read = await asyncio.to_thread(self._folder.read, list(missing))
+            read = await _in(self._reading, self._folder.read, list(missing))
             for name, content in read.items():
                 found[missing[name]] = content
                 self._cache.add(missing[name], content)
@@ -70,7 +80,7 @@ class PictureStore:
             OSError: the folder can't be written.
         """
         picture = sha256(content).hexdigest()
-        await asyncio.to_thread(self._folder.write, _name(picture), content)
+        await _in(self._writing, self._folder.write, _name(picture), content)
         self._cache.add(picture, content)
         return picture
 
@@ -91,7 +101,7 @@ class PictureStore:
         """
         for part in PARTS:
             least_age_s = grace_s + time.monotonic() - began
-            yield await asyncio.to_thread(self._sweep_part, part, named, least_age_s, dry_run)
+            yield await _in(self._writing, self._sweep_part, part, named, least_age_s, dry_run)
 
     def _sweep_part(self, part: str, named: AbstractSet[bytes], least_age_s: float, dry_run: bool) -> Swept:
         kept = young = removed = removed_bytes = 0
@@ -115,6 +125,11 @@ def open_pictures(settings: Settings) -> PictureStore:
     given = settings.pictures
     url = given.url or str(settings.data_dir / "pictures")
     return PictureStore(url, cached_bytes=given.cached_bytes, refresh_s=given.grace_s / 2)
+
+
+async def _in(threads: ThreadPoolExecutor, function: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
+    call = partial(function, *arguments, **named)
+    return await asyncio.get_running_loop().run_in_executor(threads, call)
 
 
 def _name(picture: str) -> str:

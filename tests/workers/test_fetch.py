@@ -49,17 +49,23 @@ async def server() -> AsyncIterator[str]:
 async def dead_host() -> AsyncIterator[str]:
     """Accepts connections and never answers."""
 
+    held: list[asyncio.StreamWriter] = []
+
     async def hold(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        held.append(writer)
         await reader.read()
         writer.close()
 
     listening = await asyncio.start_server(hold, "127.0.0.2", 0)
     async with listening:
         yield f"http://127.0.0.2:{listening.sockets[0].getsockname()[1]}"
+        for writer in held:
+            writer.close()
 
 
 def fetching(settings: Settings, **pictures: Any) -> Settings:
-    quick = {"fetch_retry_initial_s": 0.01, "fetch_retry_max_s": 0.02, "fetch_timeout_s": 60.0}
+    times = {"fetch_timeout_s": 60.0, "fetch_first_timeout_s": 60.0}
+    quick = {"fetch_retry_initial_s": 0.01, "fetch_retry_max_s": 0.02, **times}
     given = PictureSettings(**{"allow_private_addresses": True, **quick, **pictures})
     return settings.model_copy(update={"pictures": given})
 
@@ -146,7 +152,7 @@ async def test_a_dead_host_holds_its_own_slots_only(
 ) -> None:
     """80 pictures of one held all 16 slots: another caller's good picture waited for 19 to 27 s."""
     async with dead_host() as dead:
-        worker = await start(RecordingSummarizer(), fetching(settings))
+        worker = await start(RecordingSummarizer(), fetching(settings, fetch_attempts=1))
         await ask_for(store, *(f"{dead}/{number}" for number in range(80)))
 
         async def busy() -> bool:

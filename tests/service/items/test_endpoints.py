@@ -1,5 +1,7 @@
 """Promises of `/items`."""
 
+import asyncio
+import socket
 from base64 import encodebytes
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ from service.items.ingest import PictureIngest, Stored
 from service.settings import LimitSettings, PictureSettings
 from tests.service.conftest import Gateway, OpenGateway
 from tests.service.items.pictures import encoded, opened, picture, png_that_claims, progressive
+from tests.service.serving import serving
 
 TEAPOT = {
     "title": "Teapot",
@@ -309,6 +312,38 @@ async def test_what_came_out_blank_is_said(gateway: Gateway) -> None:
     kept = {item["item_id"]: bool(item["picture"]) for item in (await gateway.ask("GET", "/items")).json()["items"]}
     assert kept == {"w": True, "t": False}
     assert gateway.count("tastestream_pictures_total", result="stored_blank") == 1
+
+
+async def test_a_caller_that_gives_up_finds_its_items_stored(open_gateway: OpenGateway) -> None:
+    """Of 100 items none was stored, not even those without pictures, when a picture host was dead."""
+    items = [
+        {"item_id": f"i{n}", "title": "T", **({"image_url": f"http://dead{n}.example/a"} if n % 2 else {})}
+        for n in range(100)
+    ]
+    async with open_gateway() as gateway, serving(gateway.app, lifespan="off") as url:
+        _, writer = await asyncio.open_connection("127.0.0.1", int(url.rpartition(":")[2]))
+        body = orjson.dumps(items)
+        head = (
+            f"POST /items HTTP/1.1\r\nhost: t\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
+        )
+        writer.write(head.encode() + body)
+        await writer.drain()
+        writer.close()
+
+        async with asyncio.timeout(60):
+            while await gateway.parts.store.items.count() < 100:  # noqa: ASYNC110 - what is waited for lies in Redis
+                await asyncio.sleep(0.01)
+        assert await gateway.parts.store.pictures.count() == 50
+
+
+async def test_the_gateway_looks_no_picture_host_up(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    """200 silent ones held up every recommendation for 100 s."""
+    asked: list[Any] = []
+    monkeypatch.setattr(socket, "getaddrinfo", lambda host, *more, **named: asked.append(host))
+    items = [{"item_id": f"i{n}", "title": "T", "image_url": f"http://silent{n}.example/a"} for n in range(200)]
+    answer = await gateway.ask("POST", "/items", items)
+    assert len(answer.json()["pictures_pending"]) == 200
+    assert asked == []
 
 
 @pytest.mark.parametrize("lines", [False, True])

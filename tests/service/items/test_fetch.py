@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import threading
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -14,6 +15,8 @@ from starlette.routing import Route
 from service.errors import BadPicture
 from service.items import resolver
 from service.items.fetch import PictureFetcher
+from service.items.resolver import HostTrouble
+from service.items.shares import HostBusy
 from service.settings import PictureSettings
 from tests.service.serving import serving
 
@@ -61,7 +64,14 @@ async def missing(request: Request) -> Response:
     return Response(status_code=404)
 
 
+async def cookie(request: Request) -> Response:
+    answer = Response(request.headers.get("cookie", "none"))
+    answer.set_cookie("who", "a" * 100)
+    return answer
+
+
 ROUTES = [
+    Route("/cookie", cookie),
     Route("/picture", show),
     Route("/redirect", redirect),
     Route("/again/{left}", again),
@@ -82,7 +92,13 @@ async def server() -> AsyncIterator[str]:
 
 async def fetch(url: str, *, private: bool = True, **settings: Any) -> bytes:
     ports = None if private else tuple(range(1, 65536))
-    given = {"max_bytes": 1000, "fetch_timeout_s": 60.0, "allow_private_addresses": private, "fetch_ports": ports}
+    given = {
+        "max_bytes": 1000,
+        "fetch_timeout_s": 60.0,
+        "fetch_first_timeout_s": 60.0,
+        "allow_private_addresses": private,
+        "fetch_ports": ports,
+    }
     given.update(settings)
     fetcher = PictureFetcher(PictureSettings(**given))
     try:
@@ -195,3 +211,54 @@ async def test_a_slow_server_is_not_waited_for(server: str) -> None:
 
 async def test_a_server_that_is_not_there_is_named_so() -> None:
     assert await refusal("http://127.0.0.1:1/a.png") == "unreachable"
+
+
+async def test_a_first_try_is_short_and_a_second_has_the_whole_time(server: str) -> None:
+    settings = PictureSettings(allow_private_addresses=True, fetch_first_timeout_s=0.1, fetch_timeout_s=0.2)
+    fetcher = PictureFetcher(settings)
+    for again, least in ((False, "0.1"), (True, "0.2")):
+        with pytest.raises(HostTrouble, match=f"timeout: not fetched within {least} s"):
+            await fetcher.fetch(f"{server}/slow", again=again)
+    await fetcher.close()
+
+
+async def test_cookies_of_one_stranger_are_not_kept_for_the_next(server: str) -> None:
+    settings = PictureSettings(allow_private_addresses=True)
+    fetcher = PictureFetcher(settings)
+    for _ in range(2):
+        assert await fetcher.fetch(f"{server}/cookie") == b"none"
+    await fetcher.close()
+
+
+class SilentHosts:
+    """Name servers of which one answers."""
+
+    def __init__(self, port: int) -> None:
+        self.speak = threading.Event()
+        self._port = port
+
+    def __call__(self, host: bytes, port: int) -> list[Any]:
+        if host != b"good.example":
+            self.speak.wait(60)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))]
+
+
+async def test_hosts_that_answer_are_asked_however_many_do_not(server: str) -> None:
+    """Each of many dead hosts has a site of its own."""
+    port = int(server.rpartition(":")[2])
+    silent = SilentHosts(port)
+    fetcher = PictureFetcher(
+        PictureSettings(allow_private_addresses=True, fetch_first_timeout_s=60.0, fetch_timeout_s=60.0), lookup=silent
+    )
+    good = f"http://good.example:{port}/picture"
+    assert await fetcher.fetch(good) == b"picture"
+    dead = [asyncio.create_task(fetcher.fetch(f"http://dead{n}.example/", again=n < 9)) for n in range(100)]
+    await asyncio.gather(asyncio.create_task(asyncio.sleep(0)))
+    assert sum(isinstance(one.exception(), HostBusy) for one in dead if one.done()) == 88
+    assert sum(not one.done() for one in dead[:9]) == 4
+    assert await fetcher.fetch(good) == b"picture"
+    with pytest.raises(HostBusy):
+        await fetcher.fetch(f"{server}/picture")
+    silent.speak.set()
+    await asyncio.gather(*dead, return_exceptions=True)
+    await fetcher.close()

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import threading
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -216,3 +217,21 @@ async def test_a_picture_that_became_young_before_its_removal_stays(url: str) ->
     picture = await store.write(b"picture")
     assert not open_folder(url, 0.0).remove(name(picture), HOUR_S)
     assert await store.read(picture) == b"picture"
+
+
+async def test_reading_goes_on_while_writing_is_stuck_and_neither_takes_the_loops_threads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A slow folder held up the threads in which rankings are prepared."""
+    store = PictureStore(str(tmp_path), cached_bytes=0)
+    hashed = await store.write(b"picture")
+    go_on = threading.Event()
+    monkeypatch.setattr(store._folder, "write", lambda name, content: go_on.wait(60))
+    writing = [asyncio.create_task(store.write(b"%d" % number)) for number in range(100)]
+    await asyncio.sleep(0)
+    async with asyncio.timeout(30):
+        assert await store.read(hashed) == b"picture"
+        assert await asyncio.to_thread(lambda: "free") == "free"
+    assert not any(one.done() for one in writing)
+    go_on.set()
+    await asyncio.gather(*writing)

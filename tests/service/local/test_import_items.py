@@ -82,6 +82,12 @@ async def test_every_line_is_stored_and_the_checkpoint_goes(gateway: Gateway, tm
     assert list((tmp_path / "imports").iterdir()) == []
 
 
+async def test_pictures_that_are_fetched_later_are_counted(gateway: Gateway, tmp_path: Path) -> None:
+    item = {"item_id": "far", "title": "T", "image_url": "https://example.com/a.png"}
+    tally = await run(write(tmp_path, 3, item), Transport(gateway), tmp_path / "imports")
+    assert (tally.stored, tally.pictures_pending, tally.pictures_refused) == (4, 1, 0)
+
+
 async def test_rejected_lines_are_told_by_number_and_stop_nothing(gateway: Gateway, tmp_path: Path) -> None:
     (tmp_path / "images").mkdir()
     (tmp_path / "images/good.png").write_bytes(picture())
