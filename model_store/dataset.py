@@ -12,7 +12,7 @@ whose terms are separated by `|`, `;` or `,`. Both files may be of any encoding 
 `data.text_files` knows, and compressed (`items.jsonl.gz`).
 
 An interaction without a type is a `rating` if it has one, else a `click`; what types and ratings
-mean is in `signals`.
+mean is in `signals`. Exposures are left out, as a prompt never shows them.
 """
 
 import hashlib
@@ -177,6 +177,8 @@ def _histories(path: Path, signals: Signals) -> dict[str, tuple[Interaction, ...
                 user_id, item_id = (values.identity(row[name]) for name in ("user_id", "item_id"))
                 rating = values.number(row["rating"]) if row.get("rating") else None
                 kind = row.get("type") or ("click" if rating is None else "rating")
+                if signals.is_exposure(kind):
+                    continue
                 event = Interaction(item_id, kind, values.seconds(row["timestamp"]), rating, signals)
             except ValueError as error:
                 raise DatasetError(f"{path}, line {line}: {error}") from None

@@ -156,7 +156,8 @@ class Metrics:
         )
         self.folded_without = Counter(
             "tastestream_folded_without_total",
-            "Events folded whose item was not in the catalogue (item), or its picture not described (description).",
+            "Events folded whose item was not in the catalogue (item), which were exposures (deed): neither reaches "
+            "the summary; or whose item's picture was not described (description).",
             ("lacking",),
             registry=self.registry,
         )

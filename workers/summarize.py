@@ -134,8 +134,15 @@ class Folding:
         return blocks(pending, state.block_size, state.catch_up_block, state.claim_blocks)
 
     async def _step(self, summary: str, block: Sequence[Event], items: Mapping[str, Item], attempt: int) -> str:
-        """One recurrent step: summary[n] = LLM(summary[n-1], block), the block by event time."""
-        views = interaction_views(sorted(block, key=lambda event: event.timestamp_ms), items)
+        """One recurrent step: summary[n] = LLM(summary[n-1], block), the block by event time.
+
+        A model that is told of items without words invents a taste: it hears only of those in the catalogue,
+        and is not asked when there are none.
+        """
+        telling = [event for event in block if event.item_id in items and not event.exposure]
+        if not telling:
+            return summary
+        views = interaction_views(sorted(telling, key=lambda event: event.timestamp_ms), items)
         async with self._calls:
             asking = self._engine.summarize(summary, views, attempt=attempt)
             return await answered("summarize", asking, self._engine, self._metrics, len(block))
@@ -148,8 +155,9 @@ class Folding:
             return
         self._metrics.folds.labels("folded").inc()
         self._metrics.folded_events.inc(folded)
-        missing = [event for event in events if event.item_id not in items]
-        self._metrics.folded_without.labels("item").inc(len(missing))
+        missing = sum(event.item_id not in items and not event.exposure for event in events)
+        self._metrics.folded_without.labels("item").inc(missing)
+        self._metrics.folded_without.labels("deed").inc(sum(event.exposure for event in events))
         self._metrics.folded_without.labels("description").inc(sum(_undescribed(items, event) for event in events))
         await self._record(claim, liked)
 

@@ -21,7 +21,7 @@ from service.errors import (
 from service.events.batch import PARSED_AT_ONCE, Batch, parse_batch, parse_events
 from service.events.forms import read_values
 from service.events.openapi import REQUEST, TAKEN
-from service.events.outcomes import RETRY_AFTER_S, count, refusal, rejections, results
+from service.events.outcomes import RETRY_AFTER_S, accept, count, refusal, rejections, results
 from service.events.schemas import EventsAnswer, ResultsAnswer, StreamAnswer
 from service.events.stream import accept_stream
 from service.http.media import NDJSON_NAMES, content_kind
@@ -89,7 +89,7 @@ async def post_events(request: Request) -> Response:
         batch = parse_events(given.values, received_ms, limits.context_bytes)
     else:
         batch = await parse_batch(given.values, received_ms, limits.context_bytes)
-    outcomes = await parts.store.events.accept(batch.events, received_ms) if batch.events else []
+    outcomes = await accept(batch, received_ms, parts) if batch.events else []
     count(parts.metrics, batch, outcomes, parts.signals)
     answer = _answer(batch, outcomes, with_results=with_results, strict=wishes.strict)
     minimal = given.binary if wishes.minimal is None else wishes.minimal

@@ -8,6 +8,7 @@ from service.events.batch import Batch
 from service.events.schemas import Result
 from service.http.batches import Rejection, reject
 from service.metrics import Metrics
+from service.parts import Parts
 from service.state.records import Accepted
 
 RETRY_AFTER_S = 5.0
@@ -49,6 +50,12 @@ def results(batch: Batch, outcomes: Sequence[Accepted], rejected: Sequence[Rejec
         else Result(index, ids[index], "duplicate" if fates[index] == "duplicate" else "accepted")
         for index in sorted(codes.keys() | fates.keys())
     ]
+
+
+async def accept(batch: Batch, received_ms: int, parts: Parts) -> list[Accepted]:
+    """Have the store accept the events of the batch; see `Events.accept`."""
+    exposures = parts.signals.exposures(event.type for event in batch.events)
+    return await parts.store.events.accept(batch.events, received_ms, exposures)
 
 
 def count(metrics: Metrics, batch: Batch, outcomes: Sequence[Accepted], signals: Signals) -> None:

@@ -8,7 +8,7 @@ from fastapi import Request
 
 from service.errors import BacklogFull, InvalidRequest, TastestreamError
 from service.events.batch import parse_batch
-from service.events.outcomes import count, refusal, rejections
+from service.events.outcomes import accept, count, refusal, rejections
 from service.events.schemas import StreamAnswer
 from service.http.batches import Rejection
 from service.http.body_limit import stream_body
@@ -84,7 +84,7 @@ class _Intake:
     async def _take_group(self, values: Sequence[Any], received_ms: int) -> None:
         batch = await parse_batch(values, received_ms, self._limits.context_bytes, first=self.lines)
         if batch.events:
-            outcomes = await self._parts.store.events.accept(batch.events, received_ms)
+            outcomes = await accept(batch, received_ms, self._parts)
         else:
             outcomes = []
             # Others get their turn, whatever is sent.

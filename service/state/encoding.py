@@ -2,7 +2,8 @@
 
 A recents entry is `[item_id,type,timestamp_ms,value]`, a pending entry `<ms of acceptance>[event_id,
 recommendation_id,context]<tab><recents entry>` (the script puts both together; JSON holds no raw tab),
-with an `r` behind the time when the event is folded anew from the log, an `s` when it was buried. A summary is
+with an `r` behind the time when the event is folded anew from the log, an `s` when it was buried, and then an `e`
+when it is an exposure, which the recents never hold. A summary is
 `<version>:<token>[updated_at_ms,model,prompt,text,events,[event ids],[[updated_at_ms,model,[event ids]],...],votes]`,
 with an `r` behind the token when the next fold begins with an empty text. The event ids are those folded
 by this version, and behind them by the versions before it, newest first.
@@ -25,7 +26,7 @@ ACCEPTED_NUMBERS: dict[int, Accepted] = {
 }
 
 
-def pending_part(event: Event) -> bytes:
+def pending_part(event: Event, *, exposure: bool = False) -> bytes:
     """What only the pending entry holds.
 
     Raises:
@@ -38,7 +39,7 @@ def pending_part(event: Event) -> bytes:
     else:
         fields = (event.event_id,)
     try:
-        return orjson.dumps(fields)
+        return b"e" * exposure + orjson.dumps(fields)
     except TypeError as error:
         raise InvalidRequest(f"not representable as JSON: {error}", field="context") from error
 
@@ -58,8 +59,8 @@ def pending_event(user_id: str, entry: bytes) -> Event:
     accepted, bracket, rest = own.partition(b"[")
     event_id, recommendation_id, context = _padded(orjson.loads(bracket + rest), 3)
     item_id, kind, timestamp_ms, value = _padded(orjson.loads(shown), 4)
-    refolded = accepted.endswith(b"r")
-    return Event(event_id, user_id, item_id, kind, timestamp_ms, value, recommendation_id, context, refolded)
+    marks = {"refolded": b"r" in accepted, "exposure": b"e" in accepted}
+    return Event(event_id, user_id, item_id, kind, timestamp_ms, value, recommendation_id, context, **marks)
 
 
 def recents_events(user_id: str, entries: Iterable[bytes]) -> tuple[Event, ...]:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from itertools import chain, count
 from typing import NamedTuple, TypeVar
 
@@ -46,11 +46,14 @@ class Events:
         self._requests = count()
         self._groups: dict[str, GroupCommit[_Given, Accepted]] = {}
 
-    async def accept(self, events: Sequence[Event], received_at_ms: int) -> list[Accepted]:
+    async def accept(
+        self, events: Sequence[Event], received_at_ms: int, exposures: Collection[str] = ()
+    ) -> list[Accepted]:
         """Accept `events`, those of one user in their order; the result has one entry per event.
 
         `received_at_ms` is when the request arrived, by the caller's clock: an event received
-        before its user's deletion is refused, however late it gets here.
+        before its user's deletion is refused, however late it gets here. Events of the types
+        `exposures` are pending and logged, but never among the recents.
 
         Raises:
             StateUnavailable: none, some or all were accepted. Sending the same events again is
@@ -60,7 +63,7 @@ class Events:
         """
         self._memory.check()
         request = next(self._requests)
-        given = [self._given(event, received_at_ms, request) for event in events]
+        given = [self._given(event, received_at_ms, request, exposures) for event in events]
         try:
             with unavailable():
                 return await self._accept(given)
@@ -85,9 +88,10 @@ class Events:
             )
         return self._groups[server]
 
-    def _given(self, event: Event, received_at_ms: int, request: int) -> _Given:
+    def _given(self, event: Event, received_at_ms: int, request: int, exposures: Collection[str]) -> _Given:
         digest = ids.digest(event.event_id) + _BY_ARRIVAL if event.by_arrival else ids.digest(event.event_id)
-        parts = (digest, encoding.pending_part(event), encoding.recents_entry(event))
+        own = encoding.pending_part(event, exposure=event.type in exposures)
+        parts = (digest, own, encoding.recents_entry(event))
         return _Given(self._keys.user_stem(event.user_id), event.user_id, received_at_ms, request, parts)
 
     async def _write(self, given: Sequence[_Given]) -> list[Accepted]:

@@ -25,6 +25,8 @@ class Event(NamedTuple):
     """Folded once before, into a summary that was since thrown away to be rebuilt."""
     by_arrival: bool = False
     """It came with neither id nor time: when it arrived decides whether it was sent before, see `service.state.ids`."""
+    exposure: bool = False
+    """The item was only shown to the user: neither recent nor seen, and in no summary."""
 
 
 Accepted = Literal["accepted", "duplicate", "backlog_full", "deleted", "overloaded"]

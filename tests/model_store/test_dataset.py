@@ -133,3 +133,8 @@ def test_splits_have_their_shares() -> None:
     splits = [user_split(str(number)) for number in range(10_000)]
     assert 0.84 < splits.count("train") / 10_000 < 0.86
     assert 0.09 < splits.count("test") / 10_000 < 0.11
+
+
+def test_what_was_only_shown_is_no_history(tmp_path: Path) -> None:
+    rows = "user_id,item_id,timestamp,type\n7,1,10,impression\n7,1,11,view\n"
+    assert [event.type for event in read_dataset(write(tmp_path, rows)).histories["7"]] == ["view"]

@@ -86,14 +86,52 @@ async def test_a_burst_costs_one_call_per_full_block_and_a_long_backlog_few(stor
     assert sum(block[0].startswith("long") for block in engine.blocks) <= 30
 
 
-async def test_an_event_of_an_unknown_item_is_folded_without_its_words_and_counted(store: Store, start: Start) -> None:
+async def test_an_event_of_an_unknown_item_is_folded_without_a_word_to_the_model_and_counted(
+    store: Store, start: Start
+) -> None:
     await store.items.put(Item("known", "known", picture="0" * 64))
     await store.events.accept([event("u", 1), Event("e2", "u", "known", "click", NOW_MS)], 0)
     worker = await start(RecordingSummarizer())
-    await until(lambda: _is(store, "u", "? known"))
+    await until(lambda: _is(store, "u", "known"))
     await worker.drain()
     assert worker.metrics.folded_without.labels("item")._value.get() == 1
     assert worker.metrics.folded_without.labels("description")._value.get() == 1
+
+
+async def test_a_block_of_unknown_items_leaves_the_summary_as_it_is_without_a_call(store: Store, start: Start) -> None:
+    engine = RecordingSummarizer()
+    worker = await start(engine)
+    await put(store, [event("u", number) for number in range(3)])
+    await until(lambda: _is(store, "u", names("u", 3)))
+    await store.events.accept([event("u", number) for number in range(3, 9)], 0)
+    await store.events.accept([event("new", number) for number in range(3)], 0)
+    await until(lambda: _folded_all(store, "u", 9))
+    await until(lambda: _folded_all(store, "new", 3))
+    assert (await text(store, "u"), await text(store, "new")) == (names("u", 3), "")
+    assert len(engine.blocks) == 1
+    await worker.drain()
+    assert worker.metrics.folded_without.labels("item")._value.get() == 9
+    assert worker.metrics.folded_events._value.get() == 12
+
+
+async def test_exposures_are_folded_without_a_call_and_change_nothing(store: Store, start: Start) -> None:
+    engine = RecordingSummarizer()
+    worker = await start(engine)
+    shown = [event("u", number, type="impression") for number in range(6)]
+    await store.items.put_many([Item(one.item_id, one.item_id) for one in shown])
+    await store.events.accept(shown, 0, {"impression"})
+    await put(store, [event("u", 6)])
+    await until(lambda: _folded_all(store, "u", 7))
+    assert (await text(store, "u"), engine.blocks) == ("u-6", [["u-6"]])
+    user = await store.users.read("u")
+    assert ([one.item_id for one in user.recents], user.seen) == (["u-6"], {"u-6"})
+    await worker.drain()
+    assert worker.metrics.folded_without.labels("deed")._value.get() == 6
+
+
+async def _folded_all(store: Store, user: str, events: int) -> bool:
+    read = await store.users.read(user)
+    return read.pending == 0 and read.summary is not None and read.summary.events == events
 
 
 async def test_what_was_liked_is_counted_beside_what_was_liked_before(store: Store, start: Start) -> None:

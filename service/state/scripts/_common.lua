@@ -81,8 +81,8 @@ local function ends_with(pending, count, id)
   return string.sub(entry, from, from + #id - 1) == id
 end
 
--- What the recents hold of a pending entry; nil for one that they hold already: it was buried or
--- folded once before, which a letter behind its time says.
+-- What the recents hold of a pending entry; nil for one that they hold already, since it was buried or
+-- folded once before, and for an exposure, which they never hold: a letter behind its time says so.
 local function shown(entry)
   return string.match(entry, '^%d+%[.*\t(.*)$')
 end

@@ -65,9 +65,9 @@ class TestLines:
         groups: list[int] = []
         accept = Events.accept
 
-        async def counting(self: Events, events: Sequence[Event], received_at_ms: int) -> list[Accepted]:
+        async def counting(self: Events, events: Sequence[Event], received_at_ms: int, *more: Any) -> list[Accepted]:
             groups.append(len(events))
-            return await accept(self, events, received_at_ms)
+            return await accept(self, events, received_at_ms, *more)
 
         monkeypatch.setattr(Events, "accept", counting)
         async with open_gateway(limits=LimitSettings(batch_events=3)) as gateway:
@@ -202,12 +202,12 @@ class TestStops:
         accept = Events.accept
         calls = 0
 
-        async def failing(self: Events, events: Sequence[Event], received_at_ms: int) -> list[Accepted]:
+        async def failing(self: Events, events: Sequence[Event], received_at_ms: int, *more: Any) -> list[Accepted]:
             nonlocal calls
             calls += 1
             if calls == 3:
                 raise StateUnavailable("down", retry_after_s=1)
-            return await accept(self, events, received_at_ms)
+            return await accept(self, events, received_at_ms, *more)
 
         monkeypatch.setattr(Events, "accept", failing)
         lines = [line(number) for number in range(8)]
@@ -327,10 +327,10 @@ class TestBounds:
         writing = False
         accept = Events.accept
 
-        async def held(self: Events, events: Sequence[Event], received_at_ms: int) -> list[Accepted]:
+        async def held(self: Events, events: Sequence[Event], received_at_ms: int, *more: Any) -> list[Accepted]:
             nonlocal writing
             writing = True
-            outcomes = await accept(self, events, received_at_ms)
+            outcomes = await accept(self, events, received_at_ms, *more)
             writing = False
             return outcomes
 

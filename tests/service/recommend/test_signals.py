@@ -100,3 +100,14 @@ async def test_accepted_events_of_unknown_types_are_counted(gateway: Gateway) ->
     assert (await gateway.ask("POST", "/events", events)).json()["accepted"] == 5
     assert (await gateway.ask("POST", "/events", events)).json()["duplicates"] == 5
     assert gateway.count("tastestream_unknown_event_types_total") == 3
+
+
+async def test_an_impression_is_neither_seen_nor_shown_to_the_model(ranked: Gateway, model: ModelServer) -> None:
+    await fill(ranked, "tea", "pot")
+    await send(ranked, "tea", "impression")
+    await send(ranked, "pot", "view")
+    answer = await recommend(ranked, candidates=["tea", "pot"])
+    assert [item["item_id"] for item in answer["items"]] == ["tea"]
+    assert "A tea" not in model.requests[-1]["queries"]
+    user = (await ranked.ask("GET", "/users/u")).json()
+    assert (user["pending_events"], [one["item_id"] for one in user["recents"]]) == (2, ["pot"])
