@@ -25,7 +25,8 @@ from service.state.records import Item
 
 AnyItem = TypeVar("AnyItem", bound=ItemIn)
 T = TypeVar("T")
-_TAKEN_AT_ONCE = 32
+_TAKEN_AT_ONCE = 4
+"""Pictures of one request that are decoded or wait for it: those of others wait for no more than these."""
 _CHECKED_AT_ONCE = 25
 """Then others get their turn."""
 _WRITTEN_AT_ONCE = 100

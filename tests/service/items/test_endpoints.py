@@ -11,6 +11,8 @@ import pytest
 from PIL import Image
 
 from service.errors import Overloaded
+from service.items.check import Redrawn
+from service.items.decoder import PictureDecoder
 from service.items.ingest import PictureIngest, Stored
 from service.settings import LimitSettings, PictureSettings
 from tests.service.conftest import Gateway, OpenGateway
@@ -290,6 +292,26 @@ async def test_a_picture_that_is_too_costly_costs_its_neighbours_nothing(gateway
     assert (answer["accepted"], errors) == (4, {"a": "too_costly", "c": "too_long_side"})
     stored = {item["item_id"] for item in (await gateway.ask("GET", "/items")).json()["items"] if item["picture"]}
     assert stored == {"b", "d"}
+
+
+async def test_a_request_with_many_pictures_takes_few_places_of_those_that_wait(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waiting, most = 0, 0
+
+    async def decode(*_: object) -> Redrawn:
+        nonlocal waiting, most
+        waiting += 1
+        most = max(most, waiting)
+        for _turn in range(20):
+            await asyncio.sleep(0)
+        waiting -= 1
+        return Redrawn(picture())
+
+    monkeypatch.setattr(PictureDecoder, "decode_base64", decode)
+    items = [{"item_id": str(number), "title": "T", "image_base64": encoded(picture())} for number in range(50)]
+    assert (await gateway.ask("POST", "/items", items)).json()["accepted"] == 50
+    assert 1 < most <= 4
 
 
 @pytest.mark.parametrize("head", ["", "data:image/png;base64,"])
