@@ -5,7 +5,7 @@ import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from model_store.signals import BUILT_IN, Signals
 from model_store.views import InteractionView
@@ -33,6 +33,17 @@ class Summarizer(Protocol):
     async def summarize(self, summary: str, block: Sequence[InteractionView], *, attempt: int = 0) -> str: ...
 
     async def healthy(self) -> bool: ...
+
+
+class Liked(NamedTuple):
+    """Items that a user likes for the first time, and what was counted before; of both, what is not there `to_come`."""
+
+    items: Sequence[str]
+    before: Sequence[str | None]
+    to_come: frozenset[str]
+
+
+NOTHING_LIKED = Liked((), (), frozenset())
 
 
 class Folding:
@@ -150,7 +161,7 @@ class Folding:
     async def _commit(self, claim: Claim, text: str, folded: int, items: Mapping[str, Item]) -> None:
         events = claim.pending[:folded]
         liked = await self._newly_liked(claim, events)
-        if not await self._store.work.commit(claim, text, self._engine.id, self._prompt, folded, liked):
+        if not await self._store.work.commit(claim, text, self._engine.id, self._prompt, folded, liked.items):
             self._metrics.folds.labels("lost").inc()
             return
         self._metrics.folds.labels("folded").inc()
@@ -159,28 +170,30 @@ class Folding:
         self._metrics.folded_without.labels("item").inc(missing)
         self._metrics.folded_without.labels("deed").inc(sum(event.exposure for event in events))
         self._metrics.folded_without.labels("description").inc(sum(_undescribed(items, event) for event in events))
-        await self._record(claim, liked)
+        await self._record(liked)
 
-    async def _newly_liked(self, claim: Claim, events: Sequence[Event]) -> list[str]:
-        """The items of `events` that count for the user from now on: liked, and not counted before."""
+    async def _newly_liked(self, claim: Claim, events: Sequence[Event]) -> Liked:
+        """What of `events` counts for the user from now on: liked, and not counted before."""
         liked = [event.item_id for event in events if self._likes(event) and not event.refolded]
         new = votes.uncounted(claim.votes, liked)
-        with self._losing_evidence():
-            # Asked now and not before the fold: an item may have been deleted while the model wrote.
-            known = await self._store.items.known(new) if new else frozenset()
-            return [item for item in new if item in known]
-        return []
-
-    async def _record(self, claim: Claim, liked: Sequence[str]) -> None:
-        """Count what is newly liked, together with what was counted before; losing a count harms nobody."""
-        if not liked:
-            return
+        if not new:
+            return NOTHING_LIKED
         with self._losing_evidence():
             record, known = votes.last(claim.votes), [event.item_id for event in claim.recents]
             before = votes.named(record, known)
             if None in before:
                 before = votes.named(record, [*known, *await self._store.users.seen(claim.user_id)])
-            await self._store.evidence.record(liked, before)
+            # Asked now and not before the fold: an item may have been deleted while the model wrote.
+            to_come, deleted = await self._store.items.absent([*new, *(item for item in before if item is not None)])
+            counted = [item for item in new if item not in deleted]
+            return Liked(counted, [None if item in deleted else item for item in before], to_come)
+        return NOTHING_LIKED
+
+    async def _record(self, liked: Liked) -> None:
+        """Count what is newly liked, together with what was counted before; losing a count harms nobody."""
+        if liked.items:
+            with self._losing_evidence():
+                await self._store.evidence.record(liked.items, liked.before, liked.to_come)
 
     @contextmanager
     def _losing_evidence(self) -> Iterator[None]:

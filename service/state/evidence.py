@@ -10,18 +10,17 @@ Similarity is the cosine of item-based collaborative filtering, cooc(a, b) / sqr
 
 import math
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from service.state import votes
-from service.state.connection import Argument
+from service.state.counting import calls
+from service.state.early import COUNT, Early, Known, without
 from service.state.keys import FORGOTTEN, POPULAR, SEEDED, neighbours
 from service.state.scripts import Call, Scripts
 
 CALLS_AT_ONCE = 50
-MEMBERS_PER_CALL = 500
 FIRST_LOOK, LONGEST_LOOK = 100, 10_000
 """How many of the popular items are looked at first, and the most for one answer."""
-Known = Callable[[Sequence[str]], Awaitable[frozenset[str]]]
 
 
 class Evidence:
@@ -29,26 +28,44 @@ class Evidence:
 
     Args:
         known: tells which of some items are in the catalogue.
+        early: counts what is not.
     """
 
-    def __init__(self, scripts: Scripts, popular: int, neighbours: int, known: Known) -> None:
+    def __init__(self, scripts: Scripts, popular: int, neighbours: int, known: Known, early: Early) -> None:
         self._scripts = scripts
+        self._early = early
         self._popular = popular
         self._neighbours = neighbours
         self._known = known
 
-    async def record(self, liked: Sequence[str], before: Sequence[str | None]) -> None:
-        """Count items that one user likes for the first time, in their order, with those counted `before` for it."""
+    async def record(
+        self, liked: Sequence[str], before: Sequence[str | None], absent: Collection[str] = frozenset()
+    ) -> None:
+        """Count items that one user likes for the first time, in their order, with those counted `before` for it.
+
+        Those of both that are `absent` from the catalogue are counted apart, until they come.
+        """
         past = list(before)
         new = [item for item in dict.fromkeys(liked) if item not in past]
-        calls = self._counting(dict.fromkeys(new, 1.0), _together([*past, *new], len(past)))
-        await self._run(calls)
+        together, away = _together([*past, *new], len(past)), frozenset(absent)
+        if not away:
+            await self._run(self._counting(dict.fromkeys(new, 1.0), together))
+            return
+        there = dict.fromkeys((item for item in new if item not in away), 1.0)
+        await self._run(self._counting(there, without(away, together)))
+        if early := [item for item in new if item in away]:
+            await self._early.record({item: together.get(item, {}) for item in early})
+        if older := {item: row for item, row in together.items() if item in away and item not in early}:
+            await self._early.pair(older)
 
     async def withdraw(self, liked: Sequence[str | None]) -> None:
         """Take back what one user added: the items counted for it, in that order."""
         counts = dict.fromkeys((item for item in liked if item is not None), 1.0)
-        rankings = {POPULAR: counts} | {neighbours(item): others for item, others in _together(liked).items()}
-        await self._run([call for ranking, counts in rankings.items() for call in _calls("uncount", ranking, counts)])
+        together = _together(liked)
+        # Of an item that never came, its own list has the count.
+        rows = {neighbours(item): {COUNT: 1.0, **together.get(item, {})} for item in counts}
+        rankings: dict[str, Mapping[str, float]] = {POPULAR: counts, **rows}
+        await self._run([call for ranking, counts in rankings.items() for call in calls("uncount", ranking, counts)])
 
     async def seed(
         self, marker: str, counts: Iterable[tuple[str, float]], pairs: Iterable[tuple[str, str, float]]
@@ -134,25 +151,19 @@ class Evidence:
         items = list(dict.fromkeys(recent))
         rows = await self._scripts.send([("ZRANGE", neighbours(item), 0, -1, "WITHSCORES") for item in items])
         return {
-            item: {flat[at].decode(): float(flat[at + 1]) for at in range(0, len(flat), 2)}
+            item: {flat[at].decode(): float(flat[at + 1]) for at in range(0, len(flat), 2) if flat[at]}
             for item, flat in zip(items, rows, strict=True)
         }
 
     def _counting(self, counts: Mapping[str, float], together: Mapping[str, Mapping[str, float]]) -> list[Call]:
-        calls = _calls("count", POPULAR, counts, self._popular)
+        found = calls("count", POPULAR, counts, self._popular)
         for item, others in together.items():
-            calls += _calls("count", neighbours(item), others, self._neighbours)
-        return calls
+            found += calls("count", neighbours(item), others, self._neighbours)
+        return found
 
     async def _run(self, calls: Sequence[Call]) -> None:
         for start in range(0, len(calls), CALLS_AT_ONCE):
             await self._scripts.run(calls[start : start + CALLS_AT_ONCE])
-
-
-def _calls(script: str, ranking: str, counts: Mapping[str, float], *first: Argument) -> list[Call]:
-    flat: list[Argument] = [value for member, count in counts.items() for value in (count, member)]
-    size = 2 * MEMBERS_PER_CALL
-    return [Call(script, (ranking,), (*first, *flat[start : start + size])) for start in range(0, len(flat), size)]
 
 
 def _together(items: Sequence[str | None], first: int = 0) -> Mapping[str, Mapping[str, float]]:

@@ -10,6 +10,7 @@ import orjson
 from service.errors import InvalidRequest
 from service.state import encoding, forgotten
 from service.state.connection import Argument
+from service.state.early import Early
 from service.state.keys import BucketKeys, Keys
 from service.state.queue import Queue
 from service.state.records import Item, ItemClaim
@@ -22,8 +23,9 @@ Keep = Literal["nothing", "picture", "both"]
 
 
 class Items:
-    def __init__(self, scripts: Scripts, keys: Keys, summary_chars: int) -> None:
+    def __init__(self, scripts: Scripts, keys: Keys, summary_chars: int, early: Early) -> None:
         self._scripts = scripts
+        self._early = early
         self._keys = keys
         self._summary_chars = summary_chars
         self._queue = Queue(scripts, "item_claim", keys.items)
@@ -39,11 +41,15 @@ class Items:
             The item as stored, and whether it is new.
         """
         ((created, fields),) = await self._scripts.run([self._put(item, keep, tell=True)])
+        if created:
+            await self._early.take([item.item_id], self.known)
         return _item(item.item_id, encoding.pairs(fields)), bool(created)
 
     async def put_many(self, items: Sequence[Item], *, keep: Keep = "nothing") -> list[bool]:
         """Like `put`, in one round trip; returns whether each is new. Each is written at once, the whole is not."""
         results = await self._scripts.run([self._put(item, keep, tell=False) for item in items])
+        new = [item.item_id for item, (created, _) in zip(items, results, strict=True) if created]
+        await self._early.take(new, self.known)
         return [bool(created) for created, _ in results]
 
     async def get(self, item_id: str) -> Item | None:
@@ -63,6 +69,14 @@ class Items:
         """Those of the ids that are in the catalogue."""
         found = await self._scripts.send([("EXISTS", self._keys.item(item_id)) for item_id in item_ids])
         return frozenset(item_id for item_id, exists in zip(item_ids, found, strict=True) if exists)
+
+    async def absent(self, item_ids: Sequence[str]) -> tuple[frozenset[str], frozenset[str]]:
+        """Those of the ids that are not in the catalogue: that may yet come, and that were deleted a while ago."""
+        names = [(self._keys.item(one), self._keys.item_bucket(one).revision_stem + one) for one in item_ids]
+        found = await self._scripts.send([("EXISTS", key) for pair in names for key in pair])
+        places = list(zip(item_ids, found[::2], found[1::2], strict=True))
+        to_come = frozenset(item for item, there, was in places if not there and not was)
+        return to_come, frozenset(item for item, there, was in places if not there and was)
 
     async def delete(self, item_id: str) -> bool:
         """Remove the item and what was counted about it; False if there was none."""

@@ -22,7 +22,8 @@ Items likewise under `{i7}`: `due` (to be described), `fetch` (zset like it, pic
 `fence`, `dead`, `index` (zset of ids in lexical order) and `m:<item>` (hash), `v:<item>` (string, the
 revision before a deletion). Across items: `ts:{c:<digest>}` (zset, co-occurring items),
 `ts:popular` (zset), `ts:seeded` (set),
-`ts:forgotten` (zset, deleted items whose counts are being removed), `ts:turn:<chore>` (string).
+`ts:forgotten` (zset, deleted items whose counts are being removed), `ts:early` (zset, liked items
+that are not in the catalogue), `ts:turn:<chore>` (string).
 `ts:buckets` (string) is the number of buckets.
 """
 
@@ -35,6 +36,7 @@ BUCKETS = "ts:buckets"
 POPULAR = "ts:popular"
 SEEDED = "ts:seeded"
 FORGOTTEN = "ts:forgotten"
+EARLY = "ts:early"
 TURN_STEM = "ts:turn:"
 NEIGHBOURS_PATTERN = "ts:{c:*}"
 

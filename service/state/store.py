@@ -8,6 +8,7 @@ from service.settings import Settings, StateSettings
 from service.state.append_only import AppendOnlyFiles
 from service.state.connection import Client, connect, patience_s
 from service.state.dead_letters import DeadLetters
+from service.state.early import Early
 from service.state.event_log import EventLog
 from service.state.events import Events
 from service.state.evidence import Evidence
@@ -40,9 +41,10 @@ class Store:
         self.work = Work(scripts, keys, settings.summary_chars, settings.history, settings.votes)
         self.dead_letters = DeadLetters(scripts, keys)
         self.rebuilds = Rebuilds(scripts, keys, settings.max_pending)
-        self.items = Items(scripts, keys, settings.summary_chars)
+        early = Early(scripts, settings.popular, settings.neighbours)
+        self.items = Items(scripts, keys, settings.summary_chars, early)
         self.pictures = PictureQueue(scripts, keys)
-        self.evidence = Evidence(scripts, settings.popular, settings.neighbours, self.items.known)
+        self.evidence = Evidence(scripts, settings.popular, settings.neighbours, self.items.known, early)
         self.users = Users(scripts, keys, self.log, self.evidence)
         self.forgotten = Forgotten(scripts, self.items.known)
         self.turns = Turns(scripts)

@@ -244,6 +244,25 @@ class TestOneUserIsOneVote:
         assert await _near(store, "b", set())
 
 
+async def test_likes_that_come_before_their_item_count_when_it_comes(store: Store, start: Start) -> None:
+    await store.items.put(Item("a", "a"))
+    await start(RecordingSummarizer())
+    for user in ("u", "v", "w"):
+        await store.events.accept(
+            [Event(f"{user}1", user, "a", "like", 1), Event(f"{user}2", user, "late", "like", 2)], 10**14
+        )
+    await until(lambda: _popularity(store, {"a": 3}))
+    await until(lambda: _nothing_pending(store))
+    await store.items.put(Item("late", "late"))
+    assert await _popularity(store, {"a": 3, "late": 3})
+    assert await store.evidence.popular(9) in (["a", "late"], ["late", "a"])
+    assert await store.evidence.collaborative(["a"], ["late"]) == {"late": 1}
+
+
+async def _nothing_pending(store: Store) -> bool:
+    return await store.users.backlog() == 0
+
+
 async def _near(store: Store, item: str, expected: set[str]) -> bool:
     return set(await store.evidence.neighbours([item], 9)) == expected
 

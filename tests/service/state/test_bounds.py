@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from service.settings import Settings, StateSettings
+from service.state.early import MOST
 from service.state.forgotten import NOTES
 from service.state.records import Item
 from service.state.scripts import SCORE_BYTES, SPARE_RECENTS
@@ -53,6 +54,7 @@ BOUNDS: dict[str, Bound] = {
     "c": lambda admin, key: admin.zcard(key) <= LIMITS["neighbours"] * 1.25,
     "popular": lambda admin, key: admin.zcard(key) <= LIMITS["popular"] * 1.25,
     "forgotten": lambda admin, key: admin.zcard(key) <= NOTES,
+    "early": lambda admin, key: admin.zcard(key) <= MOST,
     "seeded": lambda admin, key: admin.scard(key) <= 2,
 }
 
@@ -94,6 +96,9 @@ async def use_everything(store: Store, clock: Clock, round_: int) -> None:
     for held in await store.items.claim(10):
         await store.items.bury(held, "bad")
     await store.evidence.record([f"i{n}" for n in range(25)], [f"i{round_}-{n}" for n in range(10)])
+    await store.evidence.record(
+        [f"late-{round_}-{n}" for n in range(12)], ["i1"], {f"late-{round_}-{n}" for n in range(12)}
+    )
     await store.evidence.seed(f"model@{round_ % 2}", [("i1", 1)], [("i1", "i2", 1)])
     await store.items.delete("i49")
     await store.users.delete("u49")

@@ -1,0 +1,15 @@
+"""Script calls that change the counts of a ranking."""
+
+from collections.abc import Mapping
+
+from service.state.connection import Argument
+from service.state.scripts import Call
+
+MEMBERS_PER_CALL = 500
+
+
+def calls(script: str, ranking: str, counts: Mapping[str, float], *first: Argument) -> list[Call]:
+    """The runs of `script` that change `ranking` by `counts`; `first` are the arguments before these."""
+    flat: list[Argument] = [value for member, count in counts.items() for value in (count, member)]
+    size = 2 * MEMBERS_PER_CALL
+    return [Call(script, (ranking,), (*first, *flat[start : start + size])) for start in range(0, len(flat), size)]

@@ -1,0 +1,88 @@
+"""Items that are liked before they are in the catalogue have their counts when they come."""
+
+import pytest
+
+from service.state import early
+from service.state.records import Item
+from service.state.store import Store
+from tests.redis_servers import admin_of, all_keys
+
+
+async def put(store: Store, *names: str) -> None:
+    await store.items.put_many([Item(name, name) for name in names])
+
+
+async def like(store: Store, *items: str, before: tuple[str, ...] = ()) -> None:
+    """As a worker records it."""
+    to_come, _ = await store.items.absent([*items, *before])
+    await store.evidence.record(items, before, to_come)
+
+
+async def test_an_item_that_comes_later_has_the_counts_it_would_have_had(store: Store) -> None:
+    await put(store, "a", "b")
+    await like(store, "a", "late", "later")
+    await like(store, "b")
+    await like(store, "late", before=("b",))
+    await like(store, "late")
+    await like(store, "b", before=("late",))
+    assert await store.evidence.popularity(["a", "b", "late"]) == {"a": 1, "b": 2, "late": 0}
+    assert await store.evidence.neighbours(["a"], 9) == []
+    assert (await store.items.put(Item("late", "late")))[1]
+    assert await store.evidence.popularity(["late", "later"]) == {"late": 3, "later": 0}
+    assert await store.evidence.neighbours(["late"], 9) == ["b", "a"]
+    expected = {"a": 1 / 3**0.5, "b": 2 / 6**0.5}
+    assert await store.evidence.collaborative(["late"], ["a", "b"]) == pytest.approx(expected)
+    await put(store, "later")
+    assert await store.evidence.popularity(["late", "later"]) == {"late": 3, "later": 1}
+    assert await store.evidence.collaborative(["later"], ["late", "a"]) == pytest.approx({"late": 1 / 3**0.5, "a": 1})
+    assert set(await store.evidence.neighbours(["late"], 9)) == {"a", "b", "later"}
+
+
+async def test_what_is_not_there_takes_nobodys_place(store: Store, redis_url: str) -> None:
+    await put(store, "a", "b")
+    await like(store, "a", "b")
+    for number in range(5):
+        await like(store, f"absent-{number}", before=("a", "b"))
+    assert sorted(await store.evidence.popular(9)) == ["a", "b"]
+    assert await store.evidence.neighbours(["a"], 9) == ["b"]
+    with admin_of(redis_url) as admin:
+        assert admin.zcard("ts:popular") == 2
+        assert sorted(admin.zcard(key) for key in all_keys(admin, "ts:{c:*")) == [1, 1, 3, 3, 3, 3, 3]
+
+
+async def test_a_deleted_item_brings_nothing_back(store: Store) -> None:
+    await put(store, "a", "b")
+    await like(store, "a", "b")
+    await store.items.delete("a")
+    assert await store.items.absent(["a", "b", "new"]) == ({"new"}, {"a"})
+    await put(store, "a")
+    assert await store.evidence.popularity(["a"]) == {"a": 0}
+    assert await store.evidence.neighbours(["b"], 9) == []
+
+
+async def test_a_deleted_user_takes_back_what_is_still_to_come(store: Store) -> None:
+    await put(store, "a")
+    for _ in range(2):
+        await like(store, "a", "late")
+    await store.evidence.withdraw(["a", "late"])
+    await put(store, "late")
+    assert await store.evidence.popularity(["a", "late"]) == {"a": 1, "late": 1}
+    assert await store.evidence.collaborative(["a"], ["late"]) == {"late": 1}
+
+
+async def test_made_up_items_are_bounded_by_number_and_by_time(
+    store: Store, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(early, "MOST", 10)
+    await put(store, "a")
+    for number in range(40):
+        await like(store, f"absent-{number:02}", before=("a",))
+    with admin_of(redis_url) as admin:
+        assert admin.zcard("ts:early") == 10
+        lists = all_keys(admin, "ts:{c:*")
+        assert len(lists) == 10
+        assert all(0 < admin.ttl(key) <= early.KEPT_S for key in lists)
+    await put(store, "absent-39", "absent-00")
+    assert await store.evidence.popularity(["absent-39", "absent-00"]) == {"absent-39": 1, "absent-00": 0}
+    with admin_of(redis_url) as admin:
+        assert sorted(admin.ttl(key) for key in all_keys(admin, "ts:{c:*"))[:2] == [-1, -1], "kept from now on"
