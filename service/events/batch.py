@@ -59,6 +59,10 @@ def parse_events(
     alike = Counter() if alike is None else alike
     batch = Batch([], [], [])
     for index, value in enumerate(_validate(raw), first):
+        if isinstance(value, TastestreamError):
+            # Not raised again: an error that holds the frame that holds it is garbage for the collector.
+            batch.rejected.append(reject(index, value))
+            continue
         try:
             event = _event(value, received_ms, checked_ms, context_bytes, alike)
         except TastestreamError as error:
@@ -92,11 +96,7 @@ def _validate_one(value: Any) -> EventIn | TastestreamError:
         return InvalidRequest(f"{field}: {detail}", field=field)
 
 
-def _event(
-    model: EventIn | TastestreamError, received_ms: int, checked_ms: int, context_bytes: int, alike: Counter[bytes]
-) -> Event:
-    if isinstance(model, TastestreamError):
-        raise model
+def _event(model: EventIn, received_ms: int, checked_ms: int, context_bytes: int, alike: Counter[bytes]) -> Event:
     user_id, item_id, event_id = model.user_id, model.item_id, model.event_id
     timestamp_ms, context = None, model.context
     if model.timestamp is not None:

@@ -65,9 +65,10 @@ async def read_items(raw: Sequence[Any], limits: LimitSettings) -> tuple[dict[in
     for index, value in enumerate(raw):
         if index % _CHECKED_AT_ONCE == 0:
             await asyncio.sleep(0)
+        if isinstance(value, TastestreamError):
+            rejected.append(reject(index, value))
+            continue
         try:
-            if isinstance(value, TastestreamError):
-                raise value
             item = _checked(validate(NamedItemIn, value), limits)
             require_meaning(item.item_id, "item_id")
             items[index] = item
