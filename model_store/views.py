@@ -40,7 +40,11 @@ class InteractionView:
 
 @dataclass(frozen=True, slots=True)
 class UserView:
-    """The user side of a ranking: preference summary ("" if there is none) and recents, oldest first."""
+    """The user side of a ranking: preference summary ("" if there is none) and recents, oldest first.
+
+    `context` has names and values of the situation, such as the device.
+    """
 
     summary: str = ""
     recents: tuple[InteractionView, ...] = ()
+    context: tuple[tuple[str, str], ...] = ()

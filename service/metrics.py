@@ -58,6 +58,18 @@ class Metrics:
             "Accepted events of a type that no vocabulary names: they are taken for neutral.",
             registry=self.registry,
         )
+        self.unknown_items = Counter(
+            "tastestream_events_unknown_item_total",
+            "Accepted events whose item is not in the catalogue: about all of them, looked up once a second.",
+            registry=self.registry,
+        )
+        self.outcomes = Counter(
+            "tastestream_recommendation_outcomes_total",
+            "Accepted events that name the recommendation that led to them, by what ranked it (unknown: the id is "
+            "not ours), the model version (other: not this gateway's) and what the event says of the item.",
+            ("served_by", "model", "signal"),
+            registry=self.registry,
+        )
         self.items = Counter(
             "tastestream_items_total",
             "Catalogue writes, by result: created, updated, rejected, deleted.",

@@ -8,6 +8,7 @@ from typing import cast
 from fastapi import FastAPI, Request
 
 from model_store.signals import Signals
+from service.events.unknown_items import UnknownItems
 from service.items.decoder import PictureDecoder
 from service.items.ingest import PictureIngest
 from service.items.intake import PictureIntake
@@ -30,6 +31,7 @@ class Parts:
     ranker: Ranker | None
     summarizer: Server | None
     signals: Signals
+    unknown_items: UnknownItems
 
 
 @asynccontextmanager
@@ -48,7 +50,9 @@ async def open_parts(settings: Settings, metrics: Metrics, ranker: Ranker | None
         pictures = open_pictures(settings)
         intake = PictureIntake(settings.pictures, PictureIngest(decoder, pictures, metrics))
         signals = (ranker.signals if ranker else None) or Signals(settings.signals.vocabulary())
-        yield Parts(settings, metrics, store, pictures, intake, ranker, summarizer, signals)
+        unknown_items = UnknownItems(store.items, metrics.unknown_items)
+        stack.push_async_callback(unknown_items.close)
+        yield Parts(settings, metrics, store, pictures, intake, ranker, summarizer, signals, unknown_items)
 
 
 def set_parts(app: FastAPI, parts: Parts) -> None:

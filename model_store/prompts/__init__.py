@@ -6,7 +6,7 @@ A prompt set is a folder of Jinja templates:
 | ------------------ | ----------------------- | ---------------------------------------------------- |
 | `describe.j2`      | `item`                  | the words beside the picture: picture -> item summary |
 | `summarize.j2`     | `summary`, `block`      | old summary and one block -> new summary (MLLM-MSR, stage 2) |
-| `rank_user.j2`     | `summary`, `recents`    | the prefix that all candidates of a request share    |
+| `rank_user.j2`     | `summary`, `recents`, `context` | the prefix that all candidates of a request share    |
 | `rank_item.j2`     | `item`                  | the suffix: one candidate, behind its picture        |
 | `score.jinja`      | `messages`              | the chat template that joins prefix, picture, suffix for `/score` |
 
@@ -19,11 +19,12 @@ of which `html_text` leaves the words, before they are cut.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
 import jinja2
+import jinja2.meta
 
 from model_store.prompts.clean import clean, clean_all
 from model_store.prompts.html_text import html_text
@@ -115,7 +116,14 @@ class PromptSet:
             "rank_user.j2",
             summary=clean(user.summary, self.limits.summary),
             recents=[self._interaction(interaction) for interaction in user.recents],
+            context=self._context(user.context),
         )
+
+    @cached_property
+    def reads_context(self) -> bool:
+        """Whether the ranker is shown the context of a request."""
+        source = (self.folder / "rank_user.j2").read_text()
+        return "context" in jinja2.meta.find_undeclared_variables(self._templates.parse(source))
 
     def rank_item(self, item: ItemView) -> str:
         return self._candidate(replace(item, image=None) if item.image else item)
@@ -135,6 +143,11 @@ class PromptSet:
             "type": said,
             "item": None if interaction.item is None else self._item(interaction.item),
         }
+
+    def _context(self, context: Sequence[tuple[str, str]]) -> str:
+        limits = self.limits
+        pairs = [(clean(name, limits.term), clean(value, limits.term)) for name, value in context[: limits.terms]]
+        return ", ".join(f"{name}: {value}" for name, value in pairs if name and value)
 
     def _item(self, item: ItemView) -> dict[str, Any]:
         limits = self.limits

@@ -90,8 +90,11 @@ async def post_events(request: Request) -> Response:
     else:
         batch = await parse_batch(given.values, received_ms, limits.context_bytes)
     outcomes = await accept(batch, received_ms, parts) if batch.events else []
-    count(parts.metrics, batch, outcomes, parts.signals)
-    answer = _answer(batch, outcomes, with_results=with_results, strict=wishes.strict)
+    count(batch, outcomes, parts)
+    answer = EventsAnswer(outcomes.count("accepted"), outcomes.count("duplicate"), rejections(batch, outcomes))
+    if with_results:
+        answer = _with_results(answer, batch, outcomes, await parts.unknown_items.among(batch.events))
+    _require_some(answer, outcomes, strict=wishes.strict)
     minimal = given.binary if wishes.minimal is None else wishes.minimal
     return _respond(answer, wishes, minimal=minimal and not with_results)
 
@@ -126,13 +129,21 @@ def _retryable(answer: EventsAnswer) -> int:
     return sum(rejection.retryable for rejection in answer.rejected)
 
 
-def _answer(batch: Batch, outcomes: Sequence[Accepted], *, with_results: bool, strict: bool) -> EventsAnswer:
-    rejected = rejections(batch, outcomes)
-    counts = (outcomes.count("accepted"), outcomes.count("duplicate"), rejected)
-    answer = ResultsAnswer(*counts, results(batch, outcomes, rejected)) if with_results else EventsAnswer(*counts)
-    if rejected and (answer.accepted + answer.duplicates == 0 or (strict and _retryable(answer))):
+def _with_results(
+    answer: EventsAnswer, batch: Batch, outcomes: Sequence[Accepted], unknown: frozenset[str] | None
+) -> ResultsAnswer:
+    rows = results(batch, outcomes, answer.rejected, unknown or ())
+    count_unknown = None if unknown is None else sum(row.note is not None for row in rows)
+    return ResultsAnswer(answer.accepted, answer.duplicates, answer.rejected, rows, count_unknown)
+
+
+def _require_some(answer: EventsAnswer, outcomes: Sequence[Accepted], *, strict: bool) -> None:
+    """
+    Raises:
+        TastestreamError: nothing was taken; or, if `strict`, something must be sent again.
+    """
+    if answer.rejected and (answer.accepted + answer.duplicates == 0 or (strict and _retryable(answer))):
         raise _nothing_acceptable(answer, outcomes)
-    return answer
 
 
 def _nothing_acceptable(answer: EventsAnswer, outcomes: Sequence[Accepted]) -> TastestreamError:

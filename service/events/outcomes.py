@@ -1,18 +1,19 @@
 """What the store did with events, in the words of the wire."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from typing import Literal
 
-from model_store.signals import Signals
 from service.errors import BacklogFull, Overloaded, TastestreamError, UserDeleted
 from service.events.batch import Batch
-from service.events.schemas import Result
+from service.events.schemas import Note, Result
 from service.http.batches import Rejection, reject
-from service.metrics import Metrics
 from service.parts import Parts
+from service.recommend.receipts import read
 from service.state.records import Accepted
 
 RETRY_AFTER_S = 5.0
 _TAKEN: frozenset[Accepted] = frozenset({"accepted", "duplicate"})
+_KEPT: dict[Accepted, Literal["accepted", "duplicate"]] = {"accepted": "accepted", "duplicate": "duplicate"}
 
 
 def refusal(outcome: Accepted) -> TastestreamError | None:
@@ -39,15 +40,19 @@ def rejections(batch: Batch, outcomes: Sequence[Accepted]) -> list[Rejection]:
     return sorted([*batch.rejected, *refused], key=lambda rejection: rejection.index)
 
 
-def results(batch: Batch, outcomes: Sequence[Accepted], rejected: Sequence[Rejection]) -> list[Result]:
-    """The fate of every event of `batch`; `rejected` are those that were not taken."""
+def results(
+    batch: Batch, outcomes: Sequence[Accepted], rejected: Sequence[Rejection], unknown: Collection[str]
+) -> list[Result]:
+    """The fate of every event of `batch`; `rejected` were not taken, `unknown` items are not in the catalogue."""
     codes = {rejection.index: rejection.code for rejection in rejected}
     ids = {position: event.event_id for position, event in zip(batch.positions, batch.events, strict=True)}
     fates = dict(zip(batch.positions, outcomes, strict=True))
+    pairs = zip(batch.positions, batch.events, strict=True)
+    notes: dict[int, Note] = {position: "unknown_item" for position, event in pairs if event.item_id in unknown}
     return [
         Result(index, ids.get(index), "rejected", codes[index])
         if index in codes
-        else Result(index, ids[index], "duplicate" if fates[index] == "duplicate" else "accepted")
+        else Result(index, ids[index], _KEPT[fates[index]], note=notes.get(index))
         for index in sorted(codes.keys() | fates.keys())
     ]
 
@@ -58,13 +63,26 @@ async def accept(batch: Batch, received_ms: int, parts: Parts) -> list[Accepted]
     return await parts.store.events.accept(batch.events, received_ms, exposures)
 
 
-def count(metrics: Metrics, batch: Batch, outcomes: Sequence[Accepted], signals: Signals) -> None:
-    """Count what became of a batch, once for each outcome, and the accepted events whose type is not known."""
+def count(batch: Batch, outcomes: Sequence[Accepted], parts: Parts) -> None:
+    """Count what became of a batch: outcomes, unknown types and items, and what recommendations led to."""
+    metrics, signals = parts.metrics, parts.signals
     for outcome in set(outcomes):
         metrics.events.labels(outcome).inc(outcomes.count(outcome))
     if batch.rejected:
         metrics.events.labels("rejected").inc(len(batch.rejected))
+    if not batch.events:
+        return
+    parts.unknown_items.see(batch.events, outcomes)
+    _count_led(batch, outcomes, parts)
     unknown = {kind for kind in {event.type for event in batch.events} if not signals.knows(kind)}
     if unknown:
         pairs = zip(batch.events, outcomes, strict=True)
         metrics.unknown_types.inc(sum(outcome == "accepted" and event.type in unknown for event, outcome in pairs))
+
+
+def _count_led(batch: Batch, outcomes: Sequence[Accepted], parts: Parts) -> None:
+    model = parts.ranker.id if parts.ranker else None
+    for event, outcome in zip(batch.events, outcomes, strict=True):
+        if event.recommendation_id is not None and outcome == "accepted":
+            signal = parts.signals(event.type, event.value)
+            parts.metrics.outcomes.labels(*read(event.recommendation_id, model), signal).inc()

@@ -102,18 +102,30 @@ class StreamAnswer(EventsAnswer):
     retryable_total: int
 
 
+Note = Literal["unknown_item"]
+
+
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What became of one event. Of a rejected one, `code` says why, and `event_id` is null where it is not known."""
+    """What became of one event. Of a rejected one, `code` says why, and `event_id` is null where it is not known.
+
+    The `note` `unknown_item` says that the catalogue lacks the item: the event is kept, but reaches no summary
+    while it does.
+    """
 
     index: int
     event_id: str | None
     outcome: Literal["accepted", "duplicate", "rejected"]
     code: str | None = None
+    note: Note | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ResultsAnswer(EventsAnswer):
-    """The answer to `?results=true`: every event's fate, in the order in which they were sent."""
+    """The answer to `?results=true`: every event's fate, in the order in which they were sent.
+
+    `unknown_items` counts those with the note, null while the state store can't say.
+    """
 
     results: list[Result]
+    unknown_items: int | None = None

@@ -89,7 +89,7 @@ class _Intake:
             outcomes = []
             # Others get their turn, whatever is sent.
             await asyncio.sleep(0)
-        count(self._parts.metrics, batch, outcomes, self._parts.signals)
+        count(batch, outcomes, self._parts)
         self._accepted += outcomes.count("accepted")
         self._duplicates += outcomes.count("duplicate")
         self._wrong += len(batch.rejected)

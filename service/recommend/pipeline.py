@@ -1,7 +1,6 @@
 """The way of a recommendation: state -> retrieve -> filter -> rank -> blend -> answer, under one deadline."""
 
 import asyncio
-import uuid
 from collections.abc import Awaitable
 from typing import TypeVar
 
@@ -12,6 +11,7 @@ from service.recommend.blend import Evidence, Scored, blended, without_model
 from service.recommend.deadline import Deadline, Timing
 from service.recommend.filter import keep
 from service.recommend.rank import Ranking, gather_evidence, rank
+from service.recommend.receipts import issue
 from service.recommend.retrieve import retrieve
 from service.recommend.schemas import (
     Components,
@@ -76,12 +76,12 @@ def _answer(
     parts: Parts,
     timing: Timing,
 ) -> Recommendation:
-    best = scored[: ask.k]
+    best, served_by = scored[: ask.k], _served_by(ranking, scored)
     return Recommendation(
-        recommendation_id=uuid.uuid4().hex,
+        recommendation_id=issue(served_by, parts.ranker.id if parts.ranker else None),
         user_id=ask.user_id,
         items=[_item(item, place, ask.explain) for place, item in enumerate(best, start=1)],
-        served_by=_served_by(ranking, scored),
+        served_by=served_by,
         degraded=ranking.reason is not None,
         degraded_reason=ranking.reason,
         model=parts.ranker.id if parts.ranker else None,

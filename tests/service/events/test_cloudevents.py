@@ -66,7 +66,7 @@ class TestBySdk:
         answer = await post(http, MODES[mode](made("no. 1", data, myextension="x", subject="someone else")))
         assert answer.status_code == 202, answer.text
         assert answer.json()["results"] == [
-            {"index": 0, "event_id": "ce:/shop/ü no. 1", "outcome": "accepted", "code": None}
+            {"index": 0, "event_id": "ce:/shop/ü no. 1", "outcome": "accepted", "code": None, "note": "unknown_item"}
         ]
         (event,) = (await http.get("/users/u")).json()["recents"]
         assert (event["item_id"], event["type"], event["value"]) == ("i", "like", 2.5)
