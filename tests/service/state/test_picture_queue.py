@@ -117,6 +117,7 @@ async def test_nothing_comes_back_of_a_deleted_item(store: Store, clock: Clock) 
     await put(store)
     claim = await claim_one(store)
     assert await store.items.delete(PENDING.item_id)
+    assert await store.pictures.count() == 0
     assert not await store.pictures.commit(claim, NEW)
     assert await store.items.get(PENDING.item_id) is None
     clock.pass_s(3600)
