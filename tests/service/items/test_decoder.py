@@ -3,6 +3,7 @@
 import asyncio
 import os
 import re
+import resource
 import signal
 from base64 import b64encode
 from collections.abc import AsyncIterator, Callable
@@ -13,6 +14,7 @@ import pytest
 from PIL import Image
 
 from service.errors import BadPicture, Overloaded, StateUnavailable
+from service.items import decoder_process
 from service.items.decoder import PictureDecoder
 from service.metrics import Metrics
 from service.settings import PictureSettings
@@ -177,3 +179,11 @@ async def test_the_processes_have_none_of_the_gateway_s_secrets_and_end_with_it(
         assert "secret" not in of_process(pid, "environ")
         assert re.search(r"^Max file size +0 +0 ", of_process(pid, "limits"), re.MULTILINE)
     assert children() == set()
+
+
+def test_a_system_that_bounds_no_memory_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise ValueError("current limit exceeds maximum limit")
+
+    monkeypatch.setattr(resource, "setrlimit", refuse)
+    assert decoder_process._bound(resource.RLIMIT_AS, 2**30) is False
