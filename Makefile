@@ -33,8 +33,8 @@ BENCH ?= accept cost latency memory bursts calls folds freshness catch_up import
 bench-events: $(INSTALLED) ## measure speed and size (about 20 minutes; BENCH=accept: one alone)
 	@for name in $(BENCH); do $(BIN)/python -m tests.benchmarks.$$name $(BENCH_ARGS) || exit; done
 
-demo-model: $(INSTALLED) ## rebuild the demo world's model from its seed (25 to 40 minutes on two cores)
-	$(BIN)/python -m model_store.demo.build
+demo-model: $(INSTALLED) ## rebuild the demo world's model from its seed (30 minutes to an hour; ARGS="--steps 500" for a trial)
+	$(BIN)/python -m model_store.demo.build $(ARGS)
 
 $(INSTALLED): deploy/locks/cpu.txt pyproject.toml
 	@$(STEP) "making $(VENV)" $(PYTHON) -m venv $(VENV)

@@ -18,6 +18,7 @@ from typing import Any, Literal
 import httpx
 
 from model_store.manifest import Manifest
+from model_store.precision import cpu_dtype
 from model_store.processes import Child, ChildFailed, tail
 from model_store.prompts import PromptSet
 
@@ -63,7 +64,8 @@ def flags(manifest: Manifest, weights: Path, prompts: PromptSet, device: Device)
     serving = manifest.serving
     return [
         *("--model", str(weights), "--served-model-name", manifest.id),
-        *("--dtype", serving.dtype, "--max-model-len", str(serving.max_model_len)),
+        *("--dtype", cpu_dtype(serving.dtype) if device == "cpu" else serving.dtype),
+        *("--max-model-len", str(serving.max_model_len)),
         *("--max-num-queued-reqs", str(serving.max_queued)),
         # Greedy means greedy, whatever sampling the checkpoint recommends.
         *("--generation-config", "vllm"),

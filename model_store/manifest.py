@@ -79,6 +79,8 @@ class Training(_Part):
     steps: int = 0
     minutes: float = 0.0
     parameters: int = 0
+    warning: str = ""
+    """What is wrong with it, e.g. that it ended far below the steps that its recipe needs; "" if nothing is known."""
     held_out: str = ""
     """The rule that names the users no training step saw, e.g. `user_split() == "test"`."""
 

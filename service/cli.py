@@ -204,6 +204,9 @@ def train(
         str | None, typer.Option(help="The model family's name.", show_default="the data folder's name")
     ] = None,
     minutes: Annotated[float, typer.Option(help="Time to train for.", min=0.1)] = 35.0,
+    steps: Annotated[
+        int | None, typer.Option(help="Steps to train for, in place of a time: the same model on every machine.", min=1)
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of weights and examples.")] = 0,
     store: Store = None,
 ) -> None:
@@ -215,7 +218,7 @@ def train(
     from service.local.commands import train_command
 
     signals = Signals(settings_or_exit().signals.vocabulary())
-    train_command(data, store_folder(store), name or data.resolve().name.lower(), minutes, seed, signals, out)
+    train_command(data, store_folder(store), name or data.resolve().name.lower(), minutes, steps, seed, signals, out)
 
 
 # Here, because `--help` lists the commands in the order in which they were added.

@@ -9,9 +9,10 @@ import tempfile
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 
 from model_store.dataset import read_dataset
-from model_store.demo import ITEMS, MODELS, SEED
+from model_store.demo import ITEMS, MODELS, SEED, outside
 from model_store.demo.report import DemoReport, report
 from model_store.demo.truth import read_truth
 from model_store.demo.world import generate, make_items
@@ -19,6 +20,7 @@ from model_store.evaluate.cooccurrence import Cooccurrence
 from model_store.evaluate.protocol import liked_by
 from model_store.msr.architecture import Sizes
 from model_store.msr.examples import ExampleOptions
+from model_store.msr.foreign import ForeignItems
 from model_store.msr.publish import Origin, register
 from model_store.msr.scoring import Examiner
 from model_store.msr.train import Progress, Report, TrainOptions, fit
@@ -27,25 +29,37 @@ from model_store.progress import stages
 
 NAME = "demo"
 USERS, UNSEEN_ITEMS = 4000, 300
+FOREIGN_SHARE, FOREIGN_NAMES = 0.3, 400
+STEPS = 3600
 COMMAND = "python -m model_store.demo.build"
 NEIGHBOURS = 20
 
 
 def build(
-    models: Path, *, minutes: float = 20.0, seed: int = SEED, users: int = USERS, progress: Report = lambda told: None
+    models: Path,
+    *,
+    steps: int = STEPS,
+    minutes: float | None = None,
+    seed: int = SEED,
+    users: int = USERS,
+    progress: Report = lambda told: None,
 ) -> DemoReport:
     """Write version 1 of `demo-ranker` and `demo-summarizer` into the model store `models`, replacing what it holds.
 
     Args:
-        minutes: time of the training alone; world and evaluation take about five more on two cores.
+        steps: the length of the training; world and evaluation take about five more minutes on two cores.
+        minutes: when given, the training's time in place of `steps`.
     """
     options = TrainOptions(
-        minutes=minutes,
+        minutes=minutes or 0.0,
+        steps=None if minutes else steps,
         seed=seed,
         sizes=Sizes(vocabulary=2048),
-        examples=ExampleOptions(candidates=8, positives=4, horizon=8),
+        examples=ExampleOptions(candidates=8, positives=4, horizon=8, foreign=FOREIGN_SHARE),
+        foreign=ForeignItems.make(str(seed), outside.TRAINED, FOREIGN_NAMES),
         neighbours=NEIGHBOURS,
     )
+    command = f"{COMMAND} --minutes {minutes:g}" if minutes else f"{COMMAND} --steps {steps}"
     with tempfile.TemporaryDirectory() as folder:
         world, elsewhere, store = (Path(folder) / name for name in ("world", "elsewhere", "models"))
         progress(Progress("drawing the world", 0))
@@ -65,7 +79,7 @@ def build(
             read_dataset(elsewhere),
             lambda stage, done: progress(Progress(stage, done)),
         )
-        origin = Origin(COMMAND, f"demo world: seed {seed}, {ITEMS} items, {users} users", seed)
+        origin = Origin(command, f"demo world: seed {seed}, {ITEMS} items, {users} users", seed)
         register(trained, evidence, found, origin, store=store, name=NAME, evaluation=measured.summary())
         shutil.rmtree(models, ignore_errors=True)
         shutil.copytree(store, models)
@@ -75,7 +89,9 @@ def build(
 def main() -> None:
     """Parse the command line, build with a progress bar, and print the evaluation."""
     arguments = argparse.ArgumentParser(description="Rebuild the demo model.")
-    arguments.add_argument("--minutes", type=float, default=20.0, help="time of the training")
+    length = arguments.add_mutually_exclusive_group()
+    length.add_argument("--steps", type=int, default=STEPS, help="length of the training, the same on every machine")
+    length.add_argument("--minutes", type=float, help="time of the training, in place of its steps")
     arguments.add_argument("--seed", type=int, default=SEED)
     arguments.add_argument("--users", type=int, default=USERS)
     arguments.add_argument("--models", type=Path, default=MODELS, help="the model store to write")
@@ -84,12 +100,15 @@ def main() -> None:
     with stages() as tell:
         built = build(
             given.models,
+            steps=given.steps,
             minutes=given.minutes,
             seed=given.seed,
             users=given.users,
             progress=lambda told: tell(told.stage, told.done, told.note),
         )
     console.print(str(built), highlight=False)
+    if built.warning:
+        console.print(f"[bold red]warning:[/] {escape(built.warning)}")
 
 
 if __name__ == "__main__":

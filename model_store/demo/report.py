@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from model_store.dataset import Dataset
+from model_store.demo.outside import Outside, measure_outside, repeats
 from model_store.demo.truth import Stated, Truth, stated
 from model_store.demo.world import Taste
 from model_store.evaluate.baselines import POPULARITY, baseline_scores
@@ -47,6 +48,12 @@ class DemoReport:
     """The share of the catalogue's pictures that are described exactly as their captions."""
     described_unseen: float
     """The same for pictures that no training step has seen."""
+    repeating: float
+    """The share of the summaries that state a term twice."""
+    outside: Outside
+    """How blocks of items from outside the world are answered."""
+    warning: str = ""
+    """What is wrong with the training."""
 
     def summary(self) -> dict[str, Any]:
         """The report as a manifest's `evaluation`, in percent."""
@@ -60,6 +67,14 @@ class DemoReport:
             "summary_recall": _percent(self.summaries.recall.mean),
             "rule_summary_precision": _percent(self.rule_summaries.precision.mean),
             "rule_summary_recall": _percent(self.rule_summaries.recall.mean),
+            "summary_repeating": _percent(self.repeating),
+            "outside": {
+                "folds": self.outside.folds,
+                "repeating": _percent(self.outside.repeating),
+                "reciting": _percent(self.outside.reciting),
+                "genre_recall": _percent(self.outside.recall),
+                "term_precision": _percent(self.outside.precision),
+            },
             "methods": self.table.summary(),
         }
 
@@ -76,6 +91,10 @@ class DemoReport:
             f"likes stated by the model's summaries: {_told(self.summaries)}",
             f"likes stated by the rule's summaries:  {_told(self.rule_summaries)}",
             f"described exactly: {_percent(self.described)} %, unseen pictures {_percent(self.described_unseen)} %",
+            f"summaries that state a term twice: {_percent(self.repeating)} %",
+            f"blocks from outside the world: {_percent(self.outside.repeating)} % state a term twice, "
+            f"{_percent(self.outside.reciting)} % recite words of the world; liked genres stated "
+            f"{_percent(self.outside.recall)} %, stated terms that were there {_percent(self.outside.precision)} %",
         ]
         return "\n".join(lines)
 
@@ -110,6 +129,9 @@ def report(trained: Trained, dataset: Dataset, truth: Truth, unseen: Dataset, te
         rule_summaries=_quality(ruled, tastes),
         described=_exact(recalled, catalogue),
         described_unseen=_exact(describe_all(trained.writer_of(fresh), fresh), fresh),
+        repeating=fmean(repeats(summary) for summary in written),
+        outside=measure_outside(writer, TermFinder.learn(catalogue.views)),
+        warning=trained.warning,
     )
 
 

@@ -9,6 +9,7 @@ from statistics import fmean
 from model_store.dataset import Interaction
 from model_store.msr.catalogue import Candidates, Catalogue
 from model_store.msr.encoding import Encoder
+from model_store.msr.foreign import ForeignItems
 from model_store.msr.packing import Segment, Tree
 from model_store.msr.taste_rule import Summary, TasteRule, TermFinder, parse, render
 from model_store.views import InteractionView, ItemView, UserView
@@ -40,6 +41,8 @@ class ExampleOptions:
     """Single terms asked about in one matching example, and a fourth as many single pictures."""
     max_tokens: int = 512
     """Examples are kept within this length."""
+    foreign: float = 0.0
+    """The share of summaries and matchings that are about items from outside the catalogue."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +64,8 @@ class Examples:
     rule: TasteRule
     terms: TermFinder
     options: ExampleOptions = field(default_factory=ExampleOptions)
+    foreign: ForeignItems | None = None
+    """Where `options.foreign` takes its items from; `terms` must know their names."""
     _popularity: list[float] = field(init=False)
     _described: list[int] = field(init=False)
     _candidates: Candidates = field(init=False)
@@ -98,17 +103,21 @@ class Examples:
 
         Returns:
             At most `folds` summarizing examples of the way there, and a ranking of that moment
-            (None if the user liked nothing afterwards).
+            (None if the user liked nothing afterwards, or has met foreign items).
         """
         history = rng.choice(self.histories)
         cut = rng.randint(0, len(history) - 1)
         past = [self.event(event, rng) for event in history[max(0, cut - self.options.memory) : cut]]
+        abroad = self._abroad(past, rng)
+        past = abroad or past
         lag = min(rng.randint(0, self.options.lag), len(past))
         steps = list(self.folds(past[: len(past) - lag], rng))
         chosen = rng.sample(steps, min(folds, len(steps)))
         summary = self._noisy(steps[-1].new, rng) if steps else ""
         trees = [tree for step in chosen if (tree := self._fold_tree(step)).length <= self.options.max_tokens]
-        return trees, self._rank_tree(UserView(summary, tuple(past[-self.options.recents :])), history, cut, rng)
+        return trees, None if abroad else self._rank_tree(
+            UserView(summary, tuple(past[-self.options.recents :])), history, cut, rng
+        )
 
     def match(self, rng: random.Random) -> Tree | None:
         """Ask whether a summary agrees with single terms and pictures; None for a user without a summary.
@@ -118,6 +127,9 @@ class Examples:
         """
         history = rng.choice(self.histories)
         past = [self.event(event, rng) for event in history[: rng.randint(1, min(12, len(history)))]]
+        abroad = self._abroad(past, rng)
+        past = abroad or past
+        vocabulary = self.foreign.names if self.foreign and abroad else self._vocabulary
         steps = list(self.folds(past, rng))
         said = parse(steps[-1].new)
         if not said.likes:
@@ -125,7 +137,7 @@ class Examples:
         count = self.options.questions
         asked = dict.fromkeys(rng.sample(said.likes, min(len(said.likes), count // 2)), 1.0)
         asked |= dict.fromkeys(rng.sample(said.avoids, min(len(said.avoids), count // 4)), 0.0)
-        strangers = (term for term in rng.choices(self._vocabulary, k=count) if term not in said.likes)
+        strangers = (term for term in rng.choices(vocabulary, k=count) if term not in said.likes)
         asked |= dict.fromkeys(islice(strangers, count - len(asked)), 0.0)
         branches = [Segment(self.encoder.rank_item(ItemView("", (term,)))) for term in asked]
         labels = list(asked.values())
@@ -156,6 +168,16 @@ class Examples:
         """An interaction as a prompt shows it: now and then its picture is not described yet, or wrongly."""
         number = self.catalogue.number.get(event.item_id)
         return InteractionView(event.type, None if number is None else self._recalled(number, rng), event.value)
+
+    def _abroad(self, past: Sequence[InteractionView], rng: random.Random) -> list[InteractionView]:
+        """Now and then the same events with foreign items in place of all or some; otherwise nothing."""
+        if self.foreign is None or not past or rng.random() >= self.options.foreign:
+            return []
+        circle, share = self.foreign.circle(rng), rng.choice((1.0, 1.0, 0.4))
+        return [
+            replace(event, item=self.foreign.item(circle, rng)) if rng.random() < share else event
+            for event in past
+        ]
 
     def _recalled(self, number: int, rng: random.Random) -> ItemView:
         view = self.catalogue.views[number]

@@ -12,6 +12,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 from model_store.msr.architecture import MERGE, Sizes
 from model_store.msr.encoding import Encoder
 from model_store.msr.forward import patches_of, read, see
+from model_store.msr.muon import Muon
 from model_store.msr.packing import Batch, Tree, pack
 from model_store.msr.writer import Pixels
 
@@ -38,7 +39,7 @@ class Learner:
 
     Args:
         pixels: all pictures, of shape (pictures, height, width, 3).
-        half: multiply in bfloat16.
+        half: multiply in bfloat16, in the optimizer as well.
     """
 
     def __init__(
@@ -57,7 +58,7 @@ class Learner:
         self.rng = np.random.default_rng(seed)
         # On CPU faster than the fused kernel, for short rows with a mask of their own.
         model.model.language_model.config._attn_implementation = "eager"
-        self.optimizers = _optimizers(model, learning_rate, weight_decay)
+        self.optimizers = _optimizers(model, learning_rate, weight_decay, torch.bfloat16 if half else torch.float32)
         weights = [p for p in model.parameters() if p.requires_grad]
         self.parameters = weights
 
@@ -107,14 +108,16 @@ class Learner:
         return Losses(*(float(part.mean()) for part in parts))
 
 
-def _optimizers(model: Any, learning_rate: float, weight_decay: float) -> list[torch.optim.Optimizer]:
-    """Muon (Jordan et al., 2024) for the matrices inside the layers, AdamW for all else."""
+def _optimizers(
+    model: Any, learning_rate: float, weight_decay: float, dtype: torch.dtype
+) -> list[torch.optim.Optimizer]:
+    """Muon for the matrices inside the layers, AdamW for all else."""
     inner: list[torch.nn.Parameter] = []
     outer: list[torch.nn.Parameter] = []
     for name, weight in model.named_parameters():
         (inner if weight.ndim == 2 and "embed" not in name else outer).append(weight)
     return [
-        torch.optim.Muon([{"params": inner, "peak": 10 * learning_rate}], weight_decay=weight_decay),
+        Muon([{"params": inner, "peak": 10 * learning_rate}], dtype=dtype, weight_decay=weight_decay),
         torch.optim.AdamW([{"params": outer, "peak": learning_rate}], betas=(0.9, 0.98), weight_decay=0.0, fused=True),
     ]
 

@@ -42,6 +42,8 @@ class Trained:
     sizes: Sizes
     steps: int
     minutes: float
+    warning: str = ""
+    """What is wrong with the training, for the manifest and whoever started it."""
 
     def writer(self) -> Writer:
         """The model, asked about its own catalogue."""
@@ -100,6 +102,7 @@ def register(
             minutes=round(trained.minutes, 1),
             parameters=sum(weight.numel() for weight in trained.model.parameters()),
             held_out=HELD_OUT,
+            warning=trained.warning,
         ),
         "evaluation": {**(evaluation or {}), **({"validation_auc": found.auc} if found else {})},
     }

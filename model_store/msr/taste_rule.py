@@ -20,7 +20,7 @@ newer ones until it falls off the end.
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from model_store.signals import BUILT_IN, Signals
@@ -89,6 +89,10 @@ class TermFinder:
 
     names: frozenset[str]
     words: frozenset[str]
+
+    def knowing(self, names: Iterable[str]) -> "TermFinder":
+        """The same, which knows further genres and tags."""
+        return TermFinder(self.names | {normalize(name) for name in names}, self.words)
 
     def of(self, item: ItemView) -> tuple[str, ...]:
         """The terms of `item`, each once."""

@@ -12,8 +12,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import torch
-
 from model_store.dataset import Dataset, DatasetError, read_dataset
 from model_store.evaluate.cooccurrence import Cooccurrence
 from model_store.evaluate.protocol import liked_by
@@ -22,12 +20,14 @@ from model_store.msr.architecture import Sizes, new_model, train_tokenizer
 from model_store.msr.catalogue import Catalogue
 from model_store.msr.encoding import Encoder
 from model_store.msr.examples import ExampleOptions, Examples
+from model_store.msr.foreign import ForeignItems
 from model_store.msr.learner import Learner, Losses
 from model_store.msr.packing import Tree
 from model_store.msr.publish import Origin, Trained, register, require_place
 from model_store.msr.scoring import Examiner
-from model_store.msr.taste_rule import Summary, TasteRule, TermFinder, render
+from model_store.msr.taste_rule import Summary, TasteRule, TermFinder, normalize, render
 from model_store.msr.validation import validate
+from model_store.precision import multiplies_bfloat16
 from model_store.prompts import PromptSet
 from model_store.signals import BUILT_IN, Signals
 from model_store.views import UserView
@@ -51,9 +51,13 @@ class TrainOptions:
     """Tokens of one step, padding left out."""
     learning_rate: float = 2e-3
     half: bool | None = None
-    """Multiply in bfloat16; None decides by whether the CPU has instructions for it."""
+    """Multiply in bfloat16; None decides by whether the processors have units for it."""
     first_stage: float = 0.25
     """The share of the run that describes, summarizes and matches: a ranker must first be able to read."""
+    foreign: ForeignItems | None = None
+    """What the share `examples.foreign` of the summaries is about: items from outside the catalogue."""
+    needed_steps: int = 2000
+    """With far fewer the recipe has learned little: the version says so."""
     neighbours: int = 128
     """Co-occurring items kept per item in the evidence file."""
     signals: Signals = BUILT_IN
@@ -114,14 +118,18 @@ def fit(dataset: Dataset, options: TrainOptions, progress: Report) -> Trained:
     if not histories:
         raise DatasetError("no user of the train split has two interactions: there is nothing to learn from")
     catalogue = Catalogue(dataset, options.sizes.picture)
-    terms = TermFinder.learn(catalogue.views)
+    foreign = options.foreign
+    terms = TermFinder.learn(catalogue.views).knowing(foreign.names if foreign else ())
     progress(Progress("tokenizer", 0))
     prompts = PromptSet.built_in("compact", options.signals)
-    tokenizer = train_tokenizer(list(_corpus(catalogue, prompts, terms)), options.sizes.vocabulary)
+    tokenizer = train_tokenizer(
+        [*_corpus(catalogue, prompts, terms), *_foreign_corpus(foreign, rng)], options.sizes.vocabulary
+    )
     encoder = Encoder(tokenizer, prompts, options.sizes)
     rule = replace(options.rule, signals=options.signals)
-    row = _row_length(Examples(catalogue, histories, encoder, rule, terms, options.examples), rng)
-    examples = Examples(catalogue, histories, encoder, rule, terms, replace(options.examples, max_tokens=row))
+    examples = Examples(catalogue, histories, encoder, rule, terms, options.examples, foreign)
+    row = _row_length(examples, rng)
+    examples = replace(examples, options=replace(options.examples, max_tokens=row))
     model = new_model(tokenizer, options.sizes, options.seed)
     learner = Learner(
         model,
@@ -133,11 +141,23 @@ def fit(dataset: Dataset, options: TrainOptions, progress: Report) -> Trained:
         seed=options.seed,
     )
     steps, seconds = _run(learner, examples, row, options, rng, progress)
-    return Trained(model, encoder, catalogue, options.sizes, steps, seconds / 60)
+    return Trained(
+        model, encoder, catalogue, options.sizes, steps, seconds / 60, shortfall(steps, seconds, options.needed_steps)
+    )
+
+
+def shortfall(steps: int, seconds: float, needed: int) -> str:
+    """What to say of a run that ended far below the steps that its recipe needs; "" of any other."""
+    if steps >= needed / 2:
+        return ""
+    return (
+        f"{steps} steps of about {needed} that this recipe needs, at {seconds / max(steps, 1):.1f} s each: "
+        f"expect a model that has learned little. Train with --steps {needed} instead of --minutes"
+    )
 
 
 def _half(options: TrainOptions) -> bool:
-    return torch.cpu._is_avx512_bf16_supported() if options.half is None else options.half
+    return multiplies_bfloat16() if options.half is None else options.half
 
 
 def _run(
@@ -182,6 +202,17 @@ def _row_length(examples: Examples, rng: random.Random, most: int = 512) -> int:
         folds, ranking = examples.visit(rng, 1)
         lengths += [tree.length for tree in (*folds, *([ranking] if ranking else []))]
     return min(most, -(-max(lengths) // 32) * 32)
+
+
+def _foreign_corpus(foreign: ForeignItems | None, rng: random.Random, items: int = 2000) -> Iterator[str]:
+    """Foreign words in the places where they will stand, so that they take few tokens."""
+    if foreign is None:
+        return
+    for _ in range(items):
+        circle = foreign.circle(rng)
+        view = foreign.item(circle, rng)
+        yield f"like: {view.title} | {', '.join(view.genres)}"
+        yield render(Summary(tuple(map(normalize, circle))))
 
 
 def _corpus(catalogue: Catalogue, prompts: PromptSet, terms: TermFinder) -> Iterator[str]:

@@ -4,6 +4,7 @@ import asyncio
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 
 from model_store.evaluate.protocol import Negatives, Protocol
 from model_store.evaluate.replay import ReplayOptions, replay
@@ -42,7 +43,7 @@ def replay_command(
 
 
 def train_command(
-    data: Path, store: Path, name: str, minutes: float, seed: int, signals: Signals, console: Console
+    data: Path, store: Path, name: str, minutes: float, steps: int | None, seed: int, signals: Signals, console: Console
 ) -> None:
     """Train on `data` and say what was registered; see `model_store.msr.train`."""
     # Imported here: torch takes seconds, and only this command needs it.
@@ -54,7 +55,9 @@ def train_command(
         def told(training: Training) -> None:
             report(training.stage, training.done, training.note)
 
-        options = TrainOptions(minutes=minutes, seed=seed, signals=signals)
+        options = TrainOptions(minutes=minutes, steps=steps, seed=seed, signals=signals)
         ranker, summarizer = train(data, store, name=name, options=options, progress=told)
     console.print(f"registered {summarizer.id} and {ranker.id} in {store}")
     console.print(f"serve them: tastestream up --models {name} --store {store}")
+    if summarizer.training.warning:
+        console.print(f"[bold red]warning:[/] {escape(summarizer.training.warning)}")
