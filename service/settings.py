@@ -94,9 +94,11 @@ class StateSettings(_Level):
     votes: Count = Field(
         200, description="Liked items per user that are remembered as counted, so that a user counts once for each."
     )
-    dedupe_ids: Count = Field(1024, description="Event ids kept per user against duplicates; at least one batch.")
+    dedupe_ids: Count = Field(
+        1024, description="Event ids kept per user against duplicates; at least `limits.batch_events`."
+    )
     dedupe_ttl_s: Seconds = 86400.0
-    retry_window_s: Annotated[float, Field(ge=0, le=86400)] = Field(
+    retry_window_s: Seconds = Field(
         60.0, description="How long an event without id and timestamp that comes again is taken for the same one."
     )
     max_pending: Count = Field(1000, description="Unfolded events per user; more are refused with 429.")
@@ -339,6 +341,13 @@ class Settings(BaseSettings):
                 "a password with /, ?, #, @ or : in it must be percent-encoded"
             )
         return url
+
+    @model_validator(mode="after")
+    def _must_remember_a_batch(self) -> Self:
+        """A batch that is sent again is all duplicates, whoever its events are of."""
+        if self.state.dedupe_ids < self.limits.batch_events:
+            raise ValueError("STATE__DEDUPE_IDS must not be less than LIMITS__BATCH_EVENTS")
+        return self
 
     @model_validator(mode="before")
     @classmethod

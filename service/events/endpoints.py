@@ -62,7 +62,9 @@ _SWITCH = {"true": True, "1": True, "false": False, "0": False}
 async def post_events(request: Request) -> Response:
     """Accept interactions. Each event is checked by itself: good ones are kept, the others listed in `rejected`.
 
-    The answer comes after the accepted events are in the state store. Sending events again is harmless.
+    The answer comes after the accepted events are in the state store. Sending a request again is harmless:
+    what is known is counted in `duplicates`. Of each user the last 1,024 events are known for at least a day
+    (`state.dedupe_ids`, `state.dedupe_ttl_s`); what is sent again from before is `accepted` again.
 
     A stream of lines may be of any length and is accepted as it arrives. When it must stop in the middle (`429`,
     `503`, `408`), the error says what was `accepted` until then, and `resume_at`, the line to go on from. Lines are

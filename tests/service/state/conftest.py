@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from redis.asyncio.connection import AbstractConnection
 
-from service.settings import Settings, StateSettings
+from service.settings import LimitSettings, Settings, StateSettings
 from service.state.records import Event
 from service.state.store import Store
 from tests.redis_servers import FIXTURES, emptied
@@ -72,7 +72,9 @@ def state() -> dict[str, Any]:
 
 @pytest.fixture
 def settings(redis_url: str, state: dict[str, Any]) -> Settings:
-    return Settings(redis_url=redis_url, state=StateSettings(**{**QUIET, **state}))
+    given = StateSettings(**{**QUIET, **state})
+    limits = LimitSettings(batch_events=min(1000, given.dedupe_ids))
+    return Settings(redis_url=redis_url, state=given, limits=limits)
 
 
 @pytest.fixture

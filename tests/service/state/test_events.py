@@ -5,9 +5,10 @@ from collections.abc import AsyncIterator
 
 import pytest
 import redis
+from pydantic import ValidationError
 
 from service.errors import InvalidRequest, Overloaded, StateUnavailable
-from service.settings import Settings, StateSettings
+from service.settings import LimitSettings, Settings, StateSettings
 from service.state import memory
 from service.state.event_log import FIRST
 from service.state.keys import Keys
@@ -60,6 +61,24 @@ async def test_a_whole_batch_of_one_user_may_be_sent_again_after_any_part_was_fo
         (claim,) = await store.work.claim(1)
         await store.work.commit(claim, "text", "m", "p", len(claim.pending))
     assert set(await store.events.accept(batch, START_MS)) == {"duplicate"}
+
+
+async def test_what_is_sent_again_from_beyond_the_memory_is_told_as_accepted(store: Store, clock: Clock) -> None:
+    """So that a sink can tell: README names the bound."""
+    batches = [[event("u", 900 * part + number) for number in range(900)] for part in range(3)]
+    for batch in batches:
+        assert set(await store.events.accept(batch, START_MS)) == {"accepted"}
+        while (await store.users.read("u")).pending:
+            (claim,) = await store.work.claim(1)
+            await store.work.commit(claim, "text", "m", "p", len(claim.pending))
+    assert set(await store.events.accept(batches[2], START_MS)) == {"duplicate"}
+    assert set(await store.events.accept(batches[0], START_MS)) == {"accepted"}
+
+
+def test_the_memory_holds_at_least_one_batch() -> None:
+    with pytest.raises(ValidationError, match="DEDUPE_IDS must not be less than LIMITS__BATCH_EVENTS"):
+        Settings(limits=LimitSettings(batch_events=2000))
+    assert Settings(limits=LimitSettings(batch_events=2000), state=StateSettings(dedupe_ids=2000))
 
 
 async def test_a_batch_keeps_the_order_of_each_user(store: Store, clock: Clock) -> None:
