@@ -31,9 +31,11 @@ class Batch:
     rejected: list[Rejection]
 
 
-async def parse_batch(raw: Sequence[Any], received_ms: int, context_bytes: int, first: int = 0) -> Batch:
+async def parse_batch(
+    raw: Sequence[Any], received_ms: int, context_bytes: int, first: int = 0, alike: Counter[int] | None = None
+) -> Batch:
     """Like `parse_events`, group by group, between which other requests get their turn."""
-    whole, alike = Batch([], [], []), Counter[bytes]()
+    whole, alike = Batch([], [], []), Counter() if alike is None else alike
     for start in range(0, len(raw), PARSED_AT_ONCE):
         group = parse_events(raw[start : start + PARSED_AT_ONCE], received_ms, context_bytes, first + start, alike)
         whole.events.extend(group.events)
@@ -44,7 +46,7 @@ async def parse_batch(raw: Sequence[Any], received_ms: int, context_bytes: int, 
 
 
 def parse_events(
-    raw: Sequence[Any], received_ms: int, context_bytes: int, first: int = 0, alike: Counter[bytes] | None = None
+    raw: Sequence[Any], received_ms: int, context_bytes: int, first: int = 0, alike: Counter[int] | None = None
 ) -> Batch:
     """Check each of `raw` and turn the good ones into events.
 
@@ -96,7 +98,7 @@ def _validate_one(value: Any) -> EventIn | TastestreamError:
         return InvalidRequest(f"{field}: {detail}", field=field)
 
 
-def _event(model: EventIn, received_ms: int, checked_ms: int, context_bytes: int, alike: Counter[bytes]) -> Event:
+def _event(model: EventIn, received_ms: int, checked_ms: int, context_bytes: int, alike: Counter[int]) -> Event:
     user_id, item_id, event_id = model.user_id, model.item_id, model.event_id
     timestamp_ms, context = None, model.context
     if model.timestamp is not None:
@@ -117,8 +119,8 @@ def _event(model: EventIn, received_ms: int, checked_ms: int, context_bytes: int
     more = (model.value, model.recommendation_id, context)
     if timestamp_ms is None and event_id is None:
         content = ids.packed((*about, *more))
-        event_id = ids.of_arrival(item_id, content, alike[content], received_ms)
-        alike[content] += 1
+        event_id = ids.of_arrival(item_id, content, alike[hash(content)], received_ms)
+        alike[hash(content)] += 1
         return Event(event_id, *about, received_ms, *more, by_arrival=True)
     event_id = event_id or ids.of_content(ids.packed((*about, timestamp_ms, *more)))
     # A time ahead of this clock would stay the newest until it has come.

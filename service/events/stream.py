@@ -1,6 +1,7 @@
 """NDJSON of any length: lines are accepted group by group as they arrive, and no more than a group is held."""
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
@@ -19,6 +20,8 @@ from service.state.records import Accepted
 
 _WRONG_TO_EACH_TAKEN = 9
 """A stream ends when more of its lines are wrong, after the first `limits.stream_rejections` wrong ones."""
+_ALIKE_KEPT = 10_000
+"""Contents without id and time that a stream counts, so that what is alike in it is not taken for the same event."""
 _IN_HAND_MS = 1000
 """The longest that a chunk for which the reader waits lies in this process before it is read."""
 
@@ -71,6 +74,7 @@ class _Intake:
         self._strict = strict
         self._accepted = self._duplicates = self._wrong = self._rejected_total = self._retryable_total = 0
         self._rejected: list[Rejection] = []
+        self._alike: Counter[int] = Counter()
         self._for_now: TastestreamError | None = None
         self.lines = 0
 
@@ -82,7 +86,9 @@ class _Intake:
             await asyncio.sleep(0)
 
     async def _take_group(self, values: Sequence[Any], received_ms: int) -> None:
-        batch = await parse_batch(values, received_ms, self._limits.context_bytes, first=self.lines)
+        batch = await parse_batch(values, received_ms, self._limits.context_bytes, first=self.lines, alike=self._alike)
+        if len(self._alike) > _ALIKE_KEPT:
+            self._alike.clear()
         if batch.events:
             outcomes = await accept(batch, received_ms, self._parts)
         else:

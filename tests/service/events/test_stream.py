@@ -173,6 +173,14 @@ class TestOneUsersFullBacklog:
         assert (body["accepted"], body["duplicates"], body["retryable_total"]) == (2, 1, 2)
 
 
+async def test_alike_lines_without_id_and_time_are_different_events(open_gateway: OpenGateway) -> None:
+    """As in an array: also when they are accepted in several groups."""
+    play = orjson.dumps({"user_id": "u", "item_id": "i", "type": "play"}) + b"\n"
+    async with open_gateway(limits=LimitSettings(batch_events=3)) as gateway:
+        body = (await send(gateway, play * 8)).json()
+    assert (body["accepted"], body["duplicates"]) == (8, 0)
+
+
 class TestNonsense:
     """A stream whose lines are nearly all wrong is ended, and says where."""
 
