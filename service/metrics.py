@@ -107,7 +107,7 @@ class Metrics:
     def _declare_recommend(self) -> None:
         self.recommendations = Counter(
             "tastestream_recommendations_total",
-            "Recommendations, by what ranked them and why not the model (empty: not degraded).",
+            "Recommendations, by what ranked them (none: without items) and why not the model (empty: not degraded).",
             ("served_by", "degraded_reason"),
             registry=self.registry,
         )
@@ -122,6 +122,12 @@ class Metrics:
             "tastestream_candidates_total",
             "Candidates, by what became of them: ranked, or why they were skipped; unscored: the model refused them.",
             ("outcome",),
+            registry=self.registry,
+        )
+        self.empty_recommendations = Counter(
+            "tastestream_empty_recommendations_total",
+            "Recommendations without items, by why: none_given, unknown_item, seen, filtered, mixed, empty_catalogue.",
+            ("reason",),
             registry=self.registry,
         )
         self.cached_scores = Counter(

@@ -252,6 +252,9 @@ class RecommendSettings(_Level):
     max_deadline_ms: Count = 30_000
     reserve_ms: Count = Field(50, description="Time kept back from the ranker for blending and answering.")
     retrieve: Count = Field(50, description="Candidates retrieved when the caller gives none.")
+    max_scanned_items: Count = Field(
+        2000, description="Items read for one answer without candidates, when filters leave most of them out."
+    )
     prompt_recents: Count = Field(6, description="Recents shown to the ranker.")
     max_concurrent_ranks: Count = 8
 

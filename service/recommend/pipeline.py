@@ -1,7 +1,6 @@
 """The way of a recommendation: state -> retrieve -> filter -> rank -> blend -> answer, under one deadline."""
 
-import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping
 from typing import TypeVar
 
 from model_store.manifest import Blend
@@ -9,10 +8,10 @@ from service.metrics import Metrics
 from service.parts import Parts
 from service.recommend.blend import Evidence, Scored, blended, without_model
 from service.recommend.deadline import Deadline, Timing
-from service.recommend.filter import keep
-from service.recommend.rank import Ranking, gather_evidence, rank
+from service.recommend.filter import Candidate, keep
+from service.recommend.rank import Ranking, rank
 from service.recommend.receipts import issue
-from service.recommend.retrieve import retrieve
+from service.recommend.retrieve import open_request, retrieve
 from service.recommend.schemas import (
     Components,
     ExplainedItem,
@@ -21,7 +20,10 @@ from service.recommend.schemas import (
     RecommendIn,
     ServedBy,
     Skipped,
+    SourceName,
+    Warned,
 )
+from service.recommend.warnings import NO_CANDIDATES, warn
 from service.state.records import UserState
 
 T = TypeVar("T")
@@ -36,20 +38,19 @@ async def recommend(ask: RecommendIn, parts: Parts, deadline: Deadline) -> Recom
     """
     timing = Timing()
     with timing.step("state"):
-        state = await _in_time(parts.store.users.read(ask.user_id), deadline)
+        opening = await _in_time(open_request(ask, parts), deadline)
+    state = opening.state
     with timing.step("retrieve"):
-        found = await _in_time(retrieve(ask, state, parts.store, parts.settings.recommend, parts.signals), deadline)
+        found = await _in_time(retrieve(ask, opening, parts, deadline), deadline)
     with timing.step("filter"):
         kept, filtered = keep(found.candidates, state.seen if ask.exclude_seen else frozenset(), ask.filters)
-        item_ids = [candidate.item.item_id for candidate in kept]
     with timing.step("rank"):
-        ranking, (collaborative, popular) = await asyncio.gather(
-            rank(state, found.recents, kept, parts, deadline), gather_evidence(state, item_ids, parts, deadline)
-        )
+        ranking = await rank(opening, found.recents, kept, parts, deadline)
     with timing.step("blend"):
-        evidence = Evidence(ranking.scores, collaborative, popular)
-        scored = blended(item_ids, evidence, _blend(ranking, parts))
-    answer = _answer(ask, state, [*found.skipped, *filtered], ranking, scored, parts, timing)
+        evidence = Evidence(ranking.scores, found.collaborative, found.popular)
+        scored = blended([candidate.item.item_id for candidate in kept], evidence, _blend(ranking, parts))
+    warnings = warn(ask, found, filtered, len(scored))
+    answer = _answer(ask, state, [*found.skipped, *filtered], ranking, scored, _sources(kept), warnings, parts, timing)
     _count(parts.metrics, answer, len(scored), timing)
     return answer
 
@@ -73,6 +74,8 @@ def _answer(
     skipped: list[Skipped],
     ranking: Ranking,
     scored: list[Scored],
+    sources: Mapping[str, SourceName],
+    warnings: list[Warned],
     parts: Parts,
     timing: Timing,
 ) -> Recommendation:
@@ -80,7 +83,10 @@ def _answer(
     return Recommendation(
         recommendation_id=issue(served_by, parts.ranker.id if parts.ranker else None),
         user_id=ask.user_id,
-        items=[_item(item, place, ask.explain) for place, item in enumerate(best, start=1)],
+        items=[
+            _item(item, place, sources[item.item_id] if ask.explain else None)
+            for place, item in enumerate(best, start=1)
+        ],
         served_by=served_by,
         degraded=ranking.reason is not None,
         degraded_reason=ranking.reason,
@@ -88,12 +94,15 @@ def _answer(
         summary_version=state.summary.version if state.summary else 0,
         pending_events=state.pending,
         skipped=skipped,
+        warnings=warnings,
         timing_ms=timing.close(),
     )
 
 
 def _served_by(ranking: Ranking, scored: list[Scored]) -> ServedBy:
     """The best evidence that the order rests on."""
+    if not scored:
+        return "none"
     if ranking.reason is None:
         return "cache" if ranking.scores and not ranking.fresh else "mllm"
     if ranking.scores:
@@ -101,16 +110,24 @@ def _served_by(ranking: Ranking, scored: list[Scored]) -> ServedBy:
     return "collaborative" if any(item.collaborative > 0 for item in scored) else "popular"
 
 
-def _item(scored: Scored, place: int, explain: bool) -> RankedItem | ExplainedItem:
-    if not explain:
+def _sources(candidates: list[Candidate]) -> dict[str, SourceName]:
+    return {candidate.item.item_id: candidate.source for candidate in candidates}
+
+
+def _item(scored: Scored, place: int, source: SourceName | None) -> RankedItem | ExplainedItem:
+    """`source` is given where the item is to be explained."""
+    if source is None:
         return RankedItem(scored.item_id, scored.score, place)
     components = Components(scored.mllm, scored.collaborative, scored.popular)
-    return ExplainedItem(scored.item_id, scored.score, place, components)
+    return ExplainedItem(scored.item_id, scored.score, place, components, source)
 
 
 def _count(metrics: Metrics, answer: Recommendation, ranked: int, timing: Timing) -> None:
     metrics.recommendations.labels(answer.served_by, answer.degraded_reason or "").inc()
     metrics.candidates.labels("ranked").inc(ranked)
+    for warned in answer.warnings:
+        if warned.code == NO_CANDIDATES and warned.reason:
+            metrics.empty_recommendations.labels(warned.reason).inc()
     for skipped in answer.skipped:
         metrics.candidates.labels(skipped.reason).inc()
     for step, seconds in timing.seconds.items():

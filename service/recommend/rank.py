@@ -1,23 +1,22 @@
-"""Scores for candidates: those that are cached, the model's for the rest, and what else is known of them."""
+"""Scores for candidates: those that are cached, and the model's for the rest."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import blake2b
 
 import orjson
 
 from model_store.views import ItemView, UserView
-from service.errors import StateUnavailable
-from service.logs import get_logger
 from service.parts import Parts
 from service.recommend.deadline import Deadline
+from service.recommend.filter import Candidate
 from service.recommend.ranker import Ranker, Unranked
-from service.recommend.retrieve import Candidate, evidence_items, revision
+from service.recommend.retrieve import Opening, revision
+from service.recommend.tolerating import tolerating
+from service.state.reads import Answer
 from service.state.records import Item, UserState
+from service.state.scores import Kept
 from service.state.views import item_view, user_view
-
-log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,16 +29,17 @@ class Ranking:
 
 
 async def rank(
-    state: UserState, recents: Mapping[str, Item], candidates: Sequence[Candidate], parts: Parts, deadline: Deadline
+    opening: Opening, recents: Mapping[str, Item], candidates: Sequence[Candidate], parts: Parts, deadline: Deadline
 ) -> Ranking:
     """The model's scores: one call for all candidates whose score is not cached."""
+    state = opening.state
     ranker = parts.ranker
     if ranker is None:
         return Ranking({}, reason="no_ranker")
     if not candidates:
         return Ranking({})
     stamp = score_stamp(state, recents, ranker, parts.settings.recommend.prompt_recents)
-    cached = await _cached(state, stamp, candidates, parts, deadline)
+    cached = _cached(state, opening.scores, stamp, candidates, parts)
     missing = [candidate for candidate in candidates if candidate.item.item_id not in cached]
     parts.metrics.cached_scores.labels("hit").inc(len(cached))
     parts.metrics.cached_scores.labels("miss").inc(len(missing))
@@ -71,43 +71,22 @@ def score_stamp(state: UserState, items: Mapping[str, Item], ranker: Ranker, rec
     return blake2b(orjson.dumps((ranker.id, signals, summary, shown)), digest_size=12).hexdigest()
 
 
-async def gather_evidence(
-    state: UserState, item_ids: Sequence[str], parts: Parts, deadline: Deadline
-) -> tuple[Mapping[str, float], Mapping[str, float]]:
-    """Collaborative and popularity evidence of the items; a part that can't be had in time is left out."""
-    evidence = parts.store.evidence
-    collaborative: Mapping[str, float] = {}
-    popular: Mapping[str, float] = {}
-    if not item_ids:
-        return collaborative, popular
-    with _tolerating("collaborative", parts):
-        async with deadline.limit():
-            collaborative = await evidence.collaborative(evidence_items(state, parts.signals), item_ids)
-    with _tolerating("popular", parts):
-        async with deadline.limit():
-            popular = await evidence.popularity(item_ids)
-    return collaborative, popular
-
-
-async def _cached(
-    state: UserState, stamp: str, candidates: Sequence[Candidate], parts: Parts, deadline: Deadline
+def _cached(
+    state: UserState, kept: Answer[Kept], stamp: str, candidates: Sequence[Candidate], parts: Parts
 ) -> dict[str, float]:
     """Cached scores of the candidates whose revision is still the one that was scored."""
-    cached: dict[str, float] = {}
     if not state.known:
-        return cached
-    revisions = {candidate.item.item_id: candidate.revision for candidate in candidates}
-    with _tolerating("score_cache", parts):
-        async with deadline.limit():
-            cached = await parts.store.scores.read(state.user_id, stamp, revisions)
-    return cached
+        return {}
+    with tolerating("score_cache", parts.metrics):
+        return kept.value()(stamp, {candidate.item.item_id: candidate.revision for candidate in candidates})
+    return {}
 
 
 async def _ask(
     ranker: Ranker, user: UserView, candidates: Sequence[Candidate], parts: Parts, deadline: Deadline
 ) -> list[float | None] | Unranked:
     pictures: Mapping[str, bytes] = {}
-    with _tolerating("pictures", parts):
+    with tolerating("pictures", parts.metrics):
         async with deadline.limit():
             pictures = await parts.pictures.read_many(item.picture for item in _items(candidates) if item.picture)
     items: list[ItemView] = [item_view(item, pictures.get(item.picture or "")) for item in _items(candidates)]
@@ -129,20 +108,10 @@ async def _keep(
         for candidate in candidates
         if candidate.item.item_id in scores
     }
-    with _tolerating("score_cache", parts):
+    with tolerating("score_cache", parts.metrics):
         async with deadline.limit():
             await parts.store.scores.write(state.user_id, stamp, revisions, state.read_at_ms)
 
 
 def _items(candidates: Sequence[Candidate]) -> Iterator[Item]:
     return (candidate.item for candidate in candidates)
-
-
-@contextmanager
-def _tolerating(part: str, parts: Parts) -> Iterator[None]:
-    """Go on without this part when its store fails or is late: an answer with less beats none."""
-    try:
-        yield
-    except (StateUnavailable, TimeoutError, OSError) as error:
-        parts.metrics.evidence_failures.labels(part).inc()
-        log.warning("recommending_without", part=part, error=type(error).__name__)

@@ -1,65 +1,91 @@
-"""Where candidates come from: the caller, or what the user's neighbours in taste and everybody else took."""
+"""Candidates with all that the store knows of them: those of the caller, or those that are found for the user."""
 
-import asyncio
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 
 import orjson
 
 from model_store.signals import Signals
+from service.parts import Parts
+from service.recommend.collect import Collector
+from service.recommend.deadline import Deadline
+from service.recommend.evidence import EvidenceReader
+from service.recommend.filter import Candidate
 from service.recommend.schemas import CandidateIn, RecommendIn, Skipped
-from service.settings import RecommendSettings
+from service.recommend.sources import Listed, Neighbours, Popular, Source
+from service.state.reads import Answer
 from service.state.records import Item, UserState
-from service.state.store import Store
+from service.state.scores import Kept
+
+LONGEST_LOOK = 10_000
+FILTERED_LOOK = 1_200
+"""Places of the popularity ranking that are read for one answer, and for one with filters."""
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
-    """An item up for ranking. `revision` changes with everything that the ranker sees of it."""
+class Opening:
+    """What is read in the first round trip: the user, its cached scores, and what does not depend on the user."""
 
-    item: Item
-    revision: int
+    state: UserState
+    scores: Answer[Kept]
+    given: Mapping[str, Item]
+    popular: Popular | None
 
 
 @dataclass(frozen=True, slots=True)
 class Retrieved:
-    """Distinct candidates, the items of the user's recents by id, and the candidates that were left out."""
+    """Distinct candidates with their evidence, the items of the user's recents by id, and what was left out.
+
+    Of candidates that were searched for, `seen` and `filtered` count those that were met and left out; `bounded`
+    tells that there may be more.
+    """
 
     candidates: list[Candidate]
     recents: Mapping[str, Item]
-    skipped: list[Skipped]
+    collaborative: Mapping[str, float]
+    popular: Mapping[str, float]
+    skipped: list[Skipped] = field(default_factory=list)
+    seen: int = 0
+    filtered: int = 0
+    bounded: bool = False
 
 
-async def retrieve(
-    ask: RecommendIn, state: UserState, store: Store, settings: RecommendSettings, signals: Signals
-) -> Retrieved:
-    """Look up the caller's candidates, or find some.
+async def open_request(ask: RecommendIn, parts: Parts) -> Opening:
+    """Read the user and all that can be asked with it.
 
     Raises:
         StateUnavailable: the store can't be read.
     """
-    shown = {event.item_id for event in state.recents[-settings.prompt_recents :]}
+    store = parts.store
+    wave = store.wave()
+    state, scores = wave.add(store.users.reading(ask.user_id)), wave.add(store.scores.reading(ask.user_id))
+    given = wave.add(store.items.reading(candidate.item_id for candidate in ask.candidates or ()))
+    popular = Popular(store, parts.metrics) if ask.candidates is None else None
+    if popular is not None:
+        popular.ask(wave)
+    await wave.send()
+    if popular is not None:
+        popular.take()
+    return Opening(state.value(), scores, given.value(), popular)
+
+
+async def retrieve(ask: RecommendIn, opening: Opening, parts: Parts, deadline: Deadline) -> Retrieved:
+    """Look up the caller's candidates, or find some; with their evidence.
+
+    Raises:
+        StateUnavailable: the store can't be read.
+    """
+    shown = {event.item_id for event in opening.state.recents[-parts.settings.recommend.prompt_recents :]}
+    evidence = EvidenceReader(parts.store, evidence_items(opening.state, parts.signals), parts.metrics)
     if ask.candidates is None:
-        wanted = await _find(ask, state, store, settings, signals)
-        items = await store.items.get_many([*wanted, *(shown - wanted.keys())])
-        found = [Candidate(items[item_id], revision(items[item_id])) for item_id in wanted if item_id in items]
-        return Retrieved(found, items, [])
-    given: dict[str, CandidateIn] = {}
-    skipped: list[Skipped] = []
-    for candidate in ask.candidates:
-        if candidate.item_id in given:
-            skipped.append(Skipped(candidate.item_id, "duplicate"))
-        else:
-            given[candidate.item_id] = candidate
-    items = await store.items.get_many([*given, *(shown - given.keys())])
-    candidates = []
-    for item_id, candidate in given.items():
-        if merged := _merge(candidate, items.get(item_id)):
-            candidates.append(merged)
-        else:
-            skipped.append(Skipped(item_id, "unknown_item"))
-    return Retrieved(candidates, items, skipped)
+        return await _find(ask, opening, shown, evidence, parts, deadline)
+    candidates, skipped = _given(ask.candidates, opening.given)
+    wave = parts.store.wave()
+    recents = wave.add(parts.store.items.reading(shown))
+    evidence.ask(wave, (candidate.item.item_id for candidate in candidates))
+    await wave.send()
+    return Retrieved(candidates, recents.value(), *evidence.read(), skipped)
 
 
 def evidence_items(state: UserState, signals: Signals) -> list[str]:
@@ -69,21 +95,81 @@ def evidence_items(state: UserState, signals: Signals) -> list[str]:
     )
 
 
+def _given(asked: Iterable[CandidateIn], items: Mapping[str, Item]) -> tuple[list[Candidate], list[Skipped]]:
+    given: dict[str, CandidateIn] = {}
+    skipped: list[Skipped] = []
+    for candidate in asked:
+        if candidate.item_id in given:
+            skipped.append(Skipped(candidate.item_id, "duplicate"))
+        else:
+            given[candidate.item_id] = candidate
+    candidates = []
+    for item_id, candidate in given.items():
+        if merged := _merge(candidate, items.get(item_id)):
+            candidates.append(merged)
+        else:
+            skipped.append(Skipped(item_id, "unknown_item"))
+    return candidates, skipped
+
+
 async def _find(
-    ask: RecommendIn, state: UserState, store: Store, settings: RecommendSettings, signals: Signals
-) -> dict[str, None]:
-    """Ids in the order of their sources: neighbours, popular items, and without either the catalogue's first."""
-    seen = state.seen if ask.exclude_seen else frozenset()
-    count = max(settings.retrieve, ask.k)
-    neighbours, popular = await asyncio.gather(
-        store.evidence.neighbours(evidence_items(state, signals), count, seen), store.evidence.popular(count, seen)
+    ask: RecommendIn, opening: Opening, shown: set[str], evidence: EvidenceReader, parts: Parts, deadline: Deadline
+) -> Retrieved:
+    """Collect candidates, wave by wave, until there are enough, nothing is left, or half of the time is over."""
+    store, settings = parts.store, parts.settings.recommend
+    seen = opening.state.seen if ask.exclude_seen else frozenset()
+    collector = Collector(
+        _sources(ask, opening, seen, parts),
+        count=max(settings.retrieve, ask.k),
+        enough=ask.k,
+        seen=seen,
+        filters=ask.filters,
+        most=settings.max_scanned_items,
     )
-    found = dict.fromkeys([*neighbours, *popular])
-    if len(found) < ask.k:
-        # So many that enough are left when all that were seen or found are among them.
-        page, _ = await store.items.page(count + len(seen), None)
-        found |= dict.fromkeys(item.item_id for item in page if item.item_id not in seen)
-    return dict.fromkeys(list(found)[:count])
+    until_s = deadline.remaining_s() / 2
+    items: dict[str, Item] = {}
+    recents: Answer[dict[str, Item]] | None = None
+    late = False
+    while True:
+        wave = store.wave()
+        look = () if late else collector.look()
+        source = None if late else collector.hungry()
+        if source is not None:
+            source.ask(wave)
+        read = wave.add(store.items.reading(look))
+        if recents is None:
+            recents = wave.add(store.items.reading(shown))
+        # With filters most of what is looked at is left out.
+        evidence.ask(wave, collector.found if ask.filters else look)
+        if not wave:
+            break
+        await wave.send()
+        items = read.value()
+        collector.take(items)
+        if source is not None:
+            source.take()
+        late = deadline.remaining_s() < until_s
+    candidates = [Candidate(item, revision(item), name) for item, name in collector.found.values()]
+    bounded = collector.short and (late or collector.at_bound)
+    return Retrieved(
+        candidates,
+        recents.value(),
+        *evidence.read(),
+        seen=collector.skipped_seen,
+        filtered=collector.filtered,
+        bounded=bounded,
+    )
+
+
+def _sources(ask: RecommendIn, opening: Opening, seen: frozenset[str], parts: Parts) -> list[Source]:
+    store, metrics = parts.store, parts.metrics
+    popular = opening.popular or Popular(store, metrics)
+    popular.extend_to(FILTERED_LOOK if ask.filters else LONGEST_LOOK)
+    return [
+        Neighbours(store, evidence_items(opening.state, parts.signals), seen, metrics),
+        popular,
+        Listed("catalogue", store, store.items.indexes(), metrics),
+    ]
 
 
 def revision(item: Item | None) -> int:

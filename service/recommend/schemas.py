@@ -23,7 +23,8 @@ from service.http.ids import Id
 from service.http.nulls import null_is
 from service.items.schemas import Title, Words
 
-ServedBy = Literal["mllm", "cache", "collaborative", "popular"]
+ServedBy = Literal["mllm", "cache", "collaborative", "popular", "none"]
+SourceName = Literal["given", "cooccurrence", "popular", "catalogue"]
 SkipReason = Literal["unknown_item", "duplicate", "seen", "filtered"]
 Number = Annotated[int, Field(strict=True, ge=1)]
 Scalar = StrictStr | StrictBool | StrictInt | StrictFloat
@@ -135,7 +136,10 @@ class Components:
 
 @dataclass(frozen=True, slots=True)
 class ExplainedItem(RankedItem):
+    """`source` is where the candidate came from: the caller (`given`), or the retriever that named it first."""
+
     components: Components
+    source: SourceName
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,10 +151,22 @@ class Skipped:
 
 
 @dataclass(frozen=True, slots=True)
+class Warned:
+    """What the caller should know of an answer that is no error: a stable `code` and a sentence.
+
+    `reason` is a stable word where there are several for one code.
+    """
+
+    code: str
+    detail: str
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Recommendation:
     """The ranked items, best first. `degraded`: the model could not be asked in time, `degraded_reason` says why.
 
-    `timing_ms` has the milliseconds of each step and their `total`.
+    `served_by` is `none` when nothing was ranked. `timing_ms` has the milliseconds of each step and their `total`.
     """
 
     recommendation_id: str
@@ -163,4 +179,5 @@ class Recommendation:
     summary_version: int
     pending_events: int
     skipped: list[Skipped]
+    warnings: list[Warned]
     timing_ms: Mapping[str, float]

@@ -11,16 +11,37 @@ Similarity is the cosine of item-based collaborative filtering, cooc(a, b) / sqr
 import math
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 from service.state import votes
 from service.state.counting import calls
 from service.state.early import COUNT, Early, Known, without
 from service.state.keys import FORGOTTEN, POPULAR, SEEDED, neighbours
+from service.state.reads import Read, Wave, alone
 from service.state.scripts import Call, Scripts
 
 CALLS_AT_ONCE = 50
 FIRST_LOOK, LONGEST_LOOK = 100, 10_000
 """How many of the popular items are looked at first, and the most for one answer."""
+Together = Mapping[str, Mapping[str, float]]
+"""For each item, how often others were liked by the same user."""
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How often items were liked. The counts of the `void` ones are still being removed from lists."""
+
+    popular: Mapping[str, float]
+    void: frozenset[str]
+
+    def of(self, item: str) -> float:
+        """How often it was liked since it last came into the catalogue."""
+        return 0.0 if item in self.void else self.popular.get(item, 0.0)
+
+    def __or__(self, other: "Counts") -> "Counts":
+        return Counts({**self.popular, **other.popular}, self.void | other.void)
 
 
 class Evidence:
@@ -93,23 +114,45 @@ class Evidence:
         near, wanted = list(dict.fromkeys(recent)), list(dict.fromkeys(candidates))
         if not near or not wanted:
             return dict.fromkeys(candidates, 0.0)
-        rows = await self._scripts.send([("ZMSCORE", neighbours(item), *near) for item in wanted])
-        counts = await self._counts([*near, *wanted])
-        return {
-            item: sum(
-                _cosine(count, counts[item], counts[other])
-                for other, count in zip(near, row, strict=True)
-                if count and other != item and counts.get(item) and counts.get(other)
-            )
-            for item, row in zip(wanted, rows, strict=True)
-        }
+        wave = Wave(self._scripts)
+        together, counts = wave.add(self.pairs(near, wanted)), wave.add(self.counts([*near, *wanted]))
+        await wave.send()
+        return cosines(together.value(), counts.value())
+
+    def pairs(self, recent: Sequence[str], candidates: Sequence[str]) -> Read[Together]:
+        """For each candidate, how often it was liked together with each of the `recent` items."""
+        return Read(
+            [("ZMSCORE", neighbours(item), *recent) for item in candidates] if recent else (),
+            lambda rows: {
+                item: {other: count for other, count in zip(recent, row, strict=True) if count}
+                for item, row in zip(candidates, rows or [()] * len(candidates), strict=False)
+            },
+        )
+
+    def lists(self, recent: Sequence[str]) -> Read[Together]:
+        """For each of the `recent` items, how often its neighbours were liked together with it."""
+        return Read(
+            [("ZRANGE", neighbours(item), 0, -1, "WITHSCORES") for item in recent],
+            lambda rows: {item: _scored(flat) for item, flat in zip(recent, rows, strict=True)},
+        )
+
+    def counts(self, items: Sequence[str]) -> Read[Counts]:
+        """How often each of the items was liked."""
+        if not items:
+            return Read((), lambda _: Counts({}, frozenset()))
+        return Read((("ZMSCORE", POPULAR, *items), ("ZMSCORE", FORGOTTEN, *items)), partial(_counts, items))
+
+    def ranking(self, start: int, size: int) -> Read[list[str]]:
+        """`size` items from place `start` of the popularity ranking on, of any catalogue or none."""
+        return Read(
+            (("ZREVRANGE", POPULAR, start, start + size - 1),), lambda results: [name.decode() for name in results[0]]
+        )
 
     async def neighbours(self, recent: Sequence[str], k: int, exclude: Collection[str] = ()) -> list[str]:
         """The `k` items of the catalogue closest to the `recent` ones, not among them or `exclude`, best first."""
-        together = await self._together(recent)
-        found = sorted({item for others in together.values() for item in others} - set(recent) - set(exclude))
-        scores = _cosines(together, found, await self._counts([*together, *found]))
-        best = sorted(scores, key=lambda item: (-scores[item], item))
+        together = await alone(self._scripts, self.lists(list(dict.fromkeys(recent))))
+        counts = await alone(self._scripts, self.counts(named(together)))
+        best = nearest(together, counts, {*recent, *exclude})
         near: list[str] = []
         for start in range(0, len(best), k):
             looked = best[start : start + k]
@@ -140,21 +183,6 @@ class Evidence:
         (counts,) = await self._scripts.send([("ZMSCORE", POPULAR, *items)])
         return {item: count or 0.0 for item, count in zip(items, counts, strict=True)}
 
-    async def _counts(self, items: Sequence[str]) -> dict[str, float]:
-        """How often each was liked, without those whose old counts are still being removed from lists."""
-        if not items:
-            return {}
-        counts, noted = await self._scripts.send([("ZMSCORE", POPULAR, *items), ("ZMSCORE", FORGOTTEN, *items)])
-        return {item: count or 0.0 for item, count, gone in zip(items, counts, noted, strict=True) if gone is None}
-
-    async def _together(self, recent: Sequence[str]) -> dict[str, dict[str, float]]:
-        items = list(dict.fromkeys(recent))
-        rows = await self._scripts.send([("ZRANGE", neighbours(item), 0, -1, "WITHSCORES") for item in items])
-        return {
-            item: {flat[at].decode(): float(flat[at + 1]) for at in range(0, len(flat), 2) if flat[at]}
-            for item, flat in zip(items, rows, strict=True)
-        }
-
     def _counting(self, counts: Mapping[str, float], together: Mapping[str, Mapping[str, float]]) -> list[Call]:
         found = calls("count", POPULAR, counts, self._popular)
         for item, others in together.items():
@@ -178,21 +206,40 @@ def _table() -> dict[str, dict[str, float]]:
     return defaultdict(lambda: defaultdict(float))
 
 
-def _cosine(together: float, one: float, other: float) -> float:
+def _counts(items: Sequence[str], results: list[Any]) -> Counts:
+    counts, noted = results
+    popular = {item: count or 0.0 for item, count in zip(items, counts, strict=True)}
+    return Counts(popular, frozenset(item for item, gone in zip(items, noted, strict=True) if gone is not None))
+
+
+def _scored(flat: list[Any]) -> dict[str, float]:
+    return {flat[at].decode(): float(flat[at + 1]) for at in range(0, len(flat), 2) if flat[at]}
+
+
+def named(together: Together) -> list[str]:
+    """All items that are in it, once each."""
+    return list(dict.fromkeys([*together, *(other for others in together.values() for other in others)]))
+
+
+def cosines(together: Together, counts: Counts) -> dict[str, float]:
+    """For each item of `together`, the sum of its cosines with those it was liked together with; 0 where unknown."""
+    return {
+        item: sum(_cosine(counts, count, item, other) for other, count in others.items() if other != item)
+        for item, others in together.items()
+    }
+
+
+def nearest(together: Together, counts: Counts, exclude: Collection[str]) -> list[str]:
+    """What the items of `together` were liked together with, the closest first."""
+    scores: dict[str, float] = defaultdict(float)
+    for item, others in together.items():
+        for other, count in others.items():
+            if other not in exclude and other not in counts.void:
+                scores[other] += _cosine(counts, count, item, other)
+    return sorted(scores, key=lambda item: (-scores[item], item))
+
+
+def _cosine(counts: Counts, together: float, item: str, other: str) -> float:
     """At most 1, also where a bounded ranking has dropped an item and begun again."""
-    return min(1.0, together / math.sqrt(one * other))
-
-
-def _cosines(
-    together: Mapping[str, Mapping[str, float]], candidates: Iterable[str], counts: Mapping[str, float]
-) -> dict[str, float]:
-    scores: dict[str, float] = {}
-    for candidate in candidates:
-        if candidate not in counts:
-            continue
-        near = 0.0
-        for item, others in together.items():
-            if candidate in others and counts.get(item) and counts[candidate]:
-                near += _cosine(others[candidate], counts[item], counts[candidate])
-        scores[candidate] = near
-    return scores
+    product = counts.of(item) * counts.of(other)
+    return min(1.0, together / math.sqrt(product)) if product else 0.0

@@ -2,8 +2,9 @@
 
 import base64
 import binascii
-from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import Literal
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from functools import partial
+from typing import Any, Literal
 
 import orjson
 
@@ -13,6 +14,7 @@ from service.state.connection import Argument
 from service.state.early import Early
 from service.state.keys import BucketKeys, Keys
 from service.state.queue import Queue
+from service.state.reads import Read, alone
 from service.state.records import Item, ItemClaim
 from service.state.scripts import Call, Scripts
 
@@ -57,13 +59,21 @@ class Items:
 
     async def get_many(self, item_ids: Sequence[str]) -> dict[str, Item]:
         """Those of the items that exist, by id, in one round trip."""
+        return await alone(self._scripts, self.reading(item_ids))
+
+    def reading(self, item_ids: Iterable[str]) -> Read[dict[str, Item]]:
+        """`get_many`, as part of a wave."""
         unique = list(dict.fromkeys(item_ids))
-        hashes = await self._scripts.send([("HGETALL", self._keys.item(item_id)) for item_id in unique])
-        return {
-            item_id: _item(item_id, {name.decode(): value for name, value in fields.items()})
-            for item_id, fields in zip(unique, hashes, strict=True)
-            if fields
-        }
+        return Read([("HGETALL", self._keys.item(item_id)) for item_id in unique], partial(_items, unique))
+
+    def indexes(self) -> list[str]:
+        """The keys that list the ids of the whole catalogue, a part each."""
+        return [bucket.index for bucket in self._keys.items]
+
+    def listing(self, key: str, after: str, count: int) -> Read[list[str]]:
+        """The next `count` ids in a key of `indexes`, from behind `after` on, "" for the first ones."""
+        command: tuple[Argument, ...] = ("ZRANGEBYLEX", key, f"({after}" if after else "-", "+", "LIMIT", 0, count)
+        return Read((command,), lambda results: [item_id.decode() for item_id in results[0]])
 
     async def known(self, item_ids: Sequence[str]) -> frozenset[str]:
         """Those of the ids that are in the catalogue."""
@@ -226,6 +236,14 @@ def _attributes(item: Item) -> bytes:
         return orjson.dumps(dict(item.attributes), option=orjson.OPT_SORT_KEYS)
     except TypeError as error:
         raise InvalidRequest(f"not representable as JSON: {error}", field="attributes") from error
+
+
+def _items(item_ids: Sequence[str], hashes: list[Any]) -> dict[str, Item]:
+    return {
+        item_id: _item(item_id, {name.decode(): value for name, value in fields.items()})
+        for item_id, fields in zip(item_ids, hashes, strict=True)
+        if fields
+    }
 
 
 def _item(item_id: str, fields: Mapping[str, bytes]) -> Item:

@@ -5,12 +5,16 @@ score, so that long ids take no more than short ones.
 """
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from hashlib import blake2b
 
 from service.state.keys import Keys
+from service.state.reads import Read, alone
 from service.state.scripts import SCORE_BYTES, Call, Scripts
 
+Kept = Callable[[str, Mapping[str, int]], dict[str, float]]
+"""Gives the scores kept for a stamp and revisions by item id."""
 _SCORE = struct.Struct(f">{SCORE_BYTES - 4}sf")
 
 
@@ -27,13 +31,11 @@ class Scores:
 
         They are as exact as 32-bit floats are.
         """
-        (kept,) = await self._scripts.send([("GET", self._keys.user(user_id).scores)])
-        begins = _begins(stamp)
-        if not kept or not kept.startswith(begins):
-            return {}
-        scores: dict[bytes, float] = dict(_SCORE.iter_unpack(kept[len(begins) :]))
-        found = {item: scores.get(_digest(item, revision)) for item, revision in revisions.items()}
-        return {item: score for item, score in found.items() if score is not None}
+        return (await alone(self._scripts, self.reading(user_id)))(stamp, revisions)
+
+    def reading(self, user_id: str) -> Read[Kept]:
+        """`read`, as part of a wave: the stamp and the revisions may be known later."""
+        return Read((("GET", self._keys.user(user_id).scores),), lambda results: partial(_scores, results[0] or b""))
 
     async def write(self, user_id: str, stamp: str, scores: Mapping[str, tuple[int, float]], read_at_ms: int) -> bool:
         """Add `scores`, (revision, score) by item id, dropping those of another stamp.
@@ -49,6 +51,15 @@ class Scores:
         names = (keys.scores, keys.tombstone, keys.summary, keys.pending, keys.recents)
         (written,) = await self._scripts.run([Call("score_write", names, (read_at_ms, _begins(stamp), packed))])
         return bool(written)
+
+
+def _scores(kept: bytes, stamp: str, revisions: Mapping[str, int]) -> dict[str, float]:
+    begins = _begins(stamp)
+    if not kept.startswith(begins):
+        return {}
+    scores: dict[bytes, float] = dict(_SCORE.iter_unpack(kept[len(begins) :]))
+    found = {item: scores.get(_digest(item, revision)) for item, revision in revisions.items()}
+    return {item: score for item, score in found.items() if score is not None}
 
 
 def _begins(stamp: str) -> bytes:

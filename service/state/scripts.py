@@ -40,6 +40,10 @@ class Call:
     arguments: Sequence[Argument]
 
 
+Asked = Call | tuple[Argument, ...]
+"""A script's run, or a plain command of a single key, which is its second word."""
+
+
 @dataclass(frozen=True, slots=True)
 class Script:
     source: str
@@ -103,7 +107,31 @@ class Scripts:
         if not commands:
             return []
         with unavailable():
-            return _checked(await self._round_trip([Command(str(one[1]), one) for one in commands]))
+            return _checked(await self._round_trip([_command(one, "", "") for one in commands]))
+
+    async def ask(self, asked: Sequence[Asked]) -> list[Any]:
+        """Run scripts and plain commands in one round trip; a result each, which may be an exception.
+
+        Raises:
+            StateUnavailable: Redis did not answer.
+        """
+        if not asked:
+            return []
+        scripts = [load(one.script, self._constants) if isinstance(one, Call) else None for one in asked]
+        with unavailable():
+            results = await self._round_trip(
+                [
+                    _command(one, "EVALSHA", script.sha if script else "")
+                    for one, script in zip(asked, scripts, strict=True)
+                ]
+            )
+            unknown = [index for index, result in enumerate(results) if isinstance(result, NoScriptError)]
+            if unknown:
+                sources = [(asked[index], script.source) for index in unknown if (script := scripts[index])]
+                again = await self._round_trip([_command(one, "EVAL", source) for one, source in sources])
+                for index, result in zip(unknown, again, strict=True):
+                    results[index] = result
+        return results
 
     async def _round_trip(self, commands: Sequence[Command], durability: Durability | None = None) -> list[Any]:
         if not self._fits:
@@ -133,10 +161,7 @@ class Scripts:
     async def _evaluate(self, command: str, scripts: Sequence[str], calls: Sequence[Call], durable: bool) -> list[Any]:
         if not calls:
             return []
-        commands = [
-            Command(call.keys[0], (command, script, len(call.keys), *call.keys, *call.arguments))
-            for script, call in zip(scripts, calls, strict=True)
-        ]
+        commands = [_command(call, command, script) for script, call in zip(scripts, calls, strict=True)]
         return await self._round_trip(commands, self._durability if durable else None)
 
 
@@ -184,6 +209,23 @@ def load(name: str, constants: str) -> Script:
     """The script scripts/<name>.lua behind its constants and the common functions."""
     source = constants + (FOLDER / "_common.lua").read_text("utf-8") + (FOLDER / f"{name}.lua").read_text("utf-8")
     return Script(source, hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest())
+
+
+def answered(results: list[Any]) -> list[Any]:
+    """The results as they are.
+
+    Raises:
+        StateUnavailable: one of them is an exception.
+    """
+    with unavailable():
+        return _checked(results)
+
+
+def _command(asked: Asked, command: str, script: str) -> Command:
+    """`command` runs a script by its digest or its source."""
+    if isinstance(asked, Call):
+        return Command(asked.keys[0], (command, script, len(asked.keys), *asked.keys, *asked.arguments))
+    return Command(str(asked[1]), asked)
 
 
 def _checked(results: list[Any]) -> list[Any]:

@@ -17,6 +17,7 @@ from service.state.items import Items
 from service.state.keys import POPULAR, Keys
 from service.state.memory import MemoryReserve
 from service.state.picture_queue import PictureQueue
+from service.state.reads import Wave
 from service.state.rebuild import Rebuilds
 from service.state.records import Waiting
 from service.state.scores import Scores
@@ -61,6 +62,10 @@ class Store:
         if settings.redis_url is None:
             raise NotReady("no Redis: set TASTESTREAM_REDIS_URL")
         return cls(connect(settings.redis_url, settings.state), settings.state, now_ms)
+
+    def wave(self) -> Wave:
+        """For reads of several parts in one round trip."""
+        return Wave(self._scripts)
 
     async def ping(self) -> None:
         """Return when Redis answers; raises StateUnavailable when it doesn't."""

@@ -3,6 +3,8 @@
 import asyncio
 import time
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 from service.errors import StateUnavailable
 from service.logs import get_logger
@@ -10,6 +12,7 @@ from service.state import encoding, votes
 from service.state.event_log import EventLog
 from service.state.evidence import Evidence
 from service.state.keys import Keys
+from service.state.reads import Read, alone
 from service.state.records import UserState
 from service.state.scripts import Call, Scripts
 
@@ -36,18 +39,13 @@ class Users:
 
     async def read(self, user_id: str) -> UserState:
         """The user at one instant; an empty state for a user nobody has seen."""
+        return await alone(self._scripts, self.reading(user_id))
+
+    def reading(self, user_id: str) -> Read[UserState]:
+        """`read`, as part of a wave."""
         keys = self._keys.user(user_id)
         call = Call("read", (keys.summary, keys.pending, keys.recents, keys.seen), (self._scripts.now(),))
-        ((summary, entries, pending, seen, now_ms),) = await self._scripts.run([call])
-        recents = encoding.recents_events(user_id, entries)
-        return UserState(
-            user_id=user_id,
-            summary=encoding.summary(summary),
-            recents=recents,
-            pending=pending,
-            seen=frozenset(event.item_id for event in recents) | {item.decode() for item in seen},
-            read_at_ms=now_ms,
-        )
+        return Read((call,), partial(_state, user_id))
 
     async def delete(self, user_id: str) -> bool:
         """Forget everything of the user, as `erase` does; False if there was nothing."""
@@ -114,3 +112,16 @@ class Users:
     async def _wait_past(self, till_ms: int) -> None:
         left_ms = till_ms + self._scripts.skew_ms - time.time_ns() // 1_000_000
         await asyncio.sleep(max(0, left_ms + 1) / 1000)
+
+
+def _state(user_id: str, results: list[Any]) -> UserState:
+    ((summary, entries, pending, seen, now_ms),) = results
+    recents = encoding.recents_events(user_id, entries)
+    return UserState(
+        user_id=user_id,
+        summary=encoding.summary(summary),
+        recents=recents,
+        pending=pending,
+        seen=frozenset(event.item_id for event in recents) | {item.decode() for item in seen},
+        read_at_ms=now_ms,
+    )

@@ -4,8 +4,7 @@ from typing import Any
 
 import pytest
 
-from service.recommend.filter import keep, passes
-from service.recommend.retrieve import Candidate
+from service.recommend.filter import Candidate, keep, passes
 from service.recommend.schemas import Filters, Skipped
 from service.state.records import Item
 

@@ -241,14 +241,9 @@ class TestRoom:
         assert answer["skipped"] == []
 
 
-async def test_an_item_that_is_deleted_while_candidates_are_found_is_left_out(
-    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async def as_before(*_: object) -> list[str]:
-        return ["gone", "here"]
-
+async def test_what_was_counted_of_an_item_that_is_gone_is_left_out(gateway: Gateway) -> None:
     await gateway.ask("PUT", "/items/here", {"title": "T"})
-    monkeypatch.setattr(gateway.parts.store.evidence, "popular", as_before)
+    await gateway.parts.store.evidence.seed("m@1", [("gone", 2), ("here", 1)], [])
     answer = await gateway.ask("POST", "/recommend", {"user_id": "u"})
     assert answer.status_code == 200
     assert [item["item_id"] for item in answer.json()["items"]] == ["here"]

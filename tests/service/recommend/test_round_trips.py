@@ -1,0 +1,85 @@
+"""How often a recommendation asks Redis: once for each thing that has to be known before the next is asked."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from service.state.pipelines import OfCluster, OfOne
+from tests.redis_servers import on_both
+from tests.service.conftest import Gateway
+from tests.service.recommend.test_endpoints import fill, ids, recommend, send
+from tests.service.serving import ModelServer
+
+NAMES = [f"i{number}" for number in range(120)]
+
+
+class Counted:
+    """Round trips since `begin`: calls of a pipeline, side by side or one after the other."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.trips = 0
+        for kind in (OfOne, OfCluster):
+            monkeypatch.setattr(kind, "run", self._counting(kind.run))
+
+    def begin(self) -> None:
+        self.trips = 0
+
+    def _counting(self, run: Any) -> Any:
+        async def counting(*given: Any) -> Any:
+            self.trips += 1
+            return await run(*given)
+
+        return counting
+
+
+@pytest.fixture
+async def filled(ranked: Gateway) -> Gateway:
+    """A catalogue, likes of other users, and a user who liked three items, one of which no catalogue has."""
+    await fill(ranked, *NAMES)
+    evidence = ranked.parts.store.evidence
+    for start in range(40):
+        await evidence.record(NAMES[start : start + 3], [])
+    await asyncio.gather(*(send(ranked, item) for item in (NAMES[0], NAMES[5], "of no catalogue")))
+    # Redis knows the scripts from now on.
+    await recommend(ranked, candidates=None, user_id="warms up")
+    await recommend(ranked, user_id="u", candidates=[NAMES[9]])
+    return ranked
+
+
+@on_both
+@pytest.mark.parametrize("cached", [False, True])
+async def test_given_candidates_cost_three_round_trips_at_most(
+    filled: Gateway, monkeypatch: pytest.MonkeyPatch, *, cached: bool
+) -> None:
+    counted = Counted(monkeypatch)
+    for _ in range(1 + cached):
+        counted.begin()
+        answer = await recommend(filled, candidates=NAMES[:50], k=10, explain=True)
+    assert len(answer["items"]) == 10
+    assert answer["served_by"] == ("cache" if cached else "mllm")
+    assert any(item["components"]["collaborative"] > 0 for item in answer["items"])
+    assert counted.trips <= 3 - cached
+
+
+@on_both
+@pytest.mark.parametrize("user", ["u", "a stranger"])
+async def test_retrieved_candidates_cost_five_round_trips_at_most(
+    filled: Gateway, monkeypatch: pytest.MonkeyPatch, model: ModelServer, user: str
+) -> None:
+    counted = Counted(monkeypatch)
+    answer = await recommend(filled, candidates=None, user_id=user, k=10, explain=True)
+    assert len(answer["items"]) == 10
+    assert answer["served_by"] == "mllm"
+    assert counted.trips <= 5
+    assert [len(request["documents"]) for request in model.requests][-1] >= 30
+
+
+@on_both
+async def test_an_empty_popularity_ranking_costs_no_more(filled: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    redis = filled.parts.store
+    await redis._scripts.send([("DEL", "ts:popular")])
+    counted = Counted(monkeypatch)
+    answer = await recommend(filled, candidates=None, user_id="a stranger", k=50)
+    assert len(ids(answer)) == 50
+    assert counted.trips <= 5
