@@ -81,10 +81,15 @@ local function ends_with(pending, count, id)
   return string.sub(entry, from, from + #id - 1) == id
 end
 
--- What the recents hold of a pending entry; nil for one that they hold already, since it was buried or
+-- Where in a pending entry begins what the recents hold of it; nil for one that they hold already, since it was buried or
 -- folded once before, and for an exposure, which they never hold: a letter behind its time says so.
+local function shown_from(entry)
+  return string.find(entry, '^%d+%[') and string.find(entry, '\t', 1, true) + 1
+end
+
 local function shown(entry)
-  return string.match(entry, '^%d+%[.*\t(.*)$')
+  local from = shown_from(entry)
+  return from and string.sub(entry, from)
 end
 
 -- The item of a recents entry, its first field.
@@ -109,7 +114,9 @@ end
 
 -- When the event of a recents entry happened: its last field but the value.
 local function time_of(entry)
-  return tonumber(string.match(entry, '",(%d+)[,%d.eE+-]*%]$') or cjson.decode(entry)[3])
+  -- The first pattern looks at one place: a time of 13 digits and no value.
+  local time = string.match(entry, '^",(%d+)%]$', #entry - 15) or string.match(entry, '",(%d+)[,%d.eE+-]*%]$')
+  return tonumber(time or cjson.decode(entry)[3])
 end
 
 -- The recents entries by event time; of the same time, in the order in which they are given.
