@@ -252,6 +252,10 @@ class RecommendSettings(_Level):
     max_deadline_ms: Count = 30_000
     reserve_ms: Count = Field(50, description="Time kept back from the ranker for blending and answering.")
     retrieve: Count = Field(50, description="Candidates retrieved when the caller gives none.")
+    new_items_share: Annotated[float, Field(ge=0, le=0.5)] = Field(
+        0.1, description="Part of the retrieved candidates that are new items; up to three times as many with filters."
+    )
+    new_items_s: Seconds = Field(14 * 86400.0, description="How long an item counts as new.")
     max_scanned_items: Count = Field(
         2000, description="Items read for one answer without candidates, when filters leave most of them out."
     )

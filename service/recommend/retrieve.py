@@ -1,5 +1,6 @@
 """Candidates with all that the store knows of them: those of the caller, or those that are found for the user."""
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
@@ -13,11 +14,13 @@ from service.recommend.deadline import Deadline
 from service.recommend.evidence import EvidenceReader
 from service.recommend.filter import Candidate
 from service.recommend.schemas import CandidateIn, RecommendIn, Skipped
-from service.recommend.sources import Listed, Neighbours, Popular, Source
+from service.recommend.sources import Listed, Neighbours, New, Popular, Source
 from service.state.reads import Answer
 from service.state.records import Item, UserState
 from service.state.scores import Kept
 
+OFFERED = 3
+"""New items that are read for each place they may have: some were seen, or do not pass the filters."""
 LONGEST_LOOK = 10_000
 FILTERED_LOOK = 1_200
 """Places of the popularity ranking that are read for one answer, and for one with filters."""
@@ -31,6 +34,7 @@ class Opening:
     scores: Answer[Kept]
     given: Mapping[str, Item]
     popular: Popular | None
+    new: New | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,13 +65,19 @@ async def open_request(ask: RecommendIn, parts: Parts) -> Opening:
     wave = store.wave()
     state, scores = wave.add(store.users.reading(ask.user_id)), wave.add(store.scores.reading(ask.user_id))
     given = wave.add(store.items.reading(candidate.item_id for candidate in ask.candidates or ()))
-    popular = Popular(store, parts.metrics) if ask.candidates is None else None
-    if popular is not None:
+    popular = new = None
+    if ask.candidates is None:
+        sample = store.new_items.sample(
+            ask.user_id, OFFERED * _new_places(ask, parts), parts.settings.recommend.new_items_s
+        )
+        popular, new = Popular(store, parts.metrics), New(sample, parts.metrics)
         popular.ask(wave)
+        new.ask(wave)
     await wave.send()
-    if popular is not None:
+    if popular is not None and new is not None:
         popular.take()
-    return Opening(state.value(), scores, given.value(), popular)
+        new.take()
+    return Opening(state.value(), scores, given.value(), popular, new)
 
 
 async def retrieve(ask: RecommendIn, opening: Opening, parts: Parts, deadline: Deadline) -> Retrieved:
@@ -161,11 +171,21 @@ async def _find(
     )
 
 
+def _new_places(ask: RecommendIn, parts: Parts) -> int:
+    settings = parts.settings.recommend
+    return math.ceil(settings.new_items_share * max(settings.retrieve, ask.k))
+
+
 def _sources(ask: RecommendIn, opening: Opening, seen: frozenset[str], parts: Parts) -> list[Source]:
     store, metrics = parts.store, parts.metrics
     popular = opening.popular or Popular(store, metrics)
     popular.extend_to(FILTERED_LOOK if ask.filters else LONGEST_LOOK)
+    new = [opening.new] if opening.new else []
+    for source in new:
+        # Which of them pass the filters nobody knows.
+        source.keep((OFFERED if ask.filters else 1) * _new_places(ask, parts), seen)
     return [
+        *new,
         Neighbours(store, evidence_items(opening.state, parts.signals), seen, metrics),
         popular,
         Listed("catalogue", store, store.items.indexes(), metrics),

@@ -24,7 +24,7 @@ from service.http.nulls import null_is
 from service.items.schemas import Title, Words
 
 ServedBy = Literal["mllm", "cache", "collaborative", "popular", "none"]
-SourceName = Literal["given", "cooccurrence", "popular", "catalogue"]
+SourceName = Literal["given", "cooccurrence", "popular", "new", "catalogue"]
 SkipReason = Literal["unknown_item", "duplicate", "seen", "filtered"]
 Number = Annotated[int, Field(strict=True, ge=1)]
 Scalar = StrictStr | StrictBool | StrictInt | StrictFloat

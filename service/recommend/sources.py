@@ -8,7 +8,7 @@ from service.metrics import Metrics
 from service.recommend.schemas import SourceName
 from service.recommend.tolerating import tolerating
 from service.state.evidence import Counts, Together, named, nearest
-from service.state.reads import Answer, Wave
+from service.state.reads import Answer, Read, Wave
 from service.state.store import Store
 
 RANKING_PAGE = 300
@@ -96,6 +96,32 @@ class Popular:
         """Let the first `most` places be read."""
         self._most = most
         self.done = self._ended or self._start >= most
+
+
+class New:
+    """Some of the items that came last, read in the first wave; `keep` ends it."""
+
+    name: SourceName = "new"
+
+    def __init__(self, sample: Read[list[str]], metrics: Metrics) -> None:
+        self.ids: deque[str] = deque()
+        self.done = True
+        self._sample = sample
+        self._metrics = metrics
+        self._page: Answer[list[str]] | None = None
+
+    def ask(self, wave: Wave) -> None:
+        self._page = wave.add(self._sample)
+
+    def take(self) -> None:
+        if self._page is not None:
+            with tolerating("new", self._metrics):
+                self.ids.extend(self._page.value())
+            self._page = None
+
+    def keep(self, most: int, seen: Collection[str]) -> None:
+        """Name at most so many, and none that were seen."""
+        self.ids = deque([item_id for item_id in self.ids if item_id not in seen][:most])
 
 
 class Listed:

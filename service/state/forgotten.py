@@ -9,7 +9,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
 from service.state.connection import Argument
-from service.state.keys import FORGOTTEN, NEIGHBOURS_PATTERN, POPULAR, neighbours
+from service.state.keys import FORGOTTEN, NEIGHBOURS_PATTERN, NEW, POPULAR, neighbours
 from service.state.scripts import Scripts, unavailable
 
 NOTES = 100_000
@@ -28,7 +28,7 @@ async def clear(scripts: Scripts, item_id: str) -> None:
     """Remove the item's list, its popularity, and its name from the lists that its own one names."""
     (near,) = await scripts.send([("ZRANGE", neighbours(item_id), 0, -1)])
     commands: list[tuple[Argument, ...]] = [("ZREM", neighbours(other.decode()), item_id) for other in near]
-    await scripts.send([*commands, ("DEL", neighbours(item_id)), ("ZREM", POPULAR, item_id)])
+    await scripts.send([*commands, ("DEL", neighbours(item_id)), ("ZREM", POPULAR, item_id), ("ZREM", NEW, item_id)])
 
 
 class Forgotten:

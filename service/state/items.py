@@ -13,6 +13,7 @@ from service.state import encoding, forgotten
 from service.state.connection import Argument
 from service.state.early import Early
 from service.state.keys import BucketKeys, Keys
+from service.state.new_items import NewItems
 from service.state.queue import Queue
 from service.state.reads import Read, alone
 from service.state.records import Item, ItemClaim
@@ -25,9 +26,10 @@ Keep = Literal["nothing", "picture", "both"]
 
 
 class Items:
-    def __init__(self, scripts: Scripts, keys: Keys, summary_chars: int, early: Early) -> None:
+    def __init__(self, scripts: Scripts, keys: Keys, summary_chars: int, early: Early, new: NewItems) -> None:
         self._scripts = scripts
         self._early = early
+        self._new = new
         self._keys = keys
         self._summary_chars = summary_chars
         self._queue = Queue(scripts, "item_claim", keys.items)
@@ -44,6 +46,7 @@ class Items:
         """
         ((created, fields),) = await self._scripts.run([self._put(item, keep, tell=True)])
         if created:
+            await self._new.add([item.item_id])
             await self._early.take([item.item_id], self.known)
         return _item(item.item_id, encoding.pairs(fields)), bool(created)
 
@@ -51,6 +54,7 @@ class Items:
         """Like `put`, in one round trip; returns whether each is new. Each is written at once, the whole is not."""
         results = await self._scripts.run([self._put(item, keep, tell=False) for item in items])
         new = [item.item_id for item, (created, _) in zip(items, results, strict=True) if created]
+        await self._new.add(new)
         await self._early.take(new, self.known)
         return [bool(created) for created, _ in results]
 

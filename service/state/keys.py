@@ -22,8 +22,8 @@ Items likewise under `{i7}`: `due` (to be described), `fetch` (zset like it, pic
 `fence`, `dead`, `index` (zset of ids in lexical order) and `m:<item>` (hash), `v:<item>` (string, the
 revision before a deletion). Across items: `ts:{c:<digest>}` (zset, co-occurring items),
 `ts:popular` (zset), `ts:seeded` (set),
-`ts:forgotten` (zset, deleted items whose counts are being removed), `ts:early` (zset, liked items
-that are not in the catalogue), `ts:turn:<chore>` (string).
+`ts:forgotten` (zset, deleted items whose counts are being removed), `ts:new` (zset, the newest items),
+`ts:early` (zset, liked items that are not in the catalogue), `ts:turn:<chore>` (string).
 `ts:buckets` (string) is the number of buckets.
 """
 
@@ -37,6 +37,7 @@ POPULAR = "ts:popular"
 SEEDED = "ts:seeded"
 FORGOTTEN = "ts:forgotten"
 EARLY = "ts:early"
+NEW = "ts:new"
 TURN_STEM = "ts:turn:"
 NEIGHBOURS_PATTERN = "ts:{c:*}"
 

@@ -16,6 +16,7 @@ from service.state.forgotten import Forgotten
 from service.state.items import Items
 from service.state.keys import POPULAR, Keys
 from service.state.memory import MemoryReserve
+from service.state.new_items import NewItems
 from service.state.picture_queue import PictureQueue
 from service.state.reads import Wave
 from service.state.rebuild import Rebuilds
@@ -43,7 +44,8 @@ class Store:
         self.dead_letters = DeadLetters(scripts, keys)
         self.rebuilds = Rebuilds(scripts, keys, settings.max_pending)
         early = Early(scripts, settings.popular, settings.neighbours)
-        self.items = Items(scripts, keys, settings.summary_chars, early)
+        self.new_items = NewItems(scripts)
+        self.items = Items(scripts, keys, settings.summary_chars, early, self.new_items)
         self.pictures = PictureQueue(scripts, keys)
         self.evidence = Evidence(scripts, settings.popular, settings.neighbours, self.items.known, early)
         self.users = Users(scripts, keys, self.log, self.evidence)

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from service.settings import Settings, StateSettings
+from service.state import new_items
 from service.state.early import MOST
 from service.state.forgotten import NOTES
 from service.state.records import Item
@@ -55,6 +56,7 @@ BOUNDS: dict[str, Bound] = {
     "popular": lambda admin, key: admin.zcard(key) <= LIMITS["popular"] * 1.25,
     "forgotten": lambda admin, key: admin.zcard(key) <= NOTES,
     "early": lambda admin, key: admin.zcard(key) <= MOST,
+    "new": lambda admin, key: admin.zcard(key) <= new_items.MOST,
     "seeded": lambda admin, key: admin.scard(key) <= 2,
 }
 
