@@ -10,7 +10,7 @@ dots and hyphens, so that `add-to-cart` and `Add to Cart` are `add_to_cart`.
 
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from functools import cached_property
 from typing import Literal, Self
 
@@ -202,9 +202,9 @@ class Signals:
         """Changes with the table."""
         return hashlib.sha256(self.vocabulary().model_dump_json().encode()).hexdigest()[:12]
 
-    def exposures(self, event_types: Iterable[str]) -> frozenset[str]:
+    def exposures(self, event_types: Iterable[str]) -> Collection[str]:
         """Those of the types that are exposures."""
-        return frozenset(one for one in set(event_types) if self.is_exposure(one))
+        return [one for one in event_types if self.is_exposure(one)]
 
     def _meaning(self, event_type: str) -> Signal | Literal["exposure"] | ValueRule | None:
         meaning = self._table.get(event_type)

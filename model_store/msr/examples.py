@@ -175,8 +175,7 @@ class Examples:
             return []
         circle, share = self.foreign.circle(rng), rng.choice((1.0, 1.0, 0.4))
         return [
-            replace(event, item=self.foreign.item(circle, rng)) if rng.random() < share else event
-            for event in past
+            replace(event, item=self.foreign.item(circle, rng)) if rng.random() < share else event for event in past
         ]
 
     def _recalled(self, number: int, rng: random.Random) -> ItemView:

@@ -9,7 +9,7 @@ from service.events.schemas import Note, Result
 from service.http.batches import Rejection, reject
 from service.parts import Parts
 from service.recommend.receipts import read
-from service.state.records import Accepted
+from service.state.records import Accepted, Event
 
 RETRY_AFTER_S = 5.0
 _TAKEN: frozenset[Accepted] = frozenset({"accepted", "duplicate"})
@@ -59,7 +59,7 @@ def results(
 
 async def accept(batch: Batch, received_ms: int, parts: Parts) -> list[Accepted]:
     """Have the store accept the events of the batch; see `Events.accept`."""
-    exposures = parts.signals.exposures(event.type for event in batch.events)
+    exposures = parts.signals.exposures({event.type for event in batch.events})
     return await parts.store.events.accept(batch.events, received_ms, exposures)
 
 
@@ -73,16 +73,18 @@ def count(batch: Batch, outcomes: Sequence[Accepted], parts: Parts) -> None:
     if not batch.events:
         return
     parts.unknown_items.see(batch.events, outcomes)
-    _count_led(batch, outcomes, parts)
+    led = [place for place, event in enumerate(batch.events) if event.recommendation_id is not None]
+    if led:
+        _count_led([(batch.events[place], outcomes[place]) for place in led], parts)
     unknown = {kind for kind in {event.type for event in batch.events} if not signals.knows(kind)}
     if unknown:
         pairs = zip(batch.events, outcomes, strict=True)
         metrics.unknown_types.inc(sum(outcome == "accepted" and event.type in unknown for event, outcome in pairs))
 
 
-def _count_led(batch: Batch, outcomes: Sequence[Accepted], parts: Parts) -> None:
+def _count_led(led: Sequence[tuple[Event, Accepted]], parts: Parts) -> None:
     model = parts.ranker.id if parts.ranker else None
-    for event, outcome in zip(batch.events, outcomes, strict=True):
-        if event.recommendation_id is not None and outcome == "accepted":
+    for event, outcome in led:
+        if outcome == "accepted":
             signal = parts.signals(event.type, event.value)
-            parts.metrics.outcomes.labels(*read(event.recommendation_id, model), signal).inc()
+            parts.metrics.outcomes.labels(*read(event.recommendation_id or "", model), signal).inc()

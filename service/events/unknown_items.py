@@ -12,7 +12,7 @@ from service.state.items import Items
 from service.state.records import Accepted, Event
 
 LOOK_EVERY_S = 1.0
-MOST_WAITING = 5_000
+MOST_WAITING = 10_000
 MOST_KNOWN = 100_000
 FORGET_AFTER_LOOKS = 60
 IDS_PER_CALL = 500
@@ -21,15 +21,15 @@ IDS_PER_CALL = 500
 class UnknownItems:
     """Counts, after the answers are out, what was accepted of items that the catalogue lacks.
 
-    Events cost no round trip: about once a second the distinct items of the last ones are looked up together, at
-    most `MOST_WAITING` of them. Items that were found are remembered for a minute. Further events of that second
-    are not looked at: the count is a symptom, not a ledger.
+    Events cost no round trip: about once a second the items of the last `MOST_WAITING` or so are looked up together.
+    Items that were found are remembered for a minute. Further events of that second are not looked at: the count
+    is a symptom, not a ledger.
     """
 
     def __init__(self, items: Items, counted: Metric) -> None:
         self._items = items
         self._counted = counted
-        self._waiting: Counter[str] = Counter()
+        self._waiting: list[str] = []
         self._known: set[str] = set()
         self._task: asyncio.Task[None] | None = None
 
@@ -38,10 +38,10 @@ class UnknownItems:
         if len(self._waiting) >= MOST_WAITING:
             return
         if outcomes.count("accepted") == len(outcomes):
-            self._waiting.update([event.item_id for event in events])
+            self._waiting += [event.item_id for event in events]
         else:
             pairs = zip(events, outcomes, strict=True)
-            self._waiting.update([event.item_id for event, outcome in pairs if outcome == "accepted"])
+            self._waiting += [event.item_id for event, outcome in pairs if outcome == "accepted"]
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._run())
 
@@ -69,7 +69,7 @@ class UnknownItems:
         self._known.clear()
 
     async def _look(self) -> None:
-        waiting, self._waiting = self._waiting, Counter()
+        waiting, self._waiting = Counter(self._waiting), []
         ids = [item for item in waiting if item not in self._known]
         with suppress(StateUnavailable):
             for start in range(0, len(ids), IDS_PER_CALL):

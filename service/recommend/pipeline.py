@@ -7,6 +7,7 @@ from model_store.manifest import Blend
 from service.metrics import Metrics
 from service.parts import Parts
 from service.recommend.blend import Evidence, Scored, blended, without_model
+from service.recommend.context import situation
 from service.recommend.deadline import Deadline, Timing
 from service.recommend.filter import Candidate, keep
 from service.recommend.rank import Ranking, rank
@@ -23,7 +24,7 @@ from service.recommend.schemas import (
     SourceName,
     Warned,
 )
-from service.recommend.warnings import NO_CANDIDATES, warn
+from service.recommend.warnings import NO_CANDIDATES, warn, warn_of_user
 from service.state.records import UserState
 
 T = TypeVar("T")
@@ -40,16 +41,18 @@ async def recommend(ask: RecommendIn, parts: Parts, deadline: Deadline) -> Recom
     with timing.step("state"):
         opening = await _in_time(open_request(ask, parts), deadline)
     state = opening.state
+    context = situation(ask.context) if parts.ranker and parts.ranker.reads_context else None
     with timing.step("retrieve"):
         found = await _in_time(retrieve(ask, opening, parts, deadline), deadline)
     with timing.step("filter"):
         kept, filtered = keep(found.candidates, state.seen if ask.exclude_seen else frozenset(), ask.filters)
     with timing.step("rank"):
-        ranking = await rank(opening, found.recents, kept, parts, deadline)
+        ranking = await rank(opening, found.recents, context, kept, parts, deadline)
     with timing.step("blend"):
         evidence = Evidence(ranking.scores, found.collaborative, found.popular)
         scored = blended([candidate.item.item_id for candidate in kept], evidence, _blend(ranking, parts))
     warnings = warn(ask, found, filtered, len(scored))
+    warnings += warn_of_user(ask, context, state.recents[-parts.settings.recommend.prompt_recents :], found.recents)
     answer = _answer(ask, state, [*found.skipped, *filtered], ranking, scored, _sources(kept), warnings, parts, timing)
     _count(parts.metrics, answer, len(scored), timing)
     return answer

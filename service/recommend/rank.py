@@ -8,6 +8,7 @@ import orjson
 
 from model_store.views import ItemView, UserView
 from service.parts import Parts
+from service.recommend.context import Situation
 from service.recommend.deadline import Deadline
 from service.recommend.filter import Candidate
 from service.recommend.ranker import Ranker, Unranked
@@ -29,7 +30,12 @@ class Ranking:
 
 
 async def rank(
-    opening: Opening, recents: Mapping[str, Item], candidates: Sequence[Candidate], parts: Parts, deadline: Deadline
+    opening: Opening,
+    recents: Mapping[str, Item],
+    context: Situation | None,
+    candidates: Sequence[Candidate],
+    parts: Parts,
+    deadline: Deadline,
 ) -> Ranking:
     """The model's scores: one call for all candidates whose score is not cached."""
     state = opening.state
@@ -38,14 +44,14 @@ async def rank(
         return Ranking({}, reason="no_ranker")
     if not candidates:
         return Ranking({})
-    stamp = score_stamp(state, recents, ranker, parts.settings.recommend.prompt_recents)
+    stamp = score_stamp(state, recents, ranker, parts.settings.recommend.prompt_recents, context or ())
     cached = _cached(state, opening.scores, stamp, candidates, parts)
     missing = [candidate for candidate in candidates if candidate.item.item_id not in cached]
     parts.metrics.cached_scores.labels("hit").inc(len(cached))
     parts.metrics.cached_scores.labels("miss").inc(len(missing))
     if not missing:
         return Ranking(cached)
-    user = user_view(state, recents, parts.settings.recommend.prompt_recents)
+    user = user_view(state, recents, parts.settings.recommend.prompt_recents, context or ())
     scores = await _ask(ranker, user, missing, parts, deadline)
     if isinstance(scores, Unranked):
         return Ranking(cached, reason=scores.reason)
@@ -57,7 +63,9 @@ async def rank(
     return Ranking({**cached, **fresh}, len(fresh), None if cached or fresh else "ranker_rejected")
 
 
-def score_stamp(state: UserState, items: Mapping[str, Item], ranker: Ranker, recents: int) -> str:
+def score_stamp(
+    state: UserState, items: Mapping[str, Item], ranker: Ranker, recents: int, context: Situation = ()
+) -> str:
     """A digest of all that a score depends on beside the item: the model version and what it sees of the user.
 
     `items` holds those of the recents by id; one that changes or goes is another prompt.
@@ -68,7 +76,7 @@ def score_stamp(state: UserState, items: Mapping[str, Item], ranker: Ranker, rec
         for event in state.recents[-recents:]
     ]
     signals = ranker.signals.digest if ranker.signals else None
-    return blake2b(orjson.dumps((ranker.id, signals, summary, shown)), digest_size=12).hexdigest()
+    return blake2b(orjson.dumps((ranker.id, signals, summary, shown, context)), digest_size=12).hexdigest()
 
 
 def _cached(

@@ -58,12 +58,21 @@ class Ranker:
         engine: asks the model.
         blend: the model version's evidence weights.
         signals: what its prompts take the types of events for; None to leave it to the settings.
+        reads_context: whether its prompts show the context of a request.
     """
 
     def __init__(
-        self, engine: Scorer, blend: Blend, metrics: Metrics, concurrent: int, signals: Signals | None = None
+        self,
+        engine: Scorer,
+        blend: Blend,
+        metrics: Metrics,
+        concurrent: int,
+        signals: Signals | None = None,
+        *,
+        reads_context: bool = False,
     ) -> None:
         self.blend = blend
+        self.reads_context = reads_context
         self.signals = signals
         self._engine = engine
         self._metrics = metrics
@@ -134,7 +143,9 @@ def open_ranker(settings: Settings, metrics: Metrics) -> Ranker | None:
         return None
     engine = _open(settings, settings.ranker.url, settings.ranker, settings.ranker.mode)
     blend = engine.manifest.blend if engine.manifest else Blend()
-    return Ranker(engine, blend, metrics, settings.recommend.max_concurrent_ranks, engine.prompts.signals)
+    prompts = engine.prompts
+    slots = settings.recommend.max_concurrent_ranks
+    return Ranker(engine, blend, metrics, slots, prompts.signals, reads_context=prompts.reads_context)
 
 
 def open_summarizer(settings: Settings) -> Engine | None:

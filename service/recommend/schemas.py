@@ -112,7 +112,11 @@ class RecommendIn(BaseModel):
     exclude_seen: Annotated[StrictBool, null_is(lambda: True, StrictBool)] = True
     filters: Filters | None = None
     deadline_ms: Number | None = Field(None, description="When the answer must come.")
-    context: dict[str, Any] | None = None
+    context: dict[str, Any] | None = Field(
+        None,
+        description="The situation, such as `device` or `time_of_day`. Where the prompts of the model version have a "
+        "place for it, the ranker is shown up to 8 of its texts, numbers and truth values; else `warnings` say so.",
+    )
     explain: Annotated[StrictBool, null_is(bool, StrictBool)] = Field(
         False, description="Show what went into each score."
     )

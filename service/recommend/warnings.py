@@ -1,10 +1,13 @@
-"""What the caller should know of an answer with fewer items than it could have. No I/O."""
+"""What the caller should know of an answer that is no error: what it lacks, and what could not be used. No I/O."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
+from service.recommend.context import Situation
 from service.recommend.retrieve import Retrieved
 from service.recommend.schemas import RecommendIn, Skipped, Warned
+from service.state.records import Event
 
+UNKNOWN_RECENTS, CONTEXT_UNUSED, CONTEXT_PARTLY_UNUSED = "unknown_recents", "context_unused", "context_partly_unused"
 NO_CANDIDATES, FEWER_THAN_K, FILTERS_EXHAUSTED = "no_candidates", "fewer_than_k", "filters_exhausted"
 _REASONS = {
     "none_given": "the list of candidates is empty",
@@ -27,6 +30,32 @@ def warn(ask: RecommendIn, found: Retrieved, filtered: Sequence[Skipped], ranked
     if found.bounded:
         detail = "the search ended at its bound, there may be more items that pass; send them as candidates"
         warned.append(Warned(FILTERS_EXHAUSTED, detail))
+    return warned
+
+
+def warn_of_user(
+    ask: RecommendIn, context: Situation | None, recents: Sequence[Event], items: Collection[str]
+) -> list[Warned]:
+    """What was said of the user and could not be used.
+
+    Args:
+        context: what the model is shown of the request's; None where its prompts have no place for one.
+        recents: the interactions that it is shown.
+        items: their items that are in the catalogue.
+    """
+    warned = []
+    lacking = [event.item_id for event in recents if event.item_id not in items]
+    if lacking:
+        which = f"{len(lacking)} of the user's last {len(recents)} interactions are with items that are not in the catalogue"
+        warned.append(Warned(UNKNOWN_RECENTS, f"{which}, the last with {lacking[-1]!r}: they say nothing to the model"))
+    if ask.context and context is None:
+        detail = "the prompts of the model version have no place for a context, or there is no model"
+        warned.append(Warned(CONTEXT_UNUSED, detail))
+    elif context is not None and (left := sorted((ask.context or {}).keys() - dict(context).keys())):
+        detail = (
+            f"shown are the first 8 texts, numbers and truth values by name; left out, among others: {left[0][:40]!r}"
+        )
+        warned.append(Warned(CONTEXT_PARTLY_UNUSED, detail))
     return warned
 
 

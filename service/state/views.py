@@ -26,7 +26,9 @@ def interaction_views(events: Iterable[Event], items: Mapping[str, Item]) -> tup
     )
 
 
-def user_view(state: UserState, items: Mapping[str, Item], recents: int) -> UserView:
+def user_view(
+    state: UserState, items: Mapping[str, Item], recents: int, context: tuple[tuple[str, str], ...] = ()
+) -> UserView:
     """The user with the last `recents` interactions, oldest first; `items` holds their items by id."""
     shown = state.recents[-recents:] if recents > 0 else ()
-    return UserView(state.summary.text if state.summary else "", interaction_views(shown, items))
+    return UserView(state.summary.text if state.summary else "", interaction_views(shown, items), context)
