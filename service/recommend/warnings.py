@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Sequence
 
-from service.recommend.context import Situation
+from service.recommend.context import MOST_SHOWN, Situation
 from service.recommend.retrieve import Retrieved
 from service.recommend.schemas import RecommendIn, Skipped, Warned
 from service.state.records import Event
@@ -46,16 +46,17 @@ def warn_of_user(
     warned = []
     lacking = [event.item_id for event in recents if event.item_id not in items]
     if lacking:
-        which = f"{len(lacking)} of the user's last {len(recents)} interactions are with items that are not in the catalogue"
-        warned.append(Warned(UNKNOWN_RECENTS, f"{which}, the last with {lacking[-1]!r}: they say nothing to the model"))
+        detail = (
+            f"{len(lacking)} of the user's last {len(recents)} interactions are with items that the catalogue lacks, "
+            f"the last with {lacking[-1]!r}: they say nothing to the model"
+        )
+        warned.append(Warned(UNKNOWN_RECENTS, detail))
     if ask.context and context is None:
         detail = "the prompts of the model version have no place for a context, or there is no model"
         warned.append(Warned(CONTEXT_UNUSED, detail))
     elif context is not None and (left := sorted((ask.context or {}).keys() - dict(context).keys())):
-        detail = (
-            f"shown are the first 8 texts, numbers and truth values by name; left out, among others: {left[0][:40]!r}"
-        )
-        warned.append(Warned(CONTEXT_PARTLY_UNUSED, detail))
+        shown = f"the model is shown {MOST_SHOWN} texts, numbers and truth values at most, in the order of their names"
+        warned.append(Warned(CONTEXT_PARTLY_UNUSED, f"{shown}; {left[0][:40]!r} is left out"))
     return warned
 
 
