@@ -60,7 +60,7 @@ class Metrics:
         )
         self.unknown_items = Counter(
             "tastestream_events_unknown_item_total",
-            "Accepted events whose item is not in the catalogue, of the first 10,000 or so of each second.",
+            "Accepted events whose item is not in the catalogue, estimated from 500 of each second.",
             registry=self.registry,
         )
         self.outcomes = Counter(

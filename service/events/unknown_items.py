@@ -12,7 +12,7 @@ from service.state.items import Items
 from service.state.records import Accepted, Event
 
 LOOK_EVERY_S = 1.0
-MOST_WAITING = 10_000
+MOST_WAITING = 500
 MOST_KNOWN = 100_000
 FORGET_AFTER_LOOKS = 60
 IDS_PER_CALL = 500
@@ -21,27 +21,27 @@ IDS_PER_CALL = 500
 class UnknownItems:
     """Counts, after the answers are out, what was accepted of items that the catalogue lacks.
 
-    Events cost no round trip: about once a second the items of the last `MOST_WAITING` or so are looked up together.
-    Items that were found are remembered for a minute. Further events of that second are not looked at: the count
-    is a symptom, not a ledger.
+    Events cost no round trip: about once a second the items of `MOST_WAITING` events are looked up together, and stand
+    for all accepted since: a look-up costs as much as accepting an event. Items that were found are remembered for a
+    minute. So the count is an estimate where more events come.
     """
 
     def __init__(self, items: Items, counted: Metric) -> None:
         self._items = items
         self._counted = counted
         self._waiting: list[str] = []
+        self._accepted = 0
         self._known: set[str] = set()
         self._task: asyncio.Task[None] | None = None
 
     def see(self, events: Sequence[Event], outcomes: Sequence[Accepted]) -> None:
         """Remember the items of the accepted events for the next look."""
-        if len(self._waiting) >= MOST_WAITING:
+        self._accepted += outcomes.count("accepted")
+        room = MOST_WAITING - len(self._waiting)
+        if room <= 0:
             return
-        if outcomes.count("accepted") == len(outcomes):
-            self._waiting += [event.item_id for event in events]
-        else:
-            pairs = zip(events, outcomes, strict=True)
-            self._waiting += [event.item_id for event, outcome in pairs if outcome == "accepted"]
+        pairs = zip(events[:room], outcomes[:room], strict=True)
+        self._waiting += [event.item_id for event, outcome in pairs if outcome == "accepted"]
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._run())
 
@@ -70,10 +70,11 @@ class UnknownItems:
 
     async def _look(self) -> None:
         waiting, self._waiting = Counter(self._waiting), []
+        weight, self._accepted = self._accepted / max(1, waiting.total()), 0
         ids = [item for item in waiting if item not in self._known]
         with suppress(StateUnavailable):
             for start in range(0, len(ids), IDS_PER_CALL):
                 asked = ids[start : start + IDS_PER_CALL]
                 found = await self._items.known(asked)
                 self._known |= found
-                self._counted.inc(sum(waiting[item] for item in asked if item not in found))
+                self._counted.inc(weight * sum(waiting[item] for item in asked if item not in found))

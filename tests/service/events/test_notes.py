@@ -68,7 +68,9 @@ async def test_accepted_events_of_unknown_items_are_counted_behind_the_answer(ga
     await until(lambda: gateway.count(UNKNOWN_ITEMS) == 3)
 
 
-async def test_only_so_many_items_are_looked_up_at_a_time(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_only_so_many_items_are_looked_up_at_a_time_and_stand_for_all(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(unknown_items, "MOST_WAITING", 100)
     asked: list[int] = []
 
@@ -81,7 +83,7 @@ async def test_only_so_many_items_are_looked_up_at_a_time(gateway: Gateway, monk
     for start in range(0, 1000, 50):
         await gateway.ask("POST", "/events", [event(f"sku-{start + number}") for number in range(50)])
     await gateway.parts.unknown_items._look()
-    assert sum(asked) == 100
+    assert (sum(asked), gateway.count(UNKNOWN_ITEMS)) == (100, 1000)
 
 
 async def test_what_a_recommendation_led_to_is_counted_by_what_ranked_it(gateway: Gateway) -> None:
