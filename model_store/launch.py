@@ -100,10 +100,13 @@ def _scoring_flags(manifest: Manifest, prompts: PromptSet) -> list[str]:
     if manifest.role != "ranker" or architecture is None:
         return []
     labels = manifest.labels
+    # vLLM reads the first for its Qwen3 classes only, which do not read the second.
+    is_qwen3 = architecture.startswith("Qwen3")
+    head = {"is_original_qwen3_reranker": True} if is_qwen3 else {"method": "from_2_way_softmax"}
     overrides = {
         "architectures": [architecture],
         "classifier_from_token": [labels.no, labels.yes] if labels else ["no", "yes"],
-        "is_original_qwen3_reranker": True,
+        **head,
     }
     return [
         *("--runner", "pooling", "--convert", "classify"),

@@ -52,6 +52,18 @@ class Blend(_Part):
     popular: float = 0.0
 
 
+class Probe(_Part):
+    """One pair whose score is known, so that a server with another head or other weights is found out.
+
+    `score` is p(yes) of an item that has this title alone, for a user with this summary and no recents; it was computed
+    when the version was registered, with the version's own prompts.
+    """
+
+    summary: str
+    title: str
+    score: float = Field(ge=0, le=1)
+
+
 class Serving(_Part):
     """How vLLM is started for this version."""
 
@@ -98,6 +110,7 @@ class Manifest(_Part):
     evidence: str = ""
     """Store-relative path of a collaborative evidence file (JSON lines), "" if there is none."""
     labels: Labels | None = None
+    probe: Probe | None = None
     picture: PictureSize = PictureSize()
     blend: Blend = Blend()
     signals: VersionSignals = VersionSignals()

@@ -14,6 +14,7 @@ from model_store.engine.errors import (
     EngineTimeout,
     EngineUnavailable,
     PromptTooLong,
+    WrongScores,
 )
 from model_store.engine.opening import open_engine
 
@@ -28,5 +29,6 @@ __all__ = [
     "EngineUnavailable",
     "Mode",
     "PromptTooLong",
+    "WrongScores",
     "open_engine",
 ]

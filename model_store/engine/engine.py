@@ -12,6 +12,7 @@ from model_store.engine.client import VllmClient
 from model_store.engine.content import Part, picture_parts, text_part
 from model_store.engine.errors import BadAnswer, EngineError, EngineRejected, PromptTooLong
 from model_store.engine.generate import read_text, text_request
+from model_store.engine.probe import Prober, is_doubtful
 from model_store.engine.score import ChatScorer, PoolingScorer, Scorer
 from model_store.manifest import Labels, Manifest, Serving
 from model_store.pictures import FITTED_BYTES, FittedPictures, PictureSize
@@ -73,6 +74,7 @@ class Engine:
         self._scorer: Scorer = (
             PoolingScorer(self._client, model) if mode == "score" else ChatScorer(self._client, model, labels)
         )
+        self._prober = Prober(manifest.probe if manifest else None, self._score_one)
 
     @property
     def id(self) -> str:
@@ -84,7 +86,7 @@ class Engine:
         await self._client.close()
 
     async def check(self) -> None:
-        """Ask, within seconds, whether the server works and serves this model.
+        """Ask, within seconds, whether the server works, serves this model, and scores as it should.
 
         Raises:
             EngineError: it does not; the message says why.
@@ -98,6 +100,8 @@ class Engine:
             raise BadAnswer("malformed", f"{self.url}/v1/models is no list of models: {error!r}") from None
         if self.model not in served:
             raise EngineRejected(f"{self.url} serves {', '.join(served)}, not {self.model}")
+        async with self._client.deadline(_CHECK_TIMEOUT_S):
+            await self._prober.check()
 
     async def healthy(self) -> bool:
         """Whether `check` passes."""
@@ -154,9 +158,22 @@ class Engine:
 
         Raises:
             EngineError: see `errors`.
+            WrongScores: the server scores the version's probe otherwise than recorded.
         """
         if not items:
             return []
+        try:
+            await self._prober.check()
+            return await self._scores(user, items, timeout_s)
+        except EngineError as error:
+            if is_doubtful(error):
+                self._prober.doubt()
+            raise
+
+    async def _score_one(self, user: UserView, item: ItemView) -> float | None:
+        return (await self._scores(user, [item], None))[0]
+
+    async def _scores(self, user: UserView, items: Sequence[ItemView], timeout_s: float | None) -> list[float | None]:
         loop = asyncio.get_running_loop()
         search_until = loop.time() + _SEARCH_SHARE * (self._timeout_s if timeout_s is None else timeout_s)
 

@@ -6,7 +6,8 @@
     ├── EngineTimeout       engine_timeout       no answer within the call's time
     ├── EngineOverloaded    engine_overloaded    the server sheds load (429, 503)
     ├── EngineRejected      engine_rejected      the request is wrong for this server (4xx)
-    │   └── PromptTooLong   prompt_too_long      even the shortest form of the prompt does not fit
+    │   ├── PromptTooLong   prompt_too_long      even the shortest form of the prompt does not fit
+    │   └── WrongScores     wrong_scores         the server does not score as the version did when it was registered
     └── BadAnswer           answer_empty | answer_too_long | answer_malformed
 
 The word beside each class is its `code`, a label for metrics and dead letters.
@@ -49,6 +50,10 @@ class EngineRejected(EngineError):
 
 class PromptTooLong(EngineRejected):
     code = "prompt_too_long"
+
+
+class WrongScores(EngineRejected):
+    code = "wrong_scores"
 
 
 class BadAnswer(EngineError):

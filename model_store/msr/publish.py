@@ -1,26 +1,32 @@
 """Turns a trained model into two registered versions, a ranker and a summarizer, that share its weights."""
 
+import math
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from pydantic import ValidationError
 
 from model_store.dataset import HELD_OUT
 from model_store.evaluate.evidence import Evidence, write_evidence
-from model_store.manifest import Blend, Labels, Manifest, ManifestError, Serving, Training
+from model_store.manifest import Blend, Labels, Manifest, ManifestError, Probe, Serving, Training
 from model_store.msr.architecture import Sizes, write_checkpoint
 from model_store.msr.catalogue import Catalogue
 from model_store.msr.encoding import Encoder
+from model_store.msr.packing import Segment
 from model_store.msr.validation import Validation
 from model_store.msr.writer import PRESENCE_PENALTY, Writer
 from model_store.registry import Registry
 from model_store.signals import VersionSignals
+from model_store.views import ItemView, UserView
 
 RANKER_ARCHITECTURE = "Qwen3VLForSequenceClassification"
 SUMMARY_TOKENS, DESCRIPTION_TOKENS = 96, 24
+PROBE_SUMMARIES = ("likes: jazz, sea, red", "likes: comedy, city; dislikes: war")
+PROBE_TITLES = ("The tide of jazz", "War without end", "A city comedy", "Seven")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +58,19 @@ class Trained:
     def writer_of(self, catalogue: Catalogue) -> Writer:
         """The model, asked about the pictures of another catalogue."""
         return Writer(self.model, self.encoder, self.sizes, catalogue.pixels)
+
+
+def make_probe(model: Any, encoder: Encoder, sizes: Sizes) -> Probe:
+    """The most decided of some pairs: the clearer a score, the surer is another head found out."""
+    writer = Writer(model, encoder, sizes, np.zeros((0, sizes.picture.height, sizes.picture.width, 3), np.uint8))
+    users = [encoder.rank_user(UserView(summary)) for summary in PROBE_SUMMARIES]
+    segments = [Segment(encoder.rank_item(ItemView(title))) for title in PROBE_TITLES]
+    margins = writer.rank(users, [segments] * len(users))
+    pairs = [(summary, title) for summary in PROBE_SUMMARIES for title in PROBE_TITLES]
+    flat = [margin for row in margins for margin in row]
+    place = max(range(len(flat)), key=lambda one: abs(flat[one]))
+    summary, title = pairs[place]
+    return Probe(summary=summary, title=title, score=round(1 / (1 + math.exp(-flat[place])), 6))
 
 
 def require_place(store: Path, name: str) -> None:
@@ -128,6 +147,7 @@ def register(
         role="ranker",
         weights=f"{summarizer}/{version}/weights",
         evidence=counts,
+        probe=make_probe(trained.model, trained.encoder, trained.sizes),
         labels=Labels(yes_id=trained.encoder.yes_id, no_id=trained.encoder.no_id),
         blend=found.blend if found else Blend(),
         serving=serving.model_copy(update={"architecture": RANKER_ARCHITECTURE}),

@@ -7,8 +7,10 @@ from typing import Literal
 from rich.console import Console
 
 from model_store.demo import MODELS
+from model_store.engine import WrongScores, open_engine
 from model_store.launch import VllmServer
 from model_store.manifest import Manifest
+from model_store.processes import ChildFailed
 from model_store.registry import Registry
 from service.settings import PREFIX, Settings
 
@@ -31,13 +33,20 @@ class LocalEngine:
         await self.server.start()
 
     async def wait(self, console: Console) -> None:
-        """Wait until the server answers, telling what it is doing.
+        """Wait until the server answers, telling what it is doing, and see that it scores as the version should.
 
         Raises:
-            ChildFailed: it ended or is not healthy in time.
+            ChildFailed: it ended, is not healthy in time, or scores otherwise.
         """
         with console.status(self._line(0.0, "starting")) as status:
             await self.server.wait_healthy(lambda elapsed, phase: status.update(self._line(elapsed, phase)))
+        engine = open_engine(self.server.url, None, self.manifest.id, self.registry)
+        try:
+            await engine.check()
+        except WrongScores as error:
+            raise ChildFailed(f"{self.role} {self.manifest.id}: {error}") from None
+        finally:
+            await engine.close()
         console.print(f"  {self.role} {self.manifest.id}: up after {time.monotonic() - self._started:.0f} s")
 
     def _line(self, elapsed: float, phase: str) -> str:

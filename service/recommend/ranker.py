@@ -14,15 +14,19 @@ from model_store.engine import (
     EngineTimeout,
     EngineUnavailable,
     Mode,
+    WrongScores,
     open_engine,
 )
 from model_store.manifest import Blend
 from model_store.registry import Registry
 from model_store.signals import Signals
 from model_store.views import ItemView, UserView
+from service.logs import get_logger
 from service.metrics import Metrics
 from service.recommend.deadline import Deadline
 from service.settings import EngineSettings, Settings
+
+log = get_logger(__name__)
 
 
 class Server(Protocol):
@@ -115,6 +119,8 @@ class Ranker:
             return Unranked("ranker_late")
         except EngineError as error:
             outcome = error.code
+            if isinstance(error, WrongScores):
+                log.error("ranker_wrong_scores", model=self._engine.id, error=str(error))
             return Unranked(_reason(error))
         finally:
             self._metrics.engine_calls.labels("ranker", "score", outcome).inc()
@@ -125,6 +131,7 @@ _REASONS: tuple[tuple[type[EngineError], str], ...] = (
     (EngineTimeout, "ranker_late"),
     (EngineOverloaded, "ranker_overloaded"),
     (EngineUnavailable, "ranker_down"),
+    (WrongScores, "ranker_wrong_scores"),
     (EngineRejected, "ranker_rejected"),
 )
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import os
 import random
 import signal
@@ -15,7 +16,7 @@ from typing import Any
 import pytest
 
 from model_store import launch
-from model_store.launch import HOST, Device, VllmServer, command, environment, free_port, phase
+from model_store.launch import HOST, Device, VllmServer, command, environment, flags, free_port, phase
 from model_store.manifest import Labels, Manifest
 from model_store.processes import ChildFailed
 from model_store.prompts import PromptSet
@@ -50,6 +51,25 @@ def line(name: str, dtype: str, length: int, device: str, scoring: str = "") -> 
         f"--limit-mm-per-prompt {PICTURES} --allowed-media-domains none.invalid --uvicorn-log-level warning "
         f"--disable-uvicorn-access-log --disable-fastapi-docs {device} {scoring} --host 127.0.0.1 --port 8101".split()
     )
+
+
+@pytest.mark.parametrize(
+    ("architecture", "head"),
+    [
+        ("Qwen3VLForSequenceClassification", {"is_original_qwen3_reranker": True}),
+        ("Qwen3ForSequenceClassification", {"is_original_qwen3_reranker": True}),
+        ("LlamaForSequenceClassification", {"method": "from_2_way_softmax"}),
+        ("Qwen2ForSequenceClassification", {"method": "from_2_way_softmax"}),
+        ("Qwen2_5_VLForSequenceClassification", {"method": "from_2_way_softmax"}),
+    ],
+)
+def test_each_architecture_is_told_in_its_own_words_to_score_by_its_labels(
+    architecture: str, head: dict[str, Any]
+) -> None:
+    ranker = RANKER.model_copy(update={"serving": RANKER.serving.model_copy(update={"architecture": architecture})})
+    given = flags(ranker, WEIGHTS, PROMPTS, "cpu")
+    overrides = json.loads(given[given.index("--hf-overrides") + 1])
+    assert overrides == {"architectures": [architecture], "classifier_from_token": ["no", "yes"], **head}
 
 
 class TestCommand:
