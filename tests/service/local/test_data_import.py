@@ -25,8 +25,8 @@ def test_a_layout_becomes_a_dataset_that_train_and_replay_read(tastestream: Run,
         "2": ("Tide", ("Drama", "War")),
     }
     assert dataset.histories == {
-        "7": (Interaction("1", "view", 10.0), Interaction("2", "dislike", 20.0)),
-        "8": (Interaction("1", "like", 20.0),),
+        "7": (Interaction("1", "rating", 10.0, 3.0), Interaction("2", "rating", 20.0, 1.0)),
+        "8": (Interaction("1", "rating", 20.0, 5.0),),
     }
     assert list(dataset.histories) == ["7", "8"]
     assert ended.code == 1, "rows were rejected"
