@@ -5,8 +5,7 @@ any node of a cluster.
 """
 
 import asyncio
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from typing import Any, TypeVar
 
 from hiredis import pack_command
@@ -75,42 +74,36 @@ class _Connection(AbstractConnection):
         return [pack_command((*words, *rest))]
 
     async def send_packed_command(self, command: bytes | str | Iterable[bytes], check_health: bool = True) -> None:
-        with _closed_meanwhile(), _cancellable():
+        with _Call():
             await super().send_packed_command(command, check_health)
 
     async def read_response(self, *args: Any, **options: Any) -> Any:
-        with _closed_meanwhile(), _cancellable():
+        with _Call():
             return await super().read_response(*args, **options)
 
 
-@contextmanager
-def _closed_meanwhile() -> Iterator[None]:
-    """Raise Disconnected for what a connection raises that was closed while a call was using it.
-
-    A cluster's client closes the connections of all calls after one has failed, and takes away their streams.
-    uvloop raises a RuntimeError where something is written to a connection in the instant in which it breaks.
-    """
-    try:
-        yield
-    except (AttributeError, RuntimeError) as error:
-        closed = error.obj is None if isinstance(error, AttributeError) else "closed" in str(error)
-        if not closed:
-            raise
-        raise Disconnected(f"closed meanwhile: {error}") from error
-
-
-@contextmanager
-def _cancellable() -> Iterator[None]:
-    """Raise CancelledError for a cancellation that was lost inside.
-
-    The client uses `asyncio.wait_for`, which before Python 3.12 drops a cancellation that arrives together with its
-    result. The caller would then run on as if nobody had asked it to stop.
+class _Call:
+    """Guards one call of the client on a connection. A class, because a generator would take longer than the guard.
 
     Raises:
-        CancelledError: the current task was cancelled inside, and the cancellation did not come out.
+        ConnectionError: for what a connection raises that was closed while the call was using it. A cluster's client
+            closes the connections of all calls after one has failed, and takes away their streams. uvloop raises a
+            RuntimeError where something is written to a connection in the instant in which it breaks.
+        CancelledError: for a cancellation that was lost inside. The client uses `asyncio.wait_for`, which before
+            Python 3.12 drops one that arrives together with its result; the caller would run on as if nobody had asked
+            it to stop.
     """
-    task = asyncio.current_task()
-    before = task.cancelling() if task else 0
-    yield
-    if task and task.cancelling() > before:
-        raise asyncio.CancelledError
+
+    __slots__ = ("_before", "_task")
+
+    def __enter__(self) -> None:
+        self._task = asyncio.current_task()
+        self._before = self._task.cancelling() if self._task else 0
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, AttributeError | RuntimeError):
+            closed = error.obj is None if isinstance(error, AttributeError) else "closed" in str(error)
+            if closed:
+                raise Disconnected(f"closed meanwhile: {error}") from error
+        elif error is None and self._task and self._task.cancelling() > self._before:
+            raise asyncio.CancelledError
