@@ -28,6 +28,7 @@ import jinja2.meta
 
 from model_store.prompts.clean import clean, clean_all
 from model_store.prompts.html_text import html_text
+from model_store.prompts.sandbox import PromptEnvironment
 from model_store.signals import BUILT_IN as BUILT_IN_SIGNALS
 from model_store.signals import Signals, Words
 from model_store.views import InteractionView, ItemView, UserView
@@ -81,14 +82,7 @@ class PromptSet:
         missing = [name for name in TEMPLATES if not (folder / name).is_file()]
         if missing:
             raise FileNotFoundError(f"prompt set {folder} lacks {', '.join(missing)}")
-        self._templates = jinja2.Environment(
-            loader=jinja2.FileSystemLoader(folder),
-            undefined=jinja2.StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-            auto_reload=False,
-            autoescape=False,  # noqa: S701 - prompts are text, not HTML; `clean` guards them
-        )
+        self._templates = PromptEnvironment(folder)
         self._candidate = lru_cache(CANDIDATES)(self._render_candidate)
 
     @classmethod
@@ -132,7 +126,7 @@ class PromptSet:
         return self._render("rank_item.j2", item=self._item(item))
 
     def _render(self, name: str, **values: Any) -> str:
-        return self._templates.get_template(name).render(**values).strip()
+        return self._templates.render(name, **values)
 
     def _interaction(self, interaction: InteractionView) -> dict[str, Any]:
         kind, value = clean(interaction.type, self.limits.term), interaction.value
