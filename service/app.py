@@ -77,9 +77,9 @@ def create_app(settings: Settings, *, metrics: Metrics | None = None, ranker: Ra
     problems.install(app)
     openapi.install(app, settings.limits, keys=keys is not None)
     # The last one added is the first to see a request.
-    app.add_middleware(BodyLimit, limit=settings.limits.body_bytes, timeout_s=settings.limits.body_timeout_s)
+    app.add_middleware(BodyLimit, limits=settings.limits, metrics=metrics)
     app.add_middleware(DecompressBodies)
-    app.add_middleware(Admission, limit=settings.limits.in_flight_requests)
+    app.add_middleware(Admission, limits=settings.limits, metrics=metrics)
     if keys is not None:
         app.add_middleware(ApiKeys, keys=keys)
     app.add_middleware(EncodedPaths)

@@ -5,18 +5,15 @@ from dataclasses import asdict, dataclass
 from typing import Literal
 
 from fastapi import APIRouter, Request, Response
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST
 
-from service.errors import NotReady, StateUnavailable
+from service.errors import NotReady
 from service.http.problems import documented
 from service.http.wire import Json
-from service.parts import Parts, parts_of
-from service.recommend.ranker import Server
+from service.looks import Condition
+from service.parts import parts_of
 
 router = APIRouter(tags=["operations"])
-
-_LOOK_S = 2.0
-Condition = Literal["ok", "down", "not_configured"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +46,9 @@ async def healthz() -> Response:
     responses=documented(NotReady),
 )
 async def readyz(request: Request) -> Response:
-    """Ready when Redis answers. Without a model server it is ready, too, but degraded."""
-    parts = parts_of(request)
-    redis, ranker, summarizer = await asyncio.gather(
-        _redis_answers(parts), _condition(parts.ranker), _condition(parts.summarizer)
-    )
+    """Ready when Redis answers. Without a model server it is ready, too, but degraded. At most a second old."""
+    looks = parts_of(request).looks
+    redis, ranker, summarizer = await asyncio.gather(looks.redis(), looks.ranker(), looks.summarizer())
     if not redis:
         seen = asdict(Readiness("unavailable", "down", ranker, summarizer))
         seen["readiness"] = seen.pop("status")
@@ -69,34 +64,5 @@ async def readyz(request: Request) -> Response:
     responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
 )
 async def metrics(request: Request) -> Response:
-    parts = parts_of(request)
-    await _look_at_queue(parts)
-    return Response(generate_latest(parts.metrics.registry), headers={"content-type": CONTENT_TYPE_LATEST})
-
-
-async def _redis_answers(parts: Parts) -> bool:
-    try:
-        async with asyncio.timeout(_LOOK_S):
-            await parts.store.ping()
-    except (StateUnavailable, TimeoutError):
-        return False
-    return True
-
-
-async def _condition(server: Server | None) -> Condition:
-    if server is None:
-        return "not_configured"
-    try:
-        async with asyncio.timeout(_LOOK_S):
-            return "ok" if await server.healthy() else "down"
-    except TimeoutError:
-        return "down"
-
-
-async def _look_at_queue(parts: Parts) -> None:
-    """Set the gauges of the shared queue: a gateway shows them, too, for workers need have no port of their own."""
-    try:
-        async with asyncio.timeout(_LOOK_S):
-            parts.metrics.show_waiting(await parts.store.waiting())
-    except (StateUnavailable, TimeoutError):
-        parts.metrics.redis_up.set(0)
+    """All series of the process and of the queue that all share, at most a second old."""
+    return Response(await parts_of(request).looks.metrics(), headers={"content-type": CONTENT_TYPE_LATEST})

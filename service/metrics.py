@@ -41,6 +41,28 @@ class Metrics:
         self.requests_in_flight = Gauge(
             "tastestream_http_requests_in_flight", "Requests that are being answered.", registry=self.registry
         )
+        self.requests_admitted = Gauge(
+            "tastestream_http_requests_admitted",
+            "Requests that are being answered, by class; `limits.max_concurrent_requests` bounds each.",
+            ("route_class",),
+            registry=self.registry,
+        )
+        self.requests_refused = Counter(
+            "tastestream_http_requests_refused_total",
+            "Requests refused with 429 before they were read, by class and reason: class_full, caller_share.",
+            ("route_class", "reason"),
+            registry=self.registry,
+        )
+        self.body_bytes = Gauge(
+            "tastestream_http_body_bytes",
+            "Bytes of request bodies that are held; `limits.bytes_in_flight` bounds them.",
+            registry=self.registry,
+        )
+        self.bodies_refused = Counter(
+            "tastestream_http_bodies_refused_total",
+            "Bodies given up because all together took too many bytes.",
+            registry=self.registry,
+        )
         self.connections = Gauge(
             "tastestream_http_connections", "Connections that callers hold open, idle ones too.", registry=self.registry
         )

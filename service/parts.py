@@ -13,6 +13,7 @@ from service.items.decoder import PictureDecoder
 from service.items.ingest import PictureIngest
 from service.items.intake import PictureIntake
 from service.items.pictures import PictureStore, open_pictures
+from service.looks import Looks
 from service.metrics import Metrics
 from service.recommend.ranker import Ranker, Server, open_ranker, open_summarizer
 from service.settings import Settings
@@ -32,6 +33,7 @@ class Parts:
     summarizer: Server | None
     signals: Signals
     unknown_items: UnknownItems
+    looks: Looks
 
 
 @asynccontextmanager
@@ -47,12 +49,14 @@ async def open_parts(settings: Settings, metrics: Metrics, ranker: Ranker | None
         for server in (ranker, summarizer):
             if server is not None:
                 stack.push_async_callback(server.close)
+        looks = Looks(store, metrics, ranker, summarizer)
+        stack.callback(looks.close)
         pictures = open_pictures(settings)
         intake = PictureIntake(settings.pictures, PictureIngest(decoder, pictures, metrics))
         signals = (ranker.signals if ranker else None) or Signals(settings.signals.vocabulary())
         unknown_items = UnknownItems(store.items, metrics.unknown_items)
         stack.push_async_callback(unknown_items.close)
-        yield Parts(settings, metrics, store, pictures, intake, ranker, summarizer, signals, unknown_items)
+        yield Parts(settings, metrics, store, pictures, intake, ranker, summarizer, signals, unknown_items, looks)
 
 
 def set_parts(app: FastAPI, parts: Parts) -> None:

@@ -158,6 +158,17 @@ class WorkerSettings(_Level):
     )
 
 
+class ConcurrencySettings(_Level):
+    """Requests that one gateway answers at the same time; more are refused with 429."""
+
+    events: Count = Field(512, description="`POST /events`, but for streams.")
+    event_streams: Count = Field(256, description="Streams of events, which may be open for any time.")
+    recommend: Count = Field(256, description="`POST /recommend`.")
+    items: Count = Field(64, description="Writes to the catalogue.")
+    reads: Count = Field(256, description="What asks for users and items, and all else.")
+    operations: Count = Field(32, description="`/readyz` and `/metrics`; `/healthz` is always answered.")
+
+
 class LimitSettings(_Level):
     connections: Count = Field(
         10_000, description="Connections that callers hold open; fewer where too few files may be open."
@@ -189,7 +200,19 @@ class LimitSettings(_Level):
     term_chars: Count = 100
     context_bytes: Count = 4096
     attributes_bytes: Count = 4096
-    in_flight_requests: Count = 256
+    max_concurrent_requests: ConcurrencySettings = ConcurrencySettings()
+    caller_share: Annotated[float, Field(gt=0, le=1)] = Field(
+        0.5, description="Part of each of `max_concurrent_requests` that one API key, or without keys one address, has."
+    )
+    bytes_in_flight: Count = Field(
+        128 * 1024 * 1024, description="Bytes of request bodies that all requests of a gateway hold together."
+    )
+
+    @model_validator(mode="after")
+    def _must_fit(self) -> Self:
+        if self.body_bytes > self.bytes_in_flight:
+            raise ValueError("BODY_BYTES: more than BYTES_IN_FLIGHT, so that no such body could be taken")
+        return self
 
 
 class PictureSettings(_Level):

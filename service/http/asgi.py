@@ -8,7 +8,9 @@ from service.http.problems import respond
 ERROR = "tastestream.error"
 """In the scope: the code of the error that was answered."""
 OPEN_PATHS = frozenset({"/healthz", "/readyz", "/metrics"})
-"""Answered without an API key and under any load."""
+"""Answered without an API key."""
+CALLER = "tastestream.caller"
+"""In the scope: which of the API keys was given, if one was asked for."""
 
 
 def header(scope: Scope, name: bytes) -> str:

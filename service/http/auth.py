@@ -7,7 +7,7 @@ from hashlib import sha256
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.errors import Unauthorized
-from service.http.asgi import OPEN_PATHS, header, refuse
+from service.http.asgi import CALLER, OPEN_PATHS, header, refuse
 
 
 class ApiKeys:
@@ -20,13 +20,16 @@ class ApiKeys:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         # Brokers ask for permission before they have a key; OPTIONS answers nothing that a key guards.
         open_to_all = scope["type"] != "http" or scope["path"] in OPEN_PATHS or scope["method"] == "OPTIONS"
-        if open_to_all or self._knows(scope):
+        if open_to_all:
+            await self.app(scope, receive, send)
+        elif (key := self._find(scope)) is not None:
+            scope[CALLER] = key
             await self.app(scope, receive, send)
         else:
             await refuse(Unauthorized("send Authorization: Bearer and an API key"), scope, receive, send)
 
-    def _knows(self, scope: Scope) -> bool:
+    def _find(self, scope: Scope) -> int | None:
         scheme, _, token = header(scope, b"authorization").partition(" ")
         digest = sha256(token.strip().encode()).digest()
         known = [hmac.compare_digest(digest, one) for one in self.digests]
-        return scheme.lower() == "bearer" and any(known)
+        return known.index(True) if scheme.lower() == "bearer" and any(known) else None

@@ -1,4 +1,4 @@
-"""Bounds on a request's body: its bytes, and the time it takes to arrive."""
+"""Bounds on a request's body: its bytes, alone and beside all others, and the time it takes to arrive."""
 
 import asyncio
 
@@ -6,47 +6,56 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.errors import BodyTimeout, BodyTooLarge
 from service.http.asgi import header
+from service.http.body_budget import BodyBudget, Holding
+from service.metrics import Metrics
+from service.settings import LimitSettings
 
 _BODY = "tastestream.body"
 
 
 class BodyLimit:
-    """Raises in whoever reads a body beyond `limit` bytes, announced or not, or one that takes too long.
+    """Raises in whoever reads a body beyond `limits.body_bytes`, announced or not, one that takes too long, or one for
+    which there is no room beside the bodies of all other requests.
 
-    A route that reads without keeping may lift both, see `stream_body`. The connection is closed after an answer that
-    comes before the end of the body, see `service.http.connection`.
+    A route that reads without keeping may lift the first two, see `stream_body`. The connection is closed after an
+    answer that comes before the end of the body, see `service.http.connection`.
 
     Raises:
-        BodyTooLarge: more than `limit` bytes.
-        BodyTimeout: not complete after `timeout_s`.
+        BodyTooLarge: more than `limits.body_bytes`.
+        BodyTimeout: not complete after `limits.body_timeout_s`.
+        Overloaded: all bodies together take more than `limits.bytes_in_flight`.
     """
 
-    def __init__(self, app: ASGIApp, limit: int, timeout_s: float) -> None:
+    def __init__(self, app: ASGIApp, limits: LimitSettings, metrics: Metrics) -> None:
         self.app = app
-        self.limit = limit
-        self.timeout_s = timeout_s
+        self._limits = limits
+        self._budget = BodyBudget(limits.bytes_in_flight, metrics)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
         announced = header(scope, b"content-length")
-        body = _Body(receive, self.limit, self.timeout_s, int(announced) if announced.isdecimal() else 0)
+        body = _Body(receive, self._limits, self._budget, int(announced) if announced.isdecimal() else 0)
         scope[_BODY] = body
-
-        # Not refused here: only a route that reads the body minds its size.
-        await self.app(scope, body.receive, send)
+        try:
+            # Not refused here: only a route that reads the body minds its size.
+            await self.app(scope, body.receive, send)
+        finally:
+            body.release()
 
 
 class _Body:
-    def __init__(self, receive: Receive, limit: int, timeout_s: float, announced: int) -> None:
+    def __init__(self, receive: Receive, limits: LimitSettings, budget: BodyBudget, announced: int) -> None:
+        now = asyncio.get_running_loop().time()
         self._receive = receive
-        self._limit: int | None = limit
-        self._timeout_s = timeout_s
+        self._budget = budget
+        self._holding = Holding(now)
+        self._limit: int | None = limits.body_bytes
+        self._timeout_s = limits.body_timeout_s
         self._announced = announced
-        self._ends: float | None = asyncio.get_running_loop().time() + timeout_s
+        self._ends: float | None = now + self._timeout_s
         self._read = 0
-        self._complete = False
 
     def limit(self, limit: int) -> None:
         self._limit = limit if self._limit is None else min(limit, self._limit)
@@ -55,20 +64,33 @@ class _Body:
         self._limit = self._ends = None
         self._timeout_s = idle_s
 
+    def release(self) -> None:
+        self._budget.release(self._holding)
+
     async def receive(self) -> Message:
-        if self._complete:
+        if not self._holding.arriving:
             return await self._receive()
         self._check(self._announced)
+        if self._ends is None:
+            # What came before is done with.
+            self.release()
+        message = await self._wait()
+        size = len(message.get("body", b""))
+        self._read += size
+        self._holding.arriving = message.get("more_body", False)
+        self._check(self._read)
+        self._budget.hold(self._holding, size if self._ends is None else self._read)
+        return message
+
+    async def _wait(self) -> Message:
         ends = asyncio.get_running_loop().time() + self._timeout_s if self._ends is None else self._ends
         try:
-            async with asyncio.timeout_at(ends):
-                message = await self._receive()
+            async with asyncio.timeout_at(0 if self._holding.refused else ends) as self._holding.waiting:
+                return await self._receive()
         except TimeoutError:
-            raise self._late() from None
-        self._read += len(message.get("body", b""))
-        self._complete = not message.get("more_body", False)
-        self._check(self._read)
-        return message
+            raise self._budget.full() if self._holding.refused else self._late() from None
+        finally:
+            self._holding.waiting = None
 
     def _check(self, size: int) -> None:
         if self._limit is not None and size > self._limit:

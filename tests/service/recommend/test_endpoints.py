@@ -7,7 +7,7 @@ import orjson
 import pytest
 
 from service.items.pictures import PictureStore
-from service.settings import LimitSettings, RecommendSettings
+from service.settings import ConcurrencySettings, LimitSettings, RecommendSettings
 from service.state.keys import POPULAR, neighbours
 from service.state.reads import Wave
 from tests.conftest import RedisServer
@@ -268,7 +268,7 @@ async def test_no_more_rankings_run_at_once_than_allowed(open_ranked: OpenGatewa
 async def test_beyond_the_requests_in_flight_the_gateway_sheds_load(
     open_ranked: OpenGateway, model: ModelServer
 ) -> None:
-    limits = LimitSettings(in_flight_requests=1)
+    limits = LimitSettings(max_concurrent_requests=ConcurrencySettings(recommend=1))
     model.answering.clear()
     async with (
         serving(model.app()) as url,

@@ -1,0 +1,78 @@
+"""Promises about health and metrics: however many ask, Redis and the model servers are asked once."""
+
+import asyncio
+
+import pytest
+
+from service import looks
+from service.looks import Shared
+from service.state.store import Store
+from tests.service.conftest import Gateway
+
+
+async def test_many_callers_cost_one_look_at_the_queue(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    for name in ("ping", "waiting"):
+        look = getattr(Store, name)
+
+        async def counted(self: Store, name: str = name, look: object = look) -> object:
+            asked.append(name)
+            return await look(self)  # type: ignore[operator]
+
+        monkeypatch.setattr(Store, name, counted)
+    monkeypatch.setattr(looks, "_FRESH_S", 60.0)
+    for path in ("/readyz", "/metrics"):
+        answers = await asyncio.gather(*(gateway.ask("GET", path) for _ in range(15)))
+        answers.append(await gateway.ask("GET", path))
+        assert {answer.status_code for answer in answers} == {200}
+    assert asked == ["ping", "waiting"]
+
+
+class TestShared:
+    @pytest.fixture
+    def counted(self) -> Shared[int]:
+        self.looks = 0
+        self.found = asyncio.Event()
+
+        async def look() -> int:
+            self.looks += 1
+            await self.found.wait()
+            return self.looks
+
+        return Shared(look)
+
+    async def test_who_comes_while_one_looks_gets_the_same(self, counted: Shared[int]) -> None:
+        asking = [asyncio.create_task(counted()) for _ in range(10)]
+        await asyncio.sleep(0)
+        self.found.set()
+        assert await asyncio.gather(*asking) == [1] * 10
+
+    async def test_who_leaves_takes_it_from_nobody(self, counted: Shared[int]) -> None:
+        first, second = asyncio.create_task(counted()), asyncio.create_task(counted())
+        await asyncio.sleep(0)
+        first.cancel()
+        await asyncio.gather(first, return_exceptions=True)
+        self.found.set()
+        assert await second == 1
+
+    async def test_what_is_old_is_looked_up_again(self, counted: Shared[int], monkeypatch: pytest.MonkeyPatch) -> None:
+        self.found.set()
+        monkeypatch.setattr(looks, "_FRESH_S", 60.0)
+        assert (await counted(), await counted()) == (1, 1)
+        monkeypatch.setattr(looks, "_FRESH_S", 0.0)
+        counted._fresh_until = 0.0
+        assert (await counted(), await counted()) == (2, 3)
+
+    async def test_a_look_that_failed_is_not_kept(self) -> None:
+        results = iter([ValueError("no"), 1])
+
+        async def look() -> int:
+            result = next(results)
+            if isinstance(result, ValueError):
+                raise result
+            return int(result)
+
+        shared = Shared(look)
+        with pytest.raises(ValueError, match="no"):
+            await shared()
+        assert await shared() == 1
