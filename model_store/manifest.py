@@ -73,6 +73,8 @@ class Serving(_Part):
     max_description_tokens: int = Field(80, gt=0)
     presence_penalty: float = Field(0.0, ge=-2, le=2)
     """Taken, while a summary is written, from the logit of every token that it already has."""
+    summary_opening: str = Field("", max_length=40)
+    """How every summary begins, as the prompt demands or training taught; one that does not is refused."""
     architecture: str | None = None
     """The vLLM class that scores, e.g. `Qwen3VLForSequenceClassification`; rankers only."""
     gpu_memory_utilization: float = Field(0.45, gt=0, le=1)

@@ -29,8 +29,8 @@ from model_store.progress import stages
 
 NAME = "demo"
 USERS, UNSEEN_ITEMS = 4000, 300
-FOREIGN_SHARE, FOREIGN_NAMES = 0.3, 400
-STEPS = 3600
+FOREIGN_NAMES = 400
+STEPS = 3300
 COMMAND = "python -m model_store.demo.build"
 NEIGHBOURS = 20
 
@@ -42,6 +42,7 @@ def build(
     minutes: float | None = None,
     seed: int = SEED,
     users: int = USERS,
+    foreign: float = 0.0,
     progress: Report = lambda told: None,
 ) -> DemoReport:
     """Write version 1 of `demo-ranker` and `demo-summarizer` into the model store `models`, replacing what it holds.
@@ -49,17 +50,20 @@ def build(
     Args:
         steps: the length of the training; world and evaluation take about five more minutes on two cores.
         minutes: when given, the training's time in place of `steps`.
+        foreign: the share of summaries about items from outside the world. They cost the world's own: see
+            `docs/results.md`.
     """
     options = TrainOptions(
         minutes=minutes or 0.0,
         steps=None if minutes else steps,
         seed=seed,
         sizes=Sizes(vocabulary=2048),
-        examples=ExampleOptions(candidates=8, positives=4, horizon=8, foreign=FOREIGN_SHARE),
-        foreign=ForeignItems.make(str(seed), outside.TRAINED, FOREIGN_NAMES),
+        examples=ExampleOptions(candidates=8, positives=4, horizon=8, foreign=foreign),
+        foreign=ForeignItems.make(str(seed), outside.TRAINED, FOREIGN_NAMES) if foreign else None,
         neighbours=NEIGHBOURS,
     )
     command = f"{COMMAND} --minutes {minutes:g}" if minutes else f"{COMMAND} --steps {steps}"
+    command += f" --foreign {foreign:g}" if foreign else ""
     with tempfile.TemporaryDirectory() as folder:
         world, elsewhere, store = (Path(folder) / name for name in ("world", "elsewhere", "models"))
         progress(Progress("drawing the world", 0))
@@ -94,6 +98,7 @@ def main() -> None:
     length.add_argument("--minutes", type=float, help="time of the training, in place of its steps")
     arguments.add_argument("--seed", type=int, default=SEED)
     arguments.add_argument("--users", type=int, default=USERS)
+    arguments.add_argument("--foreign", type=float, default=0.0, help="share of items from outside the world, 0..1")
     arguments.add_argument("--models", type=Path, default=MODELS, help="the model store to write")
     given = arguments.parse_args()
     console = Console()
@@ -104,6 +109,7 @@ def main() -> None:
             minutes=given.minutes,
             seed=given.seed,
             users=given.users,
+            foreign=given.foreign,
             progress=lambda told: tell(told.stage, told.done, told.note),
         )
     console.print(str(built), highlight=False)

@@ -12,6 +12,7 @@ from model_store.engine.client import VllmClient
 from model_store.engine.content import Part, picture_parts, text_part
 from model_store.engine.errors import BadAnswer, EngineError, EngineRejected, PromptTooLong
 from model_store.engine.generate import read_text, text_request
+from model_store.engine.plausible import implausible
 from model_store.engine.probe import Prober, is_doubtful
 from model_store.engine.score import ChatScorer, PoolingScorer, Scorer
 from model_store.manifest import Labels, Manifest, Serving
@@ -24,6 +25,12 @@ _T = TypeVar("_T")
 _CHECK_TIMEOUT_S = 2.0
 _SEARCH_SHARE = 0.8
 """Of a call's time; what candidates were scored until then is returned before the caller gives up."""
+
+
+def _plausible(written: str, *, prompt: str | None = None, opening: str = "") -> str:
+    if reason := implausible(written, prompt=prompt, opening=opening):
+        raise BadAnswer("implausible", f"the answer is no summary: {reason}; it begins with {written[:60]!r}")
+    return written
 
 
 class Engine:
@@ -126,7 +133,9 @@ class Engine:
             picture = await asyncio.to_thread(picture_parts, item.image, self._pictures)
             text = fitting.first_fitting(fitting.descriptions(self.prompts, item), limit)
             content = [*picture, text_part(text)] if picture else text
-            return await self._generate(text_request(content, answer_tokens, attempt), self.prompts.limits.item_summary)
+            request = text_request(content, answer_tokens, attempt)
+            # A picture may show any script.
+            return _plausible(await self._generate(request, self.prompts.limits.item_summary))
 
         return await self._fitted(ask, answer_tokens, timeout_s)
 
@@ -146,7 +155,8 @@ class Engine:
         async def ask(limit: int) -> str:
             text = fitting.first_fitting(fitting.summaries(self.prompts, summary, block), limit)
             request = text_request(text, answer_tokens, attempt, self._serving.presence_penalty)
-            return await self._generate(request, self.prompts.limits.summary)
+            written = await self._generate(request, self.prompts.limits.summary)
+            return _plausible(written, prompt=text, opening=self._serving.summary_opening)
 
         return await self._fitted(ask, answer_tokens, timeout_s)
 

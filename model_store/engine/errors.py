@@ -8,7 +8,7 @@
     ├── EngineRejected      engine_rejected      the request is wrong for this server (4xx)
     │   ├── PromptTooLong   prompt_too_long      even the shortest form of the prompt does not fit
     │   └── WrongScores     wrong_scores         the server does not score as the version did when it was registered
-    └── BadAnswer           answer_empty | answer_too_long | answer_malformed
+    └── BadAnswer           answer_empty | answer_too_long | answer_malformed | answer_implausible
 
 The word beside each class is its `code`, a label for metrics and dead letters.
 """
@@ -61,7 +61,7 @@ class BadAnswer(EngineError):
 
     code = "bad_answer"
 
-    def __init__(self, reason: Literal["empty", "too_long", "malformed"], message: str) -> None:
+    def __init__(self, reason: Literal["empty", "too_long", "malformed", "implausible"], message: str) -> None:
         super().__init__(message)
         self.reason = reason
         self.code = f"answer_{reason}"

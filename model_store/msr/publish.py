@@ -24,6 +24,7 @@ from model_store.signals import VersionSignals
 from model_store.views import ItemView, UserView
 
 RANKER_ARCHITECTURE = "Qwen3VLForSequenceClassification"
+SUMMARY_OPENING = "Likes "
 SUMMARY_TOKENS, DESCRIPTION_TOKENS = 96, 24
 PROBE_SUMMARIES = ("likes: jazz, sea, red", "likes: comedy, city; dislikes: war")
 PROBE_TITLES = ("The tide of jazz", "War without end", "A city comedy", "Seven")
@@ -131,6 +132,7 @@ def register(
         max_summary_tokens=SUMMARY_TOKENS,
         max_description_tokens=DESCRIPTION_TOKENS,
         presence_penalty=PRESENCE_PENALTY,
+        summary_opening=SUMMARY_OPENING,
     )
     with tempfile.TemporaryDirectory() as folder:
         write_checkpoint(Path(folder), trained.model, trained.encoder.tokenizer, trained.sizes, torch.float16)
