@@ -166,7 +166,7 @@ class ConcurrencySettings(_Level):
     recommend: Count = Field(256, description="`POST /recommend`.")
     items: Count = Field(64, description="Writes to the catalogue.")
     reads: Count = Field(256, description="What asks for users and items, and all else.")
-    operations: Count = Field(32, description="`/readyz` and `/metrics`; `/healthz` is always answered.")
+    operations: Count = Field(16, description="`/readyz` and `/metrics`; `/healthz` is always answered.")
 
 
 class LimitSettings(_Level):

@@ -1,5 +1,6 @@
 """How many requests are answered at a time: bounds for each class of routes, and for each caller within it."""
 
+import asyncio
 import math
 from collections import Counter
 from functools import lru_cache
@@ -17,6 +18,8 @@ from service.settings import LimitSettings
 RouteClass = Literal["events", "event_streams", "recommend", "items", "reads", "operations"]
 
 _ALWAYS_ANSWERED = "/healthz"
+_LATER_S = 1.0
+"""After how long a request without a key is refused: who asks again at once would keep the event loop busy."""
 _READING = frozenset({"GET", "HEAD", "OPTIONS"})
 _ONE_NETWORK = 64
 """Bits of an IPv6 address that one caller can't choose."""
@@ -39,10 +42,13 @@ class Admission:
         if scope["type"] != "http" or scope["path"] == _ALWAYS_ANSWERED:
             await self.app(scope, receive, send)
             return
-        admitted = self._classes[route_class(scope)]
+        kind = route_class(scope)
+        admitted = self._classes[kind]
         caller = _caller(scope)
         error = admitted.enter(caller)
         if error is not None:
+            if kind == "operations":
+                await asyncio.sleep(_LATER_S)
             await refuse(error, scope, receive, send)
             return
         try:

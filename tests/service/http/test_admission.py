@@ -8,12 +8,15 @@ from typing import Any
 
 import pytest
 
+from service.http import admission
 from service.http.admission import _network, route_class
 from service.settings import ConcurrencySettings, LimitSettings
+from service.state.store import Store
 from tests.service.conftest import Gateway, OpenGateway
 from tests.service.serving import until
 
 EVENT = {"user_id": "u", "item_id": "i"}
+REFUSED = "tastestream_http_requests_refused_total"
 NDJSON = {"content-type": "application/x-ndjson"}
 FEW = ConcurrencySettings(events=4, event_streams=4, recommend=4, items=4, reads=4, operations=4)
 
@@ -109,6 +112,23 @@ async def test_one_key_leaves_room_for_the_others(open_gateway: OpenGateway, tmp
         assert (await gateway.ask("POST", "/events", EVENT, headers=modest)).status_code == 202
         reasons = {"route_class": "events", "reason": "caller_share"}
         assert gateway.count("tastestream_http_requests_refused_total", **reasons) == 1
+
+
+async def test_callers_of_open_paths_beyond_the_bound_are_kept_waiting(
+    open_gateway: OpenGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(admission, "_LATER_S", 3600.0)
+    monkeypatch.setattr(Store, "ping", lambda self: asyncio.sleep(0.3))
+    async with open_gateway(limits=limits()) as gateway:
+        asking = [asyncio.create_task(gateway.ask("GET", "/readyz")) for _ in range(10)]
+        await until(lambda: gateway.count(REFUSED, route_class="operations", reason="class_full") == 6)
+        for _ in range(20):
+            assert (await gateway.ask("POST", "/events", EVENT)).status_code == 202
+        await asyncio.wait(asking[:4])
+        assert [task.done() for task in asking] == [True] * 4 + [False] * 6
+        for task in asking:
+            task.cancel()
+        await asyncio.gather(*asking, return_exceptions=True)
 
 
 async def test_whoever_has_no_key_takes_no_room(open_gateway: OpenGateway, tmp_path: Path) -> None:
