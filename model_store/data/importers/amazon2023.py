@@ -20,7 +20,7 @@ def fits(source: Path) -> bool:
 def items(source: Path) -> Iterator[dict[str, Any] | Rejected]:
     for path in _require(source):
         for line, row in json_rows(path):
-            yield made(path, line, lambda row=row: _item(row))  # type: ignore[misc]
+            yield made(path, line, _item, row)
 
 
 def interactions(source: Path) -> Iterator[InteractionRow | Rejected]:
@@ -34,7 +34,7 @@ def _interactions(source: Path, category: str) -> Iterator[InteractionRow | Reje
     reviews = next((path for ending in ("", ".gz") if (path := source / f"{category}.jsonl{ending}").is_file()), None)
     if reviews is not None:
         for line, row in json_rows(reviews):
-            yield made(reviews, line, lambda row=row: _review(row))  # type: ignore[misc]
+            yield made(reviews, line, _review, row)
         return
     ratings = next((path for ending in ("", ".gz") if (path := source / f"{category}.csv{ending}").is_file()), None)
     if ratings is None:
@@ -43,7 +43,7 @@ def _interactions(source: Path, category: str) -> Iterator[InteractionRow | Reje
         )
     columns = {"user_id": (), "item_id": ("parent_asin", "asin"), "rating": (), "timestamp": ()}
     for line, row in rows(ratings, columns, tuple(columns)):
-        yield made(ratings, line, lambda row=row: interaction(**row))  # type: ignore[misc]
+        yield made(ratings, line, interaction, **row)
 
 
 def _item(row: Any) -> dict[str, Any]:

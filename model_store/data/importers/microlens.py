@@ -19,7 +19,7 @@ def items(source: Path) -> Iterator[dict[str, Any] | Rejected]:
     path, covers = _require(source, "_titles"), images(source)
     columns = {"item_id": ("item", "id", "video_id"), "title": ("title_en", "name")}
     for line, row in rows(path, columns, ("item_id", "title")):
-        yield made(path, line, lambda row=row: item(**row, image=_cover(covers, row["item_id"])))  # type: ignore[misc]
+        yield made(path, line, item, **row, image=_cover(covers, row["item_id"]))
 
 
 def interactions(source: Path) -> Iterator[InteractionRow | Rejected]:
@@ -29,7 +29,7 @@ def interactions(source: Path) -> Iterator[InteractionRow | Rejected]:
         return
     columns = {"user_id": ("user", "uid"), "item_id": ("item", "video_id"), "timestamp": ("time", "ts")}
     for line, row in rows(path, columns, tuple(columns)):
-        yield made(path, line, lambda row=row: interaction(**row))  # type: ignore[misc]
+        yield made(path, line, interaction, **row)
 
 
 def images(source: Path) -> Path | None:
@@ -41,13 +41,7 @@ def _sequences(path: Path) -> Iterator[InteractionRow | Rejected]:
     for line, text in lines(path):
         user_id, _, videos = text.strip().partition("\t")
         for position, video in enumerate(videos.split()):
-            yield made(
-                path,
-                line,
-                lambda user_id=user_id, video=video, position=position: interaction(  # type: ignore[misc]
-                    user_id=user_id, item_id=video, timestamp=position
-                ),
-            )
+            yield made(path, line, interaction, user_id=user_id, item_id=video, timestamp=position)
 
 
 def _cover(covers: Path | None, item_id: str) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from model_store.data.importers.rows import InteractionRow, Rejected, interaction, item, made
 from model_store.data.tables import rows
-from model_store.data.text_files import DataFileError, Encoding, detect, find, lines
+from model_store.data.text_files import DataFileError, find, lines
 
 _MOST_TAGS = 10
 _GENRES_100K = (
@@ -58,7 +58,7 @@ def _movies_csv(source: Path) -> Iterator[dict[str, Any] | Rejected]:
     path, tags = find(source / "movies.csv"), _tags(source)
     columns = {"item_id": ("movieId",), "title": (), "genres": ()}
     for line, row in rows(path, columns, ("item_id", "title")):
-        yield made(path, line, lambda row=row: item(**row, tags=tags.get(row["item_id"])))  # type: ignore[misc]
+        yield made(path, line, item, **row, tags=tags.get(row["item_id"]))
 
 
 def _tags(source: Path) -> dict[str, list[str]]:
@@ -76,13 +76,13 @@ def _ratings_csv(source: Path) -> Iterator[InteractionRow | Rejected]:
     path = find(source / "ratings.csv")
     columns = {"user_id": ("userId",), "item_id": ("movieId",), "rating": (), "timestamp": ()}
     for line, row in rows(path, columns, tuple(columns)):
-        yield made(path, line, lambda row=row: interaction(**row))  # type: ignore[misc]
+        yield made(path, line, interaction, **row)
 
 
 def _movies_dat(source: Path) -> Iterator[dict[str, Any] | Rejected]:
     path = find(source / "movies.dat")
     for line, fields in _split(path, "::", 3):
-        yield made(path, line, lambda fields=fields: _movie(*fields))  # type: ignore[misc]
+        yield made(path, line, _movie, *fields)
 
 
 def _movie(item_id: str, title: str, genres: str) -> dict[str, Any]:
@@ -92,7 +92,7 @@ def _movie(item_id: str, title: str, genres: str) -> dict[str, Any]:
 def _movies_100k(source: Path) -> Iterator[dict[str, Any] | Rejected]:
     path = source / "u.item"
     for line, fields in _split(path, "|", 5 + len(_GENRES_100K)):
-        yield made(path, line, lambda fields=fields: _movie_100k(fields))  # type: ignore[misc]
+        yield made(path, line, _movie_100k, fields)
 
 
 def _movie_100k(fields: list[str]) -> dict[str, Any]:
@@ -102,19 +102,19 @@ def _movie_100k(fields: list[str]) -> dict[str, Any]:
 
 def _split_rows(path: Path, separator: str) -> Iterator[InteractionRow | Rejected]:
     for line, fields in _split(path, separator, 4):
-        yield made(path, line, lambda fields=fields: _rating(*fields))  # type: ignore[misc]
+        yield made(path, line, _rating, *fields)
 
 
 def _rating(user_id: str, item_id: str, rating: str, timestamp: str) -> InteractionRow:
     return interaction(user_id=user_id, item_id=item_id, rating=rating, timestamp=timestamp)
 
 
-def _split(path: Path, separator: str, count: int, encoding: Encoding | None = None) -> Iterator[tuple[int, list[str]]]:
+def _split(path: Path, separator: str, count: int) -> Iterator[tuple[int, list[str]]]:
     """
     Raises:
         DataFileError: a line has another number of fields.
     """
-    for line, text in lines(path, encoding or detect(path)):
+    for line, text in lines(path):
         fields = text.strip("\r\n").split(separator)
         if len(fields) != count:
             raise DataFileError(f"{path}, line {line}: {len(fields)} fields separated by {separator!r}, not {count}")

@@ -51,7 +51,7 @@ def items(source: Path) -> Iterator[dict[str, Any] | Rejected]:
         is_xml = text.read(_START).lstrip("\ufeff \r\n\t").startswith("<")
     products = _xml(source, encoding) if is_xml else _table(source, encoding)
     for line, product in products:
-        yield made(source, line, lambda product=product: _item(product))  # type: ignore[misc]
+        yield made(source, line, _item, product)
 
 
 def _table(source: Path, encoding: Encoding) -> Iterator[tuple[int, dict[str, str]]]:

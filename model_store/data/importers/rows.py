@@ -90,10 +90,10 @@ def json_rows(path: Path) -> Iterator[tuple[int, Any]]:
         yield number, found if isinstance(found, dict) else ValueError("not a JSON object")
 
 
-def made(path: Path, line: int, make: Callable[[], Any]) -> Any:
-    """What `make` returns, or why the row is rejected."""
+def made(path: Path, line: int, make: Callable[..., Any], /, *row: Any, **fields: Any) -> Any:
+    """What `make` returns for the row, or why the row is rejected."""
     try:
-        return make()
+        return make(*row, **fields)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         reason = f"{error.args[0]} is missing" if isinstance(error, KeyError) else str(error)
         return Rejected(path.name, line, reason)

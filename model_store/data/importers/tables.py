@@ -38,13 +38,13 @@ def fits(source: Path) -> bool:
 def items(source: Path) -> Iterator[dict[str, Any] | Rejected]:
     path = source if source.is_file() else _require(source, _ITEM_FILES)
     for line, row in rows(path, _ITEM, ("item_id", "title")):
-        yield made(path, line, lambda row=row: item(**row))  # type: ignore[misc]
+        yield made(path, line, item, **row)
 
 
 def interactions(source: Path) -> Iterator[InteractionRow | Rejected]:
     path = _require(source, _INTERACTION_FILES)
     for line, row in rows(path, _INTERACTION, ("user_id", "item_id", "timestamp")):
-        yield made(path, line, lambda row=row: interaction(**row))  # type: ignore[misc]
+        yield made(path, line, interaction, **row)
 
 
 def images(source: Path) -> Path | None:
