@@ -14,7 +14,7 @@ from model_store.demo.world import Taste
 from model_store.evaluate.baselines import POPULARITY, baseline_scores
 from model_store.evaluate.compare import Table, evaluate_scores
 from model_store.evaluate.metrics import Interval, confidence
-from model_store.evaluate.protocol import Case, Protocol, make_cases
+from model_store.evaluate.protocol import EvaluationCase, Protocol, make_cases
 from model_store.msr.catalogue import Catalogue
 from model_store.msr.publish import Trained
 from model_store.msr.scoring import Examiner, describe_all
@@ -135,7 +135,7 @@ def report(trained: Trained, dataset: Dataset, truth: Truth, unseen: Dataset, te
     )
 
 
-def rule_summaries(examiner: Examiner, cases: Sequence[Case], block_size: int = 3) -> list[str]:
+def rule_summaries(examiner: Examiner, cases: Sequence[EvaluationCase], block_size: int = 3) -> list[str]:
     """What the training rule itself would write, from the same item summaries."""
     catalogue = examiner.catalogue
     rule, terms = TasteRule(), TermFinder.learn(catalogue.views)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from model_store.dataset import Dataset
 from model_store.demo.world import ATTRIBUTES, TASTES, THEMES, Taste, WorldItem
-from model_store.evaluate.protocol import Case
+from model_store.evaluate.protocol import EvaluationCase
 from model_store.msr.taste_rule import parse
 
 _THEME_OF = {word: theme for theme, words in THEMES.items() for word in words}
@@ -30,13 +30,13 @@ class Truth:
     tastes: Mapping[str, Sequence[Taste]]
     attributes: Mapping[str, Mapping[str, str]]
 
-    def taste(self, dataset: Dataset, case: Case) -> Taste:
+    def taste(self, dataset: Dataset, case: EvaluationCase) -> Taste:
         """The user's taste at the moment of the case's target."""
         items = [event.item_id for event in dataset.histories[case.user_id]]
         periods = self.tastes[case.user_id]
         return periods[bisect_right([taste.since for taste in periods], items.index(case.target)) - 1]
 
-    def oracle(self, dataset: Dataset, cases: Sequence[Case]) -> list[list[float]]:
+    def oracle(self, dataset: Dataset, cases: Sequence[EvaluationCase]) -> list[list[float]]:
         """The true affinity of each case's candidates."""
         tastes = [self.taste(dataset, case) for case in cases]
         return [

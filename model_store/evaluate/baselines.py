@@ -8,7 +8,7 @@ import numpy as np
 from model_store.dataset import Dataset
 from model_store.evaluate.cooccurrence import Cooccurrence
 from model_store.evaluate.metrics import Counts, Floats
-from model_store.evaluate.protocol import Case, liked_by
+from model_store.evaluate.protocol import EvaluationCase, liked_by
 
 POPULARITY, ITEM_KNN = "popularity", "ItemKNN"
 TIE = 1e-9
@@ -68,7 +68,7 @@ class ItemKNN:
         return self._rows[place]
 
 
-def baseline_scores(dataset: Dataset, cases: Iterable[Case]) -> dict[str, list[list[float]]]:
+def baseline_scores(dataset: Dataset, cases: Iterable[EvaluationCase]) -> dict[str, list[list[float]]]:
     """Scores of both baselines, counted on the train users, for each case's candidates."""
     likes = Cooccurrence(liked_by(dataset, "train"))
     methods: dict[str, Baseline] = {POPULARITY: Popularity(likes), ITEM_KNN: ItemKNN(likes)}

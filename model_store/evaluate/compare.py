@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from model_store.evaluate import metrics
-from model_store.evaluate.metrics import Floats, Interval, Standing
-from model_store.evaluate.protocol import Case
+from model_store.evaluate.metrics import Floats, Interval, TargetRanks
+from model_store.evaluate.protocol import EvaluationCase
 
 Scores = Sequence[Sequence[float]]
 """Per case one score per candidate, in the case's order."""
@@ -55,31 +55,31 @@ class Table:
         return {row.method: _percent(row, self.k) for row in self.rows}
 
 
-def evaluate_scores(cases: Sequence[Case], scores: Mapping[str, Scores], *, k: int = K) -> Table:
+def evaluate_scores(cases: Sequence[EvaluationCase], scores: Mapping[str, Scores], *, k: int = K) -> Table:
     """Compare methods by name. Ties count as their mean over all orders (see `metrics`).
 
     Raises:
         ValueError: scores are missing for a case or are not numbers.
     """
-    return Table(tuple(_row(name, standing_of(cases, scores[name]), k) for name in scores), len(cases), k)
+    return Table(tuple(_row(name, target_ranks(cases, scores[name]), k) for name in scores), len(cases), k)
 
 
-def difference(cases: Sequence[Case], scores: Mapping[str, Scores], method: str, baseline: str) -> Difference:
+def difference(cases: Sequence[EvaluationCase], scores: Mapping[str, Scores], method: str, baseline: str) -> Difference:
     """How much better `method` is than `baseline`, paired by user."""
-    left, right = (metrics.auc(standing_of(cases, scores[name])) for name in (method, baseline))
+    left, right = (metrics.auc(target_ranks(cases, scores[name])) for name in (method, baseline))
     return Difference(method, baseline, metrics.paired_difference(left, right))
 
 
-def standing_of(cases: Sequence[Case], scores: Scores) -> Standing:
-    return metrics.stand(scores, [case.target_position for case in cases])
+def target_ranks(cases: Sequence[EvaluationCase], scores: Scores) -> TargetRanks:
+    return metrics.rank_targets(scores, [case.target_position for case in cases])
 
 
-def _row(method: str, standing: Standing, k: int) -> Row:
+def _row(method: str, ranks: TargetRanks, k: int) -> Row:
     values: tuple[Floats, ...] = (
-        metrics.auc(standing),
-        metrics.hit_rate_at_k(standing, k),
-        metrics.ndcg_at_k(standing, k),
-        metrics.mrr_at_k(standing, k),
+        metrics.auc(ranks),
+        metrics.hit_rate_at_k(ranks, k),
+        metrics.ndcg_at_k(ranks, k),
+        metrics.mrr_at_k(ranks, k),
     )
     return Row(method, *(metrics.confidence(value) for value in values))
 

@@ -1,11 +1,11 @@
-"""Ranking metrics over cases of one target among negatives, with confidence intervals over users.
+"""Ranking metrics over evaluation cases of one target among negatives, with confidence intervals over users.
 
-A case is one user's candidates, one of which is the target. All metrics read only how many
-negatives stand above the target and how many share its score (`Standing`). Ties are resolved
+All metrics need only the target's rank: how many negatives score higher and how many score the same
+(`TargetRanks`). Ties are resolved
 
 - `expected` (the default): the mean over all orders of the tied candidates, as in AUC, where a
-  tie counts one half. A constant score gets exactly what random order would get.
-- `pessimistic`: every tied negative stands above the target, so that a constant score gets 0.
+  tie counts one half. A constant score gets exactly what a random order would get.
+- `pessimistic`: every tied negative ranks above the target, so that a constant score gets 0.
 
 Sampled metrics rank methods within one protocol only; they are not comparable with metrics over
 the full catalogue (Krichene & Rendle, "On Sampled Metrics for Item Recommendation", KDD 2020).
@@ -26,8 +26,8 @@ RESAMPLES_AT_ONCE = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
-    """Where each case's target stands: negatives above it, tied with it, and in all. Each of shape (cases,)."""
+class TargetRanks:
+    """Each target's rank: negatives above it, tied with it, and in total. Each of shape (cases,)."""
 
     above: Counts
     tied: Counts
@@ -53,8 +53,8 @@ class Latency:
     p99: float
 
 
-def stand(scores: Iterable[Sequence[float]], targets: Iterable[int]) -> Standing:
-    """Compare each case's target with its negatives.
+def rank_targets(scores: Iterable[Sequence[float]], targets: Iterable[int]) -> TargetRanks:
+    """Rank each case's target among its negatives.
 
     Args:
         scores: per case one score per candidate; higher is better. Cases may differ in length.
@@ -73,35 +73,35 @@ def stand(scores: Iterable[Sequence[float]], targets: Iterable[int]) -> Standing
         own = values[target]
         rows.append((int((values > own).sum()), int((values == own).sum()) - 1, len(values) - 1))
     columns = np.array(rows, dtype=np.int64).reshape(-1, 3).T
-    return Standing(columns[0], columns[1], columns[2])
+    return TargetRanks(columns[0], columns[1], columns[2])
 
 
-def auc(standing: Standing) -> Floats:
+def auc(ranks: TargetRanks) -> Floats:
     """The share of negatives below the target, ties counted one half. Shape (cases,)."""
-    below = standing.negatives - standing.above - standing.tied
-    shares: Floats = (below + 0.5 * standing.tied) / standing.negatives
+    below = ranks.negatives - ranks.above - ranks.tied
+    shares: Floats = (below + 0.5 * ranks.tied) / ranks.negatives
     return shares
 
 
-def hit_rate_at_k(standing: Standing, k: int, ties: Ties = "expected") -> Floats:
+def hit_rate_at_k(ranks: TargetRanks, k: int, ties: Ties = "expected") -> Floats:
     """1 where the target is among the first k. Shape (cases,)."""
-    return _gain_at_k(standing, np.ones(k), ties)
+    return _gain_at_k(ranks, np.ones(k), ties)
 
 
-def ndcg_at_k(standing: Standing, k: int, ties: Ties = "expected") -> Floats:
+def ndcg_at_k(ranks: TargetRanks, k: int, ties: Ties = "expected") -> Floats:
     """1 / log2(1 + rank) where the target is among the first k: with one target the ideal DCG is 1. Shape (cases,)."""
-    return _gain_at_k(standing, 1.0 / np.log2(np.arange(2, k + 2)), ties)
+    return _gain_at_k(ranks, 1.0 / np.log2(np.arange(2, k + 2)), ties)
 
 
-def mrr_at_k(standing: Standing, k: int, ties: Ties = "expected") -> Floats:
+def mrr_at_k(ranks: TargetRanks, k: int, ties: Ties = "expected") -> Floats:
     """1 / rank where the target is among the first k. Shape (cases,)."""
-    return _gain_at_k(standing, 1.0 / np.arange(1, k + 1), ties)
+    return _gain_at_k(ranks, 1.0 / np.arange(1, k + 1), ties)
 
 
-def _gain_at_k(standing: Standing, gains: Floats, ties: Ties) -> Floats:
+def _gain_at_k(ranks: TargetRanks, gains: Floats, ties: Ties) -> Floats:
     """The gain of the target's rank; `gains[r]` is that of rank r + 1, later ranks gain nothing."""
-    last = standing.above + standing.tied
-    first = standing.above if ties == "expected" else last
+    last = ranks.above + ranks.tied
+    first = ranks.above if ties == "expected" else last
     summed = np.concatenate([[0.0], np.cumsum(gains)])
     total = summed[np.minimum(last + 1, len(gains))] - summed[np.minimum(first, len(gains))]
     mean: Floats = total / (last - first + 1)

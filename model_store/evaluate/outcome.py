@@ -8,7 +8,7 @@ from model_store.dataset import Dataset
 from model_store.evaluate.baselines import ITEM_KNN, POPULARITY, baseline_scores
 from model_store.evaluate.compare import Difference, Scores, Table, difference, evaluate_scores
 from model_store.evaluate.metrics import Latency
-from model_store.evaluate.protocol import Case, Protocol
+from model_store.evaluate.protocol import EvaluationCase, Protocol
 from model_store.evaluate.wire_client import Json
 
 SERVICE, MLLM, COLLABORATIVE = "Tastestream (blend)", "MLLM alone", "collaborative alone"
@@ -70,7 +70,7 @@ class Ranked:
     differences: tuple[Difference, ...]
 
 
-def rank_methods(dataset: Dataset, cases: Sequence[Case], answers: Sequence[Json]) -> Ranked:
+def rank_methods(dataset: Dataset, cases: Sequence[EvaluationCase], answers: Sequence[Json]) -> Ranked:
     """Compare what the service answered to `cases`, explained, with the baselines."""
     scores: dict[str, Scores] = {
         SERVICE: _column(cases, answers, lambda item: -item["rank"]),
@@ -90,7 +90,9 @@ def degraded_reasons(answers: Sequence[Json]) -> dict[str, int]:
     return dict(Counter(str(answer["degraded_reason"]) for answer in answers if answer["degraded"]))
 
 
-def _column(cases: Sequence[Case], answers: Sequence[Json], value: Callable[[Json], float | None]) -> list[list[float]]:
+def _column(
+    cases: Sequence[EvaluationCase], answers: Sequence[Json], value: Callable[[Json], float | None]
+) -> list[list[float]]:
     """One kind of score in the cases' order; a case for which one is missing is a coin toss."""
     rows: list[list[float]] = []
     for case, answer in zip(cases, answers, strict=True):

@@ -1,6 +1,6 @@
-"""Which question is put to every method: one held-out target per user among sampled negatives.
+"""The evaluation cases that every method ranks: one held-out target per user among sampled negatives.
 
-Two protocols, and every table names the one it used:
+There are two protocols, and every table names the one it used:
 
 - `uniform` is compatible with the papers (MLLM-MSR and its re-runs: one positive and 20 uniform
   negatives), except that the target is the true last liked item; the released code of MLLM-MSR
@@ -8,7 +8,7 @@ Two protocols, and every table names the one it used:
 - `popular` is the honest one: negatives are drawn by how often train users met an item, so that
   knowing what is popular helps no more than a coin toss.
 
-A user's case depends on the seed, the user and the catalogue, never on which other users are asked.
+A user's case depends on the seed, the user and the catalogue, never on which other users are evaluated.
 """
 
 import hashlib
@@ -32,24 +32,24 @@ class ProtocolError(UserError):
 
 @dataclass(frozen=True, slots=True)
 class Protocol:
-    """How cases are made. `users` limits them to the first of a seeded order; None asks everyone of the split."""
+    """How cases are made. `users` limits them to the first users of a seeded order; None takes the whole split."""
 
     negatives: Negatives = "popular"
     split: Split | None = "test"
     users: int | None = None
-    sampled: int = 20
+    n_negatives: int = 20
     history: int = 50
     seed: int = 0
 
     def __str__(self) -> str:
-        return f"last liked item among {self.sampled} {self.negatives} negatives, {self.split or 'all'} users"
+        return f"last liked item among {self.n_negatives} {self.negatives} negatives, {self.split or 'all'} users"
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
-    """One user's question. `history`: the last events before the target, oldest first.
+class EvaluationCase:
+    """One user's candidates to rank. `history`: the last events before the target, oldest first.
 
-    `candidates` hold the target and the negatives in an order that says nothing.
+    `candidates` holds the target and the negatives in random order.
     """
 
     user_id: str
@@ -67,7 +67,7 @@ class Case:
         return tuple(event.item_id for event in self.history if not event.disliked)
 
 
-def make_cases(dataset: Dataset, protocol: Protocol) -> list[Case]:
+def make_cases(dataset: Dataset, protocol: Protocol) -> list[EvaluationCase]:
     """Make the cases of every user who liked a new item of the catalogue after at least one event.
 
     A user who met nearly the whole catalogue, so that negatives can't be drawn, is left out.
@@ -78,7 +78,7 @@ def make_cases(dataset: Dataset, protocol: Protocol) -> list[Case]:
     users = [user for user in dataset.histories if protocol.split in (None, user_split(user))]
     users.sort(key=lambda user: _number(protocol.seed, "order", user))
     draw = _Negatives(dataset, protocol)
-    cases: list[Case] = []
+    cases: list[EvaluationCase] = []
     for user in users:
         if len(cases) == protocol.users:
             break
@@ -88,11 +88,11 @@ def make_cases(dataset: Dataset, protocol: Protocol) -> list[Case]:
             target = events[last].item_id
             candidates = draw(user, events, target)
             if candidates:
-                cases.append(Case(user, events[max(0, last - protocol.history) : last], target, candidates))
+                cases.append(EvaluationCase(user, events[max(0, last - protocol.history) : last], target, candidates))
     if not cases:
         raise ProtocolError(
             f"no user of the {protocol.split or 'data'} set has a liked item after a first event "
-            f"and {protocol.sampled} items left to draw {protocol.negatives} negatives from"
+            f"and {protocol.n_negatives} items left to draw {protocol.negatives} negatives from"
         )
     return cases
 
@@ -130,10 +130,10 @@ class _Negatives:
         weights = self._weights.copy()
         weights[[self._places[event.item_id] for event in events if event.item_id in self._places]] = 0
         drawable = np.flatnonzero(weights)
-        if len(drawable) < self._protocol.sampled:
+        if len(drawable) < self._protocol.n_negatives:
             return ()
         order = drawable[np.argsort(arrivals[drawable] / weights[drawable])]
-        candidates = [target, *(self._items[place] for place in order[: self._protocol.sampled])]
+        candidates = [target, *(self._items[place] for place in order[: self._protocol.n_negatives])]
         return tuple(candidates[place] for place in rng.permutation(len(candidates)))
 
     def _met(self, dataset: Dataset) -> Floats:

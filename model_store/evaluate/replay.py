@@ -18,7 +18,7 @@ from model_store.dataset import read_dataset
 from model_store.evaluate.loading import load_catalogue, wait_for_descriptions
 from model_store.evaluate.metrics import latency
 from model_store.evaluate.outcome import Folding, ReplayReport, degraded_reasons, models_of, rank_methods
-from model_store.evaluate.protocol import Case, Protocol, make_cases
+from model_store.evaluate.protocol import EvaluationCase, Protocol, make_cases
 from model_store.evaluate.wire_client import Json, ServiceError, WireClient
 from model_store.signals import normal
 
@@ -96,10 +96,12 @@ async def replay(
     )
 
 
-async def _post_and_fold(client: WireClient, cases: Sequence[Case], run: ReplayOptions, progress: Progress) -> Folding:
+async def _post_and_fold(
+    client: WireClient, cases: Sequence[EvaluationCase], run: ReplayOptions, progress: Progress
+) -> Folding:
     started = time.monotonic()
 
-    async def post(case: Case) -> None:
+    async def post(case: EvaluationCase) -> None:
         events = [_event(case, place, run) for place in range(len(case.history))]
         for start in range(0, len(events), run.events_per_call):
             await client.post_events(events[start : start + run.events_per_call])
@@ -111,7 +113,7 @@ async def _post_and_fold(client: WireClient, cases: Sequence[Case], run: ReplayO
 
 
 async def _wait_for_folds(
-    client: WireClient, cases: Sequence[Case], run: ReplayOptions, progress: Progress
+    client: WireClient, cases: Sequence[EvaluationCase], run: ReplayOptions, progress: Progress
 ) -> list[int]:
     """Poll until no user has pending events; returns the users' summary versions.
 
@@ -142,8 +144,10 @@ async def _wait_for_folds(
     return list(versions.values())
 
 
-async def _ask(client: WireClient, cases: Sequence[Case], run: ReplayOptions, progress: Progress) -> list[Json]:
-    async def ask(case: Case) -> Json:
+async def _ask(
+    client: WireClient, cases: Sequence[EvaluationCase], run: ReplayOptions, progress: Progress
+) -> list[Json]:
+    async def ask(case: EvaluationCase) -> Json:
         body: dict[str, Any] = {
             "user_id": _user(case, run),
             "candidates": list(case.candidates),
@@ -163,8 +167,8 @@ async def _ask(client: WireClient, cases: Sequence[Case], run: ReplayOptions, pr
 
 
 async def _each(
-    cases: Iterable[Case],
-    work: Callable[[Case], Awaitable[T]],
+    cases: Iterable[EvaluationCase],
+    work: Callable[[EvaluationCase], Awaitable[T]],
     at_once: int,
     stage: str = "",
     progress: Progress | None = None,
@@ -174,7 +178,7 @@ async def _each(
     todo = list(cases)
     done = 0
 
-    async def one(case: Case) -> T:
+    async def one(case: EvaluationCase) -> T:
         nonlocal done
         async with slots:
             result = await work(case)
@@ -191,7 +195,7 @@ async def _each(
     return [task.result() for task in tasks]
 
 
-def _event(case: Case, place: int, run: ReplayOptions) -> Json:
+def _event(case: EvaluationCase, place: int, run: ReplayOptions) -> Json:
     event = case.history[place]
     sent: Json = {
         "event_id": f"{run.run_id}:{case.user_id}:{place}",
@@ -203,5 +207,5 @@ def _event(case: Case, place: int, run: ReplayOptions) -> Json:
     return sent if event.value is None else {**sent, "value": event.value}
 
 
-def _user(case: Case, run: ReplayOptions) -> str:
+def _user(case: EvaluationCase, run: ReplayOptions) -> str:
     return f"{run.run_id}:{case.user_id}"

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from model_store.dataset import Interaction
-from model_store.evaluate.protocol import Case
+from model_store.evaluate.protocol import EvaluationCase
 from model_store.msr.catalogue import Candidates, Catalogue
 from model_store.msr.writer import Writer
 from model_store.views import InteractionView, UserView
@@ -24,12 +24,12 @@ class Examiner:
     catalogue: Catalogue
     recalled: Sequence[str]
 
-    def summaries(self, cases: Sequence[Case], tick: Tick = lambda done, total: None) -> list[str]:
+    def summaries(self, cases: Sequence[EvaluationCase], tick: Tick = lambda done, total: None) -> list[str]:
         """The model's own summary of each case's history, folded from nothing."""
         return self.writer.fold([self.events(case.history) for case in cases], each=tick)
 
     def score(
-        self, cases: Sequence[Case], summaries: Sequence[str], *, picture: bool = True, words: bool = True
+        self, cases: Sequence[EvaluationCase], summaries: Sequence[str], *, picture: bool = True, words: bool = True
     ) -> list[list[float]]:
         """logit(yes) - logit(no) of each case's candidates, shown with or without picture and words."""
         encoder = self.writer.encoder

@@ -7,7 +7,7 @@ from itertools import accumulate
 from model_store.dataset import Dataset
 from model_store.evaluate.blend import assess_blend, fit_blend
 from model_store.evaluate.evidence import Evidence
-from model_store.evaluate.protocol import Case
+from model_store.evaluate.protocol import EvaluationCase
 from model_store.manifest import Blend
 from model_store.msr.scoring import Examiner, Tick
 
@@ -48,14 +48,14 @@ def validate(examiner: Examiner, dataset: Dataset, evidence: Evidence, seed: int
 
 def validation_cases(
     dataset: Dataset, evidence: Evidence, seed: int, *, most: int = 600, per_user: int = 5, history: int = 50
-) -> list[Case]:
+) -> list[EvaluationCase]:
     """Several liked items of each validation user, each among 20 negatives drawn by popularity."""
     rng = random.Random(f"validation {seed}")
     users = dataset.users("validation")
     rng.shuffle(users)
     weights = list(accumulate(evidence.counts.values()))
     items = list(evidence.counts)
-    cases: list[Case] = []
+    cases: list[EvaluationCase] = []
     for user in users:
         events = dataset.histories[user]
         met = {event.item_id for event in events}
@@ -65,7 +65,7 @@ def validation_cases(
             candidates = [events[place].item_id, *list(drawn)[:20]]
             rng.shuffle(candidates)
             past = events[max(0, place - history) : place]
-            cases.append(Case(user, past, events[place].item_id, tuple(candidates)))
+            cases.append(EvaluationCase(user, past, events[place].item_id, tuple(candidates)))
         if len(cases) >= most:
             break
     return cases[:most]

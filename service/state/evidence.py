@@ -23,8 +23,6 @@ from service.state.reads import Read, Wave, alone
 from service.state.scripts import Call, Scripts
 
 CALLS_AT_ONCE = 50
-FIRST_LOOK, LONGEST_LOOK = 100, 10_000
-"""How many of the popular items are looked at first, and the most for one answer."""
 Together = Mapping[str, Mapping[str, float]]
 """For each item, how often others were liked by the same user."""
 
@@ -161,20 +159,6 @@ class Evidence:
             if len(near) >= k:
                 break
         return near[:k]
-
-    async def popular(self, k: int, exclude: Collection[str] = ()) -> list[str]:
-        """The `k` items of the catalogue liked most often, without `exclude`, best first."""
-        found: list[str] = []
-        start, look = 0, max(FIRST_LOOK, k + len(exclude))
-        while len(found) < k and start < LONGEST_LOOK:
-            (names,) = await self._scripts.send([("ZREVRANGE", POPULAR, start, start + look - 1)])
-            looked = [item for name in names if (item := name.decode()) not in exclude]
-            there = await self._known(looked)
-            found += [item for item in looked if item in there]
-            if len(names) < look:
-                break
-            start, look = start + look, 2 * look
-        return found[:k]
 
     async def popularity(self, items: Sequence[str]) -> dict[str, float]:
         """How often each of the items was liked."""

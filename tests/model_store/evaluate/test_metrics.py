@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model_store.evaluate import metrics
-from model_store.evaluate.metrics import Standing, stand
+from model_store.evaluate.metrics import TargetRanks, rank_targets
 
 few_scores = st.lists(st.integers(0, 4), min_size=2, max_size=6)
 case = few_scores.flatmap(lambda scores: st.tuples(st.just(scores), st.integers(0, len(scores) - 1)))
@@ -15,8 +15,8 @@ rank_metrics = st.sampled_from([metrics.hit_rate_at_k, metrics.ndcg_at_k, metric
 users = st.lists(st.floats(-1, 1), min_size=1, max_size=30).map(np.array)
 
 
-def one(scores: list[int], target: int) -> Standing:
-    return stand([scores], [target])
+def one(scores: list[int], target: int) -> TargetRanks:
+    return rank_targets([scores], [target])
 
 
 def ranks_over_all_orders(scores: list[int], target: int) -> list[int]:
@@ -40,10 +40,10 @@ def test_expected_ties_give_the_mean_over_all_orders_of_the_tied(case: tuple[lis
     def mean(gain: list[float]) -> float:
         return sum(gain) / len(gain)
 
-    standing = one(scores, target)
-    assert metrics.hit_rate_at_k(standing, k)[0] == pytest.approx(mean([float(r <= k) for r in ranks]))
-    assert metrics.mrr_at_k(standing, k)[0] == pytest.approx(mean([(r <= k) / r for r in ranks]))
-    assert metrics.ndcg_at_k(standing, k)[0] == pytest.approx(mean([(r <= k) / math.log2(1 + r) for r in ranks]))
+    found = one(scores, target)
+    assert metrics.hit_rate_at_k(found, k)[0] == pytest.approx(mean([float(r <= k) for r in ranks]))
+    assert metrics.mrr_at_k(found, k)[0] == pytest.approx(mean([(r <= k) / r for r in ranks]))
+    assert metrics.ndcg_at_k(found, k)[0] == pytest.approx(mean([(r <= k) / math.log2(1 + r) for r in ranks]))
 
 
 @given(case, st.integers(1, 7), rank_metrics)
@@ -57,8 +57,8 @@ def test_pessimistic_ties_put_the_target_last_among_the_tied(case: tuple[list[in
 
 @given(case, st.integers(1, 6), rank_metrics)
 def test_metrics_stay_in_0_to_1_and_grow_with_k(case: tuple[list[int], int], k: int, metric) -> None:
-    standing = one(*case)
-    smaller, larger = metric(standing, k)[0], metric(standing, k + 1)[0]
+    ranks = one(*case)
+    smaller, larger = metric(ranks, k)[0], metric(ranks, k + 1)[0]
     assert 0 <= smaller <= larger + 1e-12 <= 1 + 2e-12
 
 
@@ -69,29 +69,29 @@ def test_turning_the_scores_around_turns_auc_around(case: tuple[list[int], int])
 
 
 def test_a_constant_score_is_worth_a_coin_toss() -> None:
-    standing = one([1] * 21, 3)
-    assert metrics.auc(standing)[0] == 0.5
-    assert metrics.hit_rate_at_k(standing, 5)[0] == pytest.approx(5 / 21)
-    assert metrics.hit_rate_at_k(standing, 5, "pessimistic")[0] == 0
+    ranks = one([1] * 21, 3)
+    assert metrics.auc(ranks)[0] == 0.5
+    assert metrics.hit_rate_at_k(ranks, 5)[0] == pytest.approx(5 / 21)
+    assert metrics.hit_rate_at_k(ranks, 5, "pessimistic")[0] == 0
 
 
 def test_a_known_ranking_has_the_known_values() -> None:
-    standing = one([0.9, 0.1, 0.8, 0.3], 2)
-    assert metrics.auc(standing)[0] == pytest.approx(2 / 3)
-    assert metrics.hit_rate_at_k(standing, 1)[0] == 0
-    assert metrics.ndcg_at_k(standing, 5)[0] == pytest.approx(1 / math.log2(3))
-    assert metrics.mrr_at_k(standing, 5)[0] == 0.5
+    ranks = one([0.9, 0.1, 0.8, 0.3], 2)
+    assert metrics.auc(ranks)[0] == pytest.approx(2 / 3)
+    assert metrics.hit_rate_at_k(ranks, 1)[0] == 0
+    assert metrics.ndcg_at_k(ranks, 5)[0] == pytest.approx(1 / math.log2(3))
+    assert metrics.mrr_at_k(ranks, 5)[0] == 0.5
 
 
 def test_scores_that_are_not_numbers_are_refused() -> None:
     with pytest.raises(ValueError, match="case 1 has a score that is not a number"):
-        stand([[1, 2], [1, math.nan]], [0, 0])
+        rank_targets([[1, 2], [1, math.nan]], [0, 0])
     with pytest.raises(ValueError, match="no negative"):
-        stand([[1]], [0])
+        rank_targets([[1]], [0])
 
 
 def test_infinite_scores_are_ranked() -> None:
-    assert metrics.auc(stand([[-math.inf, 0, math.inf]], [0]))[0] == 0
+    assert metrics.auc(rank_targets([[-math.inf, 0, math.inf]], [0]))[0] == 0
 
 
 @given(users, st.integers(0, 3))

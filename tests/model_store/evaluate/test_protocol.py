@@ -3,13 +3,13 @@ from collections import Counter
 import pytest
 
 from model_store.dataset import Dataset, user_split
-from model_store.evaluate.protocol import Case, Protocol, ProtocolError, liked_by, make_cases
+from model_store.evaluate.protocol import EvaluationCase, Protocol, ProtocolError, liked_by, make_cases
 from tests.model_store.evaluate.worlds import catalogue, like, world
 
 EVERYONE = Protocol(split=None)
 
 
-def only(*events, items: int = 40, **options) -> Case:
+def only(*events, items: int = 40, **options) -> EvaluationCase:
     uniform = Protocol("uniform", split=None, **options)
     return make_cases(Dataset(catalogue(items), {"u": tuple(events)}), uniform)[0]
 

@@ -36,11 +36,12 @@ async def test_cosine_divides_by_both_popularities_and_sums_over_the_recents(sto
     assert await store.evidence.collaborative(["a"], []) == {}
 
 
-async def test_the_most_popular_come_first_without_the_excluded(store: Store) -> None:
-    await put(store, *"abc")
+async def test_the_most_popular_items_come_first_page_by_page(store: Store) -> None:
     await store.evidence.seed("m@1", [("a", 1), ("b", 3), ("c", 2)], [])
-    assert await store.evidence.popular(2) == ["b", "c"]
-    assert await store.evidence.popular(2, {"b"}) == ["c", "a"]
+    wave = store.wave()
+    first, second = (wave.add(store.evidence.ranking(start, 2)) for start in (0, 2))
+    await wave.send()
+    assert (first.value(), second.value()) == (["b", "c"], ["a"])
 
 
 async def test_a_new_item_finds_its_way_into_a_full_ranking(redis_url: str) -> None:
@@ -67,7 +68,6 @@ async def test_what_is_in_no_catalogue_is_not_found_and_takes_nobodys_place(stor
     absent = [f"absent-{number}" for number in range(300)]
     counts = [("a", 9), *((item, 9) for item in absent), ("far", 1), ("rare", 1)]
     await store.evidence.seed("m@1", counts, [("a", item, 5) for item in absent[:60]] + [("a", "far", 1)])
-    assert await store.evidence.popular(2) == ["rare", "far"]
     assert await store.evidence.neighbours(["a"], 2) == ["far"]
     assert await store.evidence.neighbours(["a"], 2, exclude=["far"]) == []
 

@@ -58,7 +58,6 @@ async def test_a_like_that_was_folded_during_the_deletion_does_not_stay(store: S
     await put(store, "a", "b")
     await store.items.delete("a")
     await store.evidence.record(["a"], ["b"])
-    assert await store.evidence.popular(5) == []
     assert await store.evidence.neighbours(["b"], 5) == []
     await store.forgotten.sweep()
     await put(store, "a")

@@ -183,7 +183,7 @@ async def test_a_deleted_item_is_nowhere(store: Store) -> None:
     assert await store.items.get(FULL.item_id) is None
     assert await store.items.page(10) == ([], None)
     assert await store.items.count() == 0
-    assert await store.evidence.popular(5) == []
+    assert await store.evidence.popularity([FULL.item_id]) == {FULL.item_id: 0}
     assert await store.evidence.neighbours([FULL.item_id], 5) == []
     (letter,) = await store.dead_letters.list(10)
     assert await store.dead_letters.retry(letter.id) == "retried"
