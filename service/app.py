@@ -14,7 +14,6 @@ from model_store.errors import UserError
 from service import logs
 from service.events.endpoints import router as events
 from service.events.webhook import router as webhook
-from service.health import router as health
 from service.heap import freeze_heap
 from service.http import openapi, problems
 from service.http.admission import Admission
@@ -27,6 +26,7 @@ from service.http.hosts import TrustedHosts, is_loopback
 from service.http.middleware import EncodedPaths, Telemetry
 from service.items.endpoints import router as items
 from service.metrics import Metrics
+from service.operations import router as health
 from service.parts import open_parts, set_parts
 from service.recommend.endpoints import router as recommend
 from service.recommend.ranker import Ranker

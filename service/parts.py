@@ -9,12 +9,12 @@ from fastapi import FastAPI, Request
 
 from model_store.signals import Signals
 from service.events.unknown_items import UnknownItems
-from service.items.decoder import PictureDecoder
-from service.items.ingest import PictureIngest
 from service.items.intake import PictureIntake
-from service.items.pictures import PictureStore, open_pictures
 from service.looks import Looks
 from service.metrics import Metrics
+from service.pictures.decoder import PictureDecoder
+from service.pictures.ingest import PictureIngest
+from service.pictures.store import PictureStore, open_pictures
 from service.recommend.ranker import Ranker, Server, open_ranker, open_summarizer
 from service.settings import Settings
 from service.state.store import Store

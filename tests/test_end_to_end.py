@@ -22,7 +22,7 @@ from model_store.demo import CATALOGUE, ITEMS, SEED
 from model_store.demo.drawing import draw
 from model_store.demo.tour import CHARACTERS, Character
 from model_store.demo.world import WorldItem, make_items
-from model_store.launch import free_port
+from model_store.serving.launch import free_port
 
 pytestmark = [pytest.mark.vllm, pytest.mark.timeout(2400)]
 START_S = 1800.0
@@ -51,7 +51,7 @@ def _command(pid: str) -> str:
 def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     folder = tmp_path_factory.mktemp("up")
     output, port = folder / "output", free_port()
-    command = [sys.executable, "-m", "service.cli", "up", "--demo", "--data-dir", str(folder / "data")]
+    command = [sys.executable, "-m", "service.cli.main", "up", "--demo", "--data-dir", str(folder / "data")]
     with output.open("wb") as out:
         process = subprocess.Popen([*command, "--port", str(port)], stdout=out, stderr=subprocess.STDOUT)
     try:
@@ -164,7 +164,7 @@ def test_health_and_metrics_tell_what_happened(up: Running) -> None:
 
 def test_a_second_up_on_the_same_folder_is_refused_in_one_sentence(up: Running) -> None:
     data = up.output.parent / "data"
-    command = [sys.executable, "-m", "service.cli", "up", "--data-dir", str(data), "--port", str(free_port())]
+    command = [sys.executable, "-m", "service.cli.main", "up", "--data-dir", str(data), "--port", str(free_port())]
     second = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert second.returncode == 1
     assert "another `tastestream up`" in second.stderr

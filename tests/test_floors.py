@@ -9,18 +9,11 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-ROOF = ("service.cli", "service.local")
+ROOF = ("service.cli.main", "service.local")
 FOR_WORKERS = (
     "service.errors",
     "service.heap",
-    "service.items.decoder",
-    "service.items.decoder",
-    "service.items.fetch",
-    "service.items.ingest",
-    "service.items.picture_folders",
-    "service.items.pictures",
-    "service.items.resolver",
-    "service.items.shares",
+    "service.pictures",
     "service.logs",
     "service.metrics",
     "service.settings",
@@ -64,7 +57,7 @@ def test_workers_use_only_the_state_and_what_it_needs() -> None:
     assert offences == []
 
 
-@pytest.mark.parametrize("entry", ["service.app", "workers.run", "service.cli"])
+@pytest.mark.parametrize("entry", ["service.app", "workers.run", "service.cli.main"])
 def test_gateway_and_worker_load_no_model_library(entry: str) -> None:
     program = f"import sys, {entry}; print(*(name for name in {HEAVY!r} if name in sys.modules))"
     loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT)

@@ -14,10 +14,10 @@ import pytest
 
 from model_store.demo import MODELS
 from model_store.engine import Engine
-from model_store.launch import VllmServer
-from model_store.manifest import Labels, Manifest, Role
 from model_store.prompts import PromptSet
-from model_store.registry import Registry
+from model_store.registry.manifest import Labels, Manifest, Role
+from model_store.registry.registry import Registry
+from model_store.serving.launch import VllmServer
 from model_store.views import InteractionView, ItemView, UserView
 
 START_S = 800.0
@@ -52,7 +52,7 @@ def _model(role: Role, folder: Path) -> tuple[Manifest, Path, PromptSet]:
 def _random_model(role: Role, folder: Path) -> tuple[Manifest, Path, PromptSet]:
     import torch
 
-    from model_store.msr.architecture import tiny_qwen3_vl
+    from model_store.msr.scratch.architecture import tiny_qwen3_vl
 
     prompts = PromptSet.built_in("compact")
     item = ItemView("Red Harbour", ("drama", "mystery"), ("sea",), summary="a red boat")

@@ -13,7 +13,7 @@ from service.state.records import Item, ItemClaim
 from service.state.store import Store
 from service.state.views import item_view
 from workers.backoff import Pause, delay_s
-from workers.trouble import Refused, answered
+from workers.model_calls import Refused, answered
 
 log = get_logger(__name__)
 

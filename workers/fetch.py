@@ -6,17 +6,17 @@ import time
 from collections.abc import Sequence
 
 from service.errors import BadPicture, Overloaded, StateUnavailable
-from service.items.fetch import PictureFetcher
-from service.items.ingest import PictureIngest
-from service.items.resolver import HostTrouble
-from service.items.shares import HostBusy
 from service.logs import get_logger
 from service.metrics import Metrics
+from service.pictures.fetch import PictureFetcher
+from service.pictures.ingest import PictureIngest
+from service.pictures.resolver import HostTrouble
+from service.pictures.shares import HostBusy
 from service.settings import PictureSettings
 from service.state.picture_queue import PictureQueue
 from service.state.records import PictureClaim
 from workers.backoff import Pause, delay_s
-from workers.trouble import Refused
+from workers.model_calls import Refused
 
 log = get_logger(__name__)
 _COME_BACK_S = 1.0

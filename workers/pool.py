@@ -14,7 +14,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from service.errors import StateUnavailable
 from service.logs import get_logger
 from workers.backoff import Pause
-from workers.trouble import Outage, Refused
+from workers.model_calls import Outage, Refused
 
 log = get_logger(__name__)
 C = TypeVar("C")

@@ -11,16 +11,16 @@ from prometheus_client import start_http_server
 
 from model_store.engine import Engine, open_engine
 from model_store.errors import UserError
-from model_store.registry import Registry
+from model_store.registry.registry import Registry
 from model_store.signals import Signals
 from service.errors import NotReady, StateUnavailable
 from service.heap import freeze_heap
-from service.items.decoder import PictureDecoder
-from service.items.fetch import PictureFetcher
-from service.items.ingest import PictureIngest
-from service.items.pictures import open_pictures
 from service.logs import configure, get_logger
 from service.metrics import Metrics
+from service.pictures.decoder import PictureDecoder
+from service.pictures.fetch import PictureFetcher
+from service.pictures.ingest import PictureIngest
+from service.pictures.store import open_pictures
 from service.settings import PREFIX, Settings
 from service.state.store import Store
 from workers.backoff import Pause

@@ -19,7 +19,7 @@ from service.state.store import Store
 from service.state.views import interaction_views
 from workers.backoff import delay_s
 from workers.blocks import blocks
-from workers.trouble import Outage, Refused, answered
+from workers.model_calls import Outage, Refused, answered
 
 log = get_logger(__name__)
 

@@ -10,10 +10,10 @@ import time
 from collections.abc import Callable
 
 from service.errors import StateUnavailable
-from service.items.picture_folders import PARTS
-from service.items.pictures import PictureStore, Swept
 from service.logs import get_logger
 from service.metrics import Metrics
+from service.pictures.folders import PARTS
+from service.pictures.store import PictureStore, Swept
 from service.settings import PictureSettings
 from service.state.store import Store
 

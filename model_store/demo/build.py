@@ -11,20 +11,20 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
-from model_store.dataset import read_dataset
+from model_store.data.dataset import read_dataset
 from model_store.demo import ITEMS, MODELS, SEED, outside
 from model_store.demo.report import DemoReport, report
 from model_store.demo.truth import read_truth
 from model_store.demo.world import generate, make_items
 from model_store.evaluate.cooccurrence import Cooccurrence
 from model_store.evaluate.protocol import liked_by
-from model_store.msr.architecture import Sizes
-from model_store.msr.examples import ExampleOptions
-from model_store.msr.foreign import ForeignItems
-from model_store.msr.publish import Origin, register
-from model_store.msr.scoring import Examiner
-from model_store.msr.train import Progress, Report, TrainOptions, fit
-from model_store.msr.validation import validate
+from model_store.msr.scratch.architecture import Sizes
+from model_store.msr.scratch.examples import ExampleOptions
+from model_store.msr.scratch.foreign import ForeignItems
+from model_store.msr.scratch.publish import Origin, register
+from model_store.msr.scratch.scoring import Examiner
+from model_store.msr.scratch.train import Progress, Report, TrainOptions, fit
+from model_store.msr.scratch.validation import validate
 from model_store.progress import stages
 
 NAME = "demo"

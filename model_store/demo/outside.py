@@ -8,8 +8,8 @@ from statistics import fmean
 from typing import Protocol
 
 from model_store.demo.world import ATTRIBUTES, THEMES
-from model_store.msr.foreign import CATEGORIES, ForeignItems
-from model_store.msr.taste_rule import TermFinder, normalize, parse, words_of
+from model_store.msr.scratch.foreign import CATEGORIES, ForeignItems
+from model_store.msr.teacher import TermFinder, normalize, parse, words_of
 from model_store.views import InteractionView
 
 KEPT_BACK = CATEGORIES[::5]

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from model_store.dataset import Dataset
+from model_store.data.dataset import Dataset
 from model_store.demo.outside import Outside, measure_outside, repeats
 from model_store.demo.truth import Stated, Truth, stated
 from model_store.demo.world import Taste
@@ -15,10 +15,10 @@ from model_store.evaluate.baselines import POPULARITY, baseline_scores
 from model_store.evaluate.compare import Table, evaluate_scores
 from model_store.evaluate.metrics import Interval, confidence
 from model_store.evaluate.protocol import EvaluationCase, Protocol, make_cases
-from model_store.msr.catalogue import Catalogue
-from model_store.msr.publish import Trained
-from model_store.msr.scoring import Examiner, describe_all
-from model_store.msr.taste_rule import TasteRule, TermFinder
+from model_store.msr.scratch.catalogue import Catalogue
+from model_store.msr.scratch.publish import Trained
+from model_store.msr.scratch.scoring import Examiner, describe_all
+from model_store.msr.teacher import TasteRule, TermFinder
 
 ORACLE, MODEL, NO_PICTURES, NO_WORDS = "oracle", "model", "model without pictures", "model without words"
 RULE_SUMMARY = "model with the rule's summaries"

@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from model_store.dataset import DatasetItem, read_items
+from model_store.data.dataset import DatasetItem, read_items
 from model_store.demo import CATALOGUE, ITEMS, SEED
 from model_store.demo.world import Taste, WorldItem, make_items, write_catalogue
 from model_store.errors import UserError

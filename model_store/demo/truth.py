@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from model_store.dataset import Dataset
+from model_store.data.dataset import Dataset
 from model_store.demo.world import ATTRIBUTES, TASTES, THEMES, Taste, WorldItem
 from model_store.evaluate.protocol import EvaluationCase
-from model_store.msr.taste_rule import parse
+from model_store.msr.teacher import parse
 
 _THEME_OF = {word: theme for theme, words in THEMES.items() for word in words}
 

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from model_store.dataset import IMAGES, INTERACTIONS, ITEMS
+from model_store.data.dataset import IMAGES, INTERACTIONS, ITEMS
 from model_store.demo.drawing import COLOURS, SHAPES, draw
 
 TASTES = "tastes.jsonl"

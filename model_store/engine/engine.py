@@ -15,9 +15,9 @@ from model_store.engine.generate import read_text, text_request
 from model_store.engine.plausible import implausible
 from model_store.engine.probe import Prober, is_doubtful
 from model_store.engine.score import ChatScorer, PoolingScorer, Scorer
-from model_store.manifest import Labels, Manifest, Serving
 from model_store.pictures import FITTED_BYTES, FittedPictures, PictureSize
 from model_store.prompts import PromptSet
+from model_store.registry.manifest import Labels, Manifest, Serving
 from model_store.views import InteractionView, ItemView, UserView
 
 Mode = Literal["score", "chat"]

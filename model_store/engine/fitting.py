@@ -9,9 +9,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice, repeat
 
-from model_store.manifest import Serving
 from model_store.pictures import PictureSize
 from model_store.prompts import PromptSet
+from model_store.registry.manifest import Serving
 from model_store.views import InteractionView, ItemView, UserView
 
 BYTES_PER_TOKEN = (2.0, 1.0, 0.5)

@@ -3,7 +3,7 @@
 from model_store.engine.engine import Engine, Mode
 from model_store.pictures import FITTED_BYTES, PictureSize
 from model_store.prompts import PromptSet
-from model_store.registry import Registry
+from model_store.registry.registry import Registry
 from model_store.signals import Signals, Vocabulary
 
 _GENERAL_PICTURE = PictureSize(224, 224, "contain")

@@ -6,7 +6,7 @@ import time
 from collections.abc import Awaitable, Callable
 
 from model_store.engine.errors import EngineError, WrongScores
-from model_store.manifest import Probe
+from model_store.registry.manifest import Probe
 from model_store.views import ItemView, UserView
 
 TOLERANCE = 0.25

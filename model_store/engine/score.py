@@ -16,7 +16,7 @@ from model_store.engine.client import VllmClient
 from model_store.engine.content import Part, text_part
 from model_store.engine.culprits import Candidate, Refused, Search
 from model_store.engine.errors import BadAnswer, EngineError, EngineRejected, PromptTooLong
-from model_store.manifest import Labels
+from model_store.registry.manifest import Labels
 
 _LABEL_WORDS = ("yes", "no")
 _UNACCEPTABLE = (400, 413, 422)

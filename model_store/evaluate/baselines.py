@@ -5,7 +5,7 @@ from typing import Protocol
 
 import numpy as np
 
-from model_store.dataset import Dataset
+from model_store.data.dataset import Dataset
 from model_store.evaluate.cooccurrence import Cooccurrence
 from model_store.evaluate.metrics import Counts, Floats
 from model_store.evaluate.protocol import EvaluationCase, liked_by

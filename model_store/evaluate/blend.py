@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from model_store.evaluate.metrics import Counts, Floats
-from model_store.manifest import Blend
+from model_store.registry.manifest import Blend
 
 RIDGE = 1e-2
 """Of the standardised weights: keeps them finite when the evidence separates the classes."""

@@ -5,7 +5,7 @@ import base64
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
 
-from model_store.dataset import Dataset, DatasetError, DatasetItem
+from model_store.data.dataset import Dataset, DatasetError, DatasetItem
 from model_store.evaluate.wire_client import Json, WireClient
 
 TITLE, DESCRIPTION, TERMS, TERM = 500, 10_000, 50, 100

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from model_store.dataset import Dataset
+from model_store.data.dataset import Dataset
 from model_store.evaluate.baselines import ITEM_KNN, POPULARITY, baseline_scores
 from model_store.evaluate.compare import Difference, Scores, Table, difference, evaluate_scores
 from model_store.evaluate.metrics import Latency

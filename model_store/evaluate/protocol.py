@@ -19,7 +19,7 @@ from typing import Literal
 
 import numpy as np
 
-from model_store.dataset import Dataset, Interaction, Split, user_split
+from model_store.data.dataset import Dataset, Interaction, Split, user_split
 from model_store.errors import UserError
 from model_store.evaluate.metrics import Floats
 

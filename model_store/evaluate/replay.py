@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 import httpx
 
-from model_store.dataset import read_dataset
+from model_store.data.dataset import read_dataset
 from model_store.evaluate.loading import load_catalogue, wait_for_descriptions
 from model_store.evaluate.metrics import latency
 from model_store.evaluate.outcome import Folding, ReplayReport, degraded_reasons, models_of, rank_methods

@@ -3,6 +3,6 @@
 Needs torch and transformers: the gateway and the workers never import this package.
 """
 
-from model_store.torchvision_ops import declare
+from model_store.serving.torchvision_ops import declare
 
 declare()  # before the first import of transformers, which imports torchvision

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from service.errors import BadPicture
-from service.items.addresses import is_public
-from service.items.ingest import PictureIngest
 from service.items.schemas import ItemIn
-from service.items.urls import parse
+from service.pictures.addresses import is_public
+from service.pictures.ingest import PictureIngest
+from service.pictures.urls import parse
 from service.settings import PictureSettings
 
 

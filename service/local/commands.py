@@ -45,10 +45,10 @@ def replay_command(
 def train_command(
     data: Path, store: Path, name: str, minutes: float, steps: int | None, seed: int, signals: Signals, console: Console
 ) -> None:
-    """Train on `data` and say what was registered; see `model_store.msr.train`."""
+    """Train on `data` and say what was registered; see `model_store.msr.scratch.train`."""
     # Imported here: torch takes seconds, and only this command needs it.
-    from model_store.msr.train import Progress as Training
-    from model_store.msr.train import TrainOptions, train
+    from model_store.msr.scratch.train import Progress as Training
+    from model_store.msr.scratch.train import TrainOptions, train
 
     with stages() as report:
 

@@ -11,9 +11,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from model_store.data.dataset import IMAGES, INTERACTIONS, ITEMS
 from model_store.data.importers import InteractionRow, Layout, Rejected, find_layout
 from model_store.data.text_files import DataFileError
-from model_store.dataset import IMAGES, INTERACTIONS, ITEMS
 from model_store.progress import Report, stages
 from service.local.sorted_runs import SortedRuns
 from service.local.staging import staged

@@ -9,7 +9,7 @@ from pathlib import Path
 import redis.asyncio
 import redis.exceptions
 
-from model_store.processes import Child, ChildFailed
+from model_store.serving.processes import Child, ChildFailed
 
 _LINK = "redis.sock"
 

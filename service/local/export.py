@@ -9,17 +9,17 @@ from typing import Any, TextIO
 
 from rich.table import Table
 
-from model_store.dataset import IMAGES, INTERACTIONS, ITEMS
+from model_store.data.dataset import IMAGES, INTERACTIONS, ITEMS
 from model_store.errors import UserError
 from model_store.progress import Report, stages
 from model_store.signals import Signals
 from service.http.times import format_time
-from service.items.pictures import PictureStore, open_pictures
 from service.local.reach import reached_store
 from service.local.sorted_runs import SortedRuns
 from service.local.staging import staged, staged_file
 from service.local.terminal import heed_interrupt, out
 from service.local.wire_events import json_line, wire_event
+from service.pictures.store import PictureStore, open_pictures
 from service.settings import Settings
 from service.state.records import Event, Item
 from service.state.store import Store

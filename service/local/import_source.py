@@ -16,9 +16,9 @@ from typing import Any, BinaryIO, cast
 import orjson
 
 from model_store.data import text_files, values
+from model_store.data.dataset import IMAGES, ITEMS
 from model_store.data.importers import Rejected as RejectedRow
 from model_store.data.importers import find_layout
-from model_store.dataset import IMAGES, ITEMS
 from model_store.errors import UserError
 
 LINE_BYTES = 16 * 1024 * 1024

@@ -10,7 +10,7 @@ from pathlib import Path
 from secrets import token_hex
 from typing import TextIO
 
-from model_store.dataset import IMAGES, INTERACTIONS, ITEMS
+from model_store.data.dataset import IMAGES, INTERACTIONS, ITEMS
 from model_store.errors import UserError
 
 ORDER = (IMAGES, ITEMS, INTERACTIONS)

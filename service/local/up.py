@@ -13,13 +13,13 @@ import httpx
 from rich.console import Console
 from rich.markup import escape
 
-from model_store.processes import Child, ChildFailed
+from model_store.serving.processes import Child, ChildFailed
 from service.app import read_keys, require_keys
 from service.local.embedded_redis import EmbeddedRedis
-from service.local.engines import LocalEngine, choose
-from service.local.evidence import seed_evidence
 from service.local.ports import require_free_port
+from service.local.seed import seed_evidence
 from service.local.terminal import keep_private
+from service.local.vllm import LocalEngine, choose
 from service.settings import PREFIX, Settings
 
 _READY_S = 30.0
@@ -81,7 +81,7 @@ async def _serve(settings: Settings, models: str, demo: bool, console: Console) 
             await engine.wait(console)
         children = []
         for name, command in (("gateway", "serve"), ("worker", "work")):
-            child = Child(name, [sys.executable, "-m", "service.cli", command], environment, logs / f"{name}.log")
+            child = Child(name, [sys.executable, "-m", "service.cli.main", command], environment, logs / f"{name}.log")
             stack.push_async_callback(child.stop, 25.0)
             await child.start()
             children.append(child)

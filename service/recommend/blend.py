@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from model_store.manifest import Blend
+from model_store.registry.manifest import Blend
 
 _EPSILON = 1e-6
 """Keeps the log-odds of a score of 0 or 1 finite."""

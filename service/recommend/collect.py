@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 
-from service.recommend.filter import passes
+from service.recommend.filters import passes
 from service.recommend.schemas import Filters, SourceName
 from service.recommend.sources import Source
 from service.state.records import Item

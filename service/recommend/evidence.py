@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from service.metrics import Metrics
 from service.recommend.tolerating import tolerating
-from service.state.evidence import Counts, Together, cosines
+from service.state.cooccurrence import Counts, Together, cosines
 from service.state.reads import Answer, Wave
 from service.state.store import Store
 

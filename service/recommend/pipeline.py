@@ -3,14 +3,14 @@
 from collections.abc import Awaitable, Mapping
 from typing import TypeVar
 
-from model_store.manifest import Blend
+from model_store.registry.manifest import Blend
 from service.metrics import Metrics
 from service.parts import Parts
 from service.recommend.blend import Evidence, Scored, blended, without_model
 from service.recommend.context import situation
 from service.recommend.deadline import Deadline, Timing
-from service.recommend.filter import Candidate, keep
-from service.recommend.rank import Ranking, rank
+from service.recommend.filters import Candidate, keep
+from service.recommend.ranking import Ranking, rank
 from service.recommend.receipts import issue
 from service.recommend.retrieve import open_request, retrieve
 from service.recommend.schemas import (

@@ -17,8 +17,8 @@ from model_store.engine import (
     WrongScores,
     open_engine,
 )
-from model_store.manifest import Blend
-from model_store.registry import Registry
+from model_store.registry.manifest import Blend
+from model_store.registry.registry import Registry
 from model_store.signals import Signals
 from model_store.views import ItemView, UserView
 from service.logs import get_logger

@@ -12,7 +12,7 @@ from service.parts import Parts
 from service.recommend.collect import Collector
 from service.recommend.deadline import Deadline
 from service.recommend.evidence import EvidenceReader
-from service.recommend.filter import Candidate
+from service.recommend.filters import Candidate
 from service.recommend.schemas import CandidateIn, RecommendIn, Skipped
 from service.recommend.sources import Listed, Neighbours, New, Popular, Source
 from service.state.reads import Answer

@@ -7,7 +7,7 @@ from typing import Protocol
 from service.metrics import Metrics
 from service.recommend.schemas import SourceName
 from service.recommend.tolerating import tolerating
-from service.state.evidence import Counts, Together, named, nearest
+from service.state.cooccurrence import Counts, Together, named, nearest
 from service.state.reads import Answer, Read, Wave
 from service.state.store import Store
 

@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 
-from service.state.connection import Argument
-from service.state.scripts import Call
+from service.state.redis.client import Argument
+from service.state.redis.scripts import Call
 
 MEMBERS_PER_CALL = 500
 

@@ -13,7 +13,7 @@ from typing import Literal
 from service.state import encoding
 from service.state.keys import BucketKeys, Keys
 from service.state.records import DeadLetter
-from service.state.scripts import Call, Scripts
+from service.state.redis.scripts import Call, Scripts
 
 Retried = Literal["retried", "not_found", "backlog_full"]
 _RETRIED: dict[int, Retried] = {1: "retried", 0: "not_found", -1: "backlog_full"}

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from service.state.counting import calls
 from service.state.keys import EARLY, POPULAR, neighbours
-from service.state.scripts import Call, Scripts
+from service.state.redis.scripts import Call, Scripts
 
 MOST = 10_000
 KEPT_S = 7 * 86400

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from service.state import encoding
 from service.state.keys import Keys
 from service.state.records import Event
-from service.state.scripts import Call, Scripts
+from service.state.redis.scripts import Call, Scripts
 
 PAGE = 1000
 FIRST = "0-0"

@@ -8,13 +8,13 @@ from typing import NamedTuple, TypeVar
 
 from service.errors import StateUnavailable
 from service.state import encoding, ids
-from service.state.connection import Argument
 from service.state.encoding import ACCEPTED_NUMBERS
-from service.state.group_commit import GroupCommit
 from service.state.keys import Keys
-from service.state.memory import MemoryReserve
 from service.state.records import Accepted, Event
-from service.state.scripts import Call, Scripts, unavailable
+from service.state.redis.client import Argument
+from service.state.redis.group_commit import GroupCommit
+from service.state.redis.memory import MemoryReserve
+from service.state.redis.scripts import Call, Scripts, unavailable
 
 T = TypeVar("T")
 EVENTS_PER_CALL = 200

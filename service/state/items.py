@@ -9,15 +9,16 @@ from typing import Any, Literal
 import orjson
 
 from service.errors import InvalidRequest
-from service.state import encoding, forgotten
-from service.state.connection import Argument
+from service.state import deleted_items as forgotten
+from service.state import encoding
 from service.state.early import Early
 from service.state.keys import BucketKeys, Keys
 from service.state.new_items import NewItems
 from service.state.queue import Queue
 from service.state.reads import Read, alone
 from service.state.records import Item, ItemClaim
-from service.state.scripts import Call, Scripts
+from service.state.redis.client import Argument
+from service.state.redis.scripts import Call, Scripts
 
 BUCKETS_PER_LOOK = 8
 PICTURES_PER_PAGE = 1000

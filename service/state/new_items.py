@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from service.state.keys import NEW
 from service.state.reads import Read
-from service.state.scripts import Call, Scripts
+from service.state.redis.scripts import Call, Scripts
 
 MOST = 1000
 ROTATED_S = 3600

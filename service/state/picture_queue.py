@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from service.state.keys import Keys
 from service.state.queue import Queue
 from service.state.records import PictureClaim
-from service.state.scripts import Call, Scripts
+from service.state.redis.scripts import Call, Scripts
 
 
 class PictureQueue:

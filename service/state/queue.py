@@ -6,10 +6,10 @@ from typing import Any
 
 from service.errors import StateUnavailable
 from service.logs import get_logger
-from service.state.connection import Argument
-from service.state.fair import spread
+from service.state.allocate import spread
 from service.state.keys import BucketKeys
-from service.state.scripts import Call, Scripts
+from service.state.redis.client import Argument
+from service.state.redis.scripts import Call, Scripts
 
 log = get_logger(__name__)
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Generic, TypeVar
 
-from service.state.scripts import Asked, Scripts, answered
+from service.state.redis.scripts import Asked, Scripts, answered
 
 T = TypeVar("T")
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from service.state.keys import Keys
-from service.state.scripts import Call, Scripts
+from service.state.redis.scripts import Call, Scripts
 
 Outcome = Literal["rebuilt", "nothing", "incomplete", "too_many", "behind", "busy"]
 """What became of one user.

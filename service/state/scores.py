@@ -11,7 +11,7 @@ from hashlib import blake2b
 
 from service.state.keys import Keys
 from service.state.reads import Read, alone
-from service.state.scripts import SCORE_BYTES, Call, Scripts
+from service.state.redis.scripts import SCORE_BYTES, Call, Scripts
 
 Kept = Callable[[str, Mapping[str, int]], dict[str, float]]
 """Gives the scores kept for a stamp and revisions by item id."""

@@ -5,27 +5,27 @@ from collections.abc import Callable
 
 from service.errors import NotReady
 from service.settings import Settings, StateSettings
-from service.state.append_only import AppendOnlyFiles
-from service.state.connection import Client, connect, patience_s
+from service.state.cooccurrence import Evidence
 from service.state.dead_letters import DeadLetters
+from service.state.deleted_items import Forgotten
 from service.state.early import Early
 from service.state.event_log import EventLog
 from service.state.events import Events
-from service.state.evidence import Evidence
-from service.state.forgotten import Forgotten
 from service.state.items import Items
 from service.state.keys import POPULAR, Keys
-from service.state.memory import MemoryReserve
+from service.state.locks import Turns
 from service.state.new_items import NewItems
 from service.state.picture_queue import PictureQueue
 from service.state.reads import Wave
 from service.state.rebuild import Rebuilds
 from service.state.records import Waiting
+from service.state.redis.append_only import AppendOnlyFiles
+from service.state.redis.client import Client, connect, patience_s
+from service.state.redis.memory import MemoryReserve
+from service.state.redis.scripts import Scripts
 from service.state.scores import Scores
-from service.state.scripts import Scripts
-from service.state.turns import Turns
+from service.state.summaries import Work
 from service.state.users import Users
-from service.state.work import Work
 
 
 class Store:

@@ -9,12 +9,12 @@ from typing import Any
 from service.errors import StateUnavailable
 from service.logs import get_logger
 from service.state import encoding, votes
+from service.state.cooccurrence import Evidence
 from service.state.event_log import EventLog
-from service.state.evidence import Evidence
 from service.state.keys import Keys
 from service.state.reads import Read, alone
 from service.state.records import UserState
-from service.state.scripts import Call, Scripts
+from service.state.redis.scripts import Call, Scripts
 
 log = get_logger(__name__)
 

@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from model_store.launch import free_port
+from model_store.serving.launch import free_port
 from tests.benchmarks.command import run
 from tests.benchmarks.machine import cpu_s
 from tests.benchmarks.processes import Bench, Web, bench, child, gateway, wait_for

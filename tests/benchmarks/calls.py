@@ -21,8 +21,8 @@ from PIL import Image
 
 from model_store.engine import Engine
 from model_store.engine.client import VllmClient
-from model_store.launch import free_port
 from model_store.prompts import PromptSet
+from model_store.serving.launch import free_port
 from model_store.views import InteractionView, ItemView, UserView
 from tests.benchmarks.command import run
 from tests.benchmarks.processes import child, wait_for

@@ -31,14 +31,14 @@ from model_store.demo.truth import Stated, stated
 from model_store.engine import Engine, EngineError, fitting
 from model_store.errors import UserError
 from model_store.evaluate.metrics import confidence
-from model_store.msr.taste_rule import parse
+from model_store.msr.teacher import parse
 from model_store.views import InteractionView
 from service.settings import StateSettings
 from tests.benchmarks.command import run
 from tests.benchmarks.tables import Findings, Markdown, bar
 from tests.benchmarks.vllm import Person, Served, World, summarizer
 from workers.blocks import blocks
-from workers.trouble import is_outage
+from workers.model_calls import is_outage
 
 SMALL = 3
 MANY = 100

@@ -20,7 +20,7 @@ import typer
 
 from model_store.engine.generate import text_request
 from model_store.errors import UserError
-from model_store.launch import free_port
+from model_store.serving.launch import free_port
 from service.settings import Settings
 from service.state.store import Store
 from tests.benchmarks.command import run

@@ -109,7 +109,7 @@ def _kill_and_resume(given: Bench, web: Web, folder: Path, count: int) -> str:
 
 
 def _start(given: Bench, web: Web, folder: Path) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "service.cli", "import-items", str(folder), "--url", web.url]
+    command = [sys.executable, "-m", "service.cli.main", "import-items", str(folder), "--url", web.url]
     return subprocess.Popen(command, env=given.environment(), stdout=subprocess.DEVNULL, process_group=0)
 
 

@@ -18,8 +18,8 @@ from pathlib import Path
 import redis
 
 from model_store.errors import UserError
-from model_store.launch import free_port
-from model_store.processes import tail
+from model_store.serving.launch import free_port
+from model_store.serving.processes import tail
 from tests.conftest import RedisServer
 
 _START_S = 60.0
@@ -98,7 +98,7 @@ def gateway(given: Bench, **settings: object) -> Iterator[Web]:
     """`tastestream serve`, once it answers."""
     port = free_port()
     environment = given.environment(PORT=port, **settings)
-    with child("gateway", "service.cli", "serve", environment=environment, folder=given.folder) as pid:
+    with child("gateway", "service.cli.main", "serve", environment=environment, folder=given.folder) as pid:
         web = Web(port, pid)
         wait_for(f"{web.url}/healthz", given.folder / "gateway.log")
         yield web
@@ -108,7 +108,7 @@ def gateway(given: Bench, **settings: object) -> Iterator[Web]:
 def worker(given: Bench, **settings: object) -> Iterator[int]:
     """`tastestream work`; yields its process id."""
     environment = given.environment(**settings)
-    with child("worker", "service.cli", "work", environment=environment, folder=given.folder) as pid:
+    with child("worker", "service.cli.main", "work", environment=environment, folder=given.folder) as pid:
         yield pid
 
 

@@ -12,11 +12,11 @@ from rich.progress import Progress
 from model_store.demo import ITEMS, MODELS, SEED
 from model_store.demo.world import Behaviour, Taste, make_items, simulate
 from model_store.engine import Engine
-from model_store.launch import VllmServer
-from model_store.manifest import Manifest
-from model_store.msr.taste_rule import TasteRule, TermFinder
+from model_store.msr.teacher import TasteRule, TermFinder
 from model_store.prompts import PromptSet
-from model_store.registry import Registry
+from model_store.registry.manifest import Manifest
+from model_store.registry.registry import Registry
+from model_store.serving.launch import VllmServer
 from model_store.views import InteractionView, ItemView
 from service.state.records import Event, Item
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from service.settings import StateSettings
-from service.state.scripts import FOLDER, constants, load
+from service.state.redis.scripts import FOLDER, constants, load
 from tests.redis_servers import RedisCluster, RedisServer, admin_of, all_keys
 
 

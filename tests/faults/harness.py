@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from model_store.launch import free_port
+from model_store.serving.launch import free_port
 from service.errors import StateUnavailable
 from service.settings import Settings, StateSettings
 from service.state.records import Item

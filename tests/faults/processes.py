@@ -36,7 +36,7 @@ class ServiceProcess:
         assert not self.running
         with self._log.open("ab") as log:
             self._started_at = log.tell()
-            command = [sys.executable, "-m", "service.cli", self._command]
+            command = [sys.executable, "-m", "service.cli.main", self._command]
             self._process = subprocess.Popen(command, env=self._environment, stdout=log, stderr=log)
 
     async def ready(self) -> None:

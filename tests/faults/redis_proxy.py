@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from service.settings import StateSettings
-from service.state.scripts import FOLDER, constants, load
+from service.state.redis.scripts import FOLDER, constants, load
 from tests.faults.resp import Failure, Value, parse
 
 REACHED_S = 60.0

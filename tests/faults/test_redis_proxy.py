@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from service.settings import StateSettings
-from service.state.scripts import constants, load
+from service.state.redis.scripts import constants, load
 from tests.faults.backend import SingleRedis, load_scripts
 from tests.faults.redis_proxy import RedisProxy
 

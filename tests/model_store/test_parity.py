@@ -11,11 +11,11 @@ import pytest
 from PIL import Image
 
 from model_store.engine import Engine, EngineError
-from model_store.manifest import Labels
 from model_store.pictures import fit_picture
-from model_store.torchvision_ops import declare
+from model_store.registry.manifest import Labels
+from model_store.serving.torchvision_ops import declare
 from model_store.views import InteractionView, ItemView, UserView
-from tests.model_store.fake_vllm import running
+from tests.model_store.engine.fake_vllm import running
 from tests.vllm_servers import ServedModel
 
 pytestmark = [pytest.mark.vllm, pytest.mark.timeout(1800)]
@@ -47,8 +47,8 @@ class Reference:
         import torch
         from transformers import AutoProcessor, AutoTokenizer, Qwen3VLForConditionalGeneration
 
-        from model_store.msr.architecture import Sizes
-        from model_store.msr.encoding import Encoder
+        from model_store.msr.scratch.architecture import Sizes
+        from model_store.msr.scratch.encoding import Encoder
 
         self.torch = torch
         self.picture = served.manifest.picture
@@ -173,8 +173,8 @@ async def test_a_summary_is_the_one_that_evaluation_without_a_server_writes(
 ) -> None:
     import numpy as np
 
-    from model_store.msr.architecture import Sizes
-    from model_store.msr.writer import Writer
+    from model_store.msr.scratch.architecture import Sizes
+    from model_store.msr.scratch.generator import Writer
 
     block = [InteractionView("like", replace(item, image=None)) for item in (HARBOUR, TOWER, LAMP)]
     writer = Writer(

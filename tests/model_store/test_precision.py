@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from model_store import precision
-from model_store.launch import Device, flags
-from model_store.manifest import Manifest
 from model_store.precision import cpu_dtype, has_bfloat16_units
 from model_store.prompts import PromptSet
+from model_store.registry.manifest import Manifest
+from model_store.serving.launch import Device, flags
 
 ZEN_4 = "processor\t: 0\nflags\t\t: fpu avx2 avx512f avx512_bf16 avx512_vnni\n"
 LAPTOP = "processor\t: 0\nflags\t\t: fpu avx avx2 fma\n"

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from model_store.manifest import Manifest
 from model_store.prompts import PromptSet
+from model_store.registry.manifest import Manifest
 from model_store.signals import (
     BUILT_IN,
     BUILT_IN_VOCABULARY,

@@ -9,9 +9,9 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from model_store.manifest import Blend, Manifest
 from model_store.prompts import BUILT_IN
-from model_store.registry import Registry
+from model_store.registry.manifest import Blend, Manifest
+from model_store.registry.registry import Registry
 from service.app import create_app
 from service.http.connection import bounded_http
 from service.parts import Parts

@@ -8,7 +8,7 @@ import pytest
 
 from model_store.engine import BadAnswer, EngineTimeout, EngineUnavailable
 from model_store.views import InteractionView
-from service.items.pictures import open_pictures
+from service.pictures.store import open_pictures
 from service.settings import Settings
 from service.state.records import Item
 from service.state.store import Store

@@ -12,12 +12,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from service.items.fetch import PictureFetcher
-from service.items.pictures import open_pictures
+from service.pictures.fetch import PictureFetcher
+from service.pictures.store import open_pictures
 from service.settings import PictureSettings, Settings
 from service.state.records import Item
 from service.state.store import Store
-from tests.service.items.pictures import picture
+from tests.service.pictures.pictures import picture
 from tests.service.serving import serving
 from tests.workers.conftest import Start, Worker, event, put, text, until
 from tests.workers.doubles import RecordingSummarizer

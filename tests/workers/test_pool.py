@@ -10,7 +10,7 @@ from model_store.views import InteractionView
 from service.settings import Settings
 from service.state.records import Claim
 from service.state.store import Store
-from service.state.work import Work
+from service.state.summaries import Work
 from tests.redis_servers import RedisServer, on_both
 from tests.workers.conftest import Start, Worker, event, put, text, until
 from tests.workers.doubles import RecordingSummarizer, titles

@@ -20,7 +20,7 @@ from service.state.records import Item
 from service.state.store import Store
 from tests.faults.summarizer import SummarizerServer
 from tests.redis_servers import on_both
-from tests.service.items.pictures import picture
+from tests.service.pictures.pictures import picture
 from tests.service.serving import serving
 from tests.workers.conftest import event, put, text, until
 
@@ -59,7 +59,7 @@ def spawn(settings: Settings, summarizer: SummarizerServer, tmp_path: Path) -> I
     started: list[subprocess.Popen[bytes]] = []
 
     def spawning() -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "service.cli", "work"]
+        command = [sys.executable, "-m", "service.cli.main", "work"]
         with (tmp_path / LOG).open("ab") as log:
             started.append(subprocess.Popen(command, env=environment, stderr=log))
         return started[-1]

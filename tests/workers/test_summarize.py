@@ -17,10 +17,10 @@ from model_store.engine import (
 )
 from model_store.views import InteractionView
 from service.settings import Settings, SignalSettings
-from service.state.evidence import Evidence
+from service.state.cooccurrence import Evidence
 from service.state.records import Claim, Event, Item
 from service.state.store import Store
-from service.state.work import Work
+from service.state.summaries import Work
 from tests.redis_servers import on_both
 from tests.workers.conftest import NOW_MS, Start, event, put, text, until
 from tests.workers.doubles import RecordingSummarizer, Trouble, titles

@@ -12,9 +12,9 @@ import pytest
 from rich.console import Console
 
 from model_store.errors import UserError
-from service.items.pictures import PictureStore, open_pictures
 from service.local.sweep import sweep_command
 from service.metrics import Metrics
+from service.pictures.store import PictureStore, open_pictures
 from service.settings import PictureSettings, Settings
 from service.state.records import Item
 from service.state.store import Store

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model_store.dataset import read_dataset
+from model_store.data.dataset import read_dataset
 from model_store.demo.truth import Stated, read_truth, stated
 from model_store.demo.world import ATTRIBUTES, THEMES, Behaviour, Taste, generate, make_items, simulate
 from model_store.evaluate.compare import evaluate_scores

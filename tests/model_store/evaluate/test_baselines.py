@@ -1,6 +1,6 @@
 import pytest
 
-from model_store.dataset import Dataset, user_split
+from model_store.data.dataset import Dataset, user_split
 from model_store.evaluate.baselines import ITEM_KNN, POPULARITY, ItemKNN, Popularity, baseline_scores
 from model_store.evaluate.compare import difference, evaluate_scores
 from model_store.evaluate.cooccurrence import Cooccurrence

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model_store.evaluate.blend import assess_blend, calibration_error, fit_blend
-from model_store.manifest import Blend
+from model_store.registry.manifest import Blend
 
 CANDIDATES = 11
 SINGLE = [Blend(mllm=1), Blend(mllm=0, collaborative=1), Blend(mllm=0, popular=1)]

@@ -2,7 +2,7 @@ from collections import Counter
 
 import pytest
 
-from model_store.dataset import Dataset, user_split
+from model_store.data.dataset import Dataset, user_split
 from model_store.evaluate.protocol import EvaluationCase, Protocol, ProtocolError, liked_by, make_cases
 from tests.model_store.evaluate.worlds import catalogue, like, world
 

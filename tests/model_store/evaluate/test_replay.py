@@ -6,7 +6,7 @@ import httpx
 import pytest
 from rich.console import Console
 
-from model_store.dataset import Dataset, DatasetError
+from model_store.data.dataset import Dataset, DatasetError
 from model_store.evaluate.baselines import ITEM_KNN, POPULARITY, baseline_scores
 from model_store.evaluate.compare import evaluate_scores
 from model_store.evaluate.outcome import COLLABORATIVE, MLLM, SERVICE

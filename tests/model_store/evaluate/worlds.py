@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from model_store.dataset import Dataset, DatasetItem, Interaction
+from model_store.data.dataset import Dataset, DatasetItem, Interaction
 
 
 def like(item: str, at: float = 0, kind: str = "like") -> Interaction:

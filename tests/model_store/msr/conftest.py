@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from model_store.dataset import read_dataset
+from model_store.data.dataset import read_dataset
 from model_store.demo.world import generate
-from model_store.msr.architecture import Sizes, read_checkpoint, tiny_qwen3_vl
-from model_store.msr.catalogue import Catalogue
-from model_store.msr.encoding import Encoder
+from model_store.msr.scratch.architecture import Sizes, read_checkpoint, tiny_qwen3_vl
+from model_store.msr.scratch.catalogue import Catalogue
+from model_store.msr.scratch.encoding import Encoder
 from model_store.prompts import PromptSet
 
 TINY = Sizes(

@@ -6,7 +6,7 @@ from pathlib import Path
 import httpx
 import orjson
 
-from model_store.launch import free_port
+from model_store.serving.launch import free_port
 from tests.faults.processes import GatewayProcess
 
 LINES = 200_000

@@ -11,12 +11,12 @@ import pytest
 from PIL import Image
 
 from service.errors import Overloaded
-from service.items.check import Redrawn
-from service.items.decoder import PictureDecoder
-from service.items.ingest import PictureIngest, Stored
+from service.pictures.decoder import PictureDecoder
+from service.pictures.ingest import PictureIngest, Stored
+from service.pictures.reencode import Redrawn
 from service.settings import LimitSettings, PictureSettings
 from tests.service.conftest import Gateway, OpenGateway
-from tests.service.items.pictures import encoded, opened, picture, png_that_claims, progressive
+from tests.service.pictures.pictures import encoded, opened, picture, png_that_claims, progressive
 from tests.service.serving import serving
 
 TEAPOT = {

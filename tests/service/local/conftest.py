@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import pytest
 
-from service.cli import main
+from service.cli.main import main
 from service.settings import Settings, StateSettings
 from service.state.records import Event
 from service.state.store import Store

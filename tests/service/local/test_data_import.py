@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
+from model_store.data.dataset import Interaction, read_dataset
 from model_store.data.importers import LAYOUTS
-from model_store.dataset import Interaction, read_dataset
-from service.cli import DataLayout
+from service.cli.main import DataLayout
 from tests.service.local.conftest import Run
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from model_store.dataset import Interaction, read_dataset
+from model_store.data.dataset import Interaction, read_dataset
 from model_store.demo.world import Behaviour, generate
 from model_store.errors import UserError
 from service.local import export, sorted_runs

@@ -25,7 +25,7 @@ from service.local.import_items import ImportOptions, import_items
 from service.local.import_source import Source
 from service.settings import LimitSettings
 from tests.service.conftest import Gateway, OpenGateway
-from tests.service.items.pictures import picture
+from tests.service.pictures.pictures import picture
 from tests.service.serving import serving, until
 
 Answer = Callable[[httpx.Request], Awaitable[httpx.Response | None]]
@@ -287,7 +287,7 @@ class Gate:
 
 class TestCommand:
     async def start(self, source: Source, url: str, data: Path) -> asyncio.subprocess.Process:
-        command = [sys.executable, "-m", "service.cli", "import-items", str(source.path.parent), "--url", url]
+        command = [sys.executable, "-m", "service.cli.main", "import-items", str(source.path.parent), "--url", url]
         environment = {**os.environ, "TASTESTREAM_DATA_DIR": str(data), "TASTESTREAM_API_KEY": "secret"}
         pipe = asyncio.subprocess.PIPE
         return await asyncio.create_subprocess_exec(*command, env=environment, stdout=pipe, stderr=pipe)

@@ -221,7 +221,7 @@ def test_an_interrupted_rebuild_says_where_to_go_on_and_has_lost_nothing(
         "COLUMNS": "200",
         "PYTHONPATH": ":".join(sys.path),
     }
-    command = [sys.executable, "-m", "service.cli", "rebuild-summaries", "--yes", "--waiting", "20"]
+    command = [sys.executable, "-m", "service.cli.main", "rebuild-summaries", "--yes", "--waiting", "20"]
     process = subprocess.Popen(
         command, env=environment, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model_store.manifest import Blend
+from model_store.registry.manifest import Blend
 from service.recommend.blend import Evidence, blended, log_odds, without_model
 
 weights = st.floats(0, 5)

@@ -6,14 +6,14 @@ from typing import Any
 import orjson
 import pytest
 
-from service.items.pictures import PictureStore
+from service.pictures.store import PictureStore
 from service.settings import ConcurrencySettings, LimitSettings, RecommendSettings
 from service.state.keys import POPULAR, neighbours
 from service.state.reads import Wave
 from tests.conftest import RedisServer
 from tests.redis_servers import admin_of, all_keys
 from tests.service.conftest import Gateway, OpenGateway
-from tests.service.items.pictures import encoded, picture
+from tests.service.pictures.pictures import encoded, picture
 from tests.service.serving import VERSION, ModelServer, serving, until
 
 ASK = {"user_id": "u", "candidates": ["tea", "pan", "hat"]}

@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from model_store.manifest import Blend
+from model_store.registry.manifest import Blend
 from model_store.views import InteractionView, ItemView, UserView
 from service.metrics import Metrics
 from service.recommend.ranker import Ranker
 from service.settings import Settings
 from tests.service.conftest import gateway_on
-from tests.service.items.pictures import encoded, picture
+from tests.service.pictures.pictures import encoded, picture
 from tests.vllm_servers import ServedModel
 
 pytestmark = [pytest.mark.vllm, pytest.mark.timeout(1800)]

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from service.state.pipelines import OfCluster, OfOne
+from service.state.redis.pipelines import OfCluster, OfOne
 from tests.redis_servers import on_both
 from tests.service.conftest import Gateway
 from tests.service.recommend.test_endpoints import fill, ids, recommend, send

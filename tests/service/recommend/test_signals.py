@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from service.recommend.rank import score_stamp
+from service.recommend.ranking import score_stamp
 from service.settings import SignalSettings
 from service.state.records import Event, UserState
 from tests.service.conftest import Gateway, OpenGateway

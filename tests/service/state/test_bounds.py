@@ -6,10 +6,10 @@ import pytest
 
 from service.settings import Settings, StateSettings
 from service.state import new_items
+from service.state.deleted_items import NOTES
 from service.state.early import MOST
-from service.state.forgotten import NOTES
 from service.state.records import Item
-from service.state.scripts import SCORE_BYTES, SPARE_RECENTS
+from service.state.redis.scripts import SCORE_BYTES, SPARE_RECENTS
 from service.state.store import Store
 from tests.redis_servers import Admin, admin_of, all_keys, on_one_redis
 from tests.service.state.conftest import Clock, event

@@ -9,10 +9,10 @@ from pydantic import ValidationError
 
 from service.errors import InvalidRequest, Overloaded, StateUnavailable
 from service.settings import LimitSettings, Settings, StateSettings
-from service.state import memory
 from service.state.event_log import FIRST
 from service.state.keys import Keys
-from service.state.scripts import SPARE_RECENTS
+from service.state.redis import memory
+from service.state.redis.scripts import SPARE_RECENTS
 from service.state.store import Store
 from tests.redis_servers import RedisServer, admin_of
 from tests.service.state.conftest import START_MS, Clock, event

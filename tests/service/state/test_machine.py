@@ -14,7 +14,7 @@ from service.settings import Settings, StateSettings
 from service.state.event_log import FIRST, Logged
 from service.state.rebuild import Rebuilt
 from service.state.records import Claim
-from service.state.scripts import SPARE_RECENTS
+from service.state.redis.scripts import SPARE_RECENTS
 from service.state.store import Store
 from tests.redis_servers import RedisCluster, RedisServer, admin_of, all_keys
 from tests.service.state.conftest import Clock, event

@@ -1,0 +1,204 @@
+"""The model store: immutable versions, and aliases that point at them.
+
+    <root>/<name>/<version>/manifest.toml, prompts/, weights/
+    <root>/<name>/aliases.toml            every promotion and rollback, the last one counts
+
+The root is a folder or any fsspec URL. A version exists once its manifest does, which is written
+last.
+"""
+
+import tomllib
+from datetime import UTC, datetime
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import tomli_w
+
+from model_store.prompts import PromptSet
+from model_store.registry.files import StoreFiles
+from model_store.registry.manifest import MANIFEST, Manifest, ManifestError, hash_files
+from model_store.signals import Signals, Vocabulary
+
+ALIASES = "aliases.toml"
+PRODUCTION = "production"
+Numbers = list[int]
+Histories = dict[str, list[dict[str, Any]]]
+CACHE = Path.home() / ".cache" / "tastestream" / "models"
+
+
+class Registry:
+    """Lists, adds, finds and promotes model versions.
+
+    Args:
+        root: the store's folder or fsspec URL.
+        cache: where files of a remote store are copied, for the programs that need them on a disk.
+    """
+
+    def __init__(self, root: str | Path, cache: Path = CACHE) -> None:
+        self.root = str(root)
+        self._files = StoreFiles(root, cache)
+
+    def list(self) -> list[Manifest]:
+        """All versions, by name and number."""
+        return [self._manifest(name, number) for name in self._files.folders() for number in self.versions(name)]
+
+    def versions(self, name: str) -> Numbers:
+        """The numbers of all versions of `name`, ascending."""
+        numbers = sorted(int(folder) for folder in self._files.folders(name) if folder.isdecimal())
+        return [number for number in numbers if self._files.exists(f"{name}/{number}/{MANIFEST}")]
+
+    def get(self, reference: str) -> Manifest:
+        """The version that `reference` names: `name@3`, `name@production` (an alias), or `name`.
+
+        A bare name means its production version, or its newest when nothing was promoted.
+
+        Raises:
+            ManifestError: there is no such version, or its prompts are not those it was registered with.
+        """
+        name, _, which = reference.partition("@")
+        numbers = self.versions(name)
+        if not numbers:
+            known = ", ".join(self._files.folders()) or "nothing"
+            raise ManifestError(f"no model {name!r} in {self.root}; it has {known}")
+        if which.isdecimal():
+            number = int(which)
+        else:
+            number = self._current(name, which or PRODUCTION) or (0 if which else numbers[-1])
+        if number not in numbers:
+            known = ", ".join([*map(str, numbers), *self.aliases(name)])
+            raise ManifestError(f"no version {reference!r} in {self.root}; {name} has {known}")
+        manifest = self._manifest(name, number)
+        self._verify(manifest, self._local(manifest, "prompts"), manifest.prompts_sha256)
+        return manifest
+
+    def prompts(self, manifest: Manifest, vocabulary: Vocabulary | None = None) -> PromptSet:
+        """The prompts of a version; for the types that `vocabulary` names, it wins over the version's own."""
+        signals = Signals(manifest.signals, vocabulary or Vocabulary())
+        return PromptSet(self._local(manifest, "prompts"), signals=signals, words=manifest.signals.words)
+
+    def local_folder(self, manifest: Manifest) -> Path:
+        """A local folder with the weights of a version, as vLLM and transformers load them.
+
+        Raises:
+            ManifestError: the weights are missing, or not those that were registered.
+        """
+        folder = self._local(manifest, "weights")
+        self._verify(manifest, folder, manifest.weights_sha256)
+        return folder
+
+    def evidence(self, manifest: Manifest) -> Path | None:
+        """A local copy of the version's collaborative evidence file, if it has one."""
+        return self._path(manifest, manifest.evidence) if manifest.evidence else None
+
+    def next_version(self, name: str) -> int:
+        """The number that a new version of `name` gets."""
+        return max(self.versions(name), default=0) + 1
+
+    def add(self, manifest: Manifest, prompts: Path, weights: Path | None = None) -> Manifest:
+        """Copy a new version into the store and return its manifest, with hashes.
+
+        Args:
+            manifest: its `weights` must name those of another version when `weights` is None.
+            prompts: the folder of its prompt templates.
+            weights: the folder of its checkpoint.
+
+        Raises:
+            ManifestError: this version exists already, or its weights can't be found.
+        """
+        where = f"{manifest.name}/{manifest.version}"
+        if self._files.exists(f"{where}/{MANIFEST}"):
+            newer = self.next_version(manifest.name)
+            raise ManifestError(f"{manifest.id} exists in {self.root} and never changes; add version {newer}")
+        if (weights is None) == (manifest.weights == ""):
+            raise ManifestError(f"{manifest.id} needs either a weights folder or the path of another version's weights")
+        self._files.copy_in(prompts, f"{where}/prompts")
+        if weights is not None:
+            self._files.copy_in(weights, f"{where}/weights")
+        hashed = manifest.model_copy(
+            update={
+                "prompts_sha256": hash_files(prompts),
+                "weights_sha256": hash_files(weights or self._local(manifest, "weights")),
+            }
+        )
+        self._files.write(f"{where}/{MANIFEST}", hashed.dump().encode())
+        return hashed
+
+    def aliases(self, name: str) -> dict[str, int]:
+        """The version behind each alias of `name`."""
+        return {alias: current for alias in self._history(name) if (current := self._current(name, alias))}
+
+    def promote(self, name: str, version: int, alias: str = PRODUCTION) -> None:
+        """Point `alias` at a version.
+
+        Raises:
+            ManifestError: there is no such version.
+        """
+        if alias.isdecimal():
+            raise ManifestError(f"an alias is a word, not a number: {alias}")
+        self.get(f"{name}@{version}")
+        self._record(name, alias, {"action": "promote", "version": version})
+
+    def rollback(self, name: str, alias: str = PRODUCTION) -> int:
+        """Point `alias` back at the version it had before the last promotion, and return that version.
+
+        Raises:
+            ManifestError: there was none before.
+        """
+        stack = _stack(self._history(name).get(alias, []))
+        if len(stack) < 2:
+            raise ManifestError(f"{name}@{alias} in {self.root} has no earlier version to go back to")
+        self._record(name, alias, {"action": "rollback", "version": stack[-2]})
+        return stack[-2]
+
+    def _record(self, name: str, alias: str, entry: dict[str, Any]) -> None:
+        history = self._history(name)
+        entry["at"] = datetime.now(UTC).replace(microsecond=0)
+        history.setdefault(alias, []).append(entry)
+        self._files.write(f"{name}/{ALIASES}", tomli_w.dumps(history).encode())
+
+    def _current(self, name: str, alias: str) -> int | None:
+        stack = _stack(self._history(name).get(alias, []))
+        return stack[-1] if stack else None
+
+    def _history(self, name: str) -> Histories:
+        try:
+            return tomllib.loads(self._files.read(f"{name}/{ALIASES}").decode())
+        except FileNotFoundError:
+            return {}
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise ManifestError(f"{self.root}/{name}/{ALIASES} is not TOML: {error}") from None
+
+    def _manifest(self, name: str, number: int) -> Manifest:
+        path = f"{name}/{number}/{MANIFEST}"
+        manifest = Manifest.parse(self._files.read(path).decode(), f"{self.root}/{path}")
+        if (manifest.name, manifest.version) != (name, number):
+            raise ManifestError(f"{self.root}/{path} says that it is {manifest.id}")
+        return manifest
+
+    def _local(self, manifest: Manifest, part: str) -> Path:
+        shared = manifest.weights if part == "weights" else ""
+        return self._path(manifest, shared or f"{manifest.name}/{manifest.version}/{part}")
+
+    def _path(self, manifest: Manifest, path: str) -> Path:
+        pure = PurePosixPath(path)
+        if pure.is_absolute() or ".." in pure.parts:
+            raise ManifestError(f"{manifest.id} points outside the store: {path}")
+        try:
+            return self._files.local(path)
+        except FileNotFoundError:
+            raise ManifestError(f"{manifest.id} lacks {self.root}/{path}") from None
+
+    def _verify(self, manifest: Manifest, folder: Path, expected: str) -> None:
+        if hash_files(folder) != expected:
+            raise ManifestError(f"{folder} is not what {manifest.id} was registered with; restore it or add a version")
+
+
+def _stack(history: list[dict[str, Any]]) -> list[int]:
+    """The versions an alias can still be rolled back through, the current one last."""
+    stack: list[int] = []
+    for entry in history:
+        if entry["action"] == "promote":
+            stack.append(int(entry["version"]))
+        else:
+            stack.pop()
+    return stack

@@ -1,0 +1,120 @@
+"""The process in which strangers' pictures are decoded: little memory, little time, no files, no secrets.
+
+Started by `decoder`, which speaks with it over its standard input and output:
+
+| message | bytes |
+| --- | --- |
+| hello | `R`, or `r` where the memory can't be bounded |
+| question | kind (`p` picture, `t` base64 text), length (4 bytes, big-endian), content |
+| answer | `+` or `-`, length of the note, length of the content (4 bytes each), note, content |
+
+The note of `+` is a warning or empty, that of `-` says why the picture is refused. It ends with its input.
+"""
+
+import contextlib
+import json
+import math
+import os
+import resource
+import signal
+import struct
+import sys
+from pathlib import Path
+from typing import BinaryIO
+
+from service.errors import BadPicture
+from service.pictures.base64_text import decode_base64
+from service.pictures.reencode import DecodeLimits, Redrawn, redraw
+
+PICTURE, TEXT = b"p", b"t"
+READY, READY_UNBOUNDED = b"R", b"r"
+ACCEPTED, REFUSED = b"+", b"-"
+QUESTION = struct.Struct(">cI")
+ANSWER = struct.Struct(">cII")
+_NICENESS = 5
+_UNKNOWN_SIZE = 256 * 2**20
+_UNLIMITED = resource.RLIM_INFINITY
+
+
+def main(given: str) -> None:
+    """Answer questions until the input ends.
+
+    Args:
+        given: JSON of the `DecodeLimits` in `limits`, of `memory_bytes` and `cpu_s` for one picture.
+    """
+    settings = json.loads(given)
+    limits = DecodeLimits(**settings["limits"])
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    source, sink = _private_streams()
+    sink.write(READY if _confine(settings["memory_bytes"]) else READY_UNBOUNDED)
+    sink.flush()
+    while head := source.read(QUESTION.size):
+        kind, length = QUESTION.unpack(head)
+        content = source.read(length)
+        _allow_cpu(settings["cpu_s"])
+        status, note, drawn = _answer(kind, content, limits)
+        sink.write(ANSWER.pack(status, len(note), len(drawn)) + note + drawn)
+        sink.flush()
+
+
+def _answer(kind: bytes, content: bytes, limits: DecodeLimits) -> tuple[bytes, bytes, bytes]:
+    try:
+        encoded = decode_base64(content, limits.max_bytes) if kind == TEXT else content
+        drawn: Redrawn = redraw(encoded, limits)
+    except BadPicture as error:
+        return REFUSED, error.detail.encode(), b""
+    except MemoryError:
+        return REFUSED, b"too_costly: decoding it takes too much memory", b""
+    return ACCEPTED, (drawn.warning or "").encode(), drawn.content
+
+
+def _private_streams() -> tuple[BinaryIO, BinaryIO]:
+    """Input and output that no library writes a warning into."""
+    source, sink = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for stream in (0, 1, 2):
+        os.dup2(nowhere, stream)
+    return source, sink
+
+
+def _confine(memory_bytes: int) -> bool:
+    """Take what decoding does not need; whether the memory is bounded now."""
+    with contextlib.suppress(OSError):
+        os.nice(_NICENESS)
+    with contextlib.suppress(OSError):
+        # Out of memory, the kernel ends this process before its gateway.
+        Path("/proc/self/oom_score_adj").write_text("1000")
+    _bound(resource.RLIMIT_CORE, 0)
+    _bound(resource.RLIMIT_FSIZE, 0)
+    return _bound(resource.RLIMIT_AS, _address_space() + memory_bytes)
+
+
+def _bound(what: int, limit: int) -> bool:
+    _, hard = resource.getrlimit(what)
+    bounded = limit if hard == _UNLIMITED else min(limit, hard)
+    try:
+        resource.setrlimit(what, (bounded, bounded))
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def _address_space() -> int:
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+    except (OSError, ValueError):
+        return _UNKNOWN_SIZE
+    return pages * resource.getpagesize()
+
+
+def _allow_cpu(seconds: float) -> None:
+    """Let the kernel end this process when the next picture takes more; in whole seconds, rounded up."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    _, hard = resource.getrlimit(resource.RLIMIT_CPU)
+    soft = math.ceil(used.ru_utime + used.ru_stime + seconds)
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_CPU, (soft if hard == _UNLIMITED else min(soft, hard), hard))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

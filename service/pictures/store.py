@@ -1,0 +1,136 @@
+"""Stored pictures: files named by their content."""
+
+import asyncio
+import re
+import time
+from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import Set as AbstractSet
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from hashlib import sha256
+from typing import ParamSpec, TypeVar
+
+from model_store.byte_cache import ByteCache
+from service.pictures.folders import PARTS, open_folder
+from service.settings import Settings
+
+P = ParamSpec("P")
+T = TypeVar("T")
+_HASH = re.compile(r"[0-9a-f]{64}")
+_READERS, _WRITERS = 8, 4
+
+
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """Files of one subfolder: those that were kept, of them the young ones that no item names, and those removed."""
+
+    kept: int = 0
+    young: int = 0
+    removed: int = 0
+    removed_bytes: int = 0
+
+
+class PictureStore:
+    """Pictures by the SHA-256 of their bytes. Writing one twice is harmless; none is ever changed.
+
+    Args:
+        url: an fsspec URL or a local path; made when it is missing.
+        cached_bytes: how much of what was read last is kept in memory.
+        refresh_s: a remote picture that is written again is left as it is while it is younger.
+    """
+
+    def __init__(self, url: str, *, cached_bytes: int = 64 * 1024 * 1024, refresh_s: float = 0.0) -> None:
+        self._folder = open_folder(url, refresh_s)
+        # Not the event loop's own threads: a folder far away that is slow, or slow to write what strangers send, would
+        # hold up everything else that is done in threads, and rankings, which read.
+        self._reading = ThreadPoolExecutor(_READERS, "read-pictures")
+        self._writing = ThreadPoolExecutor(_WRITERS, "write-pictures")
+        self._cache: ByteCache[str, bytes] = ByteCache(cached_bytes)
+
+    async def read(self, picture: str) -> bytes | None:
+        """The bytes of the picture with this hash, None if there is none.
+
+        Raises:
+            OSError: the folder can't be read.
+        """
+        return (await self.read_many([picture])).get(picture)
+
+    async def read_many(self, pictures: Iterable[str]) -> dict[str, bytes]:
+        """The bytes of the pictures with these hashes, without those that are not there.
+
+        Raises:
+            OSError: the folder can't be read.
+        """
+        wanted = {picture for picture in pictures if _HASH.fullmatch(picture)}
+        found = {picture: content for picture in wanted if (content := self._cache.get(picture)) is not None}
+        if missing := {_name(picture): picture for picture in wanted - found.keys()}:
+            read = await _in(self._reading, self._folder.read, list(missing))
+            for name, content in read.items():
+                found[missing[name]] = content
+                self._cache.add(missing[name], content)
+        return found
+
+    async def write(self, content: bytes) -> str:
+        """Keep `content` and return its hash; whoever reads sees all of it or nothing.
+
+        A picture that is there already counts as written now, so that no sweep takes it for old.
+
+        Raises:
+            OSError: the folder can't be written.
+        """
+        picture = sha256(content).hexdigest()
+        await _in(self._writing, self._folder.write, _name(picture), content)
+        self._cache.add(picture, content)
+        return picture
+
+    async def sweep(
+        self, named: AbstractSet[bytes], grace_s: float, began: float, *, dry_run: bool = False
+    ) -> AsyncIterator[Swept]:
+        """Remove the pictures that are not `named` and were old when the naming began, and what killed writers left.
+
+        Yields once for each of the `PARTS`.
+
+        Args:
+            named: hashes, 32 bytes each.
+            grace_s: how old a picture had to be at that time.
+            began: `time.monotonic()` at that time. Whoever is named since has a picture that was young then.
+
+        Raises:
+            OSError: the folder can't be read or written, or does not tell ages.
+        """
+        for part in PARTS:
+            least_age_s = grace_s + time.monotonic() - began
+            yield await _in(self._writing, self._sweep_part, part, named, least_age_s, dry_run)
+
+    def _sweep_part(self, part: str, named: AbstractSet[bytes], least_age_s: float, dry_run: bool) -> Swept:
+        kept = young = removed = removed_bytes = 0
+        for name, size in self._folder.sizes(part).items():
+            picture = name.rpartition("/")[2]
+            if len(picture) == 64 and bytes.fromhex(picture) in named:
+                kept += 1
+            elif (age_s := self._folder.age_s(name)) is None:
+                continue
+            elif age_s >= least_age_s and (dry_run or self._folder.remove(name, least_age_s)):
+                removed += 1
+                removed_bytes += size
+            else:
+                kept += 1
+                young += 1
+        return Swept(kept, young, removed, removed_bytes)
+
+
+def open_pictures(settings: Settings) -> PictureStore:
+    """The picture store that the settings name; by default, a folder in the data folder."""
+    given = settings.pictures
+    url = given.url or str(settings.data_dir / "pictures")
+    return PictureStore(url, cached_bytes=given.cached_bytes, refresh_s=given.grace_s / 2)
+
+
+async def _in(threads: ThreadPoolExecutor, function: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
+    call = partial(function, *arguments, **named)
+    return await asyncio.get_running_loop().run_in_executor(threads, call)
+
+
+def _name(picture: str) -> str:
+    return f"{picture[:2]}/{picture}"

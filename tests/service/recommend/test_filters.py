@@ -1,0 +1,40 @@
+"""Promises of the filter."""
+
+from typing import Any
+
+import pytest
+
+from service.recommend.filters import Candidate, keep, passes
+from service.recommend.schemas import Filters, Skipped
+from service.state.records import Item
+
+ITEM = Item(
+    "i", "Teapot", genres=("kitchen", "gift"), tags=("tea",), attributes={"price": 39.5, "new": True, "in": [1, 2]}
+)
+
+
+@pytest.mark.parametrize(
+    ("filters", "expected"),
+    [
+        ({}, True),
+        ({"genres": ["gift", "toys"]}, True),
+        ({"genres": ["toys"]}, False),
+        ({"genres": ["gift"], "tags": ["coffee"]}, False),
+        ({"attributes": {"price": 39.5}}, True),
+        ({"attributes": {"price": [10, 39.5]}}, True),
+        ({"attributes": {"in": 2}}, True),
+        ({"attributes": {"in": 3}}, False),
+        ({"attributes": {"new": True}}, True),
+        ({"attributes": {"new": 1}}, False),
+        ({"attributes": {"colour": "red"}}, False),
+    ],
+)
+def test_an_item_passes_when_every_filter_finds_something(filters: dict[str, Any], expected: bool) -> None:
+    assert passes(ITEM, Filters.model_validate(filters)) is expected
+
+
+def test_what_was_seen_or_filtered_is_named() -> None:
+    candidates = [Candidate(Item(name, name, genres=(name,)), 1) for name in ("a", "b", "c")]
+    kept, skipped = keep(candidates, {"a"}, Filters(genres=["b"]))
+    assert [candidate.item.item_id for candidate in kept] == ["b"]
+    assert skipped == [Skipped("a", "seen"), Skipped("c", "filtered")]

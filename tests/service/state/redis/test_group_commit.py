@@ -1,0 +1,80 @@
+"""Concurrent callers share few writes, and each gets its own results."""
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+
+from service.state.redis.group_commit import GroupCommit
+
+
+class Writer:
+    """Doubles what it is given, once `go` is set; remembers each write."""
+
+    def __init__(self) -> None:
+        self.go = asyncio.Event()
+        self.writes: list[list[int]] = []
+        self.at_once = self.most_at_once = 0
+        self.error: Exception | None = None
+
+    async def write(self, values: Sequence[int]) -> list[int]:
+        self.writes.append(list(values))
+        self.at_once += 1
+        self.most_at_once = max(self.most_at_once, self.at_once)
+        await self.go.wait()
+        self.at_once -= 1
+        if self.error:
+            raise self.error
+        return [2 * value for value in values]
+
+
+@pytest.fixture
+def writer() -> Writer:
+    return Writer()
+
+
+async def test_whoever_comes_during_a_write_goes_with_the_next_in_the_order_of_coming(writer: Writer) -> None:
+    group = GroupCommit(writer.write, most=100, at_once=1, patience_s=60)
+    callers = [asyncio.create_task(group.add([number, -number])) for number in range(1, 6)]
+    await asyncio.sleep(0)
+    writer.go.set()
+    assert await asyncio.gather(*callers) == [[2 * number, -2 * number] for number in range(1, 6)]
+    assert writer.writes == [[1, -1], [2, -2, 3, -3, 4, -4, 5, -5]]
+
+
+async def test_no_write_is_larger_than_the_bound_and_no_more_are_under_way(writer: Writer) -> None:
+    group = GroupCommit(writer.write, most=3, at_once=2, patience_s=60)
+    callers = [asyncio.create_task(group.add(list(range(count)))) for count in (2, 2, 2, 8, 1, 1, 0)]
+    while writer.at_once < 2:  # noqa: ASYNC110 - as many turns as it takes
+        await asyncio.sleep(0)
+    writer.go.set()
+    results = await asyncio.gather(*callers)
+    assert [len(result) for result in results] == [2, 2, 2, 8, 1, 1, 0]
+    assert results[3] == [2 * value for value in range(8)]
+    assert max(len(write) for write in writer.writes) == 3
+    assert writer.most_at_once == 2
+
+
+async def test_an_error_reaches_all_who_shared_the_write_and_nobody_else(writer: Writer) -> None:
+    group = GroupCommit(writer.write, most=100, at_once=1, patience_s=60)
+    writer.error = OSError("down")
+    lonely = asyncio.create_task(group.add([1]))
+    await asyncio.sleep(0)
+    shared = [asyncio.create_task(group.add([number])) for number in (2, 3)]
+    writer.go.set()
+    answers = await asyncio.gather(lonely, *shared, return_exceptions=True)
+    assert [type(answer) for answer in answers] == [OSError] * 3
+    writer.error = None
+    assert await group.add([4]) == [8]
+
+
+async def test_who_gives_up_waiting_is_not_written_and_harms_nobody(writer: Writer) -> None:
+    group = GroupCommit(writer.write, most=100, at_once=1, patience_s=60)
+    running, leaving, staying = (asyncio.create_task(group.add([number])) for number in (1, 2, 3))
+    await asyncio.sleep(0)
+    leaving.cancel()
+    await asyncio.sleep(0)
+    writer.go.set()
+    assert await running == [2]
+    assert await staying == [6]
+    assert writer.writes == [[1], [3]]
