@@ -9,10 +9,10 @@ TORCH_INDEX ?=
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --no-input --no-deps
 STEP := sh deploy/step.sh
 
-.PHONY: help run test bench-events check format demo-model lock clean
+.PHONY: help run test bench-events bench-recommend check format demo-model lock clean
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 17
 
 run: $(INSTALLED) ## start everything with the demo world, on 127.0.0.1:8000
 	@$(BIN)/tastestream up --demo
@@ -32,6 +32,9 @@ format: $(INSTALLED) ## let ruff rewrite the code
 BENCH ?= accept cost latency memory bursts calls folds freshness catch_up import_items
 bench-events: $(INSTALLED) ## measure speed and size (about 20 minutes; BENCH=accept: one alone)
 	@for name in $(BENCH); do $(BIN)/python -m tests.benchmarks.$$name $(BENCH_ARGS) || exit; done
+
+bench-recommend: $(INSTALLED) ## measure /recommend against the model alone (10 minutes; MODEL=70m: a larger model)
+	$(BIN)/python -m tests.benchmarks.recommend --model $(or $(MODEL),demo) $(BENCH_ARGS)
 
 demo-model: $(INSTALLED) ## rebuild the demo world's model from its seed (30 minutes to an hour; ARGS="--steps 500" for a trial)
 	$(BIN)/python -m model_store.demo.build $(ARGS)

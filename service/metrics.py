@@ -178,6 +178,13 @@ class Metrics:
             registry=self.registry,
         )
 
+        self.ranker_wait_seconds = Histogram(
+            "tastestream_ranker_wait_seconds",
+            "Time that a ranking waited for its turn: `recommend.max_concurrent_ranks` are made at a time.",
+            buckets=REQUEST_BUCKETS,
+            registry=self.registry,
+        )
+
     def _declare_worker(self) -> None:
         self.folds = Counter(
             "tastestream_folds_total",

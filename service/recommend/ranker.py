@@ -97,8 +97,9 @@ class Ranker:
     ) -> list[float | None] | Unranked:
         """p(yes) of each item, None for one that the server refuses; or why not in time."""
         try:
-            async with asyncio.timeout(deadline.for_ranking_s()):
-                await self._slots.acquire()
+            with self._metrics.ranker_wait_seconds.time():
+                async with asyncio.timeout(deadline.for_ranking_s()):
+                    await self._slots.acquire()
         except TimeoutError:
             return Unranked("ranker_busy" if self._slots.locked() else "ranker_late")
         try:

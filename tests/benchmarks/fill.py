@@ -35,10 +35,15 @@ def fill(
     asyncio.run(_fill(url, users, folds, summary_chars, tick))
 
 
+async def open_store(url: str, most: int) -> Store:
+    """A store in which one claim holds all of a user's events, `most` at most."""
+    # The user is due at once; the event log is measured by itself.
+    state = StateSettings(catch_up_block=max(12, most), block_size=1, lease_s=600, log_events=0)
+    return await Store.connect(Settings(redis_url=url, state=state))
+
+
 async def _fill(url: str, users: int, folds: Sequence[int], summary_chars: int, tick: Callable[[int], None]) -> None:
-    # One claim must hold all events of a user, who is due at once; the event log is measured by itself.
-    state = StateSettings(catch_up_block=max(12, *folds), block_size=1, lease_s=600, log_events=0)
-    store = await Store.connect(Settings(redis_url=url, state=state))
+    store = await open_store(url, max(folds))
     try:
         for start in range(0, users, AT_ONCE):
             numbers = range(start, min(start + AT_ONCE, users))
@@ -47,7 +52,7 @@ async def _fill(url: str, users: int, folds: Sequence[int], summary_chars: int, 
                 events = [event for number in numbers for event in _events(number, before, count)]
                 await store.events.accept(events, now_ms())
                 before += count
-                await _fold(store, summary_chars)
+                await fold(store, lambda claim: _text(claim.token, summary_chars))
             tick(len(numbers))
     finally:
         await store.close()
@@ -67,16 +72,18 @@ def _events(number: int, before: int, count: int) -> list[Event]:
     ]
 
 
-async def _fold(store: Store, summary_chars: int) -> None:
+async def fold(store: Store, text: Callable[[Claim], str]) -> None:
+    """Fold all that is pending into summaries that `text` writes."""
     slots = asyncio.Semaphore(COMMITS)
 
     async def commit(claim: Claim) -> None:
         async with slots:
-            text = _text(claim.token, summary_chars)
             liked = votes.uncounted(
                 claim.votes, [e.item_id for e in claim.pending if BUILT_IN(e.type, e.value) == "positive"]
             )
-            if not await store.work.commit(claim, text, "bench-summarizer@1", "bench", len(claim.pending), liked):
+            if not await store.work.commit(
+                claim, text(claim), "bench-summarizer@1", "bench", len(claim.pending), liked
+            ):
                 raise AssertionError("a commit was lost, though nobody else works here")
 
     while claims := await store.work.claim(AT_ONCE):

@@ -1,7 +1,9 @@
-"""A real vLLM server with the demo's summarizer, and what the demo world's users do."""
+"""A real vLLM server, the demo's summarizer on one, and what the demo world's users do."""
 
 import asyncio
 import contextlib
+import io
+import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,6 +12,7 @@ from pathlib import Path
 from rich.progress import Progress
 
 from model_store.demo import ITEMS, MODELS, SEED
+from model_store.demo.drawing import draw
 from model_store.demo.world import Behaviour, Taste, make_items, simulate
 from model_store.engine import Engine
 from model_store.msr.teacher import TasteRule, TermFinder
@@ -59,11 +62,18 @@ class Served:
 
 @contextlib.contextmanager
 def summarizer(folder: Path, progress: Progress) -> Iterator[Served]:
-    """Start the server, which takes most of a minute, and stop it at the end."""
+    """A server of the demo's summarizer."""
     registry = Registry(MODELS)
     manifest = registry.get("demo-summarizer")
     prompts = registry.prompts(manifest)
-    server = VllmServer(manifest, registry.local_folder(manifest), prompts, folder / "vllm.log")
+    with running(manifest, registry.local_folder(manifest), prompts, folder, progress) as url:
+        yield Served(url, manifest, prompts)
+
+
+@contextlib.contextmanager
+def running(manifest: Manifest, weights: Path, prompts: PromptSet, folder: Path, progress: Progress) -> Iterator[str]:
+    """Start a server of one version, which takes most of a minute, and stop it at the end; yields its URL."""
+    server = VllmServer(manifest, weights, prompts, folder / "vllm.log")
     task = progress.add_task("starting vLLM", total=60)
     with asyncio.Runner() as runner:
         runner.run(server.start())
@@ -71,7 +81,7 @@ def summarizer(folder: Path, progress: Progress) -> Iterator[Served]:
             told = lambda elapsed, phase: progress.update(task, completed=elapsed, description=f"vLLM: {phase}")  # noqa: E731
             runner.run(server.wait_healthy(told, START_S))
             progress.remove_task(task)
-            yield Served(server.url, manifest, prompts)
+            yield server.url
         finally:
             runner.run(server.stop())
 
@@ -88,8 +98,8 @@ class Person:
 class World:
     """The demo's catalogue, with users whom the model has not seen."""
 
-    def __init__(self) -> None:
-        self._items = make_items(ITEMS, SEED)
+    def __init__(self, items: int = ITEMS) -> None:
+        self._items = make_items(items, SEED)
 
     @cached_property
     def items(self) -> dict[str, Item]:
@@ -105,6 +115,14 @@ class World:
             )
             for item in self._items
         }
+
+    def picture(self, item_id: str, side: int) -> bytes:
+        """What the item looks like, as a JPEG of `side` x `side` pixels."""
+        item = next(item for item in self._items if item.item_id == item_id)
+        out = io.BytesIO()
+        drawn = draw(item.attributes["colour"], item.attributes["shape"], side, random.Random(f"{item_id} {SEED}"))
+        drawn.save(out, format="JPEG", quality=92, subsampling=0)
+        return out.getvalue()
 
     @cached_property
     def views(self) -> dict[str, ItemView]:
