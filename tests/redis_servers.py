@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 import redis
 
-from service.local.embedded_redis import redis_executable
+from service.local.redis import redis_executable
 
 SLOTS = 16384
 START_S = 60.0

@@ -20,9 +20,9 @@ import pytest
 
 from model_store.demo import CATALOGUE, ITEMS, SEED
 from model_store.demo.drawing import draw
-from model_store.demo.tour import CHARACTERS, Character
 from model_store.demo.world import WorldItem, make_items
 from model_store.serving.launch import free_port
+from service.client.tour import CHARACTERS, Character
 
 pytestmark = [pytest.mark.vllm, pytest.mark.timeout(2400)]
 START_S = 1800.0

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-ROOF = ("service.cli.main", "service.local")
+ROOF = ("service.cli",)
 FOR_WORKERS = (
     "service.errors",
     "service.heap",
@@ -53,6 +53,21 @@ def test_workers_use_only_the_state_and_what_it_needs() -> None:
         (a, b)
         for a, b in _imports()
         if _within(a, ("workers",)) and _within(b, ("service",)) and not _within(b, FOR_WORKERS)
+    ]
+    assert offences == []
+
+
+def test_only_commands_import_commands() -> None:
+    offences = [(a, b) for a, b in _imports() if _within(b, ROOF) and not _within(a, ROOF)]
+    assert offences == []
+
+
+def test_the_client_knows_only_the_wire() -> None:
+    client = ("service.client",)
+    offences = [
+        (a, b)
+        for a, b in _imports()
+        if _within(a, client) and _within(b, ("service", "workers")) and not _within(b, client)
     ]
     assert offences == []
 

@@ -1,0 +1,1 @@
+"""The `tastestream` command: one module for each group of commands."""

@@ -17,10 +17,10 @@ from model_store.errors import UserError
 from model_store.registry.manifest import Manifest
 from model_store.registry.registry import Registry
 from model_store.signals import Signals
+from service.cli.state_commands import dead_letters_app, erase, export, rebuild_summaries
+from service.cli.terminal import err, out, settings_or_exit
 from service.errors import TastestreamError
 from service.local.ports import require_free_port
-from service.local.state_commands import dead_letters_app, erase, export, rebuild_summaries
-from service.local.terminal import err, out, settings_or_exit
 from service.settings import PREFIX
 
 app = typer.Typer(
@@ -148,8 +148,8 @@ def import_items(
     After Ctrl-C, a crash or an outage the same command goes on where it stopped: how far it came lies in the
     data folder. Importing twice is harmless. An API key is read from `TASTESTREAM_API_KEY`.
     """
-    from service.local.import_command import import_command
-    from service.local.import_items import ImportOptions
+    from service.cli.items import import_command
+    from service.client.catalogue import ImportOptions
 
     options = ImportOptions(os.environ.get(f"{PREFIX}API_KEY"), rejects, restart)
     given = layout.value if layout else None
@@ -167,7 +167,7 @@ def sweep_pictures(
     `TASTESTREAM_PICTURES__GRACE_S` stay: their items may be on the way. A picture folder belongs to
     one Redis: run it against the one whose items the pictures are.
     """
-    from service.local.sweep import sweep_command
+    from service.cli.pictures import sweep_command
 
     asyncio.run(sweep_command(settings_or_exit(), dry_run=dry_run, force=force, console=out))
 
@@ -191,7 +191,7 @@ def replay(
     intervals beside popularity and ItemKNN on the same cases, and the latencies of both calls.
     Only users that training never sees are replayed.
     """
-    from service.local.commands import replay_command
+    from service.cli.replay import replay_command
 
     api_key = os.environ.get(f"{PREFIX}API_KEY")
     replay_command(data, url, users, negatives.value, seed, keep_users, api_key, markdown, out)
@@ -215,7 +215,7 @@ def train(
     Registers NAME-summarizer and NAME-ranker; `tastestream up --models NAME` serves them. One user
     in ten is never seen in training, so that `replay` can ask about them.
     """
-    from service.local.commands import train_command
+    from service.cli.replay import train_command
 
     signals = Signals(settings_or_exit().signals.vocabulary())
     train_command(data, store_folder(store), name or data.resolve().name.lower(), minutes, steps, seed, signals, out)
@@ -244,7 +244,7 @@ def import_data(
     `product-feed`: a Google Merchant feed (TSV or XML), which has items only. Files may be compressed with gzip and of
     any common encoding. Rows that can't be used are listed with their line and reason.
     """
-    from service.local.data_import import data_import
+    from service.cli.data import data_import
 
     raise typer.Exit(data_import(source, folder, layout.value if layout else None, force=force, console=out))
 

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import fcntl
+import os
 import signal
 import sys
 import time
@@ -15,10 +16,9 @@ from rich.markup import escape
 
 from model_store.serving.processes import Child, ChildFailed
 from service.app import read_keys, require_keys
-from service.local.embedded_redis import EmbeddedRedis
 from service.local.ports import require_free_port
+from service.local.redis import EmbeddedRedis
 from service.local.seed import seed_evidence
-from service.local.terminal import keep_private
 from service.local.vllm import LocalEngine, choose
 from service.settings import PREFIX, Settings
 
@@ -90,7 +90,7 @@ async def _serve(settings: Settings, models: str, demo: bool, console: Console) 
             await _ready(url, children)
         console.print(f"[bold green]ready[/] after {time.monotonic() - started:.0f} s: {url}")
         if demo:
-            from model_store.demo.tour import Tour, TourFailed
+            from service.client.tour import Tour, TourFailed
 
             try:
                 keys = read_keys(settings.api_keys_file) if settings.api_keys_file else [None]
@@ -103,7 +103,7 @@ async def _serve(settings: Settings, models: str, demo: bool, console: Console) 
 
 def _make_private(home: Path) -> None:
     """Make the data folder, for this user alone."""
-    keep_private()
+    os.umask(0o077)
     for name in ("logs", "redis", "pictures"):
         folder = home / name
         folder.mkdir(parents=True, exist_ok=True)

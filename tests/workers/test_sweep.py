@@ -12,7 +12,7 @@ import pytest
 from rich.console import Console
 
 from model_store.errors import UserError
-from service.local.sweep import sweep_command
+from service.cli.pictures import sweep_command
 from service.metrics import Metrics
 from service.pictures.store import PictureStore, open_pictures
 from service.settings import PictureSettings, Settings

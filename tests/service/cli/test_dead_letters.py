@@ -9,7 +9,7 @@ from service.settings import Settings
 from service.state import dead_letters
 from service.state.records import DeadLetter, Item
 from service.state.store import Store
-from tests.service.local.conftest import Run, accept, event, on_store
+from tests.service.cli.conftest import Run, accept, event, on_store
 
 
 async def a_millisecond() -> None:

@@ -6,7 +6,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterable
 
 from model_store.data.dataset import Dataset, DatasetError, DatasetItem
-from model_store.evaluate.wire_client import Json, WireClient
+from service.client.client import Json, WireClient
 
 TITLE, DESCRIPTION, TERMS, TERM = 500, 10_000, 50, 100
 """The service's default limits in characters and in number; longer texts are cut before they are sent."""

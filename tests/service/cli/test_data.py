@@ -5,7 +5,7 @@ from pathlib import Path
 from model_store.data.dataset import Interaction, read_dataset
 from model_store.data.importers import LAYOUTS
 from service.cli.main import DataLayout
-from tests.service.local.conftest import Run
+from tests.service.cli.conftest import Run
 
 
 def movielens(folder: Path) -> Path:

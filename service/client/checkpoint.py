@@ -9,7 +9,7 @@ from pathlib import Path
 import orjson
 
 from model_store.errors import UserError
-from service.local.import_source import Batch, Rejected, Source
+from service.client.source import Batch, Rejected, Source
 
 SHOWN = 20
 """Rejected lines that are kept to be shown."""

@@ -7,7 +7,7 @@ import redis.asyncio
 import redis.exceptions
 
 from service.errors import NotReady
-from service.local.embedded_redis import socket_of
+from service.local.redis import socket_of
 from service.settings import Settings
 from service.state.store import Store
 

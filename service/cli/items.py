@@ -8,12 +8,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from model_store.evaluate.wire_client import ServiceError
 from model_store.progress import stages
-from service.local.import_checkpoint import Tally
-from service.local.import_items import ImportOptions, import_items
-from service.local.import_source import Source
-from service.local.terminal import err
+from service.cli.terminal import err
+from service.client.catalogue import ImportOptions, import_items
+from service.client.checkpoint import Tally
+from service.client.client import ServiceError
+from service.client.source import Source
 from service.settings import PREFIX
 
 _UNAUTHORIZED = 401

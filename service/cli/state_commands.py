@@ -1,14 +1,15 @@
 """The operator's commands on the state, as `tastestream` offers them."""
 
 import asyncio
+import os
 import re
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from service.cli.terminal import settings_or_exit
 from service.http.times import now_ms, parse_time
-from service.local.terminal import keep_private, settings_or_exit
 
 dead_letters_app = typer.Typer(
     no_args_is_help=True,
@@ -51,7 +52,7 @@ def list_command(
     json: Annotated[bool, typer.Option("--json", help="A line of JSON each, with the whole events.")] = False,
 ) -> None:
     """Show the dead letters, oldest first: which user or item, why, and how many events."""
-    from service.local.dead_letters import Which, list_letters
+    from service.cli.dead_letters import Which, list_letters
 
     asyncio.run(list_letters(settings_or_exit(), Which(user, item, reason), limit, as_json=json))
 
@@ -65,7 +66,7 @@ def retry_command(
     The events of a user go behind those that wait, and are folded by the workers. Ends with 1 when
     a letter was not found, or its user's backlog is full: then it stays a dead letter.
     """
-    from service.local.dead_letters import Which, retry_letters
+    from service.cli.dead_letters import Which, retry_letters
 
     failed = asyncio.run(retry_letters(settings_or_exit(), ids or [], everything, Which(user, item, reason)))
     raise typer.Exit(1 if failed else 0)
@@ -81,7 +82,7 @@ def drop_command(
     yes: Yes = False,
 ) -> None:
     """Remove dead letters for good: their events will not be in a summary, and their items stay undescribed."""
-    from service.local.dead_letters import Which, drop_letters
+    from service.cli.dead_letters import Which, drop_letters
 
     which = Which(user, item, reason)
     missing = asyncio.run(drop_letters(settings_or_exit(), ids or [], everything, which, yes=yes))
@@ -107,7 +108,7 @@ def rebuild_summaries(
     of the user are taken up. A user whose first events have left the log keeps its summary, unless
     `--partial` is given. Interrupting it, or running it twice, loses and repeats nothing.
     """
-    from service.local.rebuild import rebuild_command
+    from service.cli.summaries import rebuild_command
 
     settings = settings_or_exit()
     work = rebuild_command(settings, user or [], partial=partial, waiting=waiting, start=from_bucket, yes=yes)
@@ -127,7 +128,7 @@ def erase(
     when the file has doubled; `--rewrite-aof` does it now, on every server of a cluster. Backups and
     exported datasets are yours to clean.
     """
-    from service.local.erase import erase_command
+    from service.cli.users import erase_command
 
     asyncio.run(erase_command(settings_or_exit(), user, rewrite=rewrite_aof, yes=yes))
 
@@ -150,9 +151,9 @@ def export(
     `__LOG_S`): what is older has left it. An event of the type `rating` becomes a row with that rating, any
     other a row with its type. A folder that is not empty is refused; an export that is interrupted leaves nothing.
     """
-    from service.local.export import Span, export_dataset, export_events
+    from service.cli.events import Span, export_dataset, export_events
 
-    keep_private()
+    os.umask(0o077)
     settings, span = settings_or_exit(), Span(since, until)
     if (folder is None) == (events is None):
         raise typer.BadParameter("name the dataset folder to write, or give --events FILE")

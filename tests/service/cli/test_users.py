@@ -7,7 +7,7 @@ import pytest
 from service.settings import Settings
 from service.state.store import Store
 from tests.redis_servers import RedisCluster, admin_of, all_keys, on_a_cluster
-from tests.service.local.conftest import Run, accept, event, on_store
+from tests.service.cli.conftest import Run, accept, event, on_store
 
 SECRET = "a-very-private-item"
 

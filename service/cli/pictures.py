@@ -5,7 +5,7 @@ from rich.filesize import decimal
 
 from model_store.errors import UserError
 from model_store.progress import stages
-from service.local.reach import reached_store
+from service.cli.reach import reached_store
 from service.pictures.store import open_pictures
 from service.settings import Settings
 from workers.sweep import sweep_pictures

@@ -42,11 +42,6 @@ def settings_or_exit() -> Settings:
         raise typer.Exit(2) from None
 
 
-def keep_private() -> None:
-    """Let no other user of this machine read what this process and its children write from now on."""
-    os.umask(0o077)
-
-
 def printable(text: str) -> str:
     """`text` without anything that a terminal may obey: what is not printable stands as its escape."""
     return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)

@@ -10,10 +10,10 @@ from rich.table import Table
 
 from model_store.errors import UserError
 from model_store.progress import stages
+from service.cli.reach import reached_store
+from service.cli.terminal import confirm, heed_interrupt, out, printable, say
+from service.cli.wire_events import json_line, wire_event
 from service.http.times import format_time
-from service.local.reach import reached_store
-from service.local.terminal import confirm, heed_interrupt, out, printable, say
-from service.local.wire_events import json_line, wire_event
 from service.settings import Settings
 from service.state.records import DeadLetter
 from service.state.store import Store

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from service.cli.reach import reached, reached_store
 from service.errors import NotReady
-from service.local.embedded_redis import EmbeddedRedis
-from service.local.reach import reached, reached_store
+from service.local.redis import EmbeddedRedis
 from service.settings import Settings
 
 

@@ -13,12 +13,12 @@ from model_store.data.dataset import IMAGES, INTERACTIONS, ITEMS
 from model_store.errors import UserError
 from model_store.progress import Report, stages
 from model_store.signals import Signals
+from service.cli.reach import reached_store
+from service.cli.sorted_runs import SortedRuns
+from service.cli.staging import staged, staged_file
+from service.cli.terminal import heed_interrupt, out
+from service.cli.wire_events import json_line, wire_event
 from service.http.times import format_time
-from service.local.reach import reached_store
-from service.local.sorted_runs import SortedRuns
-from service.local.staging import staged, staged_file
-from service.local.terminal import heed_interrupt, out
-from service.local.wire_events import json_line, wire_event
 from service.pictures.store import PictureStore, open_pictures
 from service.settings import Settings
 from service.state.records import Event, Item

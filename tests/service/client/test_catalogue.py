@@ -17,12 +17,12 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from model_store.errors import UserError
-from model_store.evaluate.wire_client import ServiceError
-from service.local import import_source
-from service.local.import_checkpoint import Checkpoint, Tally
-from service.local.import_command import import_command
-from service.local.import_items import ImportOptions, import_items
-from service.local.import_source import Source
+from service.cli.items import import_command
+from service.client import source as import_source
+from service.client.catalogue import ImportOptions, import_items
+from service.client.checkpoint import Checkpoint, Tally
+from service.client.client import ServiceError
+from service.client.source import Source
 from service.settings import LimitSettings
 from tests.service.conftest import Gateway, OpenGateway
 from tests.service.pictures.pictures import picture

@@ -7,10 +7,10 @@ from rich.console import Console
 from rich.markup import escape
 
 from model_store.evaluate.protocol import Negatives, Protocol
-from model_store.evaluate.replay import ReplayOptions, replay
-from model_store.evaluate.report import replay_to_markdown, replay_to_rich
 from model_store.progress import stages
 from model_store.signals import Signals
+from service.client.replay import ReplayOptions, replay
+from service.client.report import replay_to_markdown, replay_to_rich
 
 
 def replay_command(
@@ -24,7 +24,7 @@ def replay_command(
     markdown: Path | None,
     console: Console,
 ) -> None:
-    """Replay `data` and print the report; see `model_store.evaluate.replay`."""
+    """Replay `data` and print the report; see `service.client.replay`."""
     protocol = Protocol(negatives=negatives, users=users, seed=seed)
     options = ReplayOptions(protocol=protocol, delete_users=not keep_users, api_key=api_key, deadline_ms=30_000)
     if markdown is not None:

@@ -15,8 +15,8 @@ from model_store.data.dataset import IMAGES, INTERACTIONS, ITEMS
 from model_store.data.importers import InteractionRow, Layout, Rejected, find_layout
 from model_store.data.text_files import DataFileError
 from model_store.progress import Report, stages
-from service.local.sorted_runs import SortedRuns
-from service.local.staging import staged
+from service.cli.sorted_runs import SortedRuns
+from service.cli.staging import staged
 
 COLUMNS = ("user_id", "item_id", "timestamp", "rating", "type")
 SHOWN = 20

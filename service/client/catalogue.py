@@ -19,9 +19,9 @@ import httpx
 import orjson
 
 from model_store.errors import UserError
-from model_store.evaluate.wire_client import Json, ServiceError, WireClient
-from service.local.import_checkpoint import Checkpoint, Tally, writing
-from service.local.import_source import Batch, Rejected, Source, item_id_of
+from service.client.checkpoint import Checkpoint, Tally, writing
+from service.client.client import Json, ServiceError, WireClient
+from service.client.source import Batch, Rejected, Source, item_id_of
 
 IN_FLIGHT = 4
 CHECKPOINT_EVERY_S = 1.0

@@ -1,7 +1,7 @@
 """`tastestream erase`: forget a user, and have Redis forget it on disk, too."""
 
-from service.local.reach import reached_store
-from service.local.terminal import confirm, err, say
+from service.cli.reach import reached_store
+from service.cli.terminal import confirm, err, say
 from service.settings import Settings
 from service.state.users import Erased
 

@@ -15,12 +15,12 @@ from typing import Any, TypeVar
 import httpx
 
 from model_store.data.dataset import read_dataset
-from model_store.evaluate.loading import load_catalogue, wait_for_descriptions
 from model_store.evaluate.metrics import latency
-from model_store.evaluate.outcome import Folding, ReplayReport, degraded_reasons, models_of, rank_methods
 from model_store.evaluate.protocol import EvaluationCase, Protocol, make_cases
-from model_store.evaluate.wire_client import Json, ServiceError, WireClient
 from model_store.signals import normal
+from service.client.client import Json, ServiceError, WireClient
+from service.client.loading import load_catalogue, wait_for_descriptions
+from service.client.outcome import Folding, ReplayReport, degraded_reasons, models_of, rank_methods
 
 Progress = Callable[[str, int, int], None]
 """Called with (stage, done, total) as a stage goes on; stages come one after the other."""

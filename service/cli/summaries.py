@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 from model_store.errors import UserError
 from model_store.progress import Report, stages
-from service.local.reach import reached_store
-from service.local.terminal import confirm, heed_interrupt, say
+from service.cli.reach import reached_store
+from service.cli.terminal import confirm, heed_interrupt, say
 from service.settings import Settings
 from service.state.event_log import FIRST
 from service.state.rebuild import Outcome, Rebuilt

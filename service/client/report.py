@@ -10,7 +10,7 @@ from rich.text import Text
 
 from model_store.evaluate.compare import Difference, Row, Table
 from model_store.evaluate.metrics import Interval, Latency
-from model_store.evaluate.outcome import ReplayReport
+from service.client.outcome import ReplayReport
 
 
 def table_to_rich(table: Table, title: str | None = None) -> RichTable:

@@ -9,13 +9,13 @@ from rich.console import Console
 from model_store.data.dataset import Dataset, DatasetError
 from model_store.evaluate.baselines import ITEM_KNN, POPULARITY, baseline_scores
 from model_store.evaluate.compare import evaluate_scores
-from model_store.evaluate.outcome import COLLABORATIVE, MLLM, SERVICE
 from model_store.evaluate.protocol import Protocol, ProtocolError, make_cases
-from model_store.evaluate.replay import ReplayOptions, ReplayReport, replay
-from model_store.evaluate.report import replay_to_markdown, replay_to_rich
-from model_store.evaluate.wire_client import ServiceError, WireClient
-from tests.model_store.evaluate.fake_service import FakeService
+from service.client.client import ServiceError, WireClient
+from service.client.outcome import COLLABORATIVE, MLLM, SERVICE
+from service.client.replay import ReplayOptions, ReplayReport, replay
+from service.client.report import replay_to_markdown, replay_to_rich
 from tests.model_store.evaluate.worlds import catalogue, like, world, write_world
+from tests.service.client.fake_service import FakeService
 
 PROTOCOL = Protocol(history=6)
 OPTIONS = ReplayOptions(PROTOCOL, poll_s=0.01, run_id="run", events_per_call=4)

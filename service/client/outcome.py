@@ -9,7 +9,7 @@ from model_store.evaluate.baselines import ITEM_KNN, POPULARITY, baseline_scores
 from model_store.evaluate.compare import Difference, Scores, Table, difference, evaluate_scores
 from model_store.evaluate.metrics import Latency
 from model_store.evaluate.protocol import EvaluationCase, Protocol
-from model_store.evaluate.wire_client import Json
+from service.client.client import Json
 
 SERVICE, MLLM, COLLABORATIVE = "Tastestream (blend)", "MLLM alone", "collaborative alone"
 PAIRS = ((SERVICE, ITEM_KNN), (MLLM, POPULARITY), (SERVICE, COLLABORATIVE))

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from service.cli import summaries as rebuild
 from service.errors import StateUnavailable
-from service.local import rebuild
 from service.settings import Settings
 from service.state.store import Store
 from tests.redis_servers import RedisServer, admin_of
-from tests.service.local.conftest import Run, accept, event, on_store
+from tests.service.cli.conftest import Run, accept, event, on_store
 
 USERS = [f"u{number}" for number in range(40)]
 

@@ -12,13 +12,14 @@ import pytest
 from model_store.data.dataset import Interaction, read_dataset
 from model_store.demo.world import Behaviour, generate
 from model_store.errors import UserError
-from service.local import export, sorted_runs
-from service.local.sorted_runs import SortedRuns
-from service.local.staging import staged, staged_file
+from service.cli import events as export
+from service.cli import sorted_runs
+from service.cli.sorted_runs import SortedRuns
+from service.cli.staging import staged, staged_file
 from service.settings import Settings
 from service.state.store import Store
+from tests.service.cli.conftest import NOW_MS, Run, accept, event, on_store
 from tests.service.conftest import gateway_on
-from tests.service.local.conftest import NOW_MS, Run, accept, event, on_store
 
 
 async def post_world(settings: Settings, folder: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from service.settings import Settings
-from tests.service.local.conftest import Run
+from tests.service.cli.conftest import Run
 
 
 def refusal(tastestream: Run, *arguments: str) -> str:

@@ -10,8 +10,8 @@ import orjson
 import pytest
 
 from model_store.errors import UserError
-from service.local import import_source
-from service.local.import_source import Batch, Source
+from service.client import source as import_source
+from service.client.source import Batch, Source
 
 
 def write(folder: Path, *lines: bytes | dict[str, Any]) -> Path:
