@@ -8,6 +8,7 @@ from typing import cast
 from fastapi import FastAPI, Request
 
 from model_store.signals import Signals
+from service.engines import open_summarizer
 from service.events.unknown_items import UnknownItems
 from service.items.intake import PictureIntake
 from service.looks import Looks
@@ -15,7 +16,7 @@ from service.metrics import Metrics
 from service.pictures.decoder import PictureDecoder
 from service.pictures.ingest import PictureIngest
 from service.pictures.store import PictureStore, open_pictures
-from service.recommend.ranker import Ranker, Server, open_ranker, open_summarizer
+from service.recommend.ranker import Ranker, Server, open_ranker
 from service.settings import Settings
 from service.state.store import Store
 

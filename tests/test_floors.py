@@ -11,6 +11,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 ROOF = ("service.cli",)
 FOR_WORKERS = (
+    "service.engines",
     "service.errors",
     "service.heap",
     "service.pictures",

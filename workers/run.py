@@ -9,10 +9,10 @@ from typing import Protocol
 import uvloop
 from prometheus_client import start_http_server
 
-from model_store.engine import Engine, open_engine
+from model_store.engine import Engine
 from model_store.errors import UserError
-from model_store.registry.registry import Registry
 from model_store.signals import Signals
+from service.engines import open_summarizer
 from service.errors import NotReady, StateUnavailable
 from service.heap import freeze_heap
 from service.logs import configure, get_logger
@@ -130,21 +130,9 @@ async def _watch(store: Store, metrics: Metrics, stop: asyncio.Event) -> None:
 @contextlib.asynccontextmanager
 async def _summarizer(settings: Settings) -> AsyncIterator[tuple[Engine, str]]:
     """The engine that the settings name, and the name of its prompts."""
-    given = settings.summarizer
-    if given.url is None:
+    engine = open_summarizer(settings)
+    if engine is None:
         raise NotReady("no summarizer: set TASTESTREAM_SUMMARIZER__URL")
-    engine = open_engine(
-        given.url,
-        given.model,
-        given.version,
-        Registry(settings.models_folder),
-        timeout_s=given.timeout_s,
-        connect_timeout_s=given.connect_timeout_s,
-        max_in_flight=given.max_in_flight,
-        api_key=given.api_key.get_secret_value() if given.api_key else None,
-        fitted_bytes=settings.pictures.fitted_bytes,
-        vocabulary=settings.signals.vocabulary(),
-    )
     try:
         yield engine, engine.manifest.prompts_sha256[:12] if engine.manifest else "default"
     finally:

@@ -7,24 +7,21 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from model_store.engine import (
-    Engine,
     EngineError,
     EngineOverloaded,
     EngineRejected,
     EngineTimeout,
     EngineUnavailable,
-    Mode,
     WrongScores,
-    open_engine,
 )
 from model_store.registry.manifest import Blend
-from model_store.registry.registry import Registry
 from model_store.signals import Signals
 from model_store.views import ItemView, UserView
+from service import engines
 from service.logs import get_logger
 from service.metrics import Metrics
 from service.recommend.deadline import Deadline
-from service.settings import EngineSettings, Settings
+from service.settings import Settings
 
 log = get_logger(__name__)
 
@@ -147,33 +144,10 @@ def open_ranker(settings: Settings, metrics: Metrics) -> Ranker | None:
     Raises:
         ManifestError: the settings name a model version that is not in the store.
     """
-    if settings.ranker.url is None:
+    engine = engines.open_ranker(settings)
+    if engine is None:
         return None
-    engine = _open(settings, settings.ranker.url, settings.ranker, settings.ranker.mode)
     blend = engine.manifest.blend if engine.manifest else Blend()
     prompts = engine.prompts
     slots = settings.recommend.max_concurrent_ranks
     return Ranker(engine, blend, metrics, slots, prompts.signals, reads_context=prompts.reads_context)
-
-
-def open_summarizer(settings: Settings) -> Engine | None:
-    """The summarizer that the settings name, for readiness; the workers ask it."""
-    if settings.summarizer.url is None:
-        return None
-    return _open(settings, settings.summarizer.url, settings.summarizer)
-
-
-def _open(settings: Settings, url: str, engine: EngineSettings, mode: Mode = "score") -> Engine:
-    return open_engine(
-        url,
-        engine.model,
-        engine.version,
-        Registry(settings.models_folder),
-        mode=mode,
-        timeout_s=engine.timeout_s,
-        connect_timeout_s=engine.connect_timeout_s,
-        max_in_flight=engine.max_in_flight,
-        api_key=engine.api_key.get_secret_value() if engine.api_key else None,
-        fitted_bytes=settings.pictures.fitted_bytes,
-        vocabulary=settings.signals.vocabulary(),
-    )
