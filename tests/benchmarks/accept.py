@@ -81,6 +81,7 @@ def main(
                     measured[name].append(one_round(given, web, shape, drawn, count))
                     progress.advance(task)
             _tell(found, shape, measured[OURS], measured[CEILING])
+    found.save()
 
 
 @contextlib.contextmanager

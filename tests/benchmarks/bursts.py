@@ -85,6 +85,7 @@ def main(
     for name, bursts in told.items():
         found.say(name)
         found.table(columns, [burst.row() for burst in bursts])
+    found.save()
 
 
 async def _measure(given: Bench, users: int, answer_s: float, tick: Any) -> dict[str, list[Burst]]:

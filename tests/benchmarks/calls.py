@@ -61,6 +61,7 @@ def main(
                 progress.advance(task)
     found.say(f"Milliseconds of CPU per call; {calls} calls a round, {candidates} candidates with a picture each.")
     found.table(["concurrency", *(kind.strip() for kind in costs)], rows)
+    found.save()
 
 
 async def _costs(

@@ -83,6 +83,7 @@ def main(
             told = asyncio.run(_measure(served, world, people, plans, partial(progress.advance, task, 1)))
             found.say(f"{users} users with {backlog} pending events each; load {os.getloadavg()[0]:.1f} at the end.")
             found.table(COLUMNS, _rows(people, plans, told))
+    found.save()
 
 
 def ways(backlog: int, state: StateSettings) -> list[Way]:

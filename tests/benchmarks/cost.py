@@ -79,6 +79,7 @@ def main(
     found.say(f"{users:,} users with 20 recents, {events:,} events in each shape; all figures per event.")
     columns = ["", "round trips", "scripts", "commands", "bytes in", "bytes out", "AOF bytes"]
     found.table(columns, rows)
+    found.save()
 
 
 async def _measure(given: Bench, sends: Sends, drawn: Events, events: int, tick: Any) -> list[list[str]]:

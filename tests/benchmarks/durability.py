@@ -116,6 +116,7 @@ def main(
         ["level", "kill -9 of Redis", "power failure (not tried)", "failover", "one event ms", f"{BATCH} events ms"],
         [_row(service) for service in services],
     )
+    found.save()
 
 
 def _row(service: Service) -> list[str]:

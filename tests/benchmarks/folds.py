@@ -77,6 +77,7 @@ def main(
     found.table(columns, rows)
     found.say("Milliseconds per fold: the model's answer, the time that one of the calls is not in use, the whole")
     found.table(["concurrency", "ceiling: answer", "worker: answer", "not in use", "claim to commit"], slots)
+    found.save()
 
 
 def _row(level: int, bare: list[float], ours: list[Folded]) -> list[str]:

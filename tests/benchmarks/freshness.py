@@ -75,6 +75,7 @@ def main(
         f"an incomplete block waits {StateSettings().max_wait_s:.0f} s; load {os.getloadavg()[0]:.1f} at the end."
     )
     found.table(COLUMNS, rows)
+    found.save()
 
 
 COLUMNS = (

@@ -68,6 +68,7 @@ def main(
     found.table(["", "items", "seconds", "items/s", "gateway CPU, µs/item", *sizes], rows)
     found.say("RSS is the peak of the process.")
     found.say(resumed)
+    found.save()
 
 
 def _import(given: Bench, web: Web, folder: Path, count: int) -> list[str]:

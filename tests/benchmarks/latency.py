@@ -78,6 +78,7 @@ def main(
         for shape in SHAPES:
             found.say(f"{shape}, {counts[shape.batch]:,} requests a round")
             found.table(["users", "p50 ms", "p95 ms", "p99 ms", "p50 / smallest"], _rows(services, shape))
+    found.save()
 
 
 def _start(stack: contextlib.ExitStack, size: int, progress: Progress) -> Service:

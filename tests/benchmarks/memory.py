@@ -68,6 +68,7 @@ def main(
         f"Beside the users, the event log takes {logged:,.0f} bytes an event, {most * logged / 2**20:,.0f} MiB when it "
         f"holds the {most:,} events of its bound."
     )
+    found.save()
 
 
 async def _logged(given: Bench, users: int) -> float:

@@ -132,6 +132,7 @@ def main(
             f"requests; load {os.getloadavg()[0]:.1f} at the end."
         )
         found.table(COLUMNS, measured.rows())
+    found.save()
 
 
 def measure(model: Ranked, world: World, candidates: int, plan: Plan, progress: Progress) -> Found:

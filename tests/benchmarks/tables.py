@@ -1,4 +1,4 @@
-"""What a benchmark found, on the console and as Markdown."""
+"""What a benchmark found, on the console and in a document."""
 
 from collections.abc import Sequence
 from math import ceil
@@ -12,24 +12,28 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from rich.table import Table
 
 from tests.benchmarks import machine
+from tests.benchmarks.document import command_line, replace_block
 
-Markdown = Annotated[Path | None, typer.Option(help="Also append the tables to this file.")]
+Markdown = Annotated[
+    Path | None, typer.Option(help="Also write the tables to this document, in place of those of the same command.")
+]
 console = Console()
 if not console.is_terminal:
     console = Console(width=140)
 
 
 class Findings:
-    """Prints as it goes; with a `markdown` file, everything is appended to it as well."""
+    """Prints as it goes; `save` then writes everything to the document `markdown`, if one is given."""
 
     def __init__(self, title: str, markdown: Path | None, aof: str = "AOF, fsync each second") -> None:
         self._markdown = markdown
-        self._write(f"## {title}\n")
+        self._written: list[str] = []
+        console.rule(title, align="left")
         self.say(machine.describe(aof))
 
     def say(self, line: str) -> None:
         console.print(line, highlight=False, markup=False, soft_wrap=True)
-        self._write(f"{line}\n")
+        self._written.append(line)
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """The first column is text, the others are figures."""
@@ -40,12 +44,13 @@ class Findings:
             shown.add_row(*row)
         console.print(shown)
         marks = ["---", *["---:"] * (len(columns) - 1)]
-        self._write("\n".join(f"| {' | '.join(row)} |" for row in (columns, marks, *rows)) + "\n")
+        self._written.append("\n".join(f"| {' | '.join(row)} |" for row in (columns, marks, *rows)))
 
-    def _write(self, text: str) -> None:
+    def save(self) -> None:
+        """Write to the document, now that nothing can fail any more: an aborted run changes nothing in it."""
         if self._markdown is not None:
-            with self._markdown.open("a", encoding="utf-8") as file:
-                file.write(text + "\n")
+            document = self._markdown.read_text() if self._markdown.exists() else ""
+            self._markdown.write_text(replace_block(document, command_line(), "\n\n".join(self._written)))
 
 
 def bar() -> Progress:
