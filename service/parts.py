@@ -16,6 +16,7 @@ from service.metrics import Metrics
 from service.pictures.decoder import PictureDecoder
 from service.pictures.ingest import PictureIngest
 from service.pictures.store import PictureStore, open_pictures
+from service.recommend.pipeline import Recommender
 from service.recommend.ranker import Ranker, Server, open_ranker
 from service.settings import Settings
 from service.state.store import Store
@@ -31,6 +32,7 @@ class Parts:
     pictures: PictureStore
     intake: PictureIntake
     ranker: Ranker | None
+    recommender: Recommender
     summarizer: Server | None
     signals: Signals
     unknown_items: UnknownItems
@@ -55,9 +57,12 @@ async def open_parts(settings: Settings, metrics: Metrics, ranker: Ranker | None
         pictures = open_pictures(settings)
         intake = PictureIntake(settings.pictures, PictureIngest(decoder, pictures, metrics))
         signals = (ranker.signals if ranker else None) or Signals(settings.signals.vocabulary())
+        recommender = Recommender(store, pictures, ranker, signals, settings.recommend, metrics)
         unknown_items = UnknownItems(store.items, metrics.unknown_items)
         stack.push_async_callback(unknown_items.close)
-        yield Parts(settings, metrics, store, pictures, intake, ranker, summarizer, signals, unknown_items, looks)
+        yield Parts(
+            settings, metrics, store, pictures, intake, ranker, recommender, summarizer, signals, unknown_items, looks
+        )
 
 
 def set_parts(app: FastAPI, parts: Parts) -> None:

@@ -24,7 +24,6 @@ from service.http.wire import JSON, Json, check_bytes, read_json, validate
 from service.items.schemas import check_words
 from service.parts import parts_of
 from service.recommend.deadline import Deadline
-from service.recommend.pipeline import recommend
 from service.recommend.schemas import RECOMMEND_EXAMPLE, Recommendation, RecommendIn
 from service.settings import Settings
 
@@ -81,7 +80,7 @@ async def post_recommend(request: Request) -> Response:
     settings = parts.settings.recommend
     total_s = (ask.deadline_ms or settings.deadline_ms) / 1000
     deadline = Deadline(started, total_s, settings.reserve_ms / 1000, asked=ask.deadline_ms is not None)
-    return Json(await unless_hung_up(request, recommend(ask, parts, deadline)))
+    return Json(await unless_hung_up(request, parts.recommender.recommend(ask, deadline)))
 
 
 def read_ask(raw: Any, settings: Settings) -> RecommendIn:

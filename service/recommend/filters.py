@@ -1,20 +1,11 @@
 """Which candidates may be ranked. No I/O."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-from service.recommend.schemas import Filters, Skipped, SourceName
+from service.recommend.candidates import Candidate
+from service.recommend.schemas import Filters, Skipped
 from service.state.records import Item
-
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """An item up for ranking. `revision` changes with everything that the ranker sees of it."""
-
-    item: Item
-    revision: int
-    source: SourceName = "given"
 
 
 def keep(

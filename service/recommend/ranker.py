@@ -3,7 +3,6 @@
 import asyncio
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 from model_store.engine import (
@@ -45,11 +44,12 @@ class Scorer(Server, Protocol):
     ) -> list[float | None]: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Unranked:
-    """Why there are no scores: a stable label."""
+class RankerUnavailable(Exception):
+    """There are no scores; `reason` is a stable label that says why."""
 
-    reason: str
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
 
 
 class Ranker:
@@ -89,22 +89,24 @@ class Ranker:
     async def close(self) -> None:
         await self._engine.close()
 
-    async def score(
-        self, user: UserView, items: Sequence[ItemView], deadline: Deadline
-    ) -> list[float | None] | Unranked:
-        """p(yes) of each item, None for one that the server refuses; or why not in time."""
+    async def score(self, user: UserView, items: Sequence[ItemView], deadline: Deadline) -> list[float | None]:
+        """p(yes) of each item, None for one that the server refuses.
+
+        Raises:
+            RankerUnavailable: there are no scores in time.
+        """
         try:
             with self._metrics.ranker_wait_seconds.time():
                 async with asyncio.timeout(deadline.for_ranking_s()):
                     await self._slots.acquire()
         except TimeoutError:
-            return Unranked("ranker_busy" if self._slots.locked() else "ranker_late")
+            raise RankerUnavailable("ranker_busy" if self._slots.locked() else "ranker_late") from None
         try:
             return await self._ask(user, items, deadline.for_ranking_s())
         finally:
             self._slots.release()
 
-    async def _ask(self, user: UserView, items: Sequence[ItemView], timeout_s: float) -> list[float | None] | Unranked:
+    async def _ask(self, user: UserView, items: Sequence[ItemView], timeout_s: float) -> list[float | None]:
         started = time.perf_counter()
         outcome = "cancelled"
         try:
@@ -114,12 +116,12 @@ class Ranker:
             return scores
         except TimeoutError:
             outcome = EngineTimeout.code
-            return Unranked("ranker_late")
+            raise RankerUnavailable("ranker_late") from None
         except EngineError as error:
             outcome = error.code
             if isinstance(error, WrongScores):
                 log.error("ranker_wrong_scores", model=self._engine.id, error=str(error))
-            return Unranked(_reason(error))
+            raise RankerUnavailable(_reason(error)) from error
         finally:
             self._metrics.engine_calls.labels("ranker", "score", outcome).inc()
             self._metrics.engine_seconds.labels("ranker", "score").observe(time.perf_counter() - started)

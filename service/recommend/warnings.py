@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 
 from service.recommend.context import MOST_SHOWN, Situation
-from service.recommend.retrieve import Retrieved
+from service.recommend.retrieval.retriever import Retrieved
 from service.recommend.schemas import RecommendIn, Skipped, Warned
 from service.state.records import Event
 

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from service.recommend.filters import Candidate, keep, passes
+from service.recommend.candidates import Candidate
+from service.recommend.filters import keep, passes
 from service.recommend.schemas import Filters, Skipped
 from service.state.records import Item
 

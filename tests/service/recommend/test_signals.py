@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from service.recommend.ranking import score_stamp
+from service.recommend.ranking import cache_key
 from service.settings import SignalSettings
 from service.state.records import Event, UserState
 from tests.service.conftest import Gateway, OpenGateway
@@ -80,10 +80,10 @@ async def test_a_rating_of_another_value_is_another_prompt(ranked: Gateway, mode
 async def test_a_score_is_cached_for_the_value_that_the_prompt_showed(ranked: Gateway) -> None:
     assert ranked.parts.ranker is not None
     low, high = (Event("", "u", "tea", "rating", 1_750_000_000_000, value) for value in (1.0, 5.0))
-    stamps = {
-        score_stamp(UserState("u", None, (event,), 0, frozenset()), {}, ranked.parts.ranker, 6) for event in (low, high)
+    keys = {
+        cache_key(UserState("u", None, (event,), 0, frozenset()), {}, ranked.parts.ranker, 6) for event in (low, high)
     }
-    assert len(stamps) == 2
+    assert len(keys) == 2
 
 
 async def test_the_settings_reach_the_prompt_of_a_version(open_ranked: OpenGateway, model: ModelServer) -> None:

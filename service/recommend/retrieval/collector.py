@@ -1,28 +1,39 @@
-"""Collecting candidates: what the sources name is held against catalogue, filters and seen items until it is enough."""
+"""Collecting candidates: ids are taken from the stages in turn and checked until there are enough. No I/O."""
 
 from collections.abc import Collection, Mapping, Sequence
 
+from service.recommend.candidates import Candidate, catalogue_revision
 from service.recommend.filters import passes
+from service.recommend.retrieval.stage import Stage
 from service.recommend.schemas import Filters, SourceName
-from service.recommend.sources import Source
 from service.state.records import Item
 
 LOOKED_AT_ONCE = 500
-"""Items whose words are read in one round trip, and parsed before other requests have their turn."""
+"""Items that are read in one round trip, and parsed before other requests have their turn."""
 
 
 class Collector:
-    """Fills `count` places from `sources`, in their order.
+    """Fills `count` places with items that were not seen and pass the filters.
+
+    Every stage is emptied before the next one is used, so that the order of the stages is that of their preference.
 
     Args:
-        enough: with so many, the last source, the whole catalogue, is not asked.
+        stages: in their order.
+        count: candidates to collect.
+        enough: with so many, a stage of last resort is not asked.
         seen: ids that are left out.
+        filters: what an item must have.
         most: items looked at in all.
+
+    Attributes:
+        found: the candidates so far, by id.
+        filtered: how many items did not pass the filters.
+        skipped_seen: how many ids had been seen.
     """
 
     def __init__(
         self,
-        sources: Sequence[Source],
+        stages: Sequence[Stage],
         *,
         count: int,
         enough: int,
@@ -30,15 +41,16 @@ class Collector:
         filters: Filters | None,
         most: int,
     ) -> None:
-        self.found: dict[str, tuple[Item, SourceName]] = {}
+        self.found: dict[str, Candidate] = {}
         self.filtered = 0
         self.skipped_seen = 0
-        self._sources = sources
+        self._stages = stages
         self._count = count
         self._enough = enough
         self._seen = seen
         self._filters = filters
         self._most = most
+        self._places = [stage.places for stage in stages]
         self._looking: dict[str, SourceName] = {}
         self._met: set[str] = set()
         self._next = 4 * count if filters else 0
@@ -58,33 +70,33 @@ class Collector:
         room = self._count - len(self.found)
         size = min(max(room + room // 8, self._next), LOOKED_AT_ONCE, self._most) if room > 0 else 0
         self._looking = {}
-        for source in self._sources:
-            while source.ids and len(self._looking) < size:
-                self._meet(source.ids.popleft(), source.name)
-            # What is named later by this one comes before what those after it name.
-            if not source.done:
+        for number, stage in enumerate(self._stages):
+            while stage.ids and len(self._looking) < size:
+                self._meet(number, stage.ids.popleft())
+            # What this stage names later comes before what the stages after it name.
+            if not stage.done:
                 break
         if self._looking:
             self._next = 2 * size
             self._most -= len(self._looking)
         return list(self._looking)
 
-    def hungry(self) -> Source | None:
-        """The source to be asked for more, if one is."""
+    def next_stage(self) -> Stage | None:
+        """The stage to be asked for more ids, if one is."""
         # With filters, nobody knows how many of those that are looked at will pass.
         expected = len(self.found) + (0 if self._filters else len(self._looking))
         wanted = LOOKED_AT_ONCE if self._filters else self._count - expected
         if expected >= self._count or self._most <= 0:
             return None
-        for source in self._sources[:-1] if expected >= self._enough else self._sources:
-            if len(source.ids) >= wanted:
+        for stage in self._stages:
+            if len(stage.ids) >= wanted:
                 return None
-            if not source.done:
-                return source
+            if not stage.done and (not stage.last_resort or expected < self._enough):
+                return stage
         return None
 
     def take(self, items: Mapping[str, Item]) -> None:
-        """Keep what passes of the items that were looked at."""
+        """Keep what passes of the items that were looked at; `items` has those that the catalogue knows."""
         for item_id, source in self._looking.items():
             item = items.get(item_id)
             if item is None:
@@ -92,14 +104,17 @@ class Collector:
             if self._filters and not passes(item, self._filters):
                 self.filtered += 1
             elif len(self.found) < self._count:
-                self.found[item_id] = (item, source)
+                self.found[item_id] = Candidate(item, catalogue_revision(item), source)
         self._looking = {}
 
-    def _meet(self, item_id: str, source: SourceName) -> None:
-        if item_id in self._met:
+    def _meet(self, number: int, item_id: str) -> None:
+        places = self._places[number]
+        if item_id in self._met or places == 0:
             return
         self._met.add(item_id)
         if item_id in self._seen:
             self.skipped_seen += 1
-        else:
-            self._looking[item_id] = source
+            return
+        self._looking[item_id] = self._stages[number].name
+        if places is not None:
+            self._places[number] = places - 1

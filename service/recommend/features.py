@@ -1,16 +1,16 @@
-"""What other users did with the candidates, read together with their items."""
+"""The candidates' features from other users' behaviour, read together with their items."""
 
 from collections.abc import Iterable, Mapping, Sequence
 
 from service.metrics import Metrics
-from service.recommend.tolerating import tolerating
+from service.recommend.optional import optional
 from service.state.cooccurrence import Counts, Together, cosines
 from service.state.reads import Answer, Wave
 from service.state.store import Store
 
 
-class EvidenceReader:
-    """Collaborative and popularity evidence with respect to the items `near`; what can't be read is left out."""
+class FeatureReader:
+    """Collaborative scores with respect to the items `near`, and popularity; what can't be read is left out."""
 
     def __init__(self, store: Store, near: Sequence[str], metrics: Metrics) -> None:
         self._store = store
@@ -32,13 +32,13 @@ class EvidenceReader:
         self._asked.update(wanted)
 
     def read(self) -> tuple[Mapping[str, float], Mapping[str, float]]:
-        """Collaborative and popularity evidence by item id, once all waves were sent."""
+        """Collaborative scores and interaction counts by item id, once all waves were sent."""
         counts = Counts({}, frozenset())
         collaborative: Mapping[str, float] = {}
-        with tolerating("popular", self._metrics):
+        with optional("popular", self._metrics):
             for counted in self._counts:
                 counts |= counted.value()
-        with tolerating("collaborative", self._metrics):
+        with optional("collaborative", self._metrics):
             together = {item: others for pairs in self._pairs for item, others in pairs.value().items()}
             collaborative = cosines(together, counts)
         return collaborative, counts.popular

@@ -1,0 +1,85 @@
+"""The answer to `POST /recommend`, and what is counted of it."""
+
+from collections.abc import Mapping, Sequence
+
+from service.metrics import Metrics
+from service.recommend.blend import Scored
+from service.recommend.candidates import Candidate
+from service.recommend.deadline import Timing
+from service.recommend.ranking import Ranking
+from service.recommend.receipts import issue
+from service.recommend.schemas import (
+    Components,
+    ExplainedItem,
+    RankedItem,
+    Recommendation,
+    RecommendIn,
+    ServedBy,
+    Skipped,
+    SourceName,
+    Warned,
+)
+from service.recommend.warnings import NO_CANDIDATES
+from service.state.records import UserState
+
+
+def answer(
+    ask: RecommendIn,
+    state: UserState,
+    model: str | None,
+    ranking: Ranking,
+    scored: Sequence[Scored],
+    candidates: Sequence[Candidate],
+    skipped: list[Skipped],
+    warnings: list[Warned],
+    timing_ms: Mapping[str, float],
+) -> Recommendation:
+    """The first `k` of `scored`, which are in their order, with what the caller is told about them."""
+    served_by = _served_by(ranking, scored)
+    sources = {candidate.item.item_id: candidate.source for candidate in candidates} if ask.explain else {}
+    return Recommendation(
+        recommendation_id=issue(served_by, model),
+        user_id=ask.user_id,
+        items=[_item(item, place, sources.get(item.item_id)) for place, item in enumerate(scored[: ask.k], start=1)],
+        served_by=served_by,
+        degraded=ranking.reason is not None,
+        degraded_reason=ranking.reason,
+        model=model,
+        summary_version=state.summary.version if state.summary else 0,
+        pending_events=state.pending,
+        skipped=skipped,
+        warnings=warnings,
+        timing_ms=timing_ms,
+    )
+
+
+def count(metrics: Metrics, recommendation: Recommendation, ranked: int, timing: Timing) -> None:
+    """Count an answer that had `ranked` items to choose from."""
+    metrics.recommendations.labels(recommendation.served_by, recommendation.degraded_reason or "").inc()
+    metrics.candidates.labels("ranked").inc(ranked)
+    for warned in recommendation.warnings:
+        if warned.code == NO_CANDIDATES and warned.reason:
+            metrics.empty_recommendations.labels(warned.reason).inc()
+    for skipped in recommendation.skipped:
+        metrics.candidates.labels(skipped.reason).inc()
+    for step, seconds in timing.seconds.items():
+        metrics.step_seconds.labels(step).observe(seconds)
+
+
+def _served_by(ranking: Ranking, scored: Sequence[Scored]) -> ServedBy:
+    """The best feature that the order rests on."""
+    if not scored:
+        return "none"
+    if ranking.reason is None:
+        return "cache" if ranking.scores and not ranking.fresh else "mllm"
+    if ranking.scores:
+        return "cache"
+    return "collaborative" if any(item.collaborative > 0 for item in scored) else "popular"
+
+
+def _item(scored: Scored, place: int, source: SourceName | None) -> RankedItem | ExplainedItem:
+    """`source` is given where the item is to be explained."""
+    if source is None:
+        return RankedItem(scored.item_id, scored.score, place)
+    components = Components(scored.mllm, scored.collaborative, scored.popular)
+    return ExplainedItem(scored.item_id, scored.score, place, components, source)

@@ -1,0 +1,31 @@
+"""Items up for ranking, and the revisions that their cached scores belong to. No I/O."""
+
+from dataclasses import dataclass
+from hashlib import blake2b
+
+import orjson
+
+from service.recommend.schemas import SourceName
+from service.state.records import Item
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """An item up for ranking. `revision` changes with everything that the ranker sees of it."""
+
+    item: Item
+    revision: int
+    source: SourceName = "given"
+
+
+def catalogue_revision(item: Item | None) -> int:
+    """A number that changes with all that a prompt shows of the catalogue's item; 0 for one that is not there."""
+    # A summary that was written since adds to it without a new revision of the item.
+    return 0 if item is None else 2 * item.revision + item.described
+
+
+def content_revision(item: Item) -> int:
+    """A number that changes with all that a prompt shows of an item that differs from the catalogue's."""
+    content = (item.title, item.description, item.genres, item.tags, item.summary, item.picture)
+    digest = blake2b(orjson.dumps(content), digest_size=7)
+    return -int.from_bytes(digest.digest())

@@ -1,0 +1,20 @@
+"""Recommending without a dependency that fails."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from service.errors import StateUnavailable
+from service.logs import get_logger
+from service.metrics import Metrics
+
+log = get_logger(__name__)
+
+
+@contextmanager
+def optional(dependency: str, metrics: Metrics) -> Iterator[None]:
+    """Skip the rest of the block when its store fails or is late, count that and log it."""
+    try:
+        yield
+    except (StateUnavailable, TimeoutError, OSError) as error:
+        metrics.evidence_failures.labels(dependency).inc()
+        log.warning("dependency_skipped", dependency=dependency, error=type(error).__name__)

@@ -1,0 +1,1 @@
+"""Candidates for a request: the caller's, or those that a row of stages finds for the user."""

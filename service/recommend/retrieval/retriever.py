@@ -1,0 +1,184 @@
+"""Reading the user and the candidates: those of the caller, or those that are found for the user."""
+
+import math
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from model_store.signals import Signals
+from service.metrics import Metrics
+from service.recommend.candidates import Candidate
+from service.recommend.deadline import Deadline
+from service.recommend.features import FeatureReader
+from service.recommend.retrieval.catalogue import Catalogue
+from service.recommend.retrieval.collector import Collector
+from service.recommend.retrieval.cooccurrence import Cooccurrence
+from service.recommend.retrieval.given import given_candidates
+from service.recommend.retrieval.popular import Popular
+from service.recommend.retrieval.recent import Recent
+from service.recommend.retrieval.stage import Stage
+from service.recommend.schemas import RecommendIn, Skipped
+from service.settings import RecommendSettings
+from service.state.reads import Answer
+from service.state.records import Item, UserState
+from service.state.scores import Kept
+from service.state.store import Store
+
+SAMPLED = 3
+"""New items that are read for each place they may have: some were seen, or do not pass the filters."""
+DEPTH, FILTERED_DEPTH = 10_000, 1_200
+"""Places of the popularity ranking that are read for one answer, and for one with filters."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """What is read in the first round trip: the user, its cached scores, and what does not depend on the user.
+
+    `given` holds the caller's candidates that the catalogue has, by id; `stages` are empty where the caller gave some.
+    """
+
+    state: UserState
+    scores: Answer[Kept]
+    given: Mapping[str, Item]
+    stages: Sequence[Stage]
+
+
+@dataclass(frozen=True, slots=True)
+class Retrieved:
+    """Distinct candidates with their features, the items of the user's recents by id, and what was left out.
+
+    Of candidates that were searched for, `seen` and `filtered` count those that were met and left out; `bounded`
+    says that there may be more.
+    """
+
+    candidates: list[Candidate]
+    recents: Mapping[str, Item]
+    collaborative: Mapping[str, float]
+    popular: Mapping[str, float]
+    skipped: list[Skipped] = field(default_factory=list)
+    seen: int = 0
+    filtered: int = 0
+    bounded: bool = False
+
+
+class Retriever:
+    """Reads what a recommendation needs, in few round trips.
+
+    Args:
+        signals: what the types of events mean.
+        shown: how many of a user's recents the prompts show.
+    """
+
+    def __init__(
+        self, store: Store, signals: Signals, settings: RecommendSettings, shown: int, metrics: Metrics
+    ) -> None:
+        self._store = store
+        self._signals = signals
+        self._settings = settings
+        self._shown = shown
+        self._metrics = metrics
+
+    async def open(self, ask: RecommendIn) -> Opening:
+        """Read the user, and all that can be asked with it.
+
+        Raises:
+            StateUnavailable: the store can't be read.
+        """
+        store, wave = self._store, self._store.wave()
+        state, scores = wave.add(store.users.reading(ask.user_id)), wave.add(store.scores.reading(ask.user_id))
+        given = wave.add(store.items.reading(candidate.item_id for candidate in ask.candidates or ()))
+        stages = self._stages(ask) if ask.candidates is None else []
+        early = [stage for stage in stages if not stage.needs_user]
+        for stage in early:
+            stage.ask(wave)
+        await wave.send()
+        for stage in early:
+            stage.take()
+        return Opening(state.value(), scores, given.value(), stages)
+
+    async def retrieve(self, ask: RecommendIn, opening: Opening, deadline: Deadline) -> Retrieved:
+        """Look up the caller's candidates, or find some; with their features.
+
+        Raises:
+            StateUnavailable: the store can't be read.
+        """
+        shown = {event.item_id for event in opening.state.recents[-self._shown :]}
+        near = positive_items(opening.state, self._signals)
+        features = FeatureReader(self._store, near, self._metrics)
+        if ask.candidates is None:
+            seen = opening.state.seen if ask.exclude_seen else frozenset()
+            for stage in opening.stages:
+                stage.begin(near, seen)
+            return await self._find(ask, opening.stages, seen, shown, features, deadline)
+        candidates, skipped = given_candidates(ask.candidates, opening.given)
+        wave = self._store.wave()
+        recents = wave.add(self._store.items.reading(shown))
+        features.ask(wave, (candidate.item.item_id for candidate in candidates))
+        await wave.send()
+        return Retrieved(candidates, recents.value(), *features.read(), skipped)
+
+    def _stages(self, ask: RecommendIn) -> list[Stage]:
+        """Where candidates come from, the preferred stages first."""
+        store, settings, metrics = self._store, self._settings, self._metrics
+        places = math.ceil(settings.new_items_share * max(settings.retrieve, ask.k))
+        sample = store.new_items.sample(ask.user_id, SAMPLED * places, settings.new_items_s)
+        return [
+            Recent(sample, SAMPLED * places if ask.filters else places, metrics),
+            Cooccurrence(store.evidence, metrics),
+            Popular(store.evidence, FILTERED_DEPTH if ask.filters else DEPTH, metrics),
+            Catalogue(store.items, metrics),
+        ]
+
+    async def _find(
+        self,
+        ask: RecommendIn,
+        stages: Sequence[Stage],
+        seen: Collection[str],
+        shown: Collection[str],
+        features: FeatureReader,
+        deadline: Deadline,
+    ) -> Retrieved:
+        """Collect candidates, wave by wave, until there are enough, nothing is left, or half of the time is over."""
+        collector = Collector(
+            stages,
+            count=max(self._settings.retrieve, ask.k),
+            enough=ask.k,
+            seen=seen,
+            filters=ask.filters,
+            most=self._settings.max_scanned_items,
+        )
+        until_s = deadline.remaining_s() / 2
+        recents: Answer[dict[str, Item]] | None = None
+        late = False
+        while True:
+            wave = self._store.wave()
+            look = () if late else collector.look()
+            stage = None if late else collector.next_stage()
+            if stage is not None:
+                stage.ask(wave)
+            items = wave.add(self._store.items.reading(look))
+            if recents is None:
+                recents = wave.add(self._store.items.reading(shown))
+            # With filters most of what is looked at is left out.
+            features.ask(wave, collector.found if ask.filters else look)
+            if not wave:
+                break
+            await wave.send()
+            collector.take(items.value())
+            if stage is not None:
+                stage.take()
+            late = deadline.remaining_s() < until_s
+        return Retrieved(
+            list(collector.found.values()),
+            recents.value(),
+            *features.read(),
+            seen=collector.skipped_seen,
+            filtered=collector.filtered,
+            bounded=collector.short and (late or collector.at_bound),
+        )
+
+
+def positive_items(state: UserState, signals: Signals) -> list[str]:
+    """The distinct items among the recents that speak for what is like them, newest last."""
+    return list(
+        dict.fromkeys(event.item_id for event in state.recents if signals(event.type, event.value) == "positive")
+    )
