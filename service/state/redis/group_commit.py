@@ -6,11 +6,13 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from service.shared_timer import SharedTimer
+
 T = TypeVar("T")
 R = TypeVar("R")
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Waiting(Generic[T, R]):
     values: Sequence[T]
     done: asyncio.Future[list[R]]
@@ -32,7 +34,7 @@ class GroupCommit(Generic[T, R]):
         self._write = write
         self._most = most
         self._free = at_once
-        self._patience_s = patience_s
+        self._patience: SharedTimer[_Waiting[T, R]] = SharedTimer(patience_s, self._give_up)
         self._waiting: deque[_Waiting[T, R]] = deque()
         self._writing: set[asyncio.Task[None]] = set()
 
@@ -51,10 +53,18 @@ class GroupCommit(Generic[T, R]):
                 values[start : start + self._most], asyncio.get_running_loop().create_future()
             )
             self._waiting.append(waiting)
+            self._patience.start(waiting)
             self._start()
-            async with asyncio.timeout(self._patience_s):
+            try:
                 results += await waiting.done
+            finally:
+                self._patience.stop(waiting)
         return results
+
+    @staticmethod
+    def _give_up(waiting: _Waiting[T, R]) -> None:
+        if not waiting.done.done():
+            waiting.done.set_exception(TimeoutError())
 
     def _start(self) -> None:
         while self._free and (group := self._next()):
@@ -68,7 +78,7 @@ class GroupCommit(Generic[T, R]):
         room = self._most
         while self._waiting and len(self._waiting[0].values) <= room:
             waiting = self._waiting.popleft()
-            if not waiting.done.cancelled():
+            if not waiting.done.done():
                 group.append(waiting)
                 room -= len(waiting.values)
         return group

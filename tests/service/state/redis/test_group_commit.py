@@ -78,3 +78,14 @@ async def test_who_gives_up_waiting_is_not_written_and_harms_nobody(writer: Writ
     assert await running == [2]
     assert await staying == [6]
     assert writer.writes == [[1], [3]]
+
+
+async def test_who_is_not_written_in_time_learns_it_and_is_not_written_later(writer: Writer) -> None:
+    group = GroupCommit(writer.write, most=100, at_once=1, patience_s=0.05)
+    running, waiting = (asyncio.create_task(group.add([number])) for number in (1, 2))
+    for late in (running, waiting):
+        with pytest.raises(TimeoutError):
+            await late
+    writer.go.set()
+    assert await group.add([3]) == [6]
+    assert writer.writes == [[1], [3]]
