@@ -24,6 +24,7 @@ from service.http.connection import bounded_http
 from service.http.cors import Cors
 from service.http.hosts import TrustedHosts, is_loopback
 from service.http.middleware import EncodedPaths, Telemetry
+from service.http.routes import PlainRoutes
 from service.items.endpoints import router as items
 from service.metrics import Metrics
 from service.operations import router as health
@@ -77,6 +78,7 @@ def create_app(settings: Settings, *, metrics: Metrics | None = None, ranker: Ra
     problems.install(app)
     openapi.install(app, settings.limits, keys=keys is not None)
     # The last one added is the first to see a request.
+    app.add_middleware(PlainRoutes, fastapi=app)
     app.add_middleware(BodyLimit, limits=settings.limits, metrics=metrics)
     app.add_middleware(DecompressBodies)
     app.add_middleware(Admission, limits=settings.limits, metrics=metrics)

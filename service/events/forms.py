@@ -11,7 +11,7 @@ from service.events.cloudevents import CLOUD_EVENT, CLOUD_EVENT_BATCH, binary_at
 from service.http.batches import check_count, unwrap
 from service.http.body_limit import limit_body
 from service.http.media import JSON, NDJSON, is_json, unsupported
-from service.http.parsing import is_small, parse_body, parse_json
+from service.http.parsing import is_small, parse_body, parse_json, read_body
 from service.settings import LimitSettings
 
 _FIELD = "events"
@@ -52,7 +52,7 @@ async def read_values(request: Request, kind: str, limits: LimitSettings) -> Giv
 
 
 async def _parsed(request: Request, limits: LimitSettings) -> Any:
-    body = await request.body()
+    body = await read_body(request)
     if is_small(body, limits.json_values):
         return parse_json(body)
     return await parse_body(body, limits.json_values)

@@ -2,7 +2,6 @@
 
 import asyncio
 import math
-from collections import Counter
 from functools import lru_cache
 from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Literal
@@ -10,7 +9,8 @@ from typing import Literal
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.errors import Overloaded
-from service.http.asgi import CALLER, OPEN_PATHS, header, refuse
+from service.http.asgi import CALLER, OPEN_PATHS, refuse
+from service.http.headers import header
 from service.http.media import JSON, NDJSON_NAMES
 from service.metrics import Metrics
 from service.settings import LimitSettings
@@ -63,7 +63,7 @@ class _Class:
         self._limit = limit
         self._most_of_one = math.ceil(limit * share)
         self._in_flight = 0
-        self._callers: Counter[object] = Counter()
+        self._callers: dict[object, int] = {}
         self._full = metrics.requests_refused.labels(name, "class_full")
         self._greedy = metrics.requests_refused.labels(name, "caller_share")
         metrics.requests_admitted.labels(name).set_function(lambda: self._in_flight)
@@ -73,18 +73,19 @@ class _Class:
         if self._in_flight >= self._limit:
             self._full.inc()
             return Overloaded(f"too many requests in flight ({self._name})", retry_after_s=1)
-        if self._callers[caller] >= self._most_of_one:
+        in_flight = self._callers.get(caller, 0)
+        if in_flight >= self._most_of_one:
             self._greedy.inc()
             return Overloaded(f"too many requests of one caller in flight ({self._name})", retry_after_s=1)
         self._in_flight += 1
-        self._callers[caller] += 1
+        self._callers[caller] = in_flight + 1
         return None
 
     def leave(self, caller: object) -> None:
         self._in_flight -= 1
-        self._callers[caller] -= 1
-        if not self._callers[caller]:
-            del self._callers[caller]
+        in_flight = self._callers.pop(caller) - 1
+        if in_flight:
+            self._callers[caller] = in_flight
 
 
 def route_class(scope: Scope) -> RouteClass:

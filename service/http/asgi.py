@@ -1,4 +1,4 @@
-"""What every middleware needs of a request: one header's value, and a way to refuse it."""
+"""What every middleware needs of a request: the names that they share in its scope, and a way to refuse it."""
 
 from starlette.types import Receive, Scope, Send
 
@@ -11,14 +11,6 @@ OPEN_PATHS = frozenset({"/healthz", "/readyz", "/metrics"})
 """Answered without an API key."""
 CALLER = "tastestream.caller"
 """In the scope: which of the API keys was given, if one was asked for."""
-
-
-def header(scope: Scope, name: bytes) -> str:
-    """The header's first value, or "" if the request has none. `name` is in lower case."""
-    for key, value in scope["headers"]:
-        if key == name:
-            return str(value.decode("latin-1"))
-    return ""
 
 
 async def refuse(error: TastestreamError, scope: Scope, receive: Receive, send: Send) -> None:

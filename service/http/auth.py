@@ -7,7 +7,8 @@ from hashlib import sha256
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.errors import Unauthorized
-from service.http.asgi import CALLER, OPEN_PATHS, header, refuse
+from service.http.asgi import CALLER, OPEN_PATHS, refuse
+from service.http.headers import header
 
 
 class ApiKeys:

@@ -11,7 +11,7 @@ from service.errors import BatchTooLarge, InvalidRequest, TastestreamError
 from service.http.hints import meant
 from service.http.media import is_ndjson
 from service.http.ndjson import ndjson_lines, parse_line
-from service.http.parsing import count_values, parse_body
+from service.http.parsing import count_values, parse_body, read_body
 from service.http.wire import refuse_unknown
 from service.settings import LimitSettings
 
@@ -47,7 +47,7 @@ async def read_batch(request: Request, limits: LimitSettings, limit: int, field:
     if is_ndjson(request):
         values = await _read_lines(request, limits.json_values, limit, field)
     else:
-        values = unwrap(await parse_body(await request.body(), limits.json_values), field)
+        values = unwrap(await parse_body(await read_body(request), limits.json_values), field)
     check_count(values, limit, field)
     return values
 
@@ -92,6 +92,9 @@ def unwrap(value: Any, field: str) -> list[Any]:
 
 def _array(value: dict[str, Any], field: str) -> str | None:
     """The name of an array that other services take for what stands in `field` here."""
+    # Every event that comes alone passes here, and most hold no array.
+    if list not in map(type, islice(value.values(), _NAMES_LOOKED_AT)):
+        return None
     arrays = (name for name in islice(value, _NAMES_LOOKED_AT) if isinstance(value[name], list))
     return next((name for name in arrays if meant(name, {field})), None)
 

@@ -27,8 +27,11 @@ class Holding:
         return self.held * (now - self.started)
 
     def refuse(self) -> None:
-        """Have whoever reads the body stop waiting for more."""
+        """Have whoever reads the body give up."""
         self.refused = True
+        self.stop_waiting()
+
+    def stop_waiting(self) -> None:
         if self.waiting is not None:
             self.waiting.reschedule(0)
 

@@ -5,10 +5,11 @@ import asyncio
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.errors import BodyTimeout, BodyTooLarge
-from service.http.asgi import header
 from service.http.body_budget import BodyBudget, Holding
+from service.http.headers import header
 from service.metrics import Metrics
 from service.settings import LimitSettings
+from service.shared_timer import SharedTimer
 
 _BODY = "tastestream.body"
 
@@ -30,14 +31,16 @@ class BodyLimit:
         self.app = app
         self._limits = limits
         self._budget = BodyBudget(limits.bytes_in_flight, metrics)
+        self._timer = SharedTimer(limits.body_timeout_s, _Body.expire)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
         announced = header(scope, b"content-length")
-        body = _Body(receive, self._limits, self._budget, int(announced) if announced.isdecimal() else 0)
+        body = _Body(receive, self._limits, self._budget, self._timer, int(announced) if announced.isdecimal() else 0)
         scope[_BODY] = body
+        self._timer.start(body)
         try:
             # Not refused here: only a route that reads the body minds its size.
             await self.app(scope, body.receive, send)
@@ -46,46 +49,59 @@ class BodyLimit:
 
 
 class _Body:
-    def __init__(self, receive: Receive, limits: LimitSettings, budget: BodyBudget, announced: int) -> None:
-        now = asyncio.get_running_loop().time()
+    def __init__(
+        self, receive: Receive, limits: LimitSettings, budget: BodyBudget, timer: "SharedTimer[_Body]", announced: int
+    ) -> None:
         self._receive = receive
         self._budget = budget
-        self._holding = Holding(now)
+        self._timer = timer
+        self._holding = Holding(asyncio.get_running_loop().time())
         self._limit: int | None = limits.body_bytes
         self._timeout_s = limits.body_timeout_s
         self._announced = announced
-        self._ends: float | None = now + self._timeout_s
+        self._streams = self._expired = False
         self._read = 0
 
     def limit(self, limit: int) -> None:
         self._limit = limit if self._limit is None else min(limit, self._limit)
 
     def stream(self, idle_s: float) -> None:
-        self._limit = self._ends = None
+        self._timer.stop(self)
+        self._limit = None
         self._timeout_s = idle_s
+        self._streams, self._expired = True, False
+
+    def expire(self) -> None:
+        """Have whoever reads the body stop waiting for more."""
+        self._expired = True
+        self._holding.stop_waiting()
 
     def release(self) -> None:
+        self._timer.stop(self)
         self._budget.release(self._holding)
 
     async def receive(self) -> Message:
         if not self._holding.arriving:
             return await self._receive()
         self._check(self._announced)
-        if self._ends is None:
+        if self._streams:
             # What came before is done with.
-            self.release()
+            self._budget.release(self._holding)
         message = await self._wait()
         size = len(message.get("body", b""))
         self._read += size
         self._holding.arriving = message.get("more_body", False)
         self._check(self._read)
-        self._budget.hold(self._holding, size if self._ends is None else self._read)
+        self._budget.hold(self._holding, size if self._streams else self._read)
         return message
 
     async def _wait(self) -> Message:
-        ends = asyncio.get_running_loop().time() + self._timeout_s if self._ends is None else self._ends
+        if self._holding.refused or self._expired:
+            within_s: float | None = 0
+        else:
+            within_s = self._timeout_s if self._streams else None
         try:
-            async with asyncio.timeout_at(0 if self._holding.refused else ends) as self._holding.waiting:
+            async with asyncio.timeout(within_s) as self._holding.waiting:
                 return await self._receive()
         except TimeoutError:
             raise self._budget.full() if self._holding.refused else self._late() from None
@@ -97,7 +113,7 @@ class _Body:
             raise BodyTooLarge(f"body: larger than {self._limit} bytes", field="body")
 
     def _late(self) -> BodyTimeout:
-        what = "nothing more for" if self._ends is None else "not here after"
+        what = "nothing more for" if self._streams else "not here after"
         return BodyTimeout(f"body: {what} {self._timeout_s:g} s", field="body")
 
 

@@ -6,7 +6,8 @@ import zlib
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.errors import MalformedBody, UnsupportedMedia
-from service.http.asgi import header, refuse
+from service.http.asgi import refuse
+from service.http.headers import header, with_headers
 
 _PIECE_BYTES = 64 * 1024
 """As much as is decompressed at a time, so that a small body that decompresses to gigabytes is never held whole."""
@@ -38,7 +39,7 @@ class DecompressBodies:
         else:
             kept = [one for one in scope["headers"] if one[0] not in (b"content-encoding", b"content-length")]
             body = _Decompressed(receive, encoding)
-            await self.app({**scope, "headers": kept}, body.receive, send)
+            await self.app(with_headers(scope, kept), body.receive, send)
 
 
 class _Decompressed:

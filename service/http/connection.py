@@ -2,6 +2,7 @@
 
 import asyncio
 import resource
+from collections.abc import Awaitable
 from typing import ClassVar
 
 from httptools import HttpParserCallbackError, HttpParserError, HttpParserUpgrade, HttpRequestParser
@@ -184,8 +185,9 @@ class _BoundedHttp(HttpToolsProtocol):
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGIApp) -> None:  # type: ignore[override]
         self._running = cycle
 
-        async def answer(scope: Scope, receive: Receive, send: Send) -> None:
-            async def send_and_close(message: Message) -> None:
+        # Neither of the two is a coroutine function: each would be one more layer for every request.
+        def answer(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+            def send_and_close(message: Message) -> Awaitable[None]:
                 last = cycle.more_body or (self._deaf and cycle is self.cycle)
                 if message["type"] == "http.response.start":
                     if last:
@@ -194,9 +196,9 @@ class _BoundedHttp(HttpToolsProtocol):
                 elif (last or self._ends) and not message.get("more_body", False):
                     # Else uvicorn would close at once, and the sender might lose the answer.
                     self._ends = cycle.keep_alive = True
-                await send(message)
+                return send(message)
 
-            await app(scope, receive, send_and_close)
+            return app(scope, receive, send_and_close)
 
         super()._start_asgi_task(cycle, answer)  # type: ignore[arg-type]
 

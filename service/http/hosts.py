@@ -12,6 +12,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.errors import UntrustedHost
 from service.http.asgi import refuse
+from service.http.headers import first_headers
 
 _CACHED = 1024
 _LONGEST_NAME = 253
@@ -33,7 +34,7 @@ class TrustedHosts:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            host = next((value for key, value in scope["headers"] if key == b"host"), b"")
+            host = first_headers(scope).get(b"host")
             if host and not self._trusts(host):
                 name = hostname(host)[:_LONGEST_NAME]
                 detail = f"this gateway does not answer to {name!r}; add the name to TASTESTREAM_TRUSTED_HOSTS"

@@ -6,6 +6,7 @@ from fastapi import Request
 
 from service.errors import UnsupportedMedia
 from service.http.cors import TRUSTED_ORIGIN
+from service.http.headers import header
 
 JSON = "application/json"
 NDJSON = "application/x-ndjson"
@@ -54,7 +55,7 @@ def content_kind(request: Request) -> str:
     Raises:
         UnsupportedMedia: there is none, or it is not UTF-8.
     """
-    given = request.headers.get("content-type", "")
+    given = header(request.scope, b"content-type")
     if given in _ONLY_JSON:
         return JSON
     kind = media_type(given)

@@ -2,12 +2,14 @@
 
 import re
 import time
+from collections.abc import Awaitable
 from secrets import token_hex
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.errors import InternalError
-from service.http.asgi import ERROR, OPEN_PATHS, header, refuse
+from service.http.asgi import ERROR, OPEN_PATHS, refuse
+from service.http.headers import header
 from service.logs import REQUEST_ID, get_logger
 from service.metrics import Metrics
 
@@ -40,12 +42,12 @@ class Telemetry:
         status = 0
         started = time.perf_counter()
 
-        async def send_with_id(message: Message) -> None:
+        def send_with_id(message: Message) -> Awaitable[None]:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
                 message["headers"] = [*message["headers"], id_header]
-            await send(message)
+            return send(message)
 
         token = REQUEST_ID.set(request_id)
         self.in_flight += 1

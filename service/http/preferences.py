@@ -4,6 +4,8 @@ from typing import NamedTuple
 
 from fastapi import Request
 
+from service.http.headers import first_headers
+
 _MOST_CHARS = 1000
 
 
@@ -25,7 +27,7 @@ NO_PREFERENCES = Preferences()
 
 def preferences(request: Request) -> Preferences:
     """The preferences that are known here; of two that contradict each other the first, and others are left out."""
-    if b"prefer" not in dict(request.scope["headers"]):
+    if b"prefer" not in first_headers(request.scope):
         return NO_PREFERENCES
     given: dict[str, str] = {}
     for wish in ",".join(request.headers.getlist("prefer"))[:_MOST_CHARS].split(","):

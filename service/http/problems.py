@@ -69,7 +69,8 @@ def _document(errors: list[type[TastestreamError]]) -> dict[str, Any]:
     }
 
 
-async def _on_error(request: Request, error: Exception) -> Response:
+async def on_error(request: Request, error: Exception) -> Response:
+    """The answer to a TastestreamError, whose code and reason are noted for metrics and log."""
     assert isinstance(error, TastestreamError)  # noqa: S101
     request.scope["tastestream.error"] = error.code
     if error.told != error.detail:
@@ -80,24 +81,25 @@ async def _on_error(request: Request, error: Exception) -> Response:
 async def _on_validation(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # noqa: S101
     found = [{**one, "loc": one["loc"][1:]} for one in error.errors()]
-    return await _on_error(request, invalid(found))  # type: ignore[arg-type]
+    return await on_error(request, invalid(found))  # type: ignore[arg-type]
 
 
 async def _on_http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101
     if error.status_code == 404:
-        return await _on_error(request, NotFound("no such path"))
+        return await on_error(request, NotFound("no such path"))
     if error.status_code == 405:
-        response = await _on_error(request, MethodNotAllowed(f"{request.method} is not for this path"))
+        response = await on_error(request, MethodNotAllowed(f"{request.method} is not for this path"))
         response.headers["allow"] = ", ".join(sorted(_methods(request)))
         return response
     if error.status_code < 500:
-        return await _on_error(request, InvalidRequest(str(error.detail)))
-    return await _on_error(request, InternalError("see the log"))
+        return await on_error(request, InvalidRequest(str(error.detail)))
+    return await on_error(request, InternalError("see the log"))
 
 
-async def _on_disconnect(request: Request, error: Exception) -> Response:
-    return await _on_error(request, HungUp("the caller left while sending"))
+async def on_disconnect(request: Request, error: Exception) -> Response:
+    """What is counted for a caller that left; nobody reads it."""
+    return await on_error(request, HungUp("the caller left while sending"))
 
 
 def _methods(request: Request) -> set[str]:
@@ -111,7 +113,7 @@ def _methods(request: Request) -> set[str]:
 
 def install(app: FastAPI) -> None:
     """Answer every exception of the app's routes with a problem."""
-    app.add_exception_handler(TastestreamError, _on_error)
+    app.add_exception_handler(TastestreamError, on_error)
     app.add_exception_handler(RequestValidationError, _on_validation)
     app.add_exception_handler(HTTPException, _on_http)
-    app.add_exception_handler(ClientDisconnect, _on_disconnect)
+    app.add_exception_handler(ClientDisconnect, on_disconnect)

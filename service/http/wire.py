@@ -13,7 +13,7 @@ from service.http.hints import hints
 from service.http.media import JSON as JSON
 from service.http.media import NDJSON as NDJSON
 from service.http.media import is_ndjson, unsupported
-from service.http.parsing import parse_body
+from service.http.parsing import parse_body, read_body
 from service.http.words import must
 from service.settings import LimitSettings
 
@@ -44,7 +44,7 @@ async def read_json(request: Request, limits: LimitSettings) -> Any:
     """
     if is_ndjson(request):
         raise unsupported("newline-delimited JSON", JSON)
-    return await parse_body(await request.body(), limits.json_values)
+    return await parse_body(await read_body(request), limits.json_values)
 
 
 def validate(model: type[M], raw: Any) -> M:
