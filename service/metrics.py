@@ -1,6 +1,9 @@
 """Every Prometheus series, declared once. No user id, item id or text is ever a label."""
 
+from functools import cache
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
@@ -20,6 +23,7 @@ class Metrics:
         self._declare_gateway()
         self._declare_recommend()
         self._declare_worker()
+        _remember_labels(self.request_seconds, self.events)
 
     def show_waiting(self, waiting: Waiting) -> None:
         """Set the gauges of what waits in Redis, which answered."""
@@ -240,3 +244,9 @@ class Metrics:
             "tastestream_picture_bytes_freed_total", "Bytes of the files that sweeps removed.", registry=self.registry
         )
         self.dead_letters = Gauge("tastestream_dead_letters", "Dead letters kept.", registry=self.registry)
+
+
+def _remember_labels(*metrics: MetricWrapperBase) -> None:
+    """Find the series of `metrics` without a lock and checks of the labels: every request asks for them."""
+    for metric in metrics:
+        metric.labels = cache(metric.labels)  # type: ignore[method-assign]

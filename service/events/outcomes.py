@@ -76,8 +76,9 @@ def count(batch: Batch, outcomes: Sequence[Accepted], parts: Parts) -> None:
     led = [place for place, event in enumerate(batch.events) if event.recommendation_id is not None]
     if led:
         _count_led([(batch.events[place], outcomes[place]) for place in led], parts)
-    unknown = {kind for kind in {event.type for event in batch.events} if not signals.knows(kind)}
-    if unknown:
+    kinds = {event.type for event in batch.events}
+    if not all(map(signals.knows, kinds)):
+        unknown = {kind for kind in kinds if not signals.knows(kind)}
         pairs = zip(batch.events, outcomes, strict=True)
         metrics.unknown_types.inc(sum(outcome == "accepted" and event.type in unknown for event, outcome in pairs))
 

@@ -4,6 +4,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from itertools import chain, count
+from operator import itemgetter
 from typing import NamedTuple, TypeVar
 
 from service.errors import StateUnavailable
@@ -125,5 +126,5 @@ class Events:
 
 def _in_order(places: Iterable[Iterable[int]], results: Iterable[Iterable[T]]) -> list[T]:
     """The results of groups of events as one list; `places` tells where in it those of each group belong."""
-    placed = dict(zip(chain.from_iterable(places), chain.from_iterable(results), strict=True))
-    return [placed[place] for place in range(len(placed))]
+    placed = zip(chain.from_iterable(places), chain.from_iterable(results), strict=True)
+    return [result for _, result in sorted(placed, key=itemgetter(0))]

@@ -6,8 +6,8 @@ replica) is given the source with the same call, and knows it from then on.
 
 import hashlib
 import math
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -165,16 +165,26 @@ class Scripts:
         return await self._round_trip(commands, self._durability if durable else None)
 
 
-@contextmanager
-def unavailable() -> Iterator[None]:
+class _Unavailable:
+    """A class and not a generator, because every event passes it."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, RedisError | RedisClusterException | OSError):
+            detail = str(error) or "no answer in time"
+            reason = f"{type(error).__name__}: {detail}"[:200]
+            # The reason names servers and addresses.
+            raise StateUnavailable(reason, retry_after_s=1.0, told=_UNUSABLE) from error
+
+
+_UNAVAILABLE = _Unavailable()
+
+
+def unavailable() -> AbstractContextManager[None]:
     """Turn what Redis and its connection raise into StateUnavailable."""
-    try:
-        yield
-    except (RedisError, RedisClusterException, OSError) as error:
-        detail = str(error) or "no answer in time"
-        reason = f"{type(error).__name__}: {detail}"[:200]
-        # The reason names servers and addresses.
-        raise StateUnavailable(reason, retry_after_s=1.0, told=_UNUSABLE) from error
+    return _UNAVAILABLE
 
 
 def constants(settings: StateSettings) -> str:
