@@ -1,114 +1,134 @@
-"""`tastestream import-items`, with its progress bar and its summary."""
+"""`tastestream items`: the catalogue of a running service."""
 
 import asyncio
 import time
 from pathlib import Path
+from typing import Annotated
 
-from rich.console import Console
+import typer
 from rich.table import Table
 from rich.text import Text
 
-from model_store.progress import stages
-from service.cli.terminal import err
-from service.client.catalogue import ImportOptions, import_items
-from service.client.checkpoint import Tally
-from service.client.client import ServiceError
+from model_store.progress import Report, stages
+from service.cli.options import DEFAULT_URL, Layout, Url, api_key
+from service.cli.terminal import err, out, settings_or_exit
+from service.client.catalogue import import_catalogue
+from service.client.checkpoint import Checkpoint, Tally
+from service.client.client import ServiceClient, ServiceError
 from service.client.source import Source
 from service.settings import PREFIX
 
+app = typer.Typer(no_args_is_help=True, help="Import a catalogue.")
+
+_TIMEOUT_S = 300.0
 _UNAUTHORIZED = 401
+_HOW_TO_RESUME = "Run the same command again to resume; --restart starts from the beginning."
 
 
-def import_command(
-    source: Path, url: str, folder: Path, options: ImportOptions, console: Console, *, layout: str | None = None
-) -> int:
-    """Import and print what became of the lines.
+@app.command("import")
+def import_items(
+    source: Annotated[
+        Path, typer.Argument(help="An items.jsonl, a table (CSV, TSV), a product feed, or a folder that has one.")
+    ],
+    url: Url = DEFAULT_URL,
+    rejects: Annotated[
+        Path | None, typer.Option(help="Write all rejected lines to this file, as JSON lines.", show_default=False)
+    ] = None,
+    restart: Annotated[bool, typer.Option("--restart", help="Start from the beginning instead of resuming.")] = False,
+    layout: Layout = None,
+) -> None:
+    """Import a catalogue of any size into a running service, over HTTP.
 
-    Returns:
-        The exit status: 0 when all were stored, 1 when some were rejected, 130 after Ctrl-C.
+    A line is an item in the form of `PUT /items` with its `item_id`; `image` may name a file in `images/`. Files may be
+    compressed with gzip and of any common encoding. The layouts of `data import` are read too. After Ctrl-C, a crash or
+    an outage the same command resumes where it stopped; its checkpoint is in the data folder. Importing an item twice
+    is harmless. Set `TASTESTREAM_API_KEY` if the service asks for a key. The exit status is 1 if lines were rejected.
 
-    Raises:
-        ServiceError: the service can't be reached or refused a call; the message says how to go on.
-        UserError: the source can't be read, or a checkpoint can't be written.
+    Example:
+
+        tastestream items import feed.tsv --rejects rejected.jsonl
     """
-    given = Source(source, layout)
+    given = Source(source, layout.value if layout else None)
     if given.note:
         err.print(given.note, markup=False, highlight=False, soft_wrap=True)
-    seen = _Seen(given.size)
+    checkpoint = Checkpoint(settings_or_exit().data_dir / "imports", given, url)
+    if restart:
+        checkpoint.remove()
+    tally = _import(given, url, checkpoint, rejects)
+    _print_rejected(tally, rejects)
+    raise typer.Exit(1 if tally.rejected else 0)
+
+
+def _import(source: Source, url: str, checkpoint: Checkpoint, rejects: Path | None) -> Tally:
+    async def running(report: Report) -> Tally:
+        client = ServiceClient(url, api_key=api_key(), timeout_s=_TIMEOUT_S)
+        async with client:
+            return await import_catalogue(
+                client, source, lambda tally: rate.show(tally, report), checkpoint=checkpoint, rejects=rejects
+            )
+
+    rate = _Rate(source.size)
     try:
         with stages() as report:
-
-            def told(tally: Tally) -> None:
-                if tally.line and not seen.begun:
-                    err.print(_going_on(tally), highlight=False, soft_wrap=True)
-                report("importing items", *seen.at(tally))
-
-            tally = asyncio.run(import_items(given, url, folder, options, told))
+            tally = asyncio.run(running(report))
     except KeyboardInterrupt:
-        err.print(f"stopped at line {seen.line:,}. {_how_to_go_on()}", highlight=False, soft_wrap=True)
-        return 130
+        err.print(f"stopped at line {rate.line:,}. {_HOW_TO_RESUME}", highlight=False, soft_wrap=True)
+        raise typer.Exit(130) from None
     except ServiceError as error:
         hint = f" Set {PREFIX}API_KEY to one of its keys." if error.status == _UNAUTHORIZED else ""
-        stopped = f" Stopped at line {seen.line:,}. {_how_to_go_on()}" if seen.line else ""
+        stopped = f" Stopped at line {rate.line:,}. {_HOW_TO_RESUME}" if rate.line else ""
         message = f"{str(error).rstrip('.')}.{hint}{stopped}"
         raise ServiceError(message, status=error.status, problem=error.problem) from error
-    _print_summary(tally, options, seen, console)
-    return 1 if tally.rejected else 0
+    _print_counts(tally, rate)
+    return tally
 
 
-class _Seen:
-    """What the last report said, and how fast it goes in this run."""
+class _Rate:
+    """The progress of this run, without what earlier runs did."""
 
     def __init__(self, size: int) -> None:
         self._size = size
         self._started = time.monotonic()
         self._before: int | None = None
+        self._stored = 0
         self.line = 0
-        self.stored = 0
 
-    def at(self, tally: Tally) -> tuple[float, str]:
-        """(done in 0..1, a note)."""
+    def show(self, tally: Tally, report: Report) -> None:
         if self._before is None:
             self._before = tally.stored
-        self.line, self.stored = tally.line, tally.stored - self._before
-        note = f"{tally.stored:,} stored, {tally.rejected:,} rejected, {self.stored / self.seconds:,.0f} items/s"
-        return (tally.offset / self._size if self._size else 1.0), note
+            if tally.line:
+                resuming = f"resuming after line {tally.line:,}; --restart starts from the beginning"
+                err.print(resuming, highlight=False, soft_wrap=True)
+        self.line, self._stored = tally.line, tally.stored - self._before
+        done = tally.offset / self._size if self._size else 1.0
+        note = f"{tally.stored:,} stored, {tally.rejected:,} rejected, {self.items_per_s:,.0f} items/s"
+        report("importing items", done, note)
 
     @property
-    def begun(self) -> bool:
-        return self._before is not None
-
-    @property
-    def seconds(self) -> float:
-        return max(1e-3, time.monotonic() - self._started)
+    def items_per_s(self) -> float:
+        return self._stored / max(1e-3, time.monotonic() - self._started)
 
 
-def _going_on(tally: Tally) -> str:
-    return f"going on behind line {tally.line:,}, where an earlier run stopped; --restart begins anew"
-
-
-def _how_to_go_on() -> str:
-    return "Run the same command again to go on from there; --restart begins anew."
-
-
-def _print_summary(tally: Tally, options: ImportOptions, seen: _Seen, console: Console) -> None:
-    said = [f"stored {tally.stored:,} items"]
+def _print_counts(tally: Tally, rate: _Rate) -> None:
+    parts = [f"stored {tally.stored:,} items"]
     if tally.duplicates:
-        said.append(f"{tally.duplicates:,} lines were replaced by later ones of the same item")
-    said += [f"rejected {tally.rejected:,}", f"pictures refused {tally.pictures_refused:,}"]
+        parts.append(f"{tally.duplicates:,} lines were replaced by later lines of the same item")
+    parts += [f"rejected {tally.rejected:,}", f"pictures refused {tally.pictures_refused:,}"]
     if tally.pictures_pending:
-        said.append(f"pictures that the workers still fetch {tally.pictures_pending:,}")
-    rate = f"({seen.stored / seen.seconds:,.0f} items/s)"
-    console.print(f"{', '.join(said)} {rate}", highlight=False, soft_wrap=True)
+        parts.append(f"pictures that workers still have to fetch {tally.pictures_pending:,}")
+    out.print(f"{', '.join(parts)} ({rate.items_per_s:,.0f} items/s)", highlight=False, soft_wrap=True)
+
+
+def _print_rejected(tally: Tally, rejects: Path | None) -> None:
     if not tally.first:
         return
     table = Table("line", "item", "code", "reason", box=None)
     for one in tally.first:
-        # Texts of a stranger's file: not to be read as markup.
+        # Untrusted text, which must not be parsed as markup.
         table.add_row(f"{one.line:,}", Text(one.item_id), Text(one.code), Text(one.detail))
-    console.print(table)
+    out.print(table)
     more = tally.rejected + tally.pictures_refused - len(tally.first)
-    if options.rejects is not None:
-        console.print(f"all of them: {options.rejects}", markup=False, highlight=False, soft_wrap=True)
+    if rejects is not None:
+        out.print(f"all of them: {rejects}", markup=False, highlight=False, soft_wrap=True)
     elif more:
-        console.print(f"and {more:,} more; --rejects FILE writes all of them", highlight=False)
+        out.print(f"and {more:,} more; --rejects FILE writes all of them", highlight=False)

@@ -17,6 +17,8 @@ from model_store.errors import UserError
 from model_store.registry.manifest import Manifest
 from model_store.registry.registry import Registry
 from model_store.signals import Signals
+from service.cli import items
+from service.cli.options import Layout
 from service.cli.state_commands import dead_letters_app, erase, export, rebuild_summaries
 from service.cli.terminal import err, out, settings_or_exit
 from service.errors import TastestreamError
@@ -49,21 +51,6 @@ Store = Annotated[
 class Negatives(StrEnum):
     uniform = "uniform"
     popular = "popular"
-
-
-class DataLayout(StrEnum):
-    """The layouts of `model_store.data.importers`."""
-
-    tables = "tables"
-    movielens = "movielens"
-    amazon_2023 = "amazon-2023"
-    microlens = "microlens"
-    product_feed = "product-feed"
-
-
-LayoutOption = Annotated[
-    DataLayout | None, typer.Option("--layout", help="How the data is laid out.", show_default="the one that fits")
-]
 
 
 def store_folder(store: Path | None) -> Path:
@@ -127,33 +114,6 @@ def work() -> None:
     from workers.run import run_worker
 
     run_worker(settings_or_exit())
-
-
-@app.command("import-items")
-def import_items(
-    source: Annotated[
-        Path, typer.Argument(help="An items.jsonl, a table (CSV, TSV), a product feed, or a folder that holds one.")
-    ],
-    url: Annotated[str, typer.Option(help="The running service.")] = "http://127.0.0.1:8000",
-    rejects: Annotated[Path | None, typer.Option(help="Write every rejected line to this file, as JSON lines.")] = None,
-    restart: Annotated[
-        bool, typer.Option("--restart", help="Begin anew instead of where the last run stopped.")
-    ] = False,
-    layout: LayoutOption = None,
-) -> None:
-    """Import a catalogue of any size into a running service, over HTTP.
-
-    A line is an item as `PUT /items` takes it, with its `item_id`; `image` may name a file in `images/`. Files of any
-    common encoding, compressed with gzip or not, are read; so are tables and feeds in the layouts of `data import`.
-    After Ctrl-C, a crash or an outage the same command goes on where it stopped: how far it came lies in the
-    data folder. Importing twice is harmless. An API key is read from `TASTESTREAM_API_KEY`.
-    """
-    from service.cli.items import import_command
-    from service.client.catalogue import ImportOptions
-
-    options = ImportOptions(os.environ.get(f"{PREFIX}API_KEY"), rejects, restart)
-    given = layout.value if layout else None
-    raise typer.Exit(import_command(source, url, settings_or_exit().data_dir / "imports", options, out, layout=given))
 
 
 @app.command("sweep-pictures")
@@ -225,6 +185,7 @@ def train(
 app.command()(export)
 app.command("rebuild-summaries")(rebuild_summaries)
 app.command()(erase)
+app.add_typer(items.app, name="items")
 app.add_typer(dead_letters_app, name="dead-letters")
 app.add_typer(data_app, name="data")
 app.add_typer(models_app, name="models")
@@ -234,7 +195,7 @@ app.add_typer(models_app, name="models")
 def import_data(
     source: Annotated[Path, typer.Argument(help="A file or a folder, as it was downloaded and unpacked.")],
     folder: Annotated[Path, typer.Argument(help="The dataset folder to write.")],
-    layout: LayoutOption = None,
+    layout: Layout = None,
     force: Annotated[bool, typer.Option("--force", help="Replace the dataset that is there.")] = False,
 ) -> None:
     """Make a dataset folder, which `train` and `replay` read, of data in another layout.

@@ -31,11 +31,7 @@ def replay_command(
         # Now and not behind the replay: one that can't be written is told at once.
         markdown.touch()
     with stages() as report:
-
-        def told(stage: str, done: int, total: int) -> None:
-            report(stage, done / total if total else 1.0, f"{done} of {total}")
-
-        found = asyncio.run(replay(data, url, options, told))
+        found = asyncio.run(replay(data, url, options, report))
     console.print(replay_to_rich(found))
     if markdown is not None:
         with markdown.open("a", encoding="utf-8") as document:

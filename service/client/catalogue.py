@@ -1,215 +1,173 @@
-"""Bulk import of a catalogue into a running service, over HTTP.
+"""Load a catalogue into a running service.
 
-Some batches are in flight at a time and are counted in their order, so that what is counted is
-always all up to some line. Whatever was sent and not counted is sent again by the next run: an item
-that is put twice is the same item. Two lines of one item are never in flight together.
+A few requests are in flight at a time, and their outcomes are counted in order, so that the tally always covers
+all lines up to some line. Whatever was sent but not counted is sent again by the next run; storing an item twice
+is harmless. Two lines with the same item are never in flight together.
 """
 
 import asyncio
-import os
 import time
 from collections import deque
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any, BinaryIO, Self
 
-import httpx
-import orjson
+from model_store.progress import Report
+from service.client.checkpoint import Checkpoint, RejectsFile, Tally
+from service.client.client import Json, ServiceClient, ServiceError
+from service.client.source import Batch, Item, Rejected, Source, item_id_of
 
-from model_store.errors import UserError
-from service.client.checkpoint import Checkpoint, Tally, writing
-from service.client.client import Json, ServiceError, WireClient
-from service.client.source import Batch, Rejected, Source, item_id_of
-
-IN_FLIGHT = 4
+MAX_CONCURRENT_REQUESTS = 4
 CHECKPOINT_EVERY_S = 1.0
-TIMEOUT_S = 300.0
 TOO_LARGE = 413
-Progress = Callable[[Tally], None]
+TITLE, DESCRIPTION, TERMS, TERM = 500, 10_000, 50, 100
+"""The service's default limits in characters (of genres and tags, also in number)."""
+OnBatch = Callable[[Tally, Sequence[Rejected]], None]
+"""Called after each batch, in order, with the tally so far and the rejected lines of the batch."""
 
 
-@dataclass(frozen=True, slots=True)
-class ImportOptions:
-    """`patience_s`: how long a busy or vanished service is waited for. `rejects`: where rejected lines are written."""
-
-    api_key: str | None = None
-    rejects: Path | None = None
-    restart: bool = False
-    patience_s: float = 120.0
-    poll_s: float = 1.0
-
-
-async def import_items(
+async def import_catalogue(
+    client: ServiceClient,
     source: Source,
-    url: str,
-    folder: Path,
-    options: ImportOptions,
-    progress: Progress,
+    progress: Callable[[Tally], None],
     *,
-    transport: httpx.AsyncBaseTransport | None = None,
+    checkpoint: Checkpoint,
+    rejects: Path | None = None,
 ) -> Tally:
-    """Send the items of `source` to the service at `url`; goes on where an earlier run stopped.
+    """Send all items of `source`, starting where an earlier run stopped. Rejected lines stop nothing.
 
     Args:
-        folder: where checkpoints are kept.
+        rejects: the file to write rejected lines to.
 
     Raises:
-        ServiceError: the service can't be reached, or refused a call as a whole.
-        UserError: the source can't be read, or a checkpoint or rejected lines can't be written.
+        ServiceError: the service can't be reached or refused a request as a whole.
+        UserError: the source can't be read, or the checkpoint or the rejected lines can't be written.
     """
-    checkpoint = Checkpoint(folder, source, url)
-    tally = (None if options.restart else checkpoint.read()) or Tally()
-    client = WireClient(
-        url, api_key=options.api_key, timeout_s=TIMEOUT_S, patience_s=options.patience_s, transport=transport
-    )
-    async with client:
-        with _Rejects(options.rejects, tally.noted_bytes, source) as rejects:
-            await _Import(client, checkpoint, tally, rejects, options, progress).run(source)
+    tally = checkpoint.read() or Tally()
+    saved = float("-inf")
+    with RejectsFile(rejects, tally.rejects_bytes, source) as file:
+
+        def save() -> None:
+            nonlocal saved
+            tally.rejects_bytes = file.flush()
+            checkpoint.write(tally)
+            saved = time.monotonic()
+
+        def on_batch(tally: Tally, rejected: Sequence[Rejected]) -> None:
+            file.add(rejected)
+            progress(tally)
+            if time.monotonic() - saved > CHECKPOINT_EVERY_S:
+                save()
+
+        progress(tally)
+        try:
+            await _send(client, source.batches(tally.line, tally.offset), tally, on_batch)
+        finally:
+            if tally.line:
+                save()
     checkpoint.remove()
     return tally
 
 
-class _Import:
-    def __init__(
-        self,
-        client: WireClient,
-        checkpoint: Checkpoint,
-        tally: Tally,
-        rejects: "_Rejects",
-        options: ImportOptions,
-        progress: Progress,
-    ) -> None:
-        self._client = client
-        self._checkpoint = checkpoint
-        self._tally = tally
-        self._rejects = rejects
-        self._options = options
-        self._progress = progress
-        self._reached = False
-        self._saved = float("-inf")
-        self._in_flight: deque[tuple[Batch, asyncio.Task[list[Json]]]] = deque()
+async def load_missing(client: ServiceClient, folder: Path, report: Report) -> int:
+    """Send the items of a dataset folder that the service lacks, and return how many were sent.
 
-    async def run(self, source: Source) -> None:
-        batches = source.batches(self._tally.line, self._tally.offset)
-        self._progress(self._tally)
-        try:
-            while batch := await asyncio.to_thread(next, batches, None):
-                if any(not batch.item_ids.isdisjoint(other.item_ids) for other, _ in self._in_flight):
-                    await self._count(0)
-                self._in_flight.append((batch, asyncio.create_task(self._store(batch.items))))
-                await self._count(IN_FLIGHT - 1)
-            await self._count(0)
-        finally:
-            tasks = [task for _, task in self._in_flight]
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-            if self._tally.line:
-                self._save()
+    An item that the service has under the same title, and with a picture if there is one here, is not sent again. Texts
+    are cut to the service's default limits.
 
-    async def _count(self, left: int) -> None:
-        """Wait for the oldest batches until no more than `left` are in flight."""
-        while len(self._in_flight) > left:
-            batch, task = self._in_flight[0]
-            answers = await task
-            self._in_flight.popleft()
-            rejected = sorted([*batch.rejected, *_rejected(batch, answers)], key=lambda one: one.line)
-            stored, duplicates = (sum(answer.get(name, 0) for answer in answers) for name in ("accepted", "duplicates"))
-            self._tally.pictures_pending += sum(len(answer.get("pictures_pending", ())) for answer in answers)
-            self._tally.add(batch, stored, duplicates, rejected)
-            self._rejects.add(rejected)
-            self._progress(self._tally)
-            if time.monotonic() - self._saved > CHECKPOINT_EVERY_S:
-                self._save()
+    Raises:
+        ServiceError: the service rejected an item, or a line of the folder has no item.
+        UserError: the folder can't be read.
+    """
+    source = Source(folder)
+    stored = {item["item_id"]: item async for item in client.items()}
 
-    def _save(self) -> None:
-        self._tally.noted_bytes = self._rejects.flush()
-        self._checkpoint.write(self._tally)
-        self._saved = time.monotonic()
+    def wanted(item: Item) -> bool:
+        _cut(item)
+        return not _is_stored(item, stored.get(str(item.get("item_id"))))
 
-    async def _store(self, items: list[dict[str, Any]]) -> list[Json]:
-        """What became of the items, by answers that cover them in their order; a batch too large is halved."""
-        if not items:
-            return []
-        try:
-            return [{**await self._patiently(items), "items": len(items)}]
-        except ServiceError as error:
-            if error.status != TOO_LARGE:
-                raise
-            if len(items) == 1:
-                rejection = {
-                    "index": 0,
-                    "code": error.problem.get("code", ""),
-                    "detail": error.problem.get("detail", ""),
-                }
-                return [{"items": 1, "rejected": [rejection]}]
-        half = len(items) // 2
-        return [*await self._store(items[:half]), *await self._store(items[half:])]
+    def on_batch(tally: Tally, rejected: Sequence[Rejected]) -> None:
+        for one in rejected:
+            if one.code != "picture_refused":
+                raise ServiceError(f"{source.path}, line {one.line}: item {one.item_id} was rejected: {one.detail}")
+        done = tally.offset / source.size if source.size else 1.0
+        report("loading items", done, f"{tally.stored:,} stored")
 
-    async def _patiently(self, items: list[dict[str, Any]]) -> Json:
-        """Send; a service that has answered before and is gone may only be starting anew."""
-        deadline = time.monotonic() + self._options.patience_s
-        while True:
-            try:
-                answer = await self._client.try_items(items)
-            except ServiceError as error:
-                if error.status is not None or not self._reached or time.monotonic() > deadline:
-                    raise
-                await asyncio.sleep(self._options.poll_s)
-            else:
-                self._reached = True
-                return answer
+    tally = Tally()
+    await _send(client, source.batches(wanted=wanted), tally, on_batch)
+    return tally.stored + tally.duplicates
 
 
-def _rejected(batch: Batch, answers: list[Json]) -> list[Rejected]:
-    """What the service said against lines of the batch."""
-    found = []
+async def _send(client: ServiceClient, batches: Iterator[Batch], tally: Tally, on_batch: OnBatch) -> None:
+    """Send the batches and add their outcomes to the tally."""
+    in_flight: deque[tuple[Batch, asyncio.Task[list[Json]]]] = deque()
+
+    async def finish_oldest() -> None:
+        batch, task = in_flight[0]
+        answers = await task
+        in_flight.popleft()
+        tally.stored += sum(answer.get("accepted", 0) for answer in answers)
+        tally.duplicates += sum(answer.get("duplicates", 0) for answer in answers)
+        tally.pictures_pending += sum(len(answer.get("pictures_pending", ())) for answer in answers)
+        rejected = sorted([*batch.rejected, *_rejected(batch, answers)], key=lambda one: one.line)
+        tally.add(batch, rejected)
+        on_batch(tally, rejected)
+
+    try:
+        while batch := await asyncio.to_thread(next, batches, None):
+            if any(not batch.item_ids.isdisjoint(other.item_ids) for other, _ in in_flight):
+                await finish_oldest()
+            in_flight.append((batch, asyncio.create_task(_store(client, batch.items))))
+            while len(in_flight) >= MAX_CONCURRENT_REQUESTS:
+                await finish_oldest()
+        while in_flight:
+            await finish_oldest()
+    finally:
+        tasks = [task for _, task in in_flight]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _store(client: ServiceClient, items: list[Item]) -> list[Json]:
+    """Send the items, in halves if the batch is too large, and return the answers, each with its number of `items`."""
+    if not items:
+        return []
+    try:
+        return [{**await client.post_items(items), "items": len(items)}]
+    except ServiceError as error:
+        if error.status != TOO_LARGE:
+            raise
+        if len(items) == 1:
+            rejection = {"index": 0, "code": error.problem.get("code", ""), "detail": error.problem.get("detail", "")}
+            return [{"items": 1, "rejected": [rejection]}]
+    half = len(items) // 2
+    return [*await _store(client, items[:half]), *await _store(client, items[half:])]
+
+
+def _rejected(batch: Batch, answers: list[Json]) -> Iterator[Rejected]:
+    """The lines of the batch that the service rejected, and those whose picture it refused."""
     start = 0
     for answer in answers:
         refused = [{**one, "code": "picture_refused"} for one in answer.get("picture_errors", ())]
         for one in (*answer.get("rejected", ()), *refused):
             place = start + one["index"]
-            found.append(Rejected(batch.lines[place], item_id_of(batch.items[place]), one["code"], one["detail"]))
+            yield Rejected(batch.lines[place], item_id_of(batch.items[place]), one["code"], one["detail"])
         start += answer["items"]
-    return found
 
 
-class _Rejects:
-    """All rejected lines as JSON lines, in a file where one is wanted; what was noted behind `length` is dropped."""
+def _cut(item: Item) -> None:
+    """Cut texts to the limits; whatever is not a text is the service's to reject."""
+    for name, limit in (("title", TITLE), ("description", DESCRIPTION)):
+        if isinstance(item.get(name), str):
+            item[name] = item[name][:limit]
+    for name in ("genres", "tags"):
+        if isinstance(item.get(name), list):
+            terms = [term[:TERM] if isinstance(term, str) else term for term in item[name] if term]
+            item[name] = terms[:TERMS]
 
-    def __init__(self, path: Path | None, length: int, source: Source) -> None:
-        self._path = path or Path()
-        self._file: BinaryIO | None = None
-        if path is not None:
-            with writing(path):
-                path.touch()
-                if path.samefile(source.path):
-                    raise UserError(f"{path} is what is imported: name another file for the rejected lines")
-                if path.stat().st_size > length:
-                    os.truncate(path, length)
-                self._file = path.open("ab")
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._file is not None:
-            with writing(self._path):
-                self._file.close()
-
-    def add(self, rejected: list[Rejected]) -> None:
-        if self._file is not None:
-            with writing(self._path):
-                self._file.write(b"".join(orjson.dumps(asdict(one)) + b"\n" for one in rejected))
-
-    def flush(self) -> int:
-        """Write what is buffered; returns the file's length."""
-        if self._file is None:
-            return 0
-        with writing(self._path):
-            self._file.flush()
-            return self._file.tell()
+def _is_stored(item: Item, stored: Json | None) -> bool:
+    if stored is None or stored["title"] != item.get("title"):
+        return False
+    has_picture = any(item.get(name) for name in ("image", "image_url", "image_base64"))
+    return not has_picture or bool(stored["picture"] or stored["picture_error"] or stored.get("picture_pending"))

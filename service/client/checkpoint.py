@@ -1,10 +1,13 @@
-"""How far an import came, kept beside the data so that the next run goes on from there."""
+"""What an import keeps on disk: how far it got, so that the next run can resume there, and the rejected lines."""
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from hashlib import sha256
 from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, Self
 
 import orjson
 
@@ -12,15 +15,17 @@ from model_store.errors import UserError
 from service.client.source import Batch, Rejected, Source
 
 SHOWN = 20
-"""Rejected lines that are kept to be shown."""
+"""How many rejected lines are kept to be shown."""
 
 
 @dataclass(slots=True)
 class Tally:
-    """What became of the lines up to `line`, which ends at `offset`; `first` are the first of the rejected ones.
+    """The outcome of the lines up to `line`, which ends at `offset`.
 
-    `duplicates` are items that a later line of their batch replaced. `noted_bytes` is the length of the file of
-    rejected lines at this point.
+    Attributes:
+        duplicates: items that were replaced by a later line of their batch.
+        first: the first rejected lines.
+        rejects_bytes: the length of the file of rejected lines.
     """
 
     line: int = 0
@@ -30,40 +35,26 @@ class Tally:
     rejected: int = 0
     pictures_refused: int = 0
     pictures_pending: int = 0
-    noted_bytes: int = 0
+    rejects_bytes: int = 0
     first: list[Rejected] = field(default_factory=list)
 
-    def add(self, batch: Batch, stored: int, duplicates: int, rejected: list[Rejected]) -> None:
+    def add(self, batch: Batch, rejected: Sequence[Rejected]) -> None:
         self.line, self.offset = batch.line, batch.offset
-        self.stored += stored
-        self.duplicates += duplicates
         pictures = sum(one.code == "picture_refused" for one in rejected)
         self.pictures_refused += pictures
         self.rejected += len(rejected) - pictures
         self.first += rejected[: SHOWN - len(self.first)]
 
 
-@contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Turn what goes wrong while `path` is written into a UserError that names it."""
-    try:
-        yield
-    except OSError as error:
-        raise UserError(f"{path} can't be written: {error.strerror or error}") from error
-
-
 class Checkpoint:
-    """The tally of one source into one service, in a file of its own.
-
-    A source that was changed since is another one.
-    """
+    """The tally of one source and one service in a file. A source that has changed since is another source."""
 
     def __init__(self, folder: Path, source: Source, url: str) -> None:
         name = orjson.dumps([str(source.path), source.size, source.mtime_ns, url.rstrip("/")])
         self.path = folder / f"{sha256(name).hexdigest()[:16]}.json"
 
     def read(self) -> Tally | None:
-        """None when there is none, or one that can't be read: then the import begins anew, which harms nothing."""
+        """None if there is none or it is damaged: the import then starts from the beginning, which is harmless."""
         try:
             fields = orjson.loads(self.path.read_bytes())
             return Tally(**{**fields, "first": [Rejected(**one) for one in fields["first"]]})
@@ -71,13 +62,66 @@ class Checkpoint:
             return None
 
     def write(self, tally: Tally) -> None:
-        """Raises UserError when it can't be written."""
+        """Raises UserError if it can't be written."""
         new = self.path.with_suffix(".new")
-        with writing(self.path):
+        with _writing(self.path):
             self.path.parent.mkdir(parents=True, exist_ok=True)
             new.write_bytes(orjson.dumps(asdict(tally)))
             new.replace(self.path)
 
     def remove(self) -> None:
-        with writing(self.path):
+        with _writing(self.path):
             self.path.unlink(missing_ok=True)
+
+
+class RejectsFile:
+    """Rejected lines as JSON lines; nothing is written if `path` is None.
+
+    Args:
+        length: where to continue. The file is cut to this length, since what follows will be written again.
+        source: what is imported; it must not be the same file.
+    """
+
+    def __init__(self, path: Path | None, length: int, source: Source) -> None:
+        self._path = path or Path()
+        self._file: BinaryIO | None = None
+        if path is not None:
+            with _writing(path):
+                path.touch()
+                if path.samefile(source.path):
+                    raise UserError(f"{path} is the file that is imported; use another file for the rejected lines")
+                if path.stat().st_size > length:
+                    os.truncate(path, length)
+                self._file = path.open("ab")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._file is not None:
+            with _writing(self._path):
+                self._file.close()
+
+    def add(self, rejected: Sequence[Rejected]) -> None:
+        if self._file is not None:
+            with _writing(self._path):
+                self._file.write(b"".join(orjson.dumps(asdict(one)) + b"\n" for one in rejected))
+
+    def flush(self) -> int:
+        """Write what is buffered and return the length of the file."""
+        if self._file is None:
+            return 0
+        with _writing(self._path):
+            self._file.flush()
+            return self._file.tell()
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """Turn an error while `path` is written into a UserError that names it."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"{path} can't be written: {error.strerror or error}") from error

@@ -1,9 +1,8 @@
-"""A client of a running service that knows nothing but its wire API."""
+"""The HTTP API of a running service, as methods."""
 
 import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import quote
@@ -15,18 +14,17 @@ from model_store.errors import UserError
 
 PAGE = 1000
 BUSY = frozenset({429, 503})
-FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 30.0
-DROPPED = (httpx.NetworkError, httpx.RemoteProtocolError)
-TRIES = 3
+UNPROCESSABLE = 422
+RETRY_INITIAL_S, RETRY_MAX_S = 0.5, 30.0
 Json = Mapping[str, Any]
 
 
 class ServiceError(UserError):
-    """The service can't be reached, or refused a call; the message is one sentence that says which and why.
+    """The service can't be reached or refused a request. The message says which request and why.
 
     Args:
-        status: of the answer; None when there was none.
-        problem: the answer's body, where it was a problem document.
+        status: the HTTP status; None when there was no response.
+        problem: the response body if it was a problem document.
     """
 
     def __init__(self, message: str, *, status: int | None = None, problem: Json | None = None) -> None:
@@ -35,10 +33,19 @@ class ServiceError(UserError):
         self.problem = problem or {}
 
 
-class WireClient:
-    """Calls one service. Keeps the seconds that each answered `POST /events` and `POST /recommend` took.
+class ServiceClient:
+    """A client of one service, with retries. All requests are safe to repeat.
 
-    Answers of 429 and 503 are waited out, as long as `Retry-After` asks, for at most `patience_s` a call.
+    A response of 429 or 503 is retried after `Retry-After`, and so is a lost connection to a service that has answered
+    before, since it may be restarting.
+
+    Args:
+        timeout_s: for one HTTP request.
+        patience_s: how long one call is retried.
+
+    Attributes:
+        event_seconds: the duration of every successful `POST /events`.
+        recommend_seconds: the duration of every successful `POST /recommend`.
     """
 
     def __init__(
@@ -54,6 +61,7 @@ class WireClient:
         self.event_seconds: list[float] = []
         self.recommend_seconds: list[float] = []
         self._patience_s = patience_s
+        self._reached = False
         headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
         self._http = httpx.AsyncClient(base_url=self.url, headers=headers, timeout=timeout_s, transport=transport)
 
@@ -65,8 +73,16 @@ class WireClient:
     ) -> None:
         await self._http.aclose()
 
+    async def ready(self) -> bool:
+        """Whether the service answers and reports that it is ready. Never retried."""
+        try:
+            response = await self._http.get("/readyz")
+        except httpx.TransportError:
+            return False
+        return response.is_success
+
     async def items(self) -> AsyncIterator[Json]:
-        """Every item of the catalogue."""
+        """Yield every item of the catalogue."""
         cursor: str | None = None
         while True:
             params: dict[str, str | int] = {"limit": PAGE} | ({"cursor": cursor} if cursor else {})
@@ -77,37 +93,25 @@ class WireClient:
             if not cursor:
                 return
 
-    async def try_items(self, items: Sequence[Json]) -> Json:
-        """Store items in bulk and return what became of each, also when none was acceptable.
+    async def post_items(self, items: Sequence[Json]) -> Json:
+        """Store items in bulk and return the outcome of each, even if none was accepted.
 
         Raises:
-            ServiceError: the call as a whole was refused.
+            ServiceError: the request as a whole was refused.
         """
         try:
             answer, _ = await self._call("POST", "/items", ("accepted", "rejected"), json=list(items))
         except ServiceError as error:
-            if error.status != 422 or "rejected" not in error.problem:
+            if error.status != UNPROCESSABLE or "rejected" not in error.problem:
                 raise
             return error.problem
         return answer
 
-    async def put_items(self, items: Sequence[Json]) -> Json:
-        """Store items in bulk.
-
-        Raises:
-            ServiceError: an item was rejected.
-        """
-        answer, _ = await self._call("POST", "/items", ("rejected",), json=list(items))
-        if answer["rejected"]:
-            first = answer["rejected"][0]
-            raise ServiceError(f"the service rejected item {items[first['index']]['item_id']}: {first['detail']}")
-        return answer
-
     async def post_events(self, events: Sequence[Json]) -> None:
-        """Post one user's events in order; those that the user's full backlog refused are sent again.
+        """Post one user's events in order. Events that are refused because the user's backlog is full are sent again.
 
         Raises:
-            ServiceError: an event was rejected for good, or the backlog stayed full.
+            ServiceError: an event was rejected, or the backlog stayed full.
         """
         left = list(events)
         deadline = time.monotonic() + self._patience_s
@@ -123,7 +127,7 @@ class WireClient:
             if time.monotonic() > deadline:
                 raise ServiceError(f"a user's backlog stayed full for {self._patience_s:.0f} s: are workers running?")
             left = [left[rejection["index"]] for rejection in rejected]
-            await asyncio.sleep(FIRST_WAIT_S)
+            await asyncio.sleep(RETRY_INITIAL_S)
 
     async def recommend(self, body: Json) -> Json:
         answer, seconds = await self._call("POST", "/recommend", ("items", "model", "degraded"), json=body)
@@ -146,77 +150,78 @@ class WireClient:
         json: object = None,
         params: Mapping[str, str | int] | None = None,
     ) -> tuple[Json, float]:
-        """(the answer, which has these fields; the seconds that it took)."""
+        """Return the response body, which has these fields, and the seconds that the request took."""
         deadline = time.monotonic() + self._patience_s
-        wait_s = FIRST_WAIT_S
+        wait_s = RETRY_INITIAL_S
         while True:
+            pause_s = wait_s
             started = time.monotonic()
-            response = await self._send(method, path, json, params)
-            seconds = time.monotonic() - started
-            if response.is_success:
-                return _read(response, fields), seconds
-            asked_s = _retry_after(response)
-            pause_s = wait_s if asked_s is None else asked_s
-            if response.status_code not in BUSY or time.monotonic() + pause_s > deadline:
-                problem = _problem(response)
-                message = f"{method} {self.url}{path} was answered with {_refusal(response, problem)}"
-                raise ServiceError(message, status=response.status_code, problem=problem)
+            try:
+                response = await self._send(method, path, json, params)
+            except ServiceError:
+                if not self._reached or time.monotonic() + pause_s > deadline:
+                    raise
+            else:
+                seconds = time.monotonic() - started
+                self._reached = True
+                if response.is_success:
+                    return _read(response, fields), seconds
+                pause_s = _retry_after(response, wait_s)
+                if response.status_code not in BUSY or time.monotonic() + pause_s > deadline:
+                    raise _refused(f"{method} {self.url}{path}", response)
             await asyncio.sleep(pause_s)
-            wait_s = min(2 * wait_s, LONGEST_WAIT_S)
+            wait_s = min(2 * wait_s, RETRY_MAX_S)
 
     async def _send(
         self, method: str, path: str, json: object, params: Mapping[str, str | int] | None
     ) -> httpx.Response:
-        """Send, and again on a new connection when the kept one is gone: every call may be repeated."""
         content = None if json is None else orjson.dumps(json)
         headers = {} if json is None else {"Content-Type": "application/json"}
         try:
-            for _ in range(TRIES - 1):
-                with suppress(*DROPPED):
-                    return await self._http.request(method, path, content=content, headers=headers, params=params)
             return await self._http.request(method, path, content=content, headers=headers, params=params)
         except httpx.TimeoutException:
-            raise ServiceError(f"{method} {self.url}{path} took too long to answer") from None
-        except (httpx.TransportError, httpx.InvalidURL) as error:
+            raise ServiceError(f"{method} {self.url}{path} timed out") from None
+        except (httpx.RequestError, httpx.InvalidURL) as error:
             reason = str(error) or type(error).__name__
             raise ServiceError(
-                f"the service at {self.url} is not reachable: {reason}. Start it, or name another with --url."
+                f"the service at {self.url} is not reachable: {reason}. Start it, or pass another URL with --url."
             ) from None
 
 
 def _read(response: httpx.Response, fields: Sequence[str]) -> Json:
     """
     Raises:
-        ServiceError: the answer is no JSON object with these fields.
+        ServiceError: the body is not a JSON object with these fields.
     """
     if not fields:
         return {}
-    try:
-        answer = response.json()
-    except ValueError:
-        answer = None
-    if not isinstance(answer, dict) or not answer.keys() >= set(fields):
-        raise ServiceError(f"{response.request.url} does not answer like a Tastestream service")
-    return answer
+    body = _json_object(response)
+    if not body.keys() >= set(fields):
+        raise ServiceError(f"the response of {response.request.url} is not that of a Tastestream service")
+    return body
 
 
-def _retry_after(response: httpx.Response) -> float | None:
-    """Seconds; None if the service did not say."""
+def _refused(request: str, response: httpx.Response) -> ServiceError:
+    problem = _json_object(response)
+    reason = response.reason_phrase
+    if "code" in problem and "detail" in problem:
+        reason = f"{problem['code']}: {problem['detail']}"
+    message = f"{request} was refused: {response.status_code} {reason}"
+    return ServiceError(message, status=response.status_code, problem=problem)
+
+
+def _retry_after(response: httpx.Response, default_s: float) -> float:
+    """Seconds."""
     try:
         return max(0.0, float(response.headers["Retry-After"]))
     except (KeyError, ValueError):
-        return None
+        return default_s
 
 
-def _problem(response: httpx.Response) -> Json:
+def _json_object(response: httpx.Response) -> Json:
+    """The body; empty if it is not a JSON object."""
     try:
-        problem = response.json()
+        body = response.json()
     except ValueError:
         return {}
-    return problem if isinstance(problem, dict) else {}
-
-
-def _refusal(response: httpx.Response, problem: Json) -> str:
-    if "code" in problem and "detail" in problem:
-        return f"{response.status_code} {problem['code']}: {problem['detail']}"
-    return f"{response.status_code} {response.reason_phrase}"
+    return body if isinstance(body, dict) else {}

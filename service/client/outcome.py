@@ -1,4 +1,4 @@
-"""What a replay found: the service's rankings beside baselines on the same cases, and how fast it was."""
+"""The outcome of a replay: the service's rankings compared with baselines on the same cases, and its speed."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -19,7 +19,9 @@ PAIRS = ((SERVICE, ITEM_KNN), (MLLM, POPULARITY), (SERVICE, COLLABORATIVE))
 class Folding:
     """How fast events became summaries, from the first event posted to the last one folded.
 
-    `summaries` counts summary versions, `without_summary` the users who have none in the end.
+    Attributes:
+        summaries: summary versions that were written.
+        without_summary: users who have no summary in the end.
     """
 
     events: int
@@ -39,9 +41,11 @@ class Folding:
 
 @dataclass(frozen=True, slots=True)
 class ReplayReport:
-    """`degraded` counts the answers without the model's scores, by reason: there should be none.
+    """What a replay measured.
 
-    `undescribed` counts pictures whose text the prompts lacked.
+    Attributes:
+        degraded: answers without the model's scores, by reason. There should be none.
+        undescribed: pictures without a description, which the prompts lacked.
     """
 
     data: str
@@ -71,7 +75,7 @@ class Ranked:
 
 
 def rank_methods(dataset: Dataset, cases: Sequence[EvaluationCase], answers: Sequence[Json]) -> Ranked:
-    """Compare what the service answered to `cases`, explained, with the baselines."""
+    """Compare the service's answers to `cases`, requested with `explain`, with the baselines."""
     scores: dict[str, Scores] = {
         SERVICE: _column(cases, answers, lambda item: -item["rank"]),
         MLLM: _column(cases, answers, lambda item: item["components"]["mllm"]),
@@ -93,7 +97,7 @@ def degraded_reasons(answers: Sequence[Json]) -> dict[str, int]:
 def _column(
     cases: Sequence[EvaluationCase], answers: Sequence[Json], value: Callable[[Json], float | None]
 ) -> list[list[float]]:
-    """One kind of score in the cases' order; a case for which one is missing is a coin toss."""
+    """One kind of score in the order of the cases. A case in which a score is missing counts as a tie."""
     rows: list[list[float]] = []
     for case, answer in zip(cases, answers, strict=True):
         by_id = {item["item_id"]: value(item) for item in answer["items"]}

@@ -1,45 +1,46 @@
-"""Replays a dataset folder through a running service, over HTTP only, and measures what it recommends.
+"""Replay a dataset folder through a running service, over HTTP only, and measure what it recommends.
 
-The catalogue is loaded, each replay user's history is posted in order, the folds are waited for, and
-the service is asked to rank the user's held-out target among negatives (see `protocol`).
+The catalogue is loaded, each test user's history is posted in order, and when it is folded the service is asked to rank
+the user's held-out target among negatives (see `model_store.evaluate.protocol`).
 """
 
 import asyncio
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import httpx
 
 from model_store.data.dataset import read_dataset
 from model_store.evaluate.metrics import latency
 from model_store.evaluate.protocol import EvaluationCase, Protocol, make_cases
+from model_store.progress import Report
 from model_store.signals import normal
-from service.client.client import Json, ServiceError, WireClient
-from service.client.loading import load_catalogue, wait_for_descriptions
+from service.client.catalogue import load_missing
+from service.client.client import Json, ServiceClient, ServiceError
+from service.client.for_each import for_each
 from service.client.outcome import Folding, ReplayReport, degraded_reasons, models_of, rank_methods
-
-Progress = Callable[[str, int, int], None]
-"""Called with (stage, done, total) as a stage goes on; stages come one after the other."""
-T = TypeVar("T")
+from service.client.waiting import wait_for_descriptions, wait_for_folds
 
 
 @dataclass(frozen=True, slots=True)
 class ReplayOptions:
-    """What to replay and how hard to press.
+    """What to replay and how.
 
-    `stall_s` ends the wait for folds when nothing was folded for so long. `deadline_ms` is sent with each
-    `/recommend`; None leaves the service its own. `run_id` goes before every user id, so that
-    runs don't mix; None makes a new one.
+    Attributes:
+        events_per_request: of one user.
+        deadline_ms: sent with each `POST /recommend`; None leaves it to the service.
+        stall_s: the wait for folds fails after this long without progress.
+        run_id: the prefix of all user ids, which keeps runs apart; None makes a new one.
     """
 
     protocol: Protocol = field(default_factory=Protocol)
-    events_per_call: int = 50
-    users_at_once: int = 16
-    asks_at_once: int = 2
+    events_per_request: int = 50
+    max_concurrent_users: int = 16
+    max_concurrent_recommends: int = 2
     deadline_ms: int | None = None
     stall_s: float = 120.0
     poll_s: float = 0.5
@@ -54,7 +55,7 @@ async def replay(
     data: Path,
     url: str,
     options: ReplayOptions,
-    progress: Progress,
+    report: Report,
     *,
     transport: httpx.AsyncBaseTransport | None = None,
 ) -> ReplayReport:
@@ -62,23 +63,24 @@ async def replay(
 
     Raises:
         DatasetError: the folder lacks a file or a line is malformed.
-        ProtocolError: nobody in the data can be asked about.
-        ServiceError: the service can't be reached, refused a call, or stopped folding.
+        ProtocolError: the data has no user to ask about.
+        ServiceError: the service can't be reached, refused a request, or stopped folding.
     """
     dataset = await asyncio.to_thread(read_dataset, data)
     cases = make_cases(dataset, options.protocol)
     run = replace(options, run_id=options.run_id or f"replay-{uuid.uuid4().hex[:8]}")
-    async with WireClient(url, api_key=run.api_key, timeout_s=run.timeout_s, transport=transport) as client:
-        loaded = await load_catalogue(client, dataset, progress)
+    async with ServiceClient(url, api_key=run.api_key, timeout_s=run.timeout_s, transport=transport) as client:
+        loaded = await load_missing(client, data, report)
         undescribed = 0
-        if run.wait_for_descriptions:
-            undescribed = await wait_for_descriptions(client, dataset, progress, stall_s=run.stall_s, poll_s=run.poll_s)
-        folding = await _post_and_fold(client, cases, run, progress)
-        answers = await _ask(client, cases, run, progress)
-        if run.delete_users:
-            await _each(
-                cases, lambda case: client.delete_user(_user(case, run)), run.users_at_once, "deleting", progress
+        if run.wait_for_descriptions and dataset.has_pictures:
+            undescribed = await wait_for_descriptions(
+                client, dataset.items.keys(), report, stall_s=run.stall_s, poll_s=run.poll_s
             )
+        folding = await _post_and_fold(client, cases, run, report)
+        answers = await _ask(client, cases, run, report)
+        if run.delete_users:
+            users = [_user(case, run) for case in cases]
+            await for_each(users, client.delete_user, run.max_concurrent_users, "deleting", report)
     ranked = rank_methods(dataset, cases, answers)
     return ReplayReport(
         data=data.name,
@@ -97,55 +99,25 @@ async def replay(
 
 
 async def _post_and_fold(
-    client: WireClient, cases: Sequence[EvaluationCase], run: ReplayOptions, progress: Progress
+    client: ServiceClient, cases: Sequence[EvaluationCase], run: ReplayOptions, report: Report
 ) -> Folding:
     started = time.monotonic()
 
     async def post(case: EvaluationCase) -> None:
         events = [_event(case, place, run) for place in range(len(case.history))]
-        for start in range(0, len(events), run.events_per_call):
-            await client.post_events(events[start : start + run.events_per_call])
+        for start in range(0, len(events), run.events_per_request):
+            await client.post_events(events[start : start + run.events_per_request])
 
-    await _each(cases, post, run.users_at_once, "posting events", progress)
-    versions = await _wait_for_folds(client, cases, run, progress)
+    await for_each(cases, post, run.max_concurrent_users, "posting events", report)
+    user_ids = [_user(case, run) for case in cases]
+    users = await wait_for_folds(client, user_ids, report, stall_s=run.stall_s, poll_s=run.poll_s)
+    versions = [user["summary"]["version"] if user["summary"] else 0 for user in users]
     events = sum(len(case.history) for case in cases)
     return Folding(events, sum(versions), time.monotonic() - started, without_summary=versions.count(0))
 
 
-async def _wait_for_folds(
-    client: WireClient, cases: Sequence[EvaluationCase], run: ReplayOptions, progress: Progress
-) -> list[int]:
-    """Poll until no user has pending events; returns the users' summary versions.
-
-    Raises:
-        ServiceError: no pending event was folded for `stall_s`.
-    """
-    versions: dict[str, int] = {}
-    waiting = {case.user_id: case for case in cases}
-    least, moved = float("inf"), time.monotonic()
-    while waiting:
-        polled = list(waiting.values())
-        users = await _each(polled, lambda case: client.user(_user(case, run)), run.users_at_once)
-        for case, user in zip(polled, users, strict=True):
-            if user["pending_events"] == 0:
-                versions[case.user_id] = user["summary"]["version"] if user["summary"] else 0
-                del waiting[case.user_id]
-        progress("folding", len(versions), len(cases))
-        pending = sum(user["pending_events"] for user in users)
-        if pending < least:
-            least, moved = pending, time.monotonic()
-        if waiting and time.monotonic() - moved > run.stall_s:
-            raise ServiceError(
-                f"{len(waiting)} users still have {pending} events to fold, and none was folded for "
-                f"{run.stall_s:.0f} s: are workers and the summarizer running?"
-            )
-        if waiting:
-            await asyncio.sleep(run.poll_s)
-    return list(versions.values())
-
-
 async def _ask(
-    client: WireClient, cases: Sequence[EvaluationCase], run: ReplayOptions, progress: Progress
+    client: ServiceClient, cases: Sequence[EvaluationCase], run: ReplayOptions, report: Report
 ) -> list[Json]:
     async def ask(case: EvaluationCase) -> Json:
         body: dict[str, Any] = {
@@ -163,36 +135,7 @@ async def _ask(
             raise ServiceError(f"the service did not rank every candidate; skipped: {', '.join(skipped) or 'none'}")
         return answer
 
-    return await _each(cases, ask, run.asks_at_once, "recommending", progress)
-
-
-async def _each(
-    cases: Iterable[EvaluationCase],
-    work: Callable[[EvaluationCase], Awaitable[T]],
-    at_once: int,
-    stage: str = "",
-    progress: Progress | None = None,
-) -> list[T]:
-    """Do the work for every case, so many at a time; results in the cases' order. The first error stops all."""
-    slots = asyncio.Semaphore(at_once)
-    todo = list(cases)
-    done = 0
-
-    async def one(case: EvaluationCase) -> T:
-        nonlocal done
-        async with slots:
-            result = await work(case)
-        done += 1
-        if progress is not None:
-            progress(stage, done, len(todo))
-        return result
-
-    try:
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(one(case)) for case in todo]
-    except ExceptionGroup as errors:
-        raise errors.exceptions[0] from None
-    return [task.result() for task in tasks]
+    return await for_each(cases, ask, run.max_concurrent_recommends, "recommending", report)
 
 
 def _event(case: EvaluationCase, place: int, run: ReplayOptions) -> Json:

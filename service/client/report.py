@@ -1,4 +1,4 @@
-"""Writes comparisons and replays for people: a rich table for the terminal, Markdown for documents."""
+"""Reports of comparisons and replays: rich tables for the terminal, Markdown for documents."""
 
 from collections.abc import Iterator
 
@@ -31,7 +31,7 @@ def table_to_markdown(table: Table) -> str:
 
 
 def replay_to_rich(report: ReplayReport) -> RenderableType:
-    """The whole report for a terminal; degraded answers are warned of first."""
+    """The whole report for a terminal, warnings first."""
     warnings = [Text(warning, style="bold red") for warning in _warnings(report)]
     facts = [Text(fact) for fact in _facts(report)]
     return Group(*warnings, table_to_rich(report.table, _title(report)), *facts)
@@ -69,9 +69,9 @@ def _warnings(report: ReplayReport) -> Iterator[str]:
             "the figures do not measure the model."
         )
     if report.folding.without_summary:
-        yield f"WARNING: {report.folding.without_summary} users have no summary; look at the dead letters."
+        yield f"WARNING: {report.folding.without_summary} users have no summary: see the dead letters."
     if report.undescribed:
-        yield f"WARNING: {report.undescribed} pictures were not described; prompts lacked their text."
+        yield f"WARNING: {report.undescribed} pictures were not described, and prompts lacked their descriptions."
 
 
 def _facts(report: ReplayReport) -> Iterator[str]:

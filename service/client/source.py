@@ -1,11 +1,11 @@
-"""The items of an `items.jsonl`, a table or a product feed, line by line, as `POST /items` takes them.
+"""Read the items of an `items.jsonl`, a table or a product feed, line by line, in the form of `POST /items`.
 
-A line is an item as the service takes it, or as a dataset folder holds it: there `image` names a
-file in `images/`, which is sent along, and `caption` is not sent. Nothing is cut to fit: what is
-too long is the service's to reject.
+A line is an item in that form or in the form of a dataset folder, where `image` names a file in `images/`, which is
+sent with the item, and `caption` is not sent. Nothing is cut to fit the service's limits.
 """
 
 import base64
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,21 +23,23 @@ from model_store.errors import UserError
 
 LINE_BYTES = 16 * 1024 * 1024
 BATCH_ITEMS, BATCH_BYTES = 500, 4 * 1024 * 1024
-"""A batch ends with the item that reaches one of them."""
+"""A batch ends with the item that reaches one of these."""
 URL_BYTES = 64 * 1024
-"""What a picture that the service must fetch counts: few enough for one call's time."""
+"""What a picture counts that the service has to fetch, so that one request does not ask for too many."""
 BRACKETS = 200
-"""A line of more is looked at closely: what is read deeper than some 250 levels can't be written again."""
+"""A line with more brackets is checked: orjson reads deeper nesting than it writes (about 250 levels)."""
 _OPTIONAL = ("description", "genres", "tags")
+_TEXTS = ("item_id", "title", "description")
 _TERMS = ("genres", "tags")
 _REJECTED = "\0rejected"
-"""The key that stands for a rejected row in a converted copy; no field of a source has it."""
+"""The key that marks a rejected row in a converted copy. No field of a source has this name."""
 _OTHER = (".csv", ".tsv", ".xml", ".txt", ".rss", ".atom")
+Item = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """A line that was not stored, or (`code` is `picture_refused`) stored without its picture."""
+    """A line that was not stored or, if `code` is `picture_refused`, stored without its picture."""
 
     line: int
     item_id: str
@@ -47,14 +49,19 @@ class Rejected:
 
 @dataclass(slots=True)
 class Batch:
-    """Some consecutive lines: the items among them with their line numbers, and the lines that hold none.
+    """Consecutive lines of a source.
 
-    `line` is the number of the last line, `offset` the place behind it, in bytes.
+    Attributes:
+        line: the number of the last line.
+        offset: the byte offset of its end.
+        items: the items.
+        lines: the line number of each item.
+        rejected: the lines that have no item.
     """
 
     line: int
     offset: int
-    items: list[dict[str, Any]] = field(default_factory=list)
+    items: list[Item] = field(default_factory=list)
     lines: list[int] = field(default_factory=list)
     rejected: list[Rejected] = field(default_factory=list)
 
@@ -64,7 +71,7 @@ class Batch:
 
 
 class NoItem(Exception):
-    """A line holds no item; the message says why."""
+    """A line has no item; the message says why."""
 
 
 class Source:
@@ -72,13 +79,13 @@ class Source:
 
     Args:
         path: a file, or a folder that holds one.
-        layout: the name of the layout; by default JSON lines where there is an `items.jsonl`, else the one that fits.
+        layout: the name of the layout; by default JSON lines if there is an `items.jsonl`, else the layout that fits.
 
     Attributes:
-        note: how the file was read, for people; "" for JSON lines in UTF-8.
+        note: how the file is read, to be shown; empty for JSON lines in UTF-8.
 
     Raises:
-        UserError: there is no such file, or it is of no known layout.
+        UserError: there is no such file, or its layout is unknown.
     """
 
     def __init__(self, path: Path, layout: str | None = None) -> None:
@@ -89,9 +96,9 @@ class Source:
         try:
             stat = self.path.stat()
         except OSError as error:
-            raise UserError(f"{self.path}: {error.strerror}. Give an {ITEMS} or a folder that holds one.") from None
+            raise UserError(f"{self.path}: {error.strerror}. Pass an {ITEMS} or a folder that has one.") from None
         if not (S_ISREG(stat.st_mode) or (S_ISDIR(stat.st_mode) and not is_lines)):
-            raise UserError(f"{self.path} is no regular file: an import that goes on must be able to read it again")
+            raise UserError(f"{self.path} is not a regular file: an import must be able to read it again to resume")
         self.size = stat.st_size
         self.mtime_ns = stat.st_mtime_ns
         self.images = (given.parent / IMAGES).resolve()
@@ -111,15 +118,20 @@ class Source:
         return f"{self.path.name}: read as {name}"
 
     def _read_copy(self, write: Callable[[BinaryIO], None]) -> None:
-        """Read a copy in UTF-8, one item a line: an import that goes on seeks in it."""
-        self._copy = NamedTemporaryFile(prefix="tastestream-import-")  # noqa: SIM115 - it lives as long as this source
+        """Read a copy in UTF-8 with one item per line, in which an import that resumes can seek."""
+        self._copy = NamedTemporaryFile(prefix="tastestream-import-")  # noqa: SIM115 - kept for the lifetime of this source
         write(cast("BinaryIO", self._copy))
         self._copy.flush()
         self._file = Path(self._copy.name)
         self.size = self._file.stat().st_size
 
-    def batches(self, line: int = 0, offset: int = 0) -> Iterator[Batch]:
-        """The batches behind `line`, which ends at `offset`; read as they are asked for.
+    def batches(
+        self, line: int = 0, offset: int = 0, *, wanted: Callable[[Item], bool] = lambda item: True
+    ) -> Iterator[Batch]:
+        """Yield the batches after `line`, which ends at `offset`, reading as they are consumed.
+
+        Args:
+            wanted: whether to send an item. It is called before the item's picture is read, and may change the item.
 
         Raises:
             UserError: the file can't be read.
@@ -127,11 +139,11 @@ class Source:
         try:
             with self._file.open("rb") as file:
                 file.seek(offset)
-                yield from self._batches(file, Batch(line, offset))
+                yield from self._batches(file, Batch(line, offset), wanted)
         except OSError as error:
             raise UserError(f"{self.path} can't be read: {error}") from error
 
-    def _batches(self, file: BinaryIO, batch: Batch) -> Iterator[Batch]:
+    def _batches(self, file: BinaryIO, batch: Batch, wanted: Callable[[Item], bool]) -> Iterator[Batch]:
         size = 0
         while raw := file.readline(LINE_BYTES + 1):
             batch.line += 1
@@ -139,14 +151,17 @@ class Source:
             batch.offset = file.tell()
             if not raw.strip():
                 continue
-            item: dict[str, Any] = {}
+            item: Item = {}
             try:
                 if not whole:
                     raise NoItem(f"longer than {LINE_BYTES} bytes")
                 item = _parse(raw)
                 if self._converted:
                     item = _unpack(item)
-                self._prepare(item)
+                _normalize(item)
+                if not wanted(item):
+                    continue
+                self._attach_picture(item)
                 batch.items.append(item)
                 batch.lines.append(batch.line)
                 size += len(raw) + len(str(item.get("image_base64", ""))) + URL_BYTES * ("image_url" in item)
@@ -157,20 +172,10 @@ class Source:
                 batch, size = Batch(batch.line, batch.offset), 0
         yield batch
 
-    def _prepare(self, item: dict[str, Any]) -> None:
-        """Make of a dataset's item one that the service takes."""
-        item.pop("caption", None)
-        for name in _OPTIONAL:
-            if item.get(name, "") is None:
-                del item[name]
-        for name in _TERMS:
-            if isinstance(item.get(name), str):
-                item[name] = list(values.terms(item[name]))
-        if type(item.get("item_id")) is int:
-            item["item_id"] = str(item["item_id"])
+    def _attach_picture(self, item: Item) -> None:
         if image := item.pop("image", ""):
             if "image_base64" in item:
-                raise NoItem("image: give it or image_base64, not both")
+                raise NoItem("image: give either image or image_base64")
             item["image_base64"] = self._picture(image)
 
     def _picture(self, name: object) -> str:
@@ -179,27 +184,41 @@ class Source:
         try:
             path = (self.images / name).resolve(strict=True)
             if not path.is_relative_to(self.images):
-                raise NoItem(f"image: {name} lies outside {self.images}")
+                raise NoItem(f"image: {name} is outside {self.images}")
             if not path.is_file():
-                raise NoItem(f"image: {path} is no file")
+                raise NoItem(f"image: {path} is not a file")
             if path.stat().st_size > LINE_BYTES * 3 // 4:
                 raise NoItem(f"image: {path} is larger than {LINE_BYTES * 3 // 4} bytes")
             return base64.b64encode(path.read_bytes()).decode()
         except OSError as error:
             raise NoItem(f"image: {self.images / name}: {error.strerror}") from None
         except (ValueError, RuntimeError) as error:
-            # A NUL in the name; links that lead to each other, up to Python 3.12.
+            # A NUL in the name or, up to Python 3.12, a loop of links.
             raise NoItem(f"image: {error}") from None
 
 
-def item_id_of(item: dict[str, Any]) -> str:
-    """The item's id as far as it has one, fit to be shown."""
+def item_id_of(item: Item) -> str:
+    """The item's id, shortened to be shown; empty if it has none."""
     return str(item.get("item_id", ""))[:256]
 
 
-def _parse(raw: bytes) -> dict[str, Any]:
+def _normalize(item: Item) -> None:
+    """Turn the fields of a dataset's item into those that the service accepts."""
+    item.pop("caption", None)
+    for name in _OPTIONAL:
+        if item.get(name, "") is None:
+            del item[name]
+    for name in _TERMS:
+        if isinstance(item.get(name), str):
+            item[name] = list(values.terms(item[name]))
+    for name in _TEXTS:
+        if type(item.get(name)) is int:
+            item[name] = str(item[name])
+
+
+def _parse(raw: bytes) -> Item:
     try:
-        item = orjson.loads(raw)
+        item = _loads(raw)
     except orjson.JSONDecodeError as error:
         raise NoItem(_why_not_json(raw, str(error))) from None
     if not isinstance(item, dict):
@@ -212,32 +231,50 @@ def _parse(raw: bytes) -> dict[str, Any]:
     return item
 
 
+def _loads(raw: bytes) -> Any:
+    """The line's value, without lone surrogates, which JSON can escape and UTF-8 can't encode.
+
+    Raises:
+        JSONDecodeError: it is not JSON.
+    """
+    try:
+        return orjson.loads(raw)
+    except orjson.JSONDecodeError as error:
+        if "surrogate" not in str(error):
+            raise
+        try:
+            lenient = json.dumps(json.loads(raw), ensure_ascii=False)
+        except (ValueError, RecursionError):
+            raise error from None
+        return orjson.loads(lenient.encode("utf-8", "ignore"))
+
+
 def _why_not_json(raw: bytes, message: str) -> str:
     try:
         raw.decode()
     except UnicodeDecodeError as error:
-        return f"not UTF-8: byte 0x{raw[error.start]:02x} at position {error.start}; mend the line, or convert the file"
+        return f"not UTF-8: byte 0x{raw[error.start]:02x} at position {error.start}; fix the line or convert the file"
     if raw.lstrip().startswith(b"["):
-        return "not an object but an array; write one item a line (jq -c '.[]')"
+        return "an array, not an object: write one item per line (jq -c '.[]')"
     return f"not JSON: {message}"
 
 
 def _is_other(path: Path) -> bool:
-    """Whether the file is, by its name, something else than JSON lines."""
+    """Whether the file's name says that it is something other than JSON lines."""
     return path.name.lower().removesuffix(".gz").endswith(_OTHER)
 
 
-def _convert(items: Iterator[dict[str, Any] | RejectedRow], copy: BinaryIO) -> None:
-    """Write one line for each row: the item, or why there is none with its place in the source."""
+def _convert(items: Iterator[Item | RejectedRow], copy: BinaryIO) -> None:
+    """Write one line for each row: the item, or why the row has none and its place in the source."""
     for item in items:
         row = {_REJECTED: [item.line, item.reason]} if isinstance(item, RejectedRow) else item
         copy.write(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE))
 
 
-def _unpack(row: dict[str, Any]) -> dict[str, Any]:
+def _unpack(row: Item) -> Item:
     """
     Raises:
-        NoItem: the row was rejected when it was converted.
+        NoItem: the row was rejected by the conversion.
     """
     if _REJECTED in row:
         line, reason = row[_REJECTED]
@@ -246,7 +283,7 @@ def _unpack(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _skip_line(file: BinaryIO, begun: bytes) -> bool:
-    """Read on to the end of the line; whether it was there already."""
+    """Skip the rest of a line, and return whether there was none."""
     if begun.endswith(b"\n") and len(begun) == LINE_BYTES + 1:
         return True
     while (more := file.readline(LINE_BYTES)) and not more.endswith(b"\n"):

@@ -1,43 +1,33 @@
-"""The demo: load the world's catalogue, then let a few users change their minds, over HTTP only.
+"""The demo: load the demo world's catalogue, then let a few users change their taste, over HTTP only.
 
-Everything that is printed comes out of the running service: events in, the summary after each
-fold, the ranked list before and after a taste changes. The tour knows the true attributes of the
-items, and shows them beside the ranking so that a reader can judge it.
+Everything that is printed comes from the running service: the summary after each fold, and the ranking before and after
+a taste changes. The tour knows the true attributes of the items and shows them next to the ranking for comparison.
 """
 
-import asyncio
-import base64
 import random
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import httpx
-import orjson
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from model_store.data.dataset import DatasetItem, read_items
 from model_store.demo import CATALOGUE, ITEMS, SEED
 from model_store.demo.world import Taste, WorldItem, make_items, write_catalogue
-from model_store.errors import UserError
 from model_store.progress import stages
+from service.client.catalogue import load_missing
+from service.client.client import ServiceClient
+from service.client.waiting import wait_for_descriptions, wait_for_folds
 
-_BATCH = 100
-_BLOCK = 3
-_DEADLINE_S = 300.0
-
-
-class TourFailed(UserError):
-    """The service answered otherwise than the tour needs; the message says where."""
+_STALL_S, _POLL_S = 300.0, 0.05
+_DEADLINE_MS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
 class Character:
-    """A user of the tour: a taste, and the taste that replaces it."""
+    """A user of the tour, with a first taste and the taste that replaces it."""
 
     user_id: str
     before: Taste
@@ -66,11 +56,14 @@ CHARACTERS = (
 
 
 class Tour:
-    """A client of the running service at `url`."""
+    """Plays the demo against one service.
 
-    def __init__(self, url: str, folder: Path, console: Console, *, api_key: str | None = None) -> None:
-        headers = {"authorization": f"Bearer {api_key}"} if api_key else {}
-        self._http = httpx.AsyncClient(base_url=url, timeout=60.0, headers=headers)
+    Args:
+        folder: where the demo world's catalogue is written.
+    """
+
+    def __init__(self, client: ServiceClient, folder: Path, console: Console) -> None:
+        self._client = client
         self._folder = folder
         self._console = console
         self._world = make_items(ITEMS, SEED)[:CATALOGUE]
@@ -79,51 +72,26 @@ class Tour:
         """Load the catalogue if it isn't loaded, then play every character.
 
         Raises:
-            TourFailed: a call was refused, or a fold took longer than five minutes.
+            ServiceError: a request was refused, or nothing was folded for five minutes.
         """
-        try:
-            await self._load_catalogue()
-            for character in CHARACTERS:
-                await self._play(character)
-        except httpx.HTTPError as error:
-            raise TourFailed(f"the service did not answer the tour: {error}") from error
-        finally:
-            await self._http.aclose()
+        await self._load_catalogue()
+        for character in CHARACTERS:
+            await self._play(character)
 
     async def _load_catalogue(self) -> None:
-        listed = {item["item_id"]: item for item in await self._catalogue()}
         wanted = {item.item_id for item in self._world}
-        if not wanted <= listed.keys():
-            write_catalogue(self._folder, self._world, SEED)
-            items = list(read_items(self._folder))
-            missing = [item for item in items if item.item_id not in listed]
-            with stages() as report:
-                for start in range(0, len(missing), _BATCH):
-                    await self._call("POST", "/items", [_wire_item(item) for item in missing[start : start + _BATCH]])
-                    report("loading the catalogue", min(1.0, (start + _BATCH) / len(missing)), "")
+        stored = {item["item_id"] async for item in self._client.items()}
         with stages() as report:
-            deadline = time.monotonic() + _DEADLINE_S
-            while (done := sum(bool(item.get("summary")) for item in await self._catalogue())) < len(wanted):
-                report("describing its pictures", done / len(wanted), "")
-                if time.monotonic() > deadline:
-                    self._console.print(f"  [yellow]{done} of {len(wanted)} pictures are described; going on[/]")
-                    return
-                await asyncio.sleep(0.5)
-            report("describing its pictures", 1.0, "")
-
-    async def _catalogue(self) -> list[dict[str, Any]]:
-        items: list[dict[str, Any]] = []
-        cursor: str | None = None
-        while True:
-            query = f"/items?limit=500{f'&cursor={cursor}' if cursor else ''}"
-            page = await self._call("GET", query)
-            items += page["items"]
-            if not (cursor := page.get("next_cursor")):
-                return items
+            if not wanted <= stored:
+                write_catalogue(self._folder, self._world, SEED)
+                await load_missing(self._client, self._folder, report)
+            waiting = await wait_for_descriptions(self._client, wanted, report, stall_s=_STALL_S, poll_s=0.5)
+        if waiting:
+            self._console.print(f"  [yellow]{waiting} of {len(wanted)} pictures are not described yet[/]")
 
     async def _play(self, character: Character) -> None:
         user = character.user_id
-        await self._call("DELETE", f"/users/{user}")
+        await self._client.delete_user(user)
         rng = random.Random(user)
         candidates = self._candidates(character, rng)
         played = set(candidates)
@@ -165,12 +133,8 @@ class Tour:
         ]
         for item, kind in events:
             self._console.print(f"  [cyan]{kind:>8}[/]  {escape(item.title)}  [dim]{_truth(item)}[/]")
-        await self._call("POST", "/events", body)
-        deadline = time.monotonic() + _DEADLINE_S
-        while (state := await self._call("GET", f"/users/{user}"))["pending_events"]:
-            if time.monotonic() > deadline:
-                raise TourFailed(f"the events of {user} were not folded within five minutes; is a worker running?")
-            await asyncio.sleep(0.05)
+        await self._client.post_events(body)
+        (state,) = await wait_for_folds(self._client, [user], _quiet, stall_s=_STALL_S, poll_s=_POLL_S)
         summary = state["summary"]
         if summary is not None:
             self._console.print(f"  [green]summary {summary['version']}[/]  {escape(summary['text'])}")
@@ -180,9 +144,9 @@ class Tour:
             "user_id": character.user_id,
             "candidates": list(candidates),
             "k": len(candidates),
-            "deadline_ms": 10_000,
+            "deadline_ms": _DEADLINE_MS,
         }
-        answer = await self._call("POST", "/recommend", body)
+        answer = await self._client.recommend(body)
         truth = {item.item_id: item for item in self._world}
         served = f"served by {answer['served_by']}, {answer['model']}, {answer['timing_ms']['total']:.0f} ms"
         table = Table(title=f"ranking for {character.user_id} ({served})", title_justify="left", box=None)
@@ -205,22 +169,12 @@ class Tour:
             )
         self._console.print(table)
         self._console.print(
-            "  [dim]first, new: attributes that the first and the new taste like, less those they dislike[/]\n"
+            "  [dim]first, new: attributes that the first and the new taste like, minus those they dislike[/]\n"
         )
 
-    async def _call(self, method: str, path: str, body: Any = None) -> Any:
-        content = None if body is None else orjson.dumps(body)
-        answer = await self._http.request(method, path, content=content, headers={"content-type": "application/json"})
-        if answer.is_error:
-            raise TourFailed(f"{method} {path.split('?')[0]} answered {answer.status_code}: {answer.text[:300]}")
-        return orjson.loads(answer.content) if answer.content else None
 
-
-def _wire_item(item: DatasetItem) -> dict[str, Any]:
-    body: dict[str, Any] = {"item_id": item.item_id, "title": item.title, "genres": list(item.genres)}
-    if item.image is not None:
-        body["image_base64"] = base64.b64encode(item.image.read_bytes()).decode()
-    return body
+def _quiet(stage: str, done: float, note: str) -> None:
+    """Report nothing."""
 
 
 def _truth(item: WorldItem) -> str:

@@ -10,12 +10,13 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 from rich.console import Console
 from rich.markup import escape
 
+from model_store.errors import UserError
 from model_store.serving.processes import Child, ChildFailed
 from service.app import read_keys, require_keys
+from service.client.client import ServiceClient
 from service.local.ports import require_free_port
 from service.local.redis import EmbeddedRedis
 from service.local.seed import seed_evidence
@@ -90,13 +91,7 @@ async def _serve(settings: Settings, models: str, demo: bool, console: Console) 
             await _ready(url, children)
         console.print(f"[bold green]ready[/] after {time.monotonic() - started:.0f} s: {url}")
         if demo:
-            from service.client.tour import Tour, TourFailed
-
-            try:
-                keys = read_keys(settings.api_keys_file) if settings.api_keys_file else [None]
-                await Tour(url, home / "demo-world", console, api_key=keys[0]).run()
-            except TourFailed as error:
-                console.print(f"[yellow]the demo tour stopped:[/] {escape(str(error))}", soft_wrap=True)
+            await _play_demo(settings, url, home, console)
         console.print(f"serving on {url} (API: {url}/docs, metrics: {url}/metrics, logs: {logs}). Ctrl-C stops.")
         await _watch(children, engines, console)
 
@@ -111,15 +106,24 @@ def _make_private(home: Path) -> None:
         folder.chmod(0o700)
 
 
+async def _play_demo(settings: Settings, url: str, home: Path, console: Console) -> None:
+    # Imported here: it needs the `train` extra.
+    from service.client.tour import Tour
+
+    keys = read_keys(settings.api_keys_file) if settings.api_keys_file else [None]
+    async with ServiceClient(url, api_key=keys[0]) as client:
+        try:
+            await Tour(client, home / "demo-world", console).run()
+        except UserError as error:
+            console.print(f"[yellow]the demo tour stopped:[/] {escape(str(error))}", soft_wrap=True)
+
+
 async def _ready(url: str, children: list[Child]) -> None:
     deadline = time.monotonic() + _READY_S
-    async with httpx.AsyncClient() as client:
-        while True:
+    async with ServiceClient(url) as client:
+        while not await client.ready():
             for child in children:
                 child.check()
-            with contextlib.suppress(httpx.TransportError):
-                if (await client.get(f"{url}/readyz")).is_success:
-                    return
             if time.monotonic() > deadline:
                 raise ChildFailed(f"the gateway did not become ready within {_READY_S:.0f} s; see {children[0].log}")
             await asyncio.sleep(0.1)

@@ -1,4 +1,4 @@
-"""How fast `tastestream import-items` fills an empty catalogue, and what a kill in the middle costs.
+"""How fast `tastestream items import` fills an empty catalogue, and what a kill in the middle costs.
 
 A gateway and a Redis of their own, and the command in a process of its own, on generated items: a title of five
 words, a description of thirty, two genres, three tags, two attributes; then fewer with a picture of 64 x 64 pixels
@@ -110,7 +110,7 @@ def _kill_and_resume(given: Bench, web: Web, folder: Path, count: int) -> str:
 
 
 def _start(given: Bench, web: Web, folder: Path) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "service.cli.main", "import-items", str(folder), "--url", web.url]
+    command = [sys.executable, "-m", "service.cli.main", "items", "import", str(folder), "--url", web.url]
     return subprocess.Popen(command, env=given.environment(), stdout=subprocess.DEVNULL, process_group=0)
 
 

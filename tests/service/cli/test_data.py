@@ -4,7 +4,7 @@ from pathlib import Path
 
 from model_store.data.dataset import Interaction, read_dataset
 from model_store.data.importers import LAYOUTS
-from service.cli.main import DataLayout
+from service.cli.options import DataLayout
 from tests.service.cli.conftest import Run
 
 

@@ -58,14 +58,15 @@ class FakeService:
     async def put_items(self, request: Request) -> Response:
         self.item_calls += 1
         rejected = []
-        for index, item in enumerate(await request.json()):
+        items = await request.json()
+        for index, item in enumerate(items):
             if "refuse" in item["title"]:
                 rejected.append({"index": index, "code": "invalid_request", "detail": "title: too rude"})
                 continue
             picture = item.pop("image_base64", None)
             content = base64.b64decode(picture).decode() if picture else None
             self.items[item["item_id"]] = item | {"picture": content, "picture_error": None, "summary": None}
-        return JSONResponse({"rejected": rejected, "accepted": 0, "duplicates": 0}, 202)
+        return JSONResponse({"rejected": rejected, "accepted": len(items) - len(rejected), "duplicates": 0}, 202)
 
     async def post_events(self, request: Request) -> Response:
         if self.busy:

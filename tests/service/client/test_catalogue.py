@@ -1,10 +1,7 @@
 """Bulk import into a real gateway: everything arrives once, whatever breaks in between."""
 
 import asyncio
-import io
 import os
-import signal
-import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -12,21 +9,18 @@ from typing import Any
 import httpx
 import orjson
 import pytest
-from rich.console import Console
-from starlette.responses import Response
-from starlette.types import ASGIApp, Receive, Scope, Send
 
 from model_store.errors import UserError
-from service.cli.items import import_command
+from service.client import client as http_client
 from service.client import source as import_source
-from service.client.catalogue import ImportOptions, import_items
+from service.client.catalogue import import_catalogue
 from service.client.checkpoint import Checkpoint, Tally
-from service.client.client import ServiceError
+from service.client.client import ServiceClient, ServiceError
 from service.client.source import Source
 from service.settings import LimitSettings
 from tests.service.conftest import Gateway, OpenGateway
 from tests.service.pictures.pictures import picture
-from tests.service.serving import serving, until
+from tests.service.serving import until
 
 Answer = Callable[[httpx.Request], Awaitable[httpx.Response | None]]
 
@@ -55,6 +49,7 @@ class Transport(httpx.AsyncBaseTransport):
 @pytest.fixture(autouse=True)
 def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(import_source, "BATCH_ITEMS", 10)
+    monkeypatch.setattr(http_client, "RETRY_INITIAL_S", 0.01)
 
 
 def write(folder: Path, count: int = 100, *more: dict[str, Any]) -> Source:
@@ -63,9 +58,10 @@ def write(folder: Path, count: int = 100, *more: dict[str, Any]) -> Source:
     return Source(folder)
 
 
-async def run(source: Source, transport: Transport, folder: Path, **options: Any) -> Tally:
-    given = ImportOptions(**{"poll_s": 0.01, **options})
-    return await import_items(source, "http://t", folder, given, lambda tally: None, transport=transport)
+async def run(source: Source, transport: Transport, folder: Path, rejects: Path | None = None) -> Tally:
+    checkpoint = Checkpoint(folder, source, "http://t")
+    async with ServiceClient("http://t", transport=transport) as client:
+        return await import_catalogue(client, source, lambda tally: None, checkpoint=checkpoint, rejects=rejects)
 
 
 async def titles(gateway: Gateway) -> dict[str, str]:
@@ -171,17 +167,13 @@ async def test_the_next_run_goes_on_where_the_last_one_stopped(gateway: Gateway,
     assert len(await titles(gateway)) == 99
 
 
-async def test_restart_and_a_changed_source_begin_anew(gateway: Gateway, tmp_path: Path) -> None:
+async def test_a_changed_source_starts_from_the_beginning(gateway: Gateway, tmp_path: Path) -> None:
     source, imports = write(tmp_path), tmp_path / "imports"
-    half = Tally(line=50, offset=source.size // 2, stored=50)
-    for change in ({"restart": True}, {}):
-        Checkpoint(imports, source, "http://t").write(half)
-        if not change:
-            os.utime(source.path, (1, 1))
-            source = Source(tmp_path)
-        transport = Transport(gateway)
-        await run(source, transport, imports, **change)
-        assert len(transport.requests) == 10
+    Checkpoint(imports, source, "http://t").write(Tally(line=50, offset=source.size // 2, stored=50))
+    os.utime(source.path, (1, 1))
+    transport = Transport(gateway)
+    await run(Source(tmp_path), transport, imports)
+    assert len(transport.requests) == 10
 
 
 async def test_a_damaged_checkpoint_begins_anew(gateway: Gateway, tmp_path: Path) -> None:
@@ -208,7 +200,7 @@ async def test_rejected_lines_never_overwrite_what_is_imported(gateway: Gateway,
     before = source.path.read_bytes()
     (tmp_path / "link").symlink_to(source.path)
     for same in (source.path, tmp_path / "link"):
-        with pytest.raises(UserError, match="name another file"):
+        with pytest.raises(UserError, match="use another file"):
             await run(source, Transport(gateway), tmp_path / "imports", rejects=same)
     assert source.path.read_bytes() == before
 
@@ -259,86 +251,3 @@ async def test_few_calls_are_in_flight_and_little_is_read_ahead(gateway: Gateway
 
     await run(write(tmp_path, 300), Transport(gateway, meddle), tmp_path)
     assert most == 4
-
-
-class Gate:
-    """In front of the gateway: lets some calls through, then holds all until it is opened."""
-
-    def __init__(self, app: ASGIApp, passing: int) -> None:
-        self._app = app
-        self._passing = passing
-        self._open = asyncio.Event()
-        self.calls = self.held = 0
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
-            self.calls += 1
-            if self.calls > self._passing and not self._open.is_set():
-                self.held += 1
-                await self._open.wait()
-                await Response(status_code=503)(scope, receive, send)
-                return
-        await self._app(scope, receive, send)
-
-    def open(self) -> None:
-        self.calls = 0
-        self._open.set()
-
-
-class TestCommand:
-    async def start(self, source: Source, url: str, data: Path) -> asyncio.subprocess.Process:
-        command = [sys.executable, "-m", "service.cli.main", "import-items", str(source.path.parent), "--url", url]
-        environment = {**os.environ, "TASTESTREAM_DATA_DIR": str(data), "TASTESTREAM_API_KEY": "secret"}
-        pipe = asyncio.subprocess.PIPE
-        return await asyncio.create_subprocess_exec(*command, env=environment, stdout=pipe, stderr=pipe)
-
-    @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
-    async def test_an_import_that_was_ended_goes_on_and_nothing_is_missing(
-        self, gateway: Gateway, tmp_path: Path, how: signal.Signals
-    ) -> None:
-        source, imports = write(tmp_path, 12_000), tmp_path / "imports"
-        gate = Gate(gateway.app, passing=10)
-        async with serving(gate) as url:
-            process = await self.start(source, url, tmp_path)
-            await until(lambda: gate.held == 4, 60)
-            process.send_signal(how)
-            out, err = await process.communicate()
-            if how is signal.SIGINT:
-                assert process.returncode == 130
-                assert b"stopped at line 5,000. Run the same command again" in err
-                assert b"Traceback" not in out + err
-            assert await gateway.parts.store.items.count() == 5000
-            gate.open()
-            process = await self.start(source, url, tmp_path)
-            out, err = await process.communicate()
-            assert process.returncode == 0, err
-            if how is signal.SIGINT:
-                assert b"going on behind line 5,000, where an earlier run stopped" in err
-            assert b"stored 12,000 items" in out
-            assert await gateway.parts.store.items.count() == 12_000
-        assert gate.calls < 24 if how is signal.SIGKILL else gate.calls == 14
-        assert list(imports.iterdir()) == []
-
-    async def test_a_key_is_asked_for(self, open_gateway: OpenGateway, tmp_path: Path) -> None:
-        keys = tmp_path / "keys"
-        keys.write_text("secret")
-        source = write(tmp_path, 3)
-        async with open_gateway(api_keys_file=keys) as gateway, serving(gateway.app) as url:
-            process = await self.start(source, url, tmp_path)
-            out, err = await process.communicate()
-            assert process.returncode == 0, out + err
-            with pytest.raises(ServiceError, match="Set TASTESTREAM_API_KEY"):
-                await asyncio.to_thread(import_command, tmp_path, url, tmp_path, ImportOptions(), Console(quiet=True))
-
-    async def test_the_summary_shows_the_first_rejected_lines(self, gateway: Gateway, tmp_path: Path) -> None:
-        write(tmp_path, 3, *({"item_id": f"[red]x{number}"} for number in range(30)))
-        printed = io.StringIO()
-        async with serving(gateway.app) as url:
-            console = Console(file=printed, width=200)
-            status = await asyncio.to_thread(import_command, tmp_path, url, tmp_path, ImportOptions(), console)
-        assert status == 1
-        assert "stored 3 items" in printed.getvalue()
-        assert "rejected 30" in printed.getvalue()
-        assert "[red]x19" in printed.getvalue()
-        assert "[red]x20" not in printed.getvalue()
-        assert "and 10 more; --rejects FILE" in printed.getvalue()

@@ -59,23 +59,23 @@ def test_what_is_no_item_is_named_by_its_line_and_stops_nothing(
     assert (batch.lines, batch.line) == ([2, 9], 9)
     assert [(one.line, one.code) for one in batch.rejected] == [(n, "malformed_line") for n in (1, 4, 5, 6, 7, 8)]
     assert "longer than 100 bytes" in batch.rejected[3].detail
-    assert "lies outside" in batch.rejected[4].detail
+    assert "is outside" in batch.rejected[4].detail
     assert "No such file" in batch.rejected[5].detail
 
 
 @pytest.mark.parametrize(
     ("image", "reason"),
     [
-        ("../secret", "lies outside"),
-        ("/etc/passwd", "lies outside"),
-        ("escape", "lies outside"),
+        ("../secret", "is outside"),
+        ("/etc/passwd", "is outside"),
+        ("escape", "is outside"),
         ("loop", "loop"),
         ("none.png", "none.png: No such file"),
         ("a.png/b", "Not a directory"),
         ("x" * 5000, "name too long"),
         ("nul\0", "null byte"),
-        ("folder", "is no file"),
-        ("pipe", "is no file"),
+        ("folder", "is not a file"),
+        ("pipe", "is not a file"),
         (5, "must be the name of a file"),
         (["a.png"], "must be the name of a file"),
     ],
@@ -120,7 +120,7 @@ def test_a_line_that_is_nested_too_deeply_to_be_sent_is_named(tmp_path: Path, le
 
 def test_a_source_that_can_be_read_but_once_is_refused(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "items.jsonl")
-    with pytest.raises(UserError, match="no regular file"):
+    with pytest.raises(UserError, match="not a regular file"):
         Source(tmp_path)
 
 
@@ -134,6 +134,19 @@ def test_reading_goes_on_behind_any_batch(tmp_path: Path, monkeypatch: pytest.Mo
         rest = list(source.batches(batch.line, batch.offset))
         assert items(rest) == items(batches[place + 1 :])
     assert batches[-1].offset == source.size
+
+
+def test_an_item_that_is_not_wanted_is_left_out_before_its_picture_is_read(tmp_path: Path) -> None:
+    write(tmp_path, {"item_id": "a", "title": "A", "image": "none.png"}, {"item_id": "b", "title": "B"})
+    (batch,) = Source(tmp_path).batches(wanted=lambda item: item["item_id"] != "a")
+    assert (batch.items, batch.lines, batch.rejected, batch.line) == ([{"item_id": "b", "title": "B"}], [2], [], 2)
+
+
+def test_numbers_and_halves_of_characters_in_texts_are_read_as_the_dataset_reader_reads_them(tmp_path: Path) -> None:
+    write(tmp_path, {"item_id": 1, "title": 1984}, b'{"item_id": "b", "title": "cut \\ud83d"}', b'{"a": "\\ud83d", }')
+    (batch,) = Source(tmp_path).batches()
+    assert batch.items == [{"item_id": "1", "title": "1984"}, {"item_id": "b", "title": "cut "}]
+    assert [one.line for one in batch.rejected] == [3]
 
 
 def test_a_batch_is_bounded_in_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -169,7 +182,7 @@ def test_a_line_that_is_not_utf8_among_others_is_named_with_the_remedy(tmp_path:
     write(tmp_path, {"item_id": "a", "title": "Amélie"}, b'{"item_id": "b", "title": "Am\xe9lie"}')
     (batch,) = Source(tmp_path).batches()
     assert [item["item_id"] for item in batch.items] == ["a"]
-    assert batch.rejected[0].detail == "not UTF-8: byte 0xe9 at position 29; mend the line, or convert the file"
+    assert batch.rejected[0].detail == "not UTF-8: byte 0xe9 at position 29; fix the line or convert the file"
 
 
 @pytest.mark.parametrize("name", ["feed.csv", "feed.txt", "feed.tsv.gz"])

@@ -1,0 +1,40 @@
+"""Options that several commands share."""
+
+import os
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from service.settings import PREFIX
+
+
+class DataLayout(StrEnum):
+    """The layouts of `model_store.data.importers`."""
+
+    tables = "tables"
+    movielens = "movielens"
+    amazon_2023 = "amazon-2023"
+    microlens = "microlens"
+    product_feed = "product-feed"
+
+
+Layout = Annotated[
+    DataLayout | None, typer.Option("--layout", help="The layout of the data.", show_default="detected from the files")
+]
+Url = Annotated[str, typer.Option("--url", help="The running service.")]
+DEFAULT_URL = "http://127.0.0.1:8000"
+DatasetFolder = Annotated[
+    Path, typer.Option("--data", help="A dataset folder: items.jsonl, interactions.csv, images/.")
+]
+ModelStore = Annotated[
+    Path | None,
+    typer.Option("--store", help="The folder of the model store.", show_default="models/ in the data folder"),
+]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")]
+
+
+def api_key() -> str | None:
+    """The key that commands send to the service."""
+    return os.environ.get(f"{PREFIX}API_KEY")
