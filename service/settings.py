@@ -282,7 +282,6 @@ class RecommendSettings(_Level):
     max_scanned_items: Count = Field(
         2000, description="Items read for one answer without candidates, when filters leave most of them out."
     )
-    prompt_recents: Count = Field(6, description="Recents shown to the ranker.")
     max_concurrent_ranks: Count = 8
 
 

@@ -53,8 +53,9 @@ def summaries(prompts: PromptSet, summary: str, block: Sequence[InteractionView]
 
 def users(prompts: PromptSet, user: UserView) -> Iterator[str]:
     """Recents go first, the oldest before the others, then the end of the summary."""
-    for start in range(len(user.recents) + 1):
-        yield prompts.rank_user(replace(user, recents=user.recents[start:]))
+    recents = user.recents[-prompts.recents :]
+    for start in range(len(recents) + 1):
+        yield prompts.rank_user(replace(user, recents=recents[start:]))
     for length in _halves(user.summary):
         yield prompts.rank_user(UserView(user.summary[:length]))
 

@@ -6,7 +6,7 @@ A prompt set is a folder of Jinja templates:
 | ------------------ | ----------------------- | ---------------------------------------------------- |
 | `describe.j2`      | `item`                  | the words beside the picture: picture -> item summary |
 | `summarize.j2`     | `summary`, `block`      | old summary and one block -> new summary (MLLM-MSR, stage 2) |
-| `rank_user.j2`     | `summary`, `recents`, `context` | the prefix that all candidates of a request share    |
+| `rank_user.j2`     | `summary`, the last `recents`, `context` | the prefix that all candidates of a request share |
 | `rank_item.j2`     | `item`                  | the suffix: one candidate, behind its picture        |
 | `score.jinja`      | `messages`              | the chat template that joins prefix, picture, suffix for `/score` |
 
@@ -38,6 +38,8 @@ TEMPLATES = ("describe.j2", "summarize.j2", "rank_user.j2", "rank_item.j2", "sco
 
 COMPACT_WORDS = Words(positive="like", negative="dislike", neutral="view")
 """All that models which read `compact` are told of an interaction."""
+RECENTS = 6
+"""How many of a user's last interactions `rank_user.j2` is given, for prompts of no model version."""
 CANDIDATES = 4096
 """Candidates whose text is kept: the same ones are ranked for one user after the other."""
 
@@ -62,6 +64,7 @@ class PromptSet:
         limits: the caps applied to every untrusted text.
         signals: what the types of interactions mean.
         words: what the prompts call interactions; None for what was sent, its value and its meaning.
+        recents: how many of a user's last interactions a ranking prompt shows.
 
     Raises:
         FileNotFoundError: a template is missing; the message names it.
@@ -74,11 +77,13 @@ class PromptSet:
         *,
         signals: Signals = BUILT_IN_SIGNALS,
         words: Words | None = None,
+        recents: int = RECENTS,
     ) -> None:
         self.folder = folder
         self.limits = limits or TextLimits()
         self.signals = signals
         self.words = words
+        self.recents = recents
         missing = [name for name in TEMPLATES if not (folder / name).is_file()]
         if missing:
             raise FileNotFoundError(f"prompt set {folder} lacks {', '.join(missing)}")
@@ -109,7 +114,7 @@ class PromptSet:
         return self._render(
             "rank_user.j2",
             summary=clean(user.summary, self.limits.summary),
-            recents=[self._interaction(interaction) for interaction in user.recents],
+            recents=[self._interaction(interaction) for interaction in user.recents[-self.recents :]],
             context=self._context(user.context),
         )
 

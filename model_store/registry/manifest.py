@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from model_store.errors import UserError
 from model_store.pictures import PictureSize
+from model_store.prompts import RECENTS
 from model_store.signals import VersionSignals
 
 MANIFEST = "manifest.toml"
@@ -109,6 +110,8 @@ class Manifest(_Part):
     """Path relative to the store's root; "" means `weights` beside the manifest."""
     weights_sha256: str = ""
     prompts_sha256: str = ""
+    prompt_recents: int = Field(RECENTS, gt=0)
+    """How many of a user's last interactions the ranking prompt shows, in training and in the service."""
     evidence: str = ""
     """Store-relative path of a collaborative evidence file (JSON lines), "" if there is none."""
     labels: Labels | None = None

@@ -74,7 +74,12 @@ class Registry:
     def prompts(self, manifest: Manifest, vocabulary: Vocabulary | None = None) -> PromptSet:
         """The prompts of a version; for the types that `vocabulary` names, it wins over the version's own."""
         signals = Signals(manifest.signals, vocabulary or Vocabulary())
-        return PromptSet(self._local(manifest, "prompts"), signals=signals, words=manifest.signals.words)
+        return PromptSet(
+            self._local(manifest, "prompts"),
+            signals=signals,
+            words=manifest.signals.words,
+            recents=manifest.prompt_recents,
+        )
 
     def local_folder(self, manifest: Manifest) -> Path:
         """A local folder with the weights of a version, as vLLM and transformers load them.

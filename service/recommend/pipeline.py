@@ -3,6 +3,7 @@
 from collections.abc import Awaitable
 from typing import TypeVar
 
+from model_store.prompts import RECENTS
 from model_store.registry.manifest import Blend
 from model_store.signals import Signals
 from service.metrics import Metrics
@@ -41,7 +42,7 @@ class Recommender:
         settings: RecommendSettings,
         metrics: Metrics,
     ) -> None:
-        self._shown = settings.prompt_recents
+        self._shown = ranker.recents if ranker else RECENTS
         self._ranker = ranker
         self._metrics = metrics
         self._retriever = Retriever(store, signals, settings, self._shown, metrics)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from model_store.engine import (
+    Engine,
     EngineError,
     EngineOverloaded,
     EngineRejected,
@@ -13,6 +14,8 @@ from model_store.engine import (
     EngineUnavailable,
     WrongScores,
 )
+from model_store.errors import UserError
+from model_store.prompts import RECENTS
 from model_store.registry.manifest import Blend
 from model_store.signals import Signals
 from model_store.views import ItemView, UserView
@@ -59,6 +62,7 @@ class Ranker:
         engine: asks the model.
         blend: the model version's evidence weights.
         signals: what its prompts take the types of events for; None to leave it to the settings.
+        recents: how many of a user's last interactions its prompts show.
         reads_context: whether its prompts show the context of a request.
     """
 
@@ -70,9 +74,11 @@ class Ranker:
         concurrent: int,
         signals: Signals | None = None,
         *,
+        recents: int = RECENTS,
         reads_context: bool = False,
     ) -> None:
         self.blend = blend
+        self.recents = recents
         self.reads_context = reads_context
         self.signals = signals
         self._engine = engine
@@ -145,11 +151,35 @@ def open_ranker(settings: Settings, metrics: Metrics) -> Ranker | None:
 
     Raises:
         ManifestError: the settings name a model version that is not in the store.
+        UserError: the prompts of the version show more of a user's interactions than the settings keep.
     """
     engine = engines.open_ranker(settings)
     if engine is None:
         return None
+    require_recents(engine, settings)
     blend = engine.manifest.blend if engine.manifest else Blend()
     prompts = engine.prompts
     slots = settings.recommend.max_concurrent_ranks
-    return Ranker(engine, blend, metrics, slots, prompts.signals, reads_context=prompts.reads_context)
+    return Ranker(
+        engine,
+        blend,
+        metrics,
+        slots,
+        prompts.signals,
+        recents=prompts.recents,
+        reads_context=prompts.reads_context,
+    )
+
+
+def require_recents(engine: Engine, settings: Settings) -> None:
+    """A model that was trained on more interactions than the service keeps would be asked in another way.
+
+    Raises:
+        UserError: the settings must be changed; it says how.
+    """
+    shown, kept = engine.prompts.recents, settings.state.recents
+    if engine.manifest and shown > kept:
+        raise UserError(
+            f"the prompts of {engine.manifest.id} show a user's last {shown} interactions, and {kept} are kept: "
+            f"set TASTESTREAM_STATE__RECENTS={shown}"
+        )

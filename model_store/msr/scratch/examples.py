@@ -25,7 +25,6 @@ class ExampleOptions:
     """Positives are the next liked items among this many following events."""
     memory: int = 60
     """Events before the cut that are folded into a summary."""
-    recents: int = 6
     catch_up: int = 12
     """Events in the longest block."""
     lag: int = 3
@@ -115,9 +114,7 @@ class Examples:
         chosen = rng.sample(steps, min(folds, len(steps)))
         summary = self._noisy(steps[-1].new, rng) if steps else ""
         trees = [tree for step in chosen if (tree := self._fold_tree(step)).length <= self.options.max_tokens]
-        return trees, None if abroad else self._rank_tree(
-            UserView(summary, tuple(past[-self.options.recents :])), history, cut, rng
-        )
+        return trees, None if abroad else self._rank_tree(UserView(summary, tuple(past)), history, cut, rng)
 
     def match(self, rng: random.Random) -> Tree | None:
         """Ask whether a summary agrees with single terms and pictures; None for a user without a summary.

@@ -113,6 +113,7 @@ def register(
         "version": version,
         "base": "from scratch (Qwen3-VL architecture)",
         "picture": trained.sizes.picture,
+        "prompt_recents": prompts.recents,
         "signals": VersionSignals(**dict(prompts.signals.vocabulary()), words=prompts.words),
         "training": Training(
             command=origin.command,

@@ -5,6 +5,7 @@ change of a template. A change of `compact` also needs its models to be trained 
 """
 
 import os
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -141,6 +142,15 @@ def test_the_score_template_renders_for_a_single_message(name: str) -> None:
     template = BUILT[name].score_template.read_text()
     warmed = jinja2.Environment().from_string(template).render(messages=[{"role": "user", "content": "warmup"}])
     assert "warmup" in warmed
+
+
+@pytest.mark.parametrize("name", SETS)
+@pytest.mark.parametrize("recents", [1, 2, 6])
+def test_a_ranking_prompt_shows_the_last_recents_oldest_first(name: str, recents: int) -> None:
+    prompts = PromptSet(BUILT_IN / name, recents=recents)
+    events = tuple(InteractionView("like", ItemView(f"title-{number}")) for number in range(8))
+    shown = re.findall(r"title-(\d)", prompts.rank_user(UserView("", events)))
+    assert shown == [str(number) for number in range(8 - recents, 8)]
 
 
 def test_texts_are_capped() -> None:

@@ -149,6 +149,11 @@ class TestGetting:
         with pytest.raises(ManifestError, match="not what taste@1 was registered with"):
             registry.local_folder(added)
 
+    def test_the_prompts_show_as_many_recents_as_the_manifest_says(self, registry: Registry, weights: Path) -> None:
+        assert registry.prompts(add(registry, weights, 1, prompt_recents=2)).recents == 2
+        manifest = Manifest.parse('name = "taste"\nversion = 2\nrole = "ranker"\n', "without the key")
+        assert registry.prompts(registry.add(manifest, BUILT_IN / "compact", weights)).recents == 6
+
     def test_an_evidence_file_is_found(self, tmp_path: Path, weights: Path) -> None:
         registry = Registry(tmp_path / "store")
         added = add(registry, weights, 1, evidence="taste/1/evidence.jsonl")
