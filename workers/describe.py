@@ -53,13 +53,13 @@ class Describing:
     async def claim(self, limit: int) -> Sequence[ItemClaim]:
         if self._unreadable.left_s() > 0:
             return []
-        return await self._store.items.claim(limit)
+        return await self._store.descriptions.claim(limit)
 
     async def extend(self, claims: Sequence[ItemClaim]) -> list[bool]:
-        return await self._store.items.extend(claims)
+        return await self._store.descriptions.extend(claims)
 
     async def release(self, claim: ItemClaim, retry_in_s: float) -> None:
-        if await self._store.items.release(claim, retry_in_s):
+        if await self._store.descriptions.release(claim, retry_in_s):
             self._metrics.descriptions.labels("released").inc()
 
     def key(self, claim: ItemClaim) -> str:
@@ -87,7 +87,7 @@ class Describing:
         except Refused as refused:
             await self._failed(claim, refused.reason)
         else:
-            committed = await self._store.items.commit_summary(claim, text, self._engine.id)
+            committed = await self._store.descriptions.commit(claim, text, self._engine.id)
             self._metrics.descriptions.labels("described" if committed else "lost").inc()
         return True
 
@@ -104,12 +104,12 @@ class Describing:
     async def _failed(self, claim: ItemClaim, reason: str, retry_in_s: float = 0.0) -> None:
         attempt = claim.attempts + 1
         if attempt >= self._settings.max_attempts:
-            if await self._store.items.bury(claim, reason):
+            if await self._store.descriptions.dead_letter(claim, reason) == "dead_lettered":
                 self._metrics.descriptions.labels("buried").inc()
                 log.error("description_buried", reason=reason, attempts=attempt)
             return
         state = self._settings
         wait_s = max(retry_in_s, delay_s(claim.attempts, state.retry_base_s, state.retry_max_s, random.random()))
-        if await self._store.items.fail(claim, wait_s):
+        if await self._store.descriptions.fail(claim, wait_s):
             self._metrics.descriptions.labels("retried").inc()
             log.warning("description_retried", reason=reason, attempt=attempt, wait_s=round(wait_s, 2))

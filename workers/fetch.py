@@ -58,7 +58,7 @@ class Fetching:
             self._metrics.picture_fetches.labels("released").inc()
 
     def key(self, claim: PictureClaim) -> str:
-        return claim.item_id
+        return claim.key
 
     async def suspected(self, claim: PictureClaim, refused: Refused, retry_in_s: float) -> None:
         await self._failed(claim, BadPicture(f"failed: {refused.reason}"))
@@ -118,7 +118,7 @@ class Fetching:
         attempt, settings = claim.attempts + 1, self._settings
         reason = error.detail.partition(":")[0]
         if attempt >= settings.fetch_attempts:
-            if await self._queue.bury(claim, error.detail, f"picture_{reason}"):
+            if await self._queue.dead_letter(claim, f"picture_{reason}", error.detail) == "dead_lettered":
                 self._ingest.count_refused(error)
                 self._metrics.picture_fetches.labels("buried").inc()
                 log.warning("picture_given_up", reason=reason, attempts=attempt)

@@ -14,7 +14,7 @@ from service.logs import get_logger
 from service.metrics import Metrics
 from service.settings import StateSettings
 from service.state import votes
-from service.state.records import Claim, Event, Item
+from service.state.records import Event, Item, SummaryClaim
 from service.state.store import Store
 from service.state.views import interaction_views
 from workers.backoff import delay_s
@@ -79,28 +79,28 @@ class Folding:
         self._signals = signals
         self._committing: set[int] = set()
 
-    async def claim(self, limit: int) -> Sequence[Claim]:
-        return await self._store.work.claim(limit)
+    async def claim(self, limit: int) -> Sequence[SummaryClaim]:
+        return await self._store.summaries.claim(limit)
 
-    async def extend(self, claims: Sequence[Claim]) -> list[bool]:
+    async def extend(self, claims: Sequence[SummaryClaim]) -> list[bool]:
         """A claim that is being committed has nothing to lose any more: its commit ends the lease itself."""
-        held = await self._store.work.extend(claims)
+        held = await self._store.summaries.extend(claims)
         return [holds or claim.token in self._committing for holds, claim in zip(held, claims, strict=True)]
 
-    async def release(self, claim: Claim, retry_in_s: float) -> None:
-        if await self._store.work.release(claim, retry_in_s):
+    async def release(self, claim: SummaryClaim, retry_in_s: float) -> None:
+        if await self._store.summaries.release(claim, retry_in_s):
             self._metrics.folds.labels("released").inc()
 
-    def key(self, claim: Claim) -> str:
-        return claim.user_id
+    def key(self, claim: SummaryClaim) -> str:
+        return claim.key
 
-    async def suspected(self, claim: Claim, refused: Refused, retry_in_s: float) -> None:
+    async def suspected(self, claim: SummaryClaim, refused: Refused, retry_in_s: float) -> None:
         await self._failed(claim, refused, retry_in_s)
 
-    async def crashed(self, claim: Claim) -> None:
+    async def crashed(self, claim: SummaryClaim) -> None:
         await self._failed(claim, Refused("internal_error", self._plan(claim)[0]))
 
-    async def work(self, claim: Claim) -> bool:
+    async def work(self, claim: SummaryClaim) -> bool:
         """Fold the claim's events and commit; a block that the model refuses is retried, then buried.
 
         When a later block fails, the earlier ones are committed, and the failing one is the first
@@ -122,7 +122,7 @@ class Folding:
             raise trouble
         return True
 
-    async def _fold(self, claim: Claim, items: Mapping[str, Item]) -> tuple[str, int, Refused | Outage | None]:
+    async def _fold(self, claim: SummaryClaim, items: Mapping[str, Item]) -> tuple[str, int, Refused | Outage | None]:
         """The new text, how many events are in it, and what kept the others out."""
         text, folded = claim.base.text if claim.base else "", 0
         for count in self._plan(claim):
@@ -136,7 +136,7 @@ class Folding:
             folded += count
         return text, folded, None
 
-    def _plan(self, claim: Claim) -> list[int]:
+    def _plan(self, claim: SummaryClaim) -> list[int]:
         """After a failure only blocks of the usual size, so that few events are buried with a bad one."""
         state = self._settings
         pending = len(claim.pending)
@@ -158,10 +158,10 @@ class Folding:
             asking = self._engine.summarize(summary, views, attempt=attempt)
             return await answered("summarize", asking, self._engine, self._metrics, len(block))
 
-    async def _commit(self, claim: Claim, text: str, folded: int, items: Mapping[str, Item]) -> None:
+    async def _commit(self, claim: SummaryClaim, text: str, folded: int, items: Mapping[str, Item]) -> None:
         events = claim.pending[:folded]
         liked = await self._newly_liked(claim, events)
-        if not await self._store.work.commit(claim, text, self._engine.id, self._prompt, folded, liked.items):
+        if not await self._store.summaries.commit(claim, text, self._engine.id, self._prompt, folded, liked.items):
             self._metrics.folds.labels("lost").inc()
             return
         self._metrics.folds.labels("folded").inc()
@@ -172,7 +172,7 @@ class Folding:
         self._metrics.folded_without.labels("description").inc(sum(_undescribed(items, event) for event in events))
         await self._record(liked)
 
-    async def _newly_liked(self, claim: Claim, events: Sequence[Event]) -> Liked:
+    async def _newly_liked(self, claim: SummaryClaim, events: Sequence[Event]) -> Liked:
         """What of `events` counts for the user from now on: liked, and not counted before."""
         liked = [event.item_id for event in events if self._likes(event) and not event.refolded]
         new = votes.uncounted(claim.votes, liked)
@@ -182,7 +182,7 @@ class Folding:
             record, known = votes.last(claim.votes), [event.item_id for event in claim.recents]
             before = votes.named(record, known)
             if None in before:
-                before = votes.named(record, [*known, *await self._store.users.seen(claim.user_id)])
+                before = votes.named(record, [*known, *await self._store.users.seen(claim.key)])
             # Asked now and not before the fold: an item may have been deleted while the model wrote.
             to_come, deleted = await self._store.items.absent([*new, *(item for item in before if item is not None)])
             counted = [item for item in new if item not in deleted]
@@ -206,19 +206,19 @@ class Folding:
     def _likes(self, event: Event) -> bool:
         return self._signals(event.type, event.value) == "positive"
 
-    async def _failed(self, claim: Claim, refused: Refused, retry_in_s: float = 0.0) -> None:
+    async def _failed(self, claim: SummaryClaim, refused: Refused, retry_in_s: float = 0.0) -> None:
         attempt = claim.attempts + 1
         state = self._settings
         wait_s = max(retry_in_s, delay_s(claim.attempts, state.retry_base_s, state.retry_max_s, random.random()))
         if attempt >= state.max_attempts:
-            buried = await self._store.work.bury(claim, refused.reason, refused.count)
-            if buried == "buried":
+            outcome = await self._store.summaries.dead_letter(claim, refused.reason, refused.count)
+            if outcome == "dead_lettered":
                 self._metrics.folds.labels("buried").inc()
                 log.error("fold_buried", reason=refused.reason, events=refused.count, attempts=attempt)
-            if buried != "full":
+            if outcome != "full":
                 return
             log.error("dead_letters_full", reason=refused.reason, attempts=attempt)
-        if await self._store.work.fail(claim, wait_s):
+        if await self._store.summaries.fail(claim, wait_s):
             self._metrics.folds.labels("retried").inc()
             log.warning("fold_retried", reason=refused.reason, attempt=attempt, wait_s=round(wait_s, 2))
 

@@ -140,7 +140,7 @@ def _age(seconds: float) -> str:
 
 
 def _wire_letter(letter: DeadLetter) -> dict[str, Any]:
-    about = {"user_id": letter.key} if letter.kind == "fold" else {"item_id": letter.key}
+    about = {"user_id": letter.key} if letter.kind == "summarize" else {"item_id": letter.key}
     events = [wire_event(event) for event in letter.events]
     when = format_time(letter.at_ms)
     return {"id": letter.id, "kind": letter.kind, **about, "reason": letter.reason, "at": when, "events": events}

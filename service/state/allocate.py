@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 
-def spread(limit: int, waiting: Sequence[int], start: int) -> list[int]:
+def allocate(limit: int, waiting: Sequence[int], start: int) -> list[int]:
     """Share `limit` among buckets, of which `waiting` were last seen with that much work.
 
     Known work is shared evenly, beginning at bucket `start`; what is left over goes to all buckets

@@ -8,35 +8,41 @@ from collections import deque
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from service.state import encoding
 from service.state.keys import BucketKeys, Keys
+from service.state.kinds import Kind
 from service.state.records import DeadLetter
 from service.state.redis.scripts import Call, Scripts
 
 Retried = Literal["retried", "not_found", "backlog_full"]
 _RETRIED: dict[int, Retried] = {1: "retried", 0: "not_found", -1: "backlog_full"}
-Kind = Literal["fold", "describe"]
 PAGE = 20
 """Letters of one bucket in memory."""
 
 
 @dataclass(slots=True)
 class _Stretch:
-    """The letters of one bucket from `start` to `end`; of those, `page` has been read."""
+    """The letters of one bucket from `start` to `end`; of those, `page` has been read.
 
-    kind: Kind
+    `key` names the user or item whose letters are meant, None means all.
+    """
+
     bucket: BucketKeys
+    key: str | None
     end: str
     start: str = "-"
     page: deque[DeadLetter] = field(default_factory=deque)
 
 
 class DeadLetters:
-    def __init__(self, scripts: Scripts, keys: Keys) -> None:
+    """Args: `kinds` are those whose letters can be retried."""
+
+    def __init__(self, scripts: Scripts, keys: Keys, kinds: Sequence[Kind[Any]]) -> None:
         self._scripts = scripts
         self._keys = keys
+        self._kinds = {kind.name: kind for kind in kinds}
 
     async def read(self, user_id: str | None = None, item_id: str | None = None) -> AsyncGenerator[DeadLetter, None]:
         """The letters that are there now, oldest first; those written meanwhile do not come.
@@ -60,7 +66,7 @@ class DeadLetters:
                 heapq.heapreplace(oldest, (stretch.page[0].at_ms, number))
             else:
                 heapq.heappop(oldest)
-            if (user_id is None and item_id is None) or letter.key == (user_id if letter.kind == "fold" else item_id):
+            if stretch.key in {None, letter.key}:
                 yield letter
 
     async def list(self, limit: int) -> list[DeadLetter]:
@@ -78,72 +84,64 @@ class DeadLetters:
         return sum(await self._scripts.send([("XLEN", bucket.dead) for bucket in buckets]))
 
     async def retry(self, letter_id: str) -> Retried:
-        """Queue the letter's events behind the user's pending ones, or the description or the picture of its item."""
+        """Queue the letter's work again; events go after the user's pending ones."""
         if (place := self._place(letter_id)) is None:
             return "not_found"
-        kind, bucket, stream_id = place
-        if kind == "fold":
-            names = (
-                *(bucket.dead, bucket.due, bucket.backlog),
-                *(bucket.pending_stem, bucket.work_stem, bucket.letters_stem),
-            )
-            call = Call("retry", names, (self._scripts.now(), stream_id))
-        else:
-            call = Call(
-                "item_retry",
-                (bucket.dead, bucket.due, bucket.item_stem, bucket.fetch),
-                (self._scripts.now(), stream_id),
-            )
-        (result,) = await self._scripts.run([call])
+        bucket, stream_id = place
+        (found,) = await self._scripts.run([Call("dead_letters", (bucket.dead,), (stream_id, stream_id, 1))])
+        kind = self._kinds.get(_letter(bucket, *found[0]).kind) if found else None
+        if kind is None:
+            return "not_found"
+        names = (bucket.due(kind.name), bucket.stem)
+        (result,) = await self._scripts.run(
+            [Call("leases/retry", names, (self._scripts.now(), stream_id), kind.prelude)]
+        )
         return _RETRIED[result]
 
     async def drop(self, letter_id: str) -> bool:
         """Remove the letter for good; False if there is none of this id."""
         if (place := self._place(letter_id)) is None:
             return False
-        _, bucket, stream_id = place
-        (dropped,) = await self._scripts.run([Call("drop", (bucket.dead, bucket.letters_stem), (stream_id,))])
+        bucket, stream_id = place
+        (dropped,) = await self._scripts.run([Call("drop_dead_letter", (bucket.dead, bucket.stem), (stream_id,))])
         return bool(dropped)
 
     async def _stretches(self, user_id: str | None, item_id: str | None) -> Sequence[_Stretch]:
-        given: list[tuple[Kind, BucketKeys]] = []
+        given: list[tuple[BucketKeys, str | None]] = []
         if user_id is not None:
-            given.append(("fold", self._keys.users[self._keys.bucket(user_id)]))
+            given.append((self._keys.users[self._keys.bucket(user_id)], user_id))
         if item_id is not None:
-            given.append(("describe", self._keys.item_bucket(item_id)))
+            given.append((self._keys.item_bucket(item_id), item_id))
         if not given:
-            given = [("fold", bucket) for bucket in self._keys.users]
-            given += [("describe", bucket) for bucket in self._keys.items]
-        lasts = await self._scripts.send([("XREVRANGE", bucket.dead, "+", "-", "COUNT", 1) for _, bucket in given])
+            given = [(bucket, None) for bucket in (*self._keys.users, *self._keys.items)]
+        lasts = await self._scripts.send([("XREVRANGE", bucket.dead, "+", "-", "COUNT", 1) for bucket, _ in given])
         return [
-            _Stretch(kind, bucket, last[0][0].decode())
-            for (kind, bucket), last in zip(given, lasts, strict=True)
-            if last
+            _Stretch(bucket, key, last[0][0].decode()) for (bucket, key), last in zip(given, lasts, strict=True) if last
         ]
 
     async def _fill(self, stretches: Sequence[_Stretch]) -> None:
-        calls = [Call("letters", (one.bucket.dead,), (one.start, one.end, PAGE)) for one in stretches]
+        calls = [Call("dead_letters", (one.bucket.dead,), (one.start, one.end, PAGE)) for one in stretches]
         for one, found in zip(stretches, await self._scripts.run(calls), strict=True):
-            one.page.extend(_letter(one.kind, one.bucket.name, stream_id, fields) for stream_id, fields in found)
+            one.page.extend(_letter(one.bucket, stream_id, fields) for stream_id, fields in found)
             if found:
                 one.start = f"({found[-1][0].decode()}"
 
-    def _place(self, letter_id: str) -> tuple[Kind, BucketKeys, str] | None:
+    def _place(self, letter_id: str) -> tuple[BucketKeys, str] | None:
         name, _, stream_id = letter_id.partition("-")
         first, _, second = stream_id.partition("-")
-        found = self._keys.named(name)
-        if found is None or not (first.isdecimal() and second.isdecimal()):
+        bucket = self._keys.named(name)
+        if bucket is None or not (first.isdecimal() and second.isdecimal()):
             return None
-        return (*found, stream_id)
+        return bucket, stream_id
 
 
-def _letter(kind: Kind, bucket: str, stream_id: bytes, fields: list[bytes]) -> DeadLetter:
+def _letter(bucket: BucketKeys, stream_id: bytes, fields: list[bytes]) -> DeadLetter:
     named = [(fields[at].decode(), fields[at + 1]) for at in range(0, len(fields), 2)]
     single = dict(named)
     key = single["key"].decode()
     return DeadLetter(
-        id=f"{bucket}-{stream_id.decode()}",
-        kind="fetch" if "url" in single else kind,
+        id=f"{bucket.name}-{stream_id.decode()}",
+        kind=single["kind"].decode(),
         key=key,
         reason=single["reason"].decode(),
         at_ms=int(single["at"]),

@@ -15,7 +15,7 @@ from typing import Any
 import orjson
 
 from service.errors import InvalidRequest
-from service.state.records import Accepted, Event, Summary, Version
+from service.state.records import Accepted, Event, Item, Summary, Version
 
 ACCEPTED_NUMBERS: dict[int, Accepted] = {
     1: "accepted",
@@ -89,6 +89,39 @@ def summary(value: bytes) -> Summary | None:
         Version(number - age, at_ms, by, tuple(ids)) for age, (at_ms, by, ids) in enumerate(earlier, start=1)
     )
     return Summary(text, number, updated_at_ms, model, prompt, events, tuple(event_ids), versions, voided, *votes)
+
+
+def item_words(item: Item) -> bytes:
+    words = {"title": item.title, "description": item.description, "genres": item.genres, "tags": item.tags}
+    return orjson.dumps({name: value for name, value in words.items() if value})
+
+
+def item_attributes(item: Item) -> bytes:
+    if not item.attributes:
+        return b""
+    try:
+        return orjson.dumps(dict(item.attributes), option=orjson.OPT_SORT_KEYS)
+    except TypeError as error:
+        raise InvalidRequest(f"not representable as JSON: {error}", field="attributes") from error
+
+
+def item(item_id: str, fields: Mapping[str, bytes]) -> Item:
+    words = orjson.loads(fields["doc"])
+    return Item(
+        item_id=item_id,
+        title=words.get("title", ""),
+        description=words.get("description", ""),
+        genres=tuple(words.get("genres", ())),
+        tags=tuple(words.get("tags", ())),
+        attributes=orjson.loads(fields["attr"]) if "attr" in fields else None,
+        revision=int(fields["rev"]),
+        picture=fields["pic"].decode() or None,
+        picture_error=fields["err"].decode() or None,
+        picture_url=fields.get("url", b"").decode() or None,
+        summary=fields.get("sum", b"").decode(),
+        summary_model=fields.get("by", b"").decode(),
+        described="sf" in fields,
+    )
 
 
 def pairs(flat: list[bytes]) -> Mapping[str, bytes]:

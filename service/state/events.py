@@ -121,7 +121,7 @@ class Events:
             for place in places:
                 arguments += given[place].arguments
         stem = given[users[0][0]].stem
-        return Call("accept", (f"{stem}due", stem), arguments)
+        return Call("accept", (f"{stem}backlog", stem), arguments)
 
 
 def _in_order(places: Iterable[Iterable[int]], results: Iterable[Iterable[T]]) -> list[T]:

@@ -1,8 +1,8 @@
-"""The catalogue, and the queue of items whose pictures wait to be described (invariants I4, I7)."""
+"""The catalogue (invariant I4)."""
 
 import base64
 import binascii
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from functools import partial
 from typing import Any, Literal
 
@@ -14,9 +14,8 @@ from service.state import encoding
 from service.state.early import Early
 from service.state.keys import BucketKeys, Keys
 from service.state.new_items import NewItems
-from service.state.queue import Queue
 from service.state.reads import Read, alone
-from service.state.records import Item, ItemClaim
+from service.state.records import Item
 from service.state.redis.client import Argument
 from service.state.redis.scripts import Call, Scripts
 
@@ -27,13 +26,11 @@ Keep = Literal["nothing", "picture", "both"]
 
 
 class Items:
-    def __init__(self, scripts: Scripts, keys: Keys, summary_chars: int, early: Early, new: NewItems) -> None:
+    def __init__(self, scripts: Scripts, keys: Keys, early: Early, new: NewItems) -> None:
         self._scripts = scripts
         self._early = early
         self._new = new
         self._keys = keys
-        self._summary_chars = summary_chars
-        self._queue = Queue(scripts, "item_claim", keys.items)
 
     async def put(self, item: Item, *, keep: Keep = "nothing") -> tuple[Item, bool]:
         """Write words, attributes and picture of `item`; the store gives revision and summary.
@@ -49,7 +46,7 @@ class Items:
         if created:
             await self._new.add([item.item_id])
             await self._early.take([item.item_id], self.known)
-        return _item(item.item_id, encoding.pairs(fields)), bool(created)
+        return encoding.item(item.item_id, encoding.pairs(fields)), bool(created)
 
     async def put_many(self, items: Sequence[Item], *, keep: Keep = "nothing") -> list[bool]:
         """Like `put`, in one round trip; returns whether each is new. Each is written at once, the whole is not."""
@@ -98,7 +95,7 @@ class Items:
         if not await self.known([item_id]):
             return False
         bucket = self._keys.item_bucket(item_id)
-        names = (bucket.item_stem + item_id, bucket.due, bucket.index, bucket.revision_stem + item_id, bucket.fetch)
+        names = (bucket.item_stem + item_id, bucket.stem, bucket.index, bucket.revision_stem + item_id)
         # Before the item goes: whoever dies in between leaves a note that its counts are void.
         await forgotten.note(self._scripts, item_id)
         (deleted,) = await self._scripts.run([Call("item_delete", names, (item_id,))])
@@ -129,67 +126,14 @@ class Items:
             yield [picture.decode() for picture in named if picture]
             bucket, after = self._keys.bucket(ids[-1]), ids[-1]
 
-    async def claim(self, limit: int) -> list[ItemClaim]:
-        """Lease at most `limit` items that wait to be described."""
-        return [
-            ItemClaim(_item(item_id.decode(), encoding.pairs(fields)), int(token), attempts)
-            for item_id, token, attempts, fields in await self._queue.claim(limit)
-        ]
-
-    async def commit_summary(self, claim: ItemClaim, text: str, model: str) -> bool:
-        """Store the summary of what was claimed; False if the claim was lost or the item's words or picture changed.
-
-        Raises:
-            ValueError: `text` is longer than `summary_chars`.
-        """
-        if len(text) > self._summary_chars:
-            raise ValueError(f"a summary of {len(text)} characters, at most {self._summary_chars} are stored")
-        bucket = self._keys.item_bucket(claim.item.item_id)
-        return await self._change("item_commit", (bucket.due,), claim, text, model)
-
-    async def extend(self, claims: Sequence[ItemClaim]) -> list[bool]:
-        """Renew the leases of `claims` in one round trip; False for each that is lost."""
-        calls = []
-        for claim in claims:
-            bucket, item_id = self._keys.item_bucket(claim.item.item_id), claim.item.item_id
-            names = (bucket.due, bucket.item_stem + item_id)
-            calls.append(Call("extend", names, (self._scripts.now(), item_id, claim.token)))
-        return [bool(result) for result in await self._scripts.run(calls)]
-
-    async def fail(self, claim: ItemClaim, retry_in_s: float) -> bool:
-        """Count a failed attempt; the item is due again in `retry_in_s`."""
-        return await self._give_back(claim, retry_in_s, failed=True)
-
-    async def release(self, claim: ItemClaim, retry_in_s: float = 0.0) -> bool:
-        """Give the claim back without counting an attempt."""
-        return await self._give_back(claim, retry_in_s, failed=False)
-
-    async def bury(self, claim: ItemClaim, reason: str) -> bool:
-        """Give the item up; it stays without a summary, and a dead letter says why."""
-        bucket = self._keys.item_bucket(claim.item.item_id)
-        return await self._change("item_bury", (bucket.due, bucket.dead), claim, reason)
-
     def _put(self, item: Item, keep: Keep, *, tell: bool) -> Call:
         bucket = self._keys.item_bucket(item.item_id)
         key, last = bucket.item_stem + item.item_id, bucket.revision_stem + item.item_id
-        names = (key, bucket.due, bucket.index, last, bucket.fetch)
+        names = (key, bucket.stem, bucket.index, last)
         pictured = (item.picture or "", item.picture_error or "", item.picture_url or "")
-        written = (_words(item), _attributes(item), *pictured)
+        written = (encoding.item_words(item), encoding.item_attributes(item), *pictured)
         kept = "" if keep == "nothing" else keep
         return Call("item_put", names, (self._scripts.now(), item.item_id, *written, kept, int(tell)))
-
-    async def _give_back(self, claim: ItemClaim, retry_in_s: float, *, failed: bool) -> bool:
-        bucket, item_id = self._keys.item_bucket(claim.item.item_id), claim.item.item_id
-        arguments = (self._scripts.now(), item_id, claim.token, round(retry_in_s * 1000), int(failed))
-        (result,) = await self._scripts.run([Call("give_back", (bucket.due, bucket.item_stem + item_id), arguments)])
-        return bool(result)
-
-    async def _change(self, script: str, names: tuple[str, ...], claim: ItemClaim, *arguments: Argument) -> bool:
-        item_id = claim.item.item_id
-        keys = (self._keys.item(item_id), *names)
-        call = Call(script, keys, (self._scripts.now(), item_id, claim.token, *arguments))
-        (result,) = await self._scripts.run([call])
-        return bool(result)
 
     def _position(self, cursor: str | None) -> tuple[int, str]:
         if cursor is None:
@@ -229,42 +173,9 @@ def _cursor(bucket: int, item_id: str) -> str:
     return base64.urlsafe_b64encode(orjson.dumps([bucket, item_id])).decode()
 
 
-def _words(item: Item) -> bytes:
-    words = {"title": item.title, "description": item.description, "genres": item.genres, "tags": item.tags}
-    return orjson.dumps({name: value for name, value in words.items() if value})
-
-
-def _attributes(item: Item) -> bytes:
-    if not item.attributes:
-        return b""
-    try:
-        return orjson.dumps(dict(item.attributes), option=orjson.OPT_SORT_KEYS)
-    except TypeError as error:
-        raise InvalidRequest(f"not representable as JSON: {error}", field="attributes") from error
-
-
 def _items(item_ids: Sequence[str], hashes: list[Any]) -> dict[str, Item]:
     return {
-        item_id: _item(item_id, {name.decode(): value for name, value in fields.items()})
+        item_id: encoding.item(item_id, {name.decode(): value for name, value in fields.items()})
         for item_id, fields in zip(item_ids, hashes, strict=True)
         if fields
     }
-
-
-def _item(item_id: str, fields: Mapping[str, bytes]) -> Item:
-    words = orjson.loads(fields["doc"])
-    return Item(
-        item_id=item_id,
-        title=words.get("title", ""),
-        description=words.get("description", ""),
-        genres=tuple(words.get("genres", ())),
-        tags=tuple(words.get("tags", ())),
-        attributes=orjson.loads(fields["attr"]) if "attr" in fields else None,
-        revision=int(fields["rev"]),
-        picture=fields["pic"].decode() or None,
-        picture_error=fields["err"].decode() or None,
-        picture_url=fields.get("url", b"").decode() or None,
-        summary=fields.get("sum", b"").decode(),
-        summary_model=fields.get("by", b"").decode(),
-        described="sf" in fields,
-    )

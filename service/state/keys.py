@@ -3,14 +3,14 @@
 A user lives in one of `buckets` buckets. All keys of the user and of the bucket's queue carry the
 bucket's hash tag, so that one script may touch them together on Redis Cluster:
 
-    ts:{b7}:due         zset    user -> ms since the epoch when its work may be claimed
+    ts:{b7}:KIND_due          zset    work of that kind -> ms since the epoch when it may be claimed
+    ts:{b7}:KIND_lease:<user> hash    the lease and the failed attempts; only while there is either
     ts:{b7}:fence       string  the last fencing token given out
     ts:{b7}:dead        stream  dead letters
     ts:{b7}:backlog     string  how many pending events the bucket's users have
     ts:{b7}:log         stream  the last accepted events, for replay and export
     ts:{b7}:u:<user>    string  preference summary, and which events its last versions folded
     ts:{b7}:p:<user>    list    pending events, in the order of their acceptance
-    ts:{b7}:w:<user>    hash    the lease and the failed attempts; only while there is either
     ts:{b7}:r:<user>    list    recents that are no more pending and a few before them, by event time
     ts:{b7}:i:<user>    list    items that have left them, oldest first; some stand there twice
     ts:{b7}:d:<user>    string  digests of the last event ids, 8 bytes each
@@ -18,19 +18,19 @@ bucket's hash tag, so that one script may touch them together on Redis Cluster:
     ts:{b7}:x:<user>    string  tombstone: events received up to this time are refused
     ts:{b7}:y:<user>    list    ids of the user's dead letters
 
-Items likewise under `{i7}`: `due` (to be described), `fetch` (zset like it, pictures to be fetched),
-`fence`, `dead`, `index` (zset of ids in lexical order) and `m:<item>` (hash), `v:<item>` (string, the
-revision before a deletion). Across items: `ts:{c:<digest>}` (zset, co-occurring items),
-`ts:popular` (zset), `ts:seeded` (set),
-`ts:forgotten` (zset, deleted items whose counts are being removed), `ts:new` (zset, the newest items),
-`ts:early` (zset, liked items that are not in the catalogue), `ts:turn:<chore>` (string).
-`ts:buckets` (string) is the number of buckets.
+KIND is `summarize` for users, and `describe` and `fetch` for items, see `service.state.kinds`.
+
+Items likewise under `{i7}`: `KIND_due`, `KIND_lease:<item>`, `fence`, `dead`, `index` (zset of ids in lexical
+order) and `m:<item>` (hash), `v:<item>` (string, the revision before a deletion).
+
+Across items: `ts:{c:<digest>}` (zset, co-occurring items), `ts:popular` (zset), `ts:seeded` (set), `ts:forgotten`
+(zset, deleted items whose counts are being removed), `ts:new` (zset, the newest items), `ts:early` (zset, liked
+items that are not in the catalogue), `ts:turn:<chore>` (string). `ts:buckets` (string) is the number of buckets.
 """
 
 import hashlib
 import zlib
 from dataclasses import dataclass
-from typing import Literal
 
 BUCKETS = "ts:buckets"
 POPULAR = "ts:popular"
@@ -53,13 +53,13 @@ class UserKeys:
     log: str
     summary: str
     pending: str
-    work: str
+    lease: str
     recents: str
     seen: str
     dedupe: str
     scores: str
     tombstone: str
-    letters: str
+    dead_letters: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,17 +71,16 @@ class BucketKeys:
 
     name: str
     stem: str
-    due: str
-    fetch: str
     dead: str
     backlog: str
     log: str
-    pending_stem: str
-    work_stem: str
-    letters_stem: str
     index: str
     item_stem: str
     revision_stem: str
+
+    def due(self, kind: str) -> str:
+        """The due set of a kind of work."""
+        return f"{self.stem}{kind}_due"
 
 
 class Keys:
@@ -100,19 +99,19 @@ class Keys:
         stem = self.user_stem(user_id)
         return UserKeys(
             stem=stem,
-            due=f"{stem}due",
+            due=f"{stem}summarize_due",
             dead=f"{stem}dead",
             backlog=f"{stem}backlog",
             log=f"{stem}log",
             summary=f"{stem}u:{user_id}",
             pending=f"{stem}p:{user_id}",
-            work=f"{stem}w:{user_id}",
+            lease=f"{stem}summarize_lease:{user_id}",
             recents=f"{stem}r:{user_id}",
             seen=f"{stem}i:{user_id}",
             dedupe=f"{stem}d:{user_id}",
             scores=f"{stem}s:{user_id}",
             tombstone=f"{stem}x:{user_id}",
-            letters=f"{stem}y:{user_id}",
+            dead_letters=f"{stem}y:{user_id}",
         )
 
     def item_bucket(self, item_id: str) -> BucketKeys:
@@ -124,17 +123,9 @@ class Keys:
     def bucket(self, identity: str) -> int:
         return zlib.crc32(identity.encode()) % len(self.users)
 
-    def named(self, name: str) -> tuple[Literal["fold", "describe"], BucketKeys] | None:
-        """The bucket called `name` (`b7`, `i7`) and the kind of its work, or None."""
-        kinds: tuple[tuple[Literal["fold", "describe"], tuple[BucketKeys, ...]], ...] = (
-            ("fold", self.users),
-            ("describe", self.items),
-        )
-        for kind, buckets in kinds:
-            for bucket in buckets:
-                if bucket.name == name:
-                    return kind, bucket
-        return None
+    def named(self, name: str) -> BucketKeys | None:
+        """The bucket called `name` (`b7`, `i7`), or None."""
+        return next((bucket for bucket in (*self.users, *self.items) if bucket.name == name), None)
 
 
 def neighbours(item_id: str) -> str:
@@ -151,14 +142,9 @@ def _bucket(name: str) -> BucketKeys:
     return BucketKeys(
         name=name,
         stem=stem,
-        due=f"{stem}due",
-        fetch=f"{stem}fetch",
         dead=f"{stem}dead",
         backlog=f"{stem}backlog",
         log=f"{stem}log",
-        pending_stem=f"{stem}p:",
-        work_stem=f"{stem}w:",
-        letters_stem=f"{stem}y:",
         index=f"{stem}index",
         item_stem=f"{stem}m:",
         revision_stem=f"{stem}v:",

@@ -49,7 +49,7 @@ class Rebuilds:
         keys = self._keys.user(user_id)
         names = (
             *(keys.log, keys.due, keys.dead, keys.backlog, keys.pending),
-            *(keys.work, keys.summary, keys.letters, keys.tombstone),
+            *(keys.lease, keys.summary, keys.dead_letters, keys.tombstone),
         )
         # One more than can be pending, so that the script sees when there are too many.
         newest = ids[-self._max_pending - 1 :]

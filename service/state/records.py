@@ -97,17 +97,29 @@ class UserState:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """One user's work, leased to one worker.
+    """Work that is leased to one worker.
+
+    Args:
+        key: the id of the user or item.
+        token: the fencing token.
+        attempts: how often it failed before.
+    """
+
+    key: str
+    token: int
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class SummaryClaim(Claim):
+    """A user whose events are to be folded.
 
     `pending` holds the first pending events, in folding order.
     `recents` are those of the user at the time of the claim, without the pending ones.
     """
 
-    user_id: str
-    token: int
     summary: Summary | None
     pending: tuple[Event, ...]
-    attempts: int
     recents: tuple[Event, ...] = ()
 
     @property
@@ -143,28 +155,25 @@ class Item:
 
 
 @dataclass(frozen=True, slots=True)
-class ItemClaim:
+class ItemClaim(Claim):
+    """An item from which something is to be derived."""
+
     item: Item
-    token: int
-    attempts: int
 
 
 @dataclass(frozen=True, slots=True)
-class PictureClaim:
-    """An item whose picture is to be fetched from `url`, leased to one worker."""
+class PictureClaim(Claim):
+    """An item whose picture is to be fetched from `url`."""
 
-    item_id: str
     url: str
-    token: int
-    attempts: int
 
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """`kind` is `fold` (payload: the events), or `describe` or `fetch` (payload: the item)."""
+    """Work of a `kind` of `service.state.kinds` that was given up; `key` is the user or item."""
 
     id: str
-    kind: Literal["fold", "describe", "fetch"]
+    kind: str
     key: str
     reason: str
     at_ms: int

@@ -1,18 +1,20 @@
 """The state store: one Redis, or a Redis Cluster, and one part per concept."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from service.errors import NotReady
 from service.settings import Settings, StateSettings
 from service.state.cooccurrence import Evidence
 from service.state.dead_letters import DeadLetters
 from service.state.deleted_items import Forgotten
+from service.state.derived import Derivations
 from service.state.early import Early
 from service.state.event_log import EventLog
 from service.state.events import Events
 from service.state.items import Items
 from service.state.keys import POPULAR, Keys
+from service.state.kinds import DERIVED, DESCRIBE, FETCH, SUMMARIZE, Derived, lua_table
 from service.state.locks import Turns
 from service.state.new_items import NewItems
 from service.state.picture_queue import PictureQueue
@@ -24,29 +26,42 @@ from service.state.redis.client import Client, connect, patience_s
 from service.state.redis.memory import MemoryReserve
 from service.state.redis.scripts import Scripts
 from service.state.scores import Scores
-from service.state.summaries import Work
+from service.state.summaries import Summaries
 from service.state.users import Users
 
 
 class Store:
-    """Every part raises StateUnavailable when Redis fails. `now_ms` replaces Redis's clock in tests."""
+    """Every part raises StateUnavailable when Redis fails.
 
-    def __init__(self, client: Client, settings: StateSettings, now_ms: Callable[[], int] | None = None) -> None:
+    Args:
+        now_ms: replaces Redis's clock in tests.
+        derived: what is made from items; tests may have more.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        settings: StateSettings,
+        now_ms: Callable[[], int] | None = None,
+        derived: Sequence[Derived] = DERIVED,
+    ) -> None:
         self._client = client
-        keys, scripts = Keys(settings.buckets), Scripts(client, settings, now_ms)
+        keys, scripts = Keys(settings.buckets), Scripts(client, settings, now_ms, lua_table(derived))
         self._scripts = scripts
         self.memory = MemoryReserve(client, settings.memory_reserve)
         self.events = Events(
             scripts, keys, self.memory, at_once=settings.accepts_at_once, patience_s=patience_s(settings)
         )
         self.log = EventLog(scripts, keys, settings.log_s)
-        self.work = Work(scripts, keys, settings.summary_chars, settings.history, settings.votes)
-        self.dead_letters = DeadLetters(scripts, keys)
+        self.summaries = Summaries(scripts, keys, settings.summary_chars, settings.history, settings.votes)
+        self.derivations = {kind.name: Derivations(scripts, keys, kind, settings.summary_chars) for kind in derived}
+        self.descriptions = self.derivations[DESCRIBE.name]
+        self.dead_letters = DeadLetters(scripts, keys, (SUMMARIZE, FETCH, *derived))
         self.rebuilds = Rebuilds(scripts, keys, settings.max_pending)
         early = Early(scripts, settings.popular, settings.neighbours)
         self.new_items = NewItems(scripts)
-        self.items = Items(scripts, keys, settings.summary_chars, early, self.new_items)
-        self.pictures = PictureQueue(scripts, keys)
+        self.items = Items(scripts, keys, early, self.new_items)
+        self.pictures = PictureQueue(scripts, keys, FETCH)
         self.evidence = Evidence(scripts, settings.popular, settings.neighbours, self.items.known, early)
         self.users = Users(scripts, keys, self.log, self.evidence)
         self.forgotten = Forgotten(scripts, self.items.known)
@@ -55,7 +70,9 @@ class Store:
         self.scores = Scores(scripts, keys, settings.score_cache_items)
 
     @classmethod
-    async def connect(cls, settings: Settings, now_ms: Callable[[], int] | None = None) -> "Store":
+    async def connect(
+        cls, settings: Settings, now_ms: Callable[[], int] | None = None, derived: Sequence[Derived] = DERIVED
+    ) -> "Store":
         """A store on `settings.redis_url` for the running event loop; it connects when it is first used.
 
         Raises:
@@ -63,7 +80,7 @@ class Store:
         """
         if settings.redis_url is None:
             raise NotReady("no Redis: set TASTESTREAM_REDIS_URL")
-        return cls(connect(settings.redis_url, settings.state), settings.state, now_ms)
+        return cls(connect(settings.redis_url, settings.state), settings.state, now_ms, derived)
 
     def wave(self) -> Wave:
         """For reads of several parts in one round trip."""
@@ -76,8 +93,8 @@ class Store:
     async def waiting(self) -> Waiting:
         """What waits, of all users and items."""
         due, oldest_ms, pending, letters, pictures = await asyncio.gather(
-            self.users.due_count(),
-            self.users.oldest_due_ms(),
+            self.summaries.due_count(),
+            self.summaries.oldest_due_ms(),
             self.users.backlog(),
             self.dead_letters.count(),
             self.pictures.count(),

@@ -61,8 +61,8 @@ class Users:
         """
         keys = self._keys.user(user_id)
         names = (
-            *(keys.tombstone, keys.due, keys.dead, keys.backlog, keys.log, keys.pending, keys.letters),
-            *(keys.summary, keys.recents, keys.seen, keys.work, keys.dedupe, keys.scores),
+            *(keys.tombstone, keys.due, keys.dead, keys.backlog, keys.log, keys.pending, keys.dead_letters),
+            *(keys.summary, keys.recents, keys.seen, keys.lease, keys.dedupe, keys.scores),
         )
         given = self._scripts.now()
         now_ms = given or time.time_ns() // 1_000_000
@@ -85,18 +85,6 @@ class Users:
         return sum(
             int(count or 0) for count in await self._scripts.send([("GET", b.backlog) for b in self._keys.users])
         )
-
-    async def due_count(self) -> int:
-        """Users whose work may be claimed now."""
-        return sum(count for count, _, _ in await self._due())
-
-    async def oldest_due_ms(self) -> int:
-        """How long the user that waits longest has been due, in milliseconds; 0 when none is."""
-        return max(now - int(float(oldest)) if oldest else 0 for _, oldest, now in await self._due())
-
-    async def _due(self) -> list[tuple[int, bytes, int]]:
-        now = self._scripts.now()
-        return await self._scripts.run([Call("due", (bucket.due,), (now,)) for bucket in self._keys.users])
 
     async def _withdraw(self, user_id: str, summary: bytes, recents: list[bytes], seen: list[bytes]) -> None:
         """Take back what the user was counted for, as far as its own lists still name it."""

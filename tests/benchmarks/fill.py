@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from model_store.signals import BUILT_IN
 from service.settings import Settings, StateSettings
 from service.state import votes
-from service.state.records import Claim, Event
+from service.state.records import Event, SummaryClaim
 from service.state.store import Store
 from tests.benchmarks.traffic import ITEMS, KINDS, now_ms, user_id
 
@@ -72,21 +72,21 @@ def _events(number: int, before: int, count: int) -> list[Event]:
     ]
 
 
-async def fold(store: Store, text: Callable[[Claim], str]) -> None:
+async def fold(store: Store, text: Callable[[SummaryClaim], str]) -> None:
     """Fold all that is pending into summaries that `text` writes."""
     slots = asyncio.Semaphore(COMMITS)
 
-    async def commit(claim: Claim) -> None:
+    async def commit(claim: SummaryClaim) -> None:
         async with slots:
             liked = votes.uncounted(
                 claim.votes, [e.item_id for e in claim.pending if BUILT_IN(e.type, e.value) == "positive"]
             )
-            if not await store.work.commit(
+            if not await store.summaries.commit(
                 claim, text(claim), "bench-summarizer@1", "bench", len(claim.pending), liked
             ):
                 raise AssertionError("a commit was lost, though nobody else works here")
 
-    while claims := await store.work.claim(AT_ONCE):
+    while claims := await store.summaries.claim(AT_ONCE):
         await asyncio.gather(*map(commit, claims))
 
 

@@ -147,10 +147,10 @@ async def _prepare(given: Bench, world: World, people: list[Person]) -> None:
         await store.events.accept([event for person in people for event in person.events[part]], now_ms())
         if part.stop is None:
             break
-        while claims := await store.work.claim(len(people)):
+        while claims := await store.summaries.claim(len(people)):
             for claim in claims:
-                summary = world.rule_summary(by_user[claim.user_id].events[:-BLOCK])
-                await store.work.commit(claim, summary, "rule", "rule", len(claim.pending))
+                summary = world.rule_summary(by_user[claim.key].events[:-BLOCK])
+                await store.summaries.commit(claim, summary, "rule", "rule", len(claim.pending))
     await store.close()
 
 
@@ -171,7 +171,7 @@ async def _commits(given: Bench, users: list[str]) -> list[float]:
     deadline = time.monotonic() + _FOLD_S
     try:
         while True:
-            if not await store.users.due_count():
+            if not await store.summaries.due_count():
                 states = [await store.users.read(user) for user in users]
                 if not any(state.pending for state in states):
                     return sorted(state.summary.updated_at_ms / 1000 for state in states if state.summary)

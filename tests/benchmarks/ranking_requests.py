@@ -81,7 +81,7 @@ class Traffic:
         summaries = {person.user_id: self.world.rule_summary(person.events) for person in people}
         store = await open_store(self.given.url, EVENTS)
         await store.events.accept([event for person in people for event in person.events], now_ms())
-        await fold(store, lambda claim: summaries[claim.user_id])
+        await fold(store, lambda claim: summaries[claim.key])
         await store.close()
 
     def requests(self, people: Sequence[Person], seed: int = 0) -> Iterator[Body]:

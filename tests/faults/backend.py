@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Protocol
 
 from service.settings import StateSettings
-from service.state.redis.scripts import FOLDER, constants, load
+from service.state.kinds import DERIVED, FETCH, SUMMARIZE, lua_table
+from service.state.redis.scripts import FOLDER, Script, constants, load
 from tests.redis_servers import RedisCluster, RedisServer, admin_of, all_keys
 
 
@@ -115,12 +116,22 @@ def keys(url: str) -> list[str]:
         return [key.decode() for key in all_keys(admin)]
 
 
+def scripts(settings: StateSettings) -> dict[str, Script]:
+    """All scripts by name; those of leased work as `summarize claim`, `describe claim` and so on."""
+    line = constants(settings, lua_table(DERIVED))
+    leased = {
+        f"{kind.name} {file.stem}": load(f"leases/{file.stem}", line, kind.prelude)
+        for kind in (SUMMARIZE, FETCH, *DERIVED)
+        for file in (FOLDER / "leases").glob("*.lua")
+    }
+    return {file.stem: load(file.stem, line) for file in FOLDER.glob("[!_]*.lua")} | leased
+
+
 def load_scripts(url: str, settings: StateSettings) -> None:
     """Make all scripts known, so that a strike meets a script itself and not the refusal of its digest."""
-    line = constants(settings)
     with admin_of(url) as admin:
-        for file in FOLDER.glob("[!_]*.lua"):
-            admin.script_load(load(file.stem, line).source)
+        for script in scripts(settings).values():
+            admin.script_load(script.source)
 
 
 def queue_sizes(url: str) -> Mapping[str, int]:

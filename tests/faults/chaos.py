@@ -25,7 +25,8 @@ MOODS = {
     Mood.endless: 1,
     Mood.streaming: 1,
 }
-CUT = ("accept", "claim", "commit", "extend", "give_back", "delete", "bury", "read")
+LEASED = ("claim", "commit", "extend", "give_back", "dead_letter")
+CUT = ("accept", *(f"summarize {name}" for name in LEASED), "delete", "read")
 
 
 @dataclass

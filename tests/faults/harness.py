@@ -92,7 +92,7 @@ class Fleet:
 
     async def _store_answers(self) -> bool:
         try:
-            await self.store.users.due_count()
+            await self.store.summaries.due_count()
         except StateUnavailable:
             return False
         return True

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from service.settings import StateSettings
-from service.state.redis.scripts import FOLDER, constants, load
+from tests.faults.backend import scripts
 from tests.faults.resp import Failure, Value, parse
 
 REACHED_S = 60.0
@@ -75,8 +75,7 @@ class RedisProxy:
 
     def __init__(self, target: Path, settings: StateSettings) -> None:
         self._target = target
-        names = [file.stem for file in FOLDER.glob("[!_]*.lua")]
-        self._scripts = {load(name, constants(settings)).sha.encode(): name for name in names}
+        self._scripts = {script.sha.encode(): name for name, script in scripts(settings).items()}
         self._strikes: list[Strike] = []
         self._connections: set[asyncio.Task[None]] = set()
         self._failures: list[BaseException] = []

@@ -36,7 +36,7 @@ async def judge_and_delete(fleet: Fleet, user: str) -> None:
 
 @pytest.mark.parametrize(
     ("script", "side"),
-    [("claim", "after"), ("commit", "before"), ("commit", "after")],
+    [("summarize claim", "after"), ("summarize commit", "before"), ("summarize commit", "after")],
     ids=["a claim on its way to the worker", "a commit on its way to Redis", "a commit's answer on its way"],
 )
 async def test_a_worker_in_the_midst_of_its_work(
@@ -68,7 +68,8 @@ async def test_a_model_in_the_midst_of_its_answer(fleet: Fleet) -> None:
 
 async def test_a_refusal_on_its_way_to_the_dead_letters(fleet: Fleet, worker_proxy: RedisProxy) -> None:
     user = await fleet.new_user()
-    hold, answered = worker_proxy.hold("bury", "before", user), worker_proxy.strike("bury", "after", nothing, user)
+    hold = worker_proxy.hold("summarize dead_letter", "before", user)
+    answered = worker_proxy.strike("summarize dead_letter", "after", nothing, user)
     fleet.summarizer.mood = lambda words: Mood.empty if f"{user}-0" in words else Mood.good
     await fleet.client.send(numbered(user, OLD))
     await hold.wait()

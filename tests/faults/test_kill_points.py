@@ -51,7 +51,7 @@ async def test_an_accept_whose_answer_is_lost_is_acknowledged_once_it_is_known(
 
 @pytest.mark.parametrize(
     ("script", "side", "calls"),
-    [("claim", "after", 1), ("commit", "before", 2), ("commit", "after", 1)],
+    [("summarize claim", "after", 1), ("summarize commit", "before", 2), ("summarize commit", "after", 1)],
     ids=["between claim and call", "between call and commit", "between commit and its answer"],
 )
 async def test_a_worker_killed(fleet: Fleet, worker_proxy: RedisProxy, script: str, side: Side, calls: int) -> None:
@@ -84,7 +84,7 @@ async def test_a_worker_killed_during_the_call(fleet: Fleet) -> None:
 
 
 @pytest.mark.parametrize("side", SIDES)
-@pytest.mark.parametrize("script", ["accept", "commit"])
+@pytest.mark.parametrize("script", ["accept", "summarize commit"])
 async def test_redis_killed(
     fleet: Fleet, gateway_proxy: RedisProxy, worker_proxy: RedisProxy, script: str, side: Side
 ) -> None:
@@ -105,10 +105,10 @@ async def test_redis_killed(
 
 
 @pytest.mark.parametrize("side", SIDES)
-@pytest.mark.parametrize("script", ["claim", "commit"])
+@pytest.mark.parametrize("script", ["summarize claim", "summarize commit"])
 async def test_a_worker_cut_off_from_redis(fleet: Fleet, worker_proxy: RedisProxy, script: str, side: Side) -> None:
     user = await fleet.new_user()
-    about = "" if (script, side) == ("claim", "before") else user
+    about = "" if (script, side) == ("summarize claim", "before") else user
     strike = worker_proxy.strike(script, side, cut, about)
     await fleet.client.send(numbered(user, range(3)))
     await strike.done()
@@ -120,7 +120,8 @@ async def test_a_worker_cut_off_from_redis(fleet: Fleet, worker_proxy: RedisProx
 
 async def test_a_commit_that_arrives_after_its_lease_changes_nothing(fleet: Fleet, worker_proxy: RedisProxy) -> None:
     user, (worker,) = await fleet.new_user(), fleet.workers
-    late, answered = worker_proxy.hold("commit", "before", user), worker_proxy.strike("commit", "after", nothing, user)
+    late = worker_proxy.hold("summarize commit", "before", user)
+    answered = worker_proxy.strike("summarize commit", "after", nothing, user)
     await fleet.client.send(numbered(user, range(3)))
     await late.wait()
     worker.pause()

@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from service.settings import StateSettings
-from service.state.redis.scripts import constants, load
-from tests.faults.backend import SingleRedis, load_scripts
+from tests.faults.backend import SingleRedis, load_scripts, scripts
 from tests.faults.redis_proxy import RedisProxy
 
 SETTINGS = StateSettings()
@@ -26,7 +25,7 @@ async def test_a_command_of_a_caller_that_hung_up_is_carried_out_and_its_answer_
     async with RedisProxy(redis.socket, SETTINGS) as proxy:
         hold, answered = proxy.hold("due", "before"), proxy.strike("due", "after", nothing)
         _, writer = await asyncio.open_connection("127.0.0.1", int(proxy.url.rpartition(":")[2]))
-        words = ("EVALSHA", load("due", constants(SETTINGS)).sha, "1", "ts:{b0}:due", "0")
+        words = ("EVALSHA", scripts(SETTINGS)["due"].sha, "1", "ts:{b0}:summarize_due", "0")
         writer.write("".join([f"*{len(words)}\r\n", *(f"${len(word)}\r\n{word}\r\n" for word in words)]).encode())
         await hold.wait()
         writer.close()

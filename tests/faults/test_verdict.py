@@ -37,15 +37,15 @@ def test_what_is_in_order_is_not_complained_of(words: list[str], buried: list[st
     assert complaints(story, [*buried, *words], ordered=False) == []
 
 
-@pytest.mark.parametrize("kind", ["p:u1", "w:u1", "y:u1", "due"])
+@pytest.mark.parametrize("kind", ["p:u1", "summarize_lease:u1", "y:u1", "summarize_due"])
 def test_work_that_nobody_will_do_is_told(kind: str) -> None:
-    usual = ["ts:{b0}:u:u1", "ts:{b0}:x:u1", "ts:{b0}:fence", "ts:{i0}:due", "ts:popular"]
+    usual = ["ts:{b0}:u:u1", "ts:{b0}:x:u1", "ts:{b0}:fence", "ts:{i0}:describe_due", "ts:popular"]
     assert left_over(usual) == []
     assert len(left_over([*usual, f"ts:{{b0}}:{kind}"])) == 1
 
 
 def test_the_keys_of_a_user_are_told_but_for_its_tombstone() -> None:
-    keys = ["ts:{b0}:d:u1", "ts:{b0}:x:u1", "ts:{b0}:u:u11", "ts:{b0}:due"]
+    keys = ["ts:{b0}:d:u1", "ts:{b0}:x:u1", "ts:{b0}:u:u11", "ts:{b0}:summarize_due"]
     assert of_user(keys, "u1") == ["ts:{b0}:d:u1"]
 
 

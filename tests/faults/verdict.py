@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from tests.faults.client import Story
 
 KEY = re.compile(r"ts:\{b\d+\}:(?P<kind>\w+)(:(?P<user>.*))?", re.DOTALL)
-QUEUED = {"due": "due set", "p": "pending events", "w": "lease", "y": "list of dead letters"}
+QUEUED = {"summarize_due": "due set", "p": "pending events", "summarize_lease": "lease", "y": "list of dead letters"}
 TOMBSTONE = "x"
 
 

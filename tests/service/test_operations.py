@@ -71,8 +71,8 @@ async def test_metrics_show_who_waits_for_a_worker(gateway: Gateway) -> None:
 
 async def test_metrics_show_what_is_pending_and_what_was_buried(gateway: Gateway) -> None:
     await gateway.ask("POST", "/events", [{"user_id": "u", "item_id": f"i{number}"} for number in range(5)])
-    (claim,) = await gateway.parts.store.work.claim(1)
-    await gateway.parts.store.work.bury(claim, "answer_empty", 3)
+    (claim,) = await gateway.parts.store.summaries.claim(1)
+    await gateway.parts.store.summaries.dead_letter(claim, "answer_empty", 3)
     await gateway.ask("GET", "/metrics")
     assert gateway.count("tastestream_pending_events") == 2
     assert gateway.count("tastestream_dead_letters") == 1

@@ -8,9 +8,9 @@ import pytest
 
 from model_store.views import InteractionView
 from service.settings import Settings
-from service.state.records import Claim
+from service.state.records import SummaryClaim
 from service.state.store import Store
-from service.state.summaries import Work
+from service.state.summaries import Summaries
 from tests.redis_servers import RedisServer, on_both
 from tests.workers.conftest import Start, Worker, event, put, text, until
 from tests.workers.doubles import RecordingSummarizer, titles
@@ -39,8 +39,8 @@ async def test_running_folds_are_finished_and_no_new_one_is_begun(store: Store, 
     await worker.task
     assert await text(store, "u") == "u-0 u-1 u-2"
     assert await text(store, "late") == ""
-    (claim,) = await store.work.claim(5)
-    assert claim.user_id == "late"
+    (claim,) = await store.summaries.claim(5)
+    assert claim.key == "late"
 
 
 async def test_a_long_catch_up_is_committed_as_far_as_it_got(store: Store, start: Start) -> None:
@@ -54,7 +54,7 @@ async def test_a_long_catch_up_is_committed_as_far_as_it_got(store: Store, start
     await worker.task
     assert len(engine.blocks) == 1
     assert (await text(store, "u")).split() == engine.blocks[0]
-    (claim,) = await store.work.claim(5)
+    (claim,) = await store.summaries.claim(5)
     assert claim.pending[0].event_id == f"u-{len(engine.blocks[0])}"
 
 
@@ -74,7 +74,7 @@ class TestShortDrain:
         await worker.drain()
         assert engine.in_flight == 0
         assert worker.folds("released") == 1
-        (claim,) = await store.work.claim(1)
+        (claim,) = await store.summaries.claim(1)
         assert claim.attempts == 0
         assert len(claim.pending) == 3
 
@@ -87,10 +87,10 @@ class TestHeartbeat:
     async def test_a_worker_whose_heart_stops_ends_instead_of_working_on_without_leases(
         self, store: Store, settings: Settings, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        async def broken(work: Work, claims: Sequence[Claim]) -> list[bool]:
+        async def broken(work: Summaries, claims: Sequence[SummaryClaim]) -> list[bool]:
             raise RuntimeError("a mistake of the program")
 
-        monkeypatch.setattr(Work, "extend", broken)
+        monkeypatch.setattr(Summaries, "extend", broken)
         worker = Worker(settings, RecordingSummarizer(Gate()))
         await put(store, [event("u", number) for number in range(3)])
         async with asyncio.timeout(20):
@@ -101,12 +101,12 @@ class TestHeartbeat:
     async def test_it_also_ends_when_its_cancellation_is_lost_in_a_claim(
         self, store: Store, settings: Settings, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        async def broken(work: Work, claims: Sequence[Claim]) -> list[bool]:
+        async def broken(work: Summaries, claims: Sequence[SummaryClaim]) -> list[bool]:
             raise RuntimeError("a mistake of the program")
 
-        claim, lost = Work.claim, asyncio.Event()
+        claim, lost = Summaries.claim, asyncio.Event()
 
-        async def losing(work: Work, limit: int) -> Sequence[Claim]:
+        async def losing(work: Summaries, limit: int) -> Sequence[SummaryClaim]:
             claims = await claim(work, limit)
             if not claims and not lost.is_set():
                 try:
@@ -115,8 +115,8 @@ class TestHeartbeat:
                     lost.set()
             return claims
 
-        monkeypatch.setattr(Work, "extend", broken)
-        monkeypatch.setattr(Work, "claim", losing)
+        monkeypatch.setattr(Summaries, "extend", broken)
+        monkeypatch.setattr(Summaries, "claim", losing)
         await put(store, [event("u", number) for number in range(3)])
         engine = RecordingSummarizer(Gate())
         worker = Worker(settings, engine)

@@ -18,9 +18,9 @@ from model_store.engine import (
 from model_store.views import InteractionView
 from service.settings import Settings, SignalSettings
 from service.state.cooccurrence import Evidence
-from service.state.records import Claim, Event, Item
+from service.state.records import Event, Item, SummaryClaim
 from service.state.store import Store
-from service.state.summaries import Work
+from service.state.summaries import Summaries
 from tests.redis_servers import on_both
 from tests.workers.conftest import NOW_MS, Start, event, put, text, until
 from tests.workers.doubles import RecordingSummarizer, Trouble, titles
@@ -426,9 +426,9 @@ class TestLease:
     async def test_a_fold_longer_than_the_lease_is_held_by_heartbeats(
         self, store: Store, start: Start, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        extend, beats = Work.extend, 0
+        extend, beats = Summaries.extend, 0
 
-        async def counting(work: Work, claims: Sequence[Claim]) -> list[bool]:
+        async def counting(work: Summaries, claims: Sequence[SummaryClaim]) -> list[bool]:
             nonlocal beats
             held = await extend(work, claims)
             beats += 1
@@ -437,7 +437,7 @@ class TestLease:
         async def trouble(summary: str, block: Sequence[InteractionView]) -> None:
             await until(lambda: _true(beats > HEARTBEATS_PER_LEASE))
 
-        monkeypatch.setattr(Work, "extend", counting)
+        monkeypatch.setattr(Summaries, "extend", counting)
         engine = RecordingSummarizer(trouble)
         await start(engine)
         await start(engine)
@@ -456,15 +456,15 @@ class TestLease:
             await until(lambda: _true(beats >= began + 2))
             await record(*counted)
 
-        async def extend(work: Work, claims: Sequence[Claim]) -> list[bool]:
+        async def extend(work: Summaries, claims: Sequence[SummaryClaim]) -> list[bool]:
             nonlocal beats
             held = await extended(work, claims)
             beats += 1
             return held
 
-        extended = Work.extend
+        extended = Summaries.extend
         monkeypatch.setattr(Evidence, "record", after_two_heartbeats)
-        monkeypatch.setattr(Work, "extend", extend)
+        monkeypatch.setattr(Summaries, "extend", extend)
         worker = await start(RecordingSummarizer())
         await put(store, [event("u", number) for number in range(3)])
         await until(lambda: _popularity(store, dict.fromkeys(["u-0", "u-1", "u-2"], 1.0)))
@@ -547,7 +547,7 @@ class TestConcurrency:
         await start(engine)
 
         async def ten_claimed() -> bool:
-            return engine.in_flight == 8 and await store.users.due_count() == 30
+            return engine.in_flight == 8 and await store.summaries.due_count() == 30
 
         await until(ten_claimed)
         end.set()

@@ -1,7 +1,7 @@
 -- Prepended to every script, after one line of constants from the settings:
 -- BLOCK, MAX_WAIT, LEASE, RECENTS, SPARE, SEEN, DEDUPE, DEDUPE_TTL, RETRY, MAX_PENDING, MAX_BACKLOG, LOG, CLAIM_EVENTS,
--- TOMBSTONE, SKEW, DEAD_LETTERS, SCORES, SCORE_BYTES, SCORES_TTL, USER_TTL. Times are in milliseconds;
--- MAX_BACKLOG and LOG are one bucket's share.
+-- TOMBSTONE, SKEW, DEAD_LETTERS, SCORES, SCORE_BYTES, SCORES_TTL, USER_TTL, DERIVED. Times are in milliseconds;
+-- MAX_BACKLOG and LOG are one bucket's share; DERIVED has the kinds of kinds/derive.lua by name.
 --
 -- Under maxmemory Redis refuses the first write of a script if it may grow, and lets a script that
 -- has already written go on. Scripts that take in data begin with a growing write, so that they are
@@ -36,15 +36,32 @@ local function expire_idle(...)
   end
 end
 
+-- The keys of a kind of leased work. Those of all kinds end alike, see keys.py.
+local function due_of(name, stem) return stem .. name .. '_due' end
+
+local function lease_of(name, stem, id) return stem .. name .. '_lease:' .. id end
+
 -- Whether a lease, or the wait after a failure, keeps the work from being claimed.
-local function held(work, now)
-  local till = redis.call('HGET', work, 'l')
+local function held(lease, now)
+  local till = redis.call('HGET', lease, 'l')
   return till and tonumber(till) > now
 end
 
 -- I4: whether `token` is the one that holds the work, and its lease has not run out.
-local function holds(work, token, now)
-  return redis.call('HGET', work, 'f') == token and held(work, now)
+local function holds(lease, token, now)
+  return redis.call('HGET', lease, 'f') == token and held(lease, now)
+end
+
+-- Have work that nobody holds claimed from `at` on, or never when there is no `at`.
+local function schedule(due, id, at)
+  if at then redis.call('ZADD', due, at, id) else redis.call('ZREM', due, id) end
+end
+
+-- The first value of the field, among the fields and values of a dead letter.
+local function field_of(fields, name)
+  for at = 1, #fields, 2 do
+    if fields[at] == name then return fields[at + 1] end
+  end
 end
 
 -- A fencing token: greater than every one before, also when Redis came back without its last writes.
@@ -56,20 +73,38 @@ local function next_token(fence)
   return text
 end
 
--- When a user with `waiting` pending events is due: at once when a block is full, else when the
--- oldest has waited MAX_WAIT. Pending entries begin with the time of their acceptance.
-local function due_at(pending, waiting, now)
+-- When a user is due: at once when a block is full, else when the oldest event has waited MAX_WAIT; nil when
+-- nothing is pending. Pending entries begin with the time of their acceptance.
+local function due_at(pending, now)
+  local waiting = redis.call('LLEN', pending)
   if waiting >= BLOCK then return now end
-  return tonumber(string.match(redis.call('LINDEX', pending, 0), '^%d+')) + MAX_WAIT
+  return waiting > 0 and tonumber(string.match(redis.call('LINDEX', pending, 0), '^%d+')) + MAX_WAIT or nil
 end
 
--- Put a user that nobody holds into the due set, or take it out when nothing is pending.
-local function rearm(due, pending, user, now)
-  local waiting = redis.call('LLEN', pending)
-  if waiting == 0 then
-    redis.call('ZREM', due, user)
-  else
-    redis.call('ZADD', due, due_at(pending, waiting, now), user)
+-- Whether an item has the field that such a result is made from.
+local function has_needed(item, derived)
+  return (redis.call('HGET', item, derived.needs) or '') ~= ''
+end
+
+-- Remove what was made from an item's words and picture.
+local function void_derived(item)
+  for _, derived in pairs(DERIVED) do redis.call('HDEL', item, derived.result, derived.model, derived.token) end
+end
+
+-- Take an item from whoever derives something from it.
+local function end_derivations(stem, id)
+  for name in pairs(DERIVED) do
+    redis.call('DEL', lease_of(name, stem, id))
+    redis.call('ZREM', due_of(name, stem), id)
+  end
+end
+
+-- Have what is not yet made from an item made.
+local function derive(stem, id, now)
+  local item = stem .. 'm:' .. id
+  for name, derived in pairs(DERIVED) do
+    local missing = has_needed(item, derived) and redis.call('HEXISTS', item, derived.token) == 0
+    schedule(due_of(name, stem), id, missing and now)
   end
 end
 

@@ -75,8 +75,8 @@ end
 -- the time.
 local function make_due(stem, user, before, waiting)
   if before >= BLOCK or (before > 0 and waiting < BLOCK) then return end
-  if held(stem .. 'w:' .. user, now) then return end
-  call('ZADD', stem .. 'due', 'LT', waiting < BLOCK and now + MAX_WAIT or now, user)
+  if held(lease_of('summarize', stem, user), now) then return end
+  call('ZADD', due_of('summarize', stem), 'LT', waiting < BLOCK and now + MAX_WAIT or now, user)
 end
 
 local function accept(stem, user, received, first, last)

@@ -1,14 +1,14 @@
 -- Write one item; a change makes a new revision: I4.
--- KEYS  item, due, index, last revision before a deletion, pictures to fetch
+-- KEYS  item, stem (never a key), index, last revision before a deletion
 -- ARGV  now, item id, words (JSON), attributes (JSON) or '', picture hash or '', picture error or '',
 --       URL of a picture to fetch or '', what to keep of the stored picture: '' nothing, 'picture' it
 --       but not its error nor a picture that is to be fetched, 'both' all of these; 1 to be told the item
 -- Returns {1 if created, fields and values of the item where they are asked for}.
--- Other words or another picture void the description, and whoever is writing one has lost the
+-- Other words or another picture void what was derived from the item, and whoever derives it has lost the
 -- lease. Attributes are never shown to a model: a description outlives their change.
--- While a picture is to be fetched the item has its URL and is not described; the lease is the fetcher's,
--- who keeps it as long as the URL is the same.
-local item, due, index, last, fetch = unpack(KEYS)
+-- While a picture is to be fetched the item has its URL and nothing is derived from it; the fetcher keeps its
+-- lease as long as the URL is the same.
+local item, stem, index, last = unpack(KEYS)
 local now, id, doc, attributes, picture, refused, url, keep, tell = clock(ARGV[1]), unpack(ARGV, 2)
 local old = redis.call('HMGET', item, 'doc', 'attr', 'pic', 'err', 'rev', 'url', 'lost')
 local pending = old[6] or ''
@@ -20,7 +20,7 @@ if shown or (old[2] or '') ~= attributes then
   local revision = (old[5] or redis.call('GET', last) or 0) + 1
   redis.call('HSET', item, 'doc', doc, 'pic', picture, 'err', refused, 'rev', revision)
   if attributes == '' then redis.call('HDEL', item, 'attr') else redis.call('HSET', item, 'attr', attributes) end
-  if shown then redis.call('HDEL', item, 'sum', 'by', 'sf') end
+  if shown and old[1] then void_derived(item) end
   redis.call('ZADD', index, 0, id)
   redis.call('DEL', last)
 elseif old[4] ~= refused then
@@ -28,23 +28,13 @@ elseif old[4] ~= refused then
 end
 
 if url ~= pending then
-  if url == '' then
-    redis.call('HDEL', item, 'url')
-    redis.call('ZREM', fetch, id)
-  else
-    redis.call('HSET', item, 'url', url)
-    redis.call('HDEL', item, 'f', 'l', 'a')
-    redis.call('ZADD', fetch, now, id)
-    redis.call('ZREM', due, id)
-  end
+  redis.call('DEL', lease_of('fetch', stem, id))
+  if url == '' then redis.call('HDEL', item, 'url') else redis.call('HSET', item, 'url', url) end
+  schedule(due_of('fetch', stem), id, url ~= '' and now)
 end
-if url == '' and (shown or pending ~= '') then
-  redis.call('HDEL', item, 'f', 'l', 'a')
-  if picture ~= '' and redis.call('HEXISTS', item, 'sf') == 0 then
-    redis.call('ZADD', due, now, id)
-  else
-    redis.call('ZREM', due, id)
-  end
+if shown or url ~= pending then
+  if old[1] then end_derivations(stem, id) end
+  if url == '' then derive(stem, id, now) end
 end
 if old[7] and keep ~= 'both' then redis.call('HDEL', item, 'lost') end
 return { old[1] and 0 or 1, tell == '1' and redis.call('HGETALL', item) or {} }

@@ -1,5 +1,5 @@
 -- Have a user's logged events folded anew, beginning with an empty summary: I2, I3, I4, I5.
--- KEYS  log, due, dead, backlog, pending, work, summary, letters, tombstone
+-- KEYS  log, due, dead, backlog, pending, lease, summary, dead letters of the user, tombstone
 -- ARGV  now, user, 1 to make do with less than all events, the last id of the log that the caller has
 --       read, then the ids of the user's entries up to there, oldest first
 -- Returns {outcome, events that are now pending, dead letters taken up}. Outcome 1 rebuilt; 0 there is
@@ -12,7 +12,7 @@
 -- left the log come first, the others stand where the log has them. What was accepted before the user was
 -- deleted is not looked at: the deletion may still be taking it out of the log.
 local LOOK = 1000
-local log, due, dead, backlog, pending, work, summary, letters, tombstone = unpack(KEYS)
+local log, due, dead, backlog, pending, lease, summary, letters, tombstone = unpack(KEYS)
 local now, user, partial, last = clock(ARGV[1]), ARGV[2], ARGV[3] == '1', ARGV[4]
 
 local logged, deleted = {}, tonumber(redis.call('GET', tombstone) or 0) - SKEW
@@ -80,10 +80,10 @@ if others > 0 and others + #entries > MAX_BACKLOG then return { -4, 0, 0 } end
 push(pending, entries)
 redis.call('LTRIM', pending, #waiting, -1)
 redis.call('INCRBY', backlog, #entries - #waiting)
-redis.call('DEL', work, letters)
+redis.call('DEL', lease, letters)
 for _, id in ipairs(buried) do redis.call('XDEL', dead, id) end
 if folded > 0 then
   redis.call('SET', summary, (string.gsub(written, '^%d+:%d*', '%0r', 1)), 'KEEPTTL')
 end
-rearm(due, pending, user, now)
+schedule(due, user, due_at(pending, now))
 return { 1, #entries, #buried }

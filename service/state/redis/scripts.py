@@ -38,6 +38,8 @@ class Call:
     script: str
     keys: Sequence[str]
     arguments: Sequence[Argument]
+    prelude: str = ""
+    """Source that goes before the script's own."""
 
 
 Asked = Call | tuple[Argument, ...]
@@ -56,11 +58,13 @@ class Scripts:
     `now_ms` replaces Redis's clock; the clocks of hosts differ, so only tests give one.
     """
 
-    def __init__(self, client: Client, settings: StateSettings, now_ms: Callable[[], int] | None = None) -> None:
+    def __init__(
+        self, client: Client, settings: StateSettings, now_ms: Callable[[], int] | None = None, derived: str = "{}"
+    ) -> None:
         self.client = client
         self.clustered = isinstance(client, RedisCluster)
         self._now_ms = now_ms
-        self._constants = constants(settings)
+        self._constants = constants(settings, derived)
         self._durability = Durability.of(settings)
         self._pipelines = pipelines(client, settings)
         self._buckets = settings.buckets
@@ -85,7 +89,7 @@ class Scripts:
             StateUnavailable: Redis did not answer all of them, or too few have them; some may have
                 been carried out.
         """
-        scripts = [load(call.script, self._constants) for call in calls]
+        scripts = [load(call.script, self._constants, call.prelude) for call in calls]
         with unavailable():
             results = await self._evaluate("EVALSHA", [script.sha for script in scripts], calls, durable)
             unknown = [index for index, result in enumerate(results) if isinstance(result, NoScriptError)]
@@ -117,7 +121,7 @@ class Scripts:
         """
         if not asked:
             return []
-        scripts = [load(one.script, self._constants) if isinstance(one, Call) else None for one in asked]
+        scripts = [load(one.script, self._constants, one.prelude) if isinstance(one, Call) else None for one in asked]
         with unavailable():
             results = await self._round_trip(
                 [
@@ -187,8 +191,8 @@ def unavailable() -> AbstractContextManager[None]:
     return _UNAVAILABLE
 
 
-def constants(settings: StateSettings) -> str:
-    """The line of settings before every script, see scripts/_common.lua."""
+def constants(settings: StateSettings, derived: str) -> str:
+    """The line of constants before every script, see lua/_common.lua."""
     values = {
         "BLOCK": settings.block_size,
         "MAX_WAIT": round(settings.max_wait_s * 1000),
@@ -210,15 +214,21 @@ def constants(settings: StateSettings) -> str:
         "SCORE_BYTES": SCORE_BYTES,
         "SCORES_TTL": round(settings.score_cache_ttl_s * 1000),
         "USER_TTL": round(settings.user_ttl_s * 1000),
+        "DERIVED": derived,
     }
     return f"local {', '.join(values)} = {', '.join(str(value) for value in values.values())}\n"
 
 
 @cache
-def load(name: str, constants: str) -> Script:
-    """The script scripts/<name>.lua behind its constants and the common functions."""
-    source = constants + (FOLDER / "_common.lua").read_text("utf-8") + (FOLDER / f"{name}.lua").read_text("utf-8")
+def load(name: str, constants: str, prelude: str = "") -> Script:
+    """The script lua/<name>.lua after the constants, the common functions and `prelude`."""
+    source = constants + source_of("_common") + prelude + source_of(name)
     return Script(source, hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest())
+
+
+def source_of(name: str) -> str:
+    """What is in lua/<name>.lua."""
+    return (FOLDER / f"{name}.lua").read_text("utf-8")
 
 
 def answered(results: list[Any]) -> list[Any]:

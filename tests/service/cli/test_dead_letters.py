@@ -21,17 +21,17 @@ async def bury(store: Store, user: str, reason: str, events: int = 3, **fields: 
     """Make the user's next `events` events a dead letter."""
     await a_millisecond()
     await accept(store, *(event(user, number, **fields) for number in range(events)))
-    (claim,) = [claim for claim in await store.work.claim(100) if claim.user_id == user]
-    assert await store.work.bury(claim, reason, events) == "buried"
+    (claim,) = [claim for claim in await store.summaries.claim(100) if claim.key == user]
+    assert await store.summaries.dead_letter(claim, reason, events) == "dead_lettered"
 
 
 async def fill(store: Store) -> None:
     for user in ("ann", "bob", "cy"):
         await bury(store, user, "bad_answer" if user != "cy" else "too_long")
     await store.items.put(Item("mug", "A mug", picture="0" * 64))
-    (claim,) = await store.items.claim(1)
+    (claim,) = await store.descriptions.claim(1)
     await a_millisecond()
-    assert await store.items.bury(claim, "unreadable")
+    assert await store.descriptions.dead_letter(claim, "unreadable") == "dead_lettered"
 
 
 async def letters(store: Store) -> list[DeadLetter]:
@@ -49,9 +49,9 @@ def test_the_table_tells_whom_why_and_how_much(filled: Settings, tastestream: Ru
     assert shown.code == 0
     found = [line.split() for line in shown.out.splitlines()[1:-1]]
     assert [line[1:4] for line in found] == [
-        ["fold", "ann", "bad_answer"],
-        ["fold", "bob", "bad_answer"],
-        ["fold", "cy", "too_long"],
+        ["summarize", "ann", "bad_answer"],
+        ["summarize", "bob", "bad_answer"],
+        ["summarize", "cy", "too_long"],
         ["describe", "mug", "unreadable"],
     ]
     assert [line[-1] for line in found[:3]] == ["3", "3", "3"]
@@ -177,9 +177,9 @@ async def test_a_letter_that_fails_again_is_not_retried_twice_in_one_go(settings
     async for letter in store.dead_letters.read():
         seen.append(letter.key)
         assert await store.dead_letters.retry(letter.id) == "retried"
-        if letter.kind == "fold":
-            (claim,) = await store.work.claim(100)
-            assert await store.work.bury(claim, letter.reason, 3) == "buried"
+        if letter.kind == "summarize":
+            (claim,) = await store.summaries.claim(100)
+            assert await store.summaries.dead_letter(claim, letter.reason, 3) == "dead_lettered"
     assert sorted(seen) == ["ann", "bob", "cy", "mug"]
     await store.close()
 

@@ -24,10 +24,10 @@ USERS = [f"u{number}" for number in range(40)]
 async def fill(store: Store) -> None:
     """Users with five events each, folded."""
     await accept(store, *(event(user, number) for user in USERS for number in range(5)))
-    while claims := await store.work.claim(100):
+    while claims := await store.summaries.claim(100):
         for claim in claims:
             text = " ".join(e.event_id for e in claim.pending)
-            assert await store.work.commit(claim, text, "old@1", "p", len(claim.pending))
+            assert await store.summaries.commit(claim, text, "old@1", "p", len(claim.pending))
 
 
 @pytest.fixture
@@ -37,11 +37,11 @@ def filled(settings: Settings) -> Settings:
 
 
 async def fold_all(store: Store) -> None:
-    while claims := await store.work.claim(100):
+    while claims := await store.summaries.claim(100):
         for claim in claims:
             words = [claim.base.text] if claim.base else []
             text = " ".join([*words, *(e.event_id for e in claim.pending)])
-            assert await store.work.commit(claim, text, "new@2", "p", len(claim.pending))
+            assert await store.summaries.commit(claim, text, "new@2", "p", len(claim.pending))
 
 
 def pending(settings: Settings) -> dict[str, int]:

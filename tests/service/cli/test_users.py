@@ -15,10 +15,10 @@ SECRET = "a-very-private-item"
 async def fill(store: Store) -> None:
     """A user with a summary, a dead letter and pending events; and another."""
     await accept(store, *(event("ann", number, item_id=SECRET) for number in range(2)))
-    (claim,) = await store.work.claim(1)
-    assert await store.work.commit(claim, f"likes {SECRET}", "m", "p", 1)
-    (claim,) = await store.work.claim(1)
-    assert await store.work.bury(claim, "bad", 1) == "buried"
+    (claim,) = await store.summaries.claim(1)
+    assert await store.summaries.commit(claim, f"likes {SECRET}", "m", "p", 1)
+    (claim,) = await store.summaries.claim(1)
+    assert await store.summaries.dead_letter(claim, "bad", 1) == "dead_lettered"
     await accept(store, *(event("ann", number, item_id=SECRET) for number in range(2, 5)), event("bob", 0))
 
 

@@ -27,15 +27,15 @@ async def pictured(gateway: Gateway) -> None:
 
 
 async def claim(gateway: Gateway) -> ItemClaim:
-    (claimed,) = await gateway.parts.store.items.claim(10)
+    (claimed,) = await gateway.parts.store.descriptions.claim(10)
     return claimed
 
 
 async def describe(gateway: Gateway, text: str = "seen: {}") -> None:
     """Commit a description of every item that waits for one."""
-    items = gateway.parts.store.items
-    for claimed in await items.claim(100):
-        assert await items.commit_summary(claimed, text.format(claimed.item.title), "describer@1")
+    descriptions = gateway.parts.store.descriptions
+    for claimed in await descriptions.claim(100):
+        assert await descriptions.commit(claimed, text.format(claimed.item.title), "describer@1")
 
 
 async def asked_anew(gateway: Gateway, model: ModelServer, **ask: Any) -> str:
@@ -104,16 +104,16 @@ class TestChanges:
     async def test_a_describer_of_what_the_item_was_changes_nothing(
         self, ranked: Gateway, model: ModelServer, change: dict[str, Any]
     ) -> None:
-        items = ranked.parts.store.items
+        descriptions = ranked.parts.store.descriptions
         await put(ranked, "pan", image_base64=RED)
         late = await claim(ranked)
         await put(ranked, "pan", **change)
         await recommend(ranked)
-        assert not await items.commit_summary(late, "red as wine", "describer@1")
+        assert not await descriptions.commit(late, "red as wine", "describer@1")
         assert await asked_anew(ranked, model) == "[]"
         anew = await claim(ranked)
-        assert not await items.commit_summary(late, "red as wine", "describer@1")
-        assert await items.commit_summary(anew, "as it is now", "describer@1")
+        assert not await descriptions.commit(late, "red as wine", "describer@1")
+        assert await descriptions.commit(anew, "as it is now", "describer@1")
         assert (await ranked.ask("GET", "/items/pan")).json()["summary"] == "as it is now"
 
     async def test_a_price_costs_no_description(self, ranked: Gateway) -> None:
@@ -121,7 +121,7 @@ class TestChanges:
         await describe(ranked, "red as wine")
         changed = await put(ranked, "pan", attributes={"price": 4})
         assert (changed["revision"], changed["attributes"], changed["summary"]) == (2, {"price": 4}, "red as wine")
-        assert await ranked.parts.store.items.claim(10) == []
+        assert await ranked.parts.store.descriptions.claim(10) == []
 
     async def test_the_same_item_again_costs_nothing(self, ranked: Gateway, model: ModelServer) -> None:
         await pictured(ranked)
@@ -129,7 +129,7 @@ class TestChanges:
         await recommend(ranked)
         await pictured(ranked)
         assert await asked_anew(ranked, model) == "[]"
-        assert await ranked.parts.store.items.claim(10) == []
+        assert await ranked.parts.store.descriptions.claim(10) == []
 
     async def test_a_refused_picture_leaves_the_one_there_was_with_its_summary(self, ranked: Gateway) -> None:
         before = await put(ranked, "pan", image_base64=RED)
@@ -203,7 +203,7 @@ class TestDeletion:
     async def test_put_again_it_brings_nothing_back(self, full: Gateway, model: ModelServer) -> None:
         await put(full, "dead", image_base64=RED)
         late = await claim(full)
-        await full.parts.store.items.release(late)
+        await full.parts.store.descriptions.release(late)
         await describe(full, "red as wine")
         model.scores = {"dead": 0.9}
         await recommend(full, candidates=["dead"])
@@ -214,7 +214,7 @@ class TestDeletion:
         answer = await recommend(full, candidates=["dead"], explain=True)
         components = {"mllm": pytest.approx(0.1), "collaborative": 0.0, "popular": 0.0}
         assert answer["items"][0]["components"] == components
-        assert not await full.parts.store.items.commit_summary(late, "red as wine", "describer@1")
+        assert not await full.parts.store.descriptions.commit(late, "red as wine", "describer@1")
         await send(full, "cup")
         found = (await recommend(full, candidates=None, explain=True))["items"]
         assert [item["components"]["collaborative"] for item in found if item["item_id"] == "dead"] in ([], [0.0])

@@ -35,7 +35,8 @@ def expires(admin: Admin, key: str) -> bool:
 
 
 BOUNDS: dict[str, Bound] = {
-    "due": lambda admin, key: admin.zcard(key) <= 60,
+    "summarize_due": lambda admin, key: admin.zcard(key) <= 60,
+    "describe_due": lambda admin, key: admin.zcard(key) <= 60,
     "fence": lambda admin, key: admin.strlen(key) == 16,
     "dead": lambda admin, key: admin.xlen(key) <= LIMITS["dead_letters"],
     "backlog": lambda admin, key: 0 <= int(admin.get(key)) <= LIMITS["max_backlog"] / 4,
@@ -43,14 +44,15 @@ BOUNDS: dict[str, Bound] = {
     "index": lambda admin, key: admin.zcard(key) <= 60,
     "u": lambda admin, key: admin.strlen(key) < 6 * 4000 + 1000,
     "p": lambda admin, key: admin.llen(key) <= LIMITS["max_pending"],
-    "w": lambda admin, key: admin.hlen(key) <= 3,
+    "summarize_lease": lambda admin, key: admin.hlen(key) <= 3,
+    "describe_lease": lambda admin, key: admin.hlen(key) <= 3,
     "r": lambda admin, key: admin.llen(key) <= LIMITS["recents"] + SPARE_RECENTS,
     "i": lambda admin, key: admin.llen(key) <= LIMITS["seen_items"] * 1.25,
     "d": lambda admin, key: admin.strlen(key) <= LIMITS["dedupe_ids"] * 10 and expires(admin, key),
     "s": lambda admin, key: admin.strlen(key) <= LIMITS["score_cache_items"] * SCORE_BYTES + 99 and expires(admin, key),
     "x": lambda admin, key: admin.strlen(key) == 13 and expires(admin, key),
     "y": lambda admin, key: admin.llen(key) <= LIMITS["dead_letters"],
-    "m": lambda admin, key: admin.hlen(key) <= 11,
+    "m": lambda admin, key: admin.hlen(key) <= 8,
     "v": expires,
     "c": lambda admin, key: admin.zcard(key) <= LIMITS["neighbours"] * 1.25,
     "popular": lambda admin, key: admin.zcard(key) <= LIMITS["popular"] * 1.25,
@@ -80,12 +82,12 @@ async def use_everything(store: Store, clock: Clock, round_: int) -> None:
         read = await store.users.read(user)
         scores = {f"i{n + round_ * 12}": (1, 0.5) for n in range(12)}
         await store.scores.write(user, "stamp", scores, read.read_at_ms + 1)
-    for claim in await store.work.claim(40):
-        number = int(claim.user_id[1:])
+    for claim in await store.summaries.claim(40):
+        number = int(claim.key[1:])
         outcomes = (
-            store.work.commit(claim, "x" * 4000, "model@1", "prompt", 3),
-            store.work.bury(claim, "bad", 3),
-            store.work.fail(claim, 1),
+            store.summaries.commit(claim, "x" * 4000, "model@1", "prompt", 3),
+            store.summaries.dead_letter(claim, "bad", 3),
+            store.summaries.fail(claim, 1),
         )
         for index, outcome in enumerate(outcomes):
             if index == number % 3:
@@ -93,10 +95,12 @@ async def use_everything(store: Store, clock: Clock, round_: int) -> None:
             else:
                 outcome.close()
     await store.items.put_many([Item(f"i{n}", "title", picture=f"{round_ % 2}" * 64) for n in range(50)])
-    for held in await store.items.claim(30):
-        await store.items.commit_summary(held, "text", "m")
-    for held in await store.items.claim(10):
-        await store.items.bury(held, "bad")
+    for held in await store.descriptions.claim(30):
+        await store.descriptions.commit(held, "text", "m")
+    for held in await store.descriptions.claim(10):
+        await store.descriptions.dead_letter(held, "bad")
+    for held in await store.descriptions.claim(3):
+        await store.descriptions.fail(held, 1)
     await store.evidence.record([f"i{n}" for n in range(25)], [f"i{round_}-{n}" for n in range(10)])
     await store.evidence.record(
         [f"late-{round_}-{n}" for n in range(12)], ["i1"], {f"late-{round_}-{n}" for n in range(12)}
@@ -124,9 +128,9 @@ async def test_idle_users_expire_where_the_settings_say_so(redis_url: str, clock
     await store.events.accept([event("u", number) for number in range(12)], clock())
     with admin_of(redis_url, decode_responses=True) as admin:
         assert all(admin.pttl(key) == -1 for key in all_keys(admin, "*:p:u")), "pending events never expire"
-        (claim,) = await store.work.claim(1)
-        await store.work.commit(claim, "text", "m", "p", 12)
-        (claims, left) = (await store.work.claim(1), all_keys(admin, "*:u"))
+        (claim,) = await store.summaries.claim(1)
+        await store.summaries.commit(claim, "text", "m", "p", 12)
+        (claims, left) = (await store.summaries.claim(1), all_keys(admin, "*:u"))
         assert claims == []
         assert {family(key) for key in left} == {"u", "r", "i", "d"}
         assert all(admin.pttl(key) > 0 for key in left)
@@ -138,8 +142,8 @@ async def test_an_idle_user_all_of_whose_events_were_buried_expires_too(redis_ur
     store = await Store.connect(Settings(redis_url=redis_url, state=state), clock)
     await store.events.accept([event("u", number) for number in range(24)], clock())
     for _ in range(2):
-        (claim,) = await store.work.claim(1)
-        assert await store.work.bury(claim, "bad", 12) == "buried"
+        (claim,) = await store.summaries.claim(1)
+        assert await store.summaries.dead_letter(claim, "bad", 12) == "dead_lettered"
     with admin_of(redis_url, decode_responses=True) as admin:
         left = {family(key): admin.pttl(key) for key in all_keys(admin, "*:u")}
         assert {name for name, ttl in left.items() if ttl > 0} == {"r", "i", "d"}
@@ -166,9 +170,9 @@ async def test_a_user_with_20_recents_takes_at_most_two_and_a_half_kib(redis_url
                 for n in range(4)
             ]
             await store.events.accept(batch, 0)
-            while claims := await store.work.claim(50):
+            while claims := await store.summaries.claim(50):
                 for claim in claims:
-                    await store.work.commit(claim, "likes " * 75, "demo-summarizer@1", "0123456789ab", 4)
+                    await store.summaries.commit(claim, "likes " * 75, "demo-summarizer@1", "0123456789ab", 4)
         assert (await store.users.read("user-000007")).pending == 0
         bytes_per_user = (int(admin.info("memory")["used_memory"]) - before) / users
     await store.close()

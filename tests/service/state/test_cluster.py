@@ -30,8 +30,8 @@ async def test_users_and_items_are_shared_out_over_all_masters(store: Store, red
 async def test_dead_letters_of_all_masters_are_listed_and_redriven(store: Store, clock: Clock) -> None:
     users = {f"u{number}" for number in range(60)}
     await store.events.accept([event(user, number) for user in users for number in range(3)], START_MS)
-    for claim in await store.work.claim(60):
-        assert await store.work.bury(claim, "bad", 3)
+    for claim in await store.summaries.claim(60):
+        assert await store.summaries.dead_letter(claim, "bad", 3) == "dead_lettered"
     letters = await store.dead_letters.list(100)
     assert {letter.key for letter in letters} == users
     for letter in letters[:30]:

@@ -47,7 +47,7 @@ async def test_a_master_that_hangs_holds_nobody_up_for_longer_than_the_timeout(o
         failed = [read for read in reads if isinstance(read, StateUnavailable)]
         assert 0 < len(failed) < len(users)
     async with asyncio.timeout(30):
-        claims = await store.work.claim(100)
+        claims = await store.summaries.claim(100)
     assert len(claims) == len(users) - len(failed), "what the other masters hold can be worked on"
     async with asyncio.timeout(30):
         sent = [store.events.accept([event(user, 3)], START_MS) for user in users]
@@ -100,11 +100,11 @@ async def test_a_slot_that_moves_loses_and_repeats_no_acknowledged_event(
     own: RedisCluster, store: Store, reverse: bool
 ) -> None:
     """Key by key, with events, claims and commits after each."""
-    bucket = store.work._keys.users[7]
-    users = [user for user in (f"u{number}" for number in range(800)) if store.work._keys.bucket(user) == 7][:8]
+    bucket = store.summaries._keys.users[7]
+    users = [user for user in (f"u{number}" for number in range(800)) if store.summaries._keys.bucket(user) == 7][:8]
     accepted = {user: [f"{user}-{number}" for number in range(4)] for user in users}
     await store.events.accept([event(user, number) for user in users for number in range(4)], START_MS)
-    move = Move(own, bucket.due)
+    move = Move(own, bucket.due("summarize"))
     for step, key in enumerate(sorted(move.keys(), reverse=reverse)):
         move.key(key)
         for user in users:
@@ -112,11 +112,11 @@ async def test_a_slot_that_moves_loses_and_repeats_no_acknowledged_event(
                 assert await store.events.accept([event(user, f"step{step}")], START_MS) == ["accepted"]
                 accepted[user].append(f"{user}-step{step}")
         with suppress(StateUnavailable):
-            assert await store.work.claim(100) == []
+            assert await store.summaries.claim(100) == []
     move.end()
     for user in users:
         await store.events.accept([event(user, "last")], START_MS)
-    claims = {claim.user_id: [one.event_id for one in claim.pending] for claim in await store.work.claim(100)}
+    claims = {claim.key: [one.event_id for one in claim.pending] for claim in await store.summaries.claim(100)}
     assert claims == {user: [*ids, f"{user}-last"] for user, ids in accepted.items()}
 
 

@@ -38,7 +38,7 @@ async def test_a_claim_carries_every_field_of_an_event(store: Store, clock: Cloc
     ]
     assert await store.events.accept(given, START_MS) == ["accepted", "accepted"]
     clock.pass_s(60)
-    (claim,) = await store.work.claim(5)
+    (claim,) = await store.summaries.claim(5)
     assert claim.pending == tuple(given)
 
 
@@ -58,8 +58,8 @@ async def test_a_whole_batch_of_one_user_may_be_sent_again_after_any_part_was_fo
     batch = [event("u", number) for number in range(settings.limits.batch_events)]
     assert set(await store.events.accept(batch, START_MS)) == {"accepted"}
     for _ in range(5):
-        (claim,) = await store.work.claim(1)
-        await store.work.commit(claim, "text", "m", "p", len(claim.pending))
+        (claim,) = await store.summaries.claim(1)
+        await store.summaries.commit(claim, "text", "m", "p", len(claim.pending))
     assert set(await store.events.accept(batch, START_MS)) == {"duplicate"}
 
 
@@ -69,8 +69,8 @@ async def test_what_is_sent_again_from_beyond_the_memory_is_told_as_accepted(sto
     for batch in batches:
         assert set(await store.events.accept(batch, START_MS)) == {"accepted"}
         while (await store.users.read("u")).pending:
-            (claim,) = await store.work.claim(1)
-            await store.work.commit(claim, "text", "m", "p", len(claim.pending))
+            (claim,) = await store.summaries.claim(1)
+            await store.summaries.commit(claim, "text", "m", "p", len(claim.pending))
     assert set(await store.events.accept(batches[2], START_MS)) == {"duplicate"}
     assert set(await store.events.accept(batches[0], START_MS)) == {"accepted"}
 
@@ -84,8 +84,8 @@ def test_the_memory_holds_at_least_one_batch() -> None:
 async def test_a_batch_keeps_the_order_of_each_user(store: Store, clock: Clock) -> None:
     batch = [event(user, number) for number in range(20) for user in ("a", "b", "c")]
     await store.events.accept(batch, START_MS)
-    for claim in await store.work.claim(5):
-        assert [e.event_id for e in claim.pending] == [f"{claim.user_id}-{number}" for number in range(20)]
+    for claim in await store.summaries.claim(5):
+        assert [e.event_id for e in claim.pending] == [f"{claim.key}-{number}" for number in range(20)]
 
 
 async def test_concurrent_accepts_of_one_event_accept_it_once(store: Store) -> None:
@@ -116,16 +116,16 @@ class TestBounds:
     async def test_events_over_the_backlog_are_refused_and_accepted_later(self, store: Store, clock: Clock) -> None:
         batch = [event("u", number) for number in range(12)]
         assert await store.events.accept(batch, START_MS) == ["accepted"] * 10 + ["backlog_full"] * 2
-        (claim,) = await store.work.claim(1)
-        await store.work.commit(claim, "text", "m", "p", 10)
+        (claim,) = await store.summaries.claim(1)
+        await store.summaries.commit(claim, "text", "m", "p", 10)
         assert await store.events.accept(batch, START_MS) == ["duplicate"] * 10 + ["accepted"] * 2
 
     async def test_recents_and_seen_keep_the_newest(self, store: Store, clock: Clock) -> None:
         for number in range(30):
             await store.events.accept([event("u", number)], START_MS)
             if (await store.users.read("u")).pending == 10:
-                (claim,) = await store.work.claim(1)
-                await store.work.commit(claim, "text", "m", "p", 10)
+                (claim,) = await store.summaries.claim(1)
+                await store.summaries.commit(claim, "text", "m", "p", 10)
         read = await store.users.read("u")
         assert [e.item_id for e in read.recents] == [f"item-{number}" for number in range(25, 30)]
         newest = [f"item-{number}" for number in range(29, -1, -1)]
@@ -136,8 +136,8 @@ class TestBounds:
         for number in range(60):
             item = f"item-{number}" if number in (40, 41, 42) else "again"
             assert await store.events.accept([event("u", number, item=item)], START_MS) == ["accepted"]
-            for claim in await store.work.claim(1):
-                await store.work.commit(claim, "text", "m", "p", len(claim.pending))
+            for claim in await store.summaries.claim(1):
+                await store.summaries.commit(claim, "text", "m", "p", len(claim.pending))
         assert (await store.users.read("u")).seen >= {"item-40", "item-41", "item-42", "again"}
 
 
@@ -175,9 +175,9 @@ class TestBacklogOfAll:
         mixed = [event(users[0], 0), event(other, 1), *batch]
         assert await store.events.accept(mixed, START_MS) == ["duplicate", "accepted"] + ["overloaded"] * 3
 
-        claims = {claim.user_id: claim for claim in await store.work.claim(2)}
-        assert await store.work.commit(claims[users[0]], "text", "m", "p", 2)
-        assert await store.work.bury(claims[users[1]], "bad", 1) == "buried"
+        claims = {claim.key: claim for claim in await store.summaries.claim(2)}
+        assert await store.summaries.commit(claims[users[0]], "text", "m", "p", 2)
+        assert await store.summaries.dead_letter(claims[users[1]], "bad", 1) == "dead_lettered"
         assert await store.users.backlog() == 8
         assert await store.events.accept(batch, START_MS) == ["accepted"] * 3
         assert await store.events.accept([event(users[3], 1)], START_MS) == ["overloaded"]
@@ -187,8 +187,8 @@ class TestBacklogOfAll:
 
     async def test_a_retried_letter_counts_again(self, store: Store) -> None:
         await store.events.accept([event("u", n) for n in range(3)], START_MS)
-        (claim,) = await store.work.claim(1)
-        assert await store.work.bury(claim, "bad", 3) == "buried"
+        (claim,) = await store.summaries.claim(1)
+        assert await store.summaries.dead_letter(claim, "bad", 3) == "dead_lettered"
         assert await store.users.backlog() == 0
         (letter,) = await store.dead_letters.list(1)
         assert await store.dead_letters.retry(letter.id) == "retried"
@@ -215,7 +215,7 @@ class TestTrouble:
             await store.events.accept([event("u0", 99)], START_MS)
         server.start()
         assert set(await store.events.accept(batch, START_MS)) == {"duplicate"}
-        claims = await store.work.claim(10)
+        claims = await store.summaries.claim(10)
         assert sorted(e.event_id for claim in claims for e in claim.pending) == sorted(e.event_id for e in batch)
 
     async def test_a_full_redis_refuses_events_whole_and_can_be_drained(self, own: tuple[RedisServer, Store]) -> None:
@@ -227,14 +227,14 @@ class TestTrouble:
             await store.events.accept([event("u", 7)], START_MS)
         with pytest.raises(StateUnavailable):
             await store.rebuilds.rebuild({"u": []}, FIRST)
-        (claim,) = await store.work.claim(1)
+        (claim,) = await store.summaries.claim(1)
         assert len(claim.pending) == 6
-        assert await store.work.extend([claim]) == [True]
-        assert await store.work.commit(claim, "text", "m", "p", 3)
-        (claim,) = await store.work.claim(1)
-        assert await store.work.fail(claim, 0)
-        (claim,) = await store.work.claim(1)
-        assert await store.work.bury(claim, "bad", 1)
+        assert await store.summaries.extend([claim]) == [True]
+        assert await store.summaries.commit(claim, "text", "m", "p", 3)
+        (claim,) = await store.summaries.claim(1)
+        assert await store.summaries.fail(claim, 0)
+        (claim,) = await store.summaries.claim(1)
+        assert await store.summaries.dead_letter(claim, "bad", 1) == "dead_lettered"
         read = await store.users.read("u")
         assert (read.pending, read.summary is not None) == (2, True)
         assert await store.users.delete("u")

@@ -18,8 +18,8 @@ async def test_a_thousand_impressions_push_nothing_out_of_seen_or_recents(
     assert set(await store.events.accept(shown, clock(), EXPOSURES)) == {"accepted"}
     if folded:
         while (await store.users.read("u")).pending:
-            (claim,) = await store.work.claim(1)
-            assert await store.work.commit(claim, "text", "m", "p", len(claim.pending))
+            (claim,) = await store.summaries.claim(1)
+            assert await store.summaries.commit(claim, "text", "m", "p", len(claim.pending))
     user = await store.users.read("u")
     assert user.seen == {one.item_id for one in deeds}
     assert [one.item_id for one in user.recents] == [one.item_id for one in deeds[-20:]]
@@ -38,9 +38,9 @@ async def test_an_exposure_is_accepted_once_and_logged(store: Store, clock: Cloc
 async def test_an_exposure_stays_one_when_it_is_buried_or_folded_anew(store: Store, clock: Clock) -> None:
     await store.events.accept([event("u", 1, type="impression")], clock(), EXPOSURES)
     clock.pass_s(10)
-    (claim,) = await store.work.claim(1)
+    (claim,) = await store.summaries.claim(1)
     assert claim.pending[0].exposure
-    assert await store.work.bury(claim, "no reason", 1) == "buried"
+    assert await store.summaries.dead_letter(claim, "no reason", 1) == "dead_lettered"
     (letter,) = await store.dead_letters.list(10)
     assert letter.events[0].exposure
     assert (await store.users.read("u")).recents == ()

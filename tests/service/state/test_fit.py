@@ -23,7 +23,7 @@ async def store_of(redis_url: str, buckets: int) -> AsyncIterator[Store]:
 
 USES: dict[str, Callable[[Store], object]] = {
     "accept": lambda store: store.events.accept([event("u", 2)], 1),
-    "claim": lambda store: store.work.claim(1),
+    "claim": lambda store: store.summaries.claim(1),
     "delete": lambda store: store.users.delete("u"),
     "read": lambda store: store.items.get_many(["i"]),
     "ping": lambda store: store.ping(),
@@ -62,8 +62,8 @@ async def test_a_full_redis_without_the_number_can_still_be_drained(redis_url: s
             admin.config_set("maxmemory", 1)
             try:
                 async with store_of(redis_url, 4) as drained:
-                    (claim,) = await drained.work.claim(1)
-                    assert await drained.work.commit(claim, "text", "m", "p", 3)
+                    (claim,) = await drained.summaries.claim(1)
+                    assert await drained.summaries.commit(claim, "text", "m", "p", 3)
                     assert not admin.exists("ts:buckets")
                     admin.config_set("maxmemory", 0)
                     await drained.ping()

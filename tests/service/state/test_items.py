@@ -24,7 +24,7 @@ FULL = Item(
 
 
 async def claim_one(store: Store) -> ItemClaim:
-    (claim,) = await store.items.claim(10)
+    (claim,) = await store.descriptions.claim(10)
     return claim
 
 
@@ -63,18 +63,18 @@ async def test_an_item_with_a_picture_is_described_once_for_each_revision(store:
     await store.items.put(Item("plain", "no picture"))
     claim = await claim_one(store)
     assert claim.item.item_id == FULL.item_id
-    assert await store.items.commit_summary(claim, "a war drama", "m@1")
-    assert await store.items.commit_summary(claim, "a war drama", "m@1")
+    assert await store.descriptions.commit(claim, "a war drama", "m@1")
+    assert await store.descriptions.commit(claim, "a war drama", "m@1")
     item = await store.items.get(FULL.item_id)
     assert item is not None
     assert (item.summary, item.summary_model, item.described) == ("a war drama", "m@1", True)
-    assert await store.items.claim(10) == []
+    assert await store.descriptions.claim(10) == []
 
 
 @pytest.mark.parametrize("change", [{"title": "Another"}, {"tags": ()}, {"picture": "b" * 64}])
 async def test_a_summary_of_other_words_or_another_picture_is_void(store: Store, change: dict[str, Any]) -> None:
     await store.items.put(FULL)
-    assert await store.items.commit_summary(await claim_one(store), "a war drama", "m@1")
+    assert await store.descriptions.commit(await claim_one(store), "a war drama", "m@1")
     stored, _ = await store.items.put(replace(FULL, **change))
     assert (stored.summary, stored.summary_model, stored.described) == ("", "", False)
     assert (await claim_one(store)).item.revision == 2
@@ -85,21 +85,21 @@ async def test_a_change_of_attributes_costs_no_description(store: Store) -> None
     claim = await claim_one(store)
     changed, _ = await store.items.put(replace(FULL, attributes={"year": 2000}))
     assert (changed.revision, changed.attributes) == (2, {"year": 2000})
-    assert await store.items.commit_summary(claim, "a war drama", "m@1")
+    assert await store.descriptions.commit(claim, "a war drama", "m@1")
     changed, _ = await store.items.put(replace(FULL, attributes=None))
     assert (changed.revision, changed.attributes) == (3, None)
     assert (changed.summary, changed.described) == ("a war drama", True)
-    assert await store.items.claim(10) == []
+    assert await store.descriptions.claim(10) == []
 
 
 async def test_another_description_of_the_same_is_another_revision(store: Store) -> None:
     await store.items.put(FULL)
-    await store.items.bury(await claim_one(store), "bad")
+    await store.descriptions.dead_letter(await claim_one(store), "bad")
     await store.items.put(replace(FULL, title="Another"))
-    assert await store.items.commit_summary(await claim_one(store), "one", "m")
+    assert await store.descriptions.commit(await claim_one(store), "one", "m")
     (letter,) = await store.dead_letters.list(10)
     assert await store.dead_letters.retry(letter.id) == "retried"
-    assert await store.items.commit_summary(await claim_one(store), "two", "m")
+    assert await store.descriptions.commit(await claim_one(store), "two", "m")
     item = await store.items.get(FULL.item_id)
     assert item is not None
     assert (item.summary, item.revision) == ("two", 3)
@@ -108,14 +108,14 @@ async def test_another_description_of_the_same_is_another_revision(store: Store)
 async def test_a_retried_letter_takes_no_claim_away_and_describes_no_item_without_a_picture(store: Store) -> None:
     for change in ({"title": "Another"}, {"picture": None}):
         await store.items.put(FULL)
-        await store.items.bury(await claim_one(store), "bad")
+        await store.descriptions.dead_letter(await claim_one(store), "bad")
         await store.items.put(replace(FULL, **change))
-        claims = await store.items.claim(10)
+        claims = await store.descriptions.claim(10)
         (letter,) = await store.dead_letters.list(10)
         assert await store.dead_letters.retry(letter.id) == "retried"
         assert await store.dead_letters.list(10) == []
-        assert await store.items.claim(10) == []
-        assert all([await store.items.commit_summary(claim, "text", "m") for claim in claims])
+        assert await store.descriptions.claim(10) == []
+        assert all([await store.descriptions.commit(claim, "text", "m") for claim in claims])
         await store.items.delete(FULL.item_id)
 
 
@@ -123,35 +123,35 @@ async def test_a_description_of_an_older_revision_is_not_stored(store: Store) ->
     await store.items.put(FULL)
     old = await claim_one(store)
     await store.items.put(replace(FULL, picture="b" * 64))
-    assert not await store.items.commit_summary(old, "old", "m")
-    assert not await store.items.fail(old, 1)
+    assert not await store.descriptions.commit(old, "old", "m")
+    assert not await store.descriptions.fail(old, 1)
     new = await claim_one(store)
-    assert not await store.items.commit_summary(old, "old", "m")
-    assert await store.items.commit_summary(new, "new", "m")
+    assert not await store.descriptions.commit(old, "old", "m")
+    assert await store.descriptions.commit(new, "new", "m")
 
 
 async def test_a_describer_whose_lease_ran_out_cannot_commit(store: Store, clock: Clock) -> None:
     await store.items.put(FULL)
     late = await claim_one(store)
-    assert await store.items.claim(10) == []
+    assert await store.descriptions.claim(10) == []
     clock.pass_s(60)
-    assert not await store.items.commit_summary(late, "late", "m")
+    assert not await store.descriptions.commit(late, "late", "m")
     claim = await claim_one(store)
     assert claim.token > late.token
-    assert not await store.items.commit_summary(late, "late", "m")
-    assert await store.items.commit_summary(claim, "text", "m")
+    assert not await store.descriptions.commit(late, "late", "m")
+    assert await store.descriptions.commit(claim, "text", "m")
 
 
 async def test_failures_are_counted_wait_and_end_in_a_dead_letter(store: Store, clock: Clock) -> None:
     await store.items.put(FULL)
-    assert await store.items.fail(await claim_one(store), 2)
-    assert await store.items.claim(10) == []
+    assert await store.descriptions.fail(await claim_one(store), 2)
+    assert await store.descriptions.claim(10) == []
     clock.pass_s(2)
     claim = await claim_one(store)
     assert claim.attempts == 1
-    assert await store.items.release(claim)
-    assert await store.items.bury(await claim_one(store), "answer_empty")
-    assert await store.items.claim(10) == []
+    assert await store.descriptions.release(claim)
+    assert await store.descriptions.dead_letter(await claim_one(store), "answer_empty") == "dead_lettered"
+    assert await store.descriptions.claim(10) == []
     (letter,) = await store.dead_letters.list(10)
     assert (letter.kind, letter.key, letter.reason, letter.events) == ("describe", FULL.item_id, "answer_empty", ())
     assert await store.dead_letters.retry(letter.id) == "retried"
@@ -162,24 +162,24 @@ async def test_what_was_described_given_up_or_has_lost_its_picture_waits_no_more
     for item_id in ("described", "buried", "bare"):
         await store.items.put(replace(FULL, item_id=item_id))
     await store.items.put(Item("bare", "no picture"))
-    claims = {claim.item.item_id: claim for claim in await store.items.claim(10)}
+    claims = {claim.item.item_id: claim for claim in await store.descriptions.claim(10)}
     assert claims.keys() == {"described", "buried"}
-    assert await store.items.commit_summary(claims["described"], "text", "m")
-    assert await store.items.bury(claims["buried"], "bad")
+    assert await store.descriptions.commit(claims["described"], "text", "m")
+    assert await store.descriptions.dead_letter(claims["buried"], "bad") == "dead_lettered"
     clock.pass_s(3600)
-    assert await store.items.claim(10) == []
+    assert await store.descriptions.claim(10) == []
 
 
 async def test_a_deleted_item_is_nowhere(store: Store) -> None:
     await store.items.put(FULL)
     claim = await claim_one(store)
-    await store.items.bury(claim, "bad")
+    await store.descriptions.dead_letter(claim, "bad")
     await store.evidence.record([FULL.item_id], ["other"])
     await store.items.put(replace(FULL, title="Another"))
     claim = await claim_one(store)
     assert await store.items.delete(FULL.item_id)
     assert not await store.items.delete(FULL.item_id)
-    assert not await store.items.commit_summary(claim, "text", "m")
+    assert not await store.descriptions.commit(claim, "text", "m")
     assert await store.items.get(FULL.item_id) is None
     assert await store.items.page(10) == ([], None)
     assert await store.items.count() == 0
@@ -187,7 +187,7 @@ async def test_a_deleted_item_is_nowhere(store: Store) -> None:
     assert await store.evidence.neighbours([FULL.item_id], 5) == []
     (letter,) = await store.dead_letters.list(10)
     assert await store.dead_letters.retry(letter.id) == "retried"
-    assert await store.items.claim(10) == []
+    assert await store.descriptions.claim(10) == []
 
 
 async def test_a_deleted_item_leaves_the_lists_of_others(store: Store) -> None:
@@ -237,9 +237,9 @@ async def test_a_cursor_from_elsewhere_is_refused(store: Store, cursor: str) -> 
 
 async def test_many_describers_at_once_get_every_item_once(store: Store) -> None:
     await store.items.put_many([Item(f"item-{number}", "t", picture="a" * 64) for number in range(40)])
-    rounds = await asyncio.gather(*(store.items.claim(10) for _ in range(8)))
+    rounds = await asyncio.gather(*(store.descriptions.claim(10) for _ in range(8)))
     ids = [claim.item.item_id for claims in rounds for claim in claims]
-    ids += [claim.item.item_id for claim in await store.items.claim(40)]
+    ids += [claim.item.item_id for claim in await store.descriptions.claim(40)]
     assert len(ids) == len(set(ids)) == 40
 
 

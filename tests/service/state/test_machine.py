@@ -13,7 +13,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invaria
 from service.settings import Settings, StateSettings
 from service.state.event_log import FIRST, Logged
 from service.state.rebuild import Rebuilt
-from service.state.records import Claim
+from service.state.records import SummaryClaim
 from service.state.redis.scripts import SPARE_RECENTS
 from service.state.store import Store
 from tests.redis_servers import RedisCluster, RedisServer, admin_of, all_keys
@@ -53,7 +53,7 @@ class User:
         """Which kinds of keys there must be of the user; there may be no other."""
         reasons = {
             "p": self.pending,
-            "w": self.attempts or self.held_till,
+            "summarize_lease": self.attempts or self.held_till,
             "u": self.version,
             "d": self.known,
             "y": self.dead,
@@ -74,7 +74,7 @@ class User:
 
 class StoreMachine(RuleBasedStateMachine):
     server: RedisServer | RedisCluster
-    claims: Bundle[Claim] = Bundle("claims")
+    claims: Bundle[SummaryClaim] = Bundle("claims")
 
     def __init__(self) -> None:
         super().__init__()
@@ -138,16 +138,16 @@ class StoreMachine(RuleBasedStateMachine):
     def claim(self, limit: int) -> Any:
         now = self.clock()
         due = {name for name, model in self.users.items() if (at := model.due_at()) is not None and at <= now}
-        claims = self.do(self.store.work.claim(limit))
+        claims = self.do(self.store.summaries.claim(limit))
         assert len(claims) == min(limit, len(due))
         for claim in claims:
-            model = self.users[claim.user_id]
-            assert claim.user_id in due
+            model = self.users[claim.key]
+            assert claim.key in due
             assert claim.token > self.last_token
             self.last_token = model.token = claim.token
             model.held_till = now + LEASE_MS
-            due.discard(claim.user_id)
-            assert [e.event_id for e in claim.pending] == [f"{claim.user_id}-{name}" for _, name in model.pending[:6]]
+            due.discard(claim.key)
+            assert [e.event_id for e in claim.pending] == [f"{claim.key}-{name}" for _, name in model.pending[:6]]
             assert {name for _, name in model.pending[:6]} & model.again == {
                 e.event_id.partition("-")[2] for e in claim.pending if e.refolded
             }
@@ -155,17 +155,17 @@ class StoreMachine(RuleBasedStateMachine):
             assert (claim.summary.version if claim.summary else 0) == model.version
         return claims[0] if len(claims) == 1 else tuple(claims)
 
-    def held(self, claim: Claim) -> User | None:
-        model = self.users[claim.user_id]
+    def held(self, claim: SummaryClaim) -> User | None:
+        model = self.users[claim.key]
         return model if model.token == claim.token and model.held_till > self.clock() else None
 
     @rule(found=consumes(claims), folded=st.integers(1, 6))
     def commit(self, found: Any, folded: int) -> None:
-        for claim in [found] if isinstance(found, Claim) else found:
+        for claim in [found] if isinstance(found, SummaryClaim) else found:
             count = min(folded, len(claim.pending))
             model = self.held(claim)
             text = (claim.base.text if claim.base else "") + "".join(f"{e.event_id};" for e in claim.pending[:count])
-            assert self.do(self.store.work.commit(claim, text, "m", "p", count)) == (model is not None)
+            assert self.do(self.store.summaries.commit(claim, text, "m", "p", count)) == (model is not None)
             if model:
                 if model.voided:
                     model.voided, model.folded, model.versions = False, [], []
@@ -175,12 +175,12 @@ class StoreMachine(RuleBasedStateMachine):
                 model.left |= set(model.versions[-1])
                 del model.pending[:count]
                 model.attempts, model.token, model.held_till = 0, 0, 0
-                assert self.do(self.store.work.commit(claim, text, "m", "p", count)), "the same commit again"
+                assert self.do(self.store.summaries.commit(claim, text, "m", "p", count)), "the same commit again"
 
     @rule(found=claims)
     def extend(self, found: Any) -> None:
-        claims = [found] if isinstance(found, Claim) else list(found)
-        results = self.do(self.store.work.extend(claims))
+        claims = [found] if isinstance(found, SummaryClaim) else list(found)
+        results = self.do(self.store.summaries.extend(claims))
         for claim, result in zip(claims, results, strict=True):
             model = self.held(claim)
             assert result == (model is not None)
@@ -189,9 +189,9 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(found=claims, delay_s=st.sampled_from([0, 1, 30]), failed=st.booleans())
     def give_back(self, found: Any, delay_s: int, failed: bool) -> None:
-        for claim in [found] if isinstance(found, Claim) else found:
+        for claim in [found] if isinstance(found, SummaryClaim) else found:
             model = self.held(claim)
-            give_back = self.store.work.fail if failed else self.store.work.release
+            give_back = self.store.summaries.fail if failed else self.store.summaries.release
             assert self.do(give_back(claim, delay_s)) == (model is not None)
             if model:
                 model.attempts += failed
@@ -199,10 +199,12 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(found=claims, count=st.integers(1, 6))
     def bury(self, found: Any, count: int) -> None:
-        for claim in [found] if isinstance(found, Claim) else found:
+        for claim in [found] if isinstance(found, SummaryClaim) else found:
             buried = min(count, len(claim.pending))
             model = self.held(claim)
-            assert self.do(self.store.work.bury(claim, "bad", buried)) == ("buried" if model else "lost")
+            assert self.do(self.store.summaries.dead_letter(claim, "bad", buried)) == (
+                "dead_lettered" if model else "lost"
+            )
             if model:
                 model.dead.append([name for _, name in model.pending[:buried]])
                 model.left |= set(model.dead[-1])
@@ -301,7 +303,7 @@ class StoreMachine(RuleBasedStateMachine):
         assert logged == {name: model.logged for name, model in self.users.items()}
         assert self.do(self.store.users.backlog()) == sum(len(model.pending) for model in self.users.values())
         due = sum(1 for model in self.users.values() if (at := model.due_at()) is not None and at <= self.clock())
-        assert self.do(self.store.users.due_count()) == due
+        assert self.do(self.store.summaries.due_count()) == due
 
     @invariant()
     def no_key_is_without_owner_and_no_count_drifts(self) -> None:
@@ -315,7 +317,7 @@ class StoreMachine(RuleBasedStateMachine):
             models = [model for name, model in self.users.items() if buckets[name] == bucket]
             if kind == "backlog":
                 assert int(self.admin.get(key)) == sum(len(model.pending) for model in models)
-            elif kind == "due":
+            elif kind == "summarize_due":
                 assert self.admin.zcard(key) == sum(bool(model.pending) for model in models)
             elif kind == "dead":
                 assert self.admin.xlen(key) == sum(len(model.dead) for model in models)

@@ -33,7 +33,7 @@ async def test_a_picture_is_claimed_once_and_becomes_the_items(store: Store) -> 
     assert await put(store) == replace(PENDING, revision=1)
     assert await store.pictures.count() == 1
     claim = await claim_one(store)
-    assert (claim.item_id, claim.url, claim.attempts) == (PENDING.item_id, URL, 0)
+    assert (claim.key, claim.url, claim.attempts) == (PENDING.item_id, URL, 0)
     assert await store.pictures.claim(10) == []
     assert await store.pictures.commit(claim, NEW, "blank: all one colour")
     assert await read(store) == replace(
@@ -45,27 +45,27 @@ async def test_a_picture_is_claimed_once_and_becomes_the_items(store: Store) -> 
 
 async def test_a_description_waits_for_its_picture(store: Store) -> None:
     await store.items.put(replace(PENDING, picture=OLD, picture_url=None))
-    (describer,) = await store.items.claim(10)
+    (describer,) = await store.descriptions.claim(10)
     await put(store)
-    assert not await store.items.commit_summary(describer, "of the old picture", "m")
+    assert not await store.descriptions.commit(describer, "of the old picture", "m")
     assert (await read(store)).picture == OLD
     await put(store, replace(PENDING, title="Another"))
-    assert await store.items.claim(10) == []
+    assert await store.descriptions.claim(10) == []
     assert await store.pictures.commit(await claim_one(store), NEW)
-    (describer,) = await store.items.claim(10)
+    (describer,) = await store.descriptions.claim(10)
     assert (describer.item.picture, describer.item.title) == (NEW, "Another")
 
 
 async def test_the_same_picture_again_costs_no_revision_and_no_description(store: Store) -> None:
     await store.items.put(replace(PENDING, picture=OLD, picture_url=None))
-    (describer,) = await store.items.claim(10)
-    assert await store.items.commit_summary(describer, "text", "m")
+    (describer,) = await store.descriptions.claim(10)
+    assert await store.descriptions.commit(describer, "text", "m")
     await put(store)
     assert (await read(store)).summary == "text"
     assert await store.pictures.commit(await claim_one(store), OLD)
     item = await read(store)
     assert (item.revision, item.summary) == (1, "text")
-    assert await store.items.claim(10) == []
+    assert await store.descriptions.claim(10) == []
 
 
 async def test_a_refused_picture_leaves_the_one_before_which_is_described(store: Store) -> None:
@@ -74,7 +74,7 @@ async def test_a_refused_picture_leaves_the_one_before_which_is_described(store:
     assert await store.pictures.refuse(await claim_one(store), "format: not a picture")
     item = await read(store)
     assert (item.picture, item.picture_error, item.picture_url) == (OLD, "format: not a picture", None)
-    (describer,) = await store.items.claim(10)
+    (describer,) = await store.descriptions.claim(10)
     assert describer.item.picture == OLD
     assert await store.dead_letters.count() == 0
 
@@ -94,7 +94,7 @@ async def test_what_is_said_later_of_the_picture_counts(store: Store, item: Item
     stored, _ = await store.items.put(item, keep=keep)
     assert not await store.pictures.commit(claim, OLD)
     assert not await store.pictures.fail(claim, 1)
-    assert not await store.pictures.bury(claim, "timeout: late", "picture_timeout")
+    assert await store.pictures.dead_letter(claim, "picture_timeout", "timeout: late") == "lost"
     assert await store.pictures.extend([claim]) == [False]
     assert await read(store) == stored
     assert [claim.url for claim in await store.pictures.claim(10)] == ([item.picture_url] if item.picture_url else [])
@@ -148,7 +148,10 @@ async def test_failures_are_counted_wait_and_end_in_a_dead_letter_that_can_be_tr
     claim = await claim_one(store)
     assert claim.attempts == 1
     assert await store.pictures.release(claim)
-    assert await store.pictures.bury(await claim_one(store), "timeout: not fetched", "picture_timeout")
+    assert (
+        await store.pictures.dead_letter(await claim_one(store), "picture_timeout", "timeout: not fetched")
+        == "dead_lettered"
+    )
     assert (await read(store)).picture_error == "timeout: not fetched"
     (letter,) = await store.dead_letters.list(10)
     assert (letter.kind, letter.key, letter.reason) == ("fetch", PENDING.item_id, "picture_timeout")
@@ -163,7 +166,7 @@ async def test_failures_are_counted_wait_and_end_in_a_dead_letter_that_can_be_tr
 @pytest.mark.parametrize("change", [{"picture": NEW}, {"picture": None}, {"picture_url": "https://example.com/b.png"}])
 async def test_a_dead_letter_replaces_no_picture_that_was_put_since(store: Store, change: dict[str, Any]) -> None:
     await put(store)
-    await store.pictures.bury(await claim_one(store), "timeout: not fetched", "picture_timeout")
+    await store.pictures.dead_letter(await claim_one(store), "picture_timeout", "timeout: not fetched")
     keep: Any = "picture" if "picture_url" in change else "nothing"
     stored, _ = await store.items.put(replace(PENDING, **{"picture_url": None, **change}), keep=keep)
     (letter,) = await store.dead_letters.list(10)
@@ -174,18 +177,18 @@ async def test_a_dead_letter_replaces_no_picture_that_was_put_since(store: Store
 
 async def test_an_old_letter_about_a_description_does_not_overtake_the_picture(store: Store) -> None:
     await store.items.put(replace(PENDING, picture=OLD, picture_url=None))
-    (describer,) = await store.items.claim(10)
-    await store.items.bury(describer, "answer_empty")
+    (describer,) = await store.descriptions.claim(10)
+    await store.descriptions.dead_letter(describer, "answer_empty")
     await put(store)
     (letter,) = await store.dead_letters.list(10)
     assert letter.kind == "describe"
     assert await store.dead_letters.retry(letter.id) == "retried"
-    assert await store.items.claim(10) == []
+    assert await store.descriptions.claim(10) == []
 
 
 async def test_many_fetchers_at_once_get_every_picture_once(store: Store) -> None:
     items = [replace(PENDING, item_id=f"item-{number}") for number in range(40)]
     await store.items.put_many(items, keep="picture")
-    claimed = [claim.item_id for _ in range(8) for claim in await store.pictures.claim(10)]
+    claimed = [claim.key for _ in range(8) for claim in await store.pictures.claim(10)]
     assert sorted(claimed) == sorted(item.item_id for item in items)
     assert (await store.waiting()).pending_pictures == 40

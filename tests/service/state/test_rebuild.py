@@ -30,17 +30,17 @@ async def rebuild(store: Store, user: str = "u", *, partial: bool = False) -> Re
 
 async def fold(store: Store, count: int | None = None) -> None:
     """Fold the first `count` pending events of the one user that is due; a summary tells what is in it."""
-    (claim,) = await store.work.claim(10)
+    (claim,) = await store.summaries.claim(10)
     folded = claim.pending[:count]
     words = [claim.base.text] if claim.base else []
     text = " ".join([*words, *(e.event_id for e in folded)])
-    assert await store.work.commit(claim, text, "m@2", "p", len(folded))
+    assert await store.summaries.commit(claim, text, "m@2", "p", len(folded))
 
 
 async def pending(store: Store, clock: Clock) -> list[Event]:
     """What the next claim holds; the claim is given back."""
-    (claim,) = await store.work.claim(1)
-    assert await store.work.release(claim)
+    (claim,) = await store.summaries.claim(1)
+    assert await store.summaries.release(claim)
     return list(claim.pending)
 
 
@@ -101,21 +101,21 @@ async def test_rebuilding_again_folds_nothing_twice(store: Store, clock: Clock) 
 async def test_a_claim_in_flight_loses(store: Store) -> None:
     await store.events.accept([event("u", 1), event("u", 2)], START_MS)
     await fold(store, 1)
-    (claim,) = await store.work.claim(1)
+    (claim,) = await store.summaries.claim(1)
     assert await rebuild(store) == Rebuilt("rebuilt", 2)
-    assert not await store.work.commit(claim, "stale", "m", "p", 1)
-    assert await store.work.bury(claim, "bad", 1) == "lost"
-    assert await store.work.extend([claim]) == [False]
+    assert not await store.summaries.commit(claim, "stale", "m", "p", 1)
+    assert await store.summaries.dead_letter(claim, "bad", 1) == "lost"
+    assert await store.summaries.extend([claim]) == [False]
     await fold(store)
     assert await text(store) == "u-1 u-2"
 
 
 async def test_a_user_that_waits_after_a_failure_is_due_at_once(store: Store) -> None:
     await store.events.accept([event("u", 1)], START_MS)
-    (claim,) = await store.work.claim(1)
-    await store.work.fail(claim, 60)
+    (claim,) = await store.summaries.claim(1)
+    await store.summaries.fail(claim, 60)
     assert await rebuild(store) == Rebuilt("rebuilt", 1)
-    (claim,) = await store.work.claim(1)
+    (claim,) = await store.summaries.claim(1)
     assert claim.attempts == 0
 
 
@@ -141,8 +141,8 @@ async def test_a_caller_that_is_far_behind_the_log_is_told_to_read_on(store: Sto
 
 async def test_dead_letters_are_taken_up_and_keep_their_place(store: Store, clock: Clock) -> None:
     await store.events.accept([event("u", number) for number in range(4)], START_MS)
-    (claim,) = await store.work.claim(1)
-    assert await store.work.bury(claim, "bad", 2) == "buried"
+    (claim,) = await store.summaries.claim(1)
+    assert await store.summaries.dead_letter(claim, "bad", 2) == "dead_lettered"
     await fold(store, 1)
     assert await rebuild(store) == Rebuilt("rebuilt", 4, 1)
     assert [(e.event_id, e.refolded) for e in await pending(store, clock)] == [
@@ -158,8 +158,8 @@ async def test_dead_letters_are_taken_up_and_keep_their_place(store: Store, cloc
 async def test_a_letter_that_was_retried_or_dropped_does_no_harm(store: Store, clock: Clock) -> None:
     await store.events.accept([event("u", number) for number in range(3)], START_MS)
     for _ in range(2):
-        (claim,) = await store.work.claim(1)
-        assert await store.work.bury(claim, "bad", 1) == "buried"
+        (claim,) = await store.summaries.claim(1)
+        assert await store.summaries.dead_letter(claim, "bad", 1) == "dead_lettered"
     first, second = await store.dead_letters.list(2)
     await store.dead_letters.retry(first.id)
     await store.dead_letters.drop(second.id)
@@ -209,8 +209,8 @@ async def test_what_was_never_folded_is_kept_though_it_has_left_the_log(
     store: Store, clock: Clock, redis_url: str
 ) -> None:
     await store.events.accept([event("u", number) for number in range(6)], START_MS)
-    (claim,) = await store.work.claim(1)
-    assert await store.work.bury(claim, "bad", 2) == "buried"
+    (claim,) = await store.summaries.claim(1)
+    assert await store.summaries.dead_letter(claim, "bad", 2) == "dead_lettered"
     forget(redis_url, store, 4)
     assert await rebuild(store) == Rebuilt("rebuilt", 6, 1)
     assert names(await pending(store, clock)) == [f"u-{number}" for number in range(6)]
@@ -228,8 +228,8 @@ async def test_of_too_many_events_only_folded_ones_are_left_out_and_only_when_th
     assert names(await pending(store, clock)) == [f"u-{number}" for number in range(6, 16)]
     await fold(store, 2)
     await store.events.accept([event("u", 16), event("u", 17)], START_MS)
-    (claim,) = await store.work.claim(1)
-    assert await store.work.bury(claim, "bad", 4) == "buried"
+    (claim,) = await store.summaries.claim(1)
+    assert await store.summaries.dead_letter(claim, "bad", 4) == "dead_lettered"
     await store.events.accept([event("u", number) for number in range(18, 22)], START_MS)
     assert await rebuild(store, partial=True) == Rebuilt("too_many"), "14 were never folded"
 

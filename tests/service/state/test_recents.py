@@ -19,8 +19,8 @@ def happened(number: int, at_ms: int, item: str | None = None) -> Event:
 
 
 async def fold(store: Store, count: int | None = None) -> None:
-    (claim,) = await store.work.claim(1)
-    assert await store.work.commit(claim, "text", "m", "p", count or len(claim.pending))
+    (claim,) = await store.summaries.claim(1)
+    assert await store.summaries.commit(claim, "text", "m", "p", count or len(claim.pending))
 
 
 async def items_of(store: Store) -> list[str]:
@@ -95,11 +95,11 @@ async def test_whatever_arrives_and_is_folded_when_recents_are_the_newest(
         clock.pass_s(10)
         sent += batch
         if drawn.random() < 0.6:
-            (claim,) = await store.work.claim(1)
+            (claim,) = await store.summaries.claim(1)
             if drawn.random() < 0.2:
-                assert await store.work.bury(claim, "bad", 1) == "buried"
+                assert await store.summaries.dead_letter(claim, "bad", 1) == "dead_lettered"
             else:
-                assert await store.work.commit(claim, "t", "m", "p", drawn.randrange(1, len(claim.pending) + 1))
+                assert await store.summaries.commit(claim, "t", "m", "p", drawn.randrange(1, len(claim.pending) + 1))
         assert _shown((await store.users.read("u")).recents) == _shown(_newest(sent))
 
 

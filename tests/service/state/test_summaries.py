@@ -8,7 +8,7 @@ import pytest
 
 from service.errors import StateUnavailable
 from service.settings import Settings
-from service.state.records import Claim
+from service.state.records import SummaryClaim
 from service.state.redis.scripts import Call, Scripts
 from service.state.store import Store
 from tests.redis_servers import admin_of, all_keys
@@ -20,50 +20,50 @@ async def accept(store: Store, user: str, *numbers: int) -> None:
     assert set(results) == {"accepted"}
 
 
-async def claim_one(store: Store) -> Claim:
-    (claim,) = await store.work.claim(10)
+async def claim_one(store: Store) -> SummaryClaim:
+    (claim,) = await store.summaries.claim(10)
     return claim
 
 
-async def commit(store: Store, claim: Claim, folded: int) -> bool:
+async def commit(store: Store, claim: SummaryClaim, folded: int) -> bool:
     text = (claim.summary.text if claim.summary else "") + "".join(f"[{e.event_id}]" for e in claim.pending[:folded])
-    return await store.work.commit(claim, text, "m@1", "p", folded)
+    return await store.summaries.commit(claim, text, "m@1", "p", folded)
 
 
 class TestDue:
     async def test_a_full_block_is_due_at_once(self, store: Store) -> None:
         await accept(store, "u", 1, 2)
-        assert await store.users.due_count() == 0
+        assert await store.summaries.due_count() == 0
         await accept(store, "u", 3)
-        assert await store.users.due_count() == 1
+        assert await store.summaries.due_count() == 1
 
     async def test_a_single_event_is_due_after_max_wait(self, store: Store, clock: Clock, settings: Settings) -> None:
         await accept(store, "u", 1)
         clock.pass_s(settings.state.max_wait_s - 0.01)
         await accept(store, "u", 2)
-        assert await store.work.claim(1) == []
+        assert await store.summaries.claim(1) == []
         clock.pass_s(0.01)
         assert [e.event_id for e in (await claim_one(store)).pending] == ["u-1", "u-2"]
 
     async def test_the_age_of_the_oldest_due_user_is_known(self, store: Store, clock: Clock) -> None:
-        assert await store.users.oldest_due_ms() == 0
+        assert await store.summaries.oldest_due_ms() == 0
         await accept(store, "u", 1, 2, 3)
         clock.pass_s(3)
         await accept(store, "v", 1, 2, 3)
-        assert await store.users.oldest_due_ms() == 3000
+        assert await store.summaries.oldest_due_ms() == 3000
 
     async def test_a_busy_user_keeps_its_place_among_the_due(self, store: Store, clock: Clock) -> None:
         await accept(store, "u", 1, 2, 3)
         clock.pass_s(3)
         await accept(store, "u", 4, 5, 6)
-        assert await store.users.oldest_due_ms() == 3000
+        assert await store.summaries.oldest_due_ms() == 3000
 
     async def test_what_is_left_by_a_commit_is_due_by_the_same_rule(self, store: Store, clock: Clock) -> None:
         await accept(store, "u", 1, 2, 3, 4, 5, 6, 7)
         assert await commit(store, await claim_one(store), 3)
-        assert await store.users.due_count() == 1
+        assert await store.summaries.due_count() == 1
         assert await commit(store, await claim_one(store), 3)
-        assert await store.users.due_count() == 0
+        assert await store.summaries.due_count() == 0
         clock.pass_s(5)
         assert [e.event_id for e in (await claim_one(store)).pending] == ["u-7"]
 
@@ -74,7 +74,7 @@ class TestLease:
         claim = await claim_one(store)
         await accept(store, "u", 4, 5, 6, 7)
         clock.pass_s(30)
-        assert await store.work.claim(10) == []
+        assert await store.summaries.claim(10) == []
         assert await commit(store, claim, 3)
         assert [e.event_id for e in (await claim_one(store)).pending] == ["u-4", "u-5", "u-6", "u-7"]
 
@@ -82,9 +82,9 @@ class TestLease:
         for user in range(60):
             await accept(store, f"u{user}", 1, 2, 3)
         stores = [await Store.connect(settings) for _ in range(6)]
-        rounds = await asyncio.gather(*(worker.work.claim(20) for worker in stores))
-        users = [claim.user_id for claims in rounds for claim in claims]
-        users += [claim.user_id for claim in await store.work.claim(60)]
+        rounds = await asyncio.gather(*(worker.summaries.claim(20) for worker in stores))
+        users = [claim.key for claims in rounds for claim in claims]
+        users += [claim.key for claim in await store.summaries.claim(60)]
         assert len(users) == len(set(users)) == 60
         for worker in stores:
             await worker.close()
@@ -94,10 +94,10 @@ class TestLease:
         late = await claim_one(store)
         clock.pass_s(60)
         assert not await commit(store, late, 3)
-        assert await store.work.extend([late]) == [False]
-        assert not await store.work.fail(late, 1)
-        assert not await store.work.release(late)
-        assert await store.work.bury(late, "bad", 3) == "lost"
+        assert await store.summaries.extend([late]) == [False]
+        assert not await store.summaries.fail(late, 1)
+        assert not await store.summaries.release(late)
+        assert await store.summaries.dead_letter(late, "bad", 3) == "lost"
         claim = await claim_one(store)
         assert claim.token > late.token
         assert not await commit(store, late, 3)
@@ -110,8 +110,8 @@ class TestLease:
         claim = await claim_one(store)
         for _ in range(5):
             clock.pass_s(50)
-            assert await store.work.extend([claim]) == [True]
-            assert await store.work.claim(1) == []
+            assert await store.summaries.extend([claim]) == [True]
+            assert await store.summaries.claim(1) == []
         assert await commit(store, claim, 3)
 
     async def test_a_commit_whose_answer_was_lost_may_be_made_again(self, store: Store) -> None:
@@ -162,10 +162,10 @@ class TestLease:
 class TestFailure:
     async def test_a_failed_user_waits_out_its_backoff_whatever_comes_in(self, store: Store, clock: Clock) -> None:
         await accept(store, "u", 1, 2, 3)
-        assert await store.work.fail(await claim_one(store), 10)
+        assert await store.summaries.fail(await claim_one(store), 10)
         await accept(store, "u", 4, 5, 6)
         clock.pass_s(9.9)
-        assert await store.work.claim(1) == []
+        assert await store.summaries.claim(1) == []
         clock.pass_s(0.1)
         claim = await claim_one(store)
         assert claim.attempts == 1
@@ -176,9 +176,9 @@ class TestFailure:
         for attempt in range(3):
             claim = await claim_one(store)
             assert claim.attempts == attempt
-            assert await store.work.fail(claim, 0)
+            assert await store.summaries.fail(claim, 0)
         claim = await claim_one(store)
-        assert await store.work.release(claim)
+        assert await store.summaries.release(claim)
         claim = await claim_one(store)
         assert claim.attempts == 3
         assert await commit(store, claim, 3)
@@ -186,9 +186,9 @@ class TestFailure:
 
     async def test_a_released_user_is_due_at_once_or_after_a_while(self, store: Store, clock: Clock) -> None:
         await accept(store, "u", 1, 2, 3)
-        assert await store.work.release(await claim_one(store))
-        assert await store.work.release(await claim_one(store), 5)
-        assert await store.work.claim(1) == []
+        assert await store.summaries.release(await claim_one(store))
+        assert await store.summaries.release(await claim_one(store), 5)
+        assert await store.summaries.claim(1) == []
         clock.pass_s(5)
         assert (await claim_one(store)).attempts == 0
 
@@ -198,16 +198,16 @@ class TestFailure:
         before = (await store.users.read("u")).summary
         await accept(store, "u", 4, 5, 6, 7, 8, 9)
         claim = await claim_one(store)
-        assert await store.work.bury(claim, "answer_empty", 3)
+        assert await store.summaries.dead_letter(claim, "answer_empty", 3) == "dead_lettered"
         (letter,) = await store.dead_letters.list(10)
-        assert (letter.kind, letter.key, letter.reason, letter.at_ms) == ("fold", "u", "answer_empty", START_MS)
+        assert (letter.kind, letter.key, letter.reason, letter.at_ms) == ("summarize", "u", "answer_empty", START_MS)
         assert letter.events == claim.pending[:3]
         read = await store.users.read("u")
         assert (read.summary, read.pending) == (before, 3)
 
     async def test_a_retried_letter_is_folded_behind_what_is_pending(self, store: Store, clock: Clock) -> None:
         await accept(store, "u", 1, 2, 3)
-        assert await store.work.bury(await claim_one(store), "bad", 3)
+        assert await store.summaries.dead_letter(await claim_one(store), "bad", 3) == "dead_lettered"
         await accept(store, "u", 4)
         (letter,) = await store.dead_letters.list(10)
         assert await store.dead_letters.retry(letter.id) == "retried"
@@ -221,18 +221,18 @@ class TestFailure:
         self, store: Store, clock: Clock
     ) -> None:
         await accept(store, "u", 1, 2, 3)
-        assert await store.work.bury(await claim_one(store), "bad", 3)
+        assert await store.summaries.dead_letter(await claim_one(store), "bad", 3) == "dead_lettered"
         await accept(store, "u", 4, 5, 6)
         claim = await claim_one(store)
         (letter,) = await store.dead_letters.list(10)
         assert await store.dead_letters.retry(letter.id) == "retried"
-        assert await store.work.claim(1) == []
+        assert await store.summaries.claim(1) == []
         assert await commit(store, claim, 3)
         assert [e.event_id for e in (await claim_one(store)).pending] == ["u-1", "u-2", "u-3"]
 
     async def test_a_dropped_letter_is_gone(self, store: Store) -> None:
         await accept(store, "u", 1, 2, 3)
-        assert await store.work.bury(await claim_one(store), "bad", 3)
+        assert await store.summaries.dead_letter(await claim_one(store), "bad", 3) == "dead_lettered"
         (letter,) = await store.dead_letters.list(10)
         assert await store.dead_letters.drop(letter.id)
         assert not await store.dead_letters.drop(letter.id)
@@ -249,10 +249,10 @@ class TestFailure:
         await accept(store, "poison", 1, 2, 3)
         for round_ in range(20):
             await accept(store, f"u{round_}", 1, 2, 3)
-            claims = {claim.user_id: claim for claim in await store.work.claim(10)}
+            claims = {claim.key: claim for claim in await store.summaries.claim(10)}
             assert f"u{round_}" in claims
             if "poison" in claims:
-                assert await store.work.fail(claims["poison"], 0.5)
+                assert await store.summaries.fail(claims["poison"], 0.5)
             assert await commit(store, claims[f"u{round_}"], 3)
             clock.pass_s(0.2)
 
@@ -264,15 +264,15 @@ class TestFullDeadLetters:
 
     async def test_where_no_more_letters_may_be_kept_no_event_is_lost(self, store: Store) -> None:
         await accept(store, "u", 1, 2, 3, 4, 5, 6)
-        assert await store.work.bury(await claim_one(store), "bad", 3) == "buried"
+        assert await store.summaries.dead_letter(await claim_one(store), "bad", 3) == "dead_lettered"
         claim = await claim_one(store)
-        assert await store.work.bury(claim, "bad", 3) == "full"
-        assert await store.work.fail(claim, 0), "the claim is as it was"
+        assert await store.summaries.dead_letter(claim, "bad", 3) == "full"
+        assert await store.summaries.fail(claim, 0), "the claim is as it was"
         assert (await store.users.read("u")).pending == 3
         (letter,) = await store.dead_letters.list(10)
         assert [e.event_id for e in letter.events] == ["u-1", "u-2", "u-3"]
         assert await store.dead_letters.drop(letter.id)
-        assert await store.work.bury(await claim_one(store), "bad", 3) == "buried"
+        assert await store.summaries.dead_letter(await claim_one(store), "bad", 3) == "dead_lettered"
 
 
 class TestClaim:
@@ -288,25 +288,25 @@ class TestClaim:
 
     async def test_one_busy_bucket_is_claimed_as_fast_as_many(self, store: Store) -> None:
         users = [f"u{number}" for number in range(400)]
-        keys = store.work._keys
+        keys = store.summaries._keys
         one = [user for user in users if keys.bucket(user) == 0][:40]
         for user in one:
             await accept(store, user, 1, 2, 3)
-        assert len(await store.work.claim(30)) == 30
-        assert len(await store.work.claim(30)) == 10
+        assert len(await store.summaries.claim(30)) == 30
+        assert len(await store.summaries.claim(30)) == 10
 
     async def test_a_full_bucket_does_not_starve_the_others(self, store: Store) -> None:
-        keys = store.work._keys
+        keys = store.summaries._keys
         busy = [user for user in (f"u{number}" for number in range(800)) if keys.bucket(user) == 1][:100]
         for user in busy:
             await accept(store, user, 1, 2, 3)
-        await store.work.claim(8)
+        await store.summaries.claim(8)
         quiet = next(user for user in (f"q{number}" for number in range(100)) if keys.bucket(user) == 2)
         await accept(store, quiet, 1, 2, 3)
         async with asyncio.timeout(60):
             claimed: set[str] = set()
             while quiet not in claimed:
-                found = {claim.user_id for claim in await store.work.claim(2)}
+                found = {claim.key for claim in await store.summaries.claim(2)}
                 assert found, "all of the busy bucket went first"
                 claimed |= found
                 await asyncio.sleep(0.01)
@@ -315,7 +315,7 @@ class TestClaim:
     async def test_what_was_claimed_is_worked_on_though_redis_fails_before_more_is_claimed(
         self, store: Store, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        busy = [user for user in map(str, range(200)) if store.work._keys.bucket(user) == 1][:30]
+        busy = [user for user in map(str, range(200)) if store.summaries._keys.bucket(user) == 1][:30]
         for user in busy:
             await accept(store, user, 1, 2, 3)
         run, runs = Scripts.run, 0
@@ -328,18 +328,18 @@ class TestClaim:
             return await run(scripts, calls, **options)
 
         monkeypatch.setattr(Scripts, "run", once)
-        claims = await store.work.claim(20)
+        claims = await store.summaries.claim(20)
         assert runs == 2
         assert 0 < len(claims) < 20
         with pytest.raises(StateUnavailable):
-            await store.work.claim(20)
+            await store.summaries.claim(20)
 
     async def test_a_commit_of_no_event_or_of_too_long_a_text_is_refused(self, store: Store) -> None:
         await accept(store, "u", 1, 2, 3)
         claim = await claim_one(store)
         with pytest.raises(ValueError, match="0 of 3"):
-            await store.work.commit(claim, "t", "m", "p", 0)
+            await store.summaries.commit(claim, "t", "m", "p", 0)
         with pytest.raises(ValueError, match="4 of 3"):
-            await store.work.commit(claim, "t", "m", "p", 4)
+            await store.summaries.commit(claim, "t", "m", "p", 4)
         with pytest.raises(ValueError, match="4001 characters"):
-            await store.work.commit(claim, "x" * 4001, "m", "p", 3)
+            await store.summaries.commit(claim, "x" * 4001, "m", "p", 3)

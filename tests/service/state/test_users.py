@@ -19,12 +19,12 @@ def keys_of(redis_url: str, user: str) -> list[str]:
 async def live_through_everything(store: Store, clock: Clock, user: str) -> None:
     """Leave every kind of key that a user can have."""
     await store.events.accept([event(user, number) for number in range(60)], clock())
-    (claim,) = await store.work.claim(1)
-    await store.work.commit(claim, "likes things", "m", "p", len(claim.pending))
-    (claim,) = await store.work.claim(1)
-    await store.work.bury(claim, "bad", 3)
-    (claim,) = await store.work.claim(1)
-    await store.work.fail(claim, 5)
+    (claim,) = await store.summaries.claim(1)
+    await store.summaries.commit(claim, "likes things", "m", "p", len(claim.pending))
+    (claim,) = await store.summaries.claim(1)
+    await store.summaries.dead_letter(claim, "bad", 3)
+    (claim,) = await store.summaries.claim(1)
+    await store.summaries.fail(claim, 5)
     read = await store.users.read(user)
     clock.pass_s(0.001)
     await store.scores.write(user, "stamp", {"a": (1, 0.5)}, read.read_at_ms)
@@ -34,13 +34,22 @@ async def test_a_deleted_user_leaves_only_a_tombstone_and_no_dead_letter(
     store: Store, clock: Clock, redis_url: str
 ) -> None:
     await live_through_everything(store, clock, "u")
-    assert {key.split(":")[2] for key in keys_of(redis_url, "u")} == {"u", "p", "w", "r", "i", "d", "s", "y"}
+    assert {key.split(":")[2] for key in keys_of(redis_url, "u")} == {
+        "u",
+        "p",
+        "summarize_lease",
+        "r",
+        "i",
+        "d",
+        "s",
+        "y",
+    }
     assert await store.users.delete("u")
     (tombstone,) = keys_of(redis_url, "u")
     assert tombstone.split(":")[2] == "x"
     assert await store.dead_letters.list(10) == []
     clock.pass_s(1000)
-    assert await store.users.due_count() == 0
+    assert await store.summaries.due_count() == 0
     assert not await store.users.delete("u")
 
 
@@ -72,27 +81,27 @@ async def test_an_event_received_before_the_deletion_is_refused_however_late_it_
 
 async def test_a_commit_in_flight_brings_nothing_back(store: Store, clock: Clock, redis_url: str) -> None:
     await store.events.accept([event("u", number) for number in range(3)], clock())
-    (claim,) = await store.work.claim(1)
+    (claim,) = await store.summaries.claim(1)
     await store.users.delete("u")
-    assert not await store.work.commit(claim, "text", "m", "p", 3)
-    assert await store.work.bury(claim, "bad", 3) == "lost"
-    assert not await store.work.fail(claim, 1)
-    assert await store.work.extend([claim]) == [False]
+    assert not await store.summaries.commit(claim, "text", "m", "p", 3)
+    assert await store.summaries.dead_letter(claim, "bad", 3) == "lost"
+    assert not await store.summaries.fail(claim, 1)
+    assert await store.summaries.extend([claim]) == [False]
     assert len(keys_of(redis_url, "u")) == 1
 
 
 async def test_a_commit_in_flight_does_not_touch_the_events_of_the_users_new_life(store: Store, clock: Clock) -> None:
     batch = [event("u", number) for number in range(3)]
     await store.events.accept(batch, clock())
-    (old,) = await store.work.claim(1)
+    (old,) = await store.summaries.claim(1)
     await store.users.delete("u")
     clock.pass_s(0.001)
     assert await store.events.accept(batch, clock()) == ["accepted"] * 3
-    assert not await store.work.commit(old, "old", "m", "p", 3)
-    (claim,) = await store.work.claim(1)
+    assert not await store.summaries.commit(old, "old", "m", "p", 3)
+    (claim,) = await store.summaries.claim(1)
     assert claim.token > old.token
-    assert not await store.work.commit(old, "old", "m", "p", 3)
-    assert await store.work.commit(claim, "new", "m", "p", 3)
+    assert not await store.summaries.commit(old, "old", "m", "p", 3)
+    assert await store.summaries.commit(claim, "new", "m", "p", 3)
     summary = (await store.users.read("u")).summary
     assert summary is not None
     assert (summary.text, summary.version) == ("new", 1)
@@ -145,8 +154,8 @@ async def test_deletions_accepts_and_claims_at_once_leave_only_what_was_received
         await store.events.accept(batch, received)
 
         async def fold() -> None:
-            for claim in await store.work.claim(5):
-                await store.work.commit(claim, "text", "m", "p", len(claim.pending))
+            for claim in await store.summaries.claim(5):
+                await store.summaries.commit(claim, "text", "m", "p", len(claim.pending))
 
         await asyncio.gather(fold(), store.users.delete(user), store.events.accept(batch, received), fold())
         assert [key.split(":")[2] for key in keys_of(redis_url, user)] == ["x"]

@@ -34,8 +34,8 @@ async def accept(store: Store, count: int, first: int = 0) -> None:
 
 async def test_a_claim_of_very_many_events_is_committed_whole(store: Store) -> None:
     await accept(store, MANY)
-    (claim,) = await store.work.claim(1)
-    assert await store.work.commit(claim, "text", "m", "p", MANY)
+    (claim,) = await store.summaries.claim(1)
+    assert await store.summaries.commit(claim, "text", "m", "p", MANY)
     read = await store.users.read("u")
     assert (read.pending, len(read.recents)) == (0, MANY)
     assert (read.summary and read.summary.events) == MANY
@@ -45,8 +45,8 @@ async def test_the_largest_block_fits_into_a_dead_letter(store: Store) -> None:
     with pytest.raises(ValidationError, match="catch_up_block"):
         StateSettings(catch_up_block=1001)
     await accept(store, 1000)
-    (claim,) = await store.work.claim(1)
-    assert await store.work.bury(claim, "bad", 1000) == "buried"
+    (claim,) = await store.summaries.claim(1)
+    assert await store.summaries.dead_letter(claim, "bad", 1000) == "dead_lettered"
     (letter,) = await store.dead_letters.list(1)
     assert letter.events == claim.pending
     assert await store.dead_letters.retry(letter.id) == "retried"
@@ -66,8 +66,8 @@ async def test_very_many_items_that_leave_the_recents_and_the_seen_are_removed_w
             admin.rpush(f"{stem}i:u", *items[start : start + 1000])
             admin.rpush(f"{stem}r:u", *(f'["{item}","click",1]' for item in items[start : start + 1000]))
         admin.rpush(f"{stem}r:u", *(f'["late-{number}","click",1]' for number in range(6000)))
-    (claim,) = await store.work.claim(1)
-    assert await store.work.commit(claim, "text", "m", "p", 3)
+    (claim,) = await store.summaries.claim(1)
+    assert await store.summaries.commit(claim, "text", "m", "p", 3)
     read = await store.users.read("u")
     assert (read.pending, read.recents[-1].item_id) == (0, "item-2")
     with admin_of(redis_url) as admin:
@@ -100,10 +100,10 @@ class TestTimes:
 
     async def test_with_the_shortest_and_the_longest_times_nothing_is_half_written(self, store: Store) -> None:
         await accept(store, 6)
-        (claim,) = await store.work.claim(1)
-        assert await store.work.commit(claim, "text", "m", "p", 3)
-        (claim,) = await store.work.claim(1)
-        assert await store.work.fail(claim, 0)
+        (claim,) = await store.summaries.claim(1)
+        assert await store.summaries.commit(claim, "text", "m", "p", 3)
+        (claim,) = await store.summaries.claim(1)
+        assert await store.summaries.fail(claim, 0)
         assert await store.scores.write("u", "stamp", {"a": (1, 0.5)}, START_MS)
         assert (await store.users.read("u")).pending == await store.users.backlog() == 3
         assert await store.users.delete("u")

@@ -1,5 +1,5 @@
 -- Read a page of one bucket's dead letters, oldest first.
--- KEYS  dead
+-- KEYS  dead letters
 -- ARGV  the id to begin with, the last id, how many
 -- Returns {{stream id, {field, value, ...}}, ...}; fields may repeat, which Redis clients' own
 --         reading of XRANGE would lose.

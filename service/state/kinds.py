@@ -1,0 +1,90 @@
+"""The kinds of work that workers claim, each declared once.
+
+A kind's `name` is in its Redis keys, its dead letters, and the metrics and logs of its job. What its Lua file under
+lua/kinds says is what a claim returns, what a commit checks and writes, and what a dead letter holds.
+
+A new result that is made from an item, such as an embedding, is one more `Derived` in `DERIVED`: it then waits for
+a worker whenever the words or the picture of an item change, and is void from that moment.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Generic, Literal, TypeVar
+
+from service.state import encoding
+from service.state.records import Claim, ItemClaim, PictureClaim, SummaryClaim
+from service.state.redis.scripts import source_of
+
+C = TypeVar("C", bound=Claim)
+C_co = TypeVar("C_co", bound=Claim, covariant=True)
+
+
+@dataclass(frozen=True)
+class Kind(Generic[C_co]):
+    """
+    Args:
+        owner: whose buckets the work is in.
+        claim: makes a claim from its key, token and attempts, and from what the Lua file's `read` returns.
+        file: the name of the Lua file.
+    """
+
+    name: str
+    owner: Literal["user", "item"]
+    claim: Callable[..., C_co]
+    file: str
+
+    @cached_property
+    def prelude(self) -> str:
+        """What goes before each script of a queue of this kind."""
+        return f"local KIND = '{self.name}'\n{source_of(f'kinds/{self.file}')}"
+
+
+def _summary_claim(key: str, token: int, attempts: int, summary: bytes, pending: Any, recents: Any) -> SummaryClaim:
+    return SummaryClaim(
+        *(key, token, attempts),
+        summary=encoding.summary(summary),
+        pending=tuple(encoding.pending_event(key, entry) for entry in pending),
+        recents=encoding.recents_events(key, recents),
+    )
+
+
+def _picture_claim(key: str, token: int, attempts: int, url: bytes) -> PictureClaim:
+    return PictureClaim(key, token, attempts, url.decode())
+
+
+def _item_claim(key: str, token: int, attempts: int, fields: list[bytes]) -> ItemClaim:
+    return ItemClaim(key, token, attempts, encoding.item(key, encoding.pairs(fields)))
+
+
+@dataclass(frozen=True)
+class Derived(Kind[ItemClaim]):
+    """
+    Args:
+        needs: the field of an item without which there is nothing to make the result from.
+        result, model, token: the fields of an item that hold the result, who made it, and the token of the commit.
+    """
+
+    owner: Literal["user", "item"] = "item"
+    claim: Callable[..., ItemClaim] = _item_claim
+    file: str = "derive"
+    needs: str = "doc"
+    result: str = ""
+    model: str = ""
+    token: str = ""
+
+
+SUMMARIZE = Kind("summarize", "user", _summary_claim, "summarize")
+FETCH = Kind("fetch", "item", _picture_claim, "fetch")
+DESCRIBE = Derived("describe", needs="pic", result="sum", model="by", token="sf")  # noqa: S106 - names of fields
+DERIVED = (DESCRIBE,)
+
+
+def lua_table(derived: Sequence[Derived]) -> str:
+    """The kinds as the constant DERIVED of the scripts."""
+    rows = (
+        f"{kind.name} = {{ needs = '{kind.needs}', result = '{kind.result}', model = '{kind.model}', "
+        f"token = '{kind.token}' }}"
+        for kind in derived
+    )
+    return f"{{ {', '.join(rows)} }}"
