@@ -1,4 +1,4 @@
-"""Group commit: what arrives while a write is under way goes together with the next one."""
+"""Group commit: what arrives at once, or while a write is under way, goes together with the next one."""
 
 import asyncio
 from collections import deque
@@ -34,6 +34,7 @@ class GroupCommit(Generic[T, R]):
         self._write = write
         self._most = most
         self._free = at_once
+        self._starting = False
         self._patience: SharedTimer[_Waiting[T, R]] = SharedTimer(patience_s, self._give_up)
         self._waiting: deque[_Waiting[T, R]] = deque()
         self._writing: set[asyncio.Task[None]] = set()
@@ -54,7 +55,7 @@ class GroupCommit(Generic[T, R]):
             )
             self._waiting.append(waiting)
             self._patience.start(waiting)
-            self._start()
+            self._start_soon()
             try:
                 results += await waiting.done
             finally:
@@ -66,7 +67,14 @@ class GroupCommit(Generic[T, R]):
         if not waiting.done.done():
             waiting.done.set_exception(TimeoutError())
 
+    def _start_soon(self) -> None:
+        """Start in the next turn of the event loop, so that all who come in this one go together."""
+        if self._free and not self._starting:
+            self._starting = True
+            asyncio.get_running_loop().call_soon(self._start)
+
     def _start(self) -> None:
+        self._starting = False
         while self._free and (group := self._next()):
             self._free -= 1
             task = asyncio.create_task(self._run(group))

@@ -27,6 +27,10 @@ class Writer:
             raise self.error
         return [2 * value for value in values]
 
+    async def is_writing(self) -> None:
+        while not self.at_once:  # noqa: ASYNC110 - as many turns as it takes
+            await asyncio.sleep(0)
+
 
 @pytest.fixture
 def writer() -> Writer:
@@ -35,11 +39,20 @@ def writer() -> Writer:
 
 async def test_whoever_comes_during_a_write_goes_with_the_next_in_the_order_of_coming(writer: Writer) -> None:
     group = GroupCommit(writer.write, most=100, at_once=1, patience_s=60)
-    callers = [asyncio.create_task(group.add([number, -number])) for number in range(1, 6)]
+    first = asyncio.create_task(group.add([1, -1]))
+    await writer.is_writing()
+    callers = [first, *(asyncio.create_task(group.add([number, -number])) for number in range(2, 6))]
     await asyncio.sleep(0)
     writer.go.set()
     assert await asyncio.gather(*callers) == [[2 * number, -2 * number] for number in range(1, 6)]
     assert writer.writes == [[1, -1], [2, -2, 3, -3, 4, -4, 5, -5]]
+
+
+async def test_who_come_at_once_go_together(writer: Writer) -> None:
+    group = GroupCommit(writer.write, most=100, at_once=2, patience_s=60)
+    writer.go.set()
+    assert await asyncio.gather(*(group.add([number]) for number in range(5))) == [[0], [2], [4], [6], [8]]
+    assert writer.writes == [[0, 1, 2, 3, 4]]
 
 
 async def test_no_write_is_larger_than_the_bound_and_no_more_are_under_way(writer: Writer) -> None:
@@ -59,7 +72,7 @@ async def test_an_error_reaches_all_who_shared_the_write_and_nobody_else(writer:
     group = GroupCommit(writer.write, most=100, at_once=1, patience_s=60)
     writer.error = OSError("down")
     lonely = asyncio.create_task(group.add([1]))
-    await asyncio.sleep(0)
+    await writer.is_writing()
     shared = [asyncio.create_task(group.add([number])) for number in (2, 3)]
     writer.go.set()
     answers = await asyncio.gather(lonely, *shared, return_exceptions=True)
@@ -70,7 +83,9 @@ async def test_an_error_reaches_all_who_shared_the_write_and_nobody_else(writer:
 
 async def test_who_gives_up_waiting_is_not_written_and_harms_nobody(writer: Writer) -> None:
     group = GroupCommit(writer.write, most=100, at_once=1, patience_s=60)
-    running, leaving, staying = (asyncio.create_task(group.add([number])) for number in (1, 2, 3))
+    running = asyncio.create_task(group.add([1]))
+    await writer.is_writing()
+    leaving, staying = (asyncio.create_task(group.add([number])) for number in (2, 3))
     await asyncio.sleep(0)
     leaving.cancel()
     await asyncio.sleep(0)
@@ -82,7 +97,9 @@ async def test_who_gives_up_waiting_is_not_written_and_harms_nobody(writer: Writ
 
 async def test_who_is_not_written_in_time_learns_it_and_is_not_written_later(writer: Writer) -> None:
     group = GroupCommit(writer.write, most=100, at_once=1, patience_s=0.05)
-    running, waiting = (asyncio.create_task(group.add([number])) for number in (1, 2))
+    running = asyncio.create_task(group.add([1]))
+    await writer.is_writing()
+    waiting = asyncio.create_task(group.add([2]))
     for late in (running, waiting):
         with pytest.raises(TimeoutError):
             await late
