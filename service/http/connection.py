@@ -12,6 +12,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from service.errors import HeadersTimeout, HeadersTooLarge, MalformedRequest, Overloaded, TastestreamError
 from service.http.head import check_head, without_upgrade
+from service.http.joined_writes import JoinedWrites
 from service.http.problems import respond
 from service.logs import get_logger
 from service.metrics import Metrics
@@ -68,7 +69,8 @@ class _BoundedHttp(HttpToolsProtocol):
     most_connections: ClassVar[int]
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
+        self._writes = JoinedWrites(transport)
+        super().connection_made(self._writes)  # type: ignore[arg-type]
         self.flow: _Flow = _Flow(transport)
         self._head_open = self._deaf = self._ends = False
         self._head_bytes = self._framing_bytes = self._reading = self._thrown_away = 0
@@ -190,6 +192,7 @@ class _BoundedHttp(HttpToolsProtocol):
             def send_and_close(message: Message) -> Awaitable[None]:
                 last = cycle.more_body or (self._deaf and cycle is self.cycle)
                 if message["type"] == "http.response.start":
+                    self._writes.keep_next()
                     if last:
                         self._ends = True
                         message["headers"] = [*message["headers"], (b"connection", b"close")]
@@ -203,6 +206,8 @@ class _BoundedHttp(HttpToolsProtocol):
         super()._start_asgi_task(cycle, answer)  # type: ignore[arg-type]
 
     def on_response_complete(self) -> None:
+        # An answer to HEAD has no body with which its head would have been written.
+        self._writes.flush()
         if self._ends:
             self._close()
             return
