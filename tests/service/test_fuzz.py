@@ -34,6 +34,7 @@ FAST = settings(
 @pytest.fixture(scope="module")
 def api(tmp_path_factory: pytest.TempPathFactory, redis_server: RedisServer) -> Iterator[tuple[Any, Any]]:
     """The page as schemathesis reads it, and a client of the application."""
+    redis_server.flush()
     folder: Path = tmp_path_factory.mktemp("data")
     app = create_app(Settings(redis_url=redis_server.url, data_dir=folder))
     with asgi.get_client(app) as client:

@@ -15,7 +15,7 @@ from pathlib import Path
 from model_store.data.dataset import Dataset, DatasetError, read_dataset
 from model_store.evaluate.cooccurrence import Cooccurrence
 from model_store.evaluate.protocol import liked_by
-from model_store.msr.scratch.architecture import Sizes, new_model, train_tokenizer
+from model_store.msr.scratch.architecture import Sizes, new_model, read_checkpoint, train_tokenizer
 from model_store.msr.scratch.catalogue import Catalogue
 from model_store.msr.scratch.encoding import Encoder
 from model_store.msr.scratch.examples import ExampleOptions, Examples
@@ -50,6 +50,8 @@ class TrainOptions:
     tokens: int = 2400
     """Tokens of one step, padding left out."""
     learning_rate: float = 2e-3
+    start: Path | None = None
+    """A checkpoint of the same sizes to continue from, with its tokenizer; None starts from random weights."""
     half: bool | None = None
     """Multiply in bfloat16; None decides by whether the processors have units for it."""
     first_stage: float = 0.25
@@ -122,15 +124,18 @@ def fit(dataset: Dataset, options: TrainOptions, progress: Report) -> Trained:
     terms = TermFinder.learn(catalogue.views).knowing(foreign.names if foreign else ())
     progress(Progress("tokenizer", 0))
     prompts = PromptSet.built_in("compact", options.signals)
-    tokenizer = train_tokenizer(
-        [*_corpus(catalogue, prompts, terms), *_foreign_corpus(foreign, rng)], options.sizes.vocabulary
-    )
+    if options.start is None:
+        corpus = [*_corpus(catalogue, prompts, terms), *_foreign_corpus(foreign, rng)]
+        tokenizer = train_tokenizer(corpus, options.sizes.vocabulary)
+        model = new_model(tokenizer, options.sizes, options.seed)
+    else:
+        model, processor = read_checkpoint(options.start)
+        model, tokenizer = model.train(), processor.tokenizer
     encoder = Encoder(tokenizer, prompts, options.sizes)
     rule = replace(options.rule, signals=options.signals)
     examples = Examples(catalogue, histories, encoder, rule, terms, options.examples, foreign)
     row = _row_length(examples, rng)
     examples = replace(examples, options=replace(options.examples, max_tokens=row))
-    model = new_model(tokenizer, options.sizes, options.seed)
     learner = Learner(
         model,
         encoder,
