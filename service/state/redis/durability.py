@@ -1,4 +1,4 @@
-"""Waiting until replicas and disks have what was written (WAIT, WAITAOF), see docs/state.md.
+"""Waiting until replicas and disks have what was written (WAIT, WAITAOF), see docs/durability.md.
 
 Redis counts what one connection has written, so the wait goes behind the writes on the same connection.
 """
