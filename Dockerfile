@@ -1,10 +1,10 @@
 # The image of gateway and worker: the base install, without torch or vLLM.
 #   build:   docker build -t tastestream .
 #   gateway: docker run -p 8000:8000 -v ./keys:/keys:ro -e TASTESTREAM_API_KEYS_FILE=/keys \
-#              -e TASTESTREAM_REDIS_URL=... -e TASTESTREAM_RANKER__URL=... tastestream serve
+#              -e TASTESTREAM_REDIS_URL=... -e TASTESTREAM_RANKER__URL=... tastestream gateway
 #            The gateway listens on all addresses and does not start without API keys, unless it is run as
-#            `serve --insecure`, for closed networks.
-#   worker:  docker run -e TASTESTREAM_REDIS_URL=... -e TASTESTREAM_SUMMARIZER__URL=... tastestream work
+#            `gateway --insecure`, for closed networks.
+#   worker:  docker run -e TASTESTREAM_REDIS_URL=... -e TASTESTREAM_SUMMARIZER__URL=... tastestream worker
 # BASE may be any image with Python 3.11 and its venv module.
 ARG BASE=python:3.11-slim-bookworm
 
@@ -33,4 +33,4 @@ USER 10001:10001
 EXPOSE 8000
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["tastestream"]
-CMD ["serve"]
+CMD ["gateway"]

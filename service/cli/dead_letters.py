@@ -1,47 +1,113 @@
-"""`tastestream dead-letters`: look at what could not be worked, try it again, or drop it."""
+"""`tastestream dead-letters`: the dead-letter queue."""
 
+import asyncio
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+import typer
 from rich.table import Table
 
 from model_store.errors import UserError
 from model_store.progress import stages
+from service.cli.options import Yes
 from service.cli.reach import reached_store
-from service.cli.terminal import confirm, heed_interrupt, out, printable, say
-from service.cli.wire_events import json_line, wire_event
+from service.cli.terminal import confirm, heed_interrupt, out, printable, say, settings_or_exit
+from service.cli.wire import json_line, wire_event
 from service.http.times import format_time
 from service.settings import Settings
 from service.state.records import DeadLetter
-from service.state.store import Store
 
-_WORDS = {"retried": "retried", "not_found": "not found", "backlog_full": "the user's backlog is full, left as it is"}
+if TYPE_CHECKING:
+    from service.state.store import Store
+
+app = typer.Typer(no_args_is_help=True, help="List, retry or drop what could not be processed.")
+
+_WORDS = {"retried": "retried", "not_found": "not found", "backlog_full": "not retried, the user's backlog is full"}
+
+Ids = Annotated[list[str] | None, typer.Argument(help="Ids as shown by `list`.", show_default=False)]
+All = Annotated[bool, typer.Option("--all", help="All dead letters, or all that --user, --item and --reason select.")]
+User = Annotated[str | None, typer.Option(help="Only those of this user.", show_default=False)]
+Item = Annotated[str | None, typer.Option(help="Only those of this item.", show_default=False)]
+Reason = Annotated[str | None, typer.Option(help="Only those with this reason.", show_default=False)]
+
+
+@app.command("list")
+def list_letters(
+    user: User = None,
+    item: Item = None,
+    reason: Reason = None,
+    limit: Annotated[int, typer.Option(help="How many to show, oldest first.", min=1)] = 50,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON lines, each with the whole events.")] = False,
+) -> None:
+    """List the dead letters, oldest first: which user or item, the reason, and the number of events.
+
+    Example:
+
+        tastestream dead-letters list --reason answer_empty
+    """
+    asyncio.run(_list(settings_or_exit(), Selection(user, item, reason), limit, as_json=json))
+
+
+@app.command()
+def retry(
+    ids: Ids = None, everything: All = False, user: User = None, item: Item = None, reason: Reason = None
+) -> None:
+    """Queue dead letters again, after the cause was fixed.
+
+    A user's events are queued after those that are pending. The exit status is 1 if a dead letter was not found, or was
+    kept because the backlog of its user is full.
+
+    Example:
+
+        tastestream dead-letters retry --all --reason answer_empty
+    """
+    failed = asyncio.run(_retry(settings_or_exit(), ids or [], everything, Selection(user, item, reason)))
+    raise typer.Exit(1 if failed else 0)
+
+
+@app.command()
+def drop(
+    ids: Ids = None,
+    everything: All = False,
+    user: User = None,
+    item: Item = None,
+    reason: Reason = None,
+    yes: Yes = False,
+) -> None:
+    """Remove dead letters permanently. Their events never enter a summary; their items stay without a description.
+
+    Example:
+
+        tastestream dead-letters drop --all --user user-00039
+    """
+    selection = Selection(user, item, reason)
+    missing = asyncio.run(_drop(settings_or_exit(), ids or [], everything, selection, yes=yes))
+    raise typer.Exit(1 if missing else 0)
 
 
 @dataclass(frozen=True, slots=True)
-class Which:
-    """Which letters are meant; None says nothing about it."""
+class Selection:
+    """Selects dead letters by what is not None."""
 
     user: str | None = None
     item: str | None = None
     reason: str | None = None
 
-    async def of(self, store: Store) -> AsyncIterator[DeadLetter]:
+    async def of(self, store: "Store") -> AsyncIterator[DeadLetter]:
         async for letter in store.dead_letters.read(self.user, self.item):
             heed_interrupt()
             if self.reason is None or letter.reason == self.reason:
                 yield letter
 
 
-async def list_letters(settings: Settings, which: Which, limit: int, *, as_json: bool) -> None:
-    """Print the `limit` oldest letters as a table, or each as a line of JSON with its whole events."""
+async def _list(settings: Settings, selection: Selection, limit: int, *, as_json: bool) -> None:
     table = Table("id", "kind", "user or item", "reason", "age", "events", box=None)
     shown = more = 0
     async with reached_store(settings) as store:
-        async for letter in which.of(store):
+        async for letter in selection.of(store):
             if shown == limit:
                 if as_json:
                     break
@@ -49,7 +115,7 @@ async def list_letters(settings: Settings, which: Which, limit: int, *, as_json:
                 continue
             shown += 1
             if as_json:
-                print(json_line(_wire_letter(letter)))  # noqa: T201 - for another program, so no layout
+                print(json_line(_wire_letter(letter)))  # noqa: T201 - without layout, for other programs
             else:
                 table.add_row(*map(printable, _row(letter)))
     if as_json:
@@ -59,13 +125,13 @@ async def list_letters(settings: Settings, which: Which, limit: int, *, as_json:
     say(f"{shown:,} of {shown + more:,} dead letters" if more else f"{shown:,} dead letters")
 
 
-async def retry_letters(settings: Settings, ids: Sequence[str], everything: bool, which: Which) -> int:
-    """Put letters back to work and say what became of each; returns how many were not retried."""
-    _require_a_choice(ids, everything, which)
+async def _retry(settings: Settings, ids: Sequence[str], everything: bool, selection: Selection) -> int:
+    """Retry, print the outcome, and return how many were not retried."""
+    _require_a_choice(ids, everything, selection)
     outcomes: Counter[str] = Counter()
     async with reached_store(settings) as store:
         try:
-            async for letter_id in _named(store, ids, which):
+            async for letter_id in _selected(store, ids, selection):
                 outcome = await store.dead_letters.retry(letter_id)
                 outcomes[outcome] += 1
                 if ids or outcome != "retried":
@@ -76,14 +142,14 @@ async def retry_letters(settings: Settings, ids: Sequence[str], everything: bool
     return outcomes.total() - outcomes["retried"]
 
 
-async def drop_letters(settings: Settings, ids: Sequence[str], everything: bool, which: Which, *, yes: bool) -> int:
-    """Remove letters for good and say what became of each; returns how many were not there."""
-    _require_a_choice(ids, everything, which)
+async def _drop(settings: Settings, ids: Sequence[str], everything: bool, selection: Selection, *, yes: bool) -> int:
+    """Drop, print the outcome, and return how many were not found."""
+    _require_a_choice(ids, everything, selection)
     outcomes: Counter[bool] = Counter()
     async with reached_store(settings) as store:
-        await _confirm_drop(store, ids, which, yes)
+        await _confirm_drop(store, ids, selection, yes)
         try:
-            async for letter_id in _named(store, ids, which):
+            async for letter_id in _selected(store, ids, selection):
                 dropped = await store.dead_letters.drop(letter_id)
                 outcomes[dropped] += 1
                 if ids:
@@ -94,33 +160,33 @@ async def drop_letters(settings: Settings, ids: Sequence[str], everything: bool,
     return outcomes[False]
 
 
-def _require_a_choice(ids: Sequence[str], everything: bool, which: Which) -> None:
+def _require_a_choice(ids: Sequence[str], everything: bool, selection: Selection) -> None:
     if bool(ids) == everything:
-        raise UserError("name the ids of dead letters (`tastestream dead-letters list` shows them), or give --all")
-    if ids and which != Which():
-        raise UserError("--reason, --user and --item choose among --all; ids are chosen already")
+        raise UserError("give the ids of dead letters (`tastestream dead-letters list` shows them) or --all")
+    if ids and selection != Selection():
+        raise UserError("--reason, --user and --item go with --all, not with ids")
 
 
-async def _confirm_drop(store: Store, ids: Sequence[str], which: Which, yes: bool) -> None:
+async def _confirm_drop(store: "Store", ids: Sequence[str], selection: Selection, yes: bool) -> None:
     if ids:
-        confirm(f"Drop {len(ids):,} dead letters for good?", yes)
+        confirm(f"Drop {len(ids):,} dead letters permanently?", yes)
         return
     letters = events = 0
     if not yes:
-        async for letter in which.of(store):
+        async for letter in selection.of(store):
             letters, events = letters + 1, events + len(letter.events)
-    confirm(f"Drop {letters:,} dead letters with {events:,} events for good?", yes)
+    confirm(f"Drop {letters:,} dead letters with {events:,} events permanently?", yes)
 
 
-async def _named(store: Store, ids: Sequence[str], which: Which) -> AsyncIterator[str]:
-    """The ids themselves, or those of all letters that are meant, with a bar."""
+async def _selected(store: "Store", ids: Sequence[str], selection: Selection) -> AsyncIterator[str]:
+    """The ids themselves, or those of all selected letters, with a progress bar."""
     if ids:
         for letter_id in ids:
             yield letter_id
         return
     total, done = await store.dead_letters.count(), 0
     with stages() as report:
-        async for letter in which.of(store):
+        async for letter in selection.of(store):
             yield letter.id
             done += 1
             report("dead letters", min(1.0, done / max(1, total)), f"{done:,}")

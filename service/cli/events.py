@@ -1,128 +1,162 @@
-"""`tastestream export`: the event log and the catalogue as a dataset folder, or the events alone to be posted again."""
+"""`tastestream events`: the event log."""
 
 import asyncio
-import csv
+import os
+import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Annotated, Any
 
+import typer
 from rich.table import Table
 
-from model_store.data.dataset import IMAGES, INTERACTIONS, ITEMS
-from model_store.errors import UserError
+from model_store.data.dataset import IMAGES, ITEMS
+from model_store.data.importers import InteractionRow
 from model_store.progress import Report, stages
 from model_store.signals import Signals
+from service.cli.dataset_files import new_dataset, new_file, write_interactions
 from service.cli.reach import reached_store
-from service.cli.sorted_runs import SortedRuns
-from service.cli.staging import staged, staged_file
-from service.cli.terminal import heed_interrupt, out
-from service.cli.wire_events import json_line, wire_event
-from service.http.times import format_time
+from service.cli.terminal import heed_interrupt, out, settings_or_exit
+from service.cli.wire import json_line, wire_event
+from service.http.times import format_time, now_ms, parse_time
 from service.pictures.store import PictureStore, open_pictures
 from service.settings import Settings
 from service.state.records import Event, Item
-from service.state.store import Store
 
-COLUMNS = ("user_id", "item_id", "timestamp", "rating", "type")
-RATED = frozenset({"rating", "rate"})
-"""Types that readers know by the rating alone."""
-JPEG = b"\xff\xd8"
-ITEMS_AT_ONCE, BREATH = 100, 1000
+if TYPE_CHECKING:
+    from service.state.store import Store
+
+app = typer.Typer(no_args_is_help=True, help="Export the event log.")
+
+PAGE = 100
+"""Items that are read at a time."""
+_RATED = frozenset({"rating", "rate"})
+"""Types that the dataset reader infers from the rating."""
+_JPEG = b"\xff\xd8"
+_REPORT_EVERY = 1000
+
+
+def _time(text: str) -> int:
+    """Milliseconds since the epoch of a date (midnight in UTC), an RFC 3339 time, or Unix seconds."""
+    given = f"{text}T00:00:00Z" if re.fullmatch(r"\d{4}-\d\d-\d\d", text) else text
+    try:
+        return parse_time(float(given) if re.fullmatch(r"\d+(\.\d+)?", given) else given, now_ms())
+    except ValueError as error:
+        raise typer.BadParameter(f"{text!r} {error}") from error
+
+
+@app.command()
+def export(
+    folder: Annotated[Path | None, typer.Argument(help="The dataset folder to write.", show_default=False)] = None,
+    ndjson: Annotated[
+        Path | None,
+        typer.Option(
+            help="Instead of a dataset, write the events to this file, in the form of `POST /events`.",
+            show_default=False,
+        ),
+    ] = None,
+    since: Annotated[
+        int | None,
+        typer.Option(parser=_time, metavar="TIME", help="Only events at this time or later.", show_default=False),
+    ] = None,
+    until: Annotated[
+        int | None, typer.Option(parser=_time, metavar="TIME", help="Only events before this time.", show_default=False)
+    ] = None,
+    no_items: Annotated[bool, typer.Option("--no-items", help="Leave out the catalogue.")] = False,
+    no_images: Annotated[bool, typer.Option("--no-images", help="Leave out the pictures.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace the dataset or the file.")] = False,
+) -> None:
+    """Write the event log and the catalogue as a dataset folder, which `train` and `replay` read.
+
+    TIME is a date, an RFC 3339 time or Unix seconds. The log is bounded (`TASTESTREAM_STATE__LOG_EVENTS`,
+    `TASTESTREAM_STATE__LOG_S`), so older events are not exported. A folder that is not empty is refused, and an export
+    that fails or is interrupted changes nothing.
+
+    Example:
+
+        tastestream events export my-data --since 2026-10-01
+    """
+    os.umask(0o077)
+    settings, span = settings_or_exit(), Span(since, until)
+    if ndjson is not None and folder is None:
+        asyncio.run(_export_events(settings, ndjson, span, force=force))
+    elif folder is not None and ndjson is None:
+        asyncio.run(_export_dataset(settings, folder, span, items=not no_items, images=not no_images, force=force))
+    else:
+        raise typer.BadParameter("give either the dataset folder to write or --ndjson FILE")
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Events by the time when they happened, milliseconds since the epoch; `until` itself is out."""
+    """A range of event times in milliseconds since the epoch; `until_ms` is excluded."""
 
     since_ms: int | None = None
     until_ms: int | None = None
 
-    def holds(self, event: Event) -> bool:
+    def __contains__(self, event: Event) -> bool:
         after = self.since_ms is None or event.timestamp_ms >= self.since_ms
         return after and (self.until_ms is None or event.timestamp_ms < self.until_ms)
 
 
 @dataclass(slots=True)
-class Exported:
-    """What was written. Times in milliseconds since the epoch."""
+class _Exported:
+    """What was written. `missing` counts items whose picture the picture folder lacks."""
 
     users: int = 0
-    interactions: int = 0
     items: int = 0
     pictures: int = 0
     missing: int = 0
-    """Items whose picture the picture folder lacks."""
-    first_ms: int | None = None
-    last_ms: int | None = None
-
-    def see(self, timestamp_ms: int) -> None:
-        self.interactions += 1
-        self.first_ms = timestamp_ms if self.first_ms is None else min(self.first_ms, timestamp_ms)
-        self.last_ms = timestamp_ms if self.last_ms is None else max(self.last_ms, timestamp_ms)
 
 
-async def export_dataset(
-    settings: Settings, folder: Path, span: Span, *, catalogue: bool, images: bool, force: bool
-) -> None:
-    """Write the dataset folder and print what is in it.
-
-    Raises:
-        UserError: the folder is not empty, or can't be written, or the pictures can't be read.
-        StateUnavailable: Redis failed; the folder is as it was.
-    """
-    exported = Exported()
+async def _export_events(settings: Settings, file: Path, span: Span, *, force: bool) -> None:
+    """Write the events, each user's in the order in which they were accepted."""
+    count = 0
     async with reached_store(settings) as store:
-        with staged(folder, force=force) as staging, stages() as report:
-            try:
-                if catalogue:
-                    pictures = open_pictures(settings) if images else None
-                    await _write_items(store, pictures, staging, exported, report)
-                signals = Signals(settings.signals.vocabulary())
-                await _write_interactions(store, staging, span, signals, exported, report)
-            except OSError as error:
-                raise UserError(f"the dataset can't be written: {error}") from error
-        logged = await store.log.count()
-    _conclude(settings, exported, logged, folder, catalogue=catalogue)
-
-
-async def export_events(settings: Settings, file: Path, span: Span, *, force: bool) -> None:
-    """Write the events as NDJSON for `POST /events`, each user's in the order of their acceptance.
-
-    Raises:
-        UserError: the file exists, or can't be written.
-        StateUnavailable: Redis failed; there is no file.
-    """
-    exported = Exported()
-    async with reached_store(settings) as store:
-        with staged_file(file, force=force) as lines, stages() as report:
+        with new_file(file, force=force) as lines, stages() as report:
             async for event in _logged(store, span, report):
                 lines.write(json_line(wire_event(event)) + "\n")
-                exported.see(event.timestamp_ms)
-    out.print(f"{exported.interactions:,} events in {file}", markup=False, highlight=False, soft_wrap=True)
+                count += 1
+    out.print(f"{count:,} events in {file}", markup=False, highlight=False, soft_wrap=True)
+
+
+async def _export_dataset(
+    settings: Settings, folder: Path, span: Span, *, items: bool, images: bool, force: bool
+) -> None:
+    exported = _Exported()
+    async with reached_store(settings) as store:
+        with new_dataset(folder, force=force) as partial, stages() as report:
+            if items:
+                pictures = open_pictures(settings) if images else None
+                await _write_items(store, pictures, partial, exported, report)
+            signals = Signals(settings.signals.vocabulary())
+            rows = [_row(event, signals) async for event in _logged(store, span, report)]
+            exported.users = write_interactions(partial, rows)
+        logged = await store.log.count()
+    _print_summary(settings, exported, rows, logged, folder)
 
 
 async def _write_items(
-    store: Store, pictures: PictureStore | None, staging: Path, exported: Exported, report: Report
+    store: "Store", pictures: PictureStore | None, partial: Path, exported: _Exported, report: Report
 ) -> None:
     total = await store.items.count()
-    (staging / IMAGES).mkdir()
-    with (staging / ITEMS).open("w", encoding="utf-8") as lines:
+    (partial / IMAGES).mkdir()
+    with (partial / ITEMS).open("w", encoding="utf-8") as lines:
         cursor: str | None = None
         while True:
             heed_interrupt()
-            page, cursor = await store.items.page(ITEMS_AT_ONCE, cursor)
+            page, cursor = await store.items.page(PAGE, cursor)
             named = {item.picture for item in page if item.picture} if pictures else set()
             contents = await pictures.read_many(named) if pictures else {}
-            names = await asyncio.to_thread(_write_images, staging / IMAGES, contents)
+            names = await asyncio.to_thread(_write_images, partial / IMAGES, contents)
             exported.missing += sum(item.picture in named - names.keys() for item in page)
             exported.pictures += sum(item.picture in names for item in page)
             for item in page:
                 lines.write(json_line(_item_fields(item, names.get(item.picture or ""))) + "\n")
             exported.items += len(page)
-            report("catalogue", min(1.0, exported.items / max(1, total)), f"{exported.items:,} items")
+            done = 1.0 if cursor is None else min(1.0, exported.items / max(1, total))
+            report("catalogue", done, f"{exported.items:,} items")
             if cursor is None:
-                report("catalogue", 1.0, f"{exported.items:,} items")
                 return
 
 
@@ -130,13 +164,13 @@ def _write_images(folder: Path, contents: dict[str, bytes]) -> dict[str, str]:
     """File names by hash; items with the same picture share a file."""
     names = {}
     for picture, content in contents.items():
-        names[picture] = f"{picture}.{'jpg' if content.startswith(JPEG) else 'png'}"
+        names[picture] = f"{picture}.{'jpg' if content.startswith(_JPEG) else 'png'}"
         (folder / names[picture]).write_bytes(content)
     return names
 
 
 def _item_fields(item: Item, image: str | None) -> dict[str, Any]:
-    """The line of an item. What the service itself wrote about a picture stands for its caption."""
+    """The item's line in `items.jsonl`. The item summary, which describes the picture, becomes the caption."""
     fields = {
         "item_id": item.item_id,
         "title": item.title,
@@ -150,61 +184,36 @@ def _item_fields(item: Item, image: str | None) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value or name == "title"}
 
 
-async def _write_interactions(
-    store: Store, staging: Path, span: Span, signals: Signals, exported: Exported, report: Report
-) -> None:
-    scratch = staging / "runs"
-    scratch.mkdir()
-    runs = SortedRuns(scratch)
-    async for event in _logged(store, span, report):
-        # The place in the log keeps events of the same time in the order of their acceptance.
-        runs.add([event.user_id, event.timestamp_ms, exported.interactions, event.item_id, event.type, event.value])
-        exported.see(event.timestamp_ms)
-    with (staging / INTERACTIONS).open("w", encoding="utf-8", newline="") as lines:
-        await _write_rows(runs, lines, signals, exported, report)
+def _row(event: Event, signals: Signals) -> InteractionRow:
+    rating = event.value if event.value is not None and signals.reads_value(event.type) else None
+    kind = "" if event.type in _RATED and rating is not None else event.type
+    return InteractionRow(event.user_id, event.item_id, event.timestamp_ms / 1000, rating, kind)
 
 
-async def _write_rows(runs: SortedRuns, lines: TextIO, signals: Signals, exported: Exported, report: Report) -> None:
-    writer, before = csv.writer(lines), None
-    writer.writerow(COLUMNS)
-    for number, (user_id, timestamp_ms, _, item_id, kind, value) in enumerate(runs.merged(), 1):
-        exported.users += user_id != before
-        before = user_id
-        rating = value if value is not None and signals.reads_value(kind) else ""
-        shown = "" if kind in RATED and rating != "" else kind
-        writer.writerow((user_id, item_id, _seconds(timestamp_ms), rating, shown))
-        if number % BREATH == 0:
-            report("sorting", number / exported.interactions, f"{number:,} events")
-            await asyncio.sleep(0)
-    report("sorting", 1.0, f"{exported.interactions:,} events")
-
-
-async def _logged(store: Store, span: Span, report: Report) -> AsyncIterator[Event]:
-    """The events of all logs, bucket by bucket, each in the order of acceptance."""
+async def _logged(store: "Store", span: Span, report: Report) -> AsyncIterator[Event]:
+    """The events of all logs, bucket by bucket, each in the order in which they were accepted."""
     total, read = await store.log.count(), 0
     for bucket in store.log.buckets:
         async for one in store.log.read(bucket):
             read += 1
-            if read % BREATH == 0:
+            if read % _REPORT_EVERY == 0:
                 heed_interrupt()
                 report("reading the log", min(1.0, read / max(1, total)), f"{read:,} events")
-            if span.holds(one.event):
+            if one.event in span:
                 yield one.event
     report("reading the log", 1.0, f"{read:,} events")
 
 
-def _seconds(timestamp_ms: int) -> str:
-    whole, rest = divmod(timestamp_ms, 1000)
-    return f"{whole}.{rest:03}" if rest else str(whole)
-
-
-def _conclude(settings: Settings, exported: Exported, logged: int, folder: Path, *, catalogue: bool) -> None:
+def _print_summary(
+    settings: Settings, exported: _Exported, rows: list[InteractionRow], logged: int, folder: Path
+) -> None:
     table = Table("", "", box=None, show_header=False)
     table.add_row("users", f"{exported.users:,}")
-    table.add_row("interactions", f"{exported.interactions:,}")
-    if exported.first_ms is not None and exported.last_ms is not None:
-        table.add_row("from, to", f"{format_time(exported.first_ms)}, {format_time(exported.last_ms)}")
-    if catalogue:
+    table.add_row("interactions", f"{len(rows):,}")
+    if rows:
+        times = [round(row.timestamp * 1000) for row in rows]
+        table.add_row("from, to", f"{format_time(min(times))}, {format_time(max(times))}")
+    if exported.items:
         table.add_row("items", f"{exported.items:,}, {exported.pictures:,} of them with a picture")
     if exported.missing:
         table.add_row("pictures missing", f"{exported.missing:,}")
@@ -212,5 +221,5 @@ def _conclude(settings: Settings, exported: Exported, logged: int, folder: Path,
     share = f"{logged / bound:.0%}" if bound else "no log is kept"
     table.add_row("event log", f"{logged:,} of at most {bound:,} events ({share})")
     out.print(table, highlight=False)
-    train = f"; train on it: tastestream train --data {folder}" if catalogue and exported.users else ""
+    train = f"; train on it: tastestream train --data {folder}" if exported.items and rows else ""
     out.print(f"written to {folder}{train}", markup=False, highlight=False, soft_wrap=True)

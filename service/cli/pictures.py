@@ -1,41 +1,53 @@
-"""`tastestream sweep-pictures`, with its progress bars."""
+"""`tastestream pictures`: the picture folder."""
 
-from rich.console import Console
+import asyncio
+from typing import Annotated
+
+import typer
 from rich.filesize import decimal
 
 from model_store.errors import UserError
 from model_store.progress import stages
 from service.cli.reach import reached_store
-from service.pictures.store import open_pictures
+from service.cli.terminal import out, settings_or_exit
 from service.settings import Settings
-from workers.sweep import sweep_pictures
+
+app = typer.Typer(no_args_is_help=True, help="Remove stored pictures that no item uses.")
 
 
-async def sweep_command(settings: Settings, *, dry_run: bool, force: bool, console: Console) -> None:
-    """Sweep and print what was removed.
+@app.command()
+def prune(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count what would be removed.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Also if the catalogue is empty.")] = False,
+) -> None:
+    """Remove stored pictures that no item uses any more. Workers do this periodically.
 
-    Args:
-        force: also when the catalogue is empty.
+    Pictures younger than `TASTESTREAM_PICTURES__GRACE_S` are kept, since their items may still arrive. A picture folder
+    belongs to one Redis: run this command against the Redis that has the items of the pictures.
 
-    Raises:
-        NotReady: no Redis is set.
-        StateUnavailable: the catalogue can't be read; nothing was removed.
-        UserError: the catalogue is empty, or the picture folder can't be read or written.
+    Example:
+
+        tastestream pictures prune --dry-run
     """
+    asyncio.run(_prune(settings_or_exit(), dry_run=dry_run, force=force))
+
+
+async def _prune(settings: Settings, *, dry_run: bool, force: bool) -> None:
+    from service.pictures.store import open_pictures
+    from workers.sweep import sweep_pictures
+
     grace_s = settings.pictures.grace_s
     try:
         async with reached_store(settings) as store:
             if not (dry_run or force or await store.items.count()):
                 raise UserError(
-                    "the catalogue is empty, so that every picture would be removed: is it the Redis whose items the "
-                    "pictures are? Give --force to remove them, or --dry-run to count them"
+                    "the catalogue is empty, so that every picture would be removed. Is this the Redis that has the "
+                    "items of the pictures? --force removes them, --dry-run counts them"
                 )
             with stages() as report:
                 swept = await sweep_pictures(store, open_pictures(settings), grace_s, dry_run=dry_run, progress=report)
     except OSError as error:
-        raise UserError(f"the pictures can't be swept: {error}") from error
+        raise UserError(f"the pictures can't be pruned: {error}") from error
     what = "would be removed" if dry_run else "removed"
-    console.print(f"{what}: {swept.removed:,} files, {decimal(swept.removed_bytes)}", highlight=False)
-    console.print(
-        f"kept: {swept.kept:,} files, {swept.young:,} of them in their grace of {grace_s:g} s", highlight=False
-    )
+    out.print(f"{what}: {swept.removed:,} files, {decimal(swept.removed_bytes)}", highlight=False)
+    out.print(f"kept: {swept.kept:,} files, {swept.young:,} of them younger than {grace_s:g} s", highlight=False)

@@ -1,27 +1,26 @@
-"""Which Redis a command talks to: the one that is set, or the embedded one of a running `tastestream up`."""
+"""The Redis that a command talks to: the one in the settings, or the embedded one of a running `tastestream up`."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-
-import redis.asyncio
-import redis.exceptions
+from typing import TYPE_CHECKING
 
 from service.errors import NotReady
-from service.local.redis import socket_of
 from service.settings import Settings
-from service.state.store import Store
 
-_TIMEOUT_S = 5.0
+if TYPE_CHECKING:
+    from service.state.store import Store
 
 
 @asynccontextmanager
-async def reached_store(settings: Settings) -> AsyncIterator[Store]:
-    """The store that the settings name, or else that of the data folder's running `up`.
+async def reached_store(settings: Settings) -> AsyncIterator["Store"]:
+    """The store that the settings name, or else that of the `up` that runs on the data folder.
 
     Raises:
         NotReady: there is neither; the message says what to set.
         StateUnavailable: Redis does not answer.
     """
+    from service.state.store import Store
+
     store = await Store.connect(await reached(settings))
     try:
         await store.ping()
@@ -31,23 +30,15 @@ async def reached_store(settings: Settings) -> AsyncIterator[Store]:
 
 
 async def reached(settings: Settings) -> Settings:
-    """The settings with a `redis_url`; raises NotReady like `reached_store`."""
+    """The settings with a `redis_url`. Raises NotReady like `reached_store`."""
     if settings.redis_url is not None:
         return settings
-    path = socket_of(settings.data_dir / "redis")
-    if path is None or not await _answers(path):
+    from service.local.redis import running_url
+
+    url = await running_url(settings.data_dir / "redis")
+    if url is None:
         raise NotReady(
             f"no Redis: set TASTESTREAM_REDIS_URL, or start `tastestream up` on the data folder "
-            f"{settings.data_dir} (another one: set TASTESTREAM_DATA_DIR)"
+            f"{settings.data_dir} (TASTESTREAM_DATA_DIR names another)"
         )
-    return settings.model_copy(update={"redis_url": f"unix://{path}"})
-
-
-async def _answers(path: str) -> bool:
-    client = redis.asyncio.Redis(unix_socket_path=path, socket_timeout=_TIMEOUT_S, socket_connect_timeout=_TIMEOUT_S)
-    try:
-        return bool(await client.ping())
-    except (redis.exceptions.RedisError, OSError):
-        return False
-    finally:
-        await client.aclose()
+    return settings.model_copy(update={"redis_url": url})

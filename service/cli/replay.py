@@ -1,59 +1,63 @@
-"""`tastestream replay` and `tastestream train`, with their progress bars."""
+"""`tastestream replay`."""
 
 import asyncio
+from enum import StrEnum
 from pathlib import Path
+from typing import Annotated
 
-from rich.console import Console
-from rich.markup import escape
+import typer
 
-from model_store.evaluate.protocol import Negatives, Protocol
 from model_store.progress import stages
-from model_store.signals import Signals
-from service.client.replay import ReplayOptions, replay
-from service.client.report import replay_to_markdown, replay_to_rich
+from service.cli.options import DEFAULT_URL, DatasetFolder, Url, api_key
+from service.cli.terminal import out
+
+_DEADLINE_MS = 30_000
 
 
-def replay_command(
-    data: Path,
-    url: str,
-    users: int | None,
-    negatives: Negatives,
-    seed: int,
-    keep_users: bool,
-    api_key: str | None,
-    markdown: Path | None,
-    console: Console,
+class Negatives(StrEnum):
+    uniform = "uniform"
+    popular = "popular"
+
+
+def replay(
+    data: DatasetFolder,
+    url: Url = DEFAULT_URL,
+    users: Annotated[
+        int | None, typer.Option(help="How many users to evaluate.", show_default="all of the test split")
+    ] = None,
+    negatives: Annotated[Negatives, typer.Option(help="How the 20 other candidates are drawn.")] = Negatives.popular,
+    seed: Annotated[int, typer.Option(help="The seed that draws users and candidates.")] = 0,
+    keep_users: Annotated[
+        bool, typer.Option("--keep-users", help="Do not delete the replayed users from the service.")
+    ] = False,
+    markdown: Annotated[
+        Path | None, typer.Option(help="Also append the tables to this file.", show_default=False)
+    ] = None,
 ) -> None:
-    """Replay `data` and print the report; see `service.client.replay`."""
-    protocol = Protocol(negatives=negatives, users=users, seed=seed)
-    options = ReplayOptions(protocol=protocol, delete_users=not keep_users, api_key=api_key, deadline_ms=30_000)
+    """Replay a dataset through a running service, over HTTP only, and measure its recommendations.
+
+    Loads the catalogue, posts each test user's events in order, waits until they are folded, then asks the service to
+    rank the user's held-out last liked item among 20 others. Prints AUC, HR@5, NDCG@5 and MRR@5 with 95 % intervals,
+    those of popularity and ItemKNN on the same cases, and latencies. Only users that are never used for training are
+    replayed.
+
+    Example:
+
+        tastestream replay --data movielens --users 200
+    """
+    from model_store.evaluate.protocol import Protocol
+    from service.client.replay import ReplayOptions
+    from service.client.replay import replay as replay_dataset
+    from service.client.report import replay_to_markdown, replay_to_rich
+
+    protocol = Protocol(negatives=negatives.value, users=users, seed=seed)
+    options = ReplayOptions(protocol=protocol, delete_users=not keep_users, api_key=api_key(), deadline_ms=_DEADLINE_MS)
     if markdown is not None:
-        # Now and not behind the replay: one that can't be written is told at once.
+        # Before the replay, so that a file that can't be written is reported at once.
         markdown.touch()
     with stages() as report:
-        found = asyncio.run(replay(data, url, options, report))
-    console.print(replay_to_rich(found))
+        found = asyncio.run(replay_dataset(data, url, options, report))
+    out.print(replay_to_rich(found))
     if markdown is not None:
         with markdown.open("a", encoding="utf-8") as document:
             document.write(replay_to_markdown(found) + "\n")
-
-
-def train_command(
-    data: Path, store: Path, name: str, minutes: float, steps: int | None, seed: int, signals: Signals, console: Console
-) -> None:
-    """Train on `data` and say what was registered; see `model_store.msr.scratch.train`."""
-    # Imported here: torch takes seconds, and only this command needs it.
-    from model_store.msr.scratch.train import Progress as Training
-    from model_store.msr.scratch.train import TrainOptions, train
-
-    with stages() as report:
-
-        def told(training: Training) -> None:
-            report(training.stage, training.done, training.note)
-
-        options = TrainOptions(minutes=minutes, steps=steps, seed=seed, signals=signals)
-        ranker, summarizer = train(data, store, name=name, options=options, progress=told)
-    console.print(f"registered {summarizer.id} and {ranker.id} in {store}")
-    console.print(f"serve them: tastestream up --models {name} --store {store}")
-    if summarizer.training.warning:
-        console.print(f"[bold red]warning:[/] {escape(summarizer.training.warning)}")

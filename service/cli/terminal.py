@@ -1,4 +1,4 @@
-"""What the commands share: the consoles, the settings, and text that is fit for a terminal."""
+"""What the commands share: consoles, settings, and safe output."""
 
 import asyncio
 import os
@@ -12,7 +12,7 @@ from rich.markup import escape
 from service.settings import PREFIX, Settings
 
 _PIPED_COLUMNS = 200
-"""A table that no terminal shows is cut to this width, unless COLUMNS says otherwise."""
+"""The width of tables that are not written to a terminal, unless COLUMNS is set."""
 
 
 def _console(*, stderr: bool = False) -> Console:
@@ -26,7 +26,7 @@ out, err = _console(), _console(stderr=True)
 
 
 def settings_or_exit() -> Settings:
-    """Read the settings; on a wrong one, name it and its remedy and exit with 2."""
+    """Read the settings. If one is invalid, name it and how to fix it, and exit with status 2."""
     try:
         return Settings()
     except ValidationError as error:
@@ -43,23 +43,23 @@ def settings_or_exit() -> Settings:
 
 
 def printable(text: str) -> str:
-    """`text` without anything that a terminal may obey: what is not printable stands as its escape."""
+    """`text` with everything that is not printable escaped, so that it can't control a terminal."""
     return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
 
 
 def say(text: str) -> None:
-    """Print one line, cleaned, without markup."""
+    """Print one line, escaped and without markup."""
     out.print(printable(text), markup=False, highlight=False, soft_wrap=True)
 
 
 def heed_interrupt() -> None:
-    """Raise CancelledError after a Ctrl-C. Loops ask, because Python 3.11's `wait_for` may swallow the first one."""
+    """Raise CancelledError after a Ctrl-C. For loops, since `wait_for` of Python 3.11 may swallow the first one."""
     task = asyncio.current_task()
     if task is not None and task.cancelling():
         raise asyncio.CancelledError
 
 
 def confirm(question: str, yes: bool) -> None:
-    """Ask, unless the answer was given with the command; ends the command when it is no."""
+    """Ask for confirmation unless `yes`, and end the command if the answer is no."""
     if not yes:
         typer.confirm(printable(question), abort=True, err=True)

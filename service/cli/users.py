@@ -1,36 +1,64 @@
-"""`tastestream erase`: forget a user, and have Redis forget it on disk, too."""
+"""`tastestream users`: what is stored about a user."""
 
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from service.cli.options import Yes
 from service.cli.reach import reached_store
-from service.cli.terminal import confirm, err, say
+from service.cli.terminal import confirm, err, say, settings_or_exit
 from service.settings import Settings
-from service.state.users import Erased
+
+if TYPE_CHECKING:
+    from service.state.users import Erased
+
+app = typer.Typer(no_args_is_help=True, help="Erase a user.")
 
 REWRITE_S = 3600.0
 
 
-async def erase_command(settings: Settings, user_id: str, *, rewrite: bool, yes: bool) -> None:
-    """Erase the user and print what there was.
+@app.command()
+def erase(
+    user: Annotated[str, typer.Argument(help="The user's id.")],
+    rewrite_aof: Annotated[
+        bool, typer.Option("--rewrite-aof", help="Also rewrite Redis's append-only files, and wait until it is done.")
+    ] = False,
+    yes: Yes = False,
+) -> None:
+    """Erase everything about a user, as `DELETE /users/USER` does, and print what there was.
 
-    Raises:
-        StateUnavailable: Redis did not answer; or the user was erased, but not all files were rewritten.
+    Redis keeps erased data in its append-only file until the file is rewritten, which happens by itself once the file
+    has doubled in size. `--rewrite-aof` rewrites it now, on every server of a cluster. Backups and exported datasets
+    are not touched.
+
+    Example:
+
+        tastestream users erase user-00001 --rewrite-aof
     """
+    asyncio.run(_erase(settings_or_exit(), user, rewrite=rewrite_aof, yes=yes))
+
+
+async def _erase(settings: Settings, user_id: str, *, rewrite: bool, yes: bool) -> None:
     async with reached_store(settings) as store:
-        confirm(f"Erase everything of {user_id!r} for good?", yes)
+        confirm(f"Erase everything about {user_id!r} permanently?", yes)
         say(_sentence(await store.users.erase(user_id)))
         if not rewrite:
             return
         with err.status("rewriting the append-only files ..."):
             done, without = await store.append_only.rewrite(REWRITE_S)
-    say(f"rewritten: the append-only files of {done:,} servers" + (f"; {without:,} keep none" if without else ""))
+    say(f"rewrote the append-only files of {done:,} servers" + (f"; {without:,} have none" if without else ""))
 
 
 def _sentence(erased: Erased) -> str:
     if not erased.anything:
-        return "there was nothing of this user"
+        return "nothing was stored about this user"
     counted = [
         "the summary" if erased.summary else "no summary",
         f"{erased.pending:,} pending events",
         f"{erased.letters:,} dead letters",
         f"{erased.logged:,} logged events",
     ]
-    return f"erased: {', '.join(counted)}, the recents and all else"
+    return f"erased: {', '.join(counted)}, and all other keys of the user"

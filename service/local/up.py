@@ -81,8 +81,8 @@ async def _serve(settings: Settings, models: str, demo: bool, console: Console) 
         for engine in engines:
             await engine.wait(console)
         children = []
-        for name, command in (("gateway", "serve"), ("worker", "work")):
-            child = Child(name, [sys.executable, "-m", "service.cli.main", command], environment, logs / f"{name}.log")
+        for name in ("gateway", "worker"):
+            child = Child(name, [sys.executable, "-m", "service.cli.main", name], environment, logs / f"{name}.log")
             stack.push_async_callback(child.stop, 25.0)
             await child.start()
             children.append(child)

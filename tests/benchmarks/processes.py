@@ -95,10 +95,10 @@ class Web:
 
 @contextlib.contextmanager
 def gateway(given: Bench, **settings: object) -> Iterator[Web]:
-    """`tastestream serve`, once it answers."""
+    """`tastestream gateway`, once it answers."""
     port = free_port()
     environment = given.environment(PORT=port, **settings)
-    with child("gateway", "service.cli.main", "serve", environment=environment, folder=given.folder) as pid:
+    with child("gateway", "service.cli.main", "gateway", environment=environment, folder=given.folder) as pid:
         web = Web(port, pid)
         wait_for(f"{web.url}/healthz", given.folder / "gateway.log")
         yield web
@@ -106,9 +106,9 @@ def gateway(given: Bench, **settings: object) -> Iterator[Web]:
 
 @contextlib.contextmanager
 def worker(given: Bench, **settings: object) -> Iterator[int]:
-    """`tastestream work`; yields its process id."""
+    """`tastestream worker`; yields its process id."""
     environment = given.environment(**settings)
-    with child("worker", "service.cli.main", "work", environment=environment, folder=given.folder) as pid:
+    with child("worker", "service.cli.main", "worker", environment=environment, folder=given.folder) as pid:
         yield pid
 
 

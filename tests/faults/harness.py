@@ -235,10 +235,10 @@ async def running_fleet(
             for n in range(gateways)
         ]
         working = [
-            ServiceProcess("work", common | redis_at(redis.url if n else urls[1]), folder / f"worker-{n}.log")
+            ServiceProcess("worker", common | redis_at(redis.url if n else urls[1]), folder / f"worker-{n}.log")
             for n in range(workers)
         ]
-        spare = ServiceProcess("work", common | redis_at(redis.url), folder / "spare.log")
+        spare = ServiceProcess("worker", common | redis_at(redis.url), folder / "spare.log")
         store = await Store.connect(settings.model_copy(update={"state": patient}))
         stack.push_async_callback(store.close)
         client = await stack.enter_async_context(Client([gateway.url for gateway in serving]))

@@ -15,9 +15,9 @@ START_S = 120.0
 
 
 class ServiceProcess:
-    """`tastestream serve` or `tastestream work`; may be started again after its end. Its log is appended to `log`."""
+    """`tastestream gateway` or `worker`; may be started again after its end. Its log is appended to `log`."""
 
-    def __init__(self, command: Literal["serve", "work"], environment: Mapping[str, str], log: Path) -> None:
+    def __init__(self, command: Literal["gateway", "worker"], environment: Mapping[str, str], log: Path) -> None:
         self._command = command
         self._environment = {**os.environ, **environment}
         self._log = log
@@ -84,7 +84,7 @@ class GatewayProcess(ServiceProcess):
     """A gateway on a port of its own, which it keeps over restarts."""
 
     def __init__(self, port: int, environment: Mapping[str, str], log: Path) -> None:
-        super().__init__("serve", {**environment, "TASTESTREAM_PORT": str(port)}, log)
+        super().__init__("gateway", {**environment, "TASTESTREAM_PORT": str(port)}, log)
         self.url = f"http://127.0.0.1:{port}"
 
     async def _is_ready(self) -> bool:

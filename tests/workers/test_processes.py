@@ -42,7 +42,7 @@ async def summarizer() -> AsyncIterator[SummarizerServer]:
 
 @pytest.fixture
 def spawn(settings: Settings, summarizer: SummarizerServer, tmp_path: Path) -> Iterator[Spawn]:
-    """Starts `tastestream work` processes; those that still run at the end are killed."""
+    """Starts `tastestream worker` processes; those that still run at the end are killed."""
     environment = {
         **os.environ,
         "TASTESTREAM_REDIS_URL": str(settings.redis_url),
@@ -59,7 +59,7 @@ def spawn(settings: Settings, summarizer: SummarizerServer, tmp_path: Path) -> I
     started: list[subprocess.Popen[bytes]] = []
 
     def spawning() -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "service.cli.main", "work"]
+        command = [sys.executable, "-m", "service.cli.main", "worker"]
         with (tmp_path / LOG).open("ab") as log:
             started.append(subprocess.Popen(command, env=environment, stderr=log))
         return started[-1]

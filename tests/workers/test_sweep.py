@@ -1,7 +1,6 @@
 """Sweeping: one worker at a time removes the pictures that no item names."""
 
 import asyncio
-import io
 import os
 import time
 from collections.abc import MutableMapping
@@ -9,10 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rich.console import Console
 
-from model_store.errors import UserError
-from service.cli.pictures import sweep_command
 from service.metrics import Metrics
 from service.pictures.store import PictureStore, open_pictures
 from service.settings import PictureSettings, Settings
@@ -129,36 +125,3 @@ class _Waiting(PictureStore):
         await asyncio.gather(*self._first)
         async for part in self._pictures.sweep(*given, **more):
             yield part
-
-
-class TestCommand:
-    async def run(self, settings: Settings, *, dry_run: bool = False, force: bool = False) -> str:
-        printed = io.StringIO()
-        await sweep_command(settings, dry_run=dry_run, force=force, console=Console(file=printed, width=200))
-        return printed.getvalue()
-
-    async def test_counts_and_bytes_are_printed_and_a_dry_run_removes_nothing(
-        self, store: Store, settings: Settings
-    ) -> None:
-        await store.items.put(Item("i", "title"))
-        old, young = await old_picture(settings, b"x" * 2000), await open_pictures(settings).write(b"young")
-        assert "would be removed: 1 files, 2.0 kB" in await self.run(settings, dry_run=True)
-        assert path_of(settings, old).exists()
-        printed = await self.run(settings, dry_run=False)
-        assert "removed: 1 files, 2.0 kB" in printed
-        assert "kept: 1 files, 1 of them in their grace of 3600 s" in printed
-        assert (path_of(settings, old).exists(), path_of(settings, young).exists()) == (False, True)
-
-    async def test_an_empty_catalogue_is_swept_by_force_only(self, store: Store, settings: Settings) -> None:
-        picture = await old_picture(settings, b"picture")
-        with pytest.raises(UserError, match="the catalogue is empty"):
-            await self.run(settings)
-        assert "would be removed: 1 files" in await self.run(settings, dry_run=True)
-        assert path_of(settings, picture).exists()
-        assert "removed: 1 files" in await self.run(settings, force=True)
-
-    async def test_a_folder_that_cannot_be_read_is_named(self, store: Store, settings: Settings) -> None:
-        await store.items.put(Item("i", "title"))
-        (settings.data_dir / "pictures").write_text("no folder")
-        with pytest.raises(UserError, match=r"pictures can't be swept: .*Not a directory"):
-            await self.run(settings, dry_run=False)

@@ -136,7 +136,7 @@ def test_a_letter_whose_user_has_a_full_backlog_stays(
     monkeypatch.setenv("TASTESTREAM_STATE__MAX_PENDING", "2")
     ended = tastestream("dead-letters", "retry", "--all", "--user", "ann")
     assert ended.code == 1
-    assert "the user's backlog is full, left as it is" in ended.out
+    assert "not retried, the user's backlog is full" in ended.out
     assert "retried 0 of 1 dead letters" in ended.out
     assert len(on_store(filled, letters)) == 4
 
@@ -151,7 +151,7 @@ def test_all_of_a_reason_are_retried(filled: Settings, tastestream: Run) -> None
 def test_a_drop_asks_first(filled: Settings, tastestream: Run) -> None:
     kept = tastestream("dead-letters", "drop", "--all", answer="n\n")
     assert kept.code == 1
-    assert "Drop 4 dead letters with 9 events for good?" in kept.out + kept.err
+    assert "Drop 4 dead letters with 9 events permanently?" in kept.out + kept.err
     assert len(on_store(filled, letters)) == 4
     assert tastestream("dead-letters", "drop", "--all").code == 1, "nobody answered"
     assert len(on_store(filled, letters)) == 4
@@ -162,11 +162,11 @@ def test_a_drop_asks_first(filled: Settings, tastestream: Run) -> None:
 @pytest.mark.parametrize("command", ["retry", "drop"])
 def test_nothing_is_done_to_letters_that_nobody_chose(filled: Settings, tastestream: Run, command: str) -> None:
     unchosen = tastestream("dead-letters", command)
-    assert (unchosen.code, "or give --all" in unchosen.err) == (1, True)
+    assert (unchosen.code, "or --all" in unchosen.err) == (1, True)
     both = tastestream("dead-letters", command, "b0-1-1", "--all")
-    assert (both.code, "or give --all" in both.err) == (1, True)
+    assert (both.code, "or --all" in both.err) == (1, True)
     muddled = tastestream("dead-letters", command, "b0-1-1", "--reason", "bad")
-    assert (muddled.code, "choose among --all" in muddled.err) == (1, True)
+    assert (muddled.code, "go with --all" in muddled.err) == (1, True)
     assert len(on_store(filled, letters)) == 4
 
 

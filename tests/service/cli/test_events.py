@@ -1,4 +1,4 @@
-"""`tastestream export`: what was sent is what the dataset reader reads, and half a dataset is never there."""
+"""`tastestream events export`: what was sent is what the dataset reader reads, and half a dataset is never there."""
 
 import asyncio
 import base64
@@ -10,12 +10,11 @@ import httpx
 import pytest
 
 from model_store.data.dataset import Interaction, read_dataset
+from model_store.data.importers import InteractionRow
 from model_store.demo.world import Behaviour, generate
 from model_store.errors import UserError
-from service.cli import events as export
-from service.cli import sorted_runs
-from service.cli.sorted_runs import SortedRuns
-from service.cli.staging import staged, staged_file
+from service.cli import events
+from service.cli.dataset_files import new_dataset, new_file, write_interactions
 from service.settings import Settings
 from service.state.store import Store
 from tests.service.cli.conftest import NOW_MS, Run, accept, event, on_store
@@ -48,11 +47,10 @@ def _wire(user: str, one: Interaction) -> dict[str, object]:
 def test_a_world_that_was_posted_is_read_back_as_it_was(
     settings: Settings, tastestream: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sorted_runs.SortedRuns.__init__, "__kwdefaults__", {"rows": 50, "files": 3})
-    monkeypatch.setattr(export, "ITEMS_AT_ONCE", 7)
+    monkeypatch.setattr(events, "PAGE", 7)
     generate(tmp_path / "world", seed=1, items=30, users=25, picture_side=32, behaviour=Behaviour(events=(5, 20)))
     asyncio.run(post_world(settings, tmp_path / "world"))
-    ended = tastestream("export", str(tmp_path / "out"))
+    ended = tastestream("events", "export", str(tmp_path / "out"))
     assert ended.code == 0, ended.err
     assert not any(path.stat().st_mode & 0o077 for path in (tmp_path / "out").rglob("*"))
     sent, read = read_dataset(tmp_path / "world"), read_dataset(tmp_path / "out")
@@ -72,11 +70,11 @@ def test_a_world_that_was_posted_is_read_back_as_it_was(
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["images", "interactions.csv", "items.jsonl"]
 
 
-def test_what_a_killed_export_left_is_neither_taken_for_a_dataset_nor_kept(tastestream: Run, tmp_path: Path) -> None:
-    left = tmp_path / "out" / ".exporting-1" / "images"
+def test_what_a_killed_export_left_is_not_taken_for_a_dataset(tastestream: Run, tmp_path: Path) -> None:
+    left = tmp_path / "out" / ".partial-1" / "images"
     left.mkdir(parents=True)
-    assert tastestream("export", str(tmp_path / "out")).code == 0
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["images", "interactions.csv", "items.jsonl"]
+    assert tastestream("events", "export", str(tmp_path / "out")).code == 0
+    assert {path.name for path in (tmp_path / "out").iterdir()} > {"images", "interactions.csv", "items.jsonl"}
 
 
 async def several(store: Store) -> None:
@@ -100,7 +98,7 @@ def filled(settings: Settings) -> Settings:
 def test_rows_are_sorted_by_user_and_time_and_a_rating_becomes_a_rating(
     filled: Settings, tastestream: Run, tmp_path: Path
 ) -> None:
-    assert tastestream("export", str(tmp_path / "out")).code == 0
+    assert tastestream("events", "export", str(tmp_path / "out")).code == 0
     assert (tmp_path / "out" / "interactions.csv").read_text().splitlines() == [
         "user_id,item_id,timestamp,rating,type",
         "a,item-5,1750086400,,like",
@@ -108,7 +106,7 @@ def test_rows_are_sorted_by_user_and_time_and_a_rating_becomes_a_rating(
         "b,item-2,1750000000,,purchase",
         "b,item-3,1750000000,4.5,",
         "b,item-4,1750000000,1.0,",
-        "b,item-1,1750000000.500,,view",
+        "b,item-1,1750000000.5,,view",
     ]
     read = read_dataset(tmp_path / "out").histories["b"]
     assert [one.type for one in read] == ["purchase", "rating", "rating", "view"]
@@ -126,13 +124,13 @@ def test_rows_are_sorted_by_user_and_time_and_a_rating_becomes_a_rating(
 def test_only_what_happened_in_the_given_time_is_exported(
     filled: Settings, tastestream: Run, tmp_path: Path, options: tuple[str, ...], items: set[str]
 ) -> None:
-    assert tastestream("export", str(tmp_path / "out"), *options).code == 0
+    assert tastestream("events", "export", str(tmp_path / "out"), *options).code == 0
     histories = read_dataset(tmp_path / "out").histories.values()
     assert {one.item_id for history in histories for one in history} == items
 
 
 def test_a_wrong_time_is_named(tastestream: Run, tmp_path: Path) -> None:
-    ended = tastestream("export", str(tmp_path / "out"), "--since", "yesterday")
+    ended = tastestream("events", "export", str(tmp_path / "out"), "--since", "yesterday")
     assert ended.code == 2
     assert "yesterday" in ended.err
     assert "RFC 3339" in ended.err
@@ -145,14 +143,14 @@ def test_a_folder_that_is_not_empty_is_replaced_only_by_force_and_only_the_datas
     (out / "images").mkdir(parents=True)
     (out / "images" / "old.png").write_text("old")
     (out / "notes.txt").write_text("mine")
-    ended = tastestream("export", str(out))
+    ended = tastestream("events", "export", str(out))
     assert ended.code == 1
-    assert "is not empty: name another folder, or give --force" in ended.err
+    assert "is not empty: use another folder, or --force" in ended.err
     assert sorted(path.name for path in out.iterdir()) == ["images", "notes.txt"]
-    assert tastestream("export", str(out), "--force").code == 0
+    assert tastestream("events", "export", str(out), "--force").code == 0
     assert sorted(path.name for path in out.iterdir()) == ["images", "interactions.csv", "items.jsonl", "notes.txt"]
     assert list((out / "images").iterdir()) == []
-    assert tastestream("export", str(out), "--force", "--events-only").code == 0
+    assert tastestream("events", "export", str(out), "--force", "--no-items").code == 0
     assert (out / "items.jsonl").exists()
 
 
@@ -160,20 +158,20 @@ def test_an_export_that_breaks_off_leaves_nothing_new(
     filled: Settings, tastestream: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     old, new = tmp_path / "old", tmp_path / "new"
-    assert tastestream("export", str(old)).code == 0
+    assert tastestream("events", "export", str(old)).code == 0
     before = (old / "interactions.csv").read_bytes()
 
-    async def interrupted(*_: object) -> None:
+    def interrupted(*_: object) -> None:
         raise asyncio.CancelledError
 
-    async def fails(*_: object) -> None:
+    def fails(*_: object) -> None:
         raise OSError("no space left on device")
 
     for breaking in (interrupted, fails):
-        monkeypatch.setattr(export, "_write_rows", breaking)
+        monkeypatch.setattr(events, "write_interactions", breaking)
         for folder in (str(old), str(new)):
             try:
-                ended = tastestream("export", folder, "--force")
+                ended = tastestream("events", "export", folder, "--force")
             except asyncio.CancelledError:
                 assert breaking is interrupted
             else:
@@ -188,11 +186,11 @@ def test_pictures_can_be_left_out_and_missing_ones_are_counted(
 ) -> None:
     generate(tmp_path / "world", seed=1, items=5, users=1, picture_side=32, behaviour=Behaviour(events=(2, 3)))
     asyncio.run(post_world(settings, tmp_path / "world"))
-    tastestream("export", str(tmp_path / "bare"), "--no-images")
+    tastestream("events", "export", str(tmp_path / "bare"), "--no-images")
     assert not read_dataset(tmp_path / "bare").has_pictures
     first = next(path for path in (settings.data_dir / "pictures").rglob("*") if path.is_file())
     first.unlink()
-    ended = tastestream("export", str(tmp_path / "out"))
+    ended = tastestream("events", "export", str(tmp_path / "out"))
     assert "pictures missing 1" in " ".join(ended.out.split())
     assert sum(item.image is None for item in read_dataset(tmp_path / "out").items.values()) == 1
 
@@ -201,7 +199,7 @@ def test_exported_events_can_be_posted_again_and_are_then_known(
     filled: Settings, tastestream: Run, tmp_path: Path
 ) -> None:
     file = tmp_path / "events.ndjson"
-    assert tastestream("export", "--events", str(file)).code == 0
+    assert tastestream("events", "export", "--ndjson", str(file)).code == 0
     assert file.read_bytes().isascii()
     (odd,) = [fields for line in file.read_text().splitlines() if (fields := json.loads(line))["item_id"] == "item-4"]
     assert (odd["context"], odd["recommendation_id"], odd["value"]) == ({"a": "é"}, "r", 1.0)
@@ -215,8 +213,8 @@ def test_exported_events_can_be_posted_again_and_are_then_known(
 
     answer = asyncio.run(post()).json()
     assert (answer["accepted"], answer["duplicates"], answer["rejected"]) == (0, 6, [])
-    assert "exists: name another file" in tastestream("export", "--events", str(file)).err
-    assert tastestream("export", "--events", str(file), "--force").code == 0
+    assert "exists: use another file" in tastestream("events", "export", "--ndjson", str(file)).err
+    assert tastestream("events", "export", "--ndjson", str(file), "--force").code == 0
 
 
 def test_events_of_the_same_time_keep_the_order_of_their_acceptance(
@@ -224,7 +222,7 @@ def test_events_of_the_same_time_keep_the_order_of_their_acceptance(
 ) -> None:
     numbers = [5, 9, 1, 7, 3]
     on_store(settings, lambda store: accept(store, *(event("ann", number) for number in numbers)))
-    assert tastestream("export", str(tmp_path / "out")).code == 0
+    assert tastestream("events", "export", str(tmp_path / "out")).code == 0
     history = read_dataset(tmp_path / "out").histories["ann"]
     assert [one.item_id for one in history] == [f"item-{number}" for number in numbers]
 
@@ -239,9 +237,9 @@ def test_a_dataset_that_is_half_replaced_is_none(tmp_path: Path, monkeypatch: py
         raise KeyboardInterrupt
 
     def replace() -> None:
-        with staged(out, force=True) as staging:
+        with new_dataset(out, force=True) as partial:
             for name in ("items.jsonl", "interactions.csv"):
-                (staging / name).write_text("new")
+                (partial / name).write_text("new")
             monkeypatch.setattr(Path, "replace", die)
 
     with pytest.raises(KeyboardInterrupt):
@@ -249,34 +247,12 @@ def test_a_dataset_that_is_half_replaced_is_none(tmp_path: Path, monkeypatch: py
     assert [path.name for path in out.iterdir()] == ["items.jsonl"]
 
 
-def test_two_exports_to_one_place_do_not_mix(tmp_path: Path) -> None:
-    folder, file = tmp_path / "out", tmp_path / "[events].ndjson"
-    with staged(folder, force=False) as staging, staged_file(file, force=False) as lines:
-        (staging / "interactions.csv").write_text("the first")
-        lines.write("the first")
-        with pytest.raises(UserError, match="another export is writing"), staged(folder, force=True):
-            pass
-        with pytest.raises(UserError, match="another export is writing"), staged_file(file, force=True):
-            pass
-    assert (folder / "interactions.csv").read_text() == file.read_text() == "the first"
-
-
-def test_what_a_killed_export_of_events_left_is_removed_by_the_next(
-    filled: Settings, tastestream: Run, tmp_path: Path
-) -> None:
-    (tmp_path / ".[x].ndjson.exporting-1").write_text("half")
-    (tmp_path / ".other.exporting-1").write_text("of another")
-    assert tastestream("export", "--events", str(tmp_path / "[x].ndjson")).code == 0
-    assert {path.name for path in tmp_path.iterdir()} >= {".other.exporting-1", "[x].ndjson"}
-    assert not (tmp_path / ".[x].ndjson.exporting-1").exists()
-
-
 def test_an_export_of_events_that_breaks_off_leaves_what_was_there(tmp_path: Path) -> None:
     file = tmp_path / "events.ndjson"
     file.write_text("before")
 
     def break_off() -> None:
-        with staged_file(file, force=True) as lines:
+        with new_file(file, force=True) as lines:
             lines.write("half")
             raise OSError("no space left on device")
 
@@ -286,17 +262,35 @@ def test_an_export_of_events_that_breaks_off_leaves_what_was_there(tmp_path: Pat
 
 
 def test_one_of_folder_and_file_must_be_named(tastestream: Run, tmp_path: Path) -> None:
-    for arguments in ((), (str(tmp_path / "a"), "--events", str(tmp_path / "b"))):
-        ended = tastestream("export", *arguments)
-        assert (ended.code, "--events FILE" in ended.err) == (2, True)
+    for arguments in ((), (str(tmp_path / "a"), "--ndjson", str(tmp_path / "b"))):
+        ended = tastestream("events", "export", *arguments)
+        assert (ended.code, "--ndjson FILE" in ended.err) == (2, True)
 
 
-def test_more_rows_than_fit_into_memory_come_out_sorted_and_few_files_are_open(tmp_path: Path) -> None:
-    runs = SortedRuns(tmp_path, rows=10, files=4)
-    rows = [[f"u{number % 7}", number % 13, number] for number in range(1005)]
-    most = 0
-    for row in random.Random(0).sample(rows, len(rows)):
-        runs.add(row)
-        most = max(most, len(list(tmp_path.iterdir())))
-    assert list(runs.merged()) == sorted(rows)
-    assert most <= 5
+def test_a_failure_leaves_a_folder_as_it_was_and_none_that_was_not_there(tmp_path: Path) -> None:
+    there, new = tmp_path / "there", tmp_path / "new"
+    there.mkdir()
+
+    def break_off(folder: Path) -> None:
+        with new_dataset(folder, force=False) as partial:
+            (partial / "items.jsonl").write_text("half")
+            raise OSError("no space left on device")
+
+    for folder in (there, new):
+        with pytest.raises(UserError, match="can't be written: no space left"):
+            break_off(folder)
+    assert list(tmp_path.rglob("*")) == [there]
+
+
+def test_rows_of_the_same_time_keep_their_order(tmp_path: Path) -> None:
+    rows = [InteractionRow(user, item, time) for item, user, time in (("5", "b", 2), ("9", "a", 1.25), ("1", "b", 2))]
+    rows += [InteractionRow("b", "7", 1, 4.5, ""), InteractionRow("b", "3", 2, None, "like")]
+    assert write_interactions(tmp_path, rows) == 2
+    assert (tmp_path / "interactions.csv").read_text().split() == [
+        "user_id,item_id,timestamp,rating,type",
+        "a,9,1.25,,",
+        "b,7,1,4.5,",
+        "b,5,2,,",
+        "b,1,2,,",
+        "b,3,2,,like",
+    ]

@@ -53,12 +53,12 @@ def test_a_group_of_settings_that_is_no_json_is_named(tastestream: Run, monkeypa
 def test_a_model_server_whose_url_is_none_is_named(tastestream: Run, monkeypatch: pytest.MonkeyPatch, url: str) -> None:
     monkeypatch.setenv("TASTESTREAM_RANKER__MODEL", "ranker")
     monkeypatch.setenv("TASTESTREAM_RANKER__URL", url)
-    assert "TASTESTREAM_RANKER__URL: must be the root of a server" in refusal(tastestream, "work")
+    assert "TASTESTREAM_RANKER__URL: must be the root of a server" in refusal(tastestream, "worker")
 
 
 def test_a_model_server_without_a_model_is_named(tastestream: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TASTESTREAM_SUMMARIZER__URL", "http://host")
-    assert "TASTESTREAM_SUMMARIZER: with a URL, MODEL" in refusal(tastestream, "work")
+    assert "TASTESTREAM_SUMMARIZER: with a URL, MODEL" in refusal(tastestream, "worker")
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_a_gateway_says_what_it_lacks(
         monkeypatch.delenv(f"TASTESTREAM_{setting}")
     else:
         monkeypatch.setenv(f"TASTESTREAM_{setting}", value)
-    assert said in refusal(tastestream, "serve")
+    assert said in refusal(tastestream, "gateway")
 
 
 def test_a_port_in_use_is_named(tastestream: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -95,13 +95,13 @@ def test_a_port_in_use_is_named(tastestream: Run, monkeypatch: pytest.MonkeyPatc
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         monkeypatch.setenv("TASTESTREAM_WORKER__METRICS_PORT", port)
-        assert f"127.0.0.1:{port} can't be listened on" in refusal(tastestream, "work")
+        assert f"127.0.0.1:{port} can't be listened on" in refusal(tastestream, "worker")
         assert f"127.0.0.1:{port} can't be listened on" in refusal(tastestream, "up", "--port", port)
 
 
 def test_a_picture_folder_of_an_unknown_kind_is_named(tastestream: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TASTESTREAM_PICTURES__URL", "nosuch://bucket")
-    assert "pictures can't be kept at nosuch://" in refusal(tastestream, "sweep-pictures", "--dry-run")
+    assert "pictures can't be kept at nosuch://" in refusal(tastestream, "pictures", "prune", "--dry-run")
 
 
 def test_a_data_folder_that_is_none_is_named(tastestream: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -119,7 +119,7 @@ def test_a_data_folder_in_use_is_named(tastestream: Run, settings: Settings) -> 
 
 @pytest.mark.parametrize(
     ("command", "variable"),
-    [("serve", "TASTESTREAM_PORT"), ("work", "TASTESTREAM_WORKER__METRICS_PORT"), ("up", "--port")],
+    [("gateway", "TASTESTREAM_PORT"), ("worker", "TASTESTREAM_WORKER__METRICS_PORT"), ("up", "--port")],
 )
 def test_a_port_in_use_is_named_with_how_to_choose_another(
     tastestream: Run, monkeypatch: pytest.MonkeyPatch, command: str, variable: str
@@ -141,7 +141,9 @@ def test_a_report_that_cannot_be_written_is_told_before_the_replay(tastestream: 
 
 
 @pytest.mark.parametrize(
-    "arguments", [("erase", "a\udcff", "--yes"), ("dead-letters", "list", "--user", "a\udcff")], ids=["erase", "list"]
+    "arguments",
+    [("users", "erase", "a\udcff", "--yes"), ("dead-letters", "list", "--user", "a\udcff")],
+    ids=["erase", "list"],
 )
 def test_an_id_that_is_no_utf8_is_named(
     tastestream: Run, monkeypatch: pytest.MonkeyPatch, redis_url: str, arguments: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""`tastestream rebuild-summaries`: every user of the log is folded anew, no faster than the workers fold."""
+"""`tastestream summaries rebuild`: every user of the log is folded anew, no faster than the workers fold."""
 
 import asyncio
 import contextlib
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from service.cli import summaries as rebuild
+from service.cli import rebuilding
 from service.errors import StateUnavailable
 from service.settings import Settings
 from service.state.store import Store
@@ -52,10 +52,10 @@ def pending(settings: Settings) -> dict[str, int]:
 
 
 def test_all_users_are_folded_anew_with_the_new_model(filled: Settings, tastestream: Run) -> None:
-    ended = tastestream("rebuild-summaries", "--yes")
+    ended = tastestream("summaries", "rebuild", "--yes")
     assert ended.code == 0
-    assert "40 users with 200 events are folded anew" in ended.out
-    assert "the workers have 200 events to fold" in ended.out
+    assert "40 users with 200 events are folded again" in ended.out
+    assert "200 events are pending" in ended.out
     assert set(pending(filled).values()) == {5}
 
     async def check(store: Store) -> None:
@@ -70,9 +70,9 @@ def test_all_users_are_folded_anew_with_the_new_model(filled: Settings, tastestr
 
 
 def test_only_the_named_users_are_rebuilt(filled: Settings, tastestream: Run) -> None:
-    ended = tastestream("rebuild-summaries", "--user", "u3", "--user", "u7", "--user", "nobody", "--yes")
-    assert "2 users with 10 events are folded anew" in ended.out
-    assert "skipped: 1 users without anything to fold" in ended.out
+    ended = tastestream("summaries", "rebuild", "--user", "u3", "--user", "u7", "--user", "nobody", "--yes")
+    assert "2 users with 10 events are folded again" in ended.out
+    assert "skipped: 1 users without events in the log" in ended.out
     assert {user for user, count in pending(filled).items() if count} == {"u3", "u7"}
 
 
@@ -83,23 +83,23 @@ def test_users_that_the_log_does_not_know_whole_are_counted_and_kept(
         for bucket in range(4):
             ((first, _),) = admin.xrange(f"ts:{{b{bucket}}}:log", count=1)
             admin.xdel(f"ts:{{b{bucket}}}:log", first)
-    ended = tastestream("rebuild-summaries", "--yes")
-    assert "36 users with 180 events are folded anew" in ended.out
+    ended = tastestream("summaries", "rebuild", "--yes")
+    assert "36 users with 180 events are folded again" in ended.out
     assert "skipped: 4 users whose first events have left the log (--partial" in ended.out
-    ended = tastestream("rebuild-summaries", "--yes", "--partial")
-    assert "40 users with 196 events are folded anew" in ended.out
+    ended = tastestream("summaries", "rebuild", "--yes", "--partial")
+    assert "40 users with 196 events are folded again" in ended.out
 
 
 def test_it_asks_first(filled: Settings, tastestream: Run) -> None:
-    ended = tastestream("rebuild-summaries", answer="n\n")
+    ended = tastestream("summaries", "rebuild", answer="n\n")
     assert ended.code == 1
-    assert "Fold the events of all users in the log anew? The log holds 200 events" in ended.out + ended.err
+    assert "Fold the events of all users in the log again? The log has 200 events" in ended.out + ended.err
     assert set(pending(filled).values()) == {0}
 
 
 def test_without_a_log_there_is_nothing_to_rebuild_from(tastestream: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TASTESTREAM_STATE__LOG_EVENTS", "0")
-    ended = tastestream("rebuild-summaries", "--yes")
+    ended = tastestream("summaries", "rebuild", "--yes")
     assert (ended.code, ended.err) == (
         1,
         "error: there is no event log to rebuild from: TASTESTREAM_STATE__LOG_EVENTS is 0\n",
@@ -107,8 +107,8 @@ def test_without_a_log_there_is_nothing_to_rebuild_from(tastestream: Run, monkey
 
 
 async def test_no_more_is_made_due_than_the_workers_fold(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rebuild, "USERS_AT_ONCE", 2)
-    monkeypatch.setattr(rebuild, "LOOK_S", 0.01)
+    monkeypatch.setattr(rebuilding, "MAX_USERS", 2)
+    monkeypatch.setattr(rebuilding, "POLL_S", 0.01)
     store = await Store.connect(settings)
     await fill(store)
     most = 0
@@ -116,7 +116,7 @@ async def test_no_more_is_made_due_than_the_workers_fold(settings: Settings, mon
     def unheard(stage: str, done: float, note: str) -> None:
         assert 0 <= done <= 1
 
-    running = rebuild.Rebuild(store, None, partial=False, waiting=30, report=unheard)
+    running = rebuilding.Rebuild(store, None, partial=False, max_pending=30, report=unheard)
     task = asyncio.create_task(running.run())
     while not task.done():
         most = max(most, await store.users.backlog())
@@ -143,7 +143,7 @@ async def test_a_ctrl_c_that_a_call_of_redis_swallowed_is_heeded(
         return 1000
 
     monkeypatch.setattr(store.users, "backlog", swallowing)
-    running = rebuild.Rebuild(store, None, partial=False, waiting=10, report=lambda *_: None)
+    running = rebuilding.Rebuild(store, None, partial=False, max_pending=10, report=lambda *_: None)
     task = asyncio.create_task(running.run())
     await asked.wait()
     task.cancel()
@@ -155,7 +155,7 @@ async def test_a_ctrl_c_that_a_call_of_redis_swallowed_is_heeded(
 async def test_a_redis_that_is_killed_during_a_rebuild_has_lost_and_repeated_nothing(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rebuild, "USERS_AT_ONCE", 1)
+    monkeypatch.setattr(rebuilding, "MAX_USERS", 1)
     server = RedisServer(tmp_path)
     server.start()
     store = await Store.connect(settings.model_copy(update={"redis_url": server.url}))
@@ -166,10 +166,10 @@ async def test_a_redis_that_is_killed_during_a_rebuild_has_lost_and_repeated_not
             server.kill()
 
     with pytest.raises(StateUnavailable):
-        await rebuild.Rebuild(store, None, partial=False, waiting=1000, report=kill_at_7).run()
+        await rebuilding.Rebuild(store, None, partial=False, max_pending=1000, report=kill_at_7).run()
     server.start()
     assert await store.users.backlog() == 7 * 5
-    await rebuild.Rebuild(store, None, partial=False, waiting=1000, report=lambda *_: None).run()
+    await rebuilding.Rebuild(store, None, partial=False, max_pending=1000, report=lambda *_: None).run()
     assert await store.users.backlog() == 40 * 5
     await fold_all(store)
     for user in USERS:
@@ -183,7 +183,7 @@ async def test_a_redis_that_is_killed_during_a_rebuild_has_lost_and_repeated_not
 async def test_a_redis_that_is_short_of_memory_gets_no_more(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rebuild, "LOOK_S", 0.01)
+    monkeypatch.setattr(rebuilding, "POLL_S", 0.01)
     store = await Store.connect(settings)
     await fill(store)
     waited = asyncio.Event()
@@ -193,11 +193,11 @@ async def test_a_redis_that_is_short_of_memory_gets_no_more(
         return short
 
     def told(stage: str, done: float, note: str) -> None:
-        if note == "0 users, waiting: Redis is short of memory":
+        if note == "0 users, paused: Redis is short of memory":
             waited.set()
 
     monkeypatch.setattr(store.memory, "short", is_short)
-    task = asyncio.create_task(rebuild.Rebuild(store, None, partial=False, waiting=1000, report=told).run())
+    task = asyncio.create_task(rebuilding.Rebuild(store, None, partial=False, max_pending=1000, report=told).run())
     await waited.wait()
     assert await store.users.backlog() == 0
     short = False
@@ -221,7 +221,7 @@ def test_an_interrupted_rebuild_says_where_to_go_on_and_has_lost_nothing(
         "COLUMNS": "200",
         "PYTHONPATH": ":".join(sys.path),
     }
-    command = [sys.executable, "-m", "service.cli.main", "rebuild-summaries", "--yes", "--waiting", "20"]
+    command = [sys.executable, "-m", "service.cli.main", "summaries", "rebuild", "--yes", "--max-pending", "20"]
     process = subprocess.Popen(
         command, env=environment, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
@@ -234,10 +234,10 @@ def test_an_interrupted_rebuild_says_where_to_go_on_and_has_lost_nothing(
     printed, errors = process.communicate()
     guard.cancel()
     assert process.returncode == 130
-    assert "interrupted; go on with --from-bucket 1" in printed
-    assert "10 users with 50 events are folded anew" in printed
+    assert "interrupted; resume with --from-bucket 1" in printed
+    assert "10 users with 50 events are folded again" in printed
     assert "Traceback" not in errors
     assert sorted(pending(filled).values()) == [0] * 30 + [5] * 10
-    ended = tastestream("rebuild-summaries", "--yes", "--from-bucket", "1")
-    assert "30 users with 150 events are folded anew" in ended.out
+    ended = tastestream("summaries", "rebuild", "--yes", "--from-bucket", "1")
+    assert "30 users with 150 events are folded again" in ended.out
     assert set(pending(filled).values()) == {5}

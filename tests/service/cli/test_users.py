@@ -1,4 +1,4 @@
-"""`tastestream erase`: nothing of the user is left, in Redis and, when asked for, in its files."""
+"""`tastestream users erase`: nothing of the user is left, in Redis and, when asked for, in its files."""
 
 from pathlib import Path
 
@@ -31,21 +31,21 @@ def filled(settings: Settings) -> Settings:
 def test_it_tells_what_was_erased_and_leaves_nothing_but_the_tombstone(
     filled: Settings, tastestream: Run, redis_url: str
 ) -> None:
-    ended = tastestream("erase", "ann", "--yes")
+    ended = tastestream("users", "erase", "ann", "--yes")
     assert ended.out == (
-        "erased: the summary, 3 pending events, 1 dead letters, 5 logged events, the recents and all else\n"
+        "erased: the summary, 3 pending events, 1 dead letters, 5 logged events, and all other keys of the user\n"
     )
     with admin_of(redis_url) as admin:
         kept = all_keys(admin)
         assert [key for key in kept if b"ann" in key] == [key for key in kept if key.endswith(b":x:ann")]
     assert on_store(filled, lambda store: store.users.read("bob")).pending == 1
-    assert tastestream("erase", "ann", "--yes").out == "there was nothing of this user\n"
+    assert tastestream("users", "erase", "ann", "--yes").out == "nothing was stored about this user\n"
 
 
 def test_it_asks_first(filled: Settings, tastestream: Run) -> None:
-    ended = tastestream("erase", "ann", answer="n\n")
+    ended = tastestream("users", "erase", "ann", answer="n\n")
     assert ended.code == 1
-    assert "Erase everything of 'ann' for good?" in ended.out + ended.err
+    assert "Erase everything about 'ann' permanently?" in ended.out + ended.err
     assert on_store(filled, lambda store: store.users.read("ann")).pending == 3
 
 
@@ -62,18 +62,18 @@ class TestFiles:
     def test_what_was_erased_is_gone_from_the_file_when_the_command_ends(
         self, filled: Settings, tastestream: Run, files: list[Path]
     ) -> None:
-        tastestream("erase", "ann", "--yes")
+        tastestream("users", "erase", "ann", "--yes")
         assert any(SECRET.encode() in path.read_bytes() for path in files), "until a rewrite"
-        ended = tastestream("erase", "ann", "--yes", "--rewrite-aof")
-        assert "rewritten: the append-only files of 1 servers" in ended.out
+        ended = tastestream("users", "erase", "ann", "--yes", "--rewrite-aof")
+        assert "rewrote the append-only files of 1 servers" in ended.out
         assert not any(SECRET.encode() in path.read_bytes() for path in files)
 
     @on_a_cluster
     def test_every_server_of_a_cluster_rewrites_its_file(
         self, filled: Settings, tastestream: Run, files: list[Path], redis_cluster: RedisCluster
     ) -> None:
-        ended = tastestream("erase", "ann", "--yes", "--rewrite-aof")
-        assert "rewritten: the append-only files of 3 servers" in ended.out
+        ended = tastestream("users", "erase", "ann", "--yes", "--rewrite-aof")
+        assert "rewrote the append-only files of 3 servers" in ended.out
         assert not any(SECRET.encode() in path.read_bytes() for path in files)
 
 
@@ -81,7 +81,7 @@ def test_a_server_without_a_file_is_told_apart(filled: Settings, tastestream: Ru
     with admin_of(redis_url) as admin:
         admin.config_set("appendonly", "no")
         try:
-            ended = tastestream("erase", "ann", "--yes", "--rewrite-aof")
+            ended = tastestream("users", "erase", "ann", "--yes", "--rewrite-aof")
         finally:
             admin.config_set("appendonly", "yes")
-    assert "rewritten: the append-only files of 0 servers; 1 keep none" in ended.out
+    assert "rewrote the append-only files of 0 servers; 1 have none" in ended.out

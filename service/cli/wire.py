@@ -1,4 +1,4 @@
-"""Events as `POST /events` takes them, one JSON object a line."""
+"""Events in the form of `POST /events`, and JSON lines."""
 
 import json
 from typing import Any
@@ -8,7 +8,7 @@ from service.state.records import Event
 
 
 def wire_event(event: Event) -> dict[str, Any]:
-    """The event's fields on the wire; those it does not have are left out."""
+    """The event's fields in the form of `POST /events`, without those it does not have."""
     fields = {
         "event_id": event.event_id,
         "user_id": event.user_id,
@@ -23,5 +23,5 @@ def wire_event(event: Event) -> dict[str, Any]:
 
 
 def json_line(value: dict[str, Any]) -> str:
-    """One line of ASCII: nothing in it moves a terminal's cursor."""
+    """One line of ASCII, so that nothing in it can control a terminal."""
     return json.dumps(value, ensure_ascii=True)

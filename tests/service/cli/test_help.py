@@ -1,0 +1,67 @@
+"""`--help` teaches: every command has a summary, a help text for each parameter, and an example that is valid."""
+
+import shlex
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import typer.main
+
+from service.cli.main import app
+
+ROOT = typer.main.get_command(app)
+
+
+def commands(group: Any = ROOT, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Every command by its words."""
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from commands(command, (*path, name))
+        else:
+            yield (*path, name), command
+
+
+COMMANDS = dict(commands())
+
+
+@pytest.fixture(params=COMMANDS, ids=" ".join)
+def path(request: pytest.FixtureRequest) -> tuple[str, ...]:
+    path: tuple[str, ...] = request.param
+    return path
+
+
+def test_the_commands_are_those_that_the_documentation_names() -> None:
+    assert {" ".join(path) for path in COMMANDS} == {
+        "up",
+        "gateway",
+        "worker",
+        "items import",
+        "events export",
+        "users erase",
+        "summaries rebuild",
+        "pictures prune",
+        "dead-letters list",
+        "dead-letters retry",
+        "dead-letters drop",
+        "data import",
+        "train",
+        "replay",
+        "models list",
+        "models show",
+        "models promote",
+        "models rollback",
+    }
+
+
+def test_a_command_has_one_example_and_it_is_valid(path: tuple[str, ...]) -> None:
+    _, *examples = (COMMANDS[path].help or "").split("Example:\n\n")
+    (example,) = examples
+    words = shlex.split(example[example.index("tastestream ") :])[1:]
+    assert tuple(words[: len(path)]) == path
+    COMMANDS[path].make_context("example", words[len(path) :])
+
+
+def test_every_parameter_is_explained_by_a_sentence(path: tuple[str, ...]) -> None:
+    for parameter in COMMANDS[path].params:
+        text = getattr(parameter, "help", "") or ""
+        assert parameter.name == "help" or text.endswith((".", "...")), parameter.name
