@@ -190,45 +190,30 @@ class Metrics:
         )
 
     def _declare_worker(self) -> None:
-        self.folds = Counter(
-            "tastestream_folds_total",
-            "Claims of users, by outcome: folded, lost, retried, buried, released.",
-            ("outcome",),
+        self.jobs = Counter(
+            "tastestream_jobs_total",
+            "Claimed work by job (summarize, describe, fetch) and outcome: committed, refused (a picture that is not "
+            "acceptable), retried, dead_lettered, released (not an attempt), lost (the lease ran out or the work was "
+            "superseded).",
+            ("job", "outcome"),
             registry=self.registry,
         )
-        self.fold_seconds = Histogram(
-            "tastestream_fold_seconds",
-            "Time from the claim of a user to the commit of its new summary.",
+        self.job_seconds = Histogram(
+            "tastestream_job_seconds",
+            "Time of one attempt at claimed work, from its start to its commit or failure.",
+            ("job",),
             buckets=REQUEST_BUCKETS,
             registry=self.registry,
         )
         self.folded_events = Counter(
             "tastestream_folded_events_total", "Events folded into summaries.", registry=self.registry
         )
-        self.folded_without = Counter(
-            "tastestream_folded_without_total",
-            "Events folded whose item was not in the catalogue (item), which were exposures (deed): neither reaches "
-            "the summary; or whose item's picture was not described (description).",
-            ("lacking",),
-            registry=self.registry,
-        )
-        self.descriptions = Counter(
-            "tastestream_descriptions_total",
-            "Claims of items, by outcome: described, lost, retried, buried, released.",
-            ("outcome",),
-            registry=self.registry,
-        )
-        self.picture_fetches = Counter(
-            "tastestream_picture_fetches_total",
-            "Claims of pictures given by URL, by outcome: fetched, refused, retried, buried, lost, released "
-            "(the host's slots were taken).",
-            ("outcome",),
-            registry=self.registry,
-        )
-        self.picture_fetch_seconds = Histogram(
-            "tastestream_picture_fetch_seconds",
-            "Time of one try to fetch a picture, from the look-up of its host to its last byte.",
-            buckets=REQUEST_BUCKETS,
+        self.folded_events_missing = Counter(
+            "tastestream_folded_events_missing_total",
+            "Events folded although something was missing: their item was not in the catalogue (item) or they were "
+            "exposures (interaction), and nothing of them reached the summary; or their item had a picture without a "
+            "description (description).",
+            ("missing",),
             registry=self.registry,
         )
         self.sweeps = Counter(

@@ -3,6 +3,7 @@
 import random
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 
 def delay_s(attempt: int, base_s: float, most_s: float, jitter: float) -> float:
@@ -11,6 +12,19 @@ def delay_s(attempt: int, base_s: float, most_s: float, jitter: float) -> float:
     `jitter` in 0..1 takes off up to half, so that what failed together does not come back together.
     """
     return min(most_s, base_s * 2.0 ** min(attempt, 60)) * (1 - jitter / 2)
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """How often work is tried, and how long it waits after a failure."""
+
+    attempts: int
+    initial_s: float
+    max_s: float
+
+    def delay_s(self, failures: int, jitter: float) -> float:
+        """Seconds to wait when it failed `failures` times before, see `delay_s`."""
+        return delay_s(failures, self.initial_s, self.max_s, jitter)
 
 
 class Pause:

@@ -1,104 +1,60 @@
-"""Fetching: the pictures that items name by URL, after their items were kept."""
+"""Fetching: the pictures that items name by URL, after their items were stored."""
 
 import heapq
 import random
 import time
-from collections.abc import Sequence
 
 from service.errors import BadPicture, Overloaded, StateUnavailable
-from service.logs import get_logger
 from service.metrics import Metrics
 from service.pictures.fetch import PictureFetcher
 from service.pictures.ingest import PictureIngest
 from service.pictures.resolver import HostTrouble
 from service.pictures.shares import HostBusy
-from service.settings import PictureSettings
+from service.state.leases import DeadLettered
 from service.state.picture_queue import PictureQueue
 from service.state.records import PictureClaim
-from workers.backoff import Pause, delay_s
-from workers.model_calls import Refused
+from workers.backoff import Retry
+from workers.job import Job, JobUnavailable, NotNow, Outcome, WorkFailed, committed
 
-log = get_logger(__name__)
 _COME_BACK_S = 1.0
 _BACK_PER_S = 100
 """Claims that come back in a second, once many wait for the slots of busy hosts."""
 
 
-class Fetching:
-    """The job of fetching pictures. A host that is slow or busy holds its own slots only."""
-
-    name = "fetch"
+class FetchJob(Job[PictureClaim]):
+    """Fetches, checks and stores pictures. A host that is slow or busy holds its own slots only."""
 
     def __init__(
-        self,
-        queue: PictureQueue,
-        fetcher: PictureFetcher,
-        ingest: PictureIngest,
-        settings: PictureSettings,
-        metrics: Metrics,
+        self, queue: PictureQueue, fetcher: PictureFetcher, ingest: PictureIngest, retry: Retry, metrics: Metrics
     ) -> None:
+        super().__init__(queue, retry, metrics)
         self._queue = queue
         self._fetcher = fetcher
         self._ingest = ingest
-        self._settings = settings
-        self._metrics = metrics
-        self._not_kept = Pause(settings.fetch_retry_initial_s, settings.fetch_retry_max_s)
         self._turned_away: list[float] = []
 
-    async def claim(self, limit: int) -> Sequence[PictureClaim]:
-        if self._not_kept.left_s() > 0:
-            return []
-        return await self._queue.claim(limit)
-
-    async def extend(self, claims: Sequence[PictureClaim]) -> list[bool]:
-        return await self._queue.extend(claims)
-
-    async def release(self, claim: PictureClaim, retry_in_s: float) -> None:
-        if await self._queue.release(claim, retry_in_s):
-            self._metrics.picture_fetches.labels("released").inc()
-
-    def key(self, claim: PictureClaim) -> str:
-        return claim.key
-
-    async def suspected(self, claim: PictureClaim, refused: Refused, retry_in_s: float) -> None:
-        await self._failed(claim, BadPicture(f"failed: {refused.reason}"))
-
-    async def crashed(self, claim: PictureClaim) -> None:
-        await self._failed(claim, BadPicture("failed: an internal error"))
-
-    async def work(self, claim: PictureClaim) -> bool:
-        """Fetch, check, store and commit; what may pass by itself is tried again, then dead-lettered."""
+    async def work(self, claim: PictureClaim) -> Outcome:
         try:
-            stored = await self._ingest.take(await self._fetched(claim))
-        except HostBusy:
-            await self.release(claim, self._back_in_s())
+            stored = await self._ingest.take(await self._fetcher.fetch(claim.url, again=claim.attempts > 0))
+        except (HostBusy, Overloaded) as error:
+            raise NotNow(self._back_in_s()) from error
         except HostTrouble as error:
-            await self._failed(claim, error)
+            raise WorkFailed(f"picture_{_code(error.detail)}", error.detail) from error
         except BadPicture as error:
-            await self._refused(claim, error)
-        except Overloaded:
-            await self.release(claim, self._back_in_s())
+            if not await self._queue.refuse(claim, error.detail):
+                return "lost"
+            self._ingest.count_refused(error)
+            return "refused"
         except StateUnavailable as error:
-            wait_s = self._not_kept.trip()
-            log.warning("picture_not_kept", error=error.detail[:200], wait_s=round(wait_s, 2))
-            await self.release(claim, wait_s)
-        else:
-            self._not_kept.clear()
-            committed = await self._queue.commit(claim, stored.picture, stored.warning)
-            self._metrics.picture_fetches.labels("fetched" if committed else "lost").inc()
-        return True
+            raise JobUnavailable(error.detail) from error
+        return committed(await self._queue.commit(claim, stored.picture, stored.warning))
 
-    async def _fetched(self, claim: PictureClaim) -> bytes:
-        started = time.perf_counter()
-        try:
-            encoded = await self._fetcher.fetch(claim.url, again=claim.attempts > 0)
-        except HostBusy:
-            raise
-        except BadPicture:
-            self._metrics.picture_fetch_seconds.observe(time.perf_counter() - started)
-            raise
-        self._metrics.picture_fetch_seconds.observe(time.perf_counter() - started)
-        return encoded
+    async def dead_letter(self, claim: PictureClaim, failure: WorkFailed) -> DeadLettered:
+        error = failure.detail or f"failed: {failure.reason}"
+        outcome = await self._queue.dead_letter(claim, failure.reason, error)
+        if outcome == "dead_lettered":
+            self._ingest.count_refused(BadPicture(error))
+        return outcome
 
     def _back_in_s(self) -> float:
         """When a claim that found no slot comes back: later, the more of them there are."""
@@ -109,20 +65,6 @@ class Fetching:
         heapq.heappush(self._turned_away, now + wait_s)
         return wait_s
 
-    async def _refused(self, claim: PictureClaim, error: BadPicture) -> None:
-        if await self._queue.refuse(claim, error.detail):
-            self._ingest.count_refused(error)
-            self._metrics.picture_fetches.labels("refused").inc()
 
-    async def _failed(self, claim: PictureClaim, error: BadPicture) -> None:
-        attempt, settings = claim.attempts + 1, self._settings
-        reason = error.detail.partition(":")[0]
-        if attempt >= settings.fetch_attempts:
-            if await self._queue.dead_letter(claim, f"picture_{reason}", error.detail) == "dead_lettered":
-                self._ingest.count_refused(error)
-                self._metrics.picture_fetches.labels("buried").inc()
-                log.warning("picture_given_up", reason=reason, attempts=attempt)
-            return
-        wait_s = delay_s(claim.attempts, settings.fetch_retry_initial_s, settings.fetch_retry_max_s, random.random())
-        if await self._queue.fail(claim, wait_s):
-            self._metrics.picture_fetches.labels("retried").inc()
+def _code(detail: str) -> str:
+    return detail.partition(":")[0]

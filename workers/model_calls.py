@@ -1,4 +1,4 @@
-"""Asking the model, and what can keep work from being done: it, or what it needs."""
+"""Calls to the model server, and which of their failures are the server's."""
 
 import time
 from collections.abc import Awaitable
@@ -13,42 +13,23 @@ from model_store.engine import (
     PromptTooLong,
 )
 from service.metrics import Metrics
+from workers.job import ServerUnavailable, WorkFailed
 
 
-class Refused(Exception):
-    """The model can't make anything of what it was asked; `count` events were in it."""
-
-    def __init__(self, reason: str, count: int = 0) -> None:
-        super().__init__(reason)
-        self.reason = reason
-        self.count = count
-
-
-class Outage(Exception):
-    """Something that all work needs seems to be down.
-
-    `suspect` is what the claim at hand is to blame for if other work gets through meanwhile; None
-    when it can't be to blame.
-    """
-
-    def __init__(self, message: str, suspect: Refused | None = None) -> None:
-        super().__init__(message)
-        self.suspect = suspect
+class ModelRejected(WorkFailed):
+    """The model can make nothing of what it was asked."""
 
 
 class Server(Protocol):
     async def healthy(self) -> bool: ...
 
 
-async def answered(call: str, answer: Awaitable[str], server: Server, metrics: Metrics, count: int = 0) -> str:
-    """Await the model's answer to `call`, timed and counted.
-
-    Args:
-        count: how many events were in the question.
+async def answer_of(call: str, answer: Awaitable[str], server: Server, metrics: Metrics) -> str:
+    """The model's answer to `call`, timed and counted.
 
     Raises:
-        Outage: the server can't answer anything now.
-        Refused: it has no answer to this.
+        ServerUnavailable: the server can't answer anything now.
+        ModelRejected: it has no answer to this.
     """
     started = time.perf_counter()
     outcome = "cancelled"
@@ -58,16 +39,17 @@ async def answered(call: str, answer: Awaitable[str], server: Server, metrics: M
         return text
     except EngineError as error:
         outcome = error.code
-        if await is_outage(server, error):
-            suspect = Refused(error.code, count) if await is_suspect(server, error) else None
-            raise Outage(f"{error.code}: {error}", suspect) from error
-        raise Refused(error.code, count) from error
+        rejected = ModelRejected(error.code)
+        if await server_failed(server, error):
+            suspect = rejected if await _may_be_the_cause(server, error) else None
+            raise ServerUnavailable(f"{error.code}: {error}", suspect) from error
+        raise rejected from error
     finally:
         metrics.engine_calls.labels("summarizer", call, outcome).inc()
         metrics.engine_seconds.labels("summarizer", call).observe(time.perf_counter() - started)
 
 
-async def is_outage(server: Server, error: EngineError) -> bool:
+async def server_failed(server: Server, error: EngineError) -> bool:
     """Whether `error` says something about the server instead of about what it was asked.
 
     A request that is refused (4xx) is at fault itself, unless the server does not serve the model at all.
@@ -79,8 +61,8 @@ async def is_outage(server: Server, error: EngineError) -> bool:
     return False
 
 
-async def is_suspect(server: Server, error: EngineError) -> bool:
-    """Whether what was asked may itself be the cause of an apparent outage: a prompt that never ends, or that fails.
+async def _may_be_the_cause(server: Server, error: EngineError) -> bool:
+    """Whether what was asked may itself have caused an apparent outage: a prompt that never ends, or that fails.
 
     Not if load was shed, and not if the server is really down.
     """

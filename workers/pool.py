@@ -7,62 +7,20 @@ once. While they run, one heartbeat renews all their leases; work whose lease is
 import asyncio
 import contextlib
 import time
-from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic
 
 from service.errors import StateUnavailable
 from service.logs import get_logger
+from service.state.kinds import C
 from workers.backoff import Pause
-from workers.model_calls import Outage, Refused
+from workers.job import Job, ServerUnavailable, WorkFailed
 
 log = get_logger(__name__)
-C = TypeVar("C")
 
 HEARTBEATS_PER_LEASE = 3
 REMEMBERED = 4096
 """Claims whose last failure is remembered."""
-
-
-class Job(Protocol[C]):
-    """One kind of work."""
-
-    @property
-    def name(self) -> str: ...
-
-    async def claim(self, limit: int) -> Sequence[C]: ...
-
-    async def extend(self, claims: Sequence[C]) -> list[bool]:
-        """Renew leases; False for each that is lost."""
-        ...
-
-    async def work(self, claim: C) -> bool:
-        """Work and commit, or count a failure.
-
-        Returns:
-            Whether the model answered.
-
-        Raises:
-            Outage: nothing was counted.
-            StateUnavailable: what was done is not known; the lease decides.
-        """
-        ...
-
-    async def release(self, claim: C, retry_in_s: float) -> None:
-        """Give the claim back unworked."""
-        ...
-
-    def key(self, claim: C) -> str:
-        """What is claimed, the same in every claim of it."""
-        ...
-
-    async def suspected(self, claim: C, refused: Refused, retry_in_s: float) -> None:
-        """Count a failure that was taken for an outage while other work got through."""
-        ...
-
-    async def crashed(self, claim: C) -> None:
-        """Count a failure that `work` did not foresee."""
-        ...
 
 
 class Pool(Generic[C]):
@@ -138,29 +96,29 @@ class Pool(Generic[C]):
     async def _work(self, claim: C) -> None:
         started = self._pause.now()
         try:
-            answered = await self._job.work(claim)
-        except Outage as error:
-            await self._outage(claim, error, started)
+            server_works = await self._job.run(claim)
+        except ServerUnavailable as error:
+            await self._server_unavailable(claim, error, started)
         except StateUnavailable as error:
             log.warning("state_unavailable", job=self._job.name, error=error.detail, wait_s=self._pause.trip())
         else:
-            self._failed_at.pop(self._job.key(claim), None)
-            if answered:
+            self._failed_at.pop(claim.key, None)
+            if server_works:
                 self._pause.clear()
 
-    async def _outage(self, claim: C, error: Outage, started: float) -> None:
+    async def _server_unavailable(self, claim: C, error: ServerUnavailable, started: float) -> None:
         """Pause all work, unless other work got through meanwhile: then only this claim waits, for long.
 
         Meanwhile is since the claim's last such failure, or since it was begun. If it can be to blame,
         it counts as a failed attempt (I7): it would come back for ever.
         """
-        alone = self._pause.cleared_since(self._failed_at.pop(self._job.key(claim), started))
-        self._remember(self._job.key(claim))
+        alone = self._pause.cleared_since(self._failed_at.pop(claim.key, started))
+        self._remember(claim.key)
         wait_s = self._pause.most_s if alone else self._pause.trip()
-        log.warning("outage", job=self._job.name, error=str(error), wait_s=round(wait_s, 2), alone=alone)
+        log.warning("server_unavailable", job=self._job.name, error=str(error), wait_s=round(wait_s, 2), alone=alone)
         with contextlib.suppress(StateUnavailable):
             if alone and error.suspect is not None:
-                await self._job.suspected(claim, error.suspect, wait_s)
+                await self._job.fail(claim, error.suspect, wait_s)
             else:
                 await self._job.release(claim, wait_s)
 
@@ -180,7 +138,7 @@ class Pool(Generic[C]):
 
     async def _crashed(self, claim: C) -> None:
         with contextlib.suppress(StateUnavailable):
-            await self._job.crashed(claim)
+            await self._job.fail(claim, WorkFailed("internal_error"))
 
     async def _heartbeat(self) -> None:
         while True:

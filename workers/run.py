@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import signal
 from collections.abc import AsyncIterator, Iterator
-from typing import Protocol
+from typing import Any, Protocol
 
 import uvloop
 from prometheus_client import start_http_server
@@ -23,11 +23,12 @@ from service.pictures.ingest import PictureIngest
 from service.pictures.store import open_pictures
 from service.settings import PREFIX, Settings
 from service.state.store import Store
-from workers.backoff import Pause
-from workers.describe import Describer, Describing
-from workers.fetch import Fetching
+from workers.backoff import Pause, Retry
+from workers.describe import DescribeJob, Describer
+from workers.fetch import FetchJob
+from workers.job import Job
 from workers.pool import Pool
-from workers.summarize import Folding, Summarizer
+from workers.summarize import SummarizeJob, Summarizer
 from workers.sweep import Sweeping
 
 log = get_logger(__name__)
@@ -80,27 +81,33 @@ async def work(
     """
     store = await Store.connect(settings)
     state, worker = settings.state, settings.worker
-    pause = Pause(state.retry_base_s, state.retry_max_s)
     signals = signals or Signals(settings.signals.vocabulary())
-    folding = Folding(store, engine, prompt, state, metrics, worker.concurrency, stop.is_set, signals)
     pictures = open_pictures(settings)
-    describing = Describing(store, engine, pictures, state, metrics)
     fetcher, decoder = PictureFetcher(settings.pictures), PictureDecoder(settings.pictures, metrics)
     ingest = PictureIngest(decoder, pictures, metrics)
-    fetching = Fetching(store.pictures, fetcher, ingest, settings.pictures, metrics)
-    sweeping = Sweeping(store, pictures, settings.pictures, metrics)
-    times = {"poll_s": worker.poll_s, "lease_s": state.lease_s, "drain_s": worker.drain_s}
-    folds = Pool(folding, pause, concurrency=worker.concurrency + _ahead(worker.concurrency), **times)
-    descriptions = Pool(describing, pause, concurrency=worker.describe_concurrency, **times)
-    fetches = Pool(
-        fetching, Pause(state.retry_base_s, state.retry_max_s), concurrency=settings.pictures.fetch_concurrency, **times
+    retry = Retry(state.max_attempts, state.retry_base_s, state.retry_max_s)
+    fetch_retry = Retry(
+        settings.pictures.fetch_attempts, settings.pictures.fetch_retry_initial_s, settings.pictures.fetch_retry_max_s
     )
+    summarize = SummarizeJob(
+        store, engine, prompt, state, retry, metrics, worker.concurrency, stopping=stop.is_set, signals=signals
+    )
+    describe = DescribeJob(store.descriptions, engine, pictures, retry, metrics)
+    fetch = FetchJob(store.pictures, fetcher, ingest, fetch_retry, metrics)
+    summarizer_pause, fetch_pause = (Pause(state.retry_base_s, state.retry_max_s) for _ in range(2))
+    jobs: list[tuple[Job[Any], Pause, int]] = [
+        (summarize, summarizer_pause, worker.concurrency + _ahead(worker.concurrency)),
+        (describe, summarizer_pause, worker.describe_concurrency),
+        (fetch, fetch_pause, settings.pictures.fetch_concurrency),
+    ]
+    times = {"poll_s": worker.poll_s, "lease_s": state.lease_s, "drain_s": worker.drain_s}
+    pools = [Pool(job, pause, concurrency=concurrency, **times) for job, pause, concurrency in jobs]
+    sweeping = Sweeping(store, pictures, settings.pictures, metrics)
     log.info("working", concurrency=worker.concurrency, model=engine.id, prompt=prompt)
     try:
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(folds.run(stop))
-            tasks.create_task(descriptions.run(stop))
-            tasks.create_task(fetches.run(stop))
+            for pool in pools:
+                tasks.create_task(pool.run(stop))
             tasks.create_task(sweeping.run(stop))
             tasks.create_task(_watch(store, metrics, stop))
     finally:

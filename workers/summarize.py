@@ -1,8 +1,6 @@
 """Folding: pending events, block by block, into the living summary (MLLM-MSR, stage 2)."""
 
 import asyncio
-import random
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple, Protocol
@@ -14,12 +12,14 @@ from service.logs import get_logger
 from service.metrics import Metrics
 from service.settings import StateSettings
 from service.state import votes
+from service.state.leases import DeadLettered
 from service.state.records import Event, Item, SummaryClaim
 from service.state.store import Store
 from service.state.views import interaction_views
-from workers.backoff import delay_s
+from workers.backoff import Retry
 from workers.blocks import blocks
-from workers.model_calls import Outage, Refused, answered
+from workers.job import Job, Outcome, ServerUnavailable, WorkFailed, committed
+from workers.model_calls import ModelRejected, answer_of
 
 log = get_logger(__name__)
 
@@ -46,17 +46,15 @@ class Liked(NamedTuple):
 NOTHING_LIKED = Liked((), (), frozenset())
 
 
-class Folding:
-    """The job of rewriting users' summaries.
+class SummarizeJob(Job[SummaryClaim]):
+    """Rewrites users' summaries.
 
     Args:
         prompt: names the prompts that the summaries are written with.
-        concurrency: calls to the model at the same time; claims beyond it read their items and wait.
+        max_concurrent_calls: calls to the model at the same time; claims beyond it read their items and wait.
         stopping: true once the worker drains: a claim of many blocks then ends after the running one.
         signals: what the types of events mean.
     """
-
-    name = "fold"
 
     def __init__(
         self,
@@ -64,65 +62,52 @@ class Folding:
         engine: Summarizer,
         prompt: str,
         settings: StateSettings,
+        retry: Retry,
         metrics: Metrics,
-        concurrency: int,
+        max_concurrent_calls: int,
         stopping: Callable[[], bool] = lambda: False,
         signals: Signals = BUILT_IN,
     ) -> None:
+        super().__init__(store.summaries, retry, metrics)
         self._store = store
         self._engine = engine
         self._prompt = prompt
         self._settings = settings
-        self._metrics = metrics
-        self._calls = asyncio.Semaphore(concurrency)
+        self._calls = asyncio.Semaphore(max_concurrent_calls)
         self._stopping = stopping
         self._signals = signals
         self._committing: set[int] = set()
 
-    async def claim(self, limit: int) -> Sequence[SummaryClaim]:
-        return await self._store.summaries.claim(limit)
-
     async def extend(self, claims: Sequence[SummaryClaim]) -> list[bool]:
         """A claim that is being committed has nothing to lose any more: its commit ends the lease itself."""
-        held = await self._store.summaries.extend(claims)
+        held = await super().extend(claims)
         return [holds or claim.token in self._committing for holds, claim in zip(held, claims, strict=True)]
 
-    async def release(self, claim: SummaryClaim, retry_in_s: float) -> None:
-        if await self._store.summaries.release(claim, retry_in_s):
-            self._metrics.folds.labels("released").inc()
-
-    def key(self, claim: SummaryClaim) -> str:
-        return claim.key
-
-    async def suspected(self, claim: SummaryClaim, refused: Refused, retry_in_s: float) -> None:
-        await self._failed(claim, refused, retry_in_s)
-
-    async def crashed(self, claim: SummaryClaim) -> None:
-        await self._failed(claim, Refused("internal_error", self._plan(claim)[0]))
-
-    async def work(self, claim: SummaryClaim) -> bool:
-        """Fold the claim's events and commit; a block that the model refuses is retried, then buried.
+    async def work(self, claim: SummaryClaim) -> Outcome:
+        """Fold the claim's events and commit.
 
         When a later block fails, the earlier ones are committed, and the failing one is the first
         of the user's next claim.
         """
-        started = time.perf_counter()
         items = await self._store.items.get_many([event.item_id for event in claim.pending])
-        text, folded, trouble = await self._fold(claim, items)
-        if folded:
-            self._committing.add(claim.token)
-            try:
-                await self._commit(claim, text, folded, items)
-            finally:
-                self._committing.discard(claim.token)
-            self._metrics.fold_seconds.observe(time.perf_counter() - started)
-        elif isinstance(trouble, Refused):
-            await self._failed(claim, trouble)
-        if isinstance(trouble, Outage):
-            raise trouble
-        return True
+        text, folded, failure = await self._fold(claim, items)
+        if failure is not None and not folded:
+            raise failure
+        self._committing.add(claim.token)
+        try:
+            done = await self._commit(claim, text, folded, items)
+        finally:
+            self._committing.discard(claim.token)
+        if isinstance(failure, ServerUnavailable):
+            self._count(committed(done))
+            raise failure
+        return committed(done)
 
-    async def _fold(self, claim: SummaryClaim, items: Mapping[str, Item]) -> tuple[str, int, Refused | Outage | None]:
+    async def dead_letter(self, claim: SummaryClaim, failure: WorkFailed) -> DeadLettered:
+        """The first block is the one that failed: those before it would have been committed."""
+        return await self._store.summaries.dead_letter(claim, failure.reason, self._plan(claim)[0])
+
+    async def _fold(self, claim: SummaryClaim, items: Mapping[str, Item]) -> tuple[str, int, Exception | None]:
         """The new text, how many events are in it, and what kept the others out."""
         text, folded = claim.base.text if claim.base else "", 0
         for count in self._plan(claim):
@@ -131,8 +116,8 @@ class Folding:
             try:
                 attempt = 0 if folded else claim.attempts
                 text = await self._step(text, claim.pending[folded : folded + count], items, attempt)
-            except (Refused, Outage) as trouble:
-                return text, folded, trouble
+            except (ModelRejected, ServerUnavailable) as failure:
+                return text, folded, failure
             folded += count
         return text, folded, None
 
@@ -156,21 +141,21 @@ class Folding:
         views = interaction_views(sorted(telling, key=lambda event: event.timestamp_ms), items)
         async with self._calls:
             asking = self._engine.summarize(summary, views, attempt=attempt)
-            return await answered("summarize", asking, self._engine, self._metrics, len(block))
+            return await answer_of("summarize", asking, self._engine, self._metrics)
 
-    async def _commit(self, claim: SummaryClaim, text: str, folded: int, items: Mapping[str, Item]) -> None:
+    async def _commit(self, claim: SummaryClaim, text: str, folded: int, items: Mapping[str, Item]) -> bool:
         events = claim.pending[:folded]
         liked = await self._newly_liked(claim, events)
         if not await self._store.summaries.commit(claim, text, self._engine.id, self._prompt, folded, liked.items):
-            self._metrics.folds.labels("lost").inc()
-            return
-        self._metrics.folds.labels("folded").inc()
+            return False
         self._metrics.folded_events.inc(folded)
         missing = sum(event.item_id not in items and not event.exposure for event in events)
-        self._metrics.folded_without.labels("item").inc(missing)
-        self._metrics.folded_without.labels("deed").inc(sum(event.exposure for event in events))
-        self._metrics.folded_without.labels("description").inc(sum(_undescribed(items, event) for event in events))
+        self._metrics.folded_events_missing.labels("item").inc(missing)
+        self._metrics.folded_events_missing.labels("interaction").inc(sum(event.exposure for event in events))
+        undescribed = sum(_undescribed(items, event) for event in events)
+        self._metrics.folded_events_missing.labels("description").inc(undescribed)
         await self._record(liked)
+        return True
 
     async def _newly_liked(self, claim: SummaryClaim, events: Sequence[Event]) -> Liked:
         """What of `events` counts for the user from now on: liked, and not counted before."""
@@ -205,22 +190,6 @@ class Folding:
 
     def _likes(self, event: Event) -> bool:
         return self._signals(event.type, event.value) == "positive"
-
-    async def _failed(self, claim: SummaryClaim, refused: Refused, retry_in_s: float = 0.0) -> None:
-        attempt = claim.attempts + 1
-        state = self._settings
-        wait_s = max(retry_in_s, delay_s(claim.attempts, state.retry_base_s, state.retry_max_s, random.random()))
-        if attempt >= state.max_attempts:
-            outcome = await self._store.summaries.dead_letter(claim, refused.reason, refused.count)
-            if outcome == "dead_lettered":
-                self._metrics.folds.labels("buried").inc()
-                log.error("fold_buried", reason=refused.reason, events=refused.count, attempts=attempt)
-            if outcome != "full":
-                return
-            log.error("dead_letters_full", reason=refused.reason, attempts=attempt)
-        if await self._store.summaries.fail(claim, wait_s):
-            self._metrics.folds.labels("retried").inc()
-            log.warning("fold_retried", reason=refused.reason, attempt=attempt, wait_s=round(wait_s, 2))
 
 
 def _undescribed(items: Mapping[str, Item], event: Event) -> bool:

@@ -34,7 +34,7 @@ class LeasedQueue(Generic[C]):
     def __init__(self, scripts: Scripts, keys: Keys, kind: Kind[C]) -> None:
         self._scripts = scripts
         self._keys = keys
-        self._kind = kind
+        self.kind = kind
         self._buckets = keys.users if kind.owner == "user" else keys.items
         self._waiting = [0] * len(self._buckets)
         self._start = 0
@@ -88,7 +88,7 @@ class LeasedQueue(Generic[C]):
         return await self._scripts.run([Call("due", (due,), (now,)) for due in self._dues()])
 
     def _dues(self) -> list[str]:
-        return [bucket.due(self._kind.name) for bucket in self._buckets]
+        return [bucket.due(self.kind.name) for bucket in self._buckets]
 
     async def _dead_letter(self, claim: C, reason: str, *arguments: Argument) -> DeadLettered:
         return _DEAD_LETTERED[await self._run("dead_letter", claim, reason, *arguments)]
@@ -100,7 +100,7 @@ class LeasedQueue(Generic[C]):
     def _call(self, script: str, claim: C, *arguments: Argument) -> Call:
         bucket = self._buckets[self._keys.bucket(claim.key)]
         given = (self._scripts.now(), claim.key, claim.token, *arguments)
-        return Call(f"leases/{script}", (bucket.due(self._kind.name), bucket.stem), given, self._kind.prelude)
+        return Call(f"leases/{script}", (bucket.due(self.kind.name), bucket.stem), given, self.kind.prelude)
 
     async def _claim(self, limit: int) -> list[C]:
         shares = allocate(limit, self._waiting, self._start)
@@ -123,7 +123,7 @@ class LeasedQueue(Generic[C]):
         for bucket in buckets:
             arguments += (self._buckets[bucket].stem, shares[bucket])
         first = self._buckets[buckets[0]]
-        return Call("leases/claim", (first.due(self._kind.name), first.stem), arguments, self._kind.prelude)
+        return Call("leases/claim", (first.due(self.kind.name), first.stem), arguments, self.kind.prelude)
 
     def _claimed(self, key: bytes, token: bytes, attempts: int, *found: Any) -> C:
-        return self._kind.claim(key.decode(), int(token), attempts, *found)
+        return self.kind.claim(key.decode(), int(token), attempts, *found)

@@ -38,7 +38,7 @@ from tests.benchmarks.command import run
 from tests.benchmarks.tables import Findings, Markdown, bar
 from tests.benchmarks.vllm import Person, Served, World, summarizer
 from workers.blocks import blocks
-from workers.model_calls import is_outage
+from workers.model_calls import server_failed
 
 SMALL = 3
 MANY = 100
@@ -156,7 +156,7 @@ async def _fold(
         try:
             text = await _step(served, engine, text, block, 0, tally)
         except EngineError as error:
-            if await is_outage(engine, error):
+            if await server_failed(engine, error):
                 raise UserError(f"the model server failed: {error}") from error
             tally.refused += 1
             for start in range(0, length, SMALL):

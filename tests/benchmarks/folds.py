@@ -120,7 +120,7 @@ def fold_rate(given: Bench, served: Served, world: World, people: list[Person], 
         before = started(given, pid)
         moments = asyncio.run(_commits(given, [person.user_id for person in people]))
         used = cpu_s(pid) - before
-        asked, folding = (_mean_ms(port, name) for name in ("engine_call_seconds", "fold_seconds"))
+        asked, folding = (_mean_ms(port, name) for name in ("engine_call_seconds", "job_seconds"))
     folds = len(people)
     redis = cpu_s(given.redis_pid) - redis_before
     return Folded(_steady(moments, concurrency), 1000 * used / folds, 1000 * redis / folds, asked, folding)

@@ -56,8 +56,12 @@ class Worker:
         self.stop.set()
         await self.task
 
+    def count(self, job: str, outcome: str) -> float:
+        """How much claimed work ended so."""
+        return self.metrics.jobs.labels(job, outcome)._value.get()
+
     def folds(self, outcome: str) -> float:
-        return self.metrics.folds.labels(outcome)._value.get()
+        return self.count("summarize", outcome)
 
 
 @pytest.fixture(autouse=True)

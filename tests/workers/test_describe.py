@@ -37,7 +37,7 @@ async def test_a_picture_becomes_the_items_summary(store: Store, start: Start, p
     assert len(engine.described) == 20
 
     async def counted() -> bool:
-        return worker.metrics.descriptions.labels("described")._value.get() == 20
+        return worker.count("describe", "committed") == 20
 
     await until(counted)
 
@@ -74,7 +74,7 @@ async def test_a_description_of_what_the_item_was_is_not_kept(store: Store, star
     go_on.set()
 
     async def lost() -> bool:
-        return worker.metrics.descriptions.labels("lost")._value.get() == 1
+        return worker.count("describe", "lost") == 1
 
     await until(lost)
     assert await summary(store, "i") == "a picture of new"
@@ -124,7 +124,7 @@ async def test_an_engine_that_is_down_costs_no_attempt(store: Store, start: Star
     worker = await start(RecordingSummarizer(trouble))
     await store.items.put(Item("i", "title", picture=picture))
     await until(lambda: _is(store, "i", "a picture of title"))
-    assert worker.metrics.descriptions.labels("released")._value.get() == 10
+    assert worker.count("describe", "released") == 10
     assert await store.dead_letters.count() == 0
 
 
@@ -143,7 +143,7 @@ class TestTroubleThatIsNotTheModels:
         await store.items.put_many([Item(f"i{n}", f"title {n}", picture=picture) for n in range(3)])
 
         async def released() -> bool:
-            return worker.metrics.descriptions.labels("released")._value.get() >= 1
+            return worker.count("describe", "released") >= 1
 
         await until(released)
         await put(store, [event("u", number) for number in range(3)])
@@ -172,5 +172,5 @@ async def test_a_missing_picture_is_no_sign_that_the_model_answers(store: Store,
         return worker.folds("released") >= 12
 
     await until(released)
-    assert worker.folds("retried") == worker.folds("buried") == 0
-    assert worker.metrics.descriptions.labels("retried")._value.get() > 0
+    assert worker.folds("retried") == worker.folds("dead_lettered") == 0
+    assert worker.count("describe", "retried") > 0

@@ -80,7 +80,7 @@ async def settled(store: Store, item_id: str) -> bool:
 
 
 async def count(worker: Worker, outcome: str) -> float:
-    return worker.metrics.picture_fetches.labels(outcome)._value.get()
+    return worker.count("fetch", outcome)
 
 
 async def test_a_picture_is_fetched_checked_stored_and_described(
@@ -101,7 +101,7 @@ async def test_a_picture_is_fetched_checked_stored_and_described(
         return item is not None and item.summary == "a picture of title"
 
     await until(described)
-    assert await count(worker, "fetched") == 1
+    assert await count(worker, "committed") == 1
     assert worker.metrics.pictures.labels("stored")._value.get() == 1
 
 
@@ -246,7 +246,7 @@ async def test_an_item_that_is_put_or_deleted_meanwhile_is_left_alone(
         go_on.set()
 
         async def lost() -> bool:
-            return await count(worker, "lost") + await count(worker, "fetched") >= 1
+            return await count(worker, "lost") + await count(worker, "committed") >= 1
 
         await until(lost)
         await worker.drain()

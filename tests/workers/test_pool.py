@@ -184,7 +184,7 @@ async def test_logs_tell_no_users_no_items_and_no_texts(store: Store, start: Sta
     await put(store, [event("secret", number) for number in range(3)])
 
     async def told() -> bool:
-        return {entry["event"] for entry in logs} >= {"working", "crashed", "fold_retried", "fold_buried"}
+        return {entry["event"] for entry in logs} >= {"working", "crashed", "retried", "dead_lettered"}
 
     await until(told)
     assert "secret" not in repr([{k: v for k, v in entry.items() if k != "exc_info"} for entry in logs])

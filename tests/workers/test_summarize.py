@@ -94,8 +94,8 @@ async def test_an_event_of_an_unknown_item_is_folded_without_a_word_to_the_model
     worker = await start(RecordingSummarizer())
     await until(lambda: _is(store, "u", "known"))
     await worker.drain()
-    assert worker.metrics.folded_without.labels("item")._value.get() == 1
-    assert worker.metrics.folded_without.labels("description")._value.get() == 1
+    assert worker.metrics.folded_events_missing.labels("item")._value.get() == 1
+    assert worker.metrics.folded_events_missing.labels("description")._value.get() == 1
 
 
 async def test_a_block_of_unknown_items_leaves_the_summary_as_it_is_without_a_call(store: Store, start: Start) -> None:
@@ -110,7 +110,7 @@ async def test_a_block_of_unknown_items_leaves_the_summary_as_it_is_without_a_ca
     assert (await text(store, "u"), await text(store, "new")) == (names("u", 3), "")
     assert len(engine.blocks) == 1
     await worker.drain()
-    assert worker.metrics.folded_without.labels("item")._value.get() == 9
+    assert worker.metrics.folded_events_missing.labels("item")._value.get() == 9
     assert worker.metrics.folded_events._value.get() == 12
 
 
@@ -126,7 +126,7 @@ async def test_exposures_are_folded_without_a_call_and_change_nothing(store: Sto
     user = await store.users.read("u")
     assert ([one.item_id for one in user.recents], user.seen) == (["u-6"], {"u-6"})
     await worker.drain()
-    assert worker.metrics.folded_without.labels("deed")._value.get() == 6
+    assert worker.metrics.folded_events_missing.labels("interaction")._value.get() == 6
 
 
 async def _folded_all(store: Store, user: str, events: int) -> bool:
@@ -370,7 +370,7 @@ class TestOutage:
         await put(store, [event(f"u{user}", number) for user in range(3) for number in range(3)])
         for user in range(3):
             await until(lambda user=user: _is(store, f"u{user}", names(f"u{user}", 3)))
-        assert worker.folds("retried") == worker.folds("buried") == 0
+        assert worker.folds("retried") == worker.folds("dead_lettered") == 0
         assert worker.folds("released") == 30
         assert await store.dead_letters.count() == 0
 
@@ -409,7 +409,7 @@ class TestOutage:
         others = 0
         while worker.folds("released") < 8:
             await self._fold_another(store, others := others + 1)
-        assert worker.folds("retried") == worker.folds("buried") == 0
+        assert worker.folds("retried") == worker.folds("dead_lettered") == 0
 
     @staticmethod
     async def _fold_another(store: Store, number: int) -> None:
@@ -468,7 +468,7 @@ class TestLease:
         worker = await start(RecordingSummarizer())
         await put(store, [event("u", number) for number in range(3)])
         await until(lambda: _popularity(store, dict.fromkeys(["u-0", "u-1", "u-2"], 1.0)))
-        assert worker.folds("folded") == 1
+        await until(lambda: _true(worker.folds("committed") == 1))
 
     async def test_a_worker_that_loses_its_lease_is_cancelled_and_changes_nothing(
         self, store: Store, start: Start

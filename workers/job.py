@@ -1,0 +1,160 @@
+"""The base of all jobs: what to do with a claim, and what happens when that fails (invariants I4, I7).
+
+| what failed | exception | what is done |
+| --- | --- | --- |
+| this work, such as a prompt that the model rejects | `WorkFailed` | retried with backoff, then dead-lettered |
+| the model server | `ServerUnavailable` | nothing is counted; the pool pauses everything that needs the server |
+| something else that this job needs, such as a folder | `JobUnavailable` | nothing is counted; this job pauses |
+| nothing, but there is no room for this work now | `NotNow` | nothing is counted; the work comes again later |
+| Redis | `StateUnavailable` | the lease decides |
+| anything unforeseen | any other | as `WorkFailed` |
+"""
+
+import random
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Generic, Literal
+
+from service.logs import get_logger
+from service.metrics import Metrics
+from service.state.kinds import C
+from service.state.leases import DeadLettered, LeasedQueue
+from workers.backoff import Pause, Retry
+
+log = get_logger(__name__)
+
+Outcome = Literal["committed", "refused", "lost"]
+"""`refused`: there is no result, and that was committed. `lost`: another worker had the lease."""
+
+
+class WorkFailed(Exception):
+    """Nothing can be made of this work.
+
+    Args:
+        reason: a few fixed words, for dead letters and logs.
+        detail: what whoever owns the work may be told.
+        server_answered: whether the model server is known to work.
+    """
+
+    def __init__(self, reason: str, detail: str = "", *, server_answered: bool = True) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.detail = detail
+        self.server_answered = server_answered
+
+
+class ServerUnavailable(Exception):
+    """The model server seems to be down.
+
+    `suspect` is the failure of the work at hand if it may be the cause: it counts if other work gets through meanwhile.
+    """
+
+    def __init__(self, message: str, suspect: WorkFailed | None = None) -> None:
+        super().__init__(message)
+        self.suspect = suspect
+
+
+class JobUnavailable(Exception):
+    """Something that only this job needs is down."""
+
+
+class NotNow(Exception):
+    """The work can't be done before `retry_in_s`."""
+
+    def __init__(self, retry_in_s: float) -> None:
+        super().__init__(f"again in {retry_in_s:.1f} s")
+        self.retry_in_s = retry_in_s
+
+
+class Job(ABC, Generic[C]):
+    """One kind of work. A subclass says how it is done, and what of it is dead-lettered."""
+
+    def __init__(self, queue: LeasedQueue[C], retry: Retry, metrics: Metrics) -> None:
+        self.name = queue.kind.name
+        self._leases = queue
+        self._retry = retry
+        self._pause = Pause(retry.initial_s, retry.max_s)
+        self._metrics = metrics
+
+    @abstractmethod
+    async def work(self, claim: C) -> Outcome:
+        """Do the claimed work and commit it.
+
+        Raises:
+            WorkFailed, ServerUnavailable, JobUnavailable, NotNow: nothing was committed.
+            StateUnavailable: what was committed is not known.
+        """
+
+    @abstractmethod
+    async def dead_letter(self, claim: C, failure: WorkFailed) -> DeadLettered:
+        """Give the claimed work up."""
+
+    async def claim(self, limit: int) -> Sequence[C]:
+        return [] if self._pause.left_s() > 0 else await self._leases.claim(limit)
+
+    async def extend(self, claims: Sequence[C]) -> list[bool]:
+        """Renew leases; False for each that is lost."""
+        return await self._leases.extend(claims)
+
+    async def release(self, claim: C, retry_in_s: float = 0.0) -> None:
+        """Give the claim back without counting an attempt."""
+        if await self._leases.release(claim, retry_in_s):
+            self._count("released")
+
+    async def run(self, claim: C) -> bool:
+        """Do the claimed work, or deal with its failure.
+
+        Returns:
+            Whether the model server is known to work.
+
+        Raises:
+            ServerUnavailable: nothing was counted.
+            StateUnavailable: what was done is not known; the lease decides.
+        """
+        started = time.perf_counter()
+        try:
+            outcome = await self.work(claim)
+        except WorkFailed as failure:
+            self._observe(started)
+            await self.fail(claim, failure)
+            return failure.server_answered
+        except JobUnavailable as error:
+            wait_s = self._pause.trip()
+            log.warning("job_unavailable", job=self.name, error=str(error)[:200], wait_s=round(wait_s, 2))
+            await self.release(claim, wait_s)
+            return False
+        except NotNow as error:
+            await self.release(claim, error.retry_in_s)
+            return True
+        self._pause.clear()
+        self._observe(started)
+        self._count(outcome)
+        return True
+
+    async def fail(self, claim: C, failure: WorkFailed, retry_in_s: float = 0.0) -> None:
+        """Count a failed attempt; after the last one the work is dead-lettered, if there is room."""
+        attempt = claim.attempts + 1
+        if attempt >= self._retry.attempts:
+            outcome = await self.dead_letter(claim, failure)
+            if outcome == "dead_lettered":
+                self._count(outcome)
+                log.warning("dead_lettered", job=self.name, reason=failure.reason, attempts=attempt)
+            if outcome != "full":
+                return
+            log.error("dead_letters_full", job=self.name, reason=failure.reason, attempts=attempt)
+        wait_s = max(retry_in_s, self._retry.delay_s(claim.attempts, random.random()))
+        if await self._leases.fail(claim, wait_s):
+            self._count("retried")
+            log.info("retried", job=self.name, reason=failure.reason, attempt=attempt, wait_s=round(wait_s, 2))
+
+    def _count(self, outcome: str) -> None:
+        self._metrics.jobs.labels(self.name, outcome).inc()
+
+    def _observe(self, started: float) -> None:
+        self._metrics.job_seconds.labels(self.name).observe(time.perf_counter() - started)
+
+
+def committed(done: bool) -> Outcome:
+    """The outcome of a commit that is `done`, or was lost."""
+    return "committed" if done else "lost"
