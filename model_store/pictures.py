@@ -3,7 +3,6 @@
 import io
 from base64 import b64encode
 from dataclasses import dataclass
-from hashlib import blake2b
 from typing import Literal
 
 from PIL import Image
@@ -69,14 +68,15 @@ class FittedPictures:
 
     def __init__(self, size: PictureSize, cached_bytes: int = FITTED_BYTES) -> None:
         self.size = size
-        self._cache: ByteCache[bytes, str] = ByteCache(cached_bytes)
+        self._cache: ByteCache[tuple[int, int], str] = ByteCache(cached_bytes)
 
     def data_url(self, encoded: bytes) -> str:
         """
         Raises:
             PIL.UnidentifiedImageError: the bytes are no picture.
         """
-        content = blake2b(encoded, digest_size=16).digest()
+        # Python keeps the hash of the bytes, so that those of a picture in a cache are gone through once.
+        content = len(encoded), hash(encoded)
         url = self._cache.get(content)
         if url is None:
             url = "data:image/png;base64," + b64encode(fit_picture(encoded, self.size)).decode()

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import uvloop
 from redis.asyncio.connection import AbstractConnection
+from redis.exceptions import BusyLoadingError, ResponseError
 
 from service.settings import Settings
 from service.state.redis.client import Client, connect
@@ -86,3 +87,38 @@ async def test_a_cancellation_that_the_client_drops_still_reaches_the_caller(
         await reading
     assert dropped.is_set()
     await store.close()
+
+
+async def test_replies_that_come_together_are_told_apart(settings: Settings) -> None:
+    client: Client = connect(settings.redis_url or "", settings.state)
+    async with client.pipeline(transaction=False) as pipeline:
+        for number in range(100):
+            pipeline.set(f"key-{number}", number)
+            pipeline.execute_command("HGET" if number == 50 else "GET", f"key-{number}", *["field"] * (number == 50))
+        answers = await pipeline.execute(raise_on_error=False)
+    await client.aclose()
+    assert answers[0::2] == [True] * 100
+    assert isinstance(answers[101], ResponseError)
+    assert answers[1:101:2] + answers[103::2] == [f"{number}".encode() for number in range(100) if number != 50]
+
+
+async def test_a_connection_is_given_up_when_its_redis_still_loads(settings: Settings) -> None:
+    connections = 0
+
+    async def loading(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        while received := await reader.read(1 << 16):
+            asked = received.count(b"*")
+            writer.write(b"+OK\r\n" * asked if b"GET" not in received else b"+OK\r\n-LOADING the data set\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(loading, "127.0.0.1", 0)
+    url = f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    client: Client = connect(url, settings.state)
+    pipeline = client.pipeline(transaction=False).get("a").get("b")
+    with pytest.raises(BusyLoadingError):
+        await pipeline.execute(raise_on_error=False)
+    assert connections > 1, "each try has a connection of its own, with nothing left on it"
+    await client.aclose()
+    server.close()
