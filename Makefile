@@ -9,7 +9,7 @@ TORCH_INDEX ?=
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --no-input --no-deps
 STEP := sh deploy/step.sh
 
-.PHONY: help run test bench-events bench-recommend performance check format demo-model lock clean
+.PHONY: help run test bench-events bench-recommend performance check format demo-model recording lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 17
@@ -41,6 +41,9 @@ performance: $(INSTALLED) ## measure what docs/performance.md shows, and write i
 
 demo-model: $(INSTALLED) ## rebuild the demo world's model from its seed (30 minutes to an hour; ARGS="--steps 500" for a trial)
 	$(BIN)/python -m model_store.demo.build $(ARGS)
+
+recording: $(INSTALLED) ## record the demo for the README (3 minutes; needs port 8000)
+	$(BIN)/python -m tests.recording
 
 $(INSTALLED): deploy/locks/cpu.txt pyproject.toml
 	@$(STEP) "making $(VENV)" $(PYTHON) -m venv $(VENV)
