@@ -20,6 +20,7 @@ from service.state.records import Event
 PARSED_AT_ONCE = 250
 _EVENTS = TypeAdapter(list[EventIn])
 _FIELDS = frozenset(EventIn.model_fields)
+_DOUBTFUL = NOTHING | CLOSINGS
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,23 +107,24 @@ def _event(model: EventIn, received_ms: int, checked_ms: int, context_bytes: int
             timestamp_ms = parse_time(model.timestamp, checked_ms)
         except ValueError as error:
             raise InvalidRequest(f"timestamp: {error}", field="timestamp") from None
-    # Every event asks, so that what is quick is asked first.
-    if user_id in NOTHING or user_id[-1] in CLOSINGS:
+    # One quick look for every event; what it finds is then looked at closely.
+    if not _DOUBTFUL.isdisjoint((user_id, item_id, user_id[-1], item_id[-1])):
         require_meaning(user_id, "user_id")
-    if item_id in NOTHING or item_id[-1] in CLOSINGS:
         require_meaning(item_id, "item_id")
     if event_id is not None:
         require_meaning(event_id, "event_id")
     if context is not None:
         check_bytes(context, context_bytes, "context")
-    about = (user_id, item_id, model.type)
-    more = (model.value, model.recommendation_id, context)
-    if timestamp_ms is None and event_id is None:
-        content = ids.packed((*about, *more))
-        event_id = ids.of_arrival(item_id, content, alike[hash(content)], received_ms)
+    kind, value, recommendation_id = model.type, model.value, model.recommendation_id
+    if event_id is None and timestamp_ms is None:
+        content = ids.packed((user_id, item_id, kind, value, recommendation_id, context))
+        before = alike[hash(content)]
         alike[hash(content)] += 1
-        return Event(event_id, *about, received_ms, *more, by_arrival=True)
-    event_id = event_id or ids.of_content(ids.packed((*about, timestamp_ms, *more)))
+        event_id = ids.of_arrival(item_id, content, before, received_ms)
+        more = (value, recommendation_id, context)
+        return Event(event_id, user_id, item_id, kind, received_ms, *more, by_arrival=True)
+    if event_id is None:
+        event_id = ids.of_content(ids.packed((user_id, item_id, kind, timestamp_ms, value, recommendation_id, context)))
     # A time ahead of this clock would stay the newest until it has come.
     happened_ms = received_ms if timestamp_ms is None else min(timestamp_ms, checked_ms)
-    return Event(event_id, *about, happened_ms, *more)
+    return Event(event_id, user_id, item_id, kind, happened_ms, value, recommendation_id, context)

@@ -22,7 +22,7 @@ def packed(content: tuple[object, ...]) -> bytes:
 
 
 def of_content(content: bytes) -> str:
-    return f"content:{_hash(content, 8).hex()}"
+    return f"content:{blake2b(content, digest_size=8).hexdigest()}"
 
 
 def of_arrival(item_id: str, content: bytes, before: int, received_ms: int) -> str:
