@@ -1,43 +1,53 @@
-"""The gateway: settings -> store -> engines -> routers. Nothing here is global."""
+"""The gateway: settings -> store, engines, pictures -> routers. Nothing here is global."""
 
-import asyncio
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
-from pathlib import Path
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
 import uvicorn
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 
-from model_store.errors import UserError
+from model_store.signals import Signals
 from service import logs
-from service.events.endpoints import router as events
-from service.events.webhook import router as webhook
+from service.engines import open_summarizer
+from service.events.endpoints import events_router
+from service.events.ingest import EventIngest
+from service.events.schemas import CloudEventIn, EventBatchIn, EventIn
+from service.events.unknown_items import UnknownItems
+from service.events.webhook import webhook_router
 from service.heap import freeze_heap
 from service.http import openapi, problems
 from service.http.admission import Admission
-from service.http.auth import ApiKeys
+from service.http.auth import ApiKeys, read_keys, require_keys
 from service.http.body_limit import BodyLimit
 from service.http.compression import DecompressBodies
 from service.http.connection import bounded_http
 from service.http.cors import Cors
-from service.http.hosts import TrustedHosts, is_loopback
+from service.http.hosts import TrustedHosts
 from service.http.middleware import EncodedPaths, Telemetry
 from service.http.routes import PlainRoutes
-from service.items.endpoints import router as items
+from service.items.catalogue import Catalogue
+from service.items.endpoints import items_router
+from service.items.schemas import ItemBatchIn, ItemIn, NamedItemIn
 from service.metrics import Metrics
-from service.operations import router as health
-from service.parts import open_parts, set_parts
-from service.recommend.endpoints import router as recommend
-from service.recommend.ranker import Ranker
+from service.operations import Probes, operations_router
+from service.pictures.decoder import PictureDecoder
+from service.pictures.ingest import PictureIngest
+from service.pictures.store import open_pictures
+from service.recommend.endpoints import recommend_router
+from service.recommend.pipeline import Recommender
+from service.recommend.ranker import Ranker, open_ranker
+from service.recommend.schemas import RecommendIn
 from service.settings import Settings
-from service.users.endpoints import router as users
+from service.state.store import Store
+from service.users.endpoints import users_router
 
 _DRAIN_S = 10
 _KEEP_ALIVE_S = 75
 """Longer than load balancers keep idle connections (60 s is usual), so that they close first and lose no request."""
 _STARTUP_FAILURE = 3
+_RAW_BODIES = (EventIn, EventBatchIn, CloudEventIn, ItemIn, NamedItemIn, ItemBatchIn, RecommendIn)
 DESCRIPTION = """Online recommendations by a multimodal LLM that follows what each user wants now.
 
 Errors are RFC 9457 problems with a stable `code`. Beside those listed with it, any call may be answered with
@@ -45,26 +55,52 @@ Errors are RFC 9457 problems with a stable `code`. Beside those listed with it, 
 `headers_too_large` (431), `overloaded` (429) or `internal_error` (500). `429` and `503` carry `Retry-After`."""
 
 
-def create_app(settings: Settings, *, metrics: Metrics | None = None, ranker: Ranker | None = None) -> FastAPI:
-    """The ASGI application. Its lifespan connects to Redis and the model servers.
+def create_app(
+    settings: Settings, *, metrics: Metrics | None = None, store: Store | None = None, ranker: Ranker | None = None
+) -> FastAPI:
+    """The ASGI application. It connects to Redis and the model servers when they are first needed.
 
     Args:
         metrics: series to count into; by default, new ones.
-        ranker: stands in for the one that the settings name.
+        store, ranker: stand in for those that the settings name, and are closed with the application.
 
     Raises:
-        UserError: the file of API keys holds none.
-        OSError: it can't be read.
+        NotReady: the settings name no Redis.
+        ManifestError: the settings name a model version that is not in the store.
+        UserError: the picture folder can't be used, or the file of API keys holds none.
+        OSError: the file of API keys can't be read.
     """
     metrics = metrics or Metrics()
+    keys = read_keys(settings.api_keys_file) if settings.api_keys_file else None
+    store = store or Store.open(settings)
+    ranker = ranker or open_ranker(settings, metrics)
+    summarizer = open_summarizer(settings)
+    pictures, decoder = open_pictures(settings), PictureDecoder(settings.pictures, metrics)
+    signals = (ranker.signals if ranker else None) or Signals(settings.signals.vocabulary())
+    unknown_items = UnknownItems(store.items, metrics.unknown_items)
+    probes = Probes(store, metrics, ranker, summarizer)
+
+    limits = settings.limits
+    ingest = EventIngest(store.events, unknown_items, signals, metrics, ranker.id if ranker else None)
+    recommender = Recommender(store, pictures, ranker, signals, settings.recommend, metrics)
+    catalogue = Catalogue(store.items, PictureIngest(settings.pictures, decoder, pictures, metrics), metrics)
+    routers = (
+        events_router(ingest, limits),
+        webhook_router(settings.webhook_origins, settings.webhook_rate),
+        recommend_router(recommender, settings.recommend, limits),
+        items_router(catalogue, store.items, store.evidence, limits),
+        users_router(store.users),
+        operations_router(probes),
+    )
 
     @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with open_parts(settings, metrics, ranker) as parts:
-            set_parts(app, parts)
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            for opened in (store, decoder, ranker, summarizer, probes, unknown_items):
+                if opened is not None:
+                    stack.push_async_callback(opened.close)
             yield
 
-    keys = read_keys(settings.api_keys_file) if settings.api_keys_file else None
     app = FastAPIOffline(
         title="Tastestream",
         version="0.1.0",
@@ -73,11 +109,22 @@ def create_app(settings: Settings, *, metrics: Metrics | None = None, ranker: Ra
         lifespan=lifespan,
         redirect_slashes=False,
     )
-    for router in (events, webhook, recommend, items, users, health):
+    for router in routers:
         app.include_router(router)
     problems.install(app)
-    openapi.install(app, settings.limits, keys=keys is not None)
-    # The last one added is the first to see a request.
+    bounds: openapi.Bounds = {
+        (EventBatchIn, "events"): limits.batch_events,
+        (ItemBatchIn, "items"): limits.bulk_items,
+        (RecommendIn, "k"): limits.k,
+        (RecommendIn, "candidates"): limits.candidates,
+    }
+    openapi.install(app, _RAW_BODIES, bounds, keys=keys is not None)
+    _add_middleware(app, settings, metrics, keys)
+    return app
+
+
+def _add_middleware(app: FastAPI, settings: Settings, metrics: Metrics, keys: list[str] | None) -> None:
+    """The last one added is the first to see a request."""
     app.add_middleware(PlainRoutes, fastapi=app)
     app.add_middleware(BodyLimit, limits=settings.limits, metrics=metrics)
     app.add_middleware(DecompressBodies)
@@ -90,34 +137,6 @@ def create_app(settings: Settings, *, metrics: Metrics | None = None, ranker: Ra
     if settings.cors_origins:
         app.add_middleware(Cors, origins=settings.cors_origins)
     app.add_middleware(Telemetry, metrics=metrics, log_all=settings.log_requests == "all")
-    return app
-
-
-def read_keys(file: Path) -> list[str]:
-    """The API keys of `file`, one a line; blank lines and lines that begin with # are left out.
-
-    Raises:
-        UserError: there is none.
-        OSError: the file can't be read.
-    """
-    lines = (line.strip() for line in file.read_text("utf-8").splitlines())
-    keys = [line for line in lines if line and not line.startswith("#")]
-    if not keys:
-        raise UserError(f"{file} holds no API key")
-    return keys
-
-
-def require_keys(settings: Settings) -> None:
-    """Let nobody serve other machines without API keys by accident.
-
-    Raises:
-        UserError: the host is not this machine's own, there are no keys, and the settings don't say `insecure`.
-    """
-    if settings.api_keys_file is None and not settings.insecure and not is_loopback(settings.host):
-        raise UserError(
-            f"TASTESTREAM_HOST={settings.host} lets other machines in, and there are no API keys: anyone could read "
-            "and delete users. Set TASTESTREAM_API_KEYS_FILE, or pass --insecure if the network is closed"
-        )
 
 
 def run_gateway(settings: Settings) -> None:
@@ -130,7 +149,6 @@ def run_gateway(settings: Settings) -> None:
     """
     require_keys(settings)
     logs.configure(json=settings.log_json)
-    asyncio.run(_try_parts(settings))
     server = uvicorn.Server(server_config(settings))
     freeze_heap()
     with suppress(KeyboardInterrupt):
@@ -139,18 +157,8 @@ def run_gateway(settings: Settings) -> None:
         sys.exit(_STARTUP_FAILURE)
 
 
-async def _try_parts(settings: Settings) -> None:
-    """Nothing is connected to yet. What is wrong with the settings is told here; uvicorn would print a traceback."""
-    async with open_parts(settings, Metrics(), None):
-        pass
-
-
 def server_config(settings: Settings) -> uvicorn.Config:
-    """The HTTP server and the application that it serves.
-
-    Raises:
-        UserError, OSError: as `create_app`.
-    """
+    """The HTTP server and the application that it serves; raises as `create_app` does."""
     metrics = Metrics()
     return uvicorn.Config(
         create_app(settings, metrics=metrics),

@@ -187,19 +187,13 @@ class LimitSettings(_Level):
     body_timeout_s: Seconds = Field(30.0, description="How long a request's body may take to arrive.")
     batch_events: Count = 1000
     line_bytes: Count = Field(
-        64 * 1024, description="The longest line of an NDJSON stream of events; leave room for `context_bytes`."
+        64 * 1024, description="The longest line of an NDJSON stream of events; leave room for the context."
     )
     stream_idle_s: Seconds = Field(30.0, description="How long a stream of events may send nothing.")
     stream_rejections: Count = Field(1000, description="Rejected lines of a stream that its answer lists.")
     bulk_items: Count = 1000
     candidates: Count = 500
     k: Count = 100
-    title_chars: Count = 500
-    description_chars: Count = 10_000
-    terms: Count = 50
-    term_chars: Count = 100
-    context_bytes: Count = 4096
-    attributes_bytes: Count = 4096
     max_concurrent_requests: ConcurrencySettings = ConcurrencySettings()
     caller_share: Annotated[float, Field(gt=0, le=1)] = Field(
         0.5, description="Part of each of `max_concurrent_requests` that one API key, or without keys one address, has."

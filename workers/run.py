@@ -84,7 +84,7 @@ async def work(
     signals = signals or Signals(settings.signals.vocabulary())
     pictures = open_pictures(settings)
     fetcher, decoder = PictureFetcher(settings.pictures), PictureDecoder(settings.pictures, metrics)
-    ingest = PictureIngest(decoder, pictures, metrics)
+    ingest = PictureIngest(settings.pictures, decoder, pictures, metrics)
     retry = Retry(state.max_attempts, state.retry_base_s, state.retry_max_s)
     fetch_retry = Retry(
         settings.pictures.fetch_attempts, settings.pictures.fetch_retry_initial_s, settings.pictures.fetch_retry_max_s

@@ -13,7 +13,7 @@ from service.events.schemas import EventIn
 from service.http.batches import Rejection, reject
 from service.http.ids import CLOSINGS, NOTHING, require_meaning
 from service.http.times import now_ms, parse_time
-from service.http.wire import check_bytes, explain, refuse_unknown
+from service.http.wire import CONTEXT_BYTES, check_bytes, explain, refuse_unknown
 from service.state import ids
 from service.state.records import Event
 
@@ -32,13 +32,11 @@ class Batch:
     rejected: list[Rejection]
 
 
-async def parse_batch(
-    raw: Sequence[Any], received_ms: int, context_bytes: int, first: int = 0, alike: Counter[int] | None = None
-) -> Batch:
+async def parse_batch(raw: Sequence[Any], received_ms: int, first: int = 0, alike: Counter[int] | None = None) -> Batch:
     """Like `parse_events`, group by group, between which other requests get their turn."""
     whole, alike = Batch([], [], []), Counter() if alike is None else alike
     for start in range(0, len(raw), PARSED_AT_ONCE):
-        group = parse_events(raw[start : start + PARSED_AT_ONCE], received_ms, context_bytes, first + start, alike)
+        group = parse_events(raw[start : start + PARSED_AT_ONCE], received_ms, first + start, alike)
         whole.events.extend(group.events)
         whole.positions.extend(group.positions)
         whole.rejected.extend(group.rejected)
@@ -46,15 +44,12 @@ async def parse_batch(
     return whole
 
 
-def parse_events(
-    raw: Sequence[Any], received_ms: int, context_bytes: int, first: int = 0, alike: Counter[int] | None = None
-) -> Batch:
+def parse_events(raw: Sequence[Any], received_ms: int, first: int = 0, alike: Counter[int] | None = None) -> Batch:
     """Check each of `raw` and turn the good ones into events.
 
     Args:
         raw: parsed JSON values; an exception stands for one that could not be read.
         received_ms: the time of events that carry none.
-        context_bytes: the most that an event's context may take as JSON.
         first: the place of `raw[0]` in what the caller sent.
         alike: counts the events of the request that have neither id nor time, by their content.
     """
@@ -67,7 +62,7 @@ def parse_events(
             batch.rejected.append(reject(index, value))
             continue
         try:
-            event = _event(value, received_ms, checked_ms, context_bytes, alike)
+            event = _event(value, received_ms, checked_ms, alike)
         except TastestreamError as error:
             batch.rejected.append(reject(index, error))
         else:
@@ -99,7 +94,7 @@ def _validate_one(value: Any) -> EventIn | TastestreamError:
         return InvalidRequest(f"{field}: {detail}", field=field)
 
 
-def _event(model: EventIn, received_ms: int, checked_ms: int, context_bytes: int, alike: Counter[int]) -> Event:
+def _event(model: EventIn, received_ms: int, checked_ms: int, alike: Counter[int]) -> Event:
     user_id, item_id, event_id = model.user_id, model.item_id, model.event_id
     timestamp_ms, context = None, model.context
     if model.timestamp is not None:
@@ -114,7 +109,7 @@ def _event(model: EventIn, received_ms: int, checked_ms: int, context_bytes: int
     if event_id is not None:
         require_meaning(event_id, "event_id")
     if context is not None:
-        check_bytes(context, context_bytes, "context")
+        check_bytes(context, CONTEXT_BYTES, "context")
     kind, value, recommendation_id = model.type, model.value, model.recommendation_id
     if event_id is None and timestamp_ms is None:
         content = ids.packed((user_id, item_id, kind, value, recommendation_id, context))

@@ -20,8 +20,9 @@ from service.errors import (
 )
 from service.events.batch import PARSED_AT_ONCE, Batch, parse_batch, parse_events
 from service.events.forms import read_values
+from service.events.ingest import EventIngest
 from service.events.openapi import REQUEST, TAKEN
-from service.events.outcomes import RETRY_AFTER_S, accept, count, refusal, rejections, results
+from service.events.outcomes import RETRY_AFTER_S, refusal, rejections, results
 from service.events.schemas import EventsAnswer, ResultsAnswer, StreamAnswer
 from service.events.stream import accept_stream
 from service.http.media import NDJSON_NAMES, content_kind
@@ -30,75 +31,77 @@ from service.http.problems import documented
 from service.http.routes import PlainRoute
 from service.http.times import now_ms
 from service.http.wire import Json
-from service.parts import parts_of
+from service.settings import LimitSettings
 from service.state.records import Accepted
-
-router = APIRouter(tags=["events"], route_class=PlainRoute)
 
 _FOR_NOW: tuple[Accepted, ...] = ("overloaded", "backlog_full")
 _SWITCH = {"true": True, "1": True, "false": False, "0": False}
 
 
-@router.post(
-    "/events",
-    status_code=202,
-    summary="Send interactions",
-    response_model=EventsAnswer | StreamAnswer | ResultsAnswer,
-    responses=TAKEN
-    | documented(
-        MalformedBody,
-        BodyTimeout,
-        BodyTooLarge,
-        BatchTooLarge,
-        InvalidRequest,
-        UnsupportedMedia,
-        Unauthorized,
-        BacklogFull,
-        Overloaded,
-        StateUnavailable,
-    ),
-    openapi_extra=REQUEST,
-)
-async def post_events(request: Request) -> Response:
-    """Accept interactions. Each event is checked by itself: good ones are kept, the others listed in `rejected`.
+def events_router(ingest: EventIngest, limits: LimitSettings) -> APIRouter:
+    """The route that takes events."""
+    router = APIRouter(tags=["events"], route_class=PlainRoute)
 
-    The answer comes after the accepted events are in the state store. Sending a request again is harmless:
-    what is known is counted in `duplicates`. Of each user the last 1,024 events are known for at least a day
-    (`state.dedupe_ids`, `state.dedupe_ttl_s`); what is sent again from before is `accepted` again.
+    @router.post(
+        "/events",
+        status_code=202,
+        summary="Send interactions",
+        response_model=EventsAnswer | StreamAnswer | ResultsAnswer,
+        responses=TAKEN
+        | documented(
+            MalformedBody,
+            BodyTimeout,
+            BodyTooLarge,
+            BatchTooLarge,
+            InvalidRequest,
+            UnsupportedMedia,
+            Unauthorized,
+            BacklogFull,
+            Overloaded,
+            StateUnavailable,
+        ),
+        openapi_extra=REQUEST,
+    )
+    async def post_events(request: Request) -> Response:
+        """Accept interactions. Each event is checked by itself: good ones are kept, the others listed in `rejected`.
 
-    A stream of lines may be of any length and is accepted as it arrives. When it must stop in the middle (`429`,
-    `503`, `408`), the error says what was `accepted` until then, and `resume_at`, the line to go on from. Lines are
-    counted from 0, blank ones not at all. `rejected` lists the first ones, `rejected_total` counts all.
+        The answer comes after the accepted events are in the state store. Sending a request again is harmless:
+        what is known is counted in `duplicates`. Of each user the last 1,024 events are known for at least a day
+        (`state.dedupe_ids`, `state.dedupe_ttl_s`); what is sent again from before is `accepted` again.
 
-    An answer with `Retry-After` has rejections that are `retryable`, such as `backlog_full`: send those again later, or
-    everything. With `Prefer: handling=strict` it is a `429` instead, and a stream stops at the first of them. With
-    `Prefer: return=minimal`, and for CloudEvents in binary mode, what was taken whole is answered with an empty `204`.
-    """
-    # Taken before the body is read: a deletion that comes between wins.
-    received_ms = now_ms()
-    parts = parts_of(request)
-    kind = content_kind(request)
-    wishes = preferences(request)
-    with_results = _wants_results(request)
-    if kind in NDJSON_NAMES:
+        A stream of lines may be of any length and is accepted as it arrives. When it must stop in the middle (`429`,
+        `503`, `408`), the error says what was `accepted` until then, and `resume_at`, the line to go on from. Lines are
+        counted from 0, blank ones not at all. `rejected` lists the first ones, `rejected_total` counts all.
+
+        An answer with `Retry-After` has rejections that are `retryable`, such as `backlog_full`: send those again
+        later, or everything. With `Prefer: handling=strict` it is a `429` instead, and a stream stops at the first of
+        them. With `Prefer: return=minimal`, and for CloudEvents in binary mode, what was taken whole is answered with
+        an empty `204`.
+        """
+        # Taken before the body is read: a deletion that comes between wins.
+        received_ms = now_ms()
+        kind = content_kind(request)
+        wishes = preferences(request)
+        with_results = _wants_results(request)
+        if kind in NDJSON_NAMES:
+            if with_results:
+                raise InvalidRequest("results: not for a stream of lines; send a JSON array", field="results")
+            streamed = await accept_stream(request, ingest, limits, strict=wishes.strict)
+            return _respond(streamed, wishes, minimal=wishes.minimal is True)
+        given = await read_values(request, kind, limits)
+        if len(given.values) <= PARSED_AT_ONCE:
+            batch = parse_events(given.values, received_ms)
+        else:
+            batch = await parse_batch(given.values, received_ms)
+        outcomes = await ingest.accept(batch, received_ms)
+        answer = EventsAnswer(outcomes.count("accepted"), outcomes.count("duplicate"), rejections(batch, outcomes))
         if with_results:
-            raise InvalidRequest("results: not for a stream of lines; send a JSON array", field="results")
-        streamed = await accept_stream(request, parts, strict=wishes.strict)
-        return _respond(streamed, wishes, minimal=wishes.minimal is True)
-    limits = parts.settings.limits
-    given = await read_values(request, kind, limits)
-    if len(given.values) <= PARSED_AT_ONCE:
-        batch = parse_events(given.values, received_ms, limits.context_bytes)
-    else:
-        batch = await parse_batch(given.values, received_ms, limits.context_bytes)
-    outcomes = await accept(batch, received_ms, parts) if batch.events else []
-    count(batch, outcomes, parts)
-    answer = EventsAnswer(outcomes.count("accepted"), outcomes.count("duplicate"), rejections(batch, outcomes))
-    if with_results:
-        answer = _with_results(answer, batch, outcomes, await parts.unknown_items.among(batch.events))
-    _require_some(answer, outcomes, strict=wishes.strict)
-    minimal = given.binary if wishes.minimal is None else wishes.minimal
-    return _respond(answer, wishes, minimal=minimal and not with_results)
+            answer = _with_results(answer, batch, outcomes, await ingest.unknown(batch))
+        _require_some(answer, outcomes, strict=wishes.strict)
+        minimal = given.binary if wishes.minimal is None else wishes.minimal
+        return _respond(answer, wishes, minimal=minimal and not with_results)
+
+    return router
 
 
 def _wants_results(request: Request) -> bool:

@@ -7,9 +7,7 @@ from service.errors import BacklogFull, Overloaded, TastestreamError, UserDelete
 from service.events.batch import Batch
 from service.events.schemas import Note, Result
 from service.http.batches import Rejection, reject
-from service.parts import Parts
-from service.recommend.receipts import read
-from service.state.records import Accepted, Event
+from service.state.records import Accepted
 
 RETRY_AFTER_S = 5.0
 _TAKEN: frozenset[Accepted] = frozenset({"accepted", "duplicate"})
@@ -55,37 +53,3 @@ def results(
         else Result(index, ids[index], _KEPT[fates[index]], note=notes.get(index))
         for index in sorted(codes.keys() | fates.keys())
     ]
-
-
-async def accept(batch: Batch, received_ms: int, parts: Parts) -> list[Accepted]:
-    """Have the store accept the events of the batch; see `Events.accept`."""
-    exposures = parts.signals.exposures({event.type for event in batch.events})
-    return await parts.store.events.accept(batch.events, received_ms, exposures)
-
-
-def count(batch: Batch, outcomes: Sequence[Accepted], parts: Parts) -> None:
-    """Count what became of a batch: outcomes, unknown types and items, and what recommendations led to."""
-    metrics, signals = parts.metrics, parts.signals
-    for outcome in set(outcomes):
-        metrics.events.labels(outcome).inc(outcomes.count(outcome))
-    if batch.rejected:
-        metrics.events.labels("rejected").inc(len(batch.rejected))
-    if not batch.events:
-        return
-    parts.unknown_items.see(batch.events, outcomes)
-    led = [place for place, event in enumerate(batch.events) if event.recommendation_id is not None]
-    if led:
-        _count_led([(batch.events[place], outcomes[place]) for place in led], parts)
-    kinds = {event.type for event in batch.events}
-    if not all(map(signals.knows, kinds)):
-        unknown = {kind for kind in kinds if not signals.knows(kind)}
-        pairs = zip(batch.events, outcomes, strict=True)
-        metrics.unknown_types.inc(sum(outcome == "accepted" and event.type in unknown for event, outcome in pairs))
-
-
-def _count_led(led: Sequence[tuple[Event, Accepted]], parts: Parts) -> None:
-    model = parts.ranker.id if parts.ranker else None
-    for event, outcome in led:
-        if outcome == "accepted":
-            signal = parts.signals(event.type, event.value)
-            parts.metrics.outcomes.labels(*read(event.recommendation_id or "", model), signal).inc()

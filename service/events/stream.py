@@ -9,13 +9,14 @@ from fastapi import Request
 
 from service.errors import BacklogFull, InvalidRequest, TastestreamError
 from service.events.batch import parse_batch
-from service.events.outcomes import accept, count, refusal, rejections
+from service.events.ingest import EventIngest
+from service.events.outcomes import refusal, rejections
 from service.events.schemas import StreamAnswer
 from service.http.batches import Rejection
 from service.http.body_limit import stream_body
 from service.http.ndjson import Line, LineSplitter, parse_line, pieces
 from service.http.times import now_ms
-from service.parts import Parts
+from service.settings import LimitSettings
 from service.state.records import Accepted
 
 _WRONG_TO_EACH_TAKEN = 9
@@ -26,7 +27,7 @@ _IN_HAND_MS = 1000
 """The longest that a chunk for which the reader waits lies in this process before it is read."""
 
 
-async def accept_stream(request: Request, parts: Parts, *, strict: bool) -> StreamAnswer:
+async def accept_stream(request: Request, ingest: EventIngest, limits: LimitSettings, *, strict: bool) -> StreamAnswer:
     """Accept the lines of the body. While a group is being written, nothing more is read.
 
     A line whose user has a full backlog is rejected, and the others go on; if `strict`, the stream stops at it.
@@ -37,19 +38,18 @@ async def accept_stream(request: Request, parts: Parts, *, strict: bool) -> Stre
         BacklogFull, Overloaded, StateUnavailable, BodyTimeout: the stream stopped in the middle. The members
             of the error say what was accepted until then, and from which line on to send again (`resume_at`).
     """
-    limits = parts.settings.limits
     stream_body(request.scope, limits.stream_idle_s)
     lines = LineSplitter(limits.line_bytes)
-    intake = _Intake(parts, strict=strict)
+    progress = _Progress(ingest, limits, strict=strict)
     try:
         async for chunk, received_ms in _chunks(request):
             for piece in pieces(chunk):
-                await intake.take(lines.feed(piece), received_ms)
-        await intake.take(lines.end(), received_ms)
+                await progress.take(lines.feed(piece), received_ms)
+        await progress.take(lines.end(), received_ms)
     except TastestreamError as error:
-        error.members = {**intake.so_far(), "resume_at": intake.lines}
+        error.members = {**progress.so_far(), "resume_at": progress.lines}
         raise
-    return intake.answer()
+    return progress.answer()
 
 
 async def _chunks(request: Request) -> AsyncIterator[tuple[bytes, int]]:
@@ -65,12 +65,12 @@ async def _chunks(request: Request) -> AsyncIterator[tuple[bytes, int]]:
         earliest, asked = read, now_ms()
 
 
-class _Intake:
+class _Progress:
     """What became of the lines so far: `lines` of them are done with, and need not be sent again."""
 
-    def __init__(self, parts: Parts, *, strict: bool) -> None:
-        self._parts = parts
-        self._limits = parts.settings.limits
+    def __init__(self, ingest: EventIngest, limits: LimitSettings, *, strict: bool) -> None:
+        self._ingest = ingest
+        self._limits = limits
         self._strict = strict
         self._accepted = self._duplicates = self._wrong = self._rejected_total = self._retryable_total = 0
         self._rejected: list[Rejection] = []
@@ -86,16 +86,13 @@ class _Intake:
             await asyncio.sleep(0)
 
     async def _take_group(self, values: Sequence[Any], received_ms: int) -> None:
-        batch = await parse_batch(values, received_ms, self._limits.context_bytes, first=self.lines, alike=self._alike)
+        batch = await parse_batch(values, received_ms, first=self.lines, alike=self._alike)
         if len(self._alike) > _ALIKE_KEPT:
             self._alike.clear()
-        if batch.events:
-            outcomes = await accept(batch, received_ms, self._parts)
-        else:
-            outcomes = []
+        outcomes = await self._ingest.accept(batch, received_ms)
+        if not outcomes:
             # Others get their turn, whatever is sent.
             await asyncio.sleep(0)
-        count(batch, outcomes, self._parts)
         self._accepted += outcomes.count("accepted")
         self._duplicates += outcomes.count("duplicate")
         self._wrong += len(batch.rejected)

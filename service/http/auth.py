@@ -3,12 +3,43 @@
 import hmac
 from collections.abc import Iterable
 from hashlib import sha256
+from pathlib import Path
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from model_store.errors import UserError
 from service.errors import Unauthorized
 from service.http.asgi import CALLER, OPEN_PATHS, refuse
 from service.http.headers import header
+from service.http.hosts import is_loopback
+from service.settings import Settings
+
+
+def read_keys(file: Path) -> list[str]:
+    """The API keys of `file`, one a line; blank lines and lines that begin with # are left out.
+
+    Raises:
+        UserError: there is none.
+        OSError: the file can't be read.
+    """
+    lines = (line.strip() for line in file.read_text("utf-8").splitlines())
+    keys = [line for line in lines if line and not line.startswith("#")]
+    if not keys:
+        raise UserError(f"{file} holds no API key")
+    return keys
+
+
+def require_keys(settings: Settings) -> None:
+    """Let nobody serve other machines without API keys by accident.
+
+    Raises:
+        UserError: the host is not this machine's own, there are no keys, and the settings don't say `insecure`.
+    """
+    if settings.api_keys_file is None and not settings.insecure and not is_loopback(settings.host):
+        raise UserError(
+            f"TASTESTREAM_HOST={settings.host} lets other machines in, and there are no API keys: anyone could read "
+            "and delete users. Set TASTESTREAM_API_KEYS_FILE, or pass --insecure if the network is closed"
+        )
 
 
 class ApiKeys:

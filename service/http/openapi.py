@@ -1,5 +1,6 @@
 """The OpenAPI page: what FastAPI derives from the routes, the bodies that are read raw, keys and limits."""
 
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from fastapi import FastAPI
@@ -7,44 +8,40 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from service.events.schemas import CloudEventIn, EventBatchIn, EventIn
 from service.http.asgi import OPEN_PATHS
 from service.http.problems import Problem
-from service.items.schemas import ItemBatchIn, ItemIn, NamedItemIn
-from service.recommend.schemas import RecommendIn
-from service.settings import LimitSettings
 
-_MODELS: tuple[type[BaseModel], ...] = (
-    EventIn,
-    EventBatchIn,
-    CloudEventIn,
-    ItemIn,
-    NamedItemIn,
-    ItemBatchIn,
-    RecommendIn,
-    Problem,
-)
+Bounds = Mapping[tuple[type[BaseModel], str], int]
+"""The largest number, or the most entries of an array, by model and field."""
 
 
-def install(app: FastAPI, limits: LimitSettings, *, keys: bool) -> None:
-    """Give `app` its page; `keys` says whether callers need an API key."""
+def install(app: FastAPI, models: Iterable[type[BaseModel]], bounds: Bounds, *, keys: bool) -> None:
+    """Give `app` its page.
+
+    Args:
+        models: the bodies that are read raw.
+        bounds: those that the settings say; the models know their own.
+        keys: whether callers need an API key.
+    """
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
-            app.openapi_schema = _describe(app, limits, keys)
+            app.openapi_schema = _describe(app, [*models, Problem], bounds, keys)
         return app.openapi_schema
 
     app.openapi = openapi  # type: ignore[method-assign]
 
 
-def _describe(app: FastAPI, limits: LimitSettings, keys: bool) -> dict[str, Any]:
+def _describe(app: FastAPI, models: Iterable[type[BaseModel]], bounds: Bounds, keys: bool) -> dict[str, Any]:
     page = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
     _, definitions = models_json_schema(
-        [(model, "validation") for model in _MODELS], ref_template="#/components/schemas/{model}"
+        [(model, "validation") for model in models], ref_template="#/components/schemas/{model}"
     )
     schemas = page.setdefault("components", {}).setdefault("schemas", {})
     schemas.update(definitions["$defs"])
-    _set_limits(schemas, limits)
+    for (model, field), bound in bounds.items():
+        schema = _of_value(schemas[model.__name__]["properties"][field])
+        schema["maxItems" if schema["type"] == "array" else "maximum"] = bound
     if not keys:
         for methods in page["paths"].values():
             for operation in methods.values():
@@ -56,27 +53,6 @@ def _describe(app: FastAPI, limits: LimitSettings, keys: bool) -> dict[str, Any]
                 for operation in methods.values():
                     operation["security"] = [{"key": []}]
     return page
-
-
-def _set_limits(schemas: dict[str, Any], limits: LimitSettings) -> None:
-    """Write the limits that only the settings know into the schemas."""
-    for name in ("ItemIn", "NamedItemIn", "CandidateIn"):
-        fields = schemas[name]["properties"]
-        _bound(fields["title"], "maxLength", limits.title_chars)
-        _bound(fields["description"], "maxLength", limits.description_chars)
-        for terms in (fields["genres"], fields["tags"]):
-            _bound(terms, "maxItems", limits.terms)
-            _bound(_of_value(terms)["items"], "maxLength", limits.term_chars)
-    schemas["EventBatchIn"]["properties"]["events"]["maxItems"] = limits.batch_events
-    schemas["ItemBatchIn"]["properties"]["items"]["maxItems"] = limits.bulk_items
-    recommend = schemas["RecommendIn"]["properties"]
-    _bound(recommend["k"], "maximum", limits.k)
-    _bound(recommend["candidates"], "maxItems", limits.candidates)
-
-
-def _bound(schema: dict[str, Any], key: str, limit: int) -> None:
-    """Set `key` on the schema itself, or on the alternative that is not null."""
-    _of_value(schema)[key] = limit
 
 
 def _of_value(schema: dict[str, Any]) -> dict[str, Any]:

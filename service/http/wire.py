@@ -18,6 +18,8 @@ from service.http.words import must
 from service.settings import LimitSettings
 
 M = TypeVar("M", bound=BaseModel)
+CONTEXT_BYTES = 4096
+"""The most that the `context` of an event or of a recommendation takes as JSON."""
 _NAME_CHARS = 100
 _OBJECT_TYPES = frozenset({"dict_type", "model_type"})
 _LISTED_ERRORS = 20

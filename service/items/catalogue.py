@@ -8,7 +8,6 @@ from service.errors import InvalidRequest, TastestreamError
 from service.http.batches import Rejection, reject
 from service.http.ids import require_meaning
 from service.http.wire import validate
-from service.items.intake import Given, brings_bytes
 from service.items.schemas import (
     ItemBatchAnswer,
     ItemIn,
@@ -16,11 +15,11 @@ from service.items.schemas import (
     NamedItemIn,
     PendingPicture,
     PictureError,
-    check_words,
+    check_attributes,
 )
-from service.parts import Parts
-from service.settings import LimitSettings
-from service.state.items import Keep
+from service.metrics import Metrics
+from service.pictures.ingest import IngestResult, PictureIngest
+from service.state.items import Items, Keep
 from service.state.records import Item
 
 AnyItem = TypeVar("AnyItem", bound=ItemIn)
@@ -46,16 +45,16 @@ class WhileThere(Protocol):
     async def __call__(self, work: Coroutine[Any, Any, T]) -> T: ...
 
 
-def read_item(raw: Any, limits: LimitSettings) -> ItemIn:
+def read_item(raw: Any) -> ItemIn:
     """Check one item.
 
     Raises:
         InvalidRequest: a field is unknown, missing, wrong or too long.
     """
-    return _checked(validate(ItemIn, raw), limits)
+    return _checked(validate(ItemIn, raw))
 
 
-async def read_items(raw: Sequence[Any], limits: LimitSettings) -> tuple[dict[int, NamedItemIn], list[Rejection]]:
+async def read_items(raw: Sequence[Any]) -> tuple[dict[int, NamedItemIn], list[Rejection]]:
     """Check each item of a batch; the good ones by their index, and why the others were rejected.
 
     An exception in `raw` stands for a value that could not be parsed.
@@ -69,7 +68,7 @@ async def read_items(raw: Sequence[Any], limits: LimitSettings) -> tuple[dict[in
             rejected.append(reject(index, value))
             continue
         try:
-            item = _checked(validate(NamedItemIn, value), limits)
+            item = _checked(validate(NamedItemIn, value))
             require_meaning(item.item_id, "item_id")
             items[index] = item
         except TastestreamError as error:
@@ -77,87 +76,132 @@ async def read_items(raw: Sequence[Any], limits: LimitSettings) -> tuple[dict[in
     return items, rejected
 
 
-def _checked(item: AnyItem, limits: LimitSettings) -> AnyItem:
+def _checked(item: AnyItem) -> AnyItem:
     if item.image_url is not None and item.image_base64 is not None:
         raise InvalidRequest("image_base64: give this or image_url, not both", field="image_base64")
-    check_words(item, item.title, limits)
+    check_attributes(item)
     return item
 
 
-async def put_item(item_id: str, given: ItemIn, parts: Parts, while_there: WhileThere) -> tuple[Item, bool]:
-    """Store one item; returns it and whether it is new.
+class Catalogue:
+    """Writes items with their pictures, and counts what becomes of them."""
 
-    Args:
-        while_there: runs the decoding of pictures; a caller who leaves meanwhile ends it.
+    def __init__(self, items: Items, pictures: PictureIngest, metrics: Metrics) -> None:
+        self._items = items
+        self._pictures = pictures
+        self._metrics = metrics
 
-    Raises:
-        StateUnavailable: the store or the picture folder can't be written.
-    """
-    taken = await while_there(parts.intake.take(given)) if brings_bytes(given) else parts.intake.look(given)
-    item = _item(item_id, given, taken)
-    stored, created = await parts.store.items.put(item, keep=_KEPT[taken.outcome])
-    _count([created], parts)
-    return stored, created
+    async def put(self, item_id: str, item: ItemIn, while_there: WhileThere) -> tuple[Item, bool]:
+        """Store one item; returns it and whether it is new.
+
+        Args:
+            while_there: runs the decoding of pictures; a caller who leaves meanwhile ends it.
+
+        Raises:
+            Overloaded: too many pictures wait to be decoded.
+            StateUnavailable: the store or the picture folder can't be written.
+        """
+        if item.image_base64 is not None:
+            picture = await while_there(self._pictures.take_base64(item.image_base64))
+        else:
+            picture = self._without_bytes(item)
+        stored, created = await self._items.put(_record(item_id, item, picture), keep=_KEPT[picture.outcome])
+        self._count([created])
+        return stored, created
+
+    async def put_many(
+        self, items: Mapping[int, NamedItemIn], rejected: list[Rejection], while_there: WhileThere
+    ) -> ItemBatchAnswer:
+        """Store a batch. Of several items with one id, the last counts.
+
+        Args:
+            items: the acceptable items by their index.
+            rejected: the others.
+            while_there: runs the decoding of pictures; a caller who leaves meanwhile finds the other items stored.
+
+        Raises:
+            InvalidRequest: there are no acceptable items.
+            Overloaded: too many pictures wait to be decoded; the items of all others were stored.
+            StateUnavailable: the store or the picture folder can't be written; some items may have been.
+        """
+        if not items:
+            self._count_rejected(rejected)
+            raise _nothing_acceptable(rejected)
+        last = {item.item_id: index for index, item in items.items()}
+        results: dict[int, IngestResult] = {}
+        for number, index in enumerate(last.values()):
+            if number % _CHECKED_AT_ONCE == 0:
+                await asyncio.sleep(0)
+            if items[index].image_base64 is None:
+                results[index] = self._without_bytes(items[index])
+        await self._write([(items[index], one) for index, one in results.items()])
+        if with_bytes := [index for index in last.values() if index not in results]:
+            results |= await while_there(self._take(with_bytes, items))
+        self._count_rejected(rejected)
+        named = [(index, item_id, results[index]) for item_id, index in last.items()]
+        errors = [PictureError(index, item_id, one.error) for index, item_id, one in named if one.error is not None]
+        pending = [PendingPicture(index, item_id) for index, item_id, one in named if one.outcome == "pending"]
+        return ItemBatchAnswer(len(last), len(items) - len(last), rejected, errors, pending)
+
+    async def delete(self, item_id: str) -> bool:
+        """Remove an item; returns whether it was there.
+
+        Raises:
+            StateUnavailable: the store can't be written.
+        """
+        deleted = await self._items.delete(item_id)
+        if deleted:
+            self._metrics.items.labels("deleted").inc()
+        return deleted
+
+    def _without_bytes(self, item: ItemIn) -> IngestResult:
+        if item.image_url is not None:
+            return self._pictures.take_url(item.image_url)
+        return IngestResult("none" if item.model_fields_set & {"image_url", "image_base64"} else "untouched")
+
+    async def _take(self, indices: Sequence[int], items: Mapping[int, NamedItemIn]) -> dict[int, IngestResult]:
+        """Decode the pictures of these items and store the items; one that fails costs no other."""
+        slots = asyncio.Semaphore(_TAKEN_AT_ONCE)
+
+        async def take(item: ItemIn) -> IngestResult:
+            async with slots:
+                return await self._pictures.take_base64(item.image_base64 or "")
+
+        # A task for each would cost more than all else that is done for an item without a picture.
+        taken = await asyncio.gather(*(take(items[index]) for index in indices), return_exceptions=True)
+        results = {index: one for index, one in zip(indices, taken, strict=True) if isinstance(one, IngestResult)}
+        await self._write([(items[index], one) for index, one in results.items()])
+        for one in taken:
+            if isinstance(one, BaseException):
+                raise one
+        return results
+
+    async def _write(self, items: Sequence[tuple[NamedItemIn, IngestResult]]) -> None:
+        groups: dict[Keep, list[Item]] = {}
+        for item, picture in items:
+            groups.setdefault(_KEPT[picture.outcome], []).append(_record(item.item_id, item, picture))
+        for keep, group in groups.items():
+            for start in range(0, len(group), _WRITTEN_AT_ONCE):
+                self._count(await self._items.put_many(group[start : start + _WRITTEN_AT_ONCE], keep=keep))
+
+    def _count(self, created: Sequence[bool]) -> None:
+        for result, number in (("created", sum(created)), ("updated", len(created) - sum(created))):
+            if number:
+                self._metrics.items.labels(result).inc(number)
+
+    def _count_rejected(self, rejected: Sequence[Rejection]) -> None:
+        if rejected:
+            self._metrics.items.labels("rejected").inc(len(rejected))
 
 
-async def put_items(
-    items: Mapping[int, NamedItemIn], rejected: list[Rejection], parts: Parts, while_there: WhileThere
-) -> ItemBatchAnswer:
-    """Store a batch. Of several items with one id, the last counts.
-
-    Args:
-        while_there: runs the decoding of pictures; a caller who leaves meanwhile finds the other items stored.
-
-    Raises:
-        Overloaded: too many pictures wait to be decoded; the items of all others were stored.
-        StateUnavailable: the store or the picture folder can't be written; some items may have been.
-    """
-    last = {item.item_id: index for index, item in items.items()}
-    given: dict[int, Given] = {}
-    for number, index in enumerate(last.values()):
-        if number % _CHECKED_AT_ONCE == 0:
-            await asyncio.sleep(0)
-        if not brings_bytes(items[index]):
-            given[index] = parts.intake.look(items[index])
-    await _write([(items[index], one) for index, one in given.items()], parts)
-    if with_bytes := [index for index in last.values() if index not in given]:
-        given |= await while_there(_take(with_bytes, items, parts))
-    if rejected:
-        parts.metrics.items.labels("rejected").inc(len(rejected))
-    named = [(index, item_id, given[index]) for item_id, index in last.items()]
-    errors = [PictureError(index, item_id, one.error) for index, item_id, one in named if one.error is not None]
-    pending = [PendingPicture(index, item_id) for index, item_id, one in named if one.outcome == "pending"]
-    return ItemBatchAnswer(len(last), len(items) - len(last), rejected, errors, pending)
+def _nothing_acceptable(rejected: Sequence[Rejection]) -> InvalidRequest:
+    first = rejected[0]
+    detail = f"nothing was acceptable; item {first.index}: {first.detail}"
+    members = {"accepted": 0, "duplicates": 0, "rejected": rejected}
+    return InvalidRequest(detail, field=first.field, members=members)
 
 
-async def _take(indices: Sequence[int], items: Mapping[int, NamedItemIn], parts: Parts) -> dict[int, Given]:
-    """Decode the pictures of these items and store the items; one that fails costs no other."""
-    slots = asyncio.Semaphore(_TAKEN_AT_ONCE)
-
-    async def take(item: ItemIn) -> Given:
-        async with slots:
-            return await parts.intake.take(item)
-
-    # A task for each would cost more than all else that is done for an item without a picture.
-    taken = await asyncio.gather(*(take(items[index]) for index in indices), return_exceptions=True)
-    given = {index: one for index, one in zip(indices, taken, strict=True) if isinstance(one, Given)}
-    await _write([(items[index], one) for index, one in given.items()], parts)
-    for one in taken:
-        if isinstance(one, BaseException):
-            raise one
-    return given
-
-
-async def _write(items: Sequence[tuple[NamedItemIn, Given]], parts: Parts) -> None:
-    groups: dict[Keep, list[Item]] = {}
-    for item, given in items:
-        groups.setdefault(_KEPT[given.outcome], []).append(_item(item.item_id, item, given))
-    for keep, group in groups.items():
-        for start in range(0, len(group), _WRITTEN_AT_ONCE):
-            _count(await parts.store.items.put_many(group[start : start + _WRITTEN_AT_ONCE], keep=keep), parts)
-
-
-def _item(item_id: str, item: ItemIn, given: Given) -> Item:
+def _record(item_id: str, item: ItemIn, picture: IngestResult) -> Item:
     return Item(
         item_id=item_id,
         title=item.title,
@@ -165,16 +209,10 @@ def _item(item_id: str, item: ItemIn, given: Given) -> Item:
         genres=tuple(item.genres),
         tags=tuple(item.tags),
         attributes=item.attributes,
-        picture=given.picture,
-        picture_error=given.error,
-        picture_url=given.url,
+        picture=picture.picture,
+        picture_error=picture.error,
+        picture_url=picture.url,
     )
-
-
-def _count(created: Sequence[bool], parts: Parts) -> None:
-    for result, number in (("created", sum(created)), ("updated", len(created) - sum(created))):
-        if number:
-            parts.metrics.items.labels(result).inc(number)
 
 
 def item_out(item: Item) -> ItemOut:

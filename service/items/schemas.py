@@ -5,19 +5,23 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from service.errors import InvalidRequest
 from service.http.batches import Rejection
 from service.http.ids import Id
 from service.http.nulls import null_is
 from service.http.wire import check_bytes
 from service.http.words import NOT_BLANK
-from service.settings import LimitSettings
 
-Title = Annotated[str, StringConstraints(strict=True, min_length=1, pattern=NOT_BLANK)]
+TITLE_CHARS = 500
+DESCRIPTION_CHARS = 10_000
+MAX_TERMS = 50
+TERM_CHARS = 100
+ATTRIBUTES_BYTES = 4096
+
+Title = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=TITLE_CHARS, pattern=NOT_BLANK)]
 Text = Annotated[str, StringConstraints(strict=True)]
-Terms = Annotated[
-    list[Annotated[str, StringConstraints(strict=True, min_length=1)]], Field(max_length=1000, fail_fast=True)
-]
+Description = Annotated[str, StringConstraints(strict=True, max_length=DESCRIPTION_CHARS)]
+Term = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=TERM_CHARS)]
+Terms = Annotated[list[Term], Field(max_length=MAX_TERMS, fail_fast=True)]
 
 ITEM_EXAMPLE: dict[str, Any] = {
     "title": "Blue ceramic teapot",
@@ -31,18 +35,18 @@ _EXAMPLES: dict[str, Any] = {"examples": [ITEM_EXAMPLE]}
 _NAMED_EXAMPLES: dict[str, Any] = {"examples": [{"item_id": "i7", **ITEM_EXAMPLE}]}
 
 
-class Words(BaseModel):
-    """What is said of an item."""
+class ItemText(BaseModel):
+    """What an item says of itself besides its title."""
 
     model_config = ConfigDict(extra="forbid")
 
-    description: Annotated[Text, null_is(str, Text)] = ""
+    description: Annotated[Description, null_is(str, Description)] = ""
     genres: Annotated[Terms, null_is(list, Terms)] = Field(default_factory=list)
     tags: Annotated[Terms, null_is(list, Terms)] = Field(default_factory=list)
     attributes: dict[str, Any] | None = Field(None, description="Anything to filter by; bounded in bytes.")
 
 
-class ItemIn(Words):
+class ItemIn(ItemText):
     """An item. Without a picture field an item keeps the picture it has; `null` in both takes it away."""
 
     model_config = ConfigDict(extra="forbid", title="Item", json_schema_extra=_EXAMPLES)
@@ -144,23 +148,11 @@ class ItemBatchAnswer:
     pictures_pending: list[PendingPicture]
 
 
-def check_words(words: Words, title: str | None, limits: LimitSettings, place: str = "") -> None:
-    """Hold texts, term lists and attributes to the limits; `place` is where they stand in the request.
+def check_attributes(text: ItemText, place: str = "") -> None:
+    """Hold the attributes to their bytes; `place` is where the item is in the request.
 
     Raises:
-        InvalidRequest: one is exceeded; `field` names it.
+        InvalidRequest: they take more; `field` names them.
     """
-    _check_chars(f"{place}title", title or "", limits.title_chars)
-    _check_chars(f"{place}description", words.description, limits.description_chars)
-    for field, terms in ((f"{place}genres", words.genres), (f"{place}tags", words.tags)):
-        if len(terms) > limits.terms:
-            raise InvalidRequest(f"{field}: more than {limits.terms}", field=field)
-        for index, term in enumerate(terms):
-            _check_chars(f"{field}.{index}", term, limits.term_chars)
-    if words.attributes:
-        check_bytes(words.attributes, limits.attributes_bytes, f"{place}attributes")
-
-
-def _check_chars(field: str, text: str, limit: int) -> None:
-    if len(text) > limit:
-        raise InvalidRequest(f"{field}: longer than {limit} characters", field=field)
+    if text.attributes:
+        check_bytes(text.attributes, ATTRIBUTES_BYTES, f"{place}attributes")

@@ -15,8 +15,8 @@ from rich.markup import escape
 
 from model_store.errors import UserError
 from model_store.serving.processes import Child, ChildFailed
-from service.app import read_keys, require_keys
 from service.client.client import ServiceClient
+from service.http.auth import read_keys, require_keys
 from service.local.ports import require_free_port
 from service.local.redis import EmbeddedRedis
 from service.local.seed import seed_evidence

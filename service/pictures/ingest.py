@@ -1,28 +1,49 @@
-"""A picture's way in: checked and encoded again, stored."""
+"""Takes pictures in: each is checked, encoded again and stored; one given by URL is left to a worker."""
 
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
 
 from service.errors import BadPicture, StateUnavailable
 from service.logs import get_logger
 from service.metrics import Metrics
+from service.pictures.addresses import is_public
 from service.pictures.decoder import PictureDecoder
 from service.pictures.reencode import Redrawn
 from service.pictures.store import PictureStore
+from service.pictures.urls import parse
+from service.settings import PictureSettings
 
 log = get_logger(__name__)
 
 
 class Stored(NamedTuple):
-    """A picture's content hash, and what is to be said of it."""
+    """A picture's content hash, and a warning about it if there is one."""
 
     picture: str
     warning: str | None
 
 
-class PictureIngest:
-    """Takes pictures in; what becomes of each is counted."""
+@dataclass(frozen=True, slots=True)
+class IngestResult:
+    """What became of the picture of an item.
 
-    def __init__(self, decoder: PictureDecoder, store: PictureStore, metrics: Metrics) -> None:
+    `stored`: `picture` is its hash, and `error` a warning if there is one. `pending`: it is to be fetched from `url`.
+    `refused`: `error` says why. `none`: the item shall have none. `untouched`: the item does not mention one.
+    """
+
+    outcome: Literal["stored", "pending", "refused", "none", "untouched"]
+    picture: str | None = None
+    error: str | None = None
+    url: str | None = None
+
+
+class PictureIngest:
+    """Takes pictures in, and counts what becomes of each."""
+
+    def __init__(
+        self, settings: PictureSettings, decoder: PictureDecoder, store: PictureStore, metrics: Metrics
+    ) -> None:
+        self._settings = settings
         self._decoder = decoder
         self._store = store
         self._metrics = metrics
@@ -37,13 +58,35 @@ class PictureIngest:
         """
         return await self._keep(await self._decoder.decode(encoded))
 
-    async def take_base64(self, text: str) -> Stored:
-        """The same for a picture in base64, or in a data URI."""
-        return await self._keep(await self._decoder.decode_base64(text))
+    async def take_base64(self, text: str) -> IngestResult:
+        """Check and store a picture in base64 or in a data URI; a bad one is a result, not an error.
+
+        Raises:
+            Overloaded, StateUnavailable: as `take`.
+        """
+        try:
+            stored = await self._keep(await self._decoder.decode_base64(text))
+        except BadPicture as error:
+            return self._refused(error)
+        return IngestResult("stored", stored.picture, stored.warning)
+
+    def take_url(self, url: str) -> IngestResult:
+        """Check what can be known of a URL without asking anybody; a worker fetches the picture."""
+        try:
+            target = parse(url, self._settings)
+            if target.is_address and not (self._settings.allow_private_addresses or is_public(target.host)):
+                raise BadPicture("private_address: the URL leads to an address that is not public")
+        except BadPicture as error:
+            return self._refused(error)
+        return IngestResult("pending", url=url)
 
     def count_refused(self, error: BadPicture) -> None:
         """Count a picture that is given up."""
         self._metrics.pictures.labels(error.detail.partition(":")[0]).inc()
+
+    def _refused(self, error: BadPicture) -> IngestResult:
+        self.count_refused(error)
+        return IngestResult("refused", error=error.detail)
 
     async def _keep(self, drawn: Redrawn) -> Stored:
         try:

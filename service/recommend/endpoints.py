@@ -20,14 +20,12 @@ from service.http.body_limit import limit_body
 from service.http.hangup import unless_hung_up
 from service.http.ids import require_meaning
 from service.http.problems import documented
-from service.http.wire import JSON, Json, check_bytes, read_json, validate
-from service.items.schemas import check_words
-from service.parts import parts_of
+from service.http.wire import CONTEXT_BYTES, JSON, Json, check_bytes, read_json, validate
+from service.items.schemas import check_attributes
 from service.recommend.deadline import Deadline
+from service.recommend.pipeline import Recommender
 from service.recommend.schemas import RECOMMEND_EXAMPLE, Recommendation, RecommendIn
-from service.settings import Settings
-
-router = APIRouter(tags=["recommend"])
+from service.settings import LimitSettings, RecommendSettings
 
 _BODY = {
     "requestBody": {
@@ -49,47 +47,49 @@ _BODY = {
 }
 
 
-@router.post(
-    "/recommend",
-    summary="Rank items for a user",
-    response_model=Recommendation,
-    responses=documented(
-        MalformedBody,
-        BodyTimeout,
-        BodyTooLarge,
-        InvalidRequest,
-        UnsupportedMedia,
-        Unauthorized,
-        Overloaded,
-        StateUnavailable,
-        DeadlineExceeded,
-    ),
-    openapi_extra=_BODY,
-)
-async def post_recommend(request: Request) -> Response:
-    """Rank the candidates, or what is found for the user, by what the user likes now.
+def recommend_router(recommender: Recommender, settings: RecommendSettings, limits: LimitSettings) -> APIRouter:
+    """The route that recommends."""
+    router = APIRouter(tags=["recommend"])
 
-    When the model is late, down or shedding load, the answer still comes in time, from what else is known:
-    then `degraded` is true and `served_by` says from what.
-    """
-    started = time.monotonic()
-    parts = parts_of(request)
-    limits = parts.settings.limits
-    limit_body(request.scope, limits.recommend_bytes)
-    ask = read_ask(await read_json(request, limits), parts.settings)
-    settings = parts.settings.recommend
-    total_s = (ask.deadline_ms or settings.deadline_ms) / 1000
-    deadline = Deadline(started, total_s, settings.reserve_ms / 1000, asked=ask.deadline_ms is not None)
-    return Json(await unless_hung_up(request, parts.recommender.recommend(ask, deadline)))
+    @router.post(
+        "/recommend",
+        summary="Rank items for a user",
+        response_model=Recommendation,
+        responses=documented(
+            MalformedBody,
+            BodyTimeout,
+            BodyTooLarge,
+            InvalidRequest,
+            UnsupportedMedia,
+            Unauthorized,
+            Overloaded,
+            StateUnavailable,
+            DeadlineExceeded,
+        ),
+        openapi_extra=_BODY,
+    )
+    async def post_recommend(request: Request) -> Response:
+        """Rank the candidates, or what is found for the user, by what the user likes now.
+
+        When the model is late, down or shedding load, the answer still comes in time, from what else is known:
+        then `degraded` is true and `served_by` says from what.
+        """
+        started = time.monotonic()
+        limit_body(request.scope, limits.recommend_bytes)
+        ask = read_ask(await read_json(request, limits), settings, limits)
+        total_s = (ask.deadline_ms or settings.deadline_ms) / 1000
+        deadline = Deadline(started, total_s, settings.reserve_ms / 1000, asked=ask.deadline_ms is not None)
+        return Json(await unless_hung_up(request, recommender.recommend(ask, deadline)))
+
+    return router
 
 
-def read_ask(raw: Any, settings: Settings) -> RecommendIn:
+def read_ask(raw: Any, settings: RecommendSettings, limits: LimitSettings) -> RecommendIn:
     """Check the body and hold it to the limits of the settings.
 
     Raises:
         InvalidRequest: a field is unknown, missing, wrong or beyond a limit; `field` names it.
     """
-    limits = settings.limits
     # Before the models: a body full of candidates would take seconds to check one by one.
     if isinstance(raw, dict) and isinstance(given := raw.get("candidates"), list) and len(given) > limits.candidates:
         raise InvalidRequest(f"candidates: more than {limits.candidates}", field="candidates")
@@ -97,10 +97,10 @@ def read_ask(raw: Any, settings: Settings) -> RecommendIn:
     require_meaning(ask.user_id, "user_id")
     if ask.k > limits.k:
         raise InvalidRequest(f"k: more than {limits.k}", field="k")
-    if (ask.deadline_ms or 0) > settings.recommend.max_deadline_ms:
-        raise InvalidRequest(f"deadline_ms: more than {settings.recommend.max_deadline_ms}", field="deadline_ms")
+    if (ask.deadline_ms or 0) > settings.max_deadline_ms:
+        raise InvalidRequest(f"deadline_ms: more than {settings.max_deadline_ms}", field="deadline_ms")
     if ask.context is not None:
-        check_bytes(ask.context, limits.context_bytes, "context")
+        check_bytes(ask.context, CONTEXT_BYTES, "context")
     for place, candidate in enumerate(ask.candidates or ()):
-        check_words(candidate, candidate.title, limits, f"candidates.{place}.")
+        check_attributes(candidate, f"candidates.{place}.")
     return ask

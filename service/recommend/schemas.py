@@ -21,7 +21,7 @@ from pydantic_core import PydanticCustomError
 
 from service.http.ids import Id
 from service.http.nulls import null_is
-from service.items.schemas import Title, Words
+from service.items.schemas import ItemText, Title
 
 ServedBy = Literal["mllm", "cache", "collaborative", "popular", "none"]
 SourceName = Literal["given", "cooccurrence", "popular", "new", "catalogue"]
@@ -61,7 +61,7 @@ RECOMMEND_EXAMPLE: dict[str, Any] = {
 _FILTERS_EXAMPLE: dict[str, Any] = {"genres": ["kitchen"], "attributes": {"in_stock": True}}
 
 
-class CandidateIn(Words):
+class CandidateIn(ItemText):
     """An item up for ranking. An id alone means the item of the catalogue; words given here take precedence."""
 
     model_config = ConfigDict(extra="forbid", title="Candidate")

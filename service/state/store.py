@@ -73,7 +73,14 @@ class Store:
     async def connect(
         cls, settings: Settings, now_ms: Callable[[], int] | None = None, derived: Sequence[Derived] = DERIVED
     ) -> "Store":
-        """A store on `settings.redis_url` for the running event loop; it connects when it is first used.
+        """Like `open`."""
+        return cls.open(settings, now_ms, derived)
+
+    @classmethod
+    def open(
+        cls, settings: Settings, now_ms: Callable[[], int] | None = None, derived: Sequence[Derived] = DERIVED
+    ) -> "Store":
+        """A store on `settings.redis_url` for one event loop; it connects when it is first used.
 
         Raises:
             NotReady: `redis_url` is not set.

@@ -14,8 +14,10 @@ from model_store.registry.manifest import Blend, Manifest
 from model_store.registry.registry import Registry
 from service.app import create_app
 from service.http.connection import bounded_http
-from service.parts import Parts
+from service.metrics import Metrics
+from service.recommend.ranker import Ranker
 from service.settings import RankerSettings, RecommendSettings, Settings, StateSettings
+from service.state.store import Store
 from tests.service.serving import VERSION, ModelServer, serving
 
 BLEND = Blend(collaborative=0.5)
@@ -28,15 +30,14 @@ OpenGateway = Callable[..., AbstractAsyncContextManager["Gateway"]]
 class Gateway:
     """The application and a client of it."""
 
-    def __init__(self, app: FastAPI, client: httpx.AsyncClient) -> None:
+    def __init__(
+        self, app: FastAPI, client: httpx.AsyncClient, settings: Settings, metrics: Metrics, store: Store
+    ) -> None:
         self.app = app
         self.client = client
-
-    @property
-    def parts(self) -> Parts:
-        parts = self.app.state.parts
-        assert isinstance(parts, Parts)
-        return parts
+        self.settings = settings
+        self.metrics = metrics
+        self.store = store
 
     async def ask(self, method: str, path: str, json: Any = None, **more: Any) -> httpx.Response:
         if json is not None:
@@ -45,15 +46,18 @@ class Gateway:
 
     def on_a_socket(self) -> AbstractAsyncContextManager[str]:
         """Serves the gateway over its own HTTP/1.1; yields the URL of its root."""
-        return serving(self.app, http=bounded_http(self.parts.settings.limits, self.parts.metrics))
+        return serving(self.app, http=bounded_http(self.settings.limits, self.metrics))
 
     def count(self, series: str, **labels: str) -> float:
-        return self.parts.metrics.registry.get_sample_value(series, labels) or 0.0
+        return self.metrics.registry.get_sample_value(series, labels) or 0.0
 
 
 @asynccontextmanager
-async def gateway_on(settings: Settings, **parts: Any) -> AsyncIterator[Gateway]:
-    app = create_app(settings, **parts)
+async def gateway_on(
+    settings: Settings, *, metrics: Metrics | None = None, ranker: Ranker | None = None
+) -> AsyncIterator[Gateway]:
+    metrics, store = metrics or Metrics(), Store.open(settings)
+    app = create_app(settings, metrics=metrics, store=store, ranker=ranker)
     transport = httpx.ASGITransport(app)
     async with (
         app.router.lifespan_context(app),
@@ -61,7 +65,7 @@ async def gateway_on(settings: Settings, **parts: Any) -> AsyncIterator[Gateway]
             transport=transport, base_url="http://t", headers={"content-type": "application/json"}
         ) as client,
     ):
-        yield Gateway(app, client)
+        yield Gateway(app, client, settings, metrics, store)
 
 
 @pytest.fixture

@@ -29,7 +29,7 @@ async def test_two_gateways_share_nothing(open_gateway: OpenGateway) -> None:
         await one.ask("POST", "/events", {"user_id": "u", "item_id": "i"})
         assert one.count("tastestream_events_total", result="accepted") == 1
         assert other.count("tastestream_events_total", result="accepted") == 0
-        assert one.parts is not other.parts
+        assert one.store is not other.store
 
 
 async def test_without_redis_in_the_settings_it_does_not_start(open_gateway: OpenGateway) -> None:

@@ -115,12 +115,11 @@ async def test_a_long_batch_is_worked_off_in_steps(gateway: Gateway) -> None:
 async def test_wrong_lines_leave_no_garbage_that_must_be_searched_for() -> None:
     """Thousands of errors that hold themselves made full collections of 90 ms."""
     lines: list[Any] = [parse_line(line) for line in (b"x", b"1", b'{"a":1}', orjson.dumps(EVENT)) * 25]
-    limits = LimitSettings()
     gc.collect()
     gc.disable()
     try:
-        batch = parse_events(lines, 1, 4096)
-        items = await read_items(lines, limits)
+        batch = parse_events(lines, 1)
+        items = await read_items(lines)
         assert (len(batch.rejected), len(items[1])) == (75, 100)
         del batch, items, lines
         assert gc.collect() < 10

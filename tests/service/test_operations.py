@@ -3,7 +3,7 @@
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from service import looks
+from service import shared_probe
 from service.settings import EngineSettings
 from tests.conftest import RedisServer
 from tests.service.conftest import Gateway, OpenGateway
@@ -40,7 +40,7 @@ async def test_without_models_it_is_ready_but_says_that_it_is_degraded(ranked: G
 async def test_without_redis_it_is_not_ready(
     open_gateway: OpenGateway, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(looks, "_FRESH_S", 0)
+    monkeypatch.setattr(shared_probe, "FRESH_S", 0)
     server = RedisServer(tmp_path_factory.mktemp("own"))
     server.start()
     async with open_gateway(redis_url=server.url) as gateway:
@@ -71,8 +71,8 @@ async def test_metrics_show_who_waits_for_a_worker(gateway: Gateway) -> None:
 
 async def test_metrics_show_what_is_pending_and_what_was_buried(gateway: Gateway) -> None:
     await gateway.ask("POST", "/events", [{"user_id": "u", "item_id": f"i{number}"} for number in range(5)])
-    (claim,) = await gateway.parts.store.summaries.claim(1)
-    await gateway.parts.store.summaries.dead_letter(claim, "answer_empty", 3)
+    (claim,) = await gateway.store.summaries.claim(1)
+    await gateway.store.summaries.dead_letter(claim, "answer_empty", 3)
     await gateway.ask("GET", "/metrics")
     assert gateway.count("tastestream_pending_events") == 2
     assert gateway.count("tastestream_dead_letters") == 1

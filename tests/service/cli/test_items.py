@@ -68,7 +68,7 @@ async def test_an_import_that_was_ended_resumes_and_nothing_is_missing(
             assert process.returncode == 130
             assert b"stopped at line 5,000. Run the same command again to resume" in err
             assert b"Traceback" not in out + err
-        assert await gateway.parts.store.items.count() == 5000
+        assert await gateway.store.items.count() == 5000
         gate.open()
         process = await start(tmp_path, url)
         out, err = await process.communicate()
@@ -76,7 +76,7 @@ async def test_an_import_that_was_ended_resumes_and_nothing_is_missing(
         if how is signal.SIGINT:
             assert b"resuming after line 5,000" in err
         assert b"stored 12,000 items" in out
-        assert await gateway.parts.store.items.count() == 12_000
+        assert await gateway.store.items.count() == 12_000
     assert gate.calls < 24 if how is signal.SIGKILL else gate.calls == 14
     assert list((tmp_path / "imports").iterdir()) == []
 

@@ -65,7 +65,7 @@ async def run(source: Source, transport: Transport, folder: Path, rejects: Path 
 
 
 async def titles(gateway: Gateway) -> dict[str, str]:
-    items, _ = await gateway.parts.store.items.page(1000)
+    items, _ = await gateway.store.items.page(1000)
     return {item.item_id: item.title for item in items}
 
 

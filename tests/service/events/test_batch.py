@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from service.events.batch import Batch, parse_events
 from service.http.times import FUTURE_MS, now_ms
+from service.http.wire import CONTEXT_BYTES
 from service.state.records import Event
 
 NOW = 1_760_000_000_000
@@ -16,7 +17,7 @@ GOOD = {"user_id": "u", "item_id": "i"}
 
 
 def parse(*raw: Any) -> Batch:
-    return parse_events(raw, NOW, context_bytes=100)
+    return parse_events(raw, NOW)
 
 
 def one(raw: Any) -> Event:
@@ -84,7 +85,7 @@ def test_a_time_ahead_of_the_clock_is_the_time_of_arrival() -> None:
         ({"value": []}, "value"),
         ({"recommendation_id": 3}, "recommendation_id"),
         ({"context": "home"}, "context"),
-        ({"context": {"x": "y" * 100}}, "context"),
+        ({"context": {"x": "y" * CONTEXT_BYTES}}, "context"),
     ],
 )
 def test_a_wrong_field_is_rejected_by_name(change: dict[str, Any], field: str) -> None:

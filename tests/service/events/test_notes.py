@@ -9,9 +9,11 @@ import pytest
 
 from service.errors import StateUnavailable
 from service.events import unknown_items
+from service.events.unknown_items import UnknownItems
 from service.recommend.receipts import UNKNOWN, Receipt, issue, read
 from service.recommend.schemas import ServedBy
 from service.state.items import Items
+from service.state.records import Event
 from tests.service.conftest import Gateway
 
 UNKNOWN_ITEMS = "tastestream_events_unknown_item_total"
@@ -80,9 +82,11 @@ async def test_only_so_many_items_are_looked_up_at_a_time_and_stand_for_all(
 
     monkeypatch.setattr(Items, "known", counting)
     monkeypatch.setattr(unknown_items, "LOOK_EVERY_S", 3600)
+    seen = UnknownItems(gateway.store.items, gateway.metrics.unknown_items)
     for start in range(0, 1000, 50):
-        await gateway.ask("POST", "/events", [event(f"sku-{start + number}") for number in range(50)])
-    await gateway.parts.unknown_items._look()
+        seen.see([Event("", "u", f"sku-{start + number}", "like", 0) for number in range(50)], ["accepted"] * 50)
+    await seen._look()
+    await seen.close()
     assert (sum(asked), gateway.count(UNKNOWN_ITEMS)) == (100, 1000)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from model_store.errors import UserError
-from service.app import require_keys
+from service.http.auth import require_keys
 from service.http.hosts import hostname, is_loopback
 from service.settings import Settings
 from tests.service.conftest import Gateway, OpenGateway

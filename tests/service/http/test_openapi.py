@@ -111,10 +111,10 @@ def test_what_any_call_may_be_answered_with_is_told_once(openapi: dict[str, Any]
 
 
 def test_limits_of_the_settings_are_in_the_page() -> None:
-    schemas = page(limits=LimitSettings(k=7, candidates=8, title_chars=9))["components"]["schemas"]
+    schemas = page(limits=LimitSettings(k=7, candidates=8, batch_events=9))["components"]["schemas"]
     assert schemas["RecommendIn"]["properties"]["k"]["anyOf"][0]["maximum"] == 7
     assert schemas["RecommendIn"]["properties"]["candidates"]["anyOf"][0]["maxItems"] == 8
-    assert schemas["ItemIn"]["properties"]["title"]["maxLength"] == 9
+    assert schemas["EventBatchIn"]["properties"]["events"]["maxItems"] == 9
 
 
 def test_keys_are_asked_for_where_they_are_needed(tmp_path: Path, openapi: dict[str, Any]) -> None:

@@ -12,8 +12,9 @@ from PIL import Image
 
 from service.errors import Overloaded
 from service.pictures.decoder import PictureDecoder
-from service.pictures.ingest import PictureIngest, Stored
+from service.pictures.ingest import IngestResult, PictureIngest
 from service.pictures.reencode import Redrawn
+from service.pictures.store import open_pictures
 from service.settings import LimitSettings, PictureSettings
 from tests.service.conftest import Gateway, OpenGateway
 from tests.service.pictures.pictures import encoded, opened, picture, png_that_claims, progressive
@@ -139,7 +140,7 @@ async def test_a_picture_is_stored_by_its_content(gateway: Gateway) -> None:
     one = (await gateway.ask("PUT", "/items/a", {**TEAPOT, "image_base64": encoded(picture())})).json()
     other = (await gateway.ask("PUT", "/items/b", {**TEAPOT, "image_base64": encoded(picture())})).json()
     assert one["picture"] == other["picture"] is not None
-    stored = await gateway.parts.pictures.read(one["picture"])
+    stored = await open_pictures(gateway.settings).read(one["picture"])
     assert stored is not None
     assert opened(stored).size == (6, 4)
 
@@ -193,7 +194,7 @@ async def test_a_picture_at_a_url_is_pending_and_the_one_before_stays(gateway: G
     body = (await gateway.ask("POST", "/items", [{"item_id": "plain", "title": "P"}, {"item_id": "j", **asked}])).json()
     assert (body["accepted"], body["picture_errors"]) == (2, [])
     assert body["pictures_pending"] == [{"index": 1, "item_id": "j"}]
-    assert await gateway.parts.store.pictures.count() == 2
+    assert await gateway.store.pictures.count() == 2
 
 
 @pytest.mark.parametrize(
@@ -203,7 +204,7 @@ async def test_whatever_is_said_later_of_a_picture_counts(gateway: Gateway, chan
     await gateway.ask("PUT", "/items/i", {**TEAPOT, "image_url": "https://example.com/teapot.jpg"})
     assert (await gateway.ask("PUT", "/items/i", {"title": "Pot"})).json()["picture_pending"]
     assert not (await gateway.ask("PUT", "/items/i", {**TEAPOT, **change})).json()["picture_pending"]
-    assert await gateway.parts.store.pictures.count() == 0
+    assert await gateway.store.pictures.count() == 0
 
 
 @pytest.mark.parametrize(
@@ -231,7 +232,7 @@ async def test_a_url_that_is_never_fetched_is_named_at_once_and_costs_no_neighbo
     assert (batch.status_code, batch.json()["accepted"]) == (202, 2)
     assert [error["item_id"] for error in batch.json()["picture_errors"]] == ["bad"]
     assert gateway.count("tastestream_pictures_total", result=reason) == 2
-    assert await gateway.parts.store.pictures.count() == 0
+    assert await gateway.store.pictures.count() == 0
 
 
 async def test_one_picture_that_cannot_be_taken_now_costs_no_other_item(
@@ -239,7 +240,7 @@ async def test_one_picture_that_cannot_be_taken_now_costs_no_other_item(
 ) -> None:
     genuine = PictureIngest.take_base64
 
-    async def busy(self: PictureIngest, text: str) -> Stored:
+    async def busy(self: PictureIngest, text: str) -> IngestResult:
         if text == "busy":
             raise Overloaded("too many pictures wait to be decoded", retry_after_s=1.0)
         return await genuine(self, text)
@@ -353,9 +354,9 @@ async def test_a_caller_that_gives_up_finds_its_items_stored(open_gateway: OpenG
         writer.close()
 
         async with asyncio.timeout(60):
-            while await gateway.parts.store.items.count() < 100:  # noqa: ASYNC110 - what is waited for lies in Redis
+            while await gateway.store.items.count() < 100:  # noqa: ASYNC110 - what is waited for lies in Redis
                 await asyncio.sleep(0.01)
-        assert await gateway.parts.store.pictures.count() == 50
+        assert await gateway.store.pictures.count() == 50
 
 
 async def test_the_gateway_looks_no_picture_host_up(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -441,7 +442,7 @@ async def test_a_wrong_page_is_refused_by_name(gateway: Gateway, query: str, fie
 
 async def test_similar_items_are_those_that_users_took_together(gateway: Gateway) -> None:
     await gateway.ask("POST", "/items", [{"item_id": name, "title": name.upper()} for name in "abc"])
-    evidence = gateway.parts.store.evidence
+    evidence = gateway.store.evidence
     await evidence.record(["a", "b", "unknown"], [])
     await evidence.record(["a", "b"], [])
     await evidence.record(["a", "c"], [])

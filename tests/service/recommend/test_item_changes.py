@@ -27,13 +27,13 @@ async def pictured(gateway: Gateway) -> None:
 
 
 async def claim(gateway: Gateway) -> ItemClaim:
-    (claimed,) = await gateway.parts.store.descriptions.claim(10)
+    (claimed,) = await gateway.store.descriptions.claim(10)
     return claimed
 
 
 async def describe(gateway: Gateway, text: str = "seen: {}") -> None:
     """Commit a description of every item that waits for one."""
-    descriptions = gateway.parts.store.descriptions
+    descriptions = gateway.store.descriptions
     for claimed in await descriptions.claim(100):
         assert await descriptions.commit(claimed, text.format(claimed.item.title), "describer@1")
 
@@ -104,7 +104,7 @@ class TestChanges:
     async def test_a_describer_of_what_the_item_was_changes_nothing(
         self, ranked: Gateway, model: ModelServer, change: dict[str, Any]
     ) -> None:
-        descriptions = ranked.parts.store.descriptions
+        descriptions = ranked.store.descriptions
         await put(ranked, "pan", image_base64=RED)
         late = await claim(ranked)
         await put(ranked, "pan", **change)
@@ -121,7 +121,7 @@ class TestChanges:
         await describe(ranked, "red as wine")
         changed = await put(ranked, "pan", attributes={"price": 4})
         assert (changed["revision"], changed["attributes"], changed["summary"]) == (2, {"price": 4}, "red as wine")
-        assert await ranked.parts.store.descriptions.claim(10) == []
+        assert await ranked.store.descriptions.claim(10) == []
 
     async def test_the_same_item_again_costs_nothing(self, ranked: Gateway, model: ModelServer) -> None:
         await pictured(ranked)
@@ -129,7 +129,7 @@ class TestChanges:
         await recommend(ranked)
         await pictured(ranked)
         assert await asked_anew(ranked, model) == "[]"
-        assert await ranked.parts.store.descriptions.claim(10) == []
+        assert await ranked.store.descriptions.claim(10) == []
 
     async def test_a_refused_picture_leaves_the_one_there_was_with_its_summary(self, ranked: Gateway) -> None:
         before = await put(ranked, "pan", image_base64=RED)
@@ -153,8 +153,8 @@ class TestDeletion:
         """Every item was liked together with every other; `dead` most often."""
         await fill(ranked, "cup", "dead", *ASK["candidates"])
         for _ in range(3):
-            await ranked.parts.store.evidence.record(["cup", "dead", *ASK["candidates"]], [])
-        await ranked.parts.store.evidence.record(["dead"], [])
+            await ranked.store.evidence.record(["cup", "dead", *ASK["candidates"]], [])
+        await ranked.store.evidence.record(["dead"], [])
         return ranked
 
     async def delete(self, gateway: Gateway, item: str = "dead") -> None:
@@ -203,7 +203,7 @@ class TestDeletion:
     async def test_put_again_it_brings_nothing_back(self, full: Gateway, model: ModelServer) -> None:
         await put(full, "dead", image_base64=RED)
         late = await claim(full)
-        await full.parts.store.descriptions.release(late)
+        await full.store.descriptions.release(late)
         await describe(full, "red as wine")
         model.scores = {"dead": 0.9}
         await recommend(full, candidates=["dead"])
@@ -214,7 +214,7 @@ class TestDeletion:
         answer = await recommend(full, candidates=["dead"], explain=True)
         components = {"mllm": pytest.approx(0.1), "collaborative": 0.0, "popular": 0.0}
         assert answer["items"][0]["components"] == components
-        assert not await full.parts.store.descriptions.commit(late, "red as wine", "describer@1")
+        assert not await full.store.descriptions.commit(late, "red as wine", "describer@1")
         await send(full, "cup")
         found = (await recommend(full, candidates=None, explain=True))["items"]
         assert [item["components"]["collaborative"] for item in found if item["item_id"] == "dead"] in ([], [0.0])
@@ -226,14 +226,14 @@ class TestRoom:
     async def test_ids_that_no_catalogue_knows_take_nobodys_place(self, ranked: Gateway) -> None:
         await fill(ranked, "cup", *ASK["candidates"])
         absent = [(f"absent-{number}", 9.0) for number in range(500)]
-        await ranked.parts.store.evidence.seed("m@1", [*absent, ("tea", 1), ("pan", 1), ("cup", 1)], [])
+        await ranked.store.evidence.seed("m@1", [*absent, ("tea", 1), ("pan", 1), ("cup", 1)], [])
         answer = await recommend(ranked, candidates=None, k=4, user_id="stranger")
         assert set(ids(answer)) == {"cup", *ASK["candidates"]}
 
     async def test_what_was_seen_takes_nobodys_place(self, ranked: Gateway) -> None:
         names = [f"i{number}" for number in range(120)]
         await fill(ranked, *names)
-        page, _ = await ranked.parts.store.items.page(120)
+        page, _ = await ranked.store.items.page(120)
         for item in page[:60]:
             await send(ranked, item.item_id, "view")
         answer = await recommend(ranked, candidates=None, k=50)
@@ -243,7 +243,7 @@ class TestRoom:
 
 async def test_what_was_counted_of_an_item_that_is_gone_is_left_out(gateway: Gateway) -> None:
     await gateway.ask("PUT", "/items/here", {"title": "T"})
-    await gateway.parts.store.evidence.seed("m@1", [("gone", 2), ("here", 1)], [])
+    await gateway.store.evidence.seed("m@1", [("gone", 2), ("here", 1)], [])
     answer = await gateway.ask("POST", "/recommend", {"user_id": "u"})
     assert answer.status_code == 200
     assert [item["item_id"] for item in answer.json()["items"]] == ["here"]

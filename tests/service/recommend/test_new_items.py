@@ -16,7 +16,7 @@ from tests.service.serving import ModelServer, serving
 async def known(gateway: Gateway) -> None:
     """A catalogue of which every item was liked."""
     names = await fill(gateway, 300, genres=["known"])
-    await gateway.parts.store.evidence.seed("m@1", [(name, 2) for name in names], [])
+    await gateway.store.evidence.seed("m@1", [(name, 2) for name in names], [])
 
 
 async def put(gateway: Gateway, item: str = "fresh") -> None:
@@ -67,12 +67,12 @@ async def test_an_item_is_new_for_as_long_as_the_settings_say(
 
 
 async def test_the_newest_and_others_in_turns_are_sampled_the_same_for_one_user(ranked: Gateway) -> None:
-    new = ranked.parts.store.new_items
+    new = ranked.store.new_items
     for number in range(0, MOST + 200, 100):
         await new.add([f"{place:05}" for place in range(number, number + 100)])
 
     async def sampled(user: str) -> list[str]:
-        wave = ranked.parts.store.wave()
+        wave = ranked.store.wave()
         answer = wave.add(new.sample(user, 30, 3600))
         await wave.send()
         return answer.value()

@@ -37,7 +37,7 @@ class Counted:
 async def filled(ranked: Gateway) -> Gateway:
     """A catalogue, likes of other users, and a user who liked three items, one of which no catalogue has."""
     await fill(ranked, *NAMES)
-    evidence = ranked.parts.store.evidence
+    evidence = ranked.store.evidence
     for start in range(40):
         await evidence.record(NAMES[start : start + 3], [])
     await asyncio.gather(*(send(ranked, item) for item in (NAMES[0], NAMES[5], "of no catalogue")))
@@ -77,7 +77,7 @@ async def test_retrieved_candidates_cost_five_round_trips_at_most(
 
 @on_both
 async def test_an_empty_popularity_ranking_costs_no_more(filled: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
-    redis = filled.parts.store
+    redis = filled.store
     await redis._scripts.send([("DEL", "ts:popular")])
     counted = Counted(monkeypatch)
     answer = await recommend(filled, candidates=None, user_id="a stranger", k=50)

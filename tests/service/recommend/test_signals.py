@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from service.recommend.ranker import open_ranker
 from service.recommend.ranking import cache_key
 from service.settings import SignalSettings
 from service.state.records import Event, UserState
@@ -54,7 +55,7 @@ async def test_only_what_speaks_for_an_item_is_evidence_for_others(
     gateway: Gateway, kind: str, value: float | None, counts: bool
 ) -> None:
     await fill(gateway, "tea", "pot")
-    await gateway.parts.store.evidence.record(["tea", "pot"], [])
+    await gateway.store.evidence.record(["tea", "pot"], [])
     await send(gateway, "tea", kind, value)
     assert (await collaborative(gateway) > 0) == counts
 
@@ -62,7 +63,7 @@ async def test_only_what_speaks_for_an_item_is_evidence_for_others(
 async def test_the_settings_say_what_is_evidence(open_gateway: OpenGateway) -> None:
     async with open_gateway(signals=SignalSettings(positive=("wink",))) as gateway:
         await fill(gateway, "tea", "pot")
-        await gateway.parts.store.evidence.record(["tea", "pot"], [])
+        await gateway.store.evidence.record(["tea", "pot"], [])
         await send(gateway, "tea", "wink")
         assert await collaborative(gateway) > 0
         assert gateway.count("tastestream_unknown_event_types_total") == 0
@@ -78,11 +79,10 @@ async def test_a_rating_of_another_value_is_another_prompt(ranked: Gateway, mode
 
 
 async def test_a_score_is_cached_for_the_value_that_the_prompt_showed(ranked: Gateway) -> None:
-    assert ranked.parts.ranker is not None
+    ranker = open_ranker(ranked.settings, ranked.metrics)
+    assert ranker is not None
     low, high = (Event("", "u", "tea", "rating", 1_750_000_000_000, value) for value in (1.0, 5.0))
-    keys = {
-        cache_key(UserState("u", None, (event,), 0, frozenset()), {}, ranked.parts.ranker, 6) for event in (low, high)
-    }
+    keys = {cache_key(UserState("u", None, (event,), 0, frozenset()), {}, ranker, 6) for event in (low, high)}
     assert len(keys) == 2
 
 

@@ -31,7 +31,7 @@ async def test_recents_are_shown_oldest_first(gateway: Gateway) -> None:
 
 
 async def test_the_summary_is_shown_with_its_author_and_the_events_it_came_from(gateway: Gateway) -> None:
-    work = gateway.parts.store.summaries
+    work = gateway.store.summaries
     for first in range(0, 15, 3):
         names = [f"e{number}" for number in range(first, first + 3)]
         await gateway.ask("POST", "/events", [{"event_id": name, "user_id": "u", "item_id": "i"} for name in names])

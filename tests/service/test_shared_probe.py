@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from service import looks
-from service.looks import Shared
+from service import shared_probe
+from service.shared_probe import SharedProbe
 from service.state.store import Store
 from tests.service.conftest import Gateway
 
@@ -20,7 +20,7 @@ async def test_many_callers_cost_one_look_at_the_queue(gateway: Gateway, monkeyp
             return await look(self)  # type: ignore[operator]
 
         monkeypatch.setattr(Store, name, counted)
-    monkeypatch.setattr(looks, "_FRESH_S", 60.0)
+    monkeypatch.setattr(shared_probe, "FRESH_S", 60.0)
     for path in ("/readyz", "/metrics"):
         answers = await asyncio.gather(*(gateway.ask("GET", path) for _ in range(8)))
         answers.append(await gateway.ask("GET", path))
@@ -28,26 +28,26 @@ async def test_many_callers_cost_one_look_at_the_queue(gateway: Gateway, monkeyp
     assert asked == ["ping", "waiting"]
 
 
-class TestShared:
+class TestSharedProbe:
     @pytest.fixture
-    def counted(self) -> Shared[int]:
-        self.looks = 0
+    def counted(self) -> SharedProbe[int]:
+        self.probes = 0
         self.found = asyncio.Event()
 
-        async def look() -> int:
-            self.looks += 1
+        async def probe() -> int:
+            self.probes += 1
             await self.found.wait()
-            return self.looks
+            return self.probes
 
-        return Shared(look)
+        return SharedProbe(probe)
 
-    async def test_who_comes_while_one_looks_gets_the_same(self, counted: Shared[int]) -> None:
+    async def test_who_comes_while_one_looks_gets_the_same(self, counted: SharedProbe[int]) -> None:
         asking = [asyncio.create_task(counted()) for _ in range(10)]
         await asyncio.sleep(0)
         self.found.set()
         assert await asyncio.gather(*asking) == [1] * 10
 
-    async def test_who_leaves_takes_it_from_nobody(self, counted: Shared[int]) -> None:
+    async def test_who_leaves_takes_it_from_nobody(self, counted: SharedProbe[int]) -> None:
         first, second = asyncio.create_task(counted()), asyncio.create_task(counted())
         await asyncio.sleep(0)
         first.cancel()
@@ -55,24 +55,26 @@ class TestShared:
         self.found.set()
         assert await second == 1
 
-    async def test_what_is_old_is_looked_up_again(self, counted: Shared[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test_what_is_old_is_looked_up_again(
+        self, counted: SharedProbe[int], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         self.found.set()
-        monkeypatch.setattr(looks, "_FRESH_S", 60.0)
+        monkeypatch.setattr(shared_probe, "FRESH_S", 60.0)
         assert (await counted(), await counted()) == (1, 1)
-        monkeypatch.setattr(looks, "_FRESH_S", 0.0)
+        monkeypatch.setattr(shared_probe, "FRESH_S", 0.0)
         counted._fresh_until = 0.0
         assert (await counted(), await counted()) == (2, 3)
 
     async def test_a_look_that_failed_is_not_kept(self) -> None:
         results = iter([ValueError("no"), 1])
 
-        async def look() -> int:
+        async def probe() -> int:
             result = next(results)
             if isinstance(result, ValueError):
                 raise result
             return int(result)
 
-        shared = Shared(look)
+        shared = SharedProbe(probe)
         with pytest.raises(ValueError, match="no"):
             await shared()
         assert await shared() == 1

@@ -1,0 +1,72 @@
+"""Has the store accept events, and counts what becomes of them."""
+
+from collections.abc import Sequence
+
+from model_store.signals import Signals
+from service.events.batch import Batch
+from service.events.unknown_items import UnknownItems
+from service.metrics import Metrics
+from service.recommend.receipts import read
+from service.state.events import Events
+from service.state.records import Accepted, Event
+
+
+class EventIngest:
+    """Takes batches of events.
+
+    Args:
+        events: where they are stored.
+        unknown_items: is shown what was accepted.
+        signals: what the types of events mean.
+        model: the id of the model version that ranks here; None if there is none.
+    """
+
+    def __init__(
+        self, events: Events, unknown_items: UnknownItems, signals: Signals, metrics: Metrics, model: str | None
+    ) -> None:
+        self._events = events
+        self._unknown_items = unknown_items
+        self._signals = signals
+        self._metrics = metrics
+        self._model = model
+
+    async def accept(self, batch: Batch, received_ms: int) -> list[Accepted]:
+        """Store the events of `batch`, and count its events and its rejections.
+
+        Returns:
+            What became of each event, in the order of `batch.events`; see `Events.accept`.
+
+        Raises:
+            StateUnavailable: the store can't be written.
+        """
+        outcomes: list[Accepted] = []
+        if batch.events:
+            types = {event.type for event in batch.events}
+            outcomes = await self._events.accept(batch.events, received_ms, self._signals.exposures(types))
+            self._count(batch.events, outcomes, types)
+        if batch.rejected:
+            self._metrics.events.labels("rejected").inc(len(batch.rejected))
+        return outcomes
+
+    async def unknown(self, batch: Batch) -> frozenset[str] | None:
+        """The items of the batch that are not in the catalogue; None while the store can't be read."""
+        return await self._unknown_items.among(batch.events)
+
+    def _count(self, events: Sequence[Event], outcomes: Sequence[Accepted], types: set[str]) -> None:
+        for outcome in set(outcomes):
+            self._metrics.events.labels(outcome).inc(outcomes.count(outcome))
+        self._unknown_items.see(events, outcomes)
+        led = [place for place, event in enumerate(events) if event.recommendation_id is not None]
+        if led:
+            self._count_led([events[place] for place in led if outcomes[place] == "accepted"])
+        if not all(map(self._signals.knows, types)):
+            unknown = {one for one in types if not self._signals.knows(one)}
+            pairs = zip(events, outcomes, strict=True)
+            number = sum(outcome == "accepted" and event.type in unknown for event, outcome in pairs)
+            self._metrics.unknown_types.inc(number)
+
+    def _count_led(self, events: Sequence[Event]) -> None:
+        """Count events that name the recommendation that led to them."""
+        for event in events:
+            receipt = read(event.recommendation_id or "", self._model)
+            self._metrics.outcomes.labels(*receipt, self._signals(event.type, event.value)).inc()
