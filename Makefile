@@ -9,7 +9,7 @@ TORCH_INDEX ?=
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --no-input --no-deps
 STEP := sh deploy/step.sh
 
-.PHONY: help run test bench-events bench-recommend performance check format demo-model recording lock clean
+.PHONY: help run test bench-events bench-recommend performance check format docs demo-model recording lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 17
@@ -38,6 +38,9 @@ bench-recommend: $(INSTALLED) ## measure /recommend against the model alone (10 
 
 performance: $(INSTALLED) ## measure what docs/performance.md shows, and write it there (30 minutes; ARGS=accept: one alone)
 	$(BIN)/python -m tests.benchmarks.document $(ARGS)
+
+docs: $(INSTALLED) ## write docs/settings.md and docs/metrics.md from their declarations
+	$(BIN)/python -m service.reference
 
 demo-model: $(INSTALLED) ## rebuild the demo world's model from its seed (30 minutes to an hour; ARGS="--steps 500" for a trial)
 	$(BIN)/python -m model_store.demo.build $(ARGS)

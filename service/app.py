@@ -115,7 +115,7 @@ def create_app(
     bounds: openapi.Bounds = {
         (EventBatchIn, "events"): limits.batch_events,
         (ItemBatchIn, "items"): limits.bulk_items,
-        (RecommendIn, "k"): limits.k,
+        (RecommendIn, "k"): limits.max_k,
         (RecommendIn, "candidates"): limits.candidates,
     }
     openapi.install(app, _RAW_BODIES, bounds, keys=keys is not None)

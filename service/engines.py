@@ -34,8 +34,7 @@ def _open(settings: Settings, engine: EngineSettings, mode: Mode = "score") -> E
         mode=mode,
         timeout_s=engine.timeout_s,
         connect_timeout_s=engine.connect_timeout_s,
-        max_in_flight=engine.max_in_flight,
+        max_concurrent_calls=engine.max_concurrent_calls,
         api_key=engine.api_key.get_secret_value() if engine.api_key else None,
-        fitted_bytes=settings.pictures.fitted_bytes,
         vocabulary=settings.signals.vocabulary(),
     )

@@ -41,6 +41,10 @@ Ports = Annotated[tuple[Annotated[int, Field(gt=0, le=65535)], ...], NoDecode, B
 WEB_PORTS = frozenset({80, 443})
 
 
+def _setting(default: Any, description: str) -> Any:
+    return Field(default, description=description)
+
+
 class _Level(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -48,13 +52,13 @@ class _Level(BaseModel):
 class EngineSettings(_Level):
     """One vLLM server and the model it serves."""
 
-    url: str | None = Field(None, description="The server's root, without /v1.")
-    model: str | None = Field(None, description="The name under which the server serves the model.")
-    version: str | None = Field(None, description="A version of the model store (`name@1` or `name@production`).")
-    api_key: SecretStr | None = None
-    timeout_s: Seconds = 30.0
-    connect_timeout_s: Seconds = 1.0
-    max_in_flight: Count = 64
+    url: str | None = _setting(None, "Root URL of the server, without /v1.")
+    model: str | None = _setting(None, "Name under which the server serves the model.")
+    version: str | None = _setting(None, "Version in the model store: `name@1` or `name@production`.")
+    api_key: SecretStr | None = _setting(None, "API key of the server, sent as a bearer token.")
+    timeout_s: Seconds = _setting(30.0, "Timeout of a call to the server.")
+    connect_timeout_s: Seconds = _setting(1.0, "Timeout of connecting to the server.")
+    max_concurrent_calls: Count = _setting(64, "Calls to the server at the same time; more wait.")
 
     @field_validator("url")
     @classmethod
@@ -73,134 +77,105 @@ class EngineSettings(_Level):
 
 
 class RankerSettings(EngineSettings):
-    mode: Literal["score", "chat"] = Field(
-        "score",
-        description="`score`: pooling server; `chat`: one token and label log-probabilities.",
+    mode: Literal["score", "chat"] = _setting(
+        "score", "`score` for a pooling server, `chat` for a generating server with label log-probabilities."
     )
 
 
 class StateSettings(_Level):
-    block_size: Count = Field(3, description="Events folded in one recurrent step (MLLM-MSR's best is 3).")
-    catch_up_block: Annotated[int, Field(gt=0, le=1000)] = Field(
-        12, description="The largest block, when many events of a user are pending. All of one fit into a dead letter."
+    """What Redis keeps, and for how long."""
+
+    block_size: Count = _setting(3, "Events folded into a summary in one step.")
+    catch_up_block: Annotated[int, Field(gt=0, le=1000)] = _setting(12, "Largest block while a user's backlog is long.")
+    claim_blocks: Count = _setting(4, "Most blocks of a user that a worker folds in one claim.")
+    max_wait_s: Seconds = _setting(5.0, "Longest wait of a pending event for its block to fill.")
+    lease_s: Seconds = _setting(60.0, "Time a worker has for claimed work before another worker may take it.")
+    recents: Count = _setting(20, "Recent events kept per user.")
+    seen_items: Count = _setting(200, "Item ids kept per user for `exclude_seen`.")
+    votes: Count = _setting(200, "Liked items kept per user, so that a user counts once for each item.")
+    dedupe_ids: Count = _setting(1024, "Event ids kept per user to detect duplicates; at least `limits.batch_events`.")
+    dedupe_ttl_s: Seconds = _setting(86400.0, "Time for which event ids are kept to detect duplicates.")
+    retry_window_s: Seconds = _setting(
+        60.0, "Time within which a repeated event without id and timestamp is a duplicate."
     )
-    claim_blocks: Count = Field(
-        4, description="Recurrent steps in one claim; it holds at most this many of the largest blocks."
+    max_pending: Count = _setting(1000, "Pending events per user; further ones are rejected with 429.")
+    max_backlog: Count = _setting(1_000_000, "Pending events of all users; further ones are rejected with 429.")
+    memory_reserve: Annotated[float, Field(ge=0, lt=1)] = _setting(
+        0.05, "Share of Redis's `maxmemory` that new events may not use, so that the backlog can still be folded."
     )
-    max_wait_s: Seconds = Field(5.0, description="The longest that a pending event waits for its block to fill.")
-    lease_s: Seconds = 60.0
-    recents: Count = Field(20, description="Raw events kept per user for the prompt.")
-    seen_items: Count = Field(200, description="Item ids kept per user for exclude_seen.")
-    votes: Count = Field(
-        200, description="Liked items per user that are remembered as counted, so that a user counts once for each."
+    event_log_size: Annotated[int, Field(ge=0)] = _setting(
+        1_000_000, "Accepted events kept for export and for rebuilding summaries; 0 keeps none."
     )
-    dedupe_ids: Count = Field(
-        1024, description="Event ids kept per user against duplicates; at least `limits.batch_events`."
+    event_log_retention_s: Seconds = _setting(30 * 86400.0, "Time for which accepted events are kept in the event log.")
+    summary_versions: Count = _setting(3, "Summary versions whose event ids are kept.")
+    max_attempts: Count = _setting(5, "Attempts before work is dead-lettered.")
+    retry_initial_s: Seconds = _setting(0.5, "Delay before the first retry; it doubles with each further one.")
+    retry_max_s: Seconds = _setting(60.0, "Longest delay between retries.")
+    tombstone_s: Seconds = _setting(3600.0, "Time for which a deletion blocks events that were received before it.")
+    clock_skew_s: SecondsOrZero = _setting(0.02, "Largest difference between the clocks of gateways and Redis.")
+    dead_letters: Count = _setting(10_000, "Dead letters kept per bucket; when it is full, failed work stays pending.")
+    neighbours: Count = _setting(100, "Co-occurring items kept per item.")
+    popular: Count = _setting(100_000, "Items kept in the popularity ranking.")
+    score_cache_ttl_s: Seconds = _setting(600.0, "Time for which scores are cached.")
+    score_cache_items: Count = _setting(1000, "Cached scores per user.")
+    summary_chars: Count = _setting(4000, "Longest summary or item description that is stored.")
+    redis_timeout_s: Seconds = _setting(2.0, "Timeout of connecting to Redis, and of each command.")
+    redis_connections: Count = _setting(64, "Connections to Redis per process.")
+    wait_replicas: Annotated[int, Field(ge=0)] = _setting(
+        0, "Replicas that must have a write before it is acknowledged."
     )
-    dedupe_ttl_s: Seconds = 86400.0
-    retry_window_s: Seconds = Field(
-        60.0, description="How long an event without id and timestamp that comes again is taken for the same one."
-    )
-    max_pending: Count = Field(1000, description="Unfolded events per user; more are refused with 429.")
-    max_backlog: Count = Field(
-        1_000_000,
-        description="Unfolded events of all users, shared out evenly to the buckets; more are refused with 429.",
-    )
-    memory_reserve: Annotated[float, Field(ge=0, lt=1)] = Field(
-        0.05, description="Part of Redis's `maxmemory` that new events may not use, so that the backlog can be folded."
-    )
-    log_events: Annotated[int, Field(ge=0)] = Field(
-        1_000_000, description="Accepted events kept for export and rebuild, shared out to the buckets; 0 keeps none."
-    )
-    log_s: Seconds = Field(30 * 86400.0, description="How long an accepted event is kept for export and rebuild.")
-    history: Count = Field(3, description="Versions of a summary whose folded events are remembered.")
-    max_attempts: Count = Field(5, description="Tries before a block goes to the dead letters.")
-    retry_base_s: Seconds = 0.5
-    retry_max_s: Seconds = 60.0
-    tombstone_s: Seconds = Field(3600.0, description="How long a deletion blocks events that were received before it.")
-    clock_skew_s: SecondsOrZero = Field(
-        0.02, description="How far the clocks of gateways and Redis may differ; a deletion waits twice as long."
-    )
-    dead_letters: Count = Field(
-        10_000,
-        description="Dead letters kept per bucket; when it is full, what fails stays pending and is tried again.",
-    )
-    neighbours: Count = Field(100, description="Co-occurring items kept per item.")
-    popular: Count = Field(100_000, description="Items kept in the popularity ranking.")
-    score_cache_ttl_s: Seconds = 600.0
-    score_cache_items: Count = Field(1000, description="Cached scores kept per user.")
-    summary_chars: Count = Field(4000, description="Longest preference or item summary that is stored.")
-    redis_timeout_s: Seconds = Field(
-        2.0, description="The longest wait for a connection to Redis, and for an answer of it."
-    )
-    redis_connections: Count = Field(64, description="Connections to Redis per process.")
-    wait_replicas: Annotated[int, Field(ge=0)] = Field(
-        0, description="Replicas that must have an event (or a deletion) before it is acknowledged."
-    )
-    wait_aof: bool = Field(
-        False,
-        description="Acknowledge only what is on disk: on Redis's own, and on that of `wait_replicas`; Redis 7.2.",
-    )
-    wait_s: Seconds = Field(1.0, description="The longest wait for replicas or disks; then the answer is 503.")
-    accepts_at_once: Count = Field(2, description="Round trips with events that one gateway has under way.")
-    user_ttl_s: SecondsOrZero = Field(0.0, description="Idle users expire after this; 0 keeps them.")
-    buckets: Count = Field(64, description="Slots that users are spread over; a state keeps its number.")
+    wait_aof: bool = _setting(False, "Acknowledge a write only when it is in the append-only file; needs Redis 7.2.")
+    replication_timeout_s: Seconds = _setting(1.0, "Timeout of waiting for replicas and disks; then the answer is 503.")
+    user_ttl_s: SecondsOrZero = _setting(0.0, "Idle users are deleted after this time; 0 keeps them.")
+    buckets: Count = _setting(64, "Hash slots that users are spread over. Fixed once there is data.")
 
 
 class WorkerSettings(_Level):
-    concurrency: Count = Field(32, description="Users whose summaries are rewritten at the same time.")
-    describe_concurrency: Count = 8
-    poll_s: Seconds = Field(0.1, description="How often a worker looks for work when there is not enough.")
-    drain_s: Seconds = Field(20.0, description="How long running work may take after SIGTERM before it is given back.")
-    metrics_host: str = "127.0.0.1"
-    metrics_port: Annotated[int | None, Field(ge=0, le=65535)] = Field(
-        None, description="Port of a worker's own /metrics; none by default."
-    )
+    """How much one worker does at the same time."""
+
+    max_concurrent_summaries: Count = _setting(32, "Users whose summaries are rewritten at the same time.")
+    max_concurrent_descriptions: Count = _setting(8, "Items that are described at the same time.")
+    poll_s: Seconds = _setting(0.1, "Interval at which an idle worker looks for work.")
+    drain_s: Seconds = _setting(20.0, "Time that running work has to finish after SIGTERM.")
+    metrics_host: str = _setting("127.0.0.1", "Address on which a worker serves /metrics.")
+    metrics_port: Annotated[int | None, Field(ge=0, le=65535)] = _setting(None, "Port of a worker's /metrics.")
 
 
 class ConcurrencySettings(_Level):
-    """Requests that one gateway answers at the same time; more are refused with 429."""
+    """Requests that one gateway answers at the same time, by class. Further ones are rejected with 429."""
 
-    events: Count = Field(512, description="`POST /events`, but for streams.")
-    event_streams: Count = Field(256, description="Streams of events, which may be open for any time.")
-    recommend: Count = Field(256, description="`POST /recommend`.")
-    items: Count = Field(64, description="Writes to the catalogue.")
-    reads: Count = Field(256, description="What asks for users and items, and all else.")
-    operations: Count = Field(16, description="`/readyz` and `/metrics`; `/healthz` is always answered.")
+    events: Count = _setting(512, "`POST /events` without streams.")
+    event_streams: Count = _setting(256, "Streams of events, which may stay open.")
+    recommend: Count = _setting(256, "`POST /recommend`.")
+    items: Count = _setting(64, "Writes to the catalogue.")
+    reads: Count = _setting(256, "Reads of users and items, and all other requests.")
+    operations: Count = _setting(16, "`/readyz` and `/metrics`. `/healthz` has no limit.")
 
 
 class LimitSettings(_Level):
-    connections: Count = Field(
-        10_000, description="Connections that callers hold open; fewer where too few files may be open."
-    )
-    header_bytes: Count = Field(
-        64 * 1024, description="The longest request line and headers, and the longest chunk extensions and trailers."
-    )
-    header_timeout_s: Seconds = Field(10.0, description="How long request line and headers may take to arrive.")
-    answer_timeout_s: Seconds = Field(30.0, description="How long a caller may take to read what was sent.")
-    body_bytes: Count = Field(16 * 1024 * 1024, description="The largest body; items may bring pictures in it.")
-    events_bytes: Count = Field(8 * 1024 * 1024, description="The largest body of events; a stream may be longer.")
-    recommend_bytes: Count = Field(2 * 1024 * 1024, description="The largest body of a recommendation request.")
-    json_values: Count = Field(
-        100_000, description="Values in a JSON body: parsing more would hold up all other requests for too long."
-    )
-    body_timeout_s: Seconds = Field(30.0, description="How long a request's body may take to arrive.")
-    batch_events: Count = 1000
-    line_bytes: Count = Field(
-        64 * 1024, description="The longest line of an NDJSON stream of events; leave room for the context."
-    )
-    stream_idle_s: Seconds = Field(30.0, description="How long a stream of events may send nothing.")
-    stream_rejections: Count = Field(1000, description="Rejected lines of a stream that its answer lists.")
-    bulk_items: Count = 1000
-    candidates: Count = 500
-    k: Count = 100
+    """What a caller may send. Limits of the length of texts are fixed; the OpenAPI page shows them."""
+
+    connections: Count = _setting(10_000, "Open connections; fewer if the process may open fewer files.")
+    header_bytes: Count = _setting(64 * 1024, "Largest request line with headers.")
+    header_timeout_s: Seconds = _setting(10.0, "Time for request line and headers to arrive.")
+    answer_timeout_s: Seconds = _setting(30.0, "Time for a caller to read the answer.")
+    body_bytes: Count = _setting(16 * 1024 * 1024, "Largest body.")
+    events_bytes: Count = _setting(8 * 1024 * 1024, "Largest body of `POST /events`; streams may be longer.")
+    recommend_bytes: Count = _setting(2 * 1024 * 1024, "Largest body of `POST /recommend`.")
+    json_values: Count = _setting(100_000, "Values in a JSON body; parsing more would delay other requests.")
+    body_timeout_s: Seconds = _setting(30.0, "Time for a body to arrive.")
+    batch_events: Count = _setting(1000, "Events in a batch.")
+    line_bytes: Count = _setting(64 * 1024, "Longest line of an NDJSON stream.")
+    stream_idle_s: Seconds = _setting(30.0, "Time for which a stream may send nothing.")
+    stream_rejections: Count = _setting(1000, "Rejected lines listed in the answer to a stream.")
+    bulk_items: Count = _setting(1000, "Items in a batch.")
+    candidates: Count = _setting(500, "Candidates in a recommendation request.")
+    max_k: Count = _setting(100, "Items in a recommendation.")
     max_concurrent_requests: ConcurrencySettings = ConcurrencySettings()
-    caller_share: Annotated[float, Field(gt=0, le=1)] = Field(
-        0.5, description="Part of each of `max_concurrent_requests` that one API key, or without keys one address, has."
+    caller_share: Annotated[float, Field(gt=0, le=1)] = _setting(
+        0.5, "Share of `max_concurrent_requests` that one API key may use; without keys, one address."
     )
-    bytes_in_flight: Count = Field(
-        128 * 1024 * 1024, description="Bytes of request bodies that all requests of a gateway hold together."
-    )
+    bytes_in_flight: Count = _setting(128 * 1024 * 1024, "Memory for the request bodies of a gateway.")
 
     @model_validator(mode="after")
     def _must_fit(self) -> Self:
@@ -210,51 +185,38 @@ class LimitSettings(_Level):
 
 
 class PictureSettings(_Level):
-    url: str | None = Field(None, description="Any fsspec URL or path; default: `pictures` in the data folder.")
-    max_bytes: Count = 8 * 1024 * 1024
-    max_pixels: Count = 40_000_000
-    max_side: Count = Field(16_384, description="Longest side in pixels of a picture that is decoded.")
-    decode_memory_bytes: Count = Field(
-        512 * 1024 * 1024, description="Memory that decoding one picture may take; then it is refused as too costly."
+    """How pictures are fetched, decoded and stored."""
+
+    url: str | None = _setting(
+        None, "Folder of pictures, as a path or an fsspec URL; default: `pictures` in `data_dir`."
     )
-    decode_cpu_s: Count = Field(5, description="Processor seconds that decoding one picture may take.")
-    decode_timeout_s: Seconds = Field(
-        15.0, description="How long decoding one picture may take, also when the machine is busy."
+    max_bytes: Count = _setting(8 * 1024 * 1024, "Largest picture that is accepted.")
+    max_pixels: Count = _setting(40_000_000, "Most pixels of a picture.")
+    max_side: Count = _setting(16_384, "Longest side of a picture in pixels.")
+    decode_memory_bytes: Count = _setting(512 * 1024 * 1024, "Memory for decoding one picture.")
+    decode_cpu_s: Count = _setting(5, "Processor time for decoding one picture.")
+    decode_timeout_s: Seconds = _setting(15.0, "Timeout of decoding one picture.")
+    max_concurrent_decodes: Count = _setting(2, "Processes that decode pictures, per gateway or worker.")
+    max_waiting_decodes: Count = _setting(1024, "Pictures waiting to be decoded; further ones are rejected with 429.")
+    stored_side: Count = _setting(512, "Longest side of a stored picture in pixels.")
+    fetch_timeout_s: Seconds = _setting(10.0, "Timeout of fetching one picture.")
+    fetch_first_timeout_s: Seconds = _setting(4.0, "Timeout of the first attempt to fetch a picture.")
+    max_concurrent_fetches: Count = _setting(16, "Pictures fetched at the same time by one worker.")
+    max_concurrent_fetches_per_site: Count = _setting(
+        4, "Pictures fetched at the same time from one site, by one worker."
     )
-    max_concurrent_decodes: Count = Field(2, description="Processes of one gateway or worker that decode pictures.")
-    max_waiting_decodes: Count = Field(
-        1024, description="Pictures of all requests that are decoded or wait for it; more are refused with 429."
-    )
-    stored_side: Count = Field(512, description="Longest side in pixels of the stored picture.")
-    fetch_timeout_s: Seconds = Field(
-        10.0, description="The longest that one picture may take, from the look-up of its host to its last byte."
-    )
-    fetch_first_timeout_s: Seconds = Field(
-        4.0, description="The same for the first try, so that hosts that never answer are found out soon."
-    )
-    fetch_redirects: Annotated[int, Field(ge=0)] = 3
-    fetch_concurrency: Count = Field(16, description="Pictures fetched at the same time by one worker.")
-    max_concurrent_fetches_per_site: Count = Field(
-        4, description="Pictures fetched at the same time by one worker from one site, such as all of `example.com`."
-    )
-    fetch_attempts: Count = Field(6, description="Tries before a picture whose host is in trouble is given up.")
-    fetch_retry_initial_s: Seconds = Field(5.0, description="The wait before the second try; then it doubles.")
-    fetch_retry_max_s: Seconds = 300.0
-    fetch_ports: Ports | None = Field(
+    fetch_attempts: Count = _setting(6, "Attempts to fetch a picture.")
+    fetch_retry_initial_s: Seconds = _setting(5.0, "Delay before the second attempt; it doubles with each further one.")
+    fetch_retry_max_s: Seconds = _setting(300.0, "Longest delay between attempts to fetch a picture.")
+    fetch_ports: Ports | None = _setting(
         None,
-        description="Ports that pictures are fetched from, such as `80,443,8080`; default: 80 and 443, or any where "
-        "private addresses are allowed.",
+        "Ports that pictures are fetched from, such as `80,443`; default: 80 and 443, or any with private addresses.",
     )
-    cached_bytes: Count = Field(64 * 1024 * 1024, description="Stored pictures kept in a gateway's memory.")
-    fitted_bytes: Count = Field(
-        64 * 1024 * 1024, description="Pictures at the model's size kept in the memory of a gateway or worker."
-    )
-    sweep_every_s: Seconds = Field(3600.0, description="How often one of the workers removes pictures of no item.")
-    grace_s: Seconds = Field(
-        3600.0, description="A picture of no item is kept this long; longer than any request takes."
-    )
-    allow_private_addresses: bool = Field(
-        False, description="Fetch pictures from private addresses; for tests and closed networks only."
+    cached_bytes: Count = _setting(64 * 1024 * 1024, "Memory of a gateway for stored pictures.")
+    sweep_every_s: Seconds = _setting(3600.0, "Interval at which unused pictures are removed.")
+    grace_s: Seconds = _setting(3600.0, "Minimum age of an unused picture before it is removed.")
+    allow_private_addresses: bool = _setting(
+        False, "Fetch pictures from private addresses. Only for tests and closed networks."
     )
 
     def may_fetch_from(self, port: int) -> bool:
@@ -265,36 +227,32 @@ class PictureSettings(_Level):
 
 
 class RecommendSettings(_Level):
-    deadline_ms: Count = 2000
-    max_deadline_ms: Count = 30_000
-    reserve_ms: Count = Field(50, description="Time kept back from the ranker for blending and answering.")
-    retrieve: Count = Field(50, description="Candidates retrieved when the caller gives none.")
-    new_items_share: Annotated[float, Field(ge=0, le=0.5)] = Field(
-        0.1, description="Part of the retrieved candidates that are new items; up to three times as many with filters."
+    """How recommendations are made."""
+
+    deadline_ms: Count = _setting(2000, "Deadline of a request that does not set one.")
+    retrieve: Count = _setting(50, "Candidates that are retrieved when the request has none.")
+    new_items_share: Annotated[float, Field(ge=0, le=0.5)] = _setting(
+        0.1, "Share of new items among retrieved candidates."
     )
-    new_items_s: Seconds = Field(14 * 86400.0, description="How long an item counts as new.")
-    max_scanned_items: Count = Field(
-        2000, description="Items read for one answer without candidates, when filters leave most of them out."
-    )
-    max_concurrent_ranks: Count = 8
+    new_items_s: Seconds = _setting(14 * 86400.0, "Age up to which an item is new.")
+    max_scanned_items: Count = _setting(2000, "Items read for one request whose filters match few items.")
+    max_concurrent_ranks: Count = _setting(8, "Requests that call the ranker at the same time; more wait.")
 
 
 class SignalSettings(_Level):
-    """What types of events mean. A type named here means this, whatever the model version or the built-in table says.
+    """What event types mean. These settings override the model version and the built-in table.
 
-    In the environment, types are separated by commas.
+    In the environment, separate types by commas.
     """
 
-    positive: Names = Field((), description="Types that speak for an item.")
-    negative: Names = Field((), description="Types that speak against an item.")
-    neutral: Names = Field((), description="Types that say neither.")
-    exposures: Names = Field(
-        (), description="Types that only say that an item was shown: logged, but neither recent, seen nor folded."
-    )
+    positive: Names = _setting((), "Types that mean that the user likes the item.")
+    negative: Names = _setting((), "Types that mean that the user dislikes the item.")
+    neutral: Names = _setting((), "Types that mean neither.")
+    exposures: Names = _setting((), "Types that mean that an item was shown: only kept in the event log.")
     values: dict[str, ValueRule] = Field(
         default_factory=dict,
-        description="Types whose value decides: positive from `positive_from` up, negative from `negative_to` down; "
-        "`of` is the end of the scale.",
+        description="Types whose value decides: positive from `positive_from` up, negative from `negative_to` down, "
+        "on a scale that ends at `of`.",
     )
 
     @model_validator(mode="after")
@@ -309,37 +267,28 @@ class SignalSettings(_Level):
 class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True)
 
-    redis_url: str | None = Field(
+    redis_url: str | None = _setting(
         None,
-        description="Redis 6.2 or later: `redis://`, `rediss://`, `unix://`, or `redis+cluster://` and a node.",
+        "URL of Redis 6.2 or later: `redis://`, `rediss://`, `unix://`, or `redis+cluster://` and one of its nodes.",
     )
-    host: str = "127.0.0.1"
-    port: Annotated[int, Field(ge=0, le=65535)] = 8000
-    data_dir: Path = Path(".tastestream")
-    model_store: Path | None = Field(
-        None, description="Folder of model versions; default: `models` in the data folder."
-    )
-    api_keys_file: Path | None = Field(None, description="One key a line; callers send `Authorization: Bearer KEY`.")
-    insecure: bool = Field(False, description="Serve without API keys on an address that other machines can reach.")
-    trusted_hosts: Names = Field(
+    host: str = _setting("127.0.0.1", "Address on which the gateway listens.")
+    port: Annotated[int, Field(ge=0, le=65535)] = _setting(8000, "Port on which the gateway listens.")
+    data_dir: Path = _setting(Path(".tastestream"), "Folder of local data.")
+    model_store: Path | None = _setting(None, "Folder of model versions; default: `models` in `data_dir`.")
+    api_keys_file: Path | None = _setting(None, "File of API keys, one a line, for `Authorization: Bearer`.")
+    insecure: bool = _setting(False, "Allow an address that other machines can reach without API keys.")
+    trusted_hosts: Names = _setting(
         (),
-        description="Host names that the gateway answers to, such as `api.example.com` or `*.example.com`. Without API "
-        "keys only these, addresses and names without a dot are answered; with keys, any name unless this is set.",
+        "Host names of the gateway, such as `api.example.com` or `*.example.com`; default: any with API keys, and "
+        "without them addresses and names without a dot.",
     )
-    cors_origins: Names = Field(
-        (),
-        description="Origins whose web pages may call the gateway, such as `https://shop.example.com`; `*` for any.",
+    cors_origins: Names = _setting((), "Origins whose pages may call the gateway from a browser; `*` for any.")
+    webhook_origins: Names = _setting(
+        (), "Brokers that may deliver CloudEvents, by their `WebHook-Request-Origin`; `*` for any."
     )
-    webhook_origins: Names = Field(
-        (),
-        description="Brokers that may deliver CloudEvents, as they name themselves in the handshake of a webhook "
-        "(`WebHook-Request-Origin`), such as `eventgrid.azure.net`; `*` for any.",
-    )
-    webhook_rate: Count | None = Field(None, description="Deliveries a minute that a broker is allowed; no bound.")
-    log_json: bool = True
-    log_requests: Literal["all", "errors"] = Field(
-        "errors", description="Which requests the gateway logs; `all` costs a fifth of a single event's time."
-    )
+    webhook_rate: Count | None = _setting(None, "Deliveries per minute that a broker is allowed; default: no limit.")
+    log_json: bool = _setting(True, "Log JSON, one object per line; otherwise text.")
+    log_requests: Literal["all", "errors"] = _setting("errors", "Requests that are logged. `all` costs throughput.")
     summarizer: EngineSettings = EngineSettings()
     ranker: RankerSettings = RankerSettings()
     state: StateSettings = StateSettings()

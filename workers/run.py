@@ -85,25 +85,25 @@ async def work(
     pictures = open_pictures(settings)
     fetcher, decoder = PictureFetcher(settings.pictures), PictureDecoder(settings.pictures, metrics)
     ingest = PictureIngest(settings.pictures, decoder, pictures, metrics)
-    retry = Retry(state.max_attempts, state.retry_base_s, state.retry_max_s)
+    retry = Retry(state.max_attempts, state.retry_initial_s, state.retry_max_s)
     fetch_retry = Retry(
         settings.pictures.fetch_attempts, settings.pictures.fetch_retry_initial_s, settings.pictures.fetch_retry_max_s
     )
     summarize = SummarizeJob(
-        store, engine, prompt, state, retry, metrics, worker.concurrency, stopping=stop.is_set, signals=signals
+        store, engine, prompt, state, retry, metrics, worker.max_concurrent_summaries, stopping=stop.is_set, signals=signals
     )
     describe = DescribeJob(store.descriptions, engine, pictures, retry, metrics)
     fetch = FetchJob(store.pictures, fetcher, ingest, fetch_retry, metrics)
-    summarizer_pause, fetch_pause = (Pause(state.retry_base_s, state.retry_max_s) for _ in range(2))
+    summarizer_pause, fetch_pause = (Pause(state.retry_initial_s, state.retry_max_s) for _ in range(2))
     jobs: list[tuple[Job[Any], Pause, int]] = [
-        (summarize, summarizer_pause, worker.concurrency + _ahead(worker.concurrency)),
-        (describe, summarizer_pause, worker.describe_concurrency),
-        (fetch, fetch_pause, settings.pictures.fetch_concurrency),
+        (summarize, summarizer_pause, worker.max_concurrent_summaries + _ahead(worker.max_concurrent_summaries)),
+        (describe, summarizer_pause, worker.max_concurrent_descriptions),
+        (fetch, fetch_pause, settings.pictures.max_concurrent_fetches),
     ]
     times = {"poll_s": worker.poll_s, "lease_s": state.lease_s, "drain_s": worker.drain_s}
     pools = [Pool(job, pause, concurrency=concurrency, **times) for job, pause, concurrency in jobs]
     sweeping = Sweeping(store, pictures, settings.pictures, metrics)
-    log.info("working", concurrency=worker.concurrency, model=engine.id, prompt=prompt)
+    log.info("working", concurrency=worker.max_concurrent_summaries, model=engine.id, prompt=prompt)
     try:
         async with asyncio.TaskGroup() as tasks:
             for pool in pools:

@@ -43,16 +43,18 @@ class VllmClient:
     Args:
         url: the server's root, without `/v1`. A user name and password in it are sent as Basic authorization, and stand
             in no error and no log.
-        max_in_flight: requests sent at the same time; more wait, within their own deadlines.
+        max_concurrent_calls: requests sent at the same time; more wait, within their own deadlines.
     """
 
-    def __init__(self, url: str, *, connect_timeout_s: float, max_in_flight: int, api_key: str | None = None) -> None:
+    def __init__(
+        self, url: str, *, connect_timeout_s: float, max_concurrent_calls: int, api_key: str | None = None
+    ) -> None:
         self.url, credentials = _split_credentials(url.rstrip("/"))
         authorization = f"Bearer {api_key}" if api_key else credentials
         self._headers = _ANSWERS_AS_THEY_ARE | ({"authorization": authorization} if authorization else {})
         self._timeout = aiohttp.ClientTimeout(total=None, connect=connect_timeout_s)
         self._certificates = httpx.create_ssl_context()
-        self._free = asyncio.Semaphore(max_in_flight)
+        self._free = asyncio.Semaphore(max_concurrent_calls)
         self._opened: aiohttp.ClientSession | None = None
 
     def _session(self) -> aiohttp.ClientSession:

@@ -45,7 +45,7 @@ class Engine:
         mode: `score` asks a pooling server for all candidates at once, `chat` a generating one for each.
         timeout_s: the longest that a call takes when it is given no time of its own.
         connect_timeout_s: the longest wait for a connection.
-        max_in_flight: requests sent at the same time; further ones wait within their own time.
+        max_concurrent_calls: requests sent at the same time; further ones wait within their own time.
         api_key: the server's key, sent as a bearer token.
         serving: the model's prompt and answer lengths in tokens.
         manifest: the model version, if the model is one.
@@ -62,7 +62,7 @@ class Engine:
         mode: Mode = "score",
         timeout_s: float = 30.0,
         connect_timeout_s: float = 1.0,
-        max_in_flight: int = 64,
+        max_concurrent_calls: int = 64,
         api_key: str | None = None,
         fitted_bytes: int = FITTED_BYTES,
         serving: Serving | None = None,
@@ -75,7 +75,7 @@ class Engine:
         self._serving = serving or Serving()
         self._timeout_s = timeout_s
         self._client = VllmClient(
-            url, connect_timeout_s=connect_timeout_s, max_in_flight=max_in_flight, api_key=api_key
+            url, connect_timeout_s=connect_timeout_s, max_concurrent_calls=max_concurrent_calls, api_key=api_key
         )
         self.url = self._client.url
         self._scorer: Scorer = (

@@ -217,7 +217,7 @@ def _print_summary(
         table.add_row("items", f"{exported.items:,}, {exported.pictures:,} of them with a picture")
     if exported.missing:
         table.add_row("pictures missing", f"{exported.missing:,}")
-    bound = settings.state.log_events
+    bound = settings.state.event_log_size
     share = f"{logged / bound:.0%}" if bound else "no log is kept"
     table.add_row("event log", f"{logged:,} of at most {bound:,} events ({share})")
     out.print(table, highlight=False)

@@ -58,7 +58,7 @@ async def _rebuild(
 ) -> None:
     from service.cli.rebuilding import Rebuild
 
-    if not settings.state.log_events:
+    if not settings.state.event_log_size:
         raise UserError("there is no event log to rebuild from: TASTESTREAM_STATE__LOG_EVENTS is 0")
     only = dict.fromkeys(users).keys() if users else None
     # Half of the backlog at which gateways refuse events.

@@ -18,6 +18,7 @@ _HEADERS = {"accept": "image/*", "accept-encoding": "identity", "user-agent": "t
 _PASSING = frozenset({408, 425, 429})
 _REMEMBERED = 1024
 """Sites that are known to answer."""
+_MAX_REDIRECTS = 3
 _PER_ADDRESS = 2
 """Times the slots of one site: several sites may share an address."""
 
@@ -33,7 +34,7 @@ class PictureFetcher:
     """
 
     def __init__(self, settings: PictureSettings, *, lookup: Lookup = look_up) -> None:
-        slots, per_site = settings.fetch_concurrency, settings.max_concurrent_fetches_per_site
+        slots, per_site = settings.max_concurrent_fetches, settings.max_concurrent_fetches_per_site
         self._settings = settings
         self._sites = Shares(slots, per_site)
         self._unproven = Shares(max(1, slots * 3 // 4), per_site)
@@ -98,12 +99,12 @@ class PictureFetcher:
             self._proven.popitem(last=False)
 
     async def _follow(self, target: Target) -> bytes:
-        for _ in range(self._settings.fetch_redirects + 1):
+        for _ in range(_MAX_REDIRECTS + 1):
             async with self._get(target) as response:
                 if not response.has_redirect_location:
                     return await self._read(response)
                 target = join(target, response.headers["location"], self._settings)
-        raise BadPicture(f"redirects: more than {self._settings.fetch_redirects}")
+        raise BadPicture(f"redirects: more than {_MAX_REDIRECTS}")
 
     @asynccontextmanager
     async def _get(self, target: Target) -> AsyncIterator[httpx.Response]:

@@ -7,19 +7,22 @@ from contextlib import contextmanager
 
 from service.errors import DeadlineExceeded, StateUnavailable, TastestreamError
 
+_RESERVE_S = 0.05
+"""Kept back from the ranker for blending and answering."""
+
 
 class Deadline:
-    """Ends `total_s` seconds after `started` (monotonic clock); the last `reserve_s` are for blending and answering.
+    """Ends `total_s` seconds after `started` (monotonic clock).
 
     `asked`: the caller set it, and not the service.
     """
 
-    def __init__(self, started: float, total_s: float, reserve_s: float, *, asked: bool = False) -> None:
+    def __init__(self, started: float, total_s: float, *, asked: bool = False) -> None:
         self._total_s = total_s
         self._asked = asked
         self._end = started + total_s
         # A very short deadline must leave the ranker something.
-        self._reserve_s = min(reserve_s, total_s / 4)
+        self._reserve_s = min(_RESERVE_S, total_s / 4)
 
     def remaining_s(self) -> float:
         return max(0.0, self._end - time.monotonic())

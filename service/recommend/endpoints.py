@@ -76,15 +76,15 @@ def recommend_router(recommender: Recommender, settings: RecommendSettings, limi
         """
         started = time.monotonic()
         limit_body(request.scope, limits.recommend_bytes)
-        ask = read_ask(await read_json(request, limits), settings, limits)
+        ask = read_ask(await read_json(request, limits), limits)
         total_s = (ask.deadline_ms or settings.deadline_ms) / 1000
-        deadline = Deadline(started, total_s, settings.reserve_ms / 1000, asked=ask.deadline_ms is not None)
+        deadline = Deadline(started, total_s, asked=ask.deadline_ms is not None)
         return Json(await unless_hung_up(request, recommender.recommend(ask, deadline)))
 
     return router
 
 
-def read_ask(raw: Any, settings: RecommendSettings, limits: LimitSettings) -> RecommendIn:
+def read_ask(raw: Any, limits: LimitSettings) -> RecommendIn:
     """Check the body and hold it to the limits of the settings.
 
     Raises:
@@ -95,10 +95,8 @@ def read_ask(raw: Any, settings: RecommendSettings, limits: LimitSettings) -> Re
         raise InvalidRequest(f"candidates: more than {limits.candidates}", field="candidates")
     ask = validate(RecommendIn, raw)
     require_meaning(ask.user_id, "user_id")
-    if ask.k > limits.k:
-        raise InvalidRequest(f"k: more than {limits.k}", field="k")
-    if (ask.deadline_ms or 0) > settings.max_deadline_ms:
-        raise InvalidRequest(f"deadline_ms: more than {settings.max_deadline_ms}", field="deadline_ms")
+    if ask.k > limits.max_k:
+        raise InvalidRequest(f"k: more than {limits.max_k}", field="k")
     if ask.context is not None:
         check_bytes(ask.context, CONTEXT_BYTES, "context")
     for place, candidate in enumerate(ask.candidates or ()):

@@ -26,6 +26,7 @@ from service.items.schemas import ItemText, Title
 ServedBy = Literal["mllm", "cache", "collaborative", "popular", "none"]
 SourceName = Literal["given", "cooccurrence", "popular", "new", "catalogue"]
 SkipReason = Literal["unknown_item", "duplicate", "seen", "filtered"]
+MAX_DEADLINE_MS = 30_000
 Number = Annotated[int, Field(strict=True, ge=1)]
 Scalar = StrictStr | StrictBool | StrictInt | StrictFloat
 
@@ -111,7 +112,9 @@ class RecommendIn(BaseModel):
     k: Annotated[Number, null_is(lambda: 10, Number)] = Field(10, description="The most items in the answer.")
     exclude_seen: Annotated[StrictBool, null_is(lambda: True, StrictBool)] = True
     filters: Filters | None = None
-    deadline_ms: Number | None = Field(None, description="When the answer must come.")
+    deadline_ms: Annotated[int, Field(strict=True, ge=1, le=MAX_DEADLINE_MS)] | None = Field(
+        None, description="When the answer must come."
+    )
     context: dict[str, Any] | None = Field(
         None,
         description="The situation, such as `device` or `time_of_day`. Where the prompts of the model version have a "

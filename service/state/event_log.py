@@ -27,10 +27,10 @@ class Logged:
 
 
 class EventLog:
-    def __init__(self, scripts: Scripts, keys: Keys, log_s: float) -> None:
+    def __init__(self, scripts: Scripts, keys: Keys, event_log_retention_s: float) -> None:
         self._scripts = scripts
         self._keys = keys
-        self._log_ms = round(log_s * 1000)
+        self._log_ms = round(event_log_retention_s * 1000)
 
     @property
     def buckets(self) -> range:
@@ -70,7 +70,7 @@ class EventLog:
         return removed
 
     async def trim(self, *, short: bool = False) -> int:
-        """Remove what is older than `log_s`, whole nodes of a stream at a time; returns how many events.
+        """Remove what is older than the retention time, whole nodes of a stream at a time; returns how many events.
 
         `short` of memory, the log is the first to give some: the older half goes.
         """

@@ -29,6 +29,9 @@ from service.state.scores import Scores
 from service.state.summaries import Summaries
 from service.state.users import Users
 
+_MAX_CONCURRENT_ACCEPTS = 2
+"""Round trips with events that one process has under way."""
+
 
 class Store:
     """Every part raises StateUnavailable when Redis fails.
@@ -50,10 +53,10 @@ class Store:
         self._scripts = scripts
         self.memory = MemoryReserve(client, settings.memory_reserve)
         self.events = Events(
-            scripts, keys, self.memory, at_once=settings.accepts_at_once, patience_s=patience_s(settings)
+            scripts, keys, self.memory, at_once=_MAX_CONCURRENT_ACCEPTS, patience_s=patience_s(settings)
         )
-        self.log = EventLog(scripts, keys, settings.log_s)
-        self.summaries = Summaries(scripts, keys, settings.summary_chars, settings.history, settings.votes)
+        self.log = EventLog(scripts, keys, settings.event_log_retention_s)
+        self.summaries = Summaries(scripts, keys, settings.summary_chars, settings.summary_versions, settings.votes)
         self.derivations = {kind.name: Derivations(scripts, keys, kind, settings.summary_chars) for kind in derived}
         self.descriptions = self.derivations[DESCRIBE.name]
         self.dead_letters = DeadLetters(scripts, keys, (SUMMARIZE, FETCH, *derived))

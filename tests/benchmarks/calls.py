@@ -102,7 +102,7 @@ class Recording(VllmClient):
     """Remembers what it sent to each path."""
 
     def __init__(self, url: str) -> None:
-        super().__init__(url, connect_timeout_s=1.0, max_in_flight=64)
+        super().__init__(url, connect_timeout_s=1.0, max_concurrent_calls=64)
         self.sent: dict[str, Mapping[str, Any]] = {}
 
     async def post(self, path: str, body: Mapping[str, Any]) -> Any:

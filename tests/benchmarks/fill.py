@@ -38,7 +38,7 @@ def fill(
 async def open_store(url: str, most: int) -> Store:
     """A store in which one claim holds all of a user's events, `most` at most."""
     # The user is due at once; the event log is measured by itself.
-    state = StateSettings(catch_up_block=max(12, most), block_size=1, lease_s=600, log_events=0)
+    state = StateSettings(catch_up_block=max(12, most), block_size=1, lease_s=600, event_log_size=0)
     return await Store.connect(Settings(redis_url=url, state=state))
 
 

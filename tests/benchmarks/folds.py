@@ -116,7 +116,9 @@ def fold_rate(given: Bench, served: Served, world: World, people: list[Person], 
     asyncio.run(_prepare(given, world, people))
     redis_before = cpu_s(given.redis_pid)
     port = free_port()
-    with worker(given, WORKER__CONCURRENCY=concurrency, WORKER__METRICS_PORT=port, **served.environment) as pid:
+    with worker(
+        given, WORKER__MAX_CONCURRENT_SUMMARIES=concurrency, WORKER__METRICS_PORT=port, **served.environment
+    ) as pid:
         before = started(given, pid)
         moments = asyncio.run(_commits(given, [person.user_id for person in people]))
         used = cpu_s(pid) - before

@@ -60,7 +60,7 @@ def main(
 ) -> None:
     """Measure how long events take to be known."""
     found = Findings("Freshness", markdown)
-    world, default = World(), WorkerSettings().concurrency
+    world, default = World(), WorkerSettings().max_concurrent_summaries
     with tempfile.TemporaryDirectory() as folder, bar() as progress, summarizer(Path(folder), progress) as served:
         with bench() as given:
             people = world.people(CAPACITY_USERS, 4 * BLOCK, seed=1)

@@ -3,7 +3,7 @@
 Users get their recents and their summary through the store's own methods; nothing is left pending. Per key family the
 table shows what `MEMORY USAGE` says of a sample of users (value, key, dictionary entry); what `used_memory` has grown
 by beyond that is the rest: Redis's hash tables and what its allocator leaves unused. The event log is told
-beside it: its bound is a number of events (`log_events`), not of users.
+beside it: its bound is a number of events (`event_log_size`), not of users.
 """
 
 import asyncio
@@ -63,7 +63,7 @@ def main(
     rows = [[name, f"{size:,.0f}"] for name, size in families.items()]
     found.table(["", "bytes per user"], [*rows, ["rest", f"{rest:,.0f}"], ["all", f"{whole:,.0f}"]])
     found.say(f"{whole / 1024:.2f} KiB per user; a million users take {whole * 1e6 / 2**30:.2f} GiB.")
-    most = StateSettings().log_events
+    most = StateSettings().event_log_size
     found.say(
         f"Beside the users, the event log takes {logged:,.0f} bytes an event, {most * logged / 2**20:,.0f} MiB when it "
         f"holds the {most:,} events of its bound."

@@ -49,7 +49,7 @@ def posting(client: VllmClient, path: str, bodies: Iterable[Body]) -> list[Call]
 
 def open_client(url: str) -> VllmClient:
     """Posts JSON to any server; as light as the gateway's own client, which it is."""
-    return VllmClient(url, connect_timeout_s=60.0, max_in_flight=10_000)
+    return VllmClient(url, connect_timeout_s=60.0, max_concurrent_calls=10_000)
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ QUICK: dict[str, Any] = {
     "max_wait_s": 0.1,
     "lease_s": 1.0,
     "max_attempts": 3,
-    "retry_base_s": 0.05,
+    "retry_initial_s": 0.05,
     "retry_max_s": 0.3,
 }
 SUMMARIZER_TIMEOUT_S = 1.0

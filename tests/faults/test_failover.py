@@ -116,7 +116,9 @@ async def acknowledged(fleet: Fleet, users: list[str], count: int) -> bool:
 
 @asynccontextmanager
 async def gateway(redis: ReplicatedCluster, folder: Path, **state: Any) -> AsyncIterator[httpx.AsyncClient]:
-    app = create_app(Settings(redis_url=redis.url, data_dir=folder, state=StateSettings(wait_s=0.2, **state)))
+    app = create_app(
+        Settings(redis_url=redis.url, data_dir=folder, state=StateSettings(replication_timeout_s=0.2, **state))
+    )
     transport = httpx.ASGITransport(app)
     async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport, base_url="http://t") as client:
         yield client

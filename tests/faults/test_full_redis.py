@@ -26,7 +26,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SingleRedis]:
 
 @pytest_asyncio.fixture
 async def fleet(server: SingleRedis, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Fleet]:
-    state = {"recents": 3, "log_events": LOGGED, "memory_reserve": 0}
+    state = {"recents": 3, "event_log_size": LOGGED, "memory_reserve": 0}
     async with running_fleet(server, tmp_path_factory.mktemp("fleet"), **state) as fleet:
         yield fleet
 

@@ -85,7 +85,7 @@ def worker_settings() -> dict[str, Any]:
 
 @pytest.fixture
 def settings(redis_url: str, state: dict[str, Any], worker_settings: dict[str, Any], tmp_path: Path) -> Settings:
-    quick = {"buckets": 4, "max_wait_s": 0.05, "retry_base_s": 0.02, "retry_max_s": 0.1, "clock_skew_s": 0.0}
+    quick = {"buckets": 4, "max_wait_s": 0.05, "retry_initial_s": 0.02, "retry_max_s": 0.1, "clock_skew_s": 0.0}
     return Settings(
         redis_url=redis_url,
         data_dir=tmp_path,

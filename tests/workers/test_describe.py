@@ -131,7 +131,7 @@ async def test_an_engine_that_is_down_costs_no_attempt(store: Store, start: Star
 class TestTroubleThatIsNotTheModels:
     @pytest.fixture
     def state(self) -> dict[str, Any]:
-        return {"retry_base_s": 100, "retry_max_s": 100}
+        return {"retry_initial_s": 100, "retry_max_s": 100}
 
     async def test_pictures_that_cannot_be_read_keep_no_event_from_being_folded(
         self, store: Store, start: Start, settings: Settings, picture: str

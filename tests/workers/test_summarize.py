@@ -500,7 +500,7 @@ async def _true(value: bool) -> bool:
 class TestConcurrency:
     @pytest.fixture
     def worker_settings(self) -> dict[str, Any]:
-        return {"concurrency": 8}
+        return {"max_concurrent_summaries": 8}
 
     async def test_all_slots_are_filled_and_each_is_filled_again_as_it_falls_free(
         self, store: Store, start: Start

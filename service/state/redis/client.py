@@ -28,7 +28,8 @@ _ASKING_FOR_SLOTS = 2
 
 def patience_s(settings: StateSettings) -> float:
     """The longest that one call waits for Redis, all tries together."""
-    return settings.redis_timeout_s + (settings.wait_s if settings.wait_replicas or settings.wait_aof else 0.0)
+    waits = settings.wait_replicas or settings.wait_aof
+    return settings.redis_timeout_s + (settings.replication_timeout_s if waits else 0.0)
 
 
 def connect(url: str, settings: StateSettings) -> Client:

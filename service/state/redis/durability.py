@@ -27,7 +27,7 @@ class Durability:
     @classmethod
     def of(cls, settings: StateSettings) -> "Durability | None":
         """What the settings ask for; None when an answer of Redis is enough."""
-        wait_ms, replicas = round(settings.wait_s * 1000), settings.wait_replicas
+        wait_ms, replicas = round(settings.replication_timeout_s * 1000), settings.wait_replicas
         if settings.wait_aof:
             return cls(("WAITAOF", 1, replicas, wait_ms), (1, replicas))
         return cls(("WAIT", replicas, wait_ms), (replicas,)) if replicas else None

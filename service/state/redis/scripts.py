@@ -205,7 +205,7 @@ def constants(settings: StateSettings, derived: str) -> str:
         "RETRY": math.ceil(settings.retry_window_s),
         "MAX_PENDING": settings.max_pending,
         "MAX_BACKLOG": -(-settings.max_backlog // settings.buckets),
-        "LOG": -(-settings.log_events // settings.buckets),
+        "LOG": -(-settings.event_log_size // settings.buckets),
         "CLAIM_EVENTS": settings.claim_blocks * settings.catch_up_block,
         "TOMBSTONE": round(settings.tombstone_s * 1000),
         "SKEW": round(settings.clock_skew_s * 1000),

@@ -62,7 +62,7 @@ async def test_calls_at_the_same_time_use_no_more_connections_than_requests_in_f
         return fake.default(request)
 
     fake.replies[CHAT] = slow
-    async with asking(fake.url, max_in_flight=12) as engine:
+    async with asking(fake.url, max_concurrent_calls=12) as engine:
         await asyncio.gather(*(engine.summarize("", BLOCK) for _ in range(60)))
     assert fake.most_in_flight == 12
     assert len({request.client for request in fake.requests}) <= 12

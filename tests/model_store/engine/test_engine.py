@@ -337,7 +337,7 @@ class TestScoringByChat:
             return fake.default(request)
 
         fake.replies[CHAT] = slow
-        engine = make(mode="chat", labels=LABELS, max_in_flight=3)
+        engine = make(mode="chat", labels=LABELS, max_concurrent_calls=3)
         await engine.score(USER, [ITEM] * 12)
         assert fake.most_in_flight == 3
 
@@ -396,7 +396,7 @@ class TestFailures:
             return 200, text_answer("too late")
 
         fake.replies[CHAT] = never
-        engine = make(max_in_flight=1)
+        engine = make(max_concurrent_calls=1)
         first = asyncio.create_task(engine.summarize("", BLOCK, timeout_s=60))
         await fake.asked.wait()
         with pytest.raises(EngineTimeout):

@@ -40,7 +40,7 @@ async def summarizer(summarizer_server: ServedModel) -> AsyncIterator[Engine]:
 
 
 def client_of(served: ServedModel) -> VllmClient:
-    return VllmClient(served.url, connect_timeout_s=60, max_in_flight=8)
+    return VllmClient(served.url, connect_timeout_s=60, max_concurrent_calls=8)
 
 
 async def metric(url: str, name: str) -> float:

@@ -111,7 +111,7 @@ def test_what_any_call_may_be_answered_with_is_told_once(openapi: dict[str, Any]
 
 
 def test_limits_of_the_settings_are_in_the_page() -> None:
-    schemas = page(limits=LimitSettings(k=7, candidates=8, batch_events=9))["components"]["schemas"]
+    schemas = page(limits=LimitSettings(max_k=7, candidates=8, batch_events=9))["components"]["schemas"]
     assert schemas["RecommendIn"]["properties"]["k"]["anyOf"][0]["maximum"] == 7
     assert schemas["RecommendIn"]["properties"]["candidates"]["anyOf"][0]["maxItems"] == 8
     assert schemas["EventBatchIn"]["properties"]["events"]["maxItems"] == 9

@@ -21,7 +21,7 @@ LIMITS = {
     "max_pending": 30,
     "dead_letters": 3,
     "max_backlog": 4 * 400,
-    "log_events": 4 * 100,
+    "event_log_size": 4 * 100,
     "history": 2,
     "neighbours": 8,
     "popular": 20,
@@ -40,7 +40,7 @@ BOUNDS: dict[str, Bound] = {
     "fence": lambda admin, key: admin.strlen(key) == 16,
     "dead": lambda admin, key: admin.xlen(key) <= LIMITS["dead_letters"],
     "backlog": lambda admin, key: 0 <= int(admin.get(key)) <= LIMITS["max_backlog"] / 4,
-    "log": lambda admin, key: admin.xlen(key) <= LIMITS["log_events"] / 4 + 100,
+    "log": lambda admin, key: admin.xlen(key) <= LIMITS["event_log_size"] / 4 + 100,
     "index": lambda admin, key: admin.zcard(key) <= 60,
     "u": lambda admin, key: admin.strlen(key) < 6 * 4000 + 1000,
     "p": lambda admin, key: admin.llen(key) <= LIMITS["max_pending"],
@@ -158,7 +158,7 @@ async def test_a_user_with_20_recents_takes_at_most_two_and_a_half_kib(redis_url
     The log is as full as with a million users and the default bound: one event for each.
     """
     users = 1000
-    store = await Store.connect(Settings(redis_url=redis_url, state=StateSettings(log_events=users, buckets=1)))
+    store = await Store.connect(Settings(redis_url=redis_url, state=StateSettings(event_log_size=users, buckets=1)))
     with admin_of(redis_url) as admin:
         await store.events.accept([event("warm", 1)], 0)
         await store.users.delete("warm")

@@ -14,7 +14,7 @@ from tests.service.state.conftest import START_MS, Clock, event
 
 @pytest.fixture
 def state() -> dict[str, Any]:
-    return {"buckets": 2, "log_events": 400, "log_s": 3600, "max_pending": 10_000}
+    return {"buckets": 2, "event_log_size": 400, "event_log_retention_s": 3600, "max_pending": 10_000}
 
 
 def bucket(user: str) -> int:
@@ -92,7 +92,7 @@ async def test_what_only_the_log_still_holds_of_a_user_is_deleted_too(store: Sto
 class TestWithoutLog:
     @pytest.fixture
     def state(self) -> dict[str, Any]:
-        return {"log_events": 0}
+        return {"event_log_size": 0}
 
     async def test_nothing_is_logged_where_the_settings_say_so(self, store: Store) -> None:
         await store.events.accept([event("u", 1)], START_MS)

@@ -264,7 +264,7 @@ class TestTrouble:
         self, own: tuple[RedisServer, Store]
     ) -> None:
         server, _ = own
-        strict = StateSettings(buckets=2, wait_replicas=1, wait_s=0.05)
+        strict = StateSettings(buckets=2, wait_replicas=1, replication_timeout_s=0.05)
         store = await Store.connect(Settings(redis_url=server.url, state=strict))
         with pytest.raises(StateUnavailable, match="WAIT reached 0"):
             await store.events.accept([event("u", 1)], START_MS)

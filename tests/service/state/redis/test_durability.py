@@ -13,12 +13,12 @@ from service.state.store import Store
 from tests.redis_servers import RedisServer, has_waitaof
 from tests.service.state.conftest import START_MS, Clock, event
 
-DISK = {"wait_aof": True, "wait_s": 10.0}
+DISK = {"wait_aof": True, "replication_timeout_s": 10.0}
 
 
 def test_too_few_places_are_not_enough() -> None:
     one_replica = Durability.of(StateSettings(wait_replicas=1))
-    both_disks = Durability.of(StateSettings(wait_replicas=1, wait_aof=True, wait_s=0.5))
+    both_disks = Durability.of(StateSettings(wait_replicas=1, wait_aof=True, replication_timeout_s=0.5))
     assert one_replica is not None
     assert both_disks is not None
     assert both_disks.wait == ("WAITAOF", 1, 1, 500)
