@@ -18,7 +18,7 @@
     ├── ItemNotFound        404  item_not_found
     ├── BadPicture          422  bad_picture           reason in the detail
     ├── UserDeleted         409  user_deleted          an event that was received before its user's deletion
-    ├── HungUp              499  hung_up               the caller left before the answer; nobody reads this one
+    ├── ClientClosedRequest 499  client_closed_request the caller left before the answer; nobody reads this one
     ├── Overloaded          429  overloaded            + Retry-After: too many requests, connections or events
     ├── BacklogFull         429  backlog_full          + Retry-After
     ├── StateUnavailable    503  state_unavailable     + Retry-After: Redis or picture folder down, full, read-only
@@ -36,8 +36,11 @@ from typing import Any, ClassVar
 class TastestreamError(Exception):
     """Base: `status` and `code` belong to the class, `detail` to the occurrence.
 
-    `members` are the occurrence's own additions to the problem body, such as the rejected events. `told` is what a
-    caller is told where `detail` is for those who run the service; it then stands in the log.
+    Args:
+        detail: what happened. It is for people; callers that need to decide use `code`.
+        field: the field of the request that is wrong.
+        extensions: further members of the problem body, such as the rejected events.
+        public_detail: replaces `detail` in the answer if `detail` is only for the log.
     """
 
     status: ClassVar[int] = 500
@@ -50,15 +53,15 @@ class TastestreamError(Exception):
         *,
         field: str | None = None,
         retry_after_s: float | None = None,
-        members: Mapping[str, Any] | None = None,
-        told: str | None = None,
+        extensions: Mapping[str, Any] | None = None,
+        public_detail: str | None = None,
     ) -> None:
         super().__init__(detail)
         self.detail = detail
         self.field = field
         self.retry_after_s = retry_after_s
-        self.members = members or {}
-        self.told = told or detail
+        self.extensions = extensions or {}
+        self.public_detail = public_detail or detail
 
 
 class InvalidRequest(TastestreamError):
@@ -129,8 +132,8 @@ class UserDeleted(TastestreamError):
     status, code, title = 409, "user_deleted", "User deleted"
 
 
-class HungUp(TastestreamError):
-    status, code, title = 499, "hung_up", "Caller hung up"
+class ClientClosedRequest(TastestreamError):
+    status, code, title = 499, "client_closed_request", "Client closed request"
 
 
 class Overloaded(TastestreamError):
@@ -164,8 +167,8 @@ def problem(error: TastestreamError) -> dict[str, Any]:
         "title": error.title,
         "status": error.status,
         "code": error.code,
-        "detail": error.told,
+        "detail": error.public_detail,
     }
     if error.field is not None:
         body["field"] = error.field
-    return {**body, **error.members}
+    return {**body, **error.extensions}

@@ -162,10 +162,10 @@ class Metrics:
             ("result",),
             registry=self.registry,
         )
-        self.evidence_failures = Counter(
-            "tastestream_evidence_failures_total",
-            "Parts of a recommendation that it did without, because the state store failed.",
-            ("part",),
+        self.dependency_failures = Counter(
+            "tastestream_dependency_failures_total",
+            "Failures of what a recommendation or a fold can do without, by dependency.",
+            ("dependency",),
             registry=self.registry,
         )
         self.engine_calls = Counter(

@@ -99,7 +99,7 @@ def operations_router(probes: Probes) -> APIRouter:
         if not redis:
             seen = asdict(Readiness("unavailable", "down", ranker, summarizer))
             seen["readiness"] = seen.pop("status")
-            raise NotReady("Redis does not answer", retry_after_s=1, members=seen)
+            raise NotReady("Redis does not answer", retry_after_s=1, extensions=seen)
         status: Literal["ready", "degraded"] = "ready" if ranker == summarizer == "ok" else "degraded"
         return Json(Readiness(status, "ok", ranker, summarizer))
 

@@ -185,7 +185,7 @@ class SummarizeJob(Job[SummaryClaim]):
         try:
             yield
         except StateUnavailable as error:
-            self._metrics.evidence_failures.labels("record").inc()
+            self._metrics.dependency_failures.labels("record").inc()
             log.warning("evidence_lost", error=error.detail)
 
     def _likes(self, event: Event) -> bool:

@@ -88,17 +88,17 @@ def events_router(ingest: EventIngest, limits: LimitSettings) -> APIRouter:
                 raise InvalidRequest("results: not for a stream of lines; send a JSON array", field="results")
             streamed = await accept_stream(request, ingest, limits, strict=wishes.strict)
             return _respond(streamed, wishes, minimal=wishes.minimal is True)
-        given = await read_values(request, kind, limits)
-        if len(given.values) <= PARSED_AT_ONCE:
-            batch = parse_events(given.values, received_ms)
+        body = await read_values(request, kind, limits)
+        if len(body.values) <= PARSED_AT_ONCE:
+            batch = parse_events(body.values, received_ms)
         else:
-            batch = await parse_batch(given.values, received_ms)
+            batch = await parse_batch(body.values, received_ms)
         outcomes = await ingest.accept(batch, received_ms)
         answer = EventsAnswer(outcomes.count("accepted"), outcomes.count("duplicate"), rejections(batch, outcomes))
         if with_results:
             answer = _with_results(answer, batch, outcomes, await ingest.unknown(batch))
         _require_some(answer, outcomes, strict=wishes.strict)
-        minimal = given.binary if wishes.minimal is None else wishes.minimal
+        minimal = body.binary if wishes.minimal is None else wishes.minimal
         return _respond(answer, wishes, minimal=minimal and not with_results)
 
     return router
@@ -155,5 +155,5 @@ def _nothing_acceptable(answer: EventsAnswer, outcomes: Sequence[Accepted]) -> T
     first = answer.rejected[0]
     error = next((refusal(outcome) for outcome in _FOR_NOW if outcome in outcomes), None)
     error = error or InvalidRequest(f"nothing was acceptable; event {first.index}: {first.detail}", field=first.field)
-    error.members = {field.name: getattr(answer, field.name) for field in fields(answer)}
+    error.extensions = {field.name: getattr(answer, field.name) for field in fields(answer)}
     return error

@@ -19,7 +19,7 @@ _READ_AT_ONCE = 20
 """Then others get their turn."""
 
 
-class Given(NamedTuple):
+class EventValues(NamedTuple):
     """The values of a body as `parse_events` reads them, each an event or an error.
 
     `binary`: it is a CloudEvent in binary mode.
@@ -29,7 +29,7 @@ class Given(NamedTuple):
     binary: bool = False
 
 
-async def read_values(request: Request, kind: str, limits: LimitSettings) -> Given:
+async def read_values(request: Request, kind: str, limits: LimitSettings) -> EventValues:
     """What is in a body of media type `kind`.
 
     Raises:
@@ -38,17 +38,17 @@ async def read_values(request: Request, kind: str, limits: LimitSettings) -> Giv
     """
     limit_body(request.scope, limits.events_bytes)
     if kind == CLOUD_EVENT:
-        return Given([read_cloud_event(await _parsed(request, limits), limits.line_bytes)])
+        return EventValues([read_cloud_event(await _parsed(request, limits), limits.line_bytes)])
     if kind == CLOUD_EVENT_BATCH:
-        return Given(await _read_cloud_events(await _parsed(request, limits), limits))
+        return EventValues(await _read_cloud_events(await _parsed(request, limits), limits))
     if not is_json(kind):
         raise unsupported(kind, JSON, NDJSON, CLOUD_EVENT, CLOUD_EVENT_BATCH)
     attributes = binary_attributes(request.scope["headers"])
     if attributes is not None:
-        return Given([read_cloud_event({**attributes, "data": await _parsed(request, limits)})], binary=True)
+        return EventValues([read_cloud_event({**attributes, "data": await _parsed(request, limits)})], binary=True)
     values = unwrap(await _parsed(request, limits), _FIELD)
     check_count(values, limits.batch_events, _FIELD)
-    return Given(values)
+    return EventValues(values)
 
 
 async def _parsed(request: Request, limits: LimitSettings) -> Any:

@@ -35,7 +35,7 @@ async def accept_stream(request: Request, ingest: EventIngest, limits: LimitSett
     Raises:
         InvalidRequest: there were lines, and none was acceptable; or so many are wrong that this can't be meant.
         BacklogFull: none was acceptable, some only for now; or, if `strict`, one was not.
-        BacklogFull, Overloaded, StateUnavailable, BodyTimeout: the stream stopped in the middle. The members
+        BacklogFull, Overloaded, StateUnavailable, BodyTimeout: the stream stopped in the middle. The extensions
             of the error say what was accepted until then, and from which line on to send again (`resume_at`).
     """
     stream_body(request.scope, limits.stream_idle_s)
@@ -47,7 +47,7 @@ async def accept_stream(request: Request, ingest: EventIngest, limits: LimitSett
                 await progress.take(lines.feed(piece), received_ms)
         await progress.take(lines.end(), received_ms)
     except TastestreamError as error:
-        error.members = {**progress.so_far(), "resume_at": progress.lines}
+        error.extensions = {**progress.so_far(), "resume_at": progress.lines}
         raise
     return progress.answer()
 
@@ -141,7 +141,7 @@ class _Progress:
             first = self._rejected[0]
             detail = f"nothing was acceptable; line {first.index}: {first.detail}"
             error = self._for_now or InvalidRequest(detail, field=first.field)
-            error.members = self.so_far()
+            error.extensions = self.so_far()
             raise error
         counts = (self._accepted, self._duplicates, self._rejected, self._rejected_total)
         return StreamAnswer(*counts, self._retryable_total)

@@ -69,10 +69,10 @@ class Telemetry:
         if code := scope.get(ERROR):
             self.metrics.errors.labels(code).inc()
         if status >= 400 or status == 0 or (self.log_all and route not in OPEN_PATHS):
-            told = {"method": method, "route": route, "status": status, "code": code, "ms": round(seconds * 1000, 2)}
+            entry = {"method": method, "route": route, "status": status, "code": code, "ms": round(seconds * 1000, 2)}
             if reason := scope.get(_REASON):
-                told["reason"] = reason
-            log.info("request", **told)
+                entry["reason"] = reason
+            log.info("request", **entry)
 
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"})

@@ -17,9 +17,9 @@ class Preferences(NamedTuple):
 
     def applied(self, *, minimal: bool) -> dict[str, str]:
         """The header that says what was followed; `minimal`, whether the answer has no body."""
-        told = ["return=minimal"] if minimal and self.minimal else []
-        told += ["handling=strict"] if self.strict else []
-        return {"preference-applied": ", ".join(told)} if told else {}
+        applied = ["return=minimal"] if minimal and self.minimal else []
+        applied += ["handling=strict"] if self.strict else []
+        return {"preference-applied": ", ".join(applied)} if applied else {}
 
 
 NO_PREFERENCES = Preferences()

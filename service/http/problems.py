@@ -13,7 +13,7 @@ from starlette.requests import ClientDisconnect
 from starlette.routing import Match
 
 from service.errors import (
-    HungUp,
+    ClientClosedRequest,
     InternalError,
     InvalidRequest,
     MethodNotAllowed,
@@ -73,7 +73,7 @@ async def on_error(request: Request, error: Exception) -> Response:
     """The answer to a TastestreamError, whose code and reason are noted for metrics and log."""
     assert isinstance(error, TastestreamError)  # noqa: S101
     request.scope["tastestream.error"] = error.code
-    if error.told != error.detail:
+    if error.public_detail != error.detail:
         request.scope["tastestream.reason"] = error.detail
     return respond(error)
 
@@ -99,7 +99,7 @@ async def _on_http(request: Request, error: Exception) -> Response:
 
 async def on_disconnect(request: Request, error: Exception) -> Response:
     """What is counted for a caller that left; nobody reads it."""
-    return await on_error(request, HungUp("the caller left while sending"))
+    return await on_error(request, ClientClosedRequest("the caller left while sending"))
 
 
 def _methods(request: Request) -> set[str]:

@@ -83,7 +83,7 @@ def invalid(errors: Sequence[ErrorDetails]) -> InvalidRequest:
     """The answer to what pydantic found."""
     listed = [{"field": field, "detail": detail} for field, detail in map(explain, errors[:_LISTED_ERRORS])]
     field, detail = explain(errors[0])
-    return InvalidRequest(f"{field}: {detail}" if field else detail, field=field or None, members={"errors": listed})
+    return InvalidRequest(f"{field}: {detail}" if field else detail, field=field or None, extensions={"errors": listed})
 
 
 def explain(error: ErrorDetails) -> tuple[str, str]:

@@ -40,7 +40,7 @@ _KEPT: Mapping[str, Keep] = {
 
 
 class WhileThere(Protocol):
-    """Runs work for a caller; see `service.http.hangup`."""
+    """Runs work for a caller; see `service.http.client_closed`."""
 
     async def __call__(self, work: Coroutine[Any, Any, T]) -> T: ...
 
@@ -197,8 +197,8 @@ class Catalogue:
 def _nothing_acceptable(rejected: Sequence[Rejection]) -> InvalidRequest:
     first = rejected[0]
     detail = f"nothing was acceptable; item {first.index}: {first.detail}"
-    members = {"accepted": 0, "duplicates": 0, "rejected": rejected}
-    return InvalidRequest(detail, field=first.field, members=members)
+    extensions = {"accepted": 0, "duplicates": 0, "rejected": rejected}
+    return InvalidRequest(detail, field=first.field, extensions=extensions)
 
 
 def _record(item_id: str, item: ItemIn, picture: IngestResult) -> Item:

@@ -18,7 +18,7 @@ from service.errors import (
     UnsupportedMedia,
 )
 from service.http.batches import read_batch
-from service.http.hangup import unless_hung_up
+from service.http.client_closed import unless_closed
 from service.http.ids import ItemPath, NewItemPath, require_meaning
 from service.http.problems import documented
 from service.http.wire import JSON, NDJSON, Json, read_json
@@ -102,7 +102,7 @@ def items_router(catalogue: Catalogue, items: Items, evidence: Evidence, limits:
         """
         values = await read_batch(request, limits, limits.bulk_items, "items")
         acceptable, rejected = await read_items(values)
-        return Json(await catalogue.put_many(acceptable, rejected, partial(unless_hung_up, request)), 202)
+        return Json(await catalogue.put_many(acceptable, rejected, partial(unless_closed, request)), 202)
 
     @router.get("", summary="List items", response_model=ItemPage, responses=documented(*_COMMON))
     async def list_items(
@@ -150,7 +150,7 @@ def items_router(catalogue: Catalogue, items: Items, evidence: Evidence, limits:
         """
         require_meaning(item_id, "item_id")
         item = read_item(await read_json(request, limits))
-        stored, created = await catalogue.put(item_id, item, partial(unless_hung_up, request))
+        stored, created = await catalogue.put(item_id, item, partial(unless_closed, request))
         return Json(item_out(stored), 201 if created else 200)
 
     @router.get("/{item_id}", summary="One item", response_model=ItemOut, responses=documented(ItemNotFound, *_COMMON))

@@ -23,7 +23,7 @@ from service.logs import get_logger
 from service.metrics import Metrics
 from service.pictures import base64_text
 from service.pictures.decoder_process import ACCEPTED, ANSWER, PICTURE, QUESTION, READY, READY_UNBOUNDED, TEXT
-from service.pictures.reencode import DecodeLimits, Redrawn
+from service.pictures.reencode import DecodeLimits, ReEncoded
 from service.settings import PictureSettings
 
 log = get_logger(__name__)
@@ -51,8 +51,8 @@ class PictureDecoder:
         self._ending: set[asyncio.Task[int]] = set()
         self._closing_idle: asyncio.TimerHandle | None = None
 
-    async def decode(self, encoded: bytes) -> Redrawn:
-        """Check a picture and encode it again; see `check.redraw`.
+    async def decode(self, encoded: bytes) -> ReEncoded:
+        """Check a picture and encode it again; see `reencode.re_encode`.
 
         Raises:
             BadPicture: it is not acceptable, or decoding it takes too long, too much memory or crashes.
@@ -63,7 +63,7 @@ class PictureDecoder:
             raise BadPicture(f"too_many_bytes: more than {self._settings.max_bytes}")
         return await self._queued(PICTURE, encoded)
 
-    async def decode_base64(self, text: str) -> Redrawn:
+    async def decode_base64(self, text: str) -> ReEncoded:
         """The same for a picture in base64, or in a data URI.
 
         Raises:
@@ -81,7 +81,7 @@ class PictureDecoder:
         if self._ending:
             await asyncio.wait(self._ending)
 
-    async def _queued(self, kind: bytes, content: bytes) -> Redrawn:
+    async def _queued(self, kind: bytes, content: bytes) -> ReEncoded:
         if self._waiting >= self._settings.max_waiting_decodes:
             raise Overloaded("too many pictures wait to be decoded", retry_after_s=_RETRY_S)
         self._waiting += 1
@@ -91,7 +91,7 @@ class PictureDecoder:
         finally:
             self._waiting -= 1
 
-    async def _asked(self, kind: bytes, content: bytes) -> Redrawn:
+    async def _asked(self, kind: bytes, content: bytes) -> ReEncoded:
         child = self._idle.pop() if self._idle else await self._start()
         outcome = "cancelled"
         try:
@@ -201,7 +201,7 @@ class _Child:
             raise _Died(f"it began with {said!r}")
         return said == READY
 
-    async def ask(self, kind: bytes, content: bytes) -> Redrawn | BadPicture:
+    async def ask(self, kind: bytes, content: bytes) -> ReEncoded | BadPicture:
         with suppress(ConnectionError):
             self._input.write(QUESTION.pack(kind, len(content)))
             self._input.write(content)
@@ -210,8 +210,8 @@ class _Child:
         if note_length + length > self._longest_answer:
             raise _Died("its answer is longer than any picture")
         note = (await self._read(note_length)).decode(errors="replace")
-        drawn = await self._read(length)
-        return Redrawn(drawn, note or None) if status == ACCEPTED else BadPicture(note)
+        picture = await self._read(length)
+        return ReEncoded(picture, note or None) if status == ACCEPTED else BadPicture(note)
 
     async def end(self) -> int:
         with suppress(ProcessLookupError):

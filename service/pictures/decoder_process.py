@@ -24,7 +24,7 @@ from typing import BinaryIO
 
 from service.errors import BadPicture
 from service.pictures.base64_text import decode_base64
-from service.pictures.reencode import DecodeLimits, Redrawn, redraw
+from service.pictures.reencode import DecodeLimits, ReEncoded, re_encode
 
 PICTURE, TEXT = b"p", b"t"
 READY, READY_UNBOUNDED = b"R", b"r"
@@ -52,20 +52,20 @@ def main(given: str) -> None:
         kind, length = QUESTION.unpack(head)
         content = source.read(length)
         _allow_cpu(settings["cpu_s"])
-        status, note, drawn = _answer(kind, content, limits)
-        sink.write(ANSWER.pack(status, len(note), len(drawn)) + note + drawn)
+        status, note, picture = _answer(kind, content, limits)
+        sink.write(ANSWER.pack(status, len(note), len(picture)) + note + picture)
         sink.flush()
 
 
 def _answer(kind: bytes, content: bytes, limits: DecodeLimits) -> tuple[bytes, bytes, bytes]:
     try:
         encoded = decode_base64(content, limits.max_bytes) if kind == TEXT else content
-        drawn: Redrawn = redraw(encoded, limits)
+        picture: ReEncoded = re_encode(encoded, limits)
     except BadPicture as error:
         return REFUSED, error.detail.encode(), b""
     except MemoryError:
         return REFUSED, b"too_costly: decoding it takes too much memory", b""
-    return ACCEPTED, (drawn.warning or "").encode(), drawn.content
+    return ACCEPTED, (picture.warning or "").encode(), picture.content
 
 
 def _private_streams() -> tuple[BinaryIO, BinaryIO]:

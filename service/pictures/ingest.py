@@ -8,7 +8,7 @@ from service.logs import get_logger
 from service.metrics import Metrics
 from service.pictures.addresses import is_public
 from service.pictures.decoder import PictureDecoder
-from service.pictures.reencode import Redrawn
+from service.pictures.reencode import ReEncoded
 from service.pictures.store import PictureStore
 from service.pictures.urls import parse
 from service.settings import PictureSettings
@@ -88,12 +88,12 @@ class PictureIngest:
         self.count_refused(error)
         return IngestResult("refused", error=error.detail)
 
-    async def _keep(self, drawn: Redrawn) -> Stored:
+    async def _keep(self, picture: ReEncoded) -> Stored:
         try:
-            picture = await self._store.write(drawn.content)
+            content_hash = await self._store.write(picture.content)
         except OSError as error:
             log.warning("picture_not_written", error=str(error)[:200])
             reason = error.strerror or type(error).__name__
             raise StateUnavailable(f"pictures can't be written: {reason}", retry_after_s=1.0) from error
-        self._metrics.pictures.labels("stored_blank" if drawn.warning else "stored").inc()
-        return Stored(picture, drawn.warning)
+        self._metrics.pictures.labels("stored_blank" if picture.warning else "stored").inc()
+        return Stored(content_hash, picture.warning)

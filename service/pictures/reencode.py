@@ -1,4 +1,4 @@
-"""Is it a picture, and one of bearable size? Then it is drawn anew, so that nothing but pixels is kept.
+"""Checks that something is a picture of acceptable size, and encodes it again, so that only its pixels are kept.
 
 Runs in the processes of `decoder_process`, which load Pillow and nothing else of the service.
 """
@@ -53,14 +53,14 @@ class DecodeLimits:
     """Frames of an animation that are looked at for one that shows something."""
 
 
-class Redrawn(NamedTuple):
+class ReEncoded(NamedTuple):
     """The picture as it is stored; `warning` begins with a stable word."""
 
     content: bytes
     warning: str | None = None
 
 
-def redraw(encoded: bytes, limits: DecodeLimits) -> Redrawn:
+def re_encode(encoded: bytes, limits: DecodeLimits) -> ReEncoded:
     """Check `encoded` and encode it again: upright, RGB, longest side `stored_side`, without metadata.
 
     A JPEG or AVIF becomes a JPEG, all others PNG, so that what was lossless stays so. Of an animation the first frame
@@ -91,7 +91,7 @@ def redraw(encoded: bytes, limits: DecodeLimits) -> Redrawn:
     if picture is None:
         raise BadPicture("blank: every pixel is transparent")
     warning = "blank: white or black all over; the picture is kept" if is_blank(picture) else None
-    return Redrawn(_encode(picture, lossy=lossy), warning)
+    return ReEncoded(_encode(picture, lossy=lossy), warning)
 
 
 def _open(encoded: bytes, limits: DecodeLimits) -> Image.Image:

@@ -17,7 +17,7 @@ from service.errors import (
     UnsupportedMedia,
 )
 from service.http.body_limit import limit_body
-from service.http.hangup import unless_hung_up
+from service.http.client_closed import unless_closed
 from service.http.ids import require_meaning
 from service.http.problems import documented
 from service.http.wire import CONTEXT_BYTES, JSON, Json, check_bytes, read_json, validate
@@ -79,7 +79,7 @@ def recommend_router(recommender: Recommender, settings: RecommendSettings, limi
         ask = read_ask(await read_json(request, limits), limits)
         total_s = (ask.deadline_ms or settings.deadline_ms) / 1000
         deadline = Deadline(started, total_s, asked=ask.deadline_ms is not None)
-        return Json(await unless_hung_up(request, recommender.recommend(ask, deadline)))
+        return Json(await unless_closed(request, recommender.recommend(ask, deadline)))
 
     return router
 

@@ -16,5 +16,5 @@ def optional(dependency: str, metrics: Metrics) -> Iterator[None]:
     try:
         yield
     except (StateUnavailable, TimeoutError, OSError) as error:
-        metrics.evidence_failures.labels(dependency).inc()
+        metrics.dependency_failures.labels(dependency).inc()
         log.warning("dependency_skipped", dependency=dependency, error=type(error).__name__)

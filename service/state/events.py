@@ -70,7 +70,9 @@ class Events:
                 return await self._accept(given)
         except StateUnavailable as shared:
             # Everyone's own, because what a caller says with it is not the others'.
-            raise StateUnavailable(shared.detail, retry_after_s=shared.retry_after_s, told=shared.told) from shared
+            raise StateUnavailable(
+                shared.detail, retry_after_s=shared.retry_after_s, public_detail=shared.public_detail
+            ) from shared
 
     async def _accept(self, given: Sequence[_Given]) -> list[Accepted]:
         """One group for each server, so that one that hangs holds up only those who need it."""

@@ -21,7 +21,7 @@ def test_every_error_has_a_code_and_a_place_in_the_drawing() -> None:
 
 def test_a_problem_says_what_rfc_9457_asks_for() -> None:
     for kind in kinds():
-        body = problem(kind("why", field="f", members={"more": 1}))
+        body = problem(kind("why", field="f", extensions={"more": 1}))
         assert (
             body.items() >= {"type": "about:blank", "status": kind.status, "detail": "why", "code": kind.code}.items()
         )

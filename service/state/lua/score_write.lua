@@ -1,18 +1,18 @@
 -- Keep scores of one user for a while, unless the user was deleted since it was read, or was never
 -- there: I5, I8.
 -- KEYS  scores, tombstone, summary, pending, recents
--- ARGV  when the user was read, stamp, scores of SCORE_BYTES each
+-- ARGV  when the user was read, cache key, scores of SCORE_BYTES each
 -- Returns 1, or 0 when there is no such user. The time runs from the first score: one that is kept
 -- alive by later ones could outlive what is remembered of a deleted item.
-local scores, stamp, new = KEYS[1], ARGV[2], ARGV[3]
+local scores, cache_key, new = KEYS[1], ARGV[2], ARGV[3]
 local deleted = redis.call('GET', KEYS[2])
 if deleted and tonumber(ARGV[1]) <= tonumber(deleted) then return 0 end
 if redis.call('EXISTS', KEYS[3], KEYS[4], KEYS[5]) == 0 then return 0 end
 
 local kept = redis.call('GET', scores)
-if kept and string.sub(kept, 1, #stamp) == stamp and #kept - #stamp + #new <= SCORES * SCORE_BYTES then
+if kept and string.sub(kept, 1, #cache_key) == cache_key and #kept - #cache_key + #new <= SCORES * SCORE_BYTES then
   redis.call('SET', scores, kept .. new, 'KEEPTTL')
 else
-  redis.call('SET', scores, stamp .. new, 'PX', SCORES_TTL)
+  redis.call('SET', scores, cache_key .. new, 'PX', SCORES_TTL)
 end
 return 1

@@ -159,7 +159,7 @@ class Scripts:
                 f"the state in this Redis is of {int(found)} buckets, the settings say {self._buckets}: "
                 f"set TASTESTREAM_STATE__BUCKETS={int(found)}, or use another Redis"
             )
-            raise StateUnavailable(reason, retry_after_s=1.0, told=_UNUSABLE)
+            raise StateUnavailable(reason, retry_after_s=1.0, public_detail=_UNUSABLE)
         self._fits = True
 
     async def _evaluate(self, command: str, scripts: Sequence[str], calls: Sequence[Call], durable: bool) -> list[Any]:
@@ -180,7 +180,7 @@ class _Unavailable:
             detail = str(error) or "no answer in time"
             reason = f"{type(error).__name__}: {detail}"[:200]
             # The reason names servers and addresses.
-            raise StateUnavailable(reason, retry_after_s=1.0, told=_UNUSABLE) from error
+            raise StateUnavailable(reason, retry_after_s=1.0, public_detail=_UNUSABLE) from error
 
 
 _UNAVAILABLE = _Unavailable()

@@ -306,7 +306,7 @@ class TestStops:
             writer.write(line(0, user_id="u") + line(1, user_id="u")[:-4])
             await until(lambda: gateway.count("tastestream_events_total", result="accepted") == 1)
             writer.close()
-            await until(lambda: gateway.count("tastestream_errors_total", code="hung_up") == 1)
+            await until(lambda: gateway.count("tastestream_errors_total", code="client_closed_request") == 1)
             assert await recents(gateway) == ["i0"]
 
 

@@ -13,7 +13,7 @@ from PIL import Image
 from service.errors import Overloaded
 from service.pictures.decoder import PictureDecoder
 from service.pictures.ingest import IngestResult, PictureIngest
-from service.pictures.reencode import Redrawn
+from service.pictures.reencode import ReEncoded
 from service.pictures.store import open_pictures
 from service.settings import LimitSettings, PictureSettings
 from tests.service.conftest import Gateway, OpenGateway
@@ -300,14 +300,14 @@ async def test_a_request_with_many_pictures_takes_few_places_of_those_that_wait(
 ) -> None:
     waiting, most = 0, 0
 
-    async def decode(*_: object) -> Redrawn:
+    async def decode(*_: object) -> ReEncoded:
         nonlocal waiting, most
         waiting += 1
         most = max(most, waiting)
         for _turn in range(20):
             await asyncio.sleep(0)
         waiting -= 1
-        return Redrawn(picture())
+        return ReEncoded(picture())
 
     monkeypatch.setattr(PictureDecoder, "decode_base64", decode)
     items = [{"item_id": str(number), "title": "T", "image_base64": encoded(picture())} for number in range(50)]

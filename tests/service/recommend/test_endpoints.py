@@ -306,7 +306,7 @@ async def test_when_the_caller_hangs_up_the_model_is_no_longer_asked(
         await until(lambda: len(model.requests) == 1)
         writer.close()
         await until(lambda: model.abandoned == 1)
-        await until(lambda: gateway.count("tastestream_errors_total", code="hung_up") == 1)
+        await until(lambda: gateway.count("tastestream_errors_total", code="client_closed_request") == 1)
 
 
 async def test_a_deleted_user_gets_no_cached_scores_back(ranked: Gateway, model: ModelServer) -> None:
@@ -339,7 +339,7 @@ async def test_an_answer_with_less_evidence_beats_none(
         admin.set(key, "no ranking")
     answer = await recommend(ranked, candidates=candidates)
     assert (answer["served_by"], len(answer["items"])) == ("mllm", 3)
-    assert ranked.count("tastestream_evidence_failures_total", part=part) >= 1
+    assert ranked.count("tastestream_dependency_failures_total", dependency=part) >= 1
 
 
 async def test_pictures_that_cannot_be_read_are_ranked_by_their_words(

@@ -50,7 +50,7 @@ async def test_callers_are_not_told_what_the_settings_are(redis_url: str) -> Non
         await made.ping()
         with pytest.raises(StateUnavailable) as refused:
             await other.ping()
-    assert "buckets" not in refused.value.told
+    assert "buckets" not in refused.value.public_detail
 
 
 @on_one_redis

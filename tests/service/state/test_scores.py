@@ -1,4 +1,4 @@
-"""The score cache: one stamp at a time, of users who are there, bounded in bytes, short-lived."""
+"""The score cache: one cache key at a time, of users who are there, bounded in bytes, short-lived."""
 
 import pytest
 
@@ -15,12 +15,12 @@ async def _there(store: Store) -> None:
     await store.events.accept([event("u", 1)], START_MS)
 
 
-async def read(store: Store, stamp: str, **revisions: int) -> dict[str, float]:
-    return await store.scores.read("u", stamp, revisions)
+async def read(store: Store, cache_key: str, **revisions: int) -> dict[str, float]:
+    return await store.scores.read("u", cache_key, revisions)
 
 
-async def write(store: Store, stamp: str, **scores: tuple[int, float]) -> bool:
-    return await store.scores.write("u", stamp, scores, START_MS)
+async def write(store: Store, cache_key: str, **scores: tuple[int, float]) -> bool:
+    return await store.scores.write("u", cache_key, scores, START_MS)
 
 
 async def test_scores_of_one_stamp_add_up_and_those_of_another_replace_them(store: Store) -> None:
@@ -33,7 +33,7 @@ async def test_scores_of_one_stamp_add_up_and_those_of_another_replace_them(stor
     assert await read(store, "one", a=2, b=7, c=1, d=1) == {}
     assert await read(store, "two", d=1, a=2) == {"d": 0.125}
     assert await write(store, "two")
-    assert await read(store, "tw", d=1) == await read(store, "", d=1) == {}, "no stamp is the start of another"
+    assert await read(store, "tw", d=1) == await read(store, "", d=1) == {}, "no cache_key is the start of another"
 
 
 async def test_a_score_of_another_revision_is_not_found(store: Store) -> None:

@@ -6,30 +6,30 @@ from typing import Any, TypeVar
 
 from fastapi import Request
 
-from service.errors import HungUp
+from service.errors import ClientClosedRequest
 
 T = TypeVar("T")
 
 
-async def unless_hung_up(request: Request, work: Coroutine[Any, Any, T]) -> T:
+async def unless_closed(request: Request, work: Coroutine[Any, Any, T]) -> T:
     """The result of `work`, which is cancelled when the caller hangs up. The body must have been read.
 
     Raises:
-        HungUp: the caller left first.
+        ClientClosedRequest: the caller left first.
     """
     working = asyncio.ensure_future(work)
-    watching = asyncio.ensure_future(_hung_up(request))
+    watching = asyncio.ensure_future(_closed(request))
     try:
         await asyncio.wait({working, watching}, return_when=asyncio.FIRST_COMPLETED)
         if working.done():
             return working.result()
-        raise HungUp("the caller left before the answer")
+        raise ClientClosedRequest("the caller left before the answer")
     finally:
         for task in (working, watching):
             task.cancel()
         await asyncio.gather(working, watching, return_exceptions=True)
 
 
-async def _hung_up(request: Request) -> None:
+async def _closed(request: Request) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass
