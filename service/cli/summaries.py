@@ -59,7 +59,7 @@ async def _rebuild(
     from service.cli.rebuilding import Rebuild
 
     if not settings.state.event_log_size:
-        raise UserError("there is no event log to rebuild from: TASTESTREAM_STATE__LOG_EVENTS is 0")
+        raise UserError("there is no event log to rebuild from: TASTESTREAM_STATE__EVENT_LOG_SIZE is 0")
     only = dict.fromkeys(users).keys() if users else None
     # Half of the backlog at which gateways refuse events.
     bound = min(max_pending, settings.state.max_backlog // 2)

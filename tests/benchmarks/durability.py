@@ -132,7 +132,7 @@ def _running(level: Level) -> Iterator[Service]:
         replica = _server(stack, free_port(), level, "--replicaof", "127.0.0.1", str(port)) if level.replica else None
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
         given = Bench(folder, primary.url, stack.enter_context(primary.admin()), primary.pid)
-        settings = {"WAIT_REPLICAS": level.wait_replicas, "WAIT_AOF": level.wait_aof, "WAIT_S": WAIT_S}
+        settings = {"WAIT_REPLICAS": level.wait_replicas, "WAIT_AOF": level.wait_aof, "REPLICATION_TIMEOUT_S": WAIT_S}
         web = stack.enter_context(gateway(given, **{f"STATE__{name}": value for name, value in settings.items()}))
         service = Service(level, port, primary, replica, web)
         _wait_for_replica(service)

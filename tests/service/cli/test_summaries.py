@@ -98,11 +98,11 @@ def test_it_asks_first(filled: Settings, tastestream: Run) -> None:
 
 
 def test_without_a_log_there_is_nothing_to_rebuild_from(tastestream: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TASTESTREAM_STATE__LOG_EVENTS", "0")
+    monkeypatch.setenv("TASTESTREAM_STATE__EVENT_LOG_SIZE", "0")
     ended = tastestream("summaries", "rebuild", "--yes")
     assert (ended.code, ended.err) == (
         1,
-        "error: there is no event log to rebuild from: TASTESTREAM_STATE__LOG_EVENTS is 0\n",
+        "error: there is no event log to rebuild from: TASTESTREAM_STATE__EVENT_LOG_SIZE is 0\n",
     )
 
 
