@@ -80,7 +80,7 @@ async def work(
         signals: what the model version and the settings take types of events for; by default, the settings alone.
     """
     store = await Store.connect(settings)
-    state, worker = settings.state, settings.worker
+    state, worker, folds = settings.state, settings.worker, settings.worker.max_concurrent_summaries
     signals = signals or Signals(settings.signals.vocabulary())
     pictures = open_pictures(settings)
     fetcher, decoder = PictureFetcher(settings.pictures), PictureDecoder(settings.pictures, metrics)
@@ -89,21 +89,19 @@ async def work(
     fetch_retry = Retry(
         settings.pictures.fetch_attempts, settings.pictures.fetch_retry_initial_s, settings.pictures.fetch_retry_max_s
     )
-    summarize = SummarizeJob(
-        store, engine, prompt, state, retry, metrics, worker.max_concurrent_summaries, stopping=stop.is_set, signals=signals
-    )
+    summarize = SummarizeJob(store, engine, prompt, state, retry, metrics, folds, stopping=stop.is_set, signals=signals)
     describe = DescribeJob(store.descriptions, engine, pictures, retry, metrics)
     fetch = FetchJob(store.pictures, fetcher, ingest, fetch_retry, metrics)
     summarizer_pause, fetch_pause = (Pause(state.retry_initial_s, state.retry_max_s) for _ in range(2))
     jobs: list[tuple[Job[Any], Pause, int]] = [
-        (summarize, summarizer_pause, worker.max_concurrent_summaries + _ahead(worker.max_concurrent_summaries)),
+        (summarize, summarizer_pause, folds + _ahead(folds)),
         (describe, summarizer_pause, worker.max_concurrent_descriptions),
         (fetch, fetch_pause, settings.pictures.max_concurrent_fetches),
     ]
     times = {"poll_s": worker.poll_s, "lease_s": state.lease_s, "drain_s": worker.drain_s}
     pools = [Pool(job, pause, concurrency=concurrency, **times) for job, pause, concurrency in jobs]
     sweeping = Sweeping(store, pictures, settings.pictures, metrics)
-    log.info("working", concurrency=worker.max_concurrent_summaries, model=engine.id, prompt=prompt)
+    log.info("working", concurrency=folds, model=engine.id, prompt=prompt)
     try:
         async with asyncio.TaskGroup() as tasks:
             for pool in pools:

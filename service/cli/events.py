@@ -70,8 +70,8 @@ def export(
     """Write the event log and the catalogue as a dataset folder, which `train` and `replay` read.
 
     TIME is a date, an RFC 3339 time or Unix seconds. The log is bounded (`TASTESTREAM_STATE__EVENT_LOG_SIZE`,
-    `TASTESTREAM_STATE__LOG_S`), so older events are not exported. A folder that is not empty is refused, and an export
-    that fails or is interrupted changes nothing.
+    `TASTESTREAM_STATE__EVENT_LOG_RETENTION_S`), so older events are not exported. A folder that is not empty is
+    refused, and an export that fails or is interrupted changes nothing.
 
     Example:
 
