@@ -1,6 +1,7 @@
-"""The floors of the house: who may import whom, and what the gateway and the workers never load."""
+"""Which package may import which, and what the gateway and the workers never load."""
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -31,12 +32,38 @@ def _imports() -> Iterator[tuple[str, str]]:
             for node in ast.walk(ast.parse(path.read_text())):
                 if isinstance(node, ast.Import):
                     yield from ((module, alias.name) for alias in node.names)
+                elif isinstance(node, ast.ImportFrom) and node.module in ("model_store", "service", "workers"):
+                    yield from ((module, f"{node.module}.{alias.name}") for alias in node.names)
                 elif isinstance(node, ast.ImportFrom) and node.module:
                     yield module, node.module
 
 
 def _within(module: str, packages: tuple[str, ...]) -> bool:
     return any(module == package or module.startswith(f"{package}.") for package in packages)
+
+
+def _levels() -> dict[str, int]:
+    """The level of each part of `service`, the lowest being 0, as CONTRIBUTING.md draws them."""
+    (drawn,) = re.findall(r"```text\n(.+?)```", (ROOT / "CONTRIBUTING.md").read_text(), re.DOTALL)
+    lines = drawn.strip().splitlines()
+    return {name: level for level, line in enumerate(reversed(lines)) for name in line.split()}
+
+
+def _part(module: str) -> str | None:
+    """The part of `service` that a module belongs to."""
+    package, _, rest = module.partition(".")
+    return rest.partition(".")[0] if package == "service" and rest else None
+
+
+def test_within_service_imports_go_down_only_as_documented() -> None:
+    levels = _levels()
+    parts = {
+        path.stem for path in (ROOT / "service").iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()
+    }
+    assert levels.keys() == parts - {"__init__"}
+    pairs = {(importing, imported) for a, b in _imports() if (importing := _part(a)) and (imported := _part(b))}
+    assert len(pairs) > 50
+    assert {(a, b) for a, b in pairs if a != b and levels[b] >= levels[a]} == set()
 
 
 def test_model_store_stands_on_nothing() -> None:
