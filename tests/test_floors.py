@@ -21,7 +21,7 @@ FOR_WORKERS = (
     "service.settings",
     "service.state",
 )
-HEAVY = ("numpy", "tokenizers", "torch", "transformers", "vllm")
+HEAVY = ("numpy", "scipy", "sklearn", "tokenizers", "torch", "transformers", "vllm")
 
 
 def _imports() -> Iterator[tuple[str, str]]:

@@ -18,7 +18,7 @@ from model_store.demo import ITEMS, MODELS, SEED, outside
 from model_store.demo.report import DemoReport, report
 from model_store.demo.truth import read_truth
 from model_store.demo.world import generate, make_items
-from model_store.evaluate.cooccurrence import Cooccurrence
+from model_store.evaluate.likes import Likes
 from model_store.evaluate.protocol import liked_by
 from model_store.msr.scratch.architecture import Sizes, write_checkpoint
 from model_store.msr.scratch.examples import ExampleOptions
@@ -85,10 +85,10 @@ def build(
         generate(elsewhere, seed=seed + 1, items=UNSEEN_ITEMS, users=1)
         dataset = read_dataset(world)
         trained = _train(dataset, first, second, start, Path(folder) / "first", progress)
-        evidence = Cooccurrence(liked_by(dataset, "train")).evidence(first.neighbours)
+        cooccurrence = Likes(liked_by(dataset, "train")).cooccurrence(first.neighbours)
         examiner = Examiner(trained.writer(), trained.catalogue, trained.catalogue.captions)
         found = validate(
-            examiner, dataset, evidence, seed, lambda done, total: progress(Progress("validating", done / total))
+            examiner, dataset, cooccurrence, seed, lambda done, total: progress(Progress("validating", done / total))
         )
         measured = report(
             trained,
@@ -98,7 +98,7 @@ def build(
             lambda stage, done: progress(Progress(stage, done)),
         )
         origin = Origin(command, f"demo world: seed {seed}, {ITEMS} items, {users} users", seed)
-        register(trained, evidence, found, origin, store=store, name=NAME, evaluation=measured.summary())
+        register(trained, cooccurrence, found, origin, store=store, name=NAME, evaluation=measured.summary())
         shutil.rmtree(models, ignore_errors=True)
         shutil.copytree(store, models)
     return measured

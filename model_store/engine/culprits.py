@@ -1,8 +1,8 @@
 """Scoring the others when a server refuses a call because of one candidate."""
 
-import time
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
+
+from cachetools import TTLCache
 
 from model_store.engine.content import Part
 from model_store.engine.errors import EngineRejected
@@ -73,23 +73,18 @@ class Refused:
     """Candidates that were refused lately, so that they are not searched for in every call."""
 
     def __init__(self) -> None:
-        self._until: OrderedDict[int, float] = OrderedDict()
+        self._refused: TTLCache[int, bool] = TTLCache(_REMEMBERED, _REMEMBERED_S)
 
     def remember(self, candidates: Sequence[Candidate]) -> None:
         for candidate in candidates:
-            self._until[_key(candidate)] = time.monotonic() + _REMEMBERED_S
-        while len(self._until) > _REMEMBERED:
-            self._until.popitem(last=False)
+            self._refused[_key(candidate)] = True
 
     def acceptable(self, candidate: Candidate) -> Candidate | None:
         """The candidate, or without its picture where that was refused; None where its words were."""
-        if not self._until:
+        if not self._refused:
             return candidate
         text, picture = candidate
-        return next((form for form in ((text, picture), (text, [])) if not self._knows(form)), None)
-
-    def _knows(self, candidate: Candidate) -> bool:
-        return self._until.get(_key(candidate), 0.0) > time.monotonic()
+        return next((form for form in ((text, picture), (text, [])) if _key(form) not in self._refused), None)
 
 
 def _key(candidate: Candidate) -> int:

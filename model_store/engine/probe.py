@@ -1,10 +1,10 @@
 """Is it the right head? One pair whose score is known is asked before a server's scores are trusted."""
 
 import asyncio
-import math
 import time
 from collections.abc import Awaitable, Callable
 
+from model_store.blend import logit
 from model_store.engine.errors import EngineError, WrongScores
 from model_store.registry.manifest import Probe
 from model_store.views import ItemView, UserView
@@ -13,7 +13,6 @@ TOLERANCE = 0.25
 """How far the log-odds may be from those recorded: half precision and other kernels move them by less than 0.1."""
 _TRUSTED_S = 60.0
 """A server may be replaced by another one behind the same address."""
-_LEAST = 1e-6
 
 
 class Prober:
@@ -46,18 +45,13 @@ class Prober:
             if time.monotonic() < self._trusted_until:
                 return
             found = await self._score(UserView(self._probe.summary), ItemView(self._probe.title))
-            if found is None or abs(_log_odds(found) - _log_odds(self._probe.score)) > TOLERANCE:
+            if found is None or abs(logit(found) - logit(self._probe.score)) > TOLERANCE:
                 shown = "none" if found is None else f"{found:.4f}"
                 raise WrongScores(
                     f"the server scores the probe {shown}, not {self._probe.score:.4f} as recorded when this was "
                     "registered: other weights, another scoring head or another chat template are being served"
                 )
             self._trusted_until = time.monotonic() + _TRUSTED_S
-
-
-def _log_odds(probability: float) -> float:
-    clipped = min(max(probability, _LEAST), 1 - _LEAST)
-    return math.log(clipped / (1 - clipped))
 
 
 def is_doubtful(error: EngineError) -> bool:

@@ -8,10 +8,10 @@ in MLLM-MSR. The user's text comes first and is the same for all, so that it is 
 
 import asyncio
 import logging
-import math
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+from model_store.blend import sigmoid
 from model_store.engine.client import VllmClient
 from model_store.engine.content import Part, text_part
 from model_store.engine.culprits import Candidate, Refused, Search
@@ -192,6 +192,6 @@ def read_one_token(answer: Any, labels: Labels) -> float:
         entries = answer["choices"][0]["logprobs"]["content"][0]["top_logprobs"]
         by_token = {entry["token"]: float(entry["logprob"]) for entry in entries}
         margin = by_token[f"token_id:{labels.yes_id}"] - by_token[f"token_id:{labels.no_id}"]
-        return 1.0 / (1.0 + math.exp(-margin))
+        return sigmoid(margin)
     except (KeyError, IndexError, TypeError, ValueError, OverflowError) as error:
         raise BadAnswer("malformed", f"no log-probability for each label: {error!r}") from None

@@ -1,34 +1,84 @@
-"""Fits the weights with which a model version mixes the MLLM's score with collaborative evidence and popularity.
+"""Fits the weights with which a model version blends the MLLM's score, the collaborative score and popularity.
 
-The weights are those of a conditional logit (McFadden, 1974): within each user's candidates they make
-the liked item the most likely choice, whatever the user's general level. One slope and one bias
-for all users then turn the mixture into a probability (Platt scaling). Both by Newton's method.
+The weights are those of a conditional logit (McFadden, 1974): within each case's candidates they make
+the target the most likely choice, whatever the user's general level. One slope and one bias for all
+users then turn the blend into a probability (Platt scaling).
 """
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
 import numpy.typing as npt
+from scipy.optimize import minimize
+from scipy.special import expit, logsumexp
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import log_loss
 
-from model_store.evaluate.metrics import Counts, Floats
+from model_store.blend import blend, blend_features
+from model_store.evaluate.metrics import Counts, Floats, auc, rank_targets
 from model_store.registry.manifest import Blend
 
 RIDGE = 1e-2
-"""Of the standardised weights: keeps them finite when the evidence separates the classes."""
-STEPS, PRECISION = 100, 1e-9
+"""Of the standardised weights: keeps them finite when a feature separates the classes."""
 LEAST_SLOPE = 1e-3
-FEATURES = ("mllm", "collaborative", "popular")
-Objective = Callable[[Floats], tuple[float, Floats, Floats]]
-"""Weights -> (value to minimise, gradient, Hessian)."""
+FEATURES = 3
+Column = Sequence[Sequence[float]]
+"""Per case one value per candidate."""
+
+
+@dataclass(frozen=True, slots=True)
+class BlendCases:
+    """The features of every case's candidates; cases may differ in length, the rest is padding.
+
+    `features`: shape (cases, candidates, 3). `present`: which candidates there are, shape (cases, candidates).
+    `targets`: the position of each case's target, shape (cases,).
+    """
+
+    features: Floats
+    present: npt.NDArray[np.bool_]
+    targets: Counts
+
+    @classmethod
+    def of(cls, mllm: Column, collaborative: Column, popularity: Column, targets: Sequence[int]) -> "BlendCases":
+        """Collect cases from one column per feature, as `blend_features` takes them.
+
+        Raises:
+            ValueError: there is no case, lengths differ, or a value is not finite.
+        """
+        rows = [
+            [blend_features(*values) for values in zip(*columns, strict=True)]
+            for columns in zip(mllm, collaborative, popularity, strict=True)
+        ]
+        if not rows or len(rows) != len(targets):
+            raise ValueError(f"{len(rows)} cases can't be fitted with {len(targets)} targets")
+        present = np.arange(max(map(len, rows))) < np.array([len(row) for row in rows])[:, None]
+        features = np.zeros((*present.shape, FEATURES))
+        features[present] = [candidate for row in rows for candidate in row]
+        if not np.isfinite(features).all():
+            raise ValueError("features must be finite numbers")
+        return cls(features, present, np.array(targets, dtype=np.int64))
+
+    @property
+    def labels(self) -> Floats:
+        """1 for each target, 0 for each other candidate. Shape (all candidates,)."""
+        labels = np.zeros(self.present.shape)
+        labels[np.arange(len(self.targets)), self.targets] = 1
+        return labels[self.present]
+
+    def auc(self, weights: Floats) -> float:
+        """Mean AUC over the cases when features are weighted so."""
+        scores = self.features @ weights
+        rows = [row[present].tolist() for row, present in zip(scores, self.present, strict=True)]
+        return float(auc(rank_targets(rows, self.targets.tolist())).mean())
 
 
 @dataclass(frozen=True, slots=True)
 class BlendReport:
     """How good a blend is on some cases.
 
-    `auc`: mean over groups, 0..1. `calibration_error`: expected calibration error, 0..1, over ten bins
+    `auc`: mean over cases, 0..1. `calibration_error`: expected calibration error, 0..1, over ten bins
     of equal size (Naeini et al., AAAI 2015). `log_loss` in nats per candidate.
     """
 
@@ -37,184 +87,78 @@ class BlendReport:
     log_loss: float
 
 
-def fit_blend(
-    mllm_logits: Sequence[float],
-    collaborative: Sequence[float],
-    popularity: Sequence[float],
-    labels: Sequence[float],
-    groups: Sequence[Hashable],
-) -> Blend:
-    """Fit the blend on candidates with known labels; all arguments have one entry per candidate.
+def fit_blend(cases: BlendCases) -> Blend:
+    """Fit the blend.
 
-    Evidence that makes the mean AUC over groups worse than the best single kind of evidence gets no
-    weight, so that the blend is never worse than that on the cases it is fitted on. Nor does
-    evidence that would count backwards: among popularity-drawn negatives a popular item is the less
-    likely target, yet a service that held popularity against items would greet new users with
-    what nobody likes.
-
-    Args:
-        mllm_logits: logit of p(yes).
-        collaborative: summed cosine co-occurrence, 0..
-        popularity: interaction counts, 0..
-        labels: 1 for liked, 0 for not.
-        groups: whose candidate it is; only groups with both labels count for the weights.
+    A feature that makes the mean AUC worse than the best single feature gets no weight, so that the
+    blend is never worse than that on the cases it is fitted on. Nor is any weight negative: among
+    popularity-drawn negatives a popular item is the less likely target, yet a service that held
+    popularity against items would greet new users with what nobody likes.
 
     Raises:
-        ValueError: lengths differ, a value is not finite, or no group has both labels.
+        ValueError: a case has no negative.
     """
-    features, liked, group = _checked(mllm_logits, collaborative, popularity, labels, groups)
-    if not _mixed(liked, group).any():
-        raise ValueError("no group has both liked and other candidates")
-    weights = _choose(features, liked, group)
-    slope, bias = _calibrate(features @ weights, liked)
-    mllm, collaborative_weight, popular = (slope * weights).tolist()
-    return Blend(bias=bias, mllm=mllm, collaborative=collaborative_weight, popular=popular)
+    weights = _choose(cases)
+    slope, bias = _calibrate((cases.features @ weights)[cases.present], cases.labels)
+    mllm, collaborative, popular = (slope * weights).tolist()
+    return Blend(bias=bias, mllm=mllm, collaborative=collaborative, popular=popular)
 
 
-def assess_blend(
-    blend: Blend,
-    mllm_logits: Sequence[float],
-    collaborative: Sequence[float],
-    popularity: Sequence[float],
-    labels: Sequence[float],
-    groups: Sequence[Hashable],
-) -> BlendReport:
-    """Measure a blend on candidates with known labels; arguments as for `fit_blend`."""
-    features, liked, group = _checked(mllm_logits, collaborative, popularity, labels, groups)
-    odds = blend.bias + features @ np.array([blend.mllm, blend.collaborative, blend.popular])
+def assess_blend(weights: Blend, cases: BlendCases) -> BlendReport:
+    """Measure a blend on cases."""
+    odds = np.array([blend(weights, (row[0], row[1], row[2])) for row in cases.features[cases.present].tolist()])
+    probabilities = expit(odds)
     return BlendReport(
-        auc=_grouped_auc(odds, liked, group),
-        calibration_error=calibration_error(_sigmoid(odds), liked),
-        log_loss=float(np.mean(np.logaddexp(0, odds) - liked * odds)),
+        auc=cases.auc(np.array([weights.mllm, weights.collaborative, weights.popular])),
+        calibration_error=calibration_error(probabilities, cases.labels),
+        log_loss=float(log_loss(cases.labels, probabilities)),
     )
 
 
-def calibration_error(probabilities: Floats, liked: Floats, bins: int = 10) -> float:
-    """Mean distance between what was promised and what came, over bins of equal size; 0..1."""
-    order = np.argsort(probabilities, kind="stable")
-    gaps = [
-        len(part) * abs(float(probabilities[part].mean() - liked[part].mean()))
-        for part in np.array_split(order, bins)
-        if len(part)
-    ]
-    return sum(gaps) / len(probabilities)
+def calibration_error(probabilities: Floats, labels: Floats, bins: int = 10) -> float:
+    """Mean distance between predicted and observed frequency over bins of equal size; 0..1."""
+    gaps = (probabilities - labels)[np.argsort(probabilities, kind="stable")]
+    return sum(abs(float(part.sum())) for part in np.array_split(gaps, bins)) / len(gaps)
 
 
-def _checked(
-    mllm_logits: Sequence[float],
-    collaborative: Sequence[float],
-    popularity: Sequence[float],
-    labels: Sequence[float],
-    groups: Sequence[Hashable],
-) -> tuple[Floats, Floats, Counts]:
-    lengths = {len(column) for column in (mllm_logits, collaborative, popularity, labels, groups)}
-    if len(lengths) != 1 or 0 in lengths:
-        raise ValueError("every candidate needs one entry in each column")
-    columns = [np.asarray(column, dtype=np.float64) for column in (mllm_logits, collaborative, popularity, labels)]
-    if not all(np.isfinite(column).all() for column in columns):
-        raise ValueError("evidence and labels must be finite numbers")
-    numbers: dict[Hashable, int] = {}
-    group = np.array([numbers.setdefault(name, len(numbers)) for name in groups], dtype=np.int64)
-    return np.stack([columns[0], np.log1p(columns[1]), np.log1p(columns[2])], axis=1), columns[3], group
-
-
-def _choose(features: Floats, liked: Floats, group: Counts) -> Floats:
-    """The most likely weights among those that no single kind of evidence beats and that count nothing backwards."""
-    kinds = range(features.shape[1])
+def _choose(cases: BlendCases) -> Floats:
+    """The most likely weights among those that no single feature beats."""
     fits = [
-        _fit_choices(features, liked, group, subset)
-        for size in range(1, len(FEATURES) + 1)
-        for subset in combinations(kinds, size)
+        _fit_choices(cases, list(subset))
+        for size in range(1, FEATURES + 1)
+        for subset in combinations(range(FEATURES), size)
     ]
-    singles = [_grouped_auc(features[:, kind], liked, group) for kind in kinds]
-    good = [fit for fit in fits if min(fit[1]) >= 0 and _grouped_auc(features @ fit[1], liked, group) >= max(singles)]
+    singles = [cases.auc(weights) for weights in np.eye(FEATURES)]
+    good = [fit for fit in fits if cases.auc(fit[1]) >= max(singles)]
     if good:
         return min(good, key=lambda fit: fit[0])[1]
-    best: Floats = np.eye(len(FEATURES))[int(np.argmax(singles))] * (max(singles) > 0.5)
+    best: Floats = np.eye(FEATURES)[int(np.argmax(singles))]
     return best
 
 
-def _fit_choices(features: Floats, liked: Floats, group: Counts, subset: Sequence[int]) -> tuple[float, Floats]:
-    """(loss, weights) of the conditional logit on a subset of the features; the others' weights are 0."""
-    columns = list(subset)
-    spread = np.maximum(features[:, columns].std(axis=0), 1e-12)
-    scaled = features[:, columns] / spread
-    wins = np.bincount(group, weights=liked)
+def _fit_choices(cases: BlendCases, columns: list[int]) -> tuple[float, Floats]:
+    """(loss, weights >= 0) of the conditional logit on some of the features; the others' weights are 0."""
+    spread = np.maximum(cases.features[cases.present][:, columns].std(axis=0), 1e-12)
+    scaled = cases.features[:, :, columns] / spread
+    chosen = scaled[np.arange(len(cases.targets)), cases.targets].sum(axis=0)
 
-    def loss(weights: Floats) -> tuple[float, Floats, Floats]:
-        odds = scaled @ weights
-        highest = np.full(len(wins), -np.inf)
-        np.maximum.at(highest, group, odds)
-        grown = np.exp(odds - highest[group])
-        totals = np.bincount(group, weights=grown)
-        share = grown / totals[group]
-        value = float(wins @ (np.log(totals) + highest) - liked @ odds) + 0.5 * RIDGE * float(weights @ weights)
-        gradient = scaled.T @ (wins[group] * share - liked) + RIDGE * weights
-        means = np.stack([np.bincount(group, weights=share * column) for column in scaled.T], axis=1)
-        centred = scaled - means[group]
-        curve = (centred * (wins[group] * share)[:, None]).T @ centred + RIDGE * np.eye(len(weights))
-        return value, gradient, curve
+    def loss(weights: Floats) -> tuple[float, Floats]:
+        odds = np.where(cases.present, scaled @ weights, -np.inf)
+        total = logsumexp(odds, axis=1, keepdims=True)
+        value = total.sum() - chosen @ weights + RIDGE / 2 * weights @ weights
+        expected = np.einsum("cn,cnf->f", np.exp(odds - total), scaled)
+        return float(value), expected - chosen + RIDGE * weights
 
-    value, best = _newton(loss, np.zeros(len(columns)))
-    weights = np.zeros(features.shape[1])
-    weights[columns] = best / spread
-    return value, weights
+    bounds = [(0, None)] * len(columns)
+    found = minimize(loss, np.zeros(len(columns)), jac=True, method="SLSQP", bounds=bounds, tol=1e-9)
+    weights = np.zeros(FEATURES)
+    weights[columns] = found.x / spread
+    return float(found.fun), weights
 
 
-def _calibrate(odds: Floats, liked: Floats) -> tuple[float, float]:
+def _calibrate(odds: Floats, labels: Floats) -> tuple[float, float]:
     """Slope (> 0, so that the order stays) and bias of the logistic regression of the labels on `odds`."""
     centre, spread = float(odds.mean()), max(float(odds.std()), 1e-12)
-    inputs = np.stack([(odds - centre) / spread, np.ones_like(odds)], axis=1)
-    penalty = RIDGE * np.eye(2)
-
-    def loss(weights: Floats) -> tuple[float, Floats, Floats]:
-        logits = inputs @ weights
-        likely = _sigmoid(logits)
-        value = float(np.sum(np.logaddexp(0, logits) - liked * logits) + 0.5 * weights @ penalty @ weights)
-        curve = (inputs * (likely * (1 - likely))[:, None]).T @ inputs + penalty
-        return value, inputs.T @ (likely - liked) + penalty @ weights, curve
-
-    slope, level = _newton(loss, np.zeros(2))[1]
-    slope = max(float(slope) / spread, LEAST_SLOPE)
-    return slope, float(level) - slope * centre
-
-
-def _newton(loss: Objective, start: Floats) -> tuple[float, Floats]:
-    """Minimise a convex loss; steps are halved until they help."""
-    weights = start
-    value, gradient, curve = loss(weights)
-    for _ in range(STEPS):
-        step = np.linalg.solve(curve, gradient)
-        while (reached := loss(weights - step))[0] > value and np.abs(step).max() > PRECISION:
-            step = step / 2
-        if np.abs(step).max() <= PRECISION:
-            break
-        weights = weights - step
-        value, gradient, curve = reached
-    return value, weights
-
-
-def _mixed(liked: Floats, group: Counts) -> npt.NDArray[np.bool_]:
-    wins = np.bincount(group, weights=liked)
-    mixed: npt.NDArray[np.bool_] = (wins > 0) & (wins < np.bincount(group))
-    return mixed
-
-
-def _grouped_auc(scores: Floats, liked: Floats, group: Counts) -> float:
-    """Mean over the groups with both labels of the chance that a liked candidate stands above another."""
-    areas: list[float] = []
-    for members in _members(group):
-        good, bad = scores[members[liked[members] > 0]], scores[members[liked[members] == 0]]
-        if len(good) and len(bad):
-            gaps = np.sign(good[:, None] - bad[None, :])
-            areas.append(0.5 + 0.5 * float(gaps.mean()))
-    return float(np.mean(areas)) if areas else 0.5
-
-
-def _members(group: Counts) -> list[Counts]:
-    return np.split(np.argsort(group, kind="stable"), np.cumsum(np.bincount(group))[:-1])
-
-
-def _sigmoid(odds: Floats) -> Floats:
-    likely: Floats = np.exp(-np.logaddexp(0, -odds))
-    return likely
+    fitted = LogisticRegression(C=1 / RIDGE, solver="newton-cholesky").fit((odds[:, None] - centre) / spread, labels)
+    slope = max(float(fitted.coef_[0, 0]) / spread, LEAST_SLOPE)
+    return slope, float(fitted.intercept_[0]) - slope * centre

@@ -17,6 +17,7 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
+from scipy.stats import bootstrap
 
 Floats = npt.NDArray[np.float64]
 Counts = npt.NDArray[np.int64]
@@ -116,13 +117,19 @@ def confidence(values: Floats, *, level: float = 0.95, resamples: int = 2000, se
     """
     if len(values) == 0:
         raise ValueError("no users to average over")
-    rng = np.random.default_rng(seed)
-    means = np.empty(resamples)
-    for start in range(0, resamples, RESAMPLES_AT_ONCE):
-        chunk = means[start : start + RESAMPLES_AT_ONCE]
-        chunk[:] = values[rng.integers(len(values), size=(len(chunk), len(values)))].mean(axis=1)
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
-    return Interval(float(values.mean()), float(low), float(high))
+    mean = float(values.mean())
+    if len(values) == 1:
+        return Interval(mean, mean, mean)
+    found = bootstrap(
+        (values,),
+        np.mean,
+        n_resamples=resamples,
+        batch=RESAMPLES_AT_ONCE,
+        confidence_level=level,
+        method="percentile",
+        rng=seed,
+    ).confidence_interval
+    return Interval(mean, float(found.low), float(found.high))
 
 
 def paired_difference(

@@ -98,7 +98,7 @@ def make_cases(dataset: Dataset, protocol: Protocol) -> list[EvaluationCase]:
 
 
 def liked_by(dataset: Dataset, *splits: Split) -> Iterator[list[str]]:
-    """The distinct items that each user of these splits liked, oldest first: what evidence is counted on."""
+    """The distinct items that each user of these splits liked, oldest first: what co-occurrence is counted from."""
     for user in dataset.users(*splits):
         yield list(dict.fromkeys(event.item_id for event in dataset.histories[user] if event.liked))
 

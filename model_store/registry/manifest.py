@@ -112,8 +112,8 @@ class Manifest(_Part):
     prompts_sha256: str = ""
     prompt_recents: int = Field(RECENTS, gt=0)
     """How many of a user's last interactions the ranking prompt shows, in training and in the service."""
-    evidence: str = ""
-    """Store-relative path of a collaborative evidence file (JSON lines), "" if there is none."""
+    cooccurrence: str = ""
+    """Store-relative path of a co-occurrence file (JSON lines), "" if there is none."""
     labels: Labels | None = None
     probe: Probe | None = None
     picture: PictureSize = PictureSize()

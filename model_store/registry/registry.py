@@ -91,9 +91,9 @@ class Registry:
         self._verify(manifest, folder, manifest.weights_sha256)
         return folder
 
-    def evidence(self, manifest: Manifest) -> Path | None:
-        """A local copy of the version's collaborative evidence file, if it has one."""
-        return self._path(manifest, manifest.evidence) if manifest.evidence else None
+    def cooccurrence(self, manifest: Manifest) -> Path | None:
+        """A local copy of the version's co-occurrence file, if it has one."""
+        return self._path(manifest, manifest.cooccurrence) if manifest.cooccurrence else None
 
     def next_version(self, name: str) -> int:
         """The number that a new version of `name` gets."""

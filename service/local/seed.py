@@ -1,28 +1,28 @@
-"""Giving a new store the collaborative evidence that a model version was trained with."""
+"""Giving a new store the co-occurrence counts that a model version was trained with."""
 
-from model_store.evaluate.evidence import read_evidence
+from model_store.cooccurrence import read_cooccurrence
 from model_store.registry.manifest import Manifest
 from model_store.registry.registry import Registry
 from service.settings import Settings
 from service.state.store import Store
 
 
-async def seed_evidence(settings: Settings, registry: Registry, manifest: Manifest) -> int:
-    """Add the version's item counts and co-occurrence to the store, once per version.
+async def seed_cooccurrence(settings: Settings, registry: Registry, manifest: Manifest) -> int:
+    """Add the version's counts to the store, once per version.
 
     Returns:
-        How many items were taken over; 0 when the version has no evidence or was seeded before.
+        How many items were taken over; 0 when the version has no counts or they were added before.
 
     Raises:
-        EvidenceError: the version's evidence file is malformed.
+        CooccurrenceError: the version's co-occurrence file is malformed.
     """
-    path = registry.evidence(manifest)
+    path = registry.cooccurrence(manifest)
     if path is None:
         return 0
-    evidence = read_evidence(path)
+    cooccurrence = read_cooccurrence(path)
     store = await Store.connect(settings)
     try:
-        fresh = await store.evidence.seed(manifest.evidence, evidence.counts.items(), evidence.pairs())
+        fresh = await store.evidence.seed(manifest.cooccurrence, cooccurrence.counts.items(), cooccurrence.pairs())
     finally:
         await store.close()
-    return len(evidence.counts) if fresh else 0
+    return len(cooccurrence.counts) if fresh else 0

@@ -19,7 +19,7 @@ from service.client.client import ServiceClient
 from service.http.auth import read_keys, require_keys
 from service.local.ports import require_free_port
 from service.local.redis import EmbeddedRedis
-from service.local.seed import seed_evidence
+from service.local.seed import seed_cooccurrence
 from service.local.vllm import LocalEngine, choose
 from service.settings import PREFIX, Settings
 
@@ -76,7 +76,7 @@ async def _serve(settings: Settings, models: str, demo: bool, console: Console) 
             environment |= engine.environment()
         for engine in engines:
             own = settings.model_copy(update={"redis_url": redis_url})
-            if engine.role == "ranker" and (items := await seed_evidence(own, engine.registry, engine.manifest)):
+            if engine.role == "ranker" and (items := await seed_cooccurrence(own, engine.registry, engine.manifest)):
                 console.print(f"  co-occurrence of {items} items taken over from {engine.manifest.id}")
         for engine in engines:
             await engine.wait(console)

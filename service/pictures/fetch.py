@@ -1,12 +1,12 @@
 """Fetching a picture from a URL that a stranger gave."""
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from ipaddress import ip_network
 
 import httpx
+from cachetools import LRUCache
 
 from service.errors import BadPicture
 from service.pictures.resolver import HostTrouble, Lookup, Resolver, look_up
@@ -39,7 +39,7 @@ class PictureFetcher:
         self._sites = Shares(slots, per_site)
         self._unproven = Shares(max(1, slots * 3 // 4), per_site)
         self._retried = Shares(max(1, slots // 4), per_site)
-        self._proven: OrderedDict[str, None] = OrderedDict()
+        self._proven: LRUCache[str, bool] = LRUCache(_REMEMBERED)
         self._addresses = Shares(slots, _PER_ADDRESS * per_site)
         self._resolver = Resolver(2 * slots, per_site, allow_private=settings.allow_private_addresses, lookup=lookup)
         # Not a client: that would keep the cookies of strangers, for ever and for each other, and ask proxies, which
@@ -79,7 +79,7 @@ class PictureFetcher:
             except (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL) as error:
                 self._proven.pop(target.site, None)
                 raise HostTrouble(f"unreachable: {type(error).__name__}") from None
-        self._prove(target.site)
+        self._proven[target.site] = True
         return content
 
     @contextmanager
@@ -91,12 +91,6 @@ class PictureFetcher:
                 if again:
                     slots.enter_context(self._retried.slot(site))
             yield
-
-    def _prove(self, site: str) -> None:
-        self._proven[site] = None
-        self._proven.move_to_end(site)
-        if len(self._proven) > _REMEMBERED:
-            self._proven.popitem(last=False)
 
     async def _follow(self, target: Target) -> bytes:
         for _ in range(_MAX_REDIRECTS + 1):

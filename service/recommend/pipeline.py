@@ -9,7 +9,7 @@ from model_store.signals import Signals
 from service.metrics import Metrics
 from service.pictures.store import PictureStore
 from service.recommend.answer import answer, count
-from service.recommend.blend import Evidence, Scored, blended, without_model
+from service.recommend.blend import Features, Scored, blended, without_model
 from service.recommend.candidates import Candidate
 from service.recommend.context import situation
 from service.recommend.deadline import Deadline, Timing
@@ -79,7 +79,7 @@ class Recommender:
     def _rerank(self, candidates: list[Candidate], ranking: Ranking, found: Retrieved) -> list[Scored]:
         """The candidates in the order of the blend of all that is known of them."""
         blend = self._ranker.blend if self._ranker else Blend()
-        features = Evidence(ranking.scores, found.collaborative, found.popular)
+        features = Features(ranking.scores, found.collaborative, found.popular)
         ids = [candidate.item.item_id for candidate in candidates]
         return blended(ids, features, blend if ranking.reason is None else without_model(blend))
 

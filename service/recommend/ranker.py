@@ -60,7 +60,7 @@ class Ranker:
 
     Args:
         engine: asks the model.
-        blend: the model version's evidence weights.
+        blend: the model version's blend weights.
         signals: what its prompts take the types of events for; None to leave it to the settings.
         recents: how many of a user's last interactions its prompts show.
         reads_context: whether its prompts show the context of a request.

@@ -4,17 +4,16 @@ Counts are updated after a commit and on other slots than the user: a crash may 
 `service.state.votes`, and what a deleted user added is taken back.
 They may name items that are in no catalogue (seeded ones, or deleted meanwhile): what is found is
 held against the catalogue.
-Similarity is the cosine of item-based collaborative filtering, cooc(a, b) / sqrt(n_a n_b)
-(Sarwar et al., 2001).
+Similarity is the cosine of `model_store.cooccurrence`.
 """
 
-import math
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from model_store.cooccurrence import cosine, summed_cosine
 from service.state import votes
 from service.state.counting import calls
 from service.state.early import COUNT, Early, Known, without
@@ -207,10 +206,7 @@ def named(together: Together) -> list[str]:
 
 def cosines(together: Together, counts: Counts) -> dict[str, float]:
     """For each item of `together`, the sum of its cosines with those it was liked together with; 0 where unknown."""
-    return {
-        item: sum(_cosine(counts, count, item, other) for other, count in others.items() if other != item)
-        for item, others in together.items()
-    }
+    return {item: summed_cosine(item, others, counts.of) for item, others in together.items()}
 
 
 def nearest(together: Together, counts: Counts, exclude: Collection[str]) -> list[str]:
@@ -219,11 +215,5 @@ def nearest(together: Together, counts: Counts, exclude: Collection[str]) -> lis
     for item, others in together.items():
         for other, count in others.items():
             if other not in exclude and other not in counts.void:
-                scores[other] += _cosine(counts, count, item, other)
+                scores[other] += cosine(count, counts.of(item), counts.of(other))
     return sorted(scores, key=lambda item: (-scores[item], item))
-
-
-def _cosine(counts: Counts, together: float, item: str, other: str) -> float:
-    """At most 1, also where a bounded ranking has dropped an item and begun again."""
-    product = counts.of(item) * counts.of(other)
-    return min(1.0, together / math.sqrt(product)) if product else 0.0

@@ -1,6 +1,5 @@
 """Turns a trained model into two registered versions, a ranker and a summarizer, that share its weights."""
 
-import math
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,8 +9,9 @@ import numpy as np
 import torch
 from pydantic import ValidationError
 
+from model_store.blend import sigmoid
+from model_store.cooccurrence import Cooccurrence, write_cooccurrence
 from model_store.data.dataset import HELD_OUT
-from model_store.evaluate.evidence import Evidence, write_evidence
 from model_store.msr.scratch.architecture import Sizes, write_checkpoint
 from model_store.msr.scratch.catalogue import Catalogue
 from model_store.msr.scratch.encoding import Encoder
@@ -71,7 +71,7 @@ def make_probe(model: Any, encoder: Encoder, sizes: Sizes) -> Probe:
     flat = [margin for row in margins for margin in row]
     place = max(range(len(flat)), key=lambda one: abs(flat[one]))
     summary, title = pairs[place]
-    return Probe(summary=summary, title=title, score=round(1 / (1 + math.exp(-flat[place])), 6))
+    return Probe(summary=summary, title=title, score=round(sigmoid(flat[place]), 6))
 
 
 def require_place(store: Path, name: str) -> None:
@@ -96,7 +96,7 @@ def require_place(store: Path, name: str) -> None:
 
 def register(
     trained: Trained,
-    evidence: Evidence,
+    cooccurrence: Cooccurrence,
     found: Validation | None,
     origin: Origin,
     *,
@@ -104,7 +104,7 @@ def register(
     name: str,
     evaluation: dict[str, Any] | None = None,
 ) -> tuple[Manifest, Manifest]:
-    """Write weights, prompts and evidence, and add both versions under the next free number."""
+    """Write weights, prompts and co-occurrence counts, and add both versions under the next free number."""
     registry = Registry(store)
     summarizer, ranker = f"{name}-summarizer", f"{name}-ranker"
     version = max(registry.next_version(summarizer), registry.next_version(ranker))
@@ -142,14 +142,14 @@ def register(
             trained.encoder.prompts.folder,
             Path(folder),
         )
-    counts = f"{ranker}/{version}/evidence.jsonl"
+    counts = f"{ranker}/{version}/cooccurrence.jsonl"
     (store / counts).parent.mkdir(parents=True, exist_ok=True)
-    write_evidence(evidence, store / counts)
+    write_cooccurrence(cooccurrence, store / counts)
     ranks = Manifest(
         name=ranker,
         role="ranker",
         weights=f"{summarizer}/{version}/weights",
-        evidence=counts,
+        cooccurrence=counts,
         probe=make_probe(trained.model, trained.encoder, trained.sizes),
         labels=Labels(yes_id=trained.encoder.yes_id, no_id=trained.encoder.no_id),
         blend=found.blend if found else Blend(),

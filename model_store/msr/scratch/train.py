@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from model_store.data.dataset import Dataset, DatasetError, read_dataset
-from model_store.evaluate.cooccurrence import Cooccurrence
+from model_store.evaluate.likes import Likes
 from model_store.evaluate.protocol import liked_by
 from model_store.msr.scratch.architecture import Sizes, new_model, read_checkpoint, train_tokenizer
 from model_store.msr.scratch.catalogue import Catalogue
@@ -61,7 +61,7 @@ class TrainOptions:
     needed_steps: int = 2000
     """With far fewer the recipe has learned little: the version says so."""
     neighbours: int = 128
-    """Co-occurring items kept per item in the evidence file."""
+    """Co-occurring items kept per item in the co-occurrence file."""
     signals: Signals = BUILT_IN
     """What the interactions mean; registered with the versions."""
 
@@ -102,13 +102,17 @@ def train(
     progress(Progress("reading", 0))
     dataset = read_dataset(data, options.signals)
     trained = fit(dataset, options, progress)
-    evidence = Cooccurrence(liked_by(dataset, "train")).evidence(options.neighbours)
+    cooccurrence = Likes(liked_by(dataset, "train")).cooccurrence(options.neighbours)
     examiner = Examiner(trained.writer(), trained.catalogue, trained.catalogue.captions)
     found = validate(
-        examiner, dataset, evidence, options.seed, lambda done, total: progress(Progress("validating", done / total))
+        examiner,
+        dataset,
+        cooccurrence,
+        options.seed,
+        lambda done, total: progress(Progress("validating", done / total)),
     )
     origin = Origin(command=shlex.join(["tastestream", *sys.argv[1:]]), data=data.name, seed=options.seed)
-    manifests = register(trained, evidence, found, origin, store=store, name=name)
+    manifests = register(trained, cooccurrence, found, origin, store=store, name=name)
     progress(Progress("registered", 1))
     return manifests
 

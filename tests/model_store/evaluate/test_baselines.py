@@ -3,7 +3,7 @@ import pytest
 from model_store.data.dataset import Dataset, user_split
 from model_store.evaluate.baselines import ITEM_KNN, POPULARITY, ItemKNN, Popularity, baseline_scores
 from model_store.evaluate.compare import difference, evaluate_scores
-from model_store.evaluate.cooccurrence import Cooccurrence
+from model_store.evaluate.likes import Likes
 from model_store.evaluate.protocol import Protocol, make_cases
 from tests.model_store.evaluate.worlds import world
 
@@ -11,22 +11,22 @@ LIKED = [["a", "b"], ["a", "b", "c"], ["c", "d"], ["d"], ["d"]]
 
 
 def test_popularity_counts_users() -> None:
-    assert Popularity(Cooccurrence(LIKED)).score(["a"], ["a", "d", "nobody"]) == [2, 3, 0]
+    assert Popularity(Likes(LIKED)).score(["a"], ["a", "d", "nobody"]) == [2, 3, 0]
 
 
 def test_item_knn_sums_cosines() -> None:
-    scores = ItemKNN(Cooccurrence(LIKED)).score(["a", "nobody"], ["b", "c", "d", "nobody"])
+    scores = ItemKNN(Likes(LIKED)).score(["a", "nobody"], ["b", "c", "d", "nobody"])
     assert scores == pytest.approx([1, 1 / 2, 0, 0], abs=1e-6)
 
 
 def test_item_knn_breaks_ties_by_popularity() -> None:
-    b, d, nobody = ItemKNN(Cooccurrence(LIKED)).score([], ["b", "d", "nobody"])
+    b, d, nobody = ItemKNN(Likes(LIKED)).score([], ["b", "d", "nobody"])
     assert d > b > nobody == 0
 
 
-def test_item_knn_can_keep_only_the_nearest() -> None:
-    nearest = ItemKNN(Cooccurrence(LIKED), neighbours=1)
-    assert nearest.score(["a", "b", "d"], ["c"]) == pytest.approx([1 / 2], abs=1e-6)
+def test_item_knn_counts_a_repeated_recent_once() -> None:
+    knn = ItemKNN(Likes(LIKED))
+    assert knn.score(["a", "a"], ["b", "c"]) == knn.score(["a"], ["b", "c"])
 
 
 def test_item_knn_finds_the_tastes_that_popularity_cannot() -> None:

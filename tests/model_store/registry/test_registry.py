@@ -154,14 +154,14 @@ class TestGetting:
         manifest = Manifest.parse('name = "taste"\nversion = 2\nrole = "ranker"\n', "without the key")
         assert registry.prompts(registry.add(manifest, BUILT_IN / "compact", weights)).recents == 6
 
-    def test_an_evidence_file_is_found(self, tmp_path: Path, weights: Path) -> None:
+    def test_a_cooccurrence_file_is_found(self, tmp_path: Path, weights: Path) -> None:
         registry = Registry(tmp_path / "store")
-        added = add(registry, weights, 1, evidence="taste/1/evidence.jsonl")
+        added = add(registry, weights, 1, cooccurrence="taste/1/cooccurrence.jsonl")
         with pytest.raises(ManifestError, match="lacks"):
-            registry.evidence(added)
-        (tmp_path / "store/taste/1/evidence.jsonl").write_text("{}")
-        assert registry.evidence(added) == tmp_path / "store/taste/1/evidence.jsonl"
-        assert registry.evidence(version(2)) is None
+            registry.cooccurrence(added)
+        (tmp_path / "store/taste/1/cooccurrence.jsonl").write_text("{}")
+        assert registry.cooccurrence(added) == tmp_path / "store/taste/1/cooccurrence.jsonl"
+        assert registry.cooccurrence(version(2)) is None
 
 
 class TestAliases:

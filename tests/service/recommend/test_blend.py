@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from model_store.blend import sigmoid
 from model_store.registry.manifest import Blend
-from service.recommend.blend import Evidence, blended, log_odds, without_model
+from service.recommend.blend import Features, blended, without_model
 
 weights = st.floats(0, 5)
 blends = st.builds(Blend, bias=st.floats(-5, 5), mllm=weights, collaborative=weights, popular=weights)
@@ -17,28 +18,34 @@ ids = st.lists(st.text(min_size=1, max_size=3), unique=True, max_size=8)
 
 
 def test_the_model_alone_gives_its_own_probability() -> None:
-    (scored,) = blended(["i"], Evidence({"i": 0.83}), Blend())
+    (scored,) = blended(["i"], Features({"i": 0.83}), Blend())
     assert scored.score == pytest.approx(0.83)
+
+
+def score(blend: Blend, mllm: float | None, collaborative: float, popular: float) -> float:
+    model = {} if mllm is None else {"i": mllm}
+    (scored,) = blended(["i"], Features(model, {"i": collaborative}, {"i": popular}), blend)
+    return scored.score
 
 
 def test_the_formula_is_that_of_the_manifest() -> None:
     blend = Blend(bias=0.1, mllm=0.5, collaborative=2.0, popular=0.25)
     expected = 0.1 + 0.5 * math.log(0.8 / 0.2) + 2.0 * math.log1p(0.3) + 0.25 * math.log1p(40)
-    assert log_odds(blend, 0.8, 0.3, 40) == pytest.approx(expected)
+    assert score(blend, 0.8, 0.3, 40) == pytest.approx(sigmoid(expected))
 
 
 @given(blends, counts, counts)
-def test_missing_evidence_counts_nothing(blend: Blend, collaborative: float, popular: float) -> None:
-    assert log_odds(blend, None, collaborative, popular) == log_odds(blend, 0.5, collaborative, popular)
-    assert log_odds(blend, None, 0, 0) == blend.bias
+def test_missing_features_count_nothing(blend: Blend, collaborative: float, popular: float) -> None:
+    assert score(blend, None, collaborative, popular) == score(blend, 0.5, collaborative, popular)
+    assert blended(["i"], Features(), blend)[0].score == sigmoid(blend.bias)
 
 
 @given(blends, scores, scores, counts, counts)
-def test_more_evidence_never_lowers_a_score(blend: Blend, low: float, high: float, few: float, many: float) -> None:
+def test_a_higher_feature_never_lowers_a_score(blend: Blend, low: float, high: float, few: float, many: float) -> None:
     low, high, few, many = min(low, high), max(low, high), min(few, many), max(few, many)
-    assert log_odds(blend, low, few, few) <= log_odds(blend, high, few, few) + 1e-9
-    assert log_odds(blend, low, few, few) <= log_odds(blend, low, many, few) + 1e-9
-    assert log_odds(blend, low, few, few) <= log_odds(blend, low, few, many) + 1e-9
+    assert score(blend, low, few, few) <= score(blend, high, few, few) + 1e-9
+    assert score(blend, low, few, few) <= score(blend, low, many, few) + 1e-9
+    assert score(blend, low, few, few) <= score(blend, low, few, many) + 1e-9
 
 
 @given(ids, blends, st.data())
@@ -47,7 +54,7 @@ def test_the_ranking_holds_every_candidate_once_best_first(
 ) -> None:
     known = st.dictionaries(st.sampled_from(item_ids), counts) if item_ids else st.just({})
     model = st.dictionaries(st.sampled_from(item_ids), scores) if item_ids else st.just({})
-    ranking = blended(item_ids, Evidence(data.draw(model), data.draw(known), data.draw(known)), blend)
+    ranking = blended(item_ids, Features(data.draw(model), data.draw(known), data.draw(known)), blend)
     assert sorted(scored.item_id for scored in ranking) == sorted(item_ids)
     found = [scored.score for scored in ranking]
     assert found == sorted(found, reverse=True)
@@ -55,20 +62,20 @@ def test_the_ranking_holds_every_candidate_once_best_first(
 
 
 @given(ids, blends)
-def test_without_any_evidence_the_given_order_stays(item_ids: list[str], blend: Blend) -> None:
-    assert [scored.item_id for scored in blended(item_ids, Evidence(), blend)] == item_ids
+def test_without_any_feature_the_given_order_stays(item_ids: list[str], blend: Blend) -> None:
+    assert [scored.item_id for scored in blended(item_ids, Features(), blend)] == item_ids
 
 
 def test_ties_are_broken_by_what_others_did() -> None:
-    evidence = Evidence({}, {"near": 0.2}, {"near": 1, "known": 9})
-    assert [scored.item_id for scored in blended(["new", "known", "near"], evidence, Blend())] == [
+    features = Features({}, {"near": 0.2}, {"near": 1, "known": 9})
+    assert [scored.item_id for scored in blended(["new", "known", "near"], features, Blend())] == [
         "near",
         "known",
         "new",
     ]
 
 
-def test_without_the_model_a_blend_listens_to_the_other_evidence() -> None:
+def test_without_the_model_a_blend_has_weights_for_the_other_features() -> None:
     fallback = without_model(Blend())
     assert fallback.collaborative > 0
     assert fallback.popular > 0

@@ -7,8 +7,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from model_store.cooccurrence import read_cooccurrence
 from model_store.data.dataset import Dataset, DatasetError, read_dataset, user_split
-from model_store.evaluate.evidence import read_evidence
 from model_store.msr.scratch.architecture import Sizes, read_checkpoint
 from model_store.msr.scratch.examples import ExampleOptions
 from model_store.msr.scratch.train import Progress, TrainOptions, fit, train
@@ -47,7 +47,7 @@ def test_both_versions_are_registered_and_load(world: Path, tmp_path: Path) -> N
     assert registry.get("trial-ranker") == ranker
     assert registry.local_folder(ranker) == registry.local_folder(summarizer)
     assert ranker.labels is not None
-    assert registry.evidence(ranker) is not None
+    assert registry.cooccurrence(ranker) is not None
     model, processor = read_checkpoint(registry.local_folder(ranker))
     assert processor.tokenizer.decode([ranker.labels.yes_id, ranker.labels.no_id]) == "yesno"
     assert sum(weight.numel() for weight in model.parameters()) == ranker.training.parameters
@@ -74,8 +74,8 @@ def test_held_out_users_leave_no_trace(world: Path, tmp_path: Path) -> None:
     assert same(weights(dataset), weights(Dataset(dataset.items, without)))
     ranker, _ = train(world, tmp_path, name="trial", options=OPTIONS)
     liked = [event.item_id for events in without.values() for event in events if event.liked]
-    evidence = read_evidence(tmp_path / ranker.evidence)
-    assert sum(evidence.counts.values()) == len(liked)
+    cooccurrence = read_cooccurrence(tmp_path / ranker.cooccurrence)
+    assert sum(cooccurrence.counts.values()) == len(liked)
 
 
 def test_a_dataset_without_pictures_is_trained_on_words(tmp_path: Path) -> None:
