@@ -1,4 +1,4 @@
-"""The dataset folder that training, evaluation and replay read.
+"""The dataset folder that training, evaluation and replay read: its reader and its writer.
 
 | file               | holds                                                                         |
 | ------------------ | ----------------------------------------------------------------------------- |
@@ -15,15 +15,19 @@ An interaction without a type is a `rating` if it has one, else a `click`; what 
 mean is in `signals`. Exposures are left out, as a prompt never shows them.
 """
 
+import csv
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, Literal
 
-from model_store.data import tables, text_files, values
+from model_store.data import tables, text_files
+from model_store.data.rows import InteractionRow, interaction, item, json_object
 from model_store.data.text_files import DataFileError
 from model_store.errors import UserError
 from model_store.signals import BUILT_IN, Signals
@@ -31,6 +35,8 @@ from model_store.views import ItemView
 
 Split = Literal["train", "validation", "test"]
 ITEMS, INTERACTIONS, IMAGES = "items.jsonl", "interactions.csv", "images"
+_FIELDS = ("item_id", "title", "description", "genres", "tags", "image", "caption")
+_REQUIRED = ("user_id", "item_id", "timestamp")
 HELD_OUT = 'user_split(user_id) == "test"'
 """The rule, as manifests state it, that names the users no training step sees."""
 
@@ -120,23 +126,9 @@ def read_items(folder: Path) -> Iterator[DatasetItem]:
     path = _require(folder / ITEMS)
     for number, line in text_files.lines(path):
         try:
-            yield _item(_parsed(line), folder)
+            yield _item(json_object(line), folder)
         except ValueError as error:
             raise DatasetError(f"{path}, line {number}: {error}") from None
-
-
-def _parsed(line: str) -> dict[str, Any]:
-    try:
-        found = json.loads(line.removeprefix("\ufeff"))
-    except RecursionError:
-        raise ValueError("nested too deeply") from None
-    except ValueError as error:
-        if line.lstrip().startswith("["):
-            raise ValueError("one JSON array; write one object a line (jq -c '.[]')") from None
-        raise ValueError(f"not JSON: {error}") from None
-    if not isinstance(found, dict):
-        raise ValueError("not a JSON object; write one item a line")
-    return found
 
 
 def _item(fields: dict[str, Any], folder: Path) -> DatasetItem:
@@ -144,45 +136,32 @@ def _item(fields: dict[str, Any], folder: Path) -> DatasetItem:
     Raises:
         ValueError: the id or the title is missing, or a field is of another kind; the message names it.
     """
-    read: dict[str, Callable[[Any], Any]] = {
-        "item_id": values.identity,
-        "title": values.text,
-        "description": values.text,
-        "genres": values.terms,
-        "tags": values.terms,
-        "image": values.text,
-        "caption": values.text,
-    }
-    found = {}
-    for name, of in read.items():
-        try:
-            found[name] = of(fields.get(name))
-        except ValueError as error:
-            raise ValueError(f"{name} {error}") from None
-    if not found["title"]:
-        raise ValueError("title is missing, null or empty; every item needs one")
-    image = found.pop("image")
-    return DatasetItem(**found, image=folder / IMAGES / image if image else None)
-
-
-_COLUMNS = {"user_id": (), "item_id": (), "timestamp": (), "rating": (), "type": ()}
+    found = item(**{name: fields.get(name) for name in _FIELDS})
+    image = found.get("image")
+    return DatasetItem(
+        item_id=found["item_id"],
+        title=found["title"],
+        description=found.get("description", ""),
+        genres=tuple(found.get("genres", ())),
+        tags=tuple(found.get("tags", ())),
+        image=folder / IMAGES / image if image else None,
+        caption=found.get("caption", ""),
+    )
 
 
 def _histories(path: Path, signals: Signals) -> dict[str, tuple[Interaction, ...]]:
     path = _require(path)
     histories: dict[str, list[Interaction]] = {}
     try:
-        for line, row in tables.rows(path, _COLUMNS, ("user_id", "item_id", "timestamp")):
+        for line, fields in tables.rows(path, dict.fromkeys(InteractionRow._fields, ()), _REQUIRED):
             try:
-                user_id, item_id = (values.identity(row[name]) for name in ("user_id", "item_id"))
-                rating = values.number(row["rating"]) if row.get("rating") else None
-                kind = row.get("type") or ("click" if rating is None else "rating")
-                if signals.is_exposure(kind):
-                    continue
-                event = Interaction(item_id, kind, values.seconds(row["timestamp"]), rating, signals)
+                row = interaction(**fields)
             except ValueError as error:
                 raise DatasetError(f"{path}, line {line}: {error}") from None
-            histories.setdefault(user_id, []).append(event)
+            kind = row.type or ("click" if row.rating is None else "rating")
+            if not signals.is_exposure(kind):
+                event = Interaction(row.item_id, kind, row.timestamp, row.rating, signals)
+                histories.setdefault(row.user_id, []).append(event)
     except DataFileError as error:
         raise DatasetError(str(error)) from None
     return {user: tuple(sorted(events, key=lambda event: event.timestamp)) for user, events in histories.items()}
@@ -196,3 +175,23 @@ def _require(path: Path) -> Path:
             f"{path} is missing: a dataset folder has {ITEMS}, {INTERACTIONS} and, for pictures, {IMAGES}/"
         )
     return found
+
+
+def item_line(fields: Mapping[str, Any]) -> str:
+    """One line of `items.jsonl`, in ASCII: nothing in it moves a terminal's cursor."""
+    return json.dumps(fields) + "\n"
+
+
+def write_interactions(folder: Path, rows: Iterable[InteractionRow]) -> int:
+    """Write the rows by user and time, rows of the same time in their order, and return the number of users."""
+    histories: dict[str, list[InteractionRow]] = defaultdict(list)
+    for row in rows:
+        histories[row.user_id].append(row)
+    with (folder / INTERACTIONS).open("w", encoding="utf-8", newline="") as lines:
+        writer = csv.writer(lines)
+        writer.writerow(InteractionRow._fields)
+        for user_id in sorted(histories):
+            for row in sorted(histories[user_id], key=attrgetter("timestamp")):
+                seconds = f"{row.timestamp:.3f}".rstrip("0").rstrip(".")
+                writer.writerow((user_id, row.item_id, seconds, row.rating, row.type))
+    return len(histories)

@@ -9,7 +9,6 @@ Most events are choices among all items, by affinity and popularity; the rest ar
 popularity alone. A `like` or `dislike` follows the affinity, with noise.
 """
 
-import csv
 import json
 import random
 from collections.abc import Iterator
@@ -19,7 +18,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from model_store.data.dataset import IMAGES, INTERACTIONS, ITEMS
+from model_store.data.dataset import IMAGES, ITEMS, item_line, write_interactions
+from model_store.data.rows import InteractionRow
 from model_store.demo.drawing import COLOURS, SHAPES, draw
 
 TASTES = "tastes.jsonl"
@@ -111,16 +111,14 @@ def generate(
         raise ValueError(f"users of up to {behaviour.events[1]} events need as many items, not {items}")
     catalogue = make_items(items, seed)
     write_catalogue(folder, catalogue, seed, picture_side)
-    events = (folder / INTERACTIONS).open("w", newline="", encoding="utf-8")
-    tastes = (folder / TASTES).open("w", encoding="utf-8")
-    with events, tastes:
-        rows = csv.writer(events)
-        rows.writerow(("user_id", "item_id", "timestamp", "type"))
+    rows: list[InteractionRow] = []
+    with (folder / TASTES).open("w", encoding="utf-8") as tastes:
         for user_id, history, periods in simulate(catalogue, users, seed, behaviour):
-            rows.writerows((user_id, item_id, moment, kind) for item_id, moment, kind in history)
+            rows += [InteractionRow(user_id, item_id, moment, type=kind) for item_id, moment, kind in history]
             for taste in periods:
                 line = {"user_id": user_id, "since": taste.since, "likes": taste.likes, "dislikes": taste.dislikes}
                 tastes.write(json.dumps(line) + "\n")
+    write_interactions(folder, rows)
 
 
 def make_items(count: int, seed: int) -> list[WorldItem]:
@@ -158,7 +156,7 @@ def write_catalogue(folder: Path, catalogue: list[WorldItem], seed: int, picture
                 "image": image,
                 "caption": item.caption,
             }
-            lines.write(json.dumps(line) + "\n")
+            lines.write(item_line(line))
 
 
 def simulate(

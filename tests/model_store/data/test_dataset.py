@@ -74,7 +74,7 @@ def test_a_malformed_line_is_named(tmp_path: Path, items: str, interactions: str
 @pytest.mark.parametrize(
     ("item", "message"),
     [
-        ('{"item_id": 1, "title": null}', "line 1: title is missing, null or empty"),
+        ('{"item_id": 1, "title": null}', "line 1: title is missing or empty"),
         ('{"item_id": null, "title": "A"}', "line 1: item_id is missing"),
         ('{"item_id": "a\\ud83d", "title": "A"}', "line 1: item_id holds half of a character"),
         ('{"item_id": 1, "title": ["A"]}', "line 1: title must be a text, not an array"),
@@ -93,8 +93,8 @@ def test_what_is_wrong_with_an_item_is_said_in_words(tmp_path: Path, item: str, 
     [
         ("7,1\n", "line 2: 2 fields, where the header has 4"),
         ('7,"1,10,5\n8,2,11,5\n', "line 2: a quote that begins here is not closed"),
-        ("7,1,10,good\n", "line 2: 'good' is no number"),
-        (",1,10,5\n", "line 2: is missing"),
+        ("7,1,10,good\n", "line 2: rating 'good' is no number"),
+        (",1,10,5\n", "line 2: user_id is missing"),
     ],
 )
 def test_what_is_wrong_with_a_row_is_said_in_words(tmp_path: Path, rows: str, message: str) -> None:

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from model_store.data.dataset import Dataset, DatasetItem, Interaction
+from model_store.data.dataset import ITEMS, Dataset, DatasetItem, Interaction, item_line, write_interactions
+from model_store.data.rows import InteractionRow
 
 
 def like(item: str, at: float = 0, kind: str = "like") -> Interaction:
@@ -26,12 +27,12 @@ def world(users: int = 200, items: int = 60, length: int = 12) -> Dataset:
 def write_world(dataset: Dataset, folder: Path) -> Path:
     """Write the world as a dataset folder."""
     folder.mkdir(parents=True, exist_ok=True)
-    items = (f'{{"item_id":"{item.item_id}","title":"{item.title}"}}\n' for item in dataset.items.values())
-    (folder / "items.jsonl").write_text("".join(items))
+    items = (item_line({"item_id": item.item_id, "title": item.title}) for item in dataset.items.values())
+    (folder / ITEMS).write_text("".join(items))
     rows = (
-        f"{user},{event.item_id},{event.timestamp},{event.type}\n"
+        InteractionRow(user, event.item_id, event.timestamp, type=event.type)
         for user, events in dataset.histories.items()
         for event in events
     )
-    (folder / "interactions.csv").write_text("user_id,item_id,timestamp,type\n" + "".join(rows))
+    write_interactions(folder, rows)
     return folder
