@@ -1,11 +1,8 @@
 """Ranking metrics over evaluation cases of one target among negatives, with confidence intervals over users.
 
 All metrics need only the target's rank: how many negatives score higher and how many score the same
-(`TargetRanks`). Ties are resolved
-
-- `expected` (the default): the mean over all orders of the tied candidates, as in AUC, where a
-  tie counts one half. A constant score gets exactly what a random order would get.
-- `pessimistic`: every tied negative ranks above the target, so that a constant score gets 0.
+(`TargetRanks`). With ties, a metric is its mean over all orders of the tied candidates, as in AUC, where a tie counts
+one half. A constant score gets exactly what a random order would get.
 
 Sampled metrics rank methods within one protocol only; they are not comparable with metrics over
 the full catalogue (Krichene & Rendle, "On Sampled Metrics for Item Recommendation", KDD 2020).
@@ -13,7 +10,6 @@ the full catalogue (Krichene & Rendle, "On Sampled Metrics for Item Recommendati
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +17,6 @@ from scipy.stats import bootstrap
 
 Floats = npt.NDArray[np.float64]
 Counts = npt.NDArray[np.int64]
-Ties = Literal["expected", "pessimistic"]
 
 RESAMPLES_AT_ONCE = 64
 
@@ -84,28 +79,27 @@ def auc(ranks: TargetRanks) -> Floats:
     return shares
 
 
-def hit_rate_at_k(ranks: TargetRanks, k: int, ties: Ties = "expected") -> Floats:
+def hit_rate_at_k(ranks: TargetRanks, k: int) -> Floats:
     """1 where the target is among the first k. Shape (cases,)."""
-    return _gain_at_k(ranks, np.ones(k), ties)
+    return _gain_at_k(ranks, np.ones(k))
 
 
-def ndcg_at_k(ranks: TargetRanks, k: int, ties: Ties = "expected") -> Floats:
+def ndcg_at_k(ranks: TargetRanks, k: int) -> Floats:
     """1 / log2(1 + rank) where the target is among the first k: with one target the ideal DCG is 1. Shape (cases,)."""
-    return _gain_at_k(ranks, 1.0 / np.log2(np.arange(2, k + 2)), ties)
+    return _gain_at_k(ranks, 1.0 / np.log2(np.arange(2, k + 2)))
 
 
-def mrr_at_k(ranks: TargetRanks, k: int, ties: Ties = "expected") -> Floats:
+def mrr_at_k(ranks: TargetRanks, k: int) -> Floats:
     """1 / rank where the target is among the first k. Shape (cases,)."""
-    return _gain_at_k(ranks, 1.0 / np.arange(1, k + 1), ties)
+    return _gain_at_k(ranks, 1.0 / np.arange(1, k + 1))
 
 
-def _gain_at_k(ranks: TargetRanks, gains: Floats, ties: Ties) -> Floats:
+def _gain_at_k(ranks: TargetRanks, gains: Floats) -> Floats:
     """The gain of the target's rank; `gains[r]` is that of rank r + 1, later ranks gain nothing."""
     last = ranks.above + ranks.tied
-    first = ranks.above if ties == "expected" else last
     summed = np.concatenate([[0.0], np.cumsum(gains)])
-    total = summed[np.minimum(last + 1, len(gains))] - summed[np.minimum(first, len(gains))]
-    mean: Floats = total / (last - first + 1)
+    total = summed[np.minimum(last + 1, len(gains))] - summed[np.minimum(ranks.above, len(gains))]
+    mean: Floats = total / (ranks.tied + 1)
     return mean
 
 

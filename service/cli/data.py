@@ -7,17 +7,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
-import orjson
 import typer
 from rich.table import Table
 from rich.text import Text
 
 from model_store.data import importers
-from model_store.data.dataset import IMAGES, ITEMS
+from model_store.data.dataset import IMAGES, ITEMS, item_line, write_interactions
 from model_store.data.importers import InteractionRow, Rejected, find_layout
 from model_store.data.text_files import DataFileError
 from model_store.progress import Report, stages
-from service.cli.dataset_files import new_dataset, write_interactions
+from service.cli.dataset_files import new_dataset
 from service.cli.options import Layout
 from service.cli.terminal import out
 
@@ -78,7 +77,7 @@ class _Imported:
 def _write_items(source: Path, layout: importers.Layout, partial: Path, imported: _Imported, report: Report) -> None:
     images, known = layout.images(source), set[str]()
     (partial / IMAGES).mkdir()
-    with (partial / ITEMS).open("wb") as lines:
+    with (partial / ITEMS).open("w", encoding="ascii") as lines:
         for number, row in enumerate(layout.items(source), 1):
             if isinstance(row, Rejected):
                 imported.reject(row)
@@ -90,7 +89,7 @@ def _write_items(source: Path, layout: importers.Layout, partial: Path, imported
                     del row["image"]
                 imported.pictures += "image" in row
                 imported.items += 1
-                lines.write(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE))
+                lines.write(item_line(row))
             if number % _REPORT_EVERY == 0:
                 report("items", 0.0, f"{number:,} read")
     report("items", 1.0, f"{imported.items:,} items")

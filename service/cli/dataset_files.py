@@ -1,20 +1,15 @@
 """Write a dataset folder or a file in one step, so that it is never there in part."""
 
-import csv
 import shutil
-from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from operator import attrgetter
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TextIO
 
 from model_store.data.dataset import IMAGES, INTERACTIONS, ITEMS
-from model_store.data.importers import InteractionRow
 from model_store.errors import UserError
 
-COLUMNS = InteractionRow._fields
 _PARTIAL = ".partial-"
 
 
@@ -59,24 +54,6 @@ def new_file(file: Path, *, force: bool) -> Iterator[TextIO]:
             written.replace(file)
     except OSError as error:
         raise UserError(f"{file} can't be written: {error}") from error
-
-
-def write_interactions(folder: Path, rows: Iterable[InteractionRow]) -> int:
-    """Write the rows by user and time, rows of the same time in their order, and return the number of users."""
-    histories: dict[str, list[InteractionRow]] = defaultdict(list)
-    for row in rows:
-        histories[row.user_id].append(row)
-    with (folder / INTERACTIONS).open("w", encoding="utf-8", newline="") as lines:
-        writer = csv.writer(lines)
-        writer.writerow(COLUMNS)
-        for user_id in sorted(histories):
-            for row in sorted(histories[user_id], key=attrgetter("timestamp")):
-                writer.writerow((user_id, row.item_id, _seconds(row.timestamp), row.rating, row.type))
-    return len(histories)
-
-
-def _seconds(timestamp: float) -> str:
-    return f"{timestamp:.3f}".rstrip("0").rstrip(".")
 
 
 def _replace(partial: Path, folder: Path) -> None:

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
-from model_store.data.dataset import IMAGES, ITEMS
+from model_store.data.dataset import IMAGES, ITEMS, item_line, write_interactions
 from model_store.data.importers import InteractionRow
 from model_store.progress import Report, stages
 from model_store.signals import Signals
-from service.cli.dataset_files import new_dataset, new_file, write_interactions
+from service.cli.dataset_files import new_dataset, new_file
 from service.cli.reach import reached_store
 from service.cli.terminal import heed_interrupt, out, settings_or_exit
 from service.cli.wire import json_line, wire_event
@@ -152,7 +152,7 @@ async def _write_items(
             exported.missing += sum(item.picture in named - names.keys() for item in page)
             exported.pictures += sum(item.picture in names for item in page)
             for item in page:
-                lines.write(json_line(_item_fields(item, names.get(item.picture or ""))) + "\n")
+                lines.write(item_line(_item_fields(item, names.get(item.picture or ""))))
             exported.items += len(page)
             done = 1.0 if cursor is None else min(1.0, exported.items / max(1, total))
             report("catalogue", done, f"{exported.items:,} items")

@@ -46,15 +46,6 @@ def test_expected_ties_give_the_mean_over_all_orders_of_the_tied(case: tuple[lis
     assert metrics.ndcg_at_k(found, k)[0] == pytest.approx(mean([(r <= k) / math.log2(1 + r) for r in ranks]))
 
 
-@given(case, st.integers(1, 7), rank_metrics)
-def test_pessimistic_ties_put_the_target_last_among_the_tied(case: tuple[list[int], int], k: int, metric) -> None:
-    scores, target = case
-    worst = max(ranks_over_all_orders(scores, target))
-    untied = [(2 * score - (i == target)) for i, score in enumerate(scores)]
-    assert metric(one(scores, target), k, "pessimistic")[0] == pytest.approx(metric(one(untied, target), k)[0])
-    assert (metric(one(scores, target), k, "pessimistic")[0] > 0) == (worst <= k)
-
-
 @given(case, st.integers(1, 6), rank_metrics)
 def test_metrics_stay_in_0_to_1_and_grow_with_k(case: tuple[list[int], int], k: int, metric) -> None:
     ranks = one(*case)
@@ -72,7 +63,6 @@ def test_a_constant_score_is_worth_a_coin_toss() -> None:
     ranks = one([1] * 21, 3)
     assert metrics.auc(ranks)[0] == 0.5
     assert metrics.hit_rate_at_k(ranks, 5)[0] == pytest.approx(5 / 21)
-    assert metrics.hit_rate_at_k(ranks, 5, "pessimistic")[0] == 0
 
 
 def test_a_known_ranking_has_the_known_values() -> None:

@@ -9,12 +9,12 @@ from pathlib import Path
 import httpx
 import pytest
 
-from model_store.data.dataset import Interaction, read_dataset
+from model_store.data.dataset import Interaction, read_dataset, write_interactions
 from model_store.data.importers import InteractionRow
 from model_store.demo.world import Behaviour, generate
 from model_store.errors import UserError
 from service.cli import events
-from service.cli.dataset_files import new_dataset, new_file, write_interactions
+from service.cli.dataset_files import new_dataset, new_file
 from service.settings import Settings
 from service.state.store import Store
 from tests.service.cli.conftest import NOW_MS, Run, accept, event, on_store
