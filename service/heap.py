@@ -1,13 +1,13 @@
-"""What a process has loaded before it begins to work."""
+"""Settings of Python's garbage collector for a process that keeps what it has loaded."""
 
 import gc
 
 
 def freeze_heap() -> None:
-    """Never look for garbage again in what is there now; it stays as long as the process.
+    """Exclude everything that is loaded now from garbage collection, because it stays as long as the process.
 
-    A gateway's modules, routes and schemas are some hundred thousand objects. Each full collection would go through
-    all of them, and under load there are several a second.
+    The modules, routes and schemas of a gateway are some hundred thousand objects. Each full collection would visit all
+    of them, and under load there are several collections a second.
     """
     gc.collect()
     gc.freeze()

@@ -37,146 +37,146 @@ class Metrics:
     def _declare_gateway(self) -> None:
         self.request_seconds = Histogram(
             "tastestream_http_request_seconds",
-            "Time from a request's first byte to the end of its answer, by route template.",
+            "Time from the first byte of a request to the end of the response, by route template.",
             ("method", "route", "status"),
             buckets=REQUEST_BUCKETS,
             registry=self.registry,
         )
         self.requests_in_flight = Gauge(
-            "tastestream_http_requests_in_flight", "Requests that are being answered.", registry=self.registry
+            "tastestream_http_requests_in_flight", "Requests in progress.", registry=self.registry
         )
         self.requests_admitted = Gauge(
             "tastestream_http_requests_admitted",
-            "Requests that are being answered, by class; `limits.max_concurrent_requests` bounds each.",
+            "Requests in progress by class. `limits.max_concurrent_requests` is the limit of each class.",
             ("route_class",),
             registry=self.registry,
         )
         self.requests_refused = Counter(
             "tastestream_http_requests_refused_total",
-            "Requests refused with 429 before they were read, by class and reason: class_full, caller_share.",
+            "Requests rejected with 429 before their body was read, by class and reason (class_full, caller_share).",
             ("route_class", "reason"),
             registry=self.registry,
         )
         self.body_bytes = Gauge(
             "tastestream_http_body_bytes",
-            "Bytes of request bodies that are held; `limits.bytes_in_flight` bounds them.",
+            "Memory for request bodies in bytes. `limits.bytes_in_flight` is the limit.",
             registry=self.registry,
         )
         self.bodies_refused = Counter(
             "tastestream_http_bodies_refused_total",
-            "Bodies given up because all together took too many bytes.",
+            "Request bodies dropped because all bodies together exceeded `limits.bytes_in_flight`.",
             registry=self.registry,
         )
         self.connections = Gauge(
-            "tastestream_http_connections", "Connections that callers hold open, idle ones too.", registry=self.registry
+            "tastestream_http_connections", "Open connections, including idle ones.", registry=self.registry
         )
-        self.errors = Counter(
-            "tastestream_errors_total", "Error answers, by their code.", ("code",), registry=self.registry
-        )
+        self.errors = Counter("tastestream_errors_total", "Error responses by code.", ("code",), registry=self.registry)
         self.events = Counter(
             "tastestream_events_total",
-            "Events received, by result: accepted, duplicate, rejected, backlog_full, overloaded, deleted.",
+            "Received events by result: accepted, duplicate, rejected, backlog_full, overloaded, deleted.",
             ("result",),
             registry=self.registry,
         )
         self.unknown_types = Counter(
             "tastestream_unknown_event_types_total",
-            "Accepted events of a type that no vocabulary names: they are taken for neutral.",
+            "Accepted events of an unknown type. They count as neutral.",
             registry=self.registry,
         )
         self.unknown_items = Counter(
             "tastestream_events_unknown_item_total",
-            "Accepted events whose item is not in the catalogue, estimated from 500 of each second.",
+            "Accepted events whose item is not in the catalogue, estimated from a sample of 500 per second.",
             registry=self.registry,
         )
         self.outcomes = Counter(
             "tastestream_recommendation_outcomes_total",
-            "Accepted events that name the recommendation that led to them, by what ranked it (unknown: the id is "
-            "not ours), the model version (other: not this gateway's) and what the event says of the item.",
+            "Accepted events with a recommendation id, by what ranked the recommendation (unknown: the id was not "
+            "issued by this service), its model version (other: not the one of this gateway) and the event's signal.",
             ("served_by", "model", "signal"),
             registry=self.registry,
         )
         self.items = Counter(
             "tastestream_items_total",
-            "Catalogue writes, by result: created, updated, rejected, deleted.",
+            "Catalogue writes by result: created, updated, rejected, deleted.",
             ("result",),
             registry=self.registry,
         )
         self.pictures = Counter(
             "tastestream_pictures_total",
-            "Pictures given with items, by result: stored, stored_blank (white or black), or why they were refused.",
+            "Pictures of items by result: stored, stored_blank (all white or black), or the reason of the rejection.",
             ("result",),
             registry=self.registry,
         )
         self.picture_decoders_ended = Counter(
             "tastestream_picture_decoders_ended_total",
-            "Picture processes ended in the middle of a picture, by cause: cpu, timeout, crash, cancelled.",
+            "Decoder processes that ended while decoding a picture, by cause: cpu, timeout, crash, cancelled.",
             ("cause",),
             registry=self.registry,
         )
-        self.redis_up = Gauge("tastestream_redis_up", "1 when Redis answered the last look.", registry=self.registry)
+        self.redis_up = Gauge(
+            "tastestream_redis_up", "1 if Redis answered the last probe, otherwise 0.", registry=self.registry
+        )
         self.due_users = Gauge(
-            "tastestream_due_users", "Users whose summary waits to be rewritten.", registry=self.registry
+            "tastestream_due_users", "Users whose summary is due to be rewritten.", registry=self.registry
         )
         self.pending_events = Gauge(
-            "tastestream_pending_events", "Accepted events that wait to be folded.", registry=self.registry
+            "tastestream_pending_events", "Accepted events that are not yet folded.", registry=self.registry
         )
         self.pending_pictures = Gauge(
-            "tastestream_pending_pictures", "Items whose pictures are still to be fetched.", registry=self.registry
+            "tastestream_pending_pictures", "Items whose picture is not yet fetched.", registry=self.registry
         )
         self.oldest_due_seconds = Gauge(
             "tastestream_oldest_due_seconds",
-            "How long the user who waits longest has been due.",
+            "Time for which the longest-waiting user has been due.",
             registry=self.registry,
         )
 
     def _declare_recommend(self) -> None:
         self.recommendations = Counter(
             "tastestream_recommendations_total",
-            "Recommendations, by what ranked them (none: without items) and why not the model (empty: not degraded).",
+            "Recommendations by what ranked them (none: no items) and degraded reason (empty: not degraded).",
             ("served_by", "degraded_reason"),
             registry=self.registry,
         )
         self.step_seconds = Histogram(
             "tastestream_recommend_step_seconds",
-            "Time of each step of a recommendation.",
+            "Duration of each step of a recommendation.",
             ("step",),
             buckets=STEP_BUCKETS,
             registry=self.registry,
         )
         self.candidates = Counter(
             "tastestream_candidates_total",
-            "Candidates, by what became of them: ranked, or why they were skipped; unscored: the model refused them.",
+            "Candidates by outcome: ranked, the reason why they were skipped, or unscored (the model rejected them).",
             ("outcome",),
             registry=self.registry,
         )
         self.empty_recommendations = Counter(
             "tastestream_empty_recommendations_total",
-            "Recommendations without items, by why: none_given, unknown_item, seen, filtered, mixed, empty_catalogue.",
+            "Empty recommendations by reason: none_given, unknown_item, seen, filtered, mixed, empty_catalogue.",
             ("reason",),
             registry=self.registry,
         )
         self.cached_scores = Counter(
             "tastestream_score_cache_total",
-            "Look-ups in the score cache, hit or miss.",
+            "Lookups in the score cache by result: hit, miss.",
             ("result",),
             registry=self.registry,
         )
         self.dependency_failures = Counter(
             "tastestream_dependency_failures_total",
-            "Failures of what a recommendation or a fold can do without, by dependency.",
+            "Failures of optional dependencies: the recommendation or fold went on without them.",
             ("dependency",),
             registry=self.registry,
         )
         self.engine_calls = Counter(
             "tastestream_engine_calls_total",
-            "Calls to a model server, by outcome: ok or the error's code.",
+            "Calls to a model server by outcome: ok or an error code.",
             ("engine", "call", "outcome"),
             registry=self.registry,
         )
         self.engine_seconds = Histogram(
             "tastestream_engine_call_seconds",
-            "Time of a call to a model server.",
+            "Duration of a call to a model server.",
             ("engine", "call"),
             buckets=REQUEST_BUCKETS,
             registry=self.registry,
@@ -184,7 +184,7 @@ class Metrics:
 
         self.ranker_wait_seconds = Histogram(
             "tastestream_ranker_wait_seconds",
-            "Time that a ranking waited for its turn: `recommend.max_concurrent_ranks` are made at a time.",
+            "Time that a ranking waited because `recommend.max_concurrent_ranks` others were in progress.",
             buckets=REQUEST_BUCKETS,
             registry=self.registry,
         )
@@ -218,17 +218,19 @@ class Metrics:
         )
         self.sweeps = Counter(
             "tastestream_sweeps_total",
-            "Sweeps of pictures that no item names, by outcome: swept, failed, empty (no item: nothing was touched).",
+            "Removals of unused pictures by outcome: swept, failed, empty (nothing removed, as there are no items).",
             ("outcome",),
             registry=self.registry,
         )
         self.pictures_removed = Counter(
-            "tastestream_pictures_removed_total", "Picture files that sweeps removed.", registry=self.registry
+            "tastestream_pictures_removed_total", "Unused picture files that were removed.", registry=self.registry
         )
         self.picture_bytes_freed = Counter(
-            "tastestream_picture_bytes_freed_total", "Bytes of the files that sweeps removed.", registry=self.registry
+            "tastestream_picture_bytes_freed_total",
+            "Bytes of the unused picture files that were removed.",
+            registry=self.registry,
         )
-        self.dead_letters = Gauge("tastestream_dead_letters", "Dead letters kept.", registry=self.registry)
+        self.dead_letters = Gauge("tastestream_dead_letters", "Dead letters in Redis.", registry=self.registry)
 
 
 def _remember_labels(*metrics: MetricWrapperBase) -> None:
