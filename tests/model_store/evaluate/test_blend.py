@@ -94,6 +94,15 @@ def test_features_that_know_nothing_give_the_share_of_targets() -> None:
     assert 1 / (1 + math.exp(-blend.bias)) == pytest.approx(0.25, abs=0.01)
 
 
+def test_padding_changes_nothing() -> None:
+    cases, more = made(1, 200, Blend(mllm=0.8, collaborative=1.5)), (0, 30)
+    padded = BlendCases(
+        np.pad(cases.features, ((0, 0), more, (0, 0))), np.pad(cases.present, ((0, 0), more)), cases.targets
+    )
+    assert fit_blend(padded).model_dump() == pytest.approx(fit_blend(cases).model_dump(), rel=1e-3)
+    assert assess_blend(Blend(), padded) == assess_blend(Blend(), cases)
+
+
 def test_a_short_case_counts_no_padding() -> None:
     long, short = [2.0, 1.0, 0.0, -1.0], [-1.0, 1.0]
     cases = BlendCases.of([long, short], [[0.0] * 4, [0.0] * 2], [[0.0] * 4, [0.0] * 2], [0, 0])
