@@ -28,8 +28,8 @@ from tests.recording.terminal import Line, Terminal
 ROOT = Path(__file__).parents[2]
 COLUMNS, ROWS = 100, 30
 COMMAND = ("tastestream", "up", "--demo")
-_LAST, _SERVING = "demo-ben", "serving on http"
-_LIMIT_S = 900.0
+_LAST, _SERVING = "demo-ben", "Ctrl-C stops"
+_LIMIT_S, _SILENCE_S = 600.0, 120.0
 
 Capture = list[tuple[float, str]]
 
@@ -97,7 +97,7 @@ def _read(screen: int) -> Iterator[tuple[float, str]]:
     decode = codecs.getincrementaldecoder("utf-8")().decode
     started, seen = time.monotonic(), ""
     while _SERVING not in seen and time.monotonic() - started < _LIMIT_S:
-        data = _chunk(screen, _LIMIT_S)
+        data = _chunk(screen, _SILENCE_S)
         if not data:
             return
         text = decode(data)
