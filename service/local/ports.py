@@ -1,4 +1,4 @@
-"""Addresses to listen on, looked at before what listens on them has started."""
+"""Check that a port is free before a slow process starts that listens on it."""
 
 import socket
 
@@ -9,10 +9,10 @@ def require_free_port(host: str, port: int, other: str) -> None:
     """Return when `host`:`port` can be listened on.
 
     Args:
-        other: how another port is chosen, for whoever reads the error.
+        other: the setting or option that chooses another port, for the error message.
 
     Raises:
-        UserError: it can't.
+        UserError: it is in use or can't be listened on.
     """
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

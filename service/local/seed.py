@@ -1,4 +1,4 @@
-"""Giving a new store the co-occurrence counts that a model version was trained with."""
+"""Fill a new store with the co-occurrence counts that a model version was trained with."""
 
 from model_store.cooccurrence import read_cooccurrence
 from model_store.registry.manifest import Manifest
@@ -11,7 +11,7 @@ async def seed_cooccurrence(settings: Settings, registry: Registry, manifest: Ma
     """Add the version's counts to the store, once per version.
 
     Returns:
-        How many items were taken over; 0 when the version has no counts or they were added before.
+        The number of items added; 0 if the version has no counts or they were added before.
 
     Raises:
         CooccurrenceError: the version's co-occurrence file is malformed.

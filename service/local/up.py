@@ -31,7 +31,7 @@ async def run_up(settings: Settings, *, models: str, demo: bool, console: Consol
     """Start what the settings leave out, serve until SIGINT or SIGTERM, then stop everything.
 
     Raises:
-        ChildFailed: a part could not start, or died.
+        ChildFailed: a process could not start, or ended.
     """
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -50,36 +50,22 @@ async def run_up(settings: Settings, *, models: str, demo: bool, console: Consol
 
 
 async def _serve(settings: Settings, models: str, demo: bool, console: Console) -> None:
-    """Start the parts in the order of their needs and watch them; ends only by an error or a cancellation."""
+    """Start the processes in the order of their dependencies and watch them until an error or a cancellation."""
     require_keys(settings)
     require_free_port(settings.host, settings.port, "--port")
     home = settings.data_dir.resolve()
     logs = home / "logs"
     _make_private(home)
     started = time.monotonic()
-    environment = {f"{PREFIX}DATA_DIR": str(home), f"{PREFIX}HOST": settings.host, f"{PREFIX}PORT": str(settings.port)}
-    environment[f"{PREFIX}INSECURE"] = str(settings.insecure)
     async with contextlib.AsyncExitStack() as stack:
         stack.enter_context(_only_one(home))
-        redis_url = settings.redis_url
-        if redis_url is None:
-            with _step(console, "Redis"):
-                redis = EmbeddedRedis(home / "redis", logs / "redis.log")
-                stack.push_async_callback(redis.stop)
-                await redis.start()
-            redis_url = redis.url
-        environment[f"{PREFIX}REDIS_URL"] = redis_url
+        redis_url = settings.redis_url or await _start_redis(home, stack, console)
+        settings = settings.model_copy(update={"redis_url": redis_url})
         engines = choose(settings, models, logs)
+        await _start_engines(engines, settings, stack, console)
+        environment = _environment(settings, home)
         for engine in engines:
-            stack.push_async_callback(engine.server.stop)
-            await engine.start()
             environment |= engine.environment()
-        for engine in engines:
-            own = settings.model_copy(update={"redis_url": redis_url})
-            if engine.role == "ranker" and (items := await seed_cooccurrence(own, engine.registry, engine.manifest)):
-                console.print(f"  co-occurrence of {items} items taken over from {engine.manifest.id}")
-        for engine in engines:
-            await engine.wait(console)
         children = []
         for name in ("gateway", "worker"):
             child = Child(name, [sys.executable, "-m", "service.cli.main", name], environment, logs / f"{name}.log")
@@ -96,13 +82,47 @@ async def _serve(settings: Settings, models: str, demo: bool, console: Console) 
         await _watch(children, engines, console)
 
 
+async def _start_redis(home: Path, stack: contextlib.AsyncExitStack, console: Console) -> str:
+    """Start the embedded Redis, and return its URL."""
+    with _step(console, "Redis"):
+        redis = EmbeddedRedis(home / "redis", home / "logs" / "redis.log")
+        stack.push_async_callback(redis.stop)
+        await redis.start()
+    return redis.url
+
+
+async def _start_engines(
+    engines: list[LocalEngine], settings: Settings, stack: contextlib.AsyncExitStack, console: Console
+) -> None:
+    """Start all vLLM servers, fill the store meanwhile, then wait for the servers."""
+    for engine in engines:
+        stack.push_async_callback(engine.server.stop)
+        await engine.start()
+    for engine in engines:
+        if engine.role == "ranker" and (items := await seed_cooccurrence(settings, engine.registry, engine.manifest)):
+            console.print(f"  added the co-occurrence counts of {items} items from {engine.manifest.id}")
+    for engine in engines:
+        await engine.wait(console)
+
+
+def _environment(settings: Settings, home: Path) -> dict[str, str]:
+    """The settings of gateway and worker that `up` knows better than the environment."""
+    return {
+        f"{PREFIX}DATA_DIR": str(home),
+        f"{PREFIX}HOST": settings.host,
+        f"{PREFIX}PORT": str(settings.port),
+        f"{PREFIX}INSECURE": str(settings.insecure),
+        f"{PREFIX}REDIS_URL": settings.redis_url or "",
+    }
+
+
 def _make_private(home: Path) -> None:
-    """Make the data folder, for this user alone."""
+    """Make the data folder, which no other user of the machine can read."""
     os.umask(0o077)
     for name in ("logs", "redis", "pictures"):
         folder = home / name
         folder.mkdir(parents=True, exist_ok=True)
-        # One that an earlier version made may be open to everybody.
+        # A folder of an earlier version may be readable by all users.
         folder.chmod(0o700)
 
 
@@ -130,7 +150,7 @@ async def _ready(url: str, children: list[Child]) -> None:
 
 
 async def _watch(children: list[Child], engines: list[LocalEngine], console: Console) -> None:
-    """End with `ChildFailed` when gateway or worker dies; a dead engine only degrades the answers."""
+    """Raise `ChildFailed` when gateway or worker ends. Without an engine, answers are only degraded."""
     reported = set[str]()
     while True:
         await asyncio.sleep(_WATCH_S)
@@ -145,14 +165,12 @@ async def _watch(children: list[Child], engines: list[LocalEngine], console: Con
 
 @contextlib.contextmanager
 def _only_one(home: Path) -> Iterator[None]:
-    """Hold the data folder's lock, so that two `up` never share an append-only file."""
+    """Lock the data folder, so that two `up` never share an append-only file."""
     with (home / "up.lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise ChildFailed(
-                f"another `tastestream up` is using {home}. Stop it, or choose another --data-dir."
-            ) from None
+            raise ChildFailed(f"another `tastestream up` uses {home}. Stop it, or choose another --data-dir.") from None
         yield
 
 

@@ -19,7 +19,7 @@ ROLES: tuple[Role, ...] = ("summarizer", "ranker")
 
 
 class LocalEngine:
-    """One vLLM server for one role, and the settings by which gateway and worker find it."""
+    """One vLLM server for one role, and the settings that point gateway and worker to it."""
 
     def __init__(self, role: Role, manifest: Manifest, registry: Registry, log: Path) -> None:
         self.role = role
@@ -33,10 +33,10 @@ class LocalEngine:
         await self.server.start()
 
     async def wait(self, console: Console) -> None:
-        """Wait until the server answers, telling what it is doing, and see that it scores as the version should.
+        """Wait until the server answers, showing its progress, and check that its scores are those of the version.
 
         Raises:
-            ChildFailed: it ended, is not healthy in time, or scores otherwise.
+            ChildFailed: it ended, is not healthy in time, or its scores are wrong.
         """
         with console.status(self._line(0.0, "starting")) as status:
             await self.server.wait_healthy(lambda elapsed, phase: status.update(self._line(elapsed, phase)))
@@ -66,7 +66,7 @@ def choose(settings: Settings, models: str, logs: Path) -> list[LocalEngine]:
     """The engines to start: one for each role that has no URL.
 
     Args:
-        models: the family's name; `demo` is built in, any other is looked up in the model store as
+        models: the name of the model family; `demo` is built in, any other is in the model store as
             `<models>-summarizer` and `<models>-ranker`.
 
     Raises:
@@ -82,6 +82,6 @@ def choose(settings: Settings, models: str, logs: Path) -> list[LocalEngine]:
 
 
 def open_registry(settings: Settings, models: str) -> Registry:
-    """The store that holds the family `models`."""
+    """The model store that has the family `models`."""
     own = settings.models_folder.resolve()
     return Registry(MODELS if models == "demo" else own)
