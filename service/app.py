@@ -88,7 +88,7 @@ def create_app(
         events_router(ingest, limits),
         webhook_router(settings.webhook_origins, settings.webhook_rate),
         recommend_router(recommender, settings.recommend, limits),
-        items_router(catalogue, store.items, store.evidence, limits),
+        items_router(catalogue, store.items, store.cooccurrence, limits),
         users_router(store.users),
         operations_router(probes),
     )

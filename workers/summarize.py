@@ -122,7 +122,7 @@ class SummarizeJob(Job[SummaryClaim]):
         return text, folded, None
 
     def _plan(self, claim: SummaryClaim) -> list[int]:
-        """After a failure only blocks of the usual size, so that few events are buried with a bad one."""
+        """After a failure only blocks of the usual size, so that few events are dead-lettered with a bad one."""
         state = self._settings
         pending = len(claim.pending)
         if claim.attempts:
@@ -163,7 +163,7 @@ class SummarizeJob(Job[SummaryClaim]):
         new = votes.uncounted(claim.votes, liked)
         if not new:
             return NOTHING_LIKED
-        with self._losing_evidence():
+        with self._losing_counts():
             record, known = votes.last(claim.votes), [event.item_id for event in claim.recents]
             before = votes.named(record, known)
             if None in before:
@@ -177,16 +177,16 @@ class SummarizeJob(Job[SummaryClaim]):
     async def _record(self, liked: Liked) -> None:
         """Count what is newly liked, together with what was counted before; losing a count harms nobody."""
         if liked.items:
-            with self._losing_evidence():
-                await self._store.evidence.record(liked.items, liked.before, liked.to_come)
+            with self._losing_counts():
+                await self._store.cooccurrence.record(liked.items, liked.before, liked.to_come)
 
     @contextmanager
-    def _losing_evidence(self) -> Iterator[None]:
+    def _losing_counts(self) -> Iterator[None]:
         try:
             yield
         except StateUnavailable as error:
             self._metrics.dependency_failures.labels("record").inc()
-            log.warning("evidence_lost", error=error.detail)
+            log.warning("counts_lost", error=error.detail)
 
     def _likes(self, event: Event) -> bool:
         return self._signals(event.type, event.value) == "positive"

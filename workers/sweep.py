@@ -18,9 +18,9 @@ from service.settings import PictureSettings
 from service.state.store import Store
 
 log = get_logger(__name__)
-CHORE = "sweep"
+TASK = "sweep"
 LOOK_S = 30.0
-"""How often to ask whose turn it is."""
+"""How often to try to become the one worker that sweeps."""
 Progress = Callable[[str, float, str], None]
 """Called with (stage, done in 0..1, a note)."""
 
@@ -56,7 +56,7 @@ async def sweep_pictures(
 
 
 class Sweeping:
-    """Sweeps when it is this worker's turn."""
+    """Sweeps when this worker gets the lock."""
 
     def __init__(self, store: Store, pictures: PictureStore, settings: PictureSettings, metrics: Metrics) -> None:
         self._store = store
@@ -79,10 +79,10 @@ class Sweeping:
             await asyncio.wait({stopping}, timeout=min(LOOK_S, self._settings.sweep_every_s))
 
     async def _sweep(self) -> None:
-        if not await self._store.turns.take(CHORE, self._settings.sweep_every_s):
+        if not await self._store.locks.take(TASK, self._settings.sweep_every_s):
             return
-        if forgotten := await self._store.forgotten.sweep():
-            log.info("evidence_swept", items=forgotten)
+        if deleted := await self._store.deleted_items.sweep():
+            log.info("deleted_items_swept", items=deleted)
         if not await self._store.items.count():
             # A Redis that lost its catalogue, or another one than the folder's, says nothing about pictures.
             self._metrics.sweeps.labels("empty").inc()

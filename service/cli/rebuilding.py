@@ -22,13 +22,13 @@ class Progress:
 
     users: Counter[Outcome] = field(default_factory=Counter)
     events: int = 0
-    letters: int = 0
+    dead_letters: int = 0
     bucket: int = 0
 
     def add(self, result: Rebuilt) -> None:
         self.users[result.outcome] += 1
         self.events += result.events
-        self.letters += result.letters
+        self.dead_letters += result.dead_letters
 
 
 class Rebuild:

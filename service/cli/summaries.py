@@ -80,7 +80,7 @@ async def _rebuild(
 
 
 def _print_summary(progress: "Progress") -> None:
-    letters = f", including {progress.letters:,} dead letters" if progress.letters else ""
+    letters = f", including {progress.dead_letters:,} dead letters" if progress.dead_letters else ""
     say(f"{progress.users['rebuilt']:,} users with {progress.events:,} events are folded again{letters}")
     for outcome, count in progress.users.items():
         if outcome in _SKIPPED:

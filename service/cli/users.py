@@ -58,7 +58,7 @@ def _sentence(erased: Erased) -> str:
     counted = [
         "the summary" if erased.summary else "no summary",
         f"{erased.pending:,} pending events",
-        f"{erased.letters:,} dead letters",
+        f"{erased.dead_letters:,} dead letters",
         f"{erased.logged:,} logged events",
     ]
     return f"erased: {', '.join(counted)}, and all other keys of the user"

@@ -32,7 +32,7 @@ from service.items.schemas import (
     SimilarItems,
 )
 from service.settings import LimitSettings
-from service.state.cooccurrence import Evidence
+from service.state.cooccurrence import CooccurrenceCounts
 from service.state.items import Items
 
 _COMMON = (InvalidRequest, Unauthorized, Overloaded, StateUnavailable)
@@ -76,13 +76,15 @@ _BULK_BODY = {
 }
 
 
-def items_router(catalogue: Catalogue, items: Items, evidence: Evidence, limits: LimitSettings) -> APIRouter:
+def items_router(
+    catalogue: Catalogue, items: Items, cooccurrence: CooccurrenceCounts, limits: LimitSettings
+) -> APIRouter:
     """The routes of the catalogue.
 
     Args:
         catalogue: writes items.
         items: reads them.
-        evidence: what is known of items that users liked together.
+        cooccurrence: what is known of items that users liked together.
     """
     router = APIRouter(tags=["items"], prefix="/items")
 
@@ -124,11 +126,11 @@ def items_router(catalogue: Catalogue, items: Items, evidence: Evidence, limits:
         k: Annotated[int, Query(ge=1, le=100, description="The most items in the answer.")] = 10,
     ) -> Response:
         """The nearest items by co-occurrence in the same users' likes, best first; empty while there are none."""
-        near = await evidence.neighbours([item_id], k)
+        near = await cooccurrence.neighbours([item_id], k)
         known = await items.get_many([item_id, *near])
         if item_id not in known:
             raise _not_found(item_id)
-        scores = await evidence.collaborative([item_id], near)
+        scores = await cooccurrence.collaborative([item_id], near)
         found = [SimilarItem(one, known[one].title, scores[one]) for one in near if one in known]
         return Json(SimilarItems(item_id, found))
 

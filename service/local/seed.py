@@ -22,7 +22,7 @@ async def seed_cooccurrence(settings: Settings, registry: Registry, manifest: Ma
     cooccurrence = read_cooccurrence(path)
     store = await Store.connect(settings)
     try:
-        fresh = await store.evidence.seed(manifest.cooccurrence, cooccurrence.counts.items(), cooccurrence.pairs())
+        fresh = await store.cooccurrence.seed(manifest.cooccurrence, cooccurrence.counts.items(), cooccurrence.pairs())
     finally:
         await store.close()
     return len(cooccurrence.counts) if fresh else 0

@@ -25,10 +25,10 @@ class FeatureReader:
         wanted = [item_id for item_id in item_ids if item_id not in self._asked]
         if not wanted:
             return
-        self._pairs.append(wave.add(self._store.evidence.pairs(self._near, wanted)))
+        self._pairs.append(wave.add(self._store.cooccurrence.pairs(self._near, wanted)))
         # What was counted of the near ones is asked once.
         counted = wanted if self._asked else list(dict.fromkeys([*self._near, *wanted]))
-        self._counts.append(wave.add(self._store.evidence.counts(counted)))
+        self._counts.append(wave.add(self._store.cooccurrence.counts(counted)))
         self._asked.update(wanted)
 
     def read(self) -> tuple[Mapping[str, float], Mapping[str, float]]:

@@ -1,4 +1,4 @@
-"""Collaborative evidence: how many users liked each item, and each pair of items.
+"""Co-occurrence: how many users liked each item, and each pair of items.
 
 Counts are updated after a commit and on other slots than the user: a crash may lose one. A user counts once, see
 `service.state.votes`, and what a deleted user added is taken back.
@@ -17,7 +17,7 @@ from model_store.cooccurrence import cosine, summed_cosine
 from service.state import votes
 from service.state.counting import calls
 from service.state.early import COUNT, Early, Known, without
-from service.state.keys import FORGOTTEN, POPULAR, SEEDED, neighbours
+from service.state.keys import DELETED_ITEMS, POPULAR, SEEDED, neighbours
 from service.state.reads import Read, Wave, alone
 from service.state.redis.scripts import Call, Scripts
 
@@ -41,7 +41,7 @@ class Counts:
         return Counts({**self.popular, **other.popular}, self.void | other.void)
 
 
-class Evidence:
+class CooccurrenceCounts:
     """Bounded: `neighbours` items per item, `popular` items in all, and of both a quarter more at a time.
 
     Args:
@@ -137,7 +137,7 @@ class Evidence:
         """How often each of the items was liked."""
         if not items:
             return Read((), lambda _: Counts({}, frozenset()))
-        return Read((("ZMSCORE", POPULAR, *items), ("ZMSCORE", FORGOTTEN, *items)), partial(_counts, items))
+        return Read((("ZMSCORE", POPULAR, *items), ("ZMSCORE", DELETED_ITEMS, *items)), partial(_counts, items))
 
     def ranking(self, start: int, size: int) -> Read[list[str]]:
         """`size` items from place `start` of the popularity ranking on, of any catalogue or none."""

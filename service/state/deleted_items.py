@@ -8,7 +8,7 @@ note keeps the item's counts void until a sweep has been through every list.
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
-from service.state.keys import FORGOTTEN, NEIGHBOURS_PATTERN, NEW, POPULAR, neighbours
+from service.state.keys import DELETED_ITEMS, NEIGHBOURS_PATTERN, NEW, POPULAR, neighbours
 from service.state.redis.client import Argument
 from service.state.redis.scripts import Scripts, unavailable
 
@@ -20,7 +20,10 @@ LISTS_AT_ONCE = 100
 async def note(scripts: Scripts, item_id: str) -> None:
     """From now on the item's counts are void, until the next sweep."""
     await scripts.send(
-        [("ZADD", FORGOTTEN, time.time_ns() // 1_000_000, item_id), ("ZREMRANGEBYRANK", FORGOTTEN, 0, -NOTES - 1)]
+        [
+            ("ZADD", DELETED_ITEMS, time.time_ns() // 1_000_000, item_id),
+            ("ZREMRANGEBYRANK", DELETED_ITEMS, 0, -NOTES - 1),
+        ]
     )
 
 
@@ -31,7 +34,7 @@ async def clear(scripts: Scripts, item_id: str) -> None:
     await scripts.send([*commands, ("DEL", neighbours(item_id)), ("ZREM", POPULAR, item_id), ("ZREM", NEW, item_id)])
 
 
-class Forgotten:
+class DeletedItems:
     """Args: `known` tells which of some items are in the catalogue."""
 
     def __init__(self, scripts: Scripts, known: Callable[[Sequence[str]], Awaitable[frozenset[str]]]) -> None:
@@ -44,7 +47,7 @@ class Forgotten:
         An item that was put again meanwhile starts with no neighbours. One that is deleted during
         the sweep is left to the next.
         """
-        (flat,) = await self._scripts.send([("ZRANGE", FORGOTTEN, 0, -1, "WITHSCORES")])
+        (flat,) = await self._scripts.send([("ZRANGE", DELETED_ITEMS, 0, -1, "WITHSCORES")])
         if not flat:
             return 0
         gone = frozenset(flat[::2])
@@ -55,7 +58,7 @@ class Forgotten:
         item_ids = [name.decode() for name in gone]
         for start in range(0, len(item_ids), LISTS_AT_ONCE):
             await self._unlike(item_ids[start : start + LISTS_AT_ONCE])
-        await self._scripts.send([("ZREMRANGEBYSCORE", FORGOTTEN, "-inf", flat[-1])])
+        await self._scripts.send([("ZREMRANGEBYSCORE", DELETED_ITEMS, "-inf", flat[-1])])
         return len(gone)
 
     async def _unlike(self, item_ids: Sequence[str]) -> None:

@@ -9,8 +9,7 @@ from typing import Any, Literal
 import orjson
 
 from service.errors import InvalidRequest
-from service.state import deleted_items as forgotten
-from service.state import encoding
+from service.state import deleted_items, encoding
 from service.state.early import Early
 from service.state.keys import BucketKeys, Keys
 from service.state.new_items import NewItems
@@ -97,9 +96,9 @@ class Items:
         bucket = self._keys.item_bucket(item_id)
         names = (bucket.item_stem + item_id, bucket.stem, bucket.index, bucket.revision_stem + item_id)
         # Before the item goes: whoever dies in between leaves a note that its counts are void.
-        await forgotten.note(self._scripts, item_id)
+        await deleted_items.note(self._scripts, item_id)
         (deleted,) = await self._scripts.run([Call("item_delete", names, (item_id,))])
-        await forgotten.clear(self._scripts, item_id)
+        await deleted_items.clear(self._scripts, item_id)
         return bool(deleted)
 
     async def count(self) -> int:

@@ -23,9 +23,9 @@ KIND is `summarize` for users, and `describe` and `fetch` for items, see `servic
 Items likewise under `{i7}`: `KIND_due`, `KIND_lease:<item>`, `fence`, `dead`, `index` (zset of ids in lexical
 order) and `m:<item>` (hash), `v:<item>` (string, the revision before a deletion).
 
-Across items: `ts:{c:<digest>}` (zset, co-occurring items), `ts:popular` (zset), `ts:seeded` (set), `ts:forgotten`
+Across items: `ts:{c:<digest>}` (zset, co-occurring items), `ts:popular` (zset), `ts:seeded` (set), `ts:deleted_items`
 (zset, deleted items whose counts are being removed), `ts:new` (zset, the newest items), `ts:early` (zset, liked
-items that are not in the catalogue), `ts:turn:<chore>` (string). `ts:buckets` (string) is the number of buckets.
+items that are not in the catalogue), `ts:lock:<task>` (string). `ts:buckets` (string) is the number of buckets.
 """
 
 import hashlib
@@ -35,10 +35,10 @@ from dataclasses import dataclass
 BUCKETS = "ts:buckets"
 POPULAR = "ts:popular"
 SEEDED = "ts:seeded"
-FORGOTTEN = "ts:forgotten"
+DELETED_ITEMS = "ts:deleted_items"
 EARLY = "ts:early"
 NEW = "ts:new"
-TURN_STEM = "ts:turn:"
+LOCK_STEM = "ts:lock:"
 NEIGHBOURS_PATTERN = "ts:{c:*}"
 
 

@@ -1,17 +1,17 @@
-"""Chores that one worker of many does now and then."""
+"""Periodic tasks that one worker of many runs."""
 
-from service.state.keys import TURN_STEM
+from service.state.keys import LOCK_STEM
 from service.state.redis.scripts import Scripts
 
 
-class Turns:
+class Locks:
     def __init__(self, scripts: Scripts) -> None:
         self._scripts = scripts
 
-    async def take(self, chore: str, every_s: float) -> bool:
-        """Whether it is the caller's turn: true for the first who asks, then for nobody in `every_s` seconds.
+    async def take(self, task: str, every_s: float) -> bool:
+        """Try to become the one worker that runs this task; true for the first who asks in `every_s` seconds.
 
-        A turn is not given back: when its worker dies, the next one comes in its time.
+        The lock is not released: it expires, also when its owner has died.
         """
-        (taken,) = await self._scripts.send([("SET", TURN_STEM + chore, 1, "NX", "PX", max(1, round(every_s * 1000)))])
+        (taken,) = await self._scripts.send([("SET", LOCK_STEM + task, 1, "NX", "PX", max(1, round(every_s * 1000)))])
         return bool(taken)

@@ -18,11 +18,11 @@ _OUTCOMES: dict[int, Outcome] = {1: "rebuilt", 0: "nothing", -1: "incomplete", -
 
 @dataclass(frozen=True, slots=True)
 class Rebuilt:
-    """`events` of the user wait to be folded anew; of those, some were in `letters` dead letters."""
+    """`events` of the user wait to be folded anew; of those, some were in `dead_letters` dead letters."""
 
     outcome: Outcome
     events: int = 0
-    letters: int = 0
+    dead_letters: int = 0
 
 
 class Rebuilds:

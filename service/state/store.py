@@ -5,9 +5,9 @@ from collections.abc import Callable, Sequence
 
 from service.errors import NotReady
 from service.settings import Settings, StateSettings
-from service.state.cooccurrence import Evidence
+from service.state.cooccurrence import CooccurrenceCounts
 from service.state.dead_letters import DeadLetters
-from service.state.deleted_items import Forgotten
+from service.state.deleted_items import DeletedItems
 from service.state.derived import Derivations
 from service.state.early import Early
 from service.state.event_log import EventLog
@@ -15,7 +15,7 @@ from service.state.events import Events
 from service.state.items import Items
 from service.state.keys import POPULAR, Keys
 from service.state.kinds import DERIVED, DESCRIBE, FETCH, SUMMARIZE, Derived, lua_table
-from service.state.locks import Turns
+from service.state.locks import Locks
 from service.state.new_items import NewItems
 from service.state.picture_queue import PictureQueue
 from service.state.reads import Wave
@@ -65,10 +65,10 @@ class Store:
         self.new_items = NewItems(scripts)
         self.items = Items(scripts, keys, early, self.new_items)
         self.pictures = PictureQueue(scripts, keys, FETCH)
-        self.evidence = Evidence(scripts, settings.popular, settings.neighbours, self.items.known, early)
-        self.users = Users(scripts, keys, self.log, self.evidence)
-        self.forgotten = Forgotten(scripts, self.items.known)
-        self.turns = Turns(scripts)
+        self.cooccurrence = CooccurrenceCounts(scripts, settings.popular, settings.neighbours, self.items.known, early)
+        self.users = Users(scripts, keys, self.log, self.cooccurrence)
+        self.deleted_items = DeletedItems(scripts, self.items.known)
+        self.locks = Locks(scripts)
         self.append_only = AppendOnlyFiles(client)
         self.scores = Scores(scripts, keys, settings.score_cache_items)
 

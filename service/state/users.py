@@ -9,7 +9,7 @@ from typing import Any
 from service.errors import StateUnavailable
 from service.logs import get_logger
 from service.state import encoding, votes
-from service.state.cooccurrence import Evidence
+from service.state.cooccurrence import CooccurrenceCounts
 from service.state.event_log import EventLog
 from service.state.keys import Keys
 from service.state.reads import Read, alone
@@ -21,21 +21,21 @@ log = get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Erased:
-    """What there was of a user before it was forgotten: pending and logged events and dead letters are counted."""
+    """What there was of a user before it was erased: pending and logged events and dead letters are counted."""
 
     anything: bool
     summary: bool = False
     pending: int = 0
-    letters: int = 0
+    dead_letters: int = 0
     logged: int = 0
 
 
 class Users:
-    def __init__(self, scripts: Scripts, keys: Keys, log: EventLog, evidence: Evidence) -> None:
+    def __init__(self, scripts: Scripts, keys: Keys, log: EventLog, cooccurrence: CooccurrenceCounts) -> None:
         self._scripts = scripts
         self._keys = keys
         self._log = log
-        self._evidence = evidence
+        self._cooccurrence = cooccurrence
 
     async def read(self, user_id: str) -> UserState:
         """The user at one instant; an empty state for a user nobody has seen."""
@@ -93,9 +93,9 @@ class Users:
             return
         known = [event.item_id for event in encoding.recents_events(user_id, recents)]
         try:
-            await self._evidence.withdraw(votes.named(folded.votes, [*known, *(item.decode() for item in seen)]))
+            await self._cooccurrence.withdraw(votes.named(folded.votes, [*known, *(item.decode() for item in seen)]))
         except StateUnavailable as error:
-            log.warning("evidence_kept", error=error.detail)
+            log.warning("counts_not_withdrawn", error=error.detail)
 
     async def _wait_past(self, till_ms: int) -> None:
         left_ms = till_ms + self._scripts.skew_ms - time.time_ns() // 1_000_000

@@ -116,7 +116,7 @@ class Fleet:
         """Wait until each of these items was counted once as liked: its commit is known to have been made."""
 
         async def is_counted() -> bool:
-            return await self.store.evidence.popularity(ids) == dict.fromkeys(ids, 1)
+            return await self.store.cooccurrence.popularity(ids) == dict.fromkeys(ids, 1)
 
         await until(is_counted)
 

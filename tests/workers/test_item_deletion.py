@@ -26,10 +26,10 @@ async def test_a_like_of_an_item_that_was_deleted_meanwhile_is_not_counted(store
     go_on.set()
 
     async def counted() -> bool:
-        return await store.evidence.popularity(["u-2"]) == {"u-2": 1}
+        return await store.cooccurrence.popularity(["u-2"]) == {"u-2": 1}
 
     await until(counted)
     await worker.drain()
     assert await text(store, "u") == "u-0 u-1 u-2"
-    assert await store.evidence.popularity(["u-0"]) == {"u-0": 0}
-    assert await store.evidence.neighbours(["u-2"], 5) == []
+    assert await store.cooccurrence.popularity(["u-0"]) == {"u-0": 0}
+    assert await store.cooccurrence.neighbours(["u-2"], 5) == []

@@ -78,5 +78,5 @@ async def test_what_is_folded_anew_counts_once_as_evidence(store: Store, start: 
         await until(folded)
         await worker.drain()
         items = [f"u-{number}" for number in range(6)]
-        assert await store.evidence.popularity(items) == dict.fromkeys(items, 1)
+        assert await store.cooccurrence.popularity(items) == dict.fromkeys(items, 1)
         assert await rebuild(store, "u") == "rebuilt"

@@ -17,7 +17,7 @@ from model_store.engine import (
 )
 from model_store.views import InteractionView
 from service.settings import Settings, SignalSettings
-from service.state.cooccurrence import Evidence
+from service.state.cooccurrence import CooccurrenceCounts
 from service.state.records import Event, Item, SummaryClaim
 from service.state.store import Store
 from service.state.summaries import Summaries
@@ -141,9 +141,9 @@ async def test_what_was_liked_is_counted_beside_what_was_liked_before(store: Sto
     await put(store, [event("u", 3), event("u", 4), event("u", 5, type="skip")])
     await until(lambda: _is(store, "u", names("u", 6)))
     await until(lambda: _popularity(store, {"u-0": 1, "u-1": 0, "u-2": 0, "u-3": 1, "u-4": 1, "u-5": 0}))
-    assert set(await store.evidence.neighbours(["u-0"], 9)) == {"u-3", "u-4"}
-    assert set(await store.evidence.neighbours(["u-3"], 9)) == {"u-0", "u-4"}
-    assert await store.evidence.collaborative(["u-3"], ["u-0", "u-4"]) == {"u-0": 1, "u-4": 1}, "counted once"
+    assert set(await store.cooccurrence.neighbours(["u-0"], 9)) == {"u-3", "u-4"}
+    assert set(await store.cooccurrence.neighbours(["u-3"], 9)) == {"u-0", "u-4"}
+    assert await store.cooccurrence.collaborative(["u-3"], ["u-0", "u-4"]) == {"u-0": 1, "u-4": 1}, "counted once"
 
 
 async def test_what_counts_as_liked_is_what_signals_say(store: Store, start: Start) -> None:
@@ -155,7 +155,7 @@ async def test_what_counts_as_liked_is_what_signals_say(store: Store, start: Sta
     await until(lambda: _is(store, "u", names("u", len(kinds))))
     counts = {f"u-{number}": float(number < len(liked)) for number in range(len(kinds))}
     await until(lambda: _popularity(store, counts))
-    assert await store.evidence.neighbours(["u-0"], 99) == [f"u-{number}" for number in range(1, len(liked))]
+    assert await store.cooccurrence.neighbours(["u-0"], 99) == [f"u-{number}" for number in range(1, len(liked))]
 
 
 async def test_the_settings_say_what_counts_as_liked(store: Store, start: Start, settings: Settings) -> None:
@@ -167,7 +167,7 @@ async def test_the_settings_say_what_counts_as_liked(store: Store, start: Start,
 
 
 async def _popularity(store: Store, expected: dict[str, float]) -> bool:
-    return await store.evidence.popularity(list(expected)) == expected
+    return await store.cooccurrence.popularity(list(expected)) == expected
 
 
 async def like(store: Store, user: str, *items: str, start_at: int = 0) -> None:
@@ -196,7 +196,7 @@ class TestOneUserIsOneVote:
         await start(RecordingSummarizer())
         await like(store, "u", *["a", "b"] * 8)
         await until(lambda: _popularity(store, {"a": 1, "b": 1}))
-        assert await store.evidence.collaborative(["a"], ["b"]) == {"b": 1}
+        assert await store.cooccurrence.collaborative(["a"], ["b"]) == {"b": 1}
 
     async def test_nine_hundred_likes_of_one_item_are_one(self, store: Store, start: Start) -> None:
         await store.items.put_many([Item("a", "a"), Item("b", "b")])
@@ -222,7 +222,7 @@ class TestOneUserIsOneVote:
             await until(lambda: _near(store, "c", {"a", "b"}))
             assert await store.users.delete(f"u{round_}")
         assert await _popularity(store, {"a": 1, "b": 1, "c": 0})
-        assert await store.evidence.collaborative(["a", "c"], ["b"]) == {"b": 1}
+        assert await store.cooccurrence.collaborative(["a", "c"], ["b"]) == {"b": 1}
 
     async def test_an_item_liked_first_among_many_views_is_still_paired_and_taken_back(
         self, store: Store, start: Start
@@ -237,7 +237,7 @@ class TestOneUserIsOneVote:
         await like(store, "u", "b", "a", start_at=200)
         await until(lambda: _popularity(store, {"a": 1, "b": 1}))
         await until(lambda: _near(store, "b", {"a"}))
-        assert await store.evidence.collaborative(["a"], ["b"]) == {"b": 1}
+        assert await store.cooccurrence.collaborative(["a"], ["b"]) == {"b": 1}
         await store.users.delete("u")
         assert await _popularity(store, {"a": 0, "b": 0})
         assert await _near(store, "b", set())
@@ -254,7 +254,7 @@ async def test_likes_that_come_before_their_item_count_when_it_comes(store: Stor
     await until(lambda: _nothing_pending(store))
     await store.items.put(Item("late", "late"))
     assert await _popularity(store, {"a": 3, "late": 3})
-    assert await store.evidence.collaborative(["a"], ["late"]) == {"late": 1}
+    assert await store.cooccurrence.collaborative(["a"], ["late"]) == {"late": 1}
 
 
 async def _nothing_pending(store: Store) -> bool:
@@ -262,7 +262,7 @@ async def _nothing_pending(store: Store) -> bool:
 
 
 async def _near(store: Store, item: str, expected: set[str]) -> bool:
-    return set(await store.evidence.neighbours([item], 9)) == expected
+    return set(await store.cooccurrence.neighbours([item], 9)) == expected
 
 
 class TestPoison:
@@ -448,7 +448,7 @@ class TestLease:
     async def test_a_heartbeat_after_the_commit_does_not_keep_its_events_from_being_counted(
         self, store: Store, start: Start, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        record, beats = Evidence.record, 0
+        record, beats = CooccurrenceCounts.record, 0
 
         async def after_two_heartbeats(*counted: Any) -> None:
             nonlocal beats
@@ -463,7 +463,7 @@ class TestLease:
             return held
 
         extended = Summaries.extend
-        monkeypatch.setattr(Evidence, "record", after_two_heartbeats)
+        monkeypatch.setattr(CooccurrenceCounts, "record", after_two_heartbeats)
         monkeypatch.setattr(Summaries, "extend", extend)
         worker = await start(RecordingSummarizer())
         await put(store, [event("u", number) for number in range(3)])

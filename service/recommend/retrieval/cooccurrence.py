@@ -7,7 +7,7 @@ from service.metrics import Metrics
 from service.recommend.optional import optional
 from service.recommend.retrieval.stage import Stage
 from service.recommend.schemas import SourceName
-from service.state.cooccurrence import Counts, Evidence, Together, named, nearest
+from service.state.cooccurrence import CooccurrenceCounts, Counts, Together, named, nearest
 from service.state.reads import Answer, Wave
 
 
@@ -16,7 +16,7 @@ class Cooccurrence(Stage):
 
     name: ClassVar[SourceName] = "cooccurrence"
 
-    def __init__(self, cooccurrence: Evidence, metrics: Metrics) -> None:
+    def __init__(self, cooccurrence: CooccurrenceCounts, metrics: Metrics) -> None:
         super().__init__()
         self._cooccurrence = cooccurrence
         self._metrics = metrics

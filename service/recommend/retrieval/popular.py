@@ -6,7 +6,7 @@ from service.metrics import Metrics
 from service.recommend.optional import optional
 from service.recommend.retrieval.stage import Stage
 from service.recommend.schemas import SourceName
-from service.state.cooccurrence import Evidence
+from service.state.cooccurrence import CooccurrenceCounts
 from service.state.reads import Answer, Wave
 
 PAGE = 300
@@ -18,7 +18,7 @@ class Popular(Stage):
     name: ClassVar[SourceName] = "popular"
     needs_user: ClassVar[bool] = False
 
-    def __init__(self, ranking: Evidence, depth: int, metrics: Metrics) -> None:
+    def __init__(self, ranking: CooccurrenceCounts, depth: int, metrics: Metrics) -> None:
         super().__init__()
         self._ranking = ranking
         self._depth = depth

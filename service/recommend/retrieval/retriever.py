@@ -123,8 +123,8 @@ class Retriever:
         sample = store.new_items.sample(ask.user_id, SAMPLED * places, settings.new_items_s)
         return [
             Recent(sample, SAMPLED * places if ask.filters else places, metrics),
-            Cooccurrence(store.evidence, metrics),
-            Popular(store.evidence, FILTERED_DEPTH if ask.filters else DEPTH, metrics),
+            Cooccurrence(store.cooccurrence, metrics),
+            Popular(store.cooccurrence, FILTERED_DEPTH if ask.filters else DEPTH, metrics),
             Catalogue(store.items, metrics),
         ]
 

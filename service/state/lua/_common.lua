@@ -116,7 +116,7 @@ local function ends_with(pending, count, id)
   return string.sub(entry, from, from + #id - 1) == id
 end
 
--- Where in a pending entry begins what the recents hold of it; nil for one that they hold already, since it was buried or
+-- Where in a pending entry begins what the recents hold of it; nil for one that they hold already, since it was dead-lettered or
 -- folded once before, and for an exposure, which they never hold: a letter behind its time says so.
 local function shown_from(entry)
   return string.find(entry, '^%d+%[') and string.find(entry, '\t', 1, true) + 1

@@ -9,7 +9,7 @@
 --         5 the bucket's backlog is full.
 local call = redis.call
 local now = clock(ARGV[1])
-local stamp = string.format('%.0f', now)
+local accepted_at = string.format('%.0f', now)
 local results, backlogs, changed, again = {}, {}, {}, {}
 
 local function known(ids, digest)
@@ -112,7 +112,7 @@ local function accept(stem, user, received, first, last)
       waiting, backlog = waiting + 1, backlog + 1
       ids = ids .. digest
       new_ids[#new_ids + 1] = digest
-      new_pending[#new_pending + 1] = stamp .. ARGV[event + 1] .. '\t' .. ARGV[event + 2]
+      new_pending[#new_pending + 1] = accepted_at .. ARGV[event + 1] .. '\t' .. ARGV[event + 2]
       results[#results + 1] = 1
     end
   end

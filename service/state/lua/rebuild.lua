@@ -12,7 +12,7 @@
 -- left the log come first, the others stand where the log has them. What was accepted before the user was
 -- deleted is not looked at: the deletion may still be taking it out of the log.
 local LOOK = 1000
-local log, due, dead, backlog, pending, lease, summary, letters, tombstone = unpack(KEYS)
+local log, due, dead, backlog, pending, lease, summary, dead_letters, tombstone = unpack(KEYS)
 local now, user, partial, last = clock(ARGV[1]), ARGV[2], ARGV[3] == '1', ARGV[4]
 
 local logged, deleted = {}, tonumber(redis.call('GET', tombstone) or 0) - SKEW
@@ -36,8 +36,8 @@ local function keep(entry)
   places[content] = places[content] or {}
   table.insert(places[content], #kept)
 end
-local buried, waiting = redis.call('LRANGE', letters, 0, -1), redis.call('LRANGE', pending, 0, -1)
-for _, id in ipairs(buried) do
+local dead_ids, waiting = redis.call('LRANGE', dead_letters, 0, -1), redis.call('LRANGE', pending, 0, -1)
+for _, id in ipairs(dead_ids) do
   local fields = redis.call('XRANGE', dead, id, id)[1][2]
   for field = 1, #fields, 2 do
     if fields[field] == 'e' then keep(fields[field + 1]) end
@@ -80,10 +80,10 @@ if others > 0 and others + #entries > MAX_BACKLOG then return { -4, 0, 0 } end
 push(pending, entries)
 redis.call('LTRIM', pending, #waiting, -1)
 redis.call('INCRBY', backlog, #entries - #waiting)
-redis.call('DEL', lease, letters)
-for _, id in ipairs(buried) do redis.call('XDEL', dead, id) end
+redis.call('DEL', lease, dead_letters)
+for _, id in ipairs(dead_ids) do redis.call('XDEL', dead, id) end
 if folded > 0 then
   redis.call('SET', summary, (string.gsub(written, '^%d+:%d*', '%0r', 1)), 'KEEPTTL')
 end
 schedule(due, user, due_at(pending, now))
-return { 1, #entries, #buried }
+return { 1, #entries, #dead_ids }

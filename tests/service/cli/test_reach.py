@@ -36,7 +36,7 @@ async def test_a_redis_that_was_killed_is_not_taken_for_a_running_one(settings: 
     redis = embedded(settings)
     await redis.start()
     async with reached_store(settings) as store:
-        (process,) = await store.turns._scripts.send([("INFO", "server")])
+        (process,) = await store.locks._scripts.send([("INFO", "server")])
     os.kill(process["process_id"], signal.SIGKILL)
     await redis.child.wait()
     with pytest.raises(NotReady, match="set TASTESTREAM_REDIS_URL, or start `tastestream up` on the data folder"):

@@ -442,7 +442,7 @@ async def test_a_wrong_page_is_refused_by_name(gateway: Gateway, query: str, fie
 
 async def test_similar_items_are_those_that_users_took_together(gateway: Gateway) -> None:
     await gateway.ask("POST", "/items", [{"item_id": name, "title": name.upper()} for name in "abc"])
-    evidence = gateway.store.evidence
+    evidence = gateway.store.cooccurrence
     await evidence.record(["a", "b", "unknown"], [])
     await evidence.record(["a", "b"], [])
     await evidence.record(["a", "c"], [])

@@ -34,7 +34,7 @@ async def test_a_filter_that_few_items_pass_finds_as_many_as_asked_for(
 ) -> None:
     common = await fill(ranked, 1500, genres=["common"])
     await fill(ranked, 30, genres=["rare"], tags=["rare"], attributes={"shelf": "rare"})
-    await ranked.store.evidence.seed("m@1", [(name, 2) for name in common], [])
+    await ranked.store.cooccurrence.seed("m@1", [(name, 2) for name in common], [])
     answer = await recommend(ranked, candidates=None, k=10, filters=filters)
     assert len(ids(answer)) == 10
     assert all(name.startswith("['rare']") for name in ids(answer))
@@ -44,7 +44,7 @@ async def test_a_filter_that_few_items_pass_finds_as_many_as_asked_for(
 async def test_popular_items_that_pass_come_before_others(ranked: Gateway, model: ModelServer) -> None:
     common = await fill(ranked, 200, genres=["common"])
     rare = await fill(ranked, 60, genres=["rare"])
-    await ranked.store.evidence.seed("m@1", [*((name, 9) for name in common), (rare[40], 2), (rare[50], 1)], [])
+    await ranked.store.cooccurrence.seed("m@1", [*((name, 9) for name in common), (rare[40], 2), (rare[50], 1)], [])
     model.default = 0.5
     answer = await recommend(ranked, candidates=None, k=10, filters={"genres": ["rare"]}, explain=True)
     sources = {item["item_id"]: item["source"] for item in answer["items"]}

@@ -138,7 +138,7 @@ async def test_filters_hold_for_given_candidates(ranked: Gateway) -> None:
 
 async def test_explain_shows_what_went_into_a_score(ranked: Gateway, model: ModelServer) -> None:
     await fill(ranked, "tea", "pan", "hat")
-    await ranked.store.evidence.record(["tea", "pan"], [])
+    await ranked.store.cooccurrence.record(["tea", "pan"], [])
     await send(ranked, "tea")
     model.default = 0.7
     answer = await recommend(ranked, explain=True)
@@ -150,7 +150,7 @@ async def test_explain_shows_what_went_into_a_score(ranked: Gateway, model: Mode
 
 async def test_without_candidates_neighbours_come_first_then_popular_items(ranked: Gateway) -> None:
     await fill(ranked, "tea", "pan", "hat", "pot")
-    evidence = ranked.store.evidence
+    evidence = ranked.store.cooccurrence
     await evidence.record(["tea", "pot"], [])
     for _ in range(3):
         await evidence.record(["hat"], [])
@@ -181,7 +181,7 @@ async def test_a_failing_model_degrades_the_answer_and_says_so(
     ranked: Gateway, model: ModelServer, status: int, reason: str
 ) -> None:
     await fill(ranked, "tea", "pan", "hat")
-    await ranked.store.evidence.record(["hat"], [])
+    await ranked.store.cooccurrence.record(["hat"], [])
     model.status = status
     answer = await recommend(ranked)
     assert ids(answer)[0] == "hat"
@@ -200,7 +200,7 @@ async def test_without_the_model_collaborative_evidence_comes_before_popularity(
     ranked: Gateway, model: ModelServer
 ) -> None:
     await fill(ranked, "tea", "pan", "hat")
-    evidence = ranked.store.evidence
+    evidence = ranked.store.cooccurrence
     await evidence.record(["cup", "tea"], [])
     for _ in range(3):
         await evidence.record(["hat"], [])
@@ -241,7 +241,7 @@ async def test_a_model_that_is_not_there_degrades_the_answer(open_ranked: OpenGa
 
 async def test_without_a_ranker_the_answer_is_degraded(gateway: Gateway) -> None:
     await fill(gateway, "tea", "pan", "hat")
-    await gateway.store.evidence.record(["hat"], [])
+    await gateway.store.cooccurrence.record(["hat"], [])
     answer = await recommend(gateway)
     assert (answer["served_by"], answer["degraded_reason"], answer["model"]) == ("popular", "no_ranker", None)
     assert answer["items"][0]["item_id"] == "hat"

@@ -153,8 +153,8 @@ class TestDeletion:
         """Every item was liked together with every other; `dead` most often."""
         await fill(ranked, "cup", "dead", *ASK["candidates"])
         for _ in range(3):
-            await ranked.store.evidence.record(["cup", "dead", *ASK["candidates"]], [])
-        await ranked.store.evidence.record(["dead"], [])
+            await ranked.store.cooccurrence.record(["cup", "dead", *ASK["candidates"]], [])
+        await ranked.store.cooccurrence.record(["dead"], [])
         return ranked
 
     async def delete(self, gateway: Gateway, item: str = "dead") -> None:
@@ -226,7 +226,7 @@ class TestRoom:
     async def test_ids_that_no_catalogue_knows_take_nobodys_place(self, ranked: Gateway) -> None:
         await fill(ranked, "cup", *ASK["candidates"])
         absent = [(f"absent-{number}", 9.0) for number in range(500)]
-        await ranked.store.evidence.seed("m@1", [*absent, ("tea", 1), ("pan", 1), ("cup", 1)], [])
+        await ranked.store.cooccurrence.seed("m@1", [*absent, ("tea", 1), ("pan", 1), ("cup", 1)], [])
         answer = await recommend(ranked, candidates=None, k=4, user_id="stranger")
         assert set(ids(answer)) == {"cup", *ASK["candidates"]}
 
@@ -243,7 +243,7 @@ class TestRoom:
 
 async def test_what_was_counted_of_an_item_that_is_gone_is_left_out(gateway: Gateway) -> None:
     await gateway.ask("PUT", "/items/here", {"title": "T"})
-    await gateway.store.evidence.seed("m@1", [("gone", 2), ("here", 1)], [])
+    await gateway.store.cooccurrence.seed("m@1", [("gone", 2), ("here", 1)], [])
     answer = await gateway.ask("POST", "/recommend", {"user_id": "u"})
     assert answer.status_code == 200
     assert [item["item_id"] for item in answer.json()["items"]] == ["here"]

@@ -16,7 +16,7 @@ from tests.service.serving import ModelServer, serving
 async def known(gateway: Gateway) -> None:
     """A catalogue of which every item was liked."""
     names = await fill(gateway, 300, genres=["known"])
-    await gateway.store.evidence.seed("m@1", [(name, 2) for name in names], [])
+    await gateway.store.cooccurrence.seed("m@1", [(name, 2) for name in names], [])
 
 
 async def put(gateway: Gateway, item: str = "fresh") -> None:

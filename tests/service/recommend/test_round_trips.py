@@ -37,7 +37,7 @@ class Counted:
 async def filled(ranked: Gateway) -> Gateway:
     """A catalogue, likes of other users, and a user who liked three items, one of which no catalogue has."""
     await fill(ranked, *NAMES)
-    evidence = ranked.store.evidence
+    evidence = ranked.store.cooccurrence
     for start in range(40):
         await evidence.record(NAMES[start : start + 3], [])
     await asyncio.gather(*(send(ranked, item) for item in (NAMES[0], NAMES[5], "of no catalogue")))

@@ -55,7 +55,7 @@ async def test_only_what_speaks_for_an_item_is_evidence_for_others(
     gateway: Gateway, kind: str, value: float | None, counts: bool
 ) -> None:
     await fill(gateway, "tea", "pot")
-    await gateway.store.evidence.record(["tea", "pot"], [])
+    await gateway.store.cooccurrence.record(["tea", "pot"], [])
     await send(gateway, "tea", kind, value)
     assert (await collaborative(gateway) > 0) == counts
 
@@ -63,7 +63,7 @@ async def test_only_what_speaks_for_an_item_is_evidence_for_others(
 async def test_the_settings_say_what_is_evidence(open_gateway: OpenGateway) -> None:
     async with open_gateway(signals=SignalSettings(positive=("wink",))) as gateway:
         await fill(gateway, "tea", "pot")
-        await gateway.store.evidence.record(["tea", "pot"], [])
+        await gateway.store.cooccurrence.record(["tea", "pot"], [])
         await send(gateway, "tea", "wink")
         assert await collaborative(gateway) > 0
         assert gateway.count("tastestream_unknown_event_types_total") == 0

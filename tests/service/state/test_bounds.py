@@ -22,7 +22,7 @@ LIMITS = {
     "dead_letters": 3,
     "max_backlog": 4 * 400,
     "event_log_size": 4 * 100,
-    "history": 2,
+    "summary_versions": 2,
     "neighbours": 8,
     "popular": 20,
     "score_cache_items": 10,
@@ -56,7 +56,7 @@ BOUNDS: dict[str, Bound] = {
     "v": expires,
     "c": lambda admin, key: admin.zcard(key) <= LIMITS["neighbours"] * 1.25,
     "popular": lambda admin, key: admin.zcard(key) <= LIMITS["popular"] * 1.25,
-    "forgotten": lambda admin, key: admin.zcard(key) <= NOTES,
+    "deleted_items": lambda admin, key: admin.zcard(key) <= NOTES,
     "early": lambda admin, key: admin.zcard(key) <= MOST,
     "new": lambda admin, key: admin.zcard(key) <= new_items.MOST,
     "seeded": lambda admin, key: admin.scard(key) <= 2,
@@ -101,11 +101,11 @@ async def use_everything(store: Store, clock: Clock, round_: int) -> None:
         await store.descriptions.dead_letter(held, "bad")
     for held in await store.descriptions.claim(3):
         await store.descriptions.fail(held, 1)
-    await store.evidence.record([f"i{n}" for n in range(25)], [f"i{round_}-{n}" for n in range(10)])
-    await store.evidence.record(
+    await store.cooccurrence.record([f"i{n}" for n in range(25)], [f"i{round_}-{n}" for n in range(10)])
+    await store.cooccurrence.record(
         [f"late-{round_}-{n}" for n in range(12)], ["i1"], {f"late-{round_}-{n}" for n in range(12)}
     )
-    await store.evidence.seed(f"model@{round_ % 2}", [("i1", 1)], [("i1", "i2", 1)])
+    await store.cooccurrence.seed(f"model@{round_ % 2}", [("i1", 1)], [("i1", "i2", 1)])
     await store.items.delete("i49")
     await store.users.delete("u49")
     clock.pass_s(5)

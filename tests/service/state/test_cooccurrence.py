@@ -16,67 +16,67 @@ async def put(store: Store, *names: str) -> None:
 
 
 async def test_counts_are_of_likes_and_of_pairs_liked_by_one_user(store: Store) -> None:
-    await store.evidence.record(["a", "b"], [])
-    await store.evidence.record(["c", "c"], ["a", "b", "a"])
-    assert await store.evidence.popularity(["a", "b", "c", "z"]) == {"a": 1, "b": 1, "c": 1, "z": 0}
-    assert await store.evidence.collaborative(["a"], ["b", "c", "z"]) == {"b": 1, "c": 1, "z": 0}
+    await store.cooccurrence.record(["a", "b"], [])
+    await store.cooccurrence.record(["c", "c"], ["a", "b", "a"])
+    assert await store.cooccurrence.popularity(["a", "b", "c", "z"]) == {"a": 1, "b": 1, "c": 1, "z": 0}
+    assert await store.cooccurrence.collaborative(["a"], ["b", "c", "z"]) == {"b": 1, "c": 1, "z": 0}
 
 
 async def test_cosine_divides_by_both_popularities_and_sums_over_the_recents(store: Store) -> None:
     await put(store, *"abc")
     pairs = [("b", "a", 3), ("c", "a", 2), ("c", "b", 6), ("a", "b", 3), ("a", "c", 2), ("b", "c", 6)]
-    await store.evidence.seed("m@1", [("a", 4), ("b", 9), ("c", 16)], pairs)
-    scores = await store.evidence.collaborative(["a", "b", "a"], ["c", "b"])
+    await store.cooccurrence.seed("m@1", [("a", 4), ("b", 9), ("c", 16)], pairs)
+    scores = await store.cooccurrence.collaborative(["a", "b", "a"], ["c", "b"])
     assert scores["c"] == pytest.approx(2 / math.sqrt(4 * 16) + 6 / math.sqrt(9 * 16))
     assert scores["b"] == pytest.approx(3 / math.sqrt(4 * 9))
-    assert await store.evidence.neighbours(["a"], 5) == ["b", "c"]
-    assert await store.evidence.neighbours(["a", "b"], 5) == ["c"]
-    assert await store.evidence.neighbours([], 5) == []
-    assert await store.evidence.collaborative([], ["a"]) == {"a": 0}
-    assert await store.evidence.collaborative(["a"], []) == {}
+    assert await store.cooccurrence.neighbours(["a"], 5) == ["b", "c"]
+    assert await store.cooccurrence.neighbours(["a", "b"], 5) == ["c"]
+    assert await store.cooccurrence.neighbours([], 5) == []
+    assert await store.cooccurrence.collaborative([], ["a"]) == {"a": 0}
+    assert await store.cooccurrence.collaborative(["a"], []) == {}
 
 
 async def test_the_most_popular_items_come_first_page_by_page(store: Store) -> None:
-    await store.evidence.seed("m@1", [("a", 1), ("b", 3), ("c", 2)], [])
+    await store.cooccurrence.seed("m@1", [("a", 1), ("b", 3), ("c", 2)], [])
     wave = store.wave()
-    first, second = (wave.add(store.evidence.ranking(start, 2)) for start in (0, 2))
+    first, second = (wave.add(store.cooccurrence.ranking(start, 2)) for start in (0, 2))
     await wave.send()
     assert (first.value(), second.value()) == (["b", "c"], ["a"])
 
 
 async def test_a_new_item_finds_its_way_into_a_full_ranking(redis_url: str) -> None:
     store = await Store.connect(Settings(redis_url=redis_url, state=StateSettings(popular=20)))
-    await store.evidence.seed("m@1", [(f"old-{number}", 2) for number in range(20)], [])
+    await store.cooccurrence.seed("m@1", [(f"old-{number}", 2) for number in range(20)], [])
     for _ in range(5):
-        await store.evidence.record(["new"], [])
-    assert await store.evidence.popularity(["new"]) == {"new": 5}
-    await store.evidence.record([f"once-{number}" for number in range(5)], [])
+        await store.cooccurrence.record(["new"], [])
+    assert await store.cooccurrence.popularity(["new"]) == {"new": 5}
+    await store.cooccurrence.record([f"once-{number}" for number in range(5)], [])
     with admin_of(redis_url) as admin:
         assert admin.zcard(POPULAR) == 20
-    assert await store.evidence.popularity(["new"]) == {"new": 5}
+    assert await store.cooccurrence.popularity(["new"]) == {"new": 5}
     await store.close()
 
 
 async def test_a_training_set_is_counted_once(store: Store) -> None:
-    assert await store.evidence.seed("m@1", [("a", 2)], [("a", "b", 1)])
-    assert not await store.evidence.seed("m@1", [("a", 2)], [("a", "b", 1)])
-    assert await store.evidence.popularity(["a"]) == {"a": 2}
+    assert await store.cooccurrence.seed("m@1", [("a", 2)], [("a", "b", 1)])
+    assert not await store.cooccurrence.seed("m@1", [("a", 2)], [("a", "b", 1)])
+    assert await store.cooccurrence.popularity(["a"]) == {"a": 2}
 
 
 async def test_what_is_in_no_catalogue_is_not_found_and_takes_nobodys_place(store: Store) -> None:
     await put(store, "far", "rare")
     absent = [f"absent-{number}" for number in range(300)]
     counts = [("a", 9), *((item, 9) for item in absent), ("far", 1), ("rare", 1)]
-    await store.evidence.seed("m@1", counts, [("a", item, 5) for item in absent[:60]] + [("a", "far", 1)])
-    assert await store.evidence.neighbours(["a"], 2) == ["far"]
-    assert await store.evidence.neighbours(["a"], 2, exclude=["far"]) == []
+    await store.cooccurrence.seed("m@1", counts, [("a", item, 5) for item in absent[:60]] + [("a", "far", 1)])
+    assert await store.cooccurrence.neighbours(["a"], 2) == ["far"]
+    assert await store.cooccurrence.neighbours(["a"], 2, exclude=["far"]) == []
 
 
 async def test_an_item_is_no_neighbour_of_itself(store: Store) -> None:
     await put(store, "a")
-    await store.evidence.record(["a", "a"], ["a"])
-    assert await store.evidence.neighbours(["a"], 5) == []
-    assert await store.evidence.popularity(["a"]) == {"a": 0}, "counted before"
+    await store.cooccurrence.record(["a", "a"], ["a"])
+    assert await store.cooccurrence.neighbours(["a"], 5) == []
+    assert await store.cooccurrence.popularity(["a"]) == {"a": 0}, "counted before"
 
 
 class TestBounds:
@@ -87,8 +87,8 @@ class TestBounds:
     async def test_frequent_neighbours_outlive_the_rare_ones(self, store: Store, redis_url: str) -> None:
         await put(store, "often")
         for number in range(60):
-            await store.evidence.record(["a"], [f"rare-{number}", "often"])
-        assert (await store.evidence.neighbours(["a"], 1)) == ["often"]
+            await store.cooccurrence.record(["a"], [f"rare-{number}", "often"])
+        assert (await store.cooccurrence.neighbours(["a"], 1)) == ["often"]
         with admin_of(redis_url) as admin:
             assert max(admin.zcard(key) for key in all_keys(admin, "ts:{c:*")) <= 10
             assert admin.zcard("ts:popular") <= 20

@@ -23,53 +23,53 @@ async def put(store: Store, *names: str) -> None:
 async def one_sided(store: Store) -> None:
     """The rare item lists `star`; the list of `star` has no room for it."""
     await put(store, "star", RARE, *(f"i{number}" for number in range(8)))
-    await store.evidence.record([RARE], ["star"])
+    await store.cooccurrence.record([RARE], ["star"])
     for number in range(40):
-        await store.evidence.record(["star"], [f"i{number % 8}"])
-    assert RARE not in await store.evidence.neighbours(["star"], 10)
-    await store.evidence.record([RARE], [])
-    assert await store.evidence.neighbours([RARE], 10) == ["star"]
+        await store.cooccurrence.record(["star"], [f"i{number % 8}"])
+    assert RARE not in await store.cooccurrence.neighbours(["star"], 10)
+    await store.cooccurrence.record([RARE], [])
+    assert await store.cooccurrence.neighbours([RARE], 10) == ["star"]
 
 
 async def test_counts_in_lists_that_the_item_does_not_know_of_are_void_at_once(store: Store) -> None:
     await one_sided(store)
     await store.items.delete("star")
     await put(store, "star")
-    await store.evidence.record(["star"], [])
-    assert await store.evidence.neighbours([RARE], 10) == []
-    assert await store.evidence.collaborative(["star"], [RARE]) == {RARE: 0}
+    await store.cooccurrence.record(["star"], [])
+    assert await store.cooccurrence.neighbours([RARE], 10) == []
+    assert await store.cooccurrence.collaborative(["star"], [RARE]) == {RARE: 0}
 
 
 async def test_a_sweep_removes_them_and_the_item_counts_anew(store: Store, redis_url: str) -> None:
     await one_sided(store)
     await store.items.delete("star")
     await put(store, "star")
-    assert await store.forgotten.sweep() == 1
-    assert await store.forgotten.sweep() == 0
-    await store.evidence.record(["star"], [])
-    assert await store.evidence.neighbours([RARE], 10) == []
-    await store.evidence.record(["star"], [RARE])
-    assert await store.evidence.neighbours([RARE], 10) == ["star"]
+    assert await store.deleted_items.sweep() == 1
+    assert await store.deleted_items.sweep() == 0
+    await store.cooccurrence.record(["star"], [])
+    assert await store.cooccurrence.neighbours([RARE], 10) == []
+    await store.cooccurrence.record(["star"], [RARE])
+    assert await store.cooccurrence.neighbours([RARE], 10) == ["star"]
     with admin_of(redis_url) as admin:
-        assert admin.exists("ts:forgotten") == 0
+        assert admin.exists("ts:deleted_items") == 0
 
 
 async def test_a_like_that_was_folded_during_the_deletion_does_not_stay(store: Store) -> None:
     await put(store, "a", "b")
     await store.items.delete("a")
-    await store.evidence.record(["a"], ["b"])
-    assert await store.evidence.neighbours(["b"], 5) == []
-    await store.forgotten.sweep()
+    await store.cooccurrence.record(["a"], ["b"])
+    assert await store.cooccurrence.neighbours(["b"], 5) == []
+    await store.deleted_items.sweep()
     await put(store, "a")
-    assert await store.evidence.popularity(["a"]) == {"a": 0}
-    assert await store.evidence.collaborative(["b"], ["a"]) == {"a": 0}
+    assert await store.cooccurrence.popularity(["a"]) == {"a": 0}
+    assert await store.cooccurrence.collaborative(["b"], ["a"]) == {"a": 0}
 
 
 async def test_of_an_item_that_is_gone_no_list_stays(store: Store, redis_url: str) -> None:
     await put(store, "a", "b")
     await store.items.delete("a")
-    await store.evidence.record(["a"], ["b"])
-    await store.forgotten.sweep()
+    await store.cooccurrence.record(["a"], ["b"])
+    await store.deleted_items.sweep()
     with admin_of(redis_url) as admin:
         assert admin.exists(neighbours("a")) == 0
 

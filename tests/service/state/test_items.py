@@ -174,7 +174,7 @@ async def test_a_deleted_item_is_nowhere(store: Store) -> None:
     await store.items.put(FULL)
     claim = await claim_one(store)
     await store.descriptions.dead_letter(claim, "bad")
-    await store.evidence.record([FULL.item_id], ["other"])
+    await store.cooccurrence.record([FULL.item_id], ["other"])
     await store.items.put(replace(FULL, title="Another"))
     claim = await claim_one(store)
     assert await store.items.delete(FULL.item_id)
@@ -183,8 +183,8 @@ async def test_a_deleted_item_is_nowhere(store: Store) -> None:
     assert await store.items.get(FULL.item_id) is None
     assert await store.items.page(10) == ([], None)
     assert await store.items.count() == 0
-    assert await store.evidence.popularity([FULL.item_id]) == {FULL.item_id: 0}
-    assert await store.evidence.neighbours([FULL.item_id], 5) == []
+    assert await store.cooccurrence.popularity([FULL.item_id]) == {FULL.item_id: 0}
+    assert await store.cooccurrence.neighbours([FULL.item_id], 5) == []
     (letter,) = await store.dead_letters.list(10)
     assert await store.dead_letters.retry(letter.id) == "retried"
     assert await store.descriptions.claim(10) == []
@@ -192,13 +192,13 @@ async def test_a_deleted_item_is_nowhere(store: Store) -> None:
 
 async def test_a_deleted_item_leaves_the_lists_of_others(store: Store) -> None:
     await store.items.put_many([Item(name, name) for name in "abc"])
-    await store.evidence.record(["a", "b", "c"], [])
+    await store.cooccurrence.record(["a", "b", "c"], [])
     await store.items.delete("b")
     await store.items.put(Item("b", "b"))
-    assert await store.evidence.popularity(["b"]) == {"b": 0}
-    await store.evidence.record(["b"], [])
-    assert await store.evidence.neighbours(["a"], 5) == ["c"]
-    assert await store.evidence.collaborative(["a"], ["b", "c"]) == {"b": 0, "c": 1}
+    assert await store.cooccurrence.popularity(["b"]) == {"b": 0}
+    await store.cooccurrence.record(["b"], [])
+    assert await store.cooccurrence.neighbours(["a"], 5) == ["c"]
+    assert await store.cooccurrence.collaborative(["a"], ["b", "c"]) == {"b": 0, "c": 1}
 
 
 async def test_an_item_put_again_after_its_deletion_is_not_taken_for_the_old_one(store: Store) -> None:

@@ -37,14 +37,14 @@ def test_what_the_record_names_are_the_pairs_that_were_counted_on_the_way() -> N
 
 
 async def test_a_withdrawal_leaves_what_others_added(store: Store, redis_url: str) -> None:
-    await store.evidence.record(["a", "b"], [])
-    await store.evidence.record(["b", "c"], [])
-    await store.evidence.record(["d"], ["c", None, "b"])
-    await store.evidence.withdraw(["b", "c", "d", None])
-    assert await store.evidence.popularity(["a", "b", "c", "d"]) == {"a": 1, "b": 1, "c": 0, "d": 0}
-    assert await store.evidence.collaborative(["a", "c", "d"], ["b"]) == {"b": 1}
-    await store.evidence.withdraw(["a", "b"])
-    await store.evidence.withdraw(["a", "b"])
+    await store.cooccurrence.record(["a", "b"], [])
+    await store.cooccurrence.record(["b", "c"], [])
+    await store.cooccurrence.record(["d"], ["c", None, "b"])
+    await store.cooccurrence.withdraw(["b", "c", "d", None])
+    assert await store.cooccurrence.popularity(["a", "b", "c", "d"]) == {"a": 1, "b": 1, "c": 0, "d": 0}
+    assert await store.cooccurrence.collaborative(["a", "c", "d"], ["b"]) == {"b": 1}
+    await store.cooccurrence.withdraw(["a", "b"])
+    await store.cooccurrence.withdraw(["a", "b"])
     with admin_of(redis_url) as admin:
         assert all_keys(admin, "ts:{c:*") + all_keys(admin, "ts:popular") == []
 
@@ -52,8 +52,8 @@ async def test_a_withdrawal_leaves_what_others_added(store: Store, redis_url: st
 @pytest.mark.parametrize("users", [1, 7])
 async def test_a_cosine_is_never_above_one(store: Store, users: int) -> None:
     for _ in range(users):
-        await store.evidence.record(["a", "b", "a", "b"], [])
-    assert await store.evidence.collaborative(["a"], ["b"]) == {"b": pytest.approx(1)}
+        await store.cooccurrence.record(["a", "b", "a", "b"], [])
+    assert await store.cooccurrence.collaborative(["a"], ["b"]) == {"b": pytest.approx(1)}
     with_gap = [("a", 1), ("b", 1)]
-    await store.evidence.seed("m@1", with_gap, [("b", "a", 40), ("a", "b", 40)])
-    assert await store.evidence.collaborative(["a"], ["b"]) == {"b": 1}
+    await store.cooccurrence.seed("m@1", with_gap, [("b", "a", 40), ("a", "b", 40)])
+    assert await store.cooccurrence.collaborative(["a"], ["b"]) == {"b": 1}
