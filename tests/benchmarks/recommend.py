@@ -122,6 +122,8 @@ def main(
     chosen = [way.strip() for way in ways.split(",")]
     if unknown := set(chosen) - set(WAYS):
         raise UserError(f"no such way: {', '.join(unknown)}; there are {', '.join(WAYS)}")
+    if items < candidates + EVENTS:
+        raise UserError(f"{items} items are too few: a user has seen {EVENTS}, and is asked about {candidates} others")
     plan = Plan(requests, rounds, [int(level) for level in in_flight.split(",")], chosen)
     found = Findings("Recommend", markdown)
     with tempfile.TemporaryDirectory(prefix="ranked-") as name, bar() as progress:
