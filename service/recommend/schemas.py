@@ -24,7 +24,7 @@ from service.http.nulls import null_is
 from service.items.schemas import ItemText, Title
 
 ServedBy = Literal["mllm", "cache", "collaborative", "popular", "none"]
-SourceName = Literal["given", "cooccurrence", "popular", "new", "catalogue"]
+SourceName = Literal["given", "cooccurrence", "popular", "new", "by_term", "catalogue"]
 SkipReason = Literal["unknown_item", "duplicate", "seen", "filtered"]
 MAX_DEADLINE_MS = 30_000
 Number = Annotated[int, Field(strict=True, ge=1)]

@@ -17,6 +17,7 @@ from service.state.reads import Read, alone
 from service.state.records import Item
 from service.state.redis.client import Argument
 from service.state.redis.scripts import Call, Scripts
+from service.state.terms import Field, term_name, term_names
 
 BUCKETS_PER_LOOK = 8
 PICTURES_PER_PAGE = 1000
@@ -71,8 +72,13 @@ class Items:
         """The keys that list the ids of the whole catalogue, a part each."""
         return [bucket.index for bucket in self._keys.items]
 
+    def term_indexes(self, field: Field, term: str) -> list[str]:
+        """The keys that list the ids of the items with this genre or tag, a part each."""
+        name = term_name(field, term)
+        return [bucket.term_stem + name for bucket in self._keys.items]
+
     def listing(self, key: str, after: str, count: int) -> Read[list[str]]:
-        """The next `count` ids in a key of `indexes`, from behind `after` on, "" for the first ones."""
+        """The next `count` ids after `after` in a key of `indexes` or `term_indexes`, "" for the first ones."""
         command: tuple[Argument, ...] = ("ZRANGEBYLEX", key, f"({after}" if after else "-", "+", "LIMIT", 0, count)
         return Read((command,), lambda results: [item_id.decode() for item_id in results[0]])
 
@@ -132,7 +138,8 @@ class Items:
         pictured = (item.picture or "", item.picture_error or "", item.picture_url or "")
         written = (encoding.item_words(item), encoding.item_attributes(item), *pictured)
         kept = "" if keep == "nothing" else keep
-        return Call("item_put", names, (self._scripts.now(), item.item_id, *written, kept, int(tell)))
+        terms = term_names(item.genres, item.tags)
+        return Call("item_put", names, (self._scripts.now(), item.item_id, *written, kept, int(tell), terms))
 
     def _position(self, cursor: str | None) -> tuple[int, str]:
         if cursor is None:

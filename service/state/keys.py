@@ -21,7 +21,8 @@ bucket's hash tag, so that one script may touch them together on Redis Cluster:
 KIND is `summarize` for users, and `describe` and `fetch` for items, see `service.state.kinds`.
 
 Items likewise under `{i7}`: `KIND_due`, `KIND_lease:<item>`, `fence`, `dead`, `index` (zset of ids in lexical
-order) and `m:<item>` (hash), `v:<item>` (string, the revision before a deletion).
+order), `t:<term>` (zset like it, the items with a genre or tag), `m:<item>` (hash) and `v:<item>` (string, the revision
+before a deletion).
 
 Across items: `ts:{c:<digest>}` (zset, co-occurring items), `ts:popular` (zset), `ts:seeded` (set), `ts:deleted_items`
 (zset, deleted items whose counts are being removed), `ts:new` (zset, the newest items), `ts:early` (zset, liked
@@ -75,6 +76,7 @@ class BucketKeys:
     backlog: str
     log: str
     index: str
+    term_stem: str
     item_stem: str
     revision_stem: str
 
@@ -146,6 +148,7 @@ def _bucket(name: str) -> BucketKeys:
         backlog=f"{stem}backlog",
         log=f"{stem}log",
         index=f"{stem}index",
+        term_stem=f"{stem}t:",
         item_stem=f"{stem}m:",
         revision_stem=f"{stem}v:",
     )

@@ -197,3 +197,11 @@ local function keep_recent(recents, seen, entries)
   redis.call('DEL', seen)
   push(seen, kept)
 end
+
+-- List an item under the `new` terms and under the `old` ones no more: names of eight characters, one after the other.
+local function list_terms(stem, item, id, old, new)
+  if old == new then return end
+  for at = 1, #old, 8 do redis.call('ZREM', stem .. 't:' .. old:sub(at, at + 7), id) end
+  for at = 1, #new, 8 do redis.call('ZADD', stem .. 't:' .. new:sub(at, at + 7), 0, id) end
+  if new == '' then redis.call('HDEL', item, 'tm') else redis.call('HSET', item, 'tm', new) end
+end

@@ -6,6 +6,7 @@
 local item, stem, index, last = unpack(KEYS)
 local revision = redis.call('HGET', item, 'rev')
 if not revision then return 0 end
+list_terms(stem, item, ARGV[1], redis.call('HGET', item, 'tm') or '', '')
 redis.call('DEL', item, lease_of('fetch', stem, ARGV[1]))
 redis.call('ZREM', due_of('fetch', stem), ARGV[1])
 end_derivations(stem, ARGV[1])

@@ -2,15 +2,16 @@
 -- KEYS  item, stem (never a key), index, last revision before a deletion
 -- ARGV  now, item id, words (JSON), attributes (JSON) or '', picture hash or '', picture error or '',
 --       URL of a picture to fetch or '', what to keep of the stored picture: '' nothing, 'picture' it
---       but not its error nor a picture that is to be fetched, 'both' all of these; 1 to be told the item
+--       but not its error nor a picture that is to be fetched, 'both' all of these; 1 to be told the item;
+--       the names of the item's terms
 -- Returns {1 if created, fields and values of the item where they are asked for}.
 -- Other words or another picture void what was derived from the item, and whoever derives it has lost the
 -- lease. Attributes are never shown to a model: a description outlives their change.
 -- While a picture is to be fetched the item has its URL and nothing is derived from it; the fetcher keeps its
 -- lease as long as the URL is the same.
 local item, stem, index, last = unpack(KEYS)
-local now, id, doc, attributes, picture, refused, url, keep, tell = clock(ARGV[1]), unpack(ARGV, 2)
-local old = redis.call('HMGET', item, 'doc', 'attr', 'pic', 'err', 'rev', 'url', 'lost')
+local now, id, doc, attributes, picture, refused, url, keep, tell, terms = clock(ARGV[1]), unpack(ARGV, 2)
+local old = redis.call('HMGET', item, 'doc', 'attr', 'pic', 'err', 'rev', 'url', 'lost', 'tm')
 local pending = old[6] or ''
 if keep ~= '' then picture = old[3] or '' end
 if keep == 'both' then refused, url = old[4] or '', pending end
@@ -26,6 +27,8 @@ if shown or (old[2] or '') ~= attributes then
 elseif old[4] ~= refused then
   redis.call('HSET', item, 'err', refused)
 end
+
+list_terms(stem, item, id, old[8] or '', terms)
 
 if url ~= pending then
   redis.call('DEL', lease_of('fetch', stem, id))

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from service.settings import RecommendSettings
+from service.state.records import Item
 from tests.redis_servers import on_both
 from tests.service.conftest import Gateway, OpenGateway
 from tests.service.recommend.test_endpoints import ids, recommend, send
@@ -39,6 +40,35 @@ async def test_a_filter_that_few_items_pass_finds_as_many_as_asked_for(
     assert len(ids(answer)) == 10
     assert all(name.startswith("['rare']") for name in ids(answer))
     assert (answer["served_by"], answer["warnings"]) == ("mllm", [])
+
+
+@pytest.mark.parametrize(
+    "filters", [{"genres": ["rare"]}, {"tags": ["rare", "none"]}, {"genres": ["common"], "tags": ["rare"]}]
+)
+async def test_few_unpopular_items_with_a_term_are_found_among_many(
+    ranked: Gateway, model: ModelServer, filters: dict[str, Any]
+) -> None:
+    items = ranked.store.items
+    for start in range(0, 20_000, 1000):
+        await items.put_many([Item(f"common-{start + n:05}", "T", genres=("common",)) for n in range(1000)])
+    rare = [Item(f"rare-{n:02}", "T", genres=("common", "rare"), tags=("rare",)) for n in range(30)]
+    await items.put_many(rare)
+    await ranked.store.new_items.add([f"common-{n:05}" for n in range(1000)])
+    await ranked.store.evidence.seed("m@1", [(f"common-{n:05}", 9) for n in range(5000)], [])
+    answer = await recommend(ranked, candidates=None, k=50, filters=filters, explain=True)
+    assert sorted(ids(answer)) == [item.item_id for item in rare]
+    assert {item["source"] for item in answer["items"]} == {"by_term"}
+    assert codes(answer) == ["fewer_than_k"], "all that pass were found"
+    assert answer["served_by"] == "mllm"
+
+
+async def test_of_the_items_with_a_term_the_popular_ones_come_first(ranked: Gateway) -> None:
+    names = await fill(ranked, 300, genres=["rare"])
+    await fill(ranked, 1000)
+    common = [(f"absent-{n}", 9) for n in range(400)]
+    await ranked.store.evidence.seed("m@1", [*common, (names[200], 2), (names[100], 3)], [])
+    answer = await recommend(ranked, candidates=None, k=1, filters={"genres": ["rare"]}, explain=True)
+    assert ids(answer) == [names[100]], "the score of the model is the same for all"
 
 
 async def test_popular_items_that_pass_come_before_others(ranked: Gateway, model: ModelServer) -> None:

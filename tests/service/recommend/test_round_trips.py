@@ -83,3 +83,11 @@ async def test_an_empty_popularity_ranking_costs_no_more(filled: Gateway, monkey
     answer = await recommend(filled, candidates=None, user_id="a stranger", k=50)
     assert len(ids(answer)) == 50
     assert counted.trips <= 5
+
+
+@on_both
+async def test_filters_by_genre_cost_two_round_trips_more(filled: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    counted = Counted(monkeypatch)
+    answer = await recommend(filled, candidates=None, k=10, filters={"genres": [f"genre of {NAMES[60]}"]})
+    assert ids(answer) == [NAMES[60]]
+    assert counted.trips <= 7

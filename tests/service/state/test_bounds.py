@@ -42,6 +42,7 @@ BOUNDS: dict[str, Bound] = {
     "backlog": lambda admin, key: 0 <= int(admin.get(key)) <= LIMITS["max_backlog"] / 4,
     "log": lambda admin, key: admin.xlen(key) <= LIMITS["event_log_size"] / 4 + 100,
     "index": lambda admin, key: admin.zcard(key) <= 60,
+    "t": lambda admin, key: admin.zcard(key) <= 60,
     "u": lambda admin, key: admin.strlen(key) < 6 * 4000 + 1000,
     "p": lambda admin, key: admin.llen(key) <= LIMITS["max_pending"],
     "summarize_lease": lambda admin, key: admin.hlen(key) <= 3,
@@ -52,7 +53,7 @@ BOUNDS: dict[str, Bound] = {
     "s": lambda admin, key: admin.strlen(key) <= LIMITS["score_cache_items"] * SCORE_BYTES + 99 and expires(admin, key),
     "x": lambda admin, key: admin.strlen(key) == 13 and expires(admin, key),
     "y": lambda admin, key: admin.llen(key) <= LIMITS["dead_letters"],
-    "m": lambda admin, key: admin.hlen(key) <= 8,
+    "m": lambda admin, key: admin.hlen(key) <= 9,
     "v": expires,
     "c": lambda admin, key: admin.zcard(key) <= LIMITS["neighbours"] * 1.25,
     "popular": lambda admin, key: admin.zcard(key) <= LIMITS["popular"] * 1.25,
@@ -94,7 +95,9 @@ async def use_everything(store: Store, clock: Clock, round_: int) -> None:
                 await outcome
             else:
                 outcome.close()
-    await store.items.put_many([Item(f"i{n}", "title", picture=f"{round_ % 2}" * 64) for n in range(50)])
+    await store.items.put_many(
+        [Item(f"i{n}", "title", genres=(f"genre-{(n + round_) % 5}",), picture=f"{round_ % 2}" * 64) for n in range(50)]
+    )
     for held in await store.descriptions.claim(30):
         await store.descriptions.commit(held, "text", "m")
     for held in await store.descriptions.claim(10):
