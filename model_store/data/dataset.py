@@ -65,7 +65,7 @@ class DatasetItem:
 
 @dataclass(frozen=True, slots=True)
 class Interaction:
-    """One line of `interactions.csv`; `timestamp` in seconds. `value` is the rating of a row that has one."""
+    """One line of `interactions.csv`; `timestamp` in seconds. `value` is its rating if events of its type have one."""
 
     item_id: str
     type: str
@@ -160,7 +160,8 @@ def _histories(path: Path, signals: Signals) -> dict[str, tuple[Interaction, ...
                 raise DatasetError(f"{path}, line {line}: {error}") from None
             kind = row.type or ("click" if row.rating is None else "rating")
             if not signals.is_exposure(kind):
-                event = Interaction(row.item_id, kind, row.timestamp, row.rating, signals)
+                value = row.rating if signals.reads_value(kind) else None
+                event = Interaction(row.item_id, kind, row.timestamp, value, signals)
                 histories.setdefault(row.user_id, []).append(event)
     except DataFileError as error:
         raise DatasetError(str(error)) from None

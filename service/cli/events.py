@@ -31,8 +31,8 @@ app = typer.Typer(no_args_is_help=True, help="Export the event log.")
 
 PAGE = 100
 """Items that are read at a time."""
-_RATED = frozenset({"rating", "rate"})
-"""Types that the dataset reader infers from the rating."""
+_RATED = "rating"
+"""The type that the dataset reader infers from the rating."""
 _JPEG = b"\xff\xd8"
 _REPORT_EVERY = 1000
 
@@ -186,7 +186,7 @@ def _item_fields(item: Item, image: str | None) -> dict[str, Any]:
 
 def _row(event: Event, signals: Signals) -> InteractionRow:
     rating = event.value if event.value is not None and signals.reads_value(event.type) else None
-    kind = "" if event.type in _RATED and rating is not None else event.type
+    kind = "" if event.type == _RATED and rating is not None else event.type
     return InteractionRow(event.user_id, event.item_id, event.timestamp_ms / 1000, rating, kind)
 
 
