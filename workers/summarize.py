@@ -185,7 +185,7 @@ class SummarizeJob(Job[SummaryClaim]):
         try:
             yield
         except StateUnavailable as error:
-            self._metrics.dependency_failures.labels("record").inc()
+            self._metrics.dependency_failures.labels("cooccurrence").inc()
             log.warning("counts_lost", error=error.detail)
 
     def _likes(self, event: Event) -> bool:

@@ -54,7 +54,7 @@ async def test_few_unpopular_items_with_a_term_are_found_among_many(
     rare = [Item(f"rare-{n:02}", "T", genres=("common", "rare"), tags=("rare",)) for n in range(30)]
     await items.put_many(rare)
     await ranked.store.new_items.add([f"common-{n:05}" for n in range(1000)])
-    await ranked.store.evidence.seed("m@1", [(f"common-{n:05}", 9) for n in range(5000)], [])
+    await ranked.store.cooccurrence.seed("m@1", [(f"common-{n:05}", 9) for n in range(5000)], [])
     answer = await recommend(ranked, candidates=None, k=50, filters=filters, explain=True)
     assert sorted(ids(answer)) == [item.item_id for item in rare]
     assert {item["source"] for item in answer["items"]} == {"by_term"}
@@ -66,7 +66,7 @@ async def test_of_the_items_with_a_term_the_popular_ones_come_first(ranked: Gate
     names = await fill(ranked, 300, genres=["rare"])
     await fill(ranked, 1000)
     common = [(f"absent-{n}", 9) for n in range(400)]
-    await ranked.store.evidence.seed("m@1", [*common, (names[200], 2), (names[100], 3)], [])
+    await ranked.store.cooccurrence.seed("m@1", [*common, (names[200], 2), (names[100], 3)], [])
     answer = await recommend(ranked, candidates=None, k=1, filters={"genres": ["rare"]}, explain=True)
     assert ids(answer) == [names[100]], "the score of the model is the same for all"
 
