@@ -34,7 +34,7 @@ def answer(
     warnings: list[Warned],
     timing_ms: Mapping[str, float],
 ) -> Recommendation:
-    """The first `k` of `scored`, which are in their order, with what the caller is told about them."""
+    """The first `k` of `scored`, which are in their order, with the explanations and warnings for the caller."""
     served_by = _served_by(ranking, scored)
     sources = {candidate.item.item_id: candidate.source for candidate in candidates} if ask.explain else {}
     return Recommendation(

@@ -1,4 +1,4 @@
-"""The context of a request, as the ranker is shown it: names and values of the situation. No I/O."""
+"""The part of a request's context that the ranker is shown. No I/O."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,9 +8,9 @@ Situation = tuple[tuple[str, str], ...]
 
 
 def situation(context: Mapping[str, Any] | None) -> Situation:
-    """The first `MOST_SHOWN` texts, numbers and truth values of the context, by name; nothing nested.
+    """The first `MOST_SHOWN` texts, numbers and booleans of the context in order of name; nested values are left out.
 
-    By name, so that the same context in another order is the same prompt, and finds the same cached scores.
+    Sorted by name, so that the order of the request changes neither the prompt nor the cache key.
     """
     shown = ((name, _text(value)) for name, value in sorted((context or {}).items()))
     return tuple((name, text) for name, text in shown if name.strip() and text)[:MOST_SHOWN]

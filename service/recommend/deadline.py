@@ -1,4 +1,4 @@
-"""The time a request has, known to every step."""
+"""The deadline of a request, passed to every step."""
 
 import asyncio
 import time
@@ -8,13 +8,13 @@ from contextlib import contextmanager
 from service.errors import DeadlineExceeded, StateUnavailable, TastestreamError
 
 _RESERVE_S = 0.05
-"""Kept back from the ranker for blending and answering."""
+"""Ranking ends this long before the deadline, to leave time for the blend and the response."""
 
 
 class Deadline:
-    """Ends `total_s` seconds after `started` (monotonic clock).
+    """A point in time, `total_s` seconds after `started` (monotonic clock).
 
-    `asked`: the caller set it, and not the service.
+    `asked`: the caller set the deadline.
     """
 
     def __init__(self, started: float, total_s: float, *, asked: bool = False) -> None:
@@ -28,11 +28,11 @@ class Deadline:
         return max(0.0, self._end - time.monotonic())
 
     def for_ranking_s(self) -> float:
-        """What is left for the ranker."""
+        """The time left for the ranker."""
         return max(0.0, self.remaining_s() - self._reserve_s)
 
     def exceeded(self, what: str) -> TastestreamError:
-        """The error that says that `what` happened before the end: the caller's own deadline says nothing of Redis."""
+        """The error to raise at the deadline. A deadline set by the caller does not mean that Redis is unavailable."""
         if self._asked:
             detail = f"{what} within deadline_ms = {self._total_s * 1000:g}; send a longer one"
             return DeadlineExceeded(detail, field="deadline_ms", retry_after_s=1)
@@ -44,7 +44,7 @@ class Deadline:
 
 
 class Timing:
-    """Milliseconds that each step took."""
+    """The duration of each step."""
 
     def __init__(self) -> None:
         self._started = time.perf_counter()

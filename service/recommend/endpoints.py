@@ -35,9 +35,9 @@ _BODY = {
                 "schema": {"$ref": "#/components/schemas/RecommendIn"},
                 "examples": {
                     "candidates": {"summary": "Rank these", "value": RECOMMEND_EXAMPLE},
-                    "retrieve": {"summary": "Find something", "value": {"user_id": "u1", "k": 5}},
+                    "retrieve": {"summary": "Retrieve items", "value": {"user_id": "u1", "k": 5}},
                     "explain": {
-                        "summary": "Within 300 ms, with reasons",
+                        "summary": "Within 300 ms, explained",
                         "value": {"user_id": "u1", "candidates": ["i7"], "deadline_ms": 300, "explain": True},
                     },
                 },
@@ -69,10 +69,10 @@ def recommend_router(recommender: Recommender, settings: RecommendSettings, limi
         openapi_extra=_BODY,
     )
     async def post_recommend(request: Request) -> Response:
-        """Rank the candidates, or what is found for the user, by what the user likes now.
+        """Rank the candidates, or items retrieved for the user, by what the user likes now.
 
-        When the model is late, down or shedding load, the answer still comes in time, from what else is known:
-        then `degraded` is true and `served_by` says from what.
+        If the model is late, down or overloaded, the response still arrives before the deadline: `degraded` is true
+        and `served_by` names what the order is based on.
         """
         started = time.monotonic()
         limit_body(request.scope, limits.recommend_bytes)
@@ -85,12 +85,12 @@ def recommend_router(recommender: Recommender, settings: RecommendSettings, limi
 
 
 def read_ask(raw: Any, limits: LimitSettings) -> RecommendIn:
-    """Check the body and hold it to the limits of the settings.
+    """Check the body against the schema and the limits of the settings.
 
     Raises:
-        InvalidRequest: a field is unknown, missing, wrong or beyond a limit; `field` names it.
+        InvalidRequest: a field is unknown, missing, invalid or beyond a limit; `field` names it.
     """
-    # Before the models: a body full of candidates would take seconds to check one by one.
+    # Before validation, which would take seconds for a body full of candidates.
     if isinstance(raw, dict) and isinstance(given := raw.get("candidates"), list) and len(given) > limits.candidates:
         raise InvalidRequest(f"candidates: more than {limits.candidates}", field="candidates")
     ask = validate(RecommendIn, raw)

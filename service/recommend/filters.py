@@ -1,4 +1,4 @@
-"""Which candidates may be ranked. No I/O."""
+"""Decide which candidates may be ranked. No I/O."""
 
 from collections.abc import Collection, Sequence
 from typing import Any
@@ -11,7 +11,7 @@ from service.state.records import Item
 def keep(
     candidates: Sequence[Candidate], seen: Collection[str], filters: Filters | None
 ) -> tuple[list[Candidate], list[Skipped]]:
-    """The candidates that were not seen and pass the filters, and those that were left out."""
+    """The candidates that were not seen and pass the filters, and the skipped ones."""
     kept: list[Candidate] = []
     skipped: list[Skipped] = []
     for candidate in candidates:
@@ -36,7 +36,7 @@ def passes(item: Item, filters: Filters) -> bool:
 
 
 def _matches(value: Any, wanted: Any) -> bool:
-    """A value or one of a list equals what is wanted, or one of it; true is not 1."""
+    """Whether a value, or one of its elements, equals one of the wanted values. `true` is not 1."""
     values = value if isinstance(value, list) else [value]
     choices = wanted if isinstance(wanted, list) else [wanted]
     return any(

@@ -29,8 +29,8 @@ class Recommender:
     """Ranks items for users.
 
     Args:
-        ranker: the model; None where none is set up.
-        signals: what the types of events mean.
+        ranker: the model; None if none is configured.
+        signals: what event types mean.
     """
 
     def __init__(
@@ -49,11 +49,11 @@ class Recommender:
         self._ranking = CachedRanker(ranker, store.scores, pictures, self._shown, metrics)
 
     async def recommend(self, ask: RecommendIn, deadline: Deadline) -> Recommendation:
-        """Rank candidates for a user; in time, and with what there is.
+        """Rank candidates for a user before the deadline, without the model if necessary.
 
         Raises:
             StateUnavailable: the state store can't be read before the service's deadline.
-            DeadlineExceeded: nor before the one that the caller asked for.
+            DeadlineExceeded: or before the deadline that the caller set.
         """
         timing, ranker = Timing(), self._ranker
         with timing.step("state"):
@@ -77,7 +77,7 @@ class Recommender:
         return recommendation
 
     def _rerank(self, candidates: list[Candidate], ranking: Ranking, found: Retrieved) -> list[Scored]:
-        """The candidates in the order of the blend of all that is known of them."""
+        """The candidates in the order of the blend of their features."""
         blend = self._ranker.blend if self._ranker else Blend()
         features = Features(ranking.scores, found.collaborative, found.popular)
         ids = [candidate.item.item_id for candidate in candidates]

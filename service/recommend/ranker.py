@@ -1,4 +1,4 @@
-"""The model behind a recommendation: what it is called, how it is asked, and why it could not be."""
+"""The model that ranks: its calls, its limits, and the reasons why it is unavailable."""
 
 import asyncio
 import time
@@ -48,7 +48,7 @@ class Scorer(Server, Protocol):
 
 
 class RankerUnavailable(Exception):
-    """There are no scores; `reason` is a stable label that says why."""
+    """The ranker returned no scores; `reason` is a stable label."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -61,7 +61,7 @@ class Ranker:
     Args:
         engine: asks the model.
         blend: the model version's blend weights.
-        signals: what its prompts take the types of events for; None to leave it to the settings.
+        signals: what event types mean to its prompts; None to use the settings.
         recents: how many of a user's last interactions its prompts show.
         reads_context: whether its prompts show the context of a request.
     """
@@ -96,10 +96,10 @@ class Ranker:
         await self._engine.close()
 
     async def score(self, user: UserView, items: Sequence[ItemView], deadline: Deadline) -> list[float | None]:
-        """p(yes) of each item, None for one that the server refuses.
+        """p(yes) of each item, None for an item that the server rejects.
 
         Raises:
-            RankerUnavailable: there are no scores in time.
+            RankerUnavailable: no scores before the deadline.
         """
         try:
             with self._metrics.ranker_wait_seconds.time():
@@ -172,10 +172,10 @@ def open_ranker(settings: Settings, metrics: Metrics) -> Ranker | None:
 
 
 def require_recents(engine: Engine, settings: Settings) -> None:
-    """A model that was trained on more interactions than the service keeps would be asked in another way.
+    """Require that the service keeps as many interactions as the prompts of the model version show.
 
     Raises:
-        UserError: the settings must be changed; it says how.
+        UserError: it keeps fewer; the message names the setting.
     """
     shown, kept = engine.prompts.recents, settings.state.recents
     if engine.manifest and shown > kept:

@@ -1,4 +1,4 @@
-"""Scores for candidates: those that are cached, and the model's for the rest."""
+"""Scores of candidates: cached ones, and the model's for the rest."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ from service.state.views import item_view, user_view
 
 @dataclass(frozen=True, slots=True)
 class Ranking:
-    """p(yes) by item id. `fresh` of them were asked for now; `reason` says why the others are missing."""
+    """p(yes) by item id. `fresh` counts those that the model returned now; `reason` says why others are missing."""
 
     scores: Mapping[str, float]
     fresh: int = 0
@@ -33,7 +33,7 @@ class CachedRanker:
     """Asks the ranker only for scores that are not cached.
 
     Args:
-        ranker: None where no model is set up.
+        ranker: None if no model is configured.
         shown: how many of a user's recents the prompts show.
     """
 
@@ -55,12 +55,12 @@ class CachedRanker:
         candidates: Sequence[Candidate],
         deadline: Deadline,
     ) -> Ranking:
-        """The model's scores: one call for all candidates whose score is not cached.
+        """Score the candidates, with one call for all those whose score is not cached.
 
         Args:
             kept: the user's cached scores.
             recents: the items of the user's recents, by id.
-            context: what the model is shown of the request's.
+            context: the part of the request's context that the model is shown.
         """
         ranker = self._ranker
         if ranker is None:
@@ -89,7 +89,7 @@ class CachedRanker:
     def _cached(
         self, state: UserState, kept: Answer[Kept], key: str, candidates: Sequence[Candidate]
     ) -> dict[str, float]:
-        """Cached scores of the candidates whose revision is still the one that was scored."""
+        """The cached scores of candidates that have not changed since they were scored."""
         if not state.known:
             return {}
         with optional("score_cache", self._metrics):
@@ -115,7 +115,7 @@ class CachedRanker:
         scores: Mapping[str, float],
         deadline: Deadline,
     ) -> None:
-        """Cache fresh scores. A user that nobody knows has no cache, or anyone could fill Redis with made-up ones."""
+        """Cache fresh scores. Unknown users have no cache: made-up user ids would fill Redis."""
         if not state.known:
             return
         revisions = {
@@ -131,9 +131,9 @@ class CachedRanker:
 def cache_key(
     state: UserState, items: Mapping[str, Item], ranker: Ranker, recents: int, context: Situation = ()
 ) -> str:
-    """A digest of all that a score depends on, the item excepted: the model version and what it sees of the user.
+    """A digest of everything that a score depends on except the item: the model version and what it sees of the user.
 
-    `items` holds those of the recents by id; one that changes or goes is another prompt.
+    `items` holds the items of the recents by id, because the prompt shows them.
     """
     summary = (state.summary.version, state.summary.updated_at_ms) if state.summary else None
     shown = [

@@ -1,7 +1,7 @@
-"""Ids of recommendations that say, to this service alone, what ranked them; no record is kept.
+"""Recommendation ids that encode what ranked the recommendation, so that nothing has to be stored.
 
 An id is 16 bytes in hexadecimal: 8 random ones, 2 for `served_by`, 2 for the model version, 4 that check the others.
-The check tells our ids from others', not from forged ones: with a forged id a caller spoils no more than the count.
+The check detects ids of other systems. It does not detect forged ids, which can only distort a metric.
 """
 
 import os

@@ -35,7 +35,7 @@ def _wanted(value: Any, check: ValidatorFunctionWrapHandler) -> Any:
     try:
         return check(value)
     except ValidationError:
-        # In one sentence, and not once for each kind that it might have been.
+        # One message instead of one for each type of the union.
         detail = "must be a string, a number, true or false, or an array of at most 50 of them"
         raise PydanticCustomError("wanted", detail) from None
 
@@ -63,7 +63,7 @@ _FILTERS_EXAMPLE: dict[str, Any] = {"genres": ["kitchen"], "attributes": {"in_st
 
 
 class CandidateIn(ItemText):
-    """An item up for ranking. An id alone means the item of the catalogue; words given here take precedence."""
+    """An item to rank. An id alone means the item of the catalogue; fields given here take precedence."""
 
     model_config = ConfigDict(extra="forbid", title="Candidate")
 
@@ -97,7 +97,7 @@ class Filters(BaseModel):
 
 
 class RecommendIn(BaseModel):
-    """Who is to be served, from which candidates, and by when."""
+    """The user, the candidates and the deadline of a recommendation."""
 
     model_config = ConfigDict(extra="forbid", title="Recommend", json_schema_extra={"examples": [RECOMMEND_EXAMPLE]})
 
@@ -113,15 +113,15 @@ class RecommendIn(BaseModel):
     exclude_seen: Annotated[StrictBool, null_is(lambda: True, StrictBool)] = True
     filters: Filters | None = None
     deadline_ms: Annotated[int, Field(strict=True, ge=1, le=MAX_DEADLINE_MS)] | None = Field(
-        None, description="When the answer must come."
+        None, description="The time for the whole request in milliseconds."
     )
     context: dict[str, Any] | None = Field(
         None,
-        description="The situation, such as `device` or `time_of_day`. Where the prompts of the model version have a "
-        "place for it, the ranker is shown up to 8 of its texts, numbers and truth values; else `warnings` say so.",
+        description="The situation, such as `device` or `time_of_day`. If the prompts of the model version show a "
+        "context, the ranker is shown up to 8 of its texts, numbers and booleans; otherwise `warnings` say so.",
     )
     explain: Annotated[StrictBool, null_is(bool, StrictBool)] = Field(
-        False, description="Show what went into each score."
+        False, description="Return the components of each score and the source of each item."
     )
 
 
@@ -134,7 +134,7 @@ class RankedItem:
 
 @dataclass(frozen=True, slots=True)
 class Components:
-    """p(yes) of the model, null when it was not asked; summed cosine co-occurrence; interactions counted."""
+    """p(yes) of the model, null if it has no score; summed cosine co-occurrence; number of users who liked the item."""
 
     mllm: float | None
     collaborative: float
@@ -143,7 +143,7 @@ class Components:
 
 @dataclass(frozen=True, slots=True)
 class ExplainedItem(RankedItem):
-    """`source` is where the candidate came from: the caller (`given`), or the retriever that named it first."""
+    """An item with its explanation. `source` is `given` for a candidate of the caller, else the retrieval stage."""
 
     components: Components
     source: SourceName
@@ -159,9 +159,9 @@ class Skipped:
 
 @dataclass(frozen=True, slots=True)
 class Warned:
-    """What the caller should know of an answer that is no error: a stable `code` and a sentence.
+    """A warning: a stable `code` and a sentence.
 
-    `reason` is a stable word where there are several for one code.
+    `reason` is a stable label, for codes that have several reasons.
     """
 
     code: str
@@ -171,9 +171,9 @@ class Warned:
 
 @dataclass(frozen=True, slots=True)
 class Recommendation:
-    """The ranked items, best first. `degraded`: the model could not be asked in time, `degraded_reason` says why.
+    """The ranked items, best first. `degraded`: the model was not available in time, `degraded_reason` says why.
 
-    `served_by` is `none` when nothing was ranked. `timing_ms` has the milliseconds of each step and their `total`.
+    `served_by` is `none` if nothing was ranked. `timing_ms` has the milliseconds of each step and the `total`.
     """
 
     recommendation_id: str

@@ -1,4 +1,4 @@
-"""What the caller should know of an answer that is no error: what it lacks, and what could not be used. No I/O."""
+"""Warnings: what an answer lacks, and what part of the request could not be used. No I/O."""
 
 from collections.abc import Collection, Sequence
 
@@ -28,7 +28,7 @@ def warn(ask: RecommendIn, found: Retrieved, filtered: Sequence[Skipped], ranked
     elif ranked < ask.k and (ask.candidates is None or len(ask.candidates) >= ask.k):
         warned.append(Warned(FEWER_THAN_K, f"only {ranked} items can be recommended, k is {ask.k}"))
     if found.bounded:
-        detail = "the search ended at its bound, there may be more items that pass; send them as candidates"
+        detail = "the search reached its limit; more items may pass the filters, send them as candidates"
         warned.append(Warned(FILTERS_EXHAUSTED, detail))
     return warned
 
@@ -36,26 +36,26 @@ def warn(ask: RecommendIn, found: Retrieved, filtered: Sequence[Skipped], ranked
 def warn_of_user(
     ask: RecommendIn, context: Situation | None, recents: Sequence[Event], items: Collection[str]
 ) -> list[Warned]:
-    """What was said of the user and could not be used.
+    """Warnings about the user's events and the context.
 
     Args:
-        context: what the model is shown of the request's; None where its prompts have no place for one.
+        context: the part of the request's context that the model is shown; None if its prompts show no context.
         recents: the interactions that it is shown.
-        items: their items that are in the catalogue.
+        items: the items of the recents that are in the catalogue.
     """
     warned = []
     lacking = [event.item_id for event in recents if event.item_id not in items]
     if lacking:
         detail = (
             f"{len(lacking)} of the user's last {len(recents)} interactions are with items that the catalogue lacks, "
-            f"the last with {lacking[-1]!r}: they say nothing to the model"
+            f"the last with {lacking[-1]!r}: the model is not shown them"
         )
         warned.append(Warned(UNKNOWN_RECENTS, detail))
     if ask.context and context is None:
-        detail = "the prompts of the model version have no place for a context, or there is no model"
+        detail = "the prompts of the model version show no context, or no model is configured"
         warned.append(Warned(CONTEXT_UNUSED, detail))
     elif context is not None and (left := sorted((ask.context or {}).keys() - dict(context).keys())):
-        shown = f"the model is shown {MOST_SHOWN} texts, numbers and truth values at most, in the order of their names"
+        shown = f"the model is shown at most {MOST_SHOWN} texts, numbers and booleans in order of name"
         warned.append(Warned(CONTEXT_PARTLY_UNUSED, f"{shown}; {left[0][:40]!r} is left out"))
     return warned
 

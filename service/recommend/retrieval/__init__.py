@@ -1,1 +1,1 @@
-"""Candidates for a request: the caller's, or those that a row of stages finds for the user."""
+"""Candidates for a request: those of the caller, or those that the retrieval stages find for the user."""

@@ -1,4 +1,4 @@
-"""Items with the genres and tags that a request filters by, however few users liked them."""
+"""Items with the genres or tags that a request filters by, including items that few users liked."""
 
 from collections.abc import Sequence
 from typing import ClassVar
@@ -14,14 +14,14 @@ from service.state.reads import Answer, Wave
 from service.state.terms import Field
 
 MOST_TERMS = 8
-"""A field that is filtered by more terms is not looked up: each term costs a read in every bucket."""
+"""A field filtered by more terms than this is not looked up, because each term costs one read per bucket."""
 
 
 class ByTerm(Stage):
-    """The items listed under the wanted terms, those of each read by popularity.
+    """The items listed under the wanted terms, each read in order of popularity.
 
-    An item passes only if it is listed under a genre and a tag where both are wanted. So once the lists of one field
-    were read to their end, those of the other have nothing to add.
+    If the filters name both genres and tags, an item that passes is listed under one of each. So when the lists of one
+    field have been read completely, those of the other field add nothing.
     """
 
     name: ClassVar[SourceName] = "by_term"
@@ -59,7 +59,7 @@ class ByTerm(Stage):
         self._listed = list(dict.fromkeys(item_id for ids in chosen for item_id in ids))
 
     def _name(self, answer: Answer[Counts]) -> None:
-        """Name what was listed; in its order where the counts can't be read."""
+        """Name the listed ids by popularity, or in their order if the counts can't be read."""
         counts = Counts({}, frozenset())
         with optional("popular", self._metrics):
             counts = answer.value()
@@ -68,7 +68,7 @@ class ByTerm(Stage):
 
 
 def _keys(items: Items, filters: Filters) -> Sequence[Sequence[str]]:
-    """For each field the lists of its wanted terms, none for a field that is not looked up."""
+    """For each field that is looked up, the keys of the lists of its wanted terms."""
     wanted: dict[Field, list[str]] = {"genres": filters.genres, "tags": filters.tags}
     return [
         [key for term in terms for key in items.term_indexes(field, term)]

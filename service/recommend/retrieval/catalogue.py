@@ -1,4 +1,4 @@
-"""The whole catalogue, for when nothing better is left to name."""
+"""The whole catalogue, when no better source is left."""
 
 from typing import ClassVar
 

@@ -1,4 +1,4 @@
-"""Collecting candidates: ids are taken from the stages in turn and checked until there are enough. No I/O."""
+"""Collect candidates: take ids from the stages in turn and check them until there are enough. No I/O."""
 
 from collections.abc import Collection, Mapping, Sequence
 
@@ -9,7 +9,7 @@ from service.recommend.schemas import Filters, SourceName
 from service.state.records import Item
 
 LOOKED_AT_ONCE = 500
-"""Items that are read in one round trip, and parsed before other requests have their turn."""
+"""Items read in one round trip and parsed without yielding to other requests."""
 
 
 class Collector:
@@ -27,8 +27,8 @@ class Collector:
 
     Attributes:
         found: the candidates so far, by id.
-        filtered: how many items did not pass the filters.
-        skipped_seen: how many ids had been seen.
+        filtered: the number of items that did not pass the filters.
+        skipped_seen: the number of ids that the user had seen.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class Collector:
         for number, stage in enumerate(self._stages):
             while stage.ids and len(self._looking) < size:
                 self._meet(number, stage.ids.popleft())
-            # What this stage names later comes before what the stages after it name.
+            # Ids that this stage names later come before those of the next stages.
             if not stage.done:
                 break
         if self._looking:
@@ -82,8 +82,8 @@ class Collector:
         return list(self._looking)
 
     def next_stage(self) -> Stage | None:
-        """The stage to be asked for more ids, if one is."""
-        # With filters, nobody knows how many of those that are looked at will pass.
+        """The stage to ask for more ids, or None."""
+        # With filters, it is unknown how many of the items being read will pass.
         expected = len(self.found) + (0 if self._filters else len(self._looking))
         wanted = LOOKED_AT_ONCE if self._filters else self._count - expected
         if expected >= self._count or self._most <= 0:
@@ -96,7 +96,7 @@ class Collector:
         return None
 
     def take(self, items: Mapping[str, Item]) -> None:
-        """Keep what passes of the items that were looked at; `items` has those that the catalogue knows."""
+        """Keep the items that pass. `items` holds those of the last `look` that are in the catalogue."""
         for item_id, source in self._looking.items():
             item = items.get(item_id)
             if item is None:

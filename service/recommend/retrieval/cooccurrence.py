@@ -1,4 +1,4 @@
-"""Items that were liked by the same users as the items that the user liked lately."""
+"""Items liked by users who also liked the user's recent items."""
 
 from collections.abc import Collection, Sequence
 from typing import ClassVar
@@ -12,7 +12,7 @@ from service.state.reads import Answer, Wave
 
 
 class Cooccurrence(Stage):
-    """The neighbours of the liked items by summed cosine: first their lists are read, then how often each was liked."""
+    """Neighbours of recently liked items by summed cosine. Reads their co-occurrence lists, then the like counts."""
 
     name: ClassVar[SourceName] = "cooccurrence"
 

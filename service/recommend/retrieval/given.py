@@ -9,10 +9,10 @@ from service.state.records import Item
 
 
 def given_candidates(asked: Iterable[CandidateIn], items: Mapping[str, Item]) -> tuple[list[Candidate], list[Skipped]]:
-    """The distinct candidates that are in the catalogue or have a title, and the others.
+    """The distinct candidates that are in the catalogue or have a title, and those that were skipped.
 
     Args:
-        items: those of the candidates that the catalogue has, by id.
+        items: the candidates that are in the catalogue, by id.
     """
     distinct: dict[str, CandidateIn] = {}
     skipped: list[Skipped] = []
@@ -31,7 +31,7 @@ def given_candidates(asked: Iterable[CandidateIn], items: Mapping[str, Item]) ->
 
 
 def _merge(given: CandidateIn, known: Item | None) -> Candidate | None:
-    """The catalogue's item with the caller's words; None if neither says what it is."""
+    """The catalogue's item with the caller's text, or None if neither has a title."""
     words = given.model_fields_set - {"item_id"}
     if known is not None and not words:
         return Candidate(known, catalogue_revision(known))

@@ -1,4 +1,4 @@
-"""Reading sorted lists of ids side by side."""
+"""Read several sorted lists of ids in parallel."""
 
 from collections.abc import Iterable
 
@@ -12,11 +12,11 @@ IDS_AT_ONCE = 512
 
 
 class Lists:
-    """The ids of several lists of the catalogue, a page of each with every read.
+    """The ids of several lists of the catalogue. Each read returns one page of every list.
 
     Args:
         keys: the lists, see `Items.listing`.
-        dependency: what failures are counted as. A list that can't be read ends.
+        dependency: the label that failures are counted with. A list that can't be read is treated as exhausted.
     """
 
     def __init__(self, items: Items, keys: Iterable[str], dependency: str, metrics: Metrics) -> None:
@@ -35,7 +35,7 @@ class Lists:
         self._pages = {key: wave.add(self._items.listing(key, after, self._each)) for key, after in self._after.items()}
 
     def take(self) -> list[str]:
-        """What the last read listed."""
+        """The ids that the last read returned."""
         found: list[str] = []
         for key, page in self._pages.items():
             ids: list[str] = []

@@ -1,4 +1,4 @@
-"""Items that most users liked."""
+"""The items that most users liked."""
 
 from typing import ClassVar
 
@@ -13,7 +13,7 @@ PAGE = 300
 
 
 class Popular(Stage):
-    """The first `depth` items of the popularity ranking, a page at a time."""
+    """The first `depth` items of the popularity ranking, read page by page."""
 
     name: ClassVar[SourceName] = "popular"
     needs_user: ClassVar[bool] = False

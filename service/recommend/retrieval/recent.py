@@ -1,4 +1,4 @@
-"""Items that came into the catalogue lately, so that some are tried before anybody liked them."""
+"""Items that entered the catalogue recently, so that some are tried before anyone has liked them."""
 
 from typing import ClassVar
 
@@ -13,7 +13,7 @@ class Recent(Stage):
     """A sample of the newest items.
 
     Args:
-        sample: reads more ids than there are places, for some were seen or do not pass the filters.
+        sample: reads more ids than there are places, because some may be rejected.
     """
 
     name: ClassVar[SourceName] = "new"

@@ -1,4 +1,4 @@
-"""Reading the user and the candidates: those of the caller, or those that are found for the user."""
+"""Read the user and the candidates: those of the caller, or those found for the user."""
 
 import math
 from collections.abc import Collection, Mapping, Sequence
@@ -25,16 +25,16 @@ from service.state.scores import Kept
 from service.state.store import Store
 
 SAMPLED = 3
-"""New items that are read for each place they may have: some were seen, or do not pass the filters."""
+"""How many new items are read for each place reserved for them, because some were seen or do not pass the filters."""
 DEPTH, FILTERED_DEPTH = 10_000, 1_200
-"""Places of the popularity ranking that are read for one answer, and for one with filters."""
+"""How far the popularity ranking is read, without and with filters."""
 
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """What is read in the first round trip: the user, its cached scores, and what does not depend on the user.
+    """The result of the first round trip: the user, the user's cached scores, and what does not depend on the user.
 
-    `given` holds the caller's candidates that the catalogue has, by id; `stages` are empty where the caller gave some.
+    `given` holds the caller's candidates that the catalogue has, by id; `stages` is empty if the caller gave some.
     """
 
     state: UserState
@@ -47,8 +47,8 @@ class Opening:
 class Retrieved:
     """Distinct candidates with their features, the items of the user's recents by id, and what was left out.
 
-    Of candidates that were searched for, `seen` and `filtered` count those that were met and left out; `bounded`
-    says that there may be more.
+    When candidates were searched for, `seen` and `filtered` count the items that were rejected, and `bounded` says that
+    the search ended before it had gone through all items.
     """
 
     candidates: list[Candidate]
@@ -79,7 +79,7 @@ class Retriever:
         self._metrics = metrics
 
     async def open(self, ask: RecommendIn) -> Opening:
-        """Read the user, and all that can be asked with it.
+        """Read the user and everything that can be read in the same round trip.
 
         Raises:
             StateUnavailable: the store can't be read.
@@ -97,7 +97,7 @@ class Retriever:
         return Opening(state.value(), scores, given.value(), stages)
 
     async def retrieve(self, ask: RecommendIn, opening: Opening, deadline: Deadline) -> Retrieved:
-        """Look up the caller's candidates, or find some; with their features.
+        """Look up the caller's candidates, or find some, and read their features.
 
         Raises:
             StateUnavailable: the store can't be read.
@@ -118,7 +118,7 @@ class Retriever:
         return Retrieved(candidates, recents.value(), *features.read(), skipped)
 
     def _stages(self, ask: RecommendIn) -> list[Stage]:
-        """Where candidates come from, the preferred stages first."""
+        """The stages that name candidates, in order of preference."""
         store, settings, metrics = self._store, self._settings, self._metrics
         places = math.ceil(settings.new_items_share * max(settings.retrieve, ask.k))
         sample = store.new_items.sample(ask.user_id, SAMPLED * places, settings.new_items_s)
@@ -139,7 +139,7 @@ class Retriever:
         features: FeatureReader,
         deadline: Deadline,
     ) -> Retrieved:
-        """Collect candidates, wave by wave, until there are enough, nothing is left, or half of the time is over."""
+        """Collect candidates until there are enough, no stage has more, or half of the remaining time is over."""
         collector = Collector(
             stages,
             count=max(self._settings.retrieve, ask.k),
@@ -160,7 +160,7 @@ class Retriever:
             items = wave.add(self._store.items.reading(look))
             if recents is None:
                 recents = wave.add(self._store.items.reading(shown))
-            # With filters most of what is looked at is left out.
+            # With filters, most items are rejected: read the features of those that pass.
             features.ask(wave, collector.found if ask.filters else look)
             if not wave:
                 break
@@ -180,7 +180,7 @@ class Retriever:
 
 
 def positive_items(state: UserState, signals: Signals) -> list[str]:
-    """The distinct items among the recents that speak for what is like them, newest last."""
+    """The distinct items of the positive events among the recents, newest last."""
     return list(
         dict.fromkeys(event.item_id for event in state.recents if signals(event.type, event.value) == "positive")
     )

@@ -1,4 +1,4 @@
-"""What a retrieval stage is. Every other module of this package but the collector and the retriever is one."""
+"""The interface of retrieval stages."""
 
 from abc import ABC, abstractmethod
 from collections import deque
@@ -10,20 +10,20 @@ from service.state.reads import Wave
 
 
 class Stage(ABC):
-    """Names item ids, best first, one read at a time; made for one request.
+    """Names item ids for one request, best first.
 
-    `ask` adds the next read to a wave of reads. Once the wave was sent, `take` puts the ids that it found into `ids`.
-    The ids may be of no catalogue, seen or filtered out: the collector checks them.
+    `ask` adds the next read to a wave of reads. After the wave was sent, `take` appends the ids it found to `ids`. The
+    collector checks whether an id is unknown, seen or filtered out.
 
     Args:
-        places: the most ids of this stage that are looked at; None for as many as are needed.
+        places: the maximum number of this stage's ids that are looked at; None for no limit.
 
     Attributes:
-        name: the source of what the stage names, as `explain` shows it.
-        needs_user: the stage can't be asked before the user has been read.
-        last_resort: the stage is asked only while fewer items than the caller wants were found.
-        ids: the ids that were named and not yet collected.
-        done: the stage names no more.
+        name: the source of its items in an explained answer.
+        needs_user: whether the user has to be read before the stage is asked.
+        last_resort: whether the stage is asked only while fewer than `k` items were found.
+        ids: named ids that were not collected yet.
+        done: whether the stage is exhausted.
     """
 
     name: ClassVar[SourceName]
@@ -36,12 +36,12 @@ class Stage(ABC):
         self.places = places
 
     def begin(self, near: Sequence[str], seen: Collection[str]) -> None:  # noqa: B027 - few stages need to know
-        """The user has been read: `near` are the items that the user liked lately, `seen` are to be left out."""
+        """Receive the user: `near` holds recently liked items, `seen` those that must not be recommended."""
 
     @abstractmethod
     def ask(self, wave: Wave) -> None:
-        """Add the next read to `wave`; only while the stage is not done."""
+        """Add the next read to `wave`. Must not be called when the stage is done."""
 
     @abstractmethod
     def take(self) -> None:
-        """Take over what the last read found. A read that failed finds nothing."""
+        """Append what the last read found. A failed read finds nothing."""
