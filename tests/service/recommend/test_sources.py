@@ -12,9 +12,9 @@ async def test_each_item_names_the_source_that_found_it(open_gateway: OpenGatewa
     settings = RecommendSettings(new_items_share=0, deadline_ms=30_000)
     async with open_gateway(recommend=settings) as gateway:
         await fill(gateway, "tea", "pot", "hat", "pan", "cup")
-        evidence = gateway.store.evidence
-        await evidence.record(["tea", "pot"], [])
-        await evidence.record(["hat"], [])
+        cooccurrence = gateway.store.cooccurrence
+        await cooccurrence.record(["tea", "pot"], [])
+        await cooccurrence.record(["hat"], [])
         await send(gateway, "tea")
         answer = await recommend(gateway, candidates=None, explain=True)
         found = {item["item_id"]: item["source"] for item in answer["items"]}
