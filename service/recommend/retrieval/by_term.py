@@ -8,7 +8,7 @@ from service.recommend.optional import optional
 from service.recommend.retrieval.lists import Lists
 from service.recommend.retrieval.stage import Stage
 from service.recommend.schemas import Filters, SourceName
-from service.state.cooccurrence import Counts, Evidence
+from service.state.cooccurrence import CooccurrenceCounts, Counts
 from service.state.items import Items
 from service.state.reads import Answer, Wave
 from service.state.terms import Field
@@ -27,7 +27,7 @@ class ByTerm(Stage):
     name: ClassVar[SourceName] = "by_term"
     needs_user: ClassVar[bool] = False
 
-    def __init__(self, items: Items, popularity: Evidence, filters: Filters | None, metrics: Metrics) -> None:
+    def __init__(self, items: Items, popularity: CooccurrenceCounts, filters: Filters | None, metrics: Metrics) -> None:
         super().__init__()
         self._popularity = popularity
         self._metrics = metrics
