@@ -67,5 +67,5 @@ class Pause:
         return self._clock()
 
     def cleared_since(self, when: float) -> bool:
-        """Whether there was a success since `when`, a time told by `now`."""
+        """Whether there was a success since `when`, a time that `now` returned."""
         return self._cleared >= when

@@ -33,7 +33,7 @@ class WorkFailed(Exception):
 
     Args:
         reason: a few fixed words, for dead letters and logs.
-        detail: what whoever owns the work may be told.
+        detail: what may be shown to the owner of the work.
         server_answered: whether the model server is known to work.
     """
 

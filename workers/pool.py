@@ -24,7 +24,7 @@ REMEMBERED = 4096
 
 
 class Pool(Generic[C]):
-    """Works one job until it is told to stop.
+    """Works one job until it is stopped.
 
     Args:
         pause: shared by all pools that need the same model server.
@@ -107,10 +107,10 @@ class Pool(Generic[C]):
                 self._pause.clear()
 
     async def _server_unavailable(self, claim: C, error: ServerUnavailable, started: float) -> None:
-        """Pause all work, unless other work got through meanwhile: then only this claim waits, for long.
+        """Pause all work, unless other work succeeded meanwhile: then only this claim waits, for the longest delay.
 
-        Meanwhile is since the claim's last such failure, or since it was begun. If it can be to blame,
-        it counts as a failed attempt (I7): it would come back for ever.
+        Meanwhile is since the claim's last such failure, or since it began. If the claim may be the cause,
+        it counts as a failed attempt (I7); otherwise it would come back for ever.
         """
         alone = self._pause.cleared_since(self._failed_at.pop(claim.key, started))
         self._remember(claim.key)

@@ -132,7 +132,7 @@ class SummarizeJob(Job[SummaryClaim]):
     async def _step(self, summary: str, block: Sequence[Event], items: Mapping[str, Item], attempt: int) -> str:
         """One recurrent step: summary[n] = LLM(summary[n-1], block), the block by event time.
 
-        A model that is told of items without words invents a taste: it hears only of those in the catalogue,
+        A model that sees items without text invents a taste: it gets only those in the catalogue,
         and is not asked when there are none.
         """
         telling = [event for event in block if event.item_id in items and not event.exposure]
@@ -158,7 +158,7 @@ class SummarizeJob(Job[SummaryClaim]):
         return True
 
     async def _newly_liked(self, claim: SummaryClaim, events: Sequence[Event]) -> Liked:
-        """What of `events` counts for the user from now on: liked, and not counted before."""
+        """The items that `events` liked and that were not counted for the user before."""
         liked = [event.item_id for event in events if self._likes(event) and not event.refolded]
         new = votes.uncounted(claim.votes, liked)
         if not new:

@@ -45,7 +45,7 @@ class CooccurrenceCounts:
     """Bounded: `neighbours` items per item, `popular` items in all, and of both a quarter more at a time.
 
     Args:
-        known: tells which of some items are in the catalogue.
+        known: returns those of some items that are in the catalogue.
         early: counts what is not.
     """
 

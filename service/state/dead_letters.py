@@ -88,7 +88,7 @@ class DeadLetters:
         if (place := self._place(letter_id)) is None:
             return "not_found"
         bucket, stream_id = place
-        (found,) = await self._scripts.run([Call("dead_letters", (bucket.dead,), (stream_id, stream_id, 1))])
+        (found,) = await self._scripts.run([Call("stream_page", (bucket.dead,), (stream_id, stream_id, 1))])
         kind = self._kinds.get(_letter(bucket, *found[0]).kind) if found else None
         if kind is None:
             return "not_found"
@@ -120,7 +120,7 @@ class DeadLetters:
         ]
 
     async def _fill(self, stretches: Sequence[_Stretch]) -> None:
-        calls = [Call("dead_letters", (one.bucket.dead,), (one.start, one.end, PAGE)) for one in stretches]
+        calls = [Call("stream_page", (one.bucket.dead,), (one.start, one.end, PAGE)) for one in stretches]
         for one, found in zip(stretches, await self._scripts.run(calls), strict=True):
             one.page.extend(_letter(one.bucket, stream_id, fields) for stream_id, fields in found)
             if found:

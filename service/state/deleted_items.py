@@ -18,7 +18,7 @@ LISTS_AT_ONCE = 100
 
 
 async def note(scripts: Scripts, item_id: str) -> None:
-    """From now on the item's counts are void, until the next sweep."""
+    """Void the item's counts until the next sweep."""
     await scripts.send(
         [
             ("ZADD", DELETED_ITEMS, time.time_ns() // 1_000_000, item_id),
@@ -35,7 +35,7 @@ async def clear(scripts: Scripts, item_id: str) -> None:
 
 
 class DeletedItems:
-    """Args: `known` tells which of some items are in the catalogue."""
+    """Args: `known` returns those of some items that are in the catalogue."""
 
     def __init__(self, scripts: Scripts, known: Callable[[Sequence[str]], Awaitable[frozenset[str]]]) -> None:
         self._scripts = scripts
@@ -62,7 +62,7 @@ class DeletedItems:
         return len(gone)
 
     async def _unlike(self, item_ids: Sequence[str]) -> None:
-        """A fold may have counted a like after the deletion, and who deleted the item may have died behind its note."""
+        """A fold may have counted a like after the deletion, or the deleting process may have died after its note."""
         if dead := set(item_ids) - await self._known(item_ids):
             lists: list[tuple[Argument, ...]] = [("DEL", neighbours(item_id)) for item_id in dead]
             await self._scripts.send([("ZREM", POPULAR, *dead), *lists])

@@ -49,7 +49,7 @@ class Early:
     async def take(self, item_ids: Sequence[str], known: Known) -> None:
         """Give items that have come what was counted about them.
 
-        Whoever dies in between loses the counts.
+        If the process dies in between, the counts are lost.
         """
         if not item_ids:
             return

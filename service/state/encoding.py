@@ -5,8 +5,8 @@ recommendation_id,context]<tab><recents entry>` (the script puts both together; 
 with an `r` after the time when the event is folded again from the log, an `s` when it was dead-lettered, and then an
 `e` when it is an exposure, which the recents never hold. A summary is
 `<version>:<token>[updated_at_ms,model,prompt,text,events,[event ids],[[updated_at_ms,model,[event ids]],...],votes]`,
-with an `r` behind the token when the next fold begins with an empty text. The event ids are those folded
-by this version, and behind them by the versions before it, newest first.
+with an `r` after the token when the next fold begins with an empty text. The event ids are those folded
+by this version, followed by those of earlier versions, newest first.
 """
 
 from collections.abc import Iterable, Mapping

@@ -46,10 +46,10 @@ class EventLog:
         return self._keys.bucket(user_id)
 
     async def read(self, bucket: int, after: str = FIRST) -> AsyncIterator[Logged]:
-        """The events of one bucket behind the entry `after`, oldest first, page by page; later ones come, too."""
+        """The events of one bucket after the entry `after`, oldest first, including those logged while reading."""
         start = f"({after}"
         while True:
-            call = Call("log_page", (self._keys.users[bucket].log,), (start, PAGE))
+            call = Call("stream_page", (self._keys.users[bucket].log,), (start, "+", PAGE))
             (entries,) = await self._scripts.run([call])
             for stream_id, (_, user, _, entry) in entries:
                 name = stream_id.decode()

@@ -36,13 +36,13 @@ class Items:
         """Write words, attributes and picture of `item`; the store gives revision and summary.
 
         A change makes a new revision. Other words or another picture void the summary, and an item
-        with a picture is then described anew. With a `picture_url` it is put into the queue of pictures to fetch
+        with a picture is then described again. With a `picture_url` it is put into the queue of pictures to fetch
         first; keep the `picture` for that time.
 
         Returns:
             The item as stored, and whether it is new.
         """
-        ((created, fields),) = await self._scripts.run([self._put(item, keep, tell=True)])
+        ((created, fields),) = await self._scripts.run([self._put(item, keep, returned=True)])
         if created:
             await self._new.add([item.item_id])
             await self._early.take([item.item_id], self.known)
@@ -50,7 +50,7 @@ class Items:
 
     async def put_many(self, items: Sequence[Item], *, keep: Keep = "nothing") -> list[bool]:
         """Like `put`, in one round trip; returns whether each is new. Each is written at once, the whole is not."""
-        results = await self._scripts.run([self._put(item, keep, tell=False) for item in items])
+        results = await self._scripts.run([self._put(item, keep, returned=False) for item in items])
         new = [item.item_id for item, (created, _) in zip(items, results, strict=True) if created]
         await self._new.add(new)
         await self._early.take(new, self.known)
@@ -101,7 +101,7 @@ class Items:
             return False
         bucket = self._keys.item_bucket(item_id)
         names = (bucket.item_stem + item_id, bucket.stem, bucket.index, bucket.revision_stem + item_id)
-        # Before the item goes: whoever dies in between leaves a note that its counts are void.
+        # Before the item is removed: if the process dies in between, its counts are still void.
         await deleted_items.note(self._scripts, item_id)
         (deleted,) = await self._scripts.run([Call("item_delete", names, (item_id,))])
         await deleted_items.clear(self._scripts, item_id)
@@ -111,7 +111,7 @@ class Items:
         return sum(await self._scripts.send([("ZCARD", bucket.index) for bucket in self._keys.items]))
 
     async def page(self, limit: int, cursor: str | None = None) -> tuple[list[Item], str | None]:
-        """The next `limit` items behind `cursor`, and the cursor behind them, or None at the end.
+        """The next `limit` items after `cursor`, and the cursor for the next page, or None at the end.
 
         The order is stable but not lexical. Items put or deleted while a caller pages may be missed.
 
@@ -131,7 +131,7 @@ class Items:
             yield [picture.decode() for picture in named if picture]
             bucket, after = self._keys.bucket(ids[-1]), ids[-1]
 
-    def _put(self, item: Item, keep: Keep, *, tell: bool) -> Call:
+    def _put(self, item: Item, keep: Keep, *, returned: bool) -> Call:
         bucket = self._keys.item_bucket(item.item_id)
         key, last = bucket.item_stem + item.item_id, bucket.revision_stem + item.item_id
         names = (key, bucket.stem, bucket.index, last)
@@ -139,7 +139,7 @@ class Items:
         written = (encoding.item_words(item), encoding.item_attributes(item), *pictured)
         kept = "" if keep == "nothing" else keep
         terms = term_names(item.genres, item.tags)
-        return Call("item_put", names, (self._scripts.now(), item.item_id, *written, kept, int(tell), terms))
+        return Call("item_put", names, (self._scripts.now(), item.item_id, *written, kept, int(returned), terms))
 
     def _position(self, cursor: str | None) -> tuple[int, str]:
         if cursor is None:
@@ -157,7 +157,7 @@ class Items:
         return number, item_id
 
     async def _ids(self, count: int, bucket: int, after: str) -> list[str]:
-        """`count` ids behind `after`, from `bucket` on, a few buckets at a time."""
+        """`count` ids after `after`, starting in `bucket`, a few buckets at a time."""
         ids: list[str] = []
         while bucket < len(self._keys.items) and len(ids) < count:
             look: Sequence[BucketKeys] = self._keys.items[bucket : bucket + BUCKETS_PER_LOOK]

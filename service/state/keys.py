@@ -65,7 +65,7 @@ class UserKeys:
 
 @dataclass(frozen=True, slots=True)
 class BucketKeys:
-    """The keys of one bucket; the `*_stem` ones need a user or item id behind them.
+    """The keys of one bucket; an item id is appended to the `*_stem` ones.
 
     `stem` is what all of them begin with, and never a key itself.
     """

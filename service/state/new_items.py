@@ -1,7 +1,7 @@
 """The items that came into the catalogue last, so that some of them can be tried before anybody liked them.
 
 `ts:new` holds the `MOST` newest with the time of their first put. An item that is put again stays where it is, a
-deleted one goes. Who dies between the put and the note leaves an item that is found in other ways only.
+deleted one goes. If the process dies in between, the item is found in other ways only.
 """
 
 import time

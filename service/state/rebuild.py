@@ -1,4 +1,4 @@
-"""Folding the logged events of users anew, as after a change of the model that writes summaries (invariants I2, I3)."""
+"""Folding the logged events of users again, for example with a new summarizer (invariants I2, I3)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,14 +11,14 @@ Outcome = Literal["rebuilt", "nothing", "incomplete", "too_many", "behind", "bus
 """What became of one user.
 
 `incomplete`: events that were folded have left the log. `too_many`: more than `max_pending` events.
-`behind`: much was logged since the caller has read the log. `busy`: the bucket's backlog is full.
+`behind`: much was logged since the caller read the log. `busy`: the bucket's backlog is full.
 """
 _OUTCOMES: dict[int, Outcome] = {1: "rebuilt", 0: "nothing", -1: "incomplete", -2: "too_many", -3: "behind", -4: "busy"}
 
 
 @dataclass(frozen=True, slots=True)
 class Rebuilt:
-    """`events` of the user wait to be folded anew; of those, some were in `dead_letters` dead letters."""
+    """`events` of the user are pending again; some of them were in `dead_letters` dead letters."""
 
     outcome: Outcome
     events: int = 0

@@ -23,7 +23,7 @@ class Summaries(LeasedQueue[SummaryClaim]):
     ) -> bool:
         """Write `text` as the next version and remove the first `folded` events of the claim.
 
-        `liked` are the items that are counted for the user from now on. Ends the lease.
+        `liked` are the items to be counted for the user. Ends the lease.
         False if the claim was lost: nothing is written then.
 
         Raises:

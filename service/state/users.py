@@ -1,4 +1,4 @@
-"""Reading and forgetting users (invariants I5, I6)."""
+"""Reading and deleting users (invariants I5, I6)."""
 
 import asyncio
 import time
@@ -48,15 +48,15 @@ class Users:
         return Read((call,), partial(_state, user_id))
 
     async def delete(self, user_id: str) -> bool:
-        """Forget everything of the user, as `erase` does; False if there was nothing."""
+        """Delete everything of the user, as `erase` does; False if there was nothing."""
         return (await self.erase(user_id)).anything
 
     async def erase(self, user_id: str) -> Erased:
-        """Forget everything of the user, dead letters included, and tell what there was.
+        """Delete everything of the user, including dead letters, and return what there was.
 
         A write that was in flight is refused afterwards: an event by the time it was received, a
         commit by its fencing token, scores by the time the user was read. Returns only when an event
-        received from now on counts as received after the deletion, on hosts whose clocks differ by at
+        received after this call counts as received after the deletion, on hosts whose clocks differ by at
         most `clock_skew_s`.
         """
         keys = self._keys.user(user_id)

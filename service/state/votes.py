@@ -23,7 +23,7 @@ def uncounted(record: str, liked: Iterable[str]) -> list[str]:
 
 
 def counted(record: str, items: Iterable[str], most: int) -> str:
-    """The record with `items` behind it, of all the last `most`."""
+    """The record with `items` appended, of which the last `most` are kept."""
     whole = record + "".join(map(_digest, items))
     return whole[-most * _CHARS :]
 

@@ -9,10 +9,10 @@
 -- can still be drained.
 
 -- As many values as `unpack` is given at a time: it fails at some thousands, and a script that fails
--- behind its first write stays half done.
+-- after its first write stays half done.
 local AT_ONCE = 500
 
--- Put the values, however many, behind the list. Returns its length; there must be a value.
+-- Append any number of values to the list. Returns its length; there must be at least one value.
 local function push(list, values)
   local length
   for from = 1, #values, AT_ONCE do
@@ -52,7 +52,7 @@ local function holds(lease, token, now)
   return redis.call('HGET', lease, 'f') == token and held(lease, now)
 end
 
--- Have work that nobody holds claimed from `at` on, or never when there is no `at`.
+-- Make work that nobody holds due at `at`, or not due when there is no `at`.
 local function schedule(due, id, at)
   if at then redis.call('ZADD', due, at, id) else redis.call('ZREM', due, id) end
 end
@@ -91,7 +91,7 @@ local function void_derived(item)
   for _, derived in pairs(DERIVED) do redis.call('HDEL', item, derived.result, derived.model, derived.token) end
 end
 
--- Take an item from whoever derives something from it.
+-- End the leases of all workers that derive something from an item.
 local function end_derivations(stem, id)
   for name in pairs(DERIVED) do
     redis.call('DEL', lease_of(name, stem, id))
@@ -99,7 +99,7 @@ local function end_derivations(stem, id)
   end
 end
 
--- Have what is not yet made from an item made.
+-- Make every result that an item lacks due.
 local function derive(stem, id, now)
   local item = stem .. 'm:' .. id
   for name, derived in pairs(DERIVED) do
@@ -117,7 +117,7 @@ local function ends_with(pending, count, id)
 end
 
 -- Where in a pending entry begins what the recents hold of it; nil for one that they hold already, since it was dead-lettered or
--- folded once before, and for an exposure, which they never hold: a letter behind its time says so.
+-- folded once before, and for an exposure, which they never hold: a letter after its time says so.
 local function shown_from(entry)
   return string.find(entry, '^%d+%[') and string.find(entry, '\t', 1, true) + 1
 end

@@ -2,9 +2,9 @@
 -- KEYS  a key of the users' slot (a single Redis has one slot for all), and one that never exists, so
 --       that Redis refuses the script while that slot moves; the others are built from stems
 -- ARGV  now ('0': Redis), then for each user: stem, user, received at, number of events,
---       then for each event: 8-byte digest of its id, and behind it a mark when it came without id and
+--       then for each event: 8-byte digest of its id, followed by a mark when it came without id and
 --       time, what only the pending entry holds (JSON),
---       what the recents hold, too (JSON)
+--       what the recents hold as well (JSON)
 -- Returns one number per event: 1 accepted, 2 duplicate, 3 deleted, 4 the user's backlog is full,
 --         5 the bucket's backlog is full.
 local call = redis.call
@@ -54,7 +54,7 @@ local function sent_before(ids, event, last)
   return 0
 end
 
--- Small strings are set anew, because APPEND reserves as much again; large ones are appended to,
+-- Small strings are rewritten, because APPEND reserves as much again; large ones are appended to,
 -- because a log of whole copies would outweigh the events. They live up to twice as long as they
 -- must: a time to live that is seldom written is cheaper than one that is written with every event.
 local function remember(dedupe, ids, new)
@@ -71,7 +71,7 @@ local function remember(dedupe, ids, new)
   if call('PTTL', dedupe) < DEDUPE_TTL then call('PEXPIRE', dedupe, 2 * DEDUPE_TTL) end
 end
 
--- Whoever has pending events is in the due set: only the first and the one that fills a block change
+-- A user with pending events is in the due set: only the first and the one that fills a block change
 -- the time.
 local function make_due(stem, user, before, waiting)
   if before >= BLOCK or (before > 0 and waiting < BLOCK) then return end
@@ -141,6 +141,6 @@ while at <= #ARGV do
   at = at + 4 + 3 * events
 end
 for stem in pairs(changed) do call('SET', stem .. 'backlog', backlogs[stem]) end
--- A write, so that a WAIT behind this waits for the first acceptance of a duplicate, too.
+-- A write, so that a WAIT after it also covers the first acceptance of a duplicate.
 for _, dedupe in ipairs(again) do call('PEXPIRE', dedupe, 2 * DEDUPE_TTL) end
 return results

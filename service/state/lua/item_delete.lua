@@ -1,4 +1,4 @@
--- Remove one item; whoever works on it can't commit: I4.
+-- Remove one item; a worker that holds it can no longer commit: I4.
 -- KEYS  item, stem (never a key), index, last revision before a deletion
 -- ARGV  item id
 -- Returns 1, or 0 when there was none. The revision is remembered for longer than scores are cached

@@ -2,15 +2,15 @@
 -- KEYS  item, stem (never a key), index, last revision before a deletion
 -- ARGV  now, item id, words (JSON), attributes (JSON) or '', picture hash or '', picture error or '',
 --       URL of a picture to fetch or '', what to keep of the stored picture: '' nothing, 'picture' it
---       but not its error nor a picture that is to be fetched, 'both' all of these; 1 to be told the item;
+--       but not its error nor a picture that is to be fetched, 'both' all of these; 1 to return the item;
 --       the names of the item's terms
--- Returns {1 if created, fields and values of the item where they are asked for}.
--- Other words or another picture void what was derived from the item, and whoever derives it has lost the
--- lease. Attributes are never shown to a model: a description outlives their change.
+-- Returns {1 if created, fields and values of the item if they are asked for}.
+-- Other words or another picture void what was derived from the item, and a worker that derives it has lost
+-- its lease. Attributes are never shown to a model: a description outlives their change.
 -- While a picture is to be fetched the item has its URL and nothing is derived from it; the fetcher keeps its
 -- lease as long as the URL is the same.
 local item, stem, index, last = unpack(KEYS)
-local now, id, doc, attributes, picture, refused, url, keep, tell, terms = clock(ARGV[1]), unpack(ARGV, 2)
+local now, id, doc, attributes, picture, refused, url, keep, show, terms = clock(ARGV[1]), unpack(ARGV, 2)
 local old = redis.call('HMGET', item, 'doc', 'attr', 'pic', 'err', 'rev', 'url', 'lost', 'tm')
 local pending = old[6] or ''
 if keep ~= '' then picture = old[3] or '' end
@@ -40,4 +40,4 @@ if shown or url ~= pending then
   if url == '' then derive(stem, id, now) end
 end
 if old[7] and keep ~= 'both' then redis.call('HDEL', item, 'lost') end
-return { old[1] and 0 or 1, tell == '1' and redis.call('HGETALL', item) or {} }
+return { old[1] and 0 or 1, show == '1' and redis.call('HGETALL', item) or {} }

@@ -1,6 +1,6 @@
 -- Name some of the newest items.
 -- KEYS  new items
--- ARGV  the time from which on they are new, how many, a seed
+-- ARGV  the time since which they are new, how many, a seed
 -- Returns ids: by turns the next of the newest, and the next of those spread over all from the seed on.
 local all, count, seed = redis.call('ZCOUNT', KEYS[1], ARGV[1], '+inf'), tonumber(ARGV[2]), tonumber(ARGV[3])
 local found, met, step = {}, {}, math.max(1, math.floor(all / count))

@@ -1,13 +1,13 @@
--- Have a user's logged events folded anew, beginning with an empty summary: I2, I3, I4, I5.
+-- Make a user's logged events pending again, to be folded from an empty summary: I2, I3, I4, I5.
 -- KEYS  log, due, dead, backlog, pending, lease, summary, dead letters of the user, tombstone
 -- ARGV  now, user, 1 to make do with less than all events, the last id of the log that the caller has
 --       read, then the ids of the user's entries up to there, oldest first
 -- Returns {outcome, events that are now pending, dead letters taken up}. Outcome 1 rebuilt; 0 there is
 --         nothing to fold; -1 some folded events have left the log; -2 more than MAX_PENDING events;
---         -3 too much was logged behind the last id: read on and call again; -4 the bucket's backlog is full.
+--         -3 too much was logged after the last id: read on and call again; -4 the bucket's backlog is full.
 --
--- Readers see the old text until the first new fold: an `r` behind the summary's token tells the folder to
--- begin with nothing. Whoever folds the user now has lost the lease. Pending events and those of dead
+-- Readers see the old text until the first new fold: an `r` after the summary's token makes that fold
+-- begin with nothing. A worker that folds the user now has lost its lease. Pending events and those of dead
 -- letters are kept as they are, so that each is folded once however often this is run: those that have
 -- left the log come first, the others stand where the log has them. What was accepted before the user was
 -- deleted is not looked at: the deletion may still be taking it out of the log.

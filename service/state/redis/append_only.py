@@ -19,9 +19,9 @@ class AppendOnlyFiles:
         self._client = client
 
     async def rewrite(self, within_s: float) -> tuple[int, int]:
-        """Have every server write its append-only file anew, from what it holds now, and wait until all have.
+        """Have every server rewrite its append-only file from what it holds now, and wait until all have.
 
-        On a cluster replicas do so, too; the replicas of a single Redis are not known here.
+        On a cluster the replicas do so as well; the replicas of a single Redis are not known here.
 
         Returns:
             How many servers did, and how many keep no such file.

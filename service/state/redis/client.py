@@ -39,7 +39,7 @@ def connect(url: str, settings: StateSettings) -> Client:
         cluster = RedisCluster.from_url(
             url.replace(CLUSTER, "://", 1),
             protocol=2,
-            # The pipelines try again; the client would close all connections before, those in use, too.
+            # The pipelines retry; the client would first close all connections, even those in use.
             retry=Retry(NoBackoff(), 0),
             max_connections=settings.redis_connections + _ASKING_FOR_SLOTS,
             socket_timeout=patience,
@@ -69,7 +69,7 @@ def _ours(of_client: type[C]) -> type[C]:
 
 
 class _Connection(AbstractConnection):
-    """Packs commands in C, as Python would take most of an event's time, and tells each way of breaking as one."""
+    """Packs commands in C, because Python would take most of an event's time, and raises one error for any failure."""
 
     def pack_command(self, *args: Any) -> list[bytes]:
         name, *rest = args

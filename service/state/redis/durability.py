@@ -1,6 +1,6 @@
 """Waiting until replicas and disks have what was written (WAIT, WAITAOF), see docs/durability.md.
 
-Redis counts what one connection has written, so the wait goes behind the writes on the same connection.
+Redis counts what one connection has written, so the wait follows the writes on the same connection.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ class NotDurable(RedisError):
 
 @dataclass(frozen=True, slots=True)
 class Durability:
-    """`wait` is the command behind every batch of writes, `least` what it must at least answer."""
+    """`wait` is the command after every batch of writes, `least` what it must at least answer."""
 
     wait: tuple[Argument, ...]
     least: tuple[int, ...]

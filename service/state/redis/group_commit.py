@@ -19,7 +19,7 @@ class _Waiting(Generic[T, R]):
 
 
 class GroupCommit(Generic[T, R]):
-    """Gathers the values of concurrent callers into few writes; whoever is alone is written at once.
+    """Gathers the values of concurrent callers into few writes; a lone caller is written at once.
 
     Args:
         write: writes values in their order and returns a result for each, or raises for all of them.
@@ -94,7 +94,7 @@ class GroupCommit(Generic[T, R]):
     async def _run(self, group: Sequence[_Waiting[T, R]]) -> None:
         try:
             results = await self._write([value for waiting in group for value in waiting.values])
-        except Exception as error:  # noqa: BLE001 - it is raised in everybody who waits
+        except Exception as error:  # noqa: BLE001 - it is raised in every waiting caller
             for waiting in group:
                 if not waiting.done.done():
                     waiting.done.set_exception(error)

@@ -44,7 +44,7 @@ class MemoryReserve:
         """Whether a server has too little memory left, now.
 
         Raises:
-            StateUnavailable: it can't be told.
+            StateUnavailable: Redis did not answer.
         """
         if not self._reserve:
             return False
@@ -65,7 +65,7 @@ class MemoryReserve:
         try:
             await self.short()
         except StateUnavailable as error:
-            # Whoever has events to accept meets the same trouble, and says so.
+            # Callers with events to accept meet the same failure and report it.
             log.debug("memory_unknown", error=error.detail)
         finally:
             self._looked, self._looking = time.monotonic(), None

@@ -1,6 +1,6 @@
 """One round trip of many commands: to one Redis, or to each node of a cluster that has their keys.
 
-What breaks is tried again, and a cluster is asked anew who has which slot. Every script but `claim`
+Broken calls are retried, after asking a cluster again which node has which slot. Every script but `claim`
 gives the same result when it is run twice, and a claim whose answer was lost is claimed again when its lease runs
 out.
 """
@@ -83,7 +83,7 @@ class OfCluster:
     """The nodes of a cluster, side by side; all tries together end within the patience of the settings.
 
     The client follows no redirection: a command that went its own way would overtake others of its user, leave
-    the WAIT behind, and meet half of a slot that is moving. Until such a slot has arrived, its commands fail.
+    the WAIT that follows, and meet half of a slot that is moving. Until such a slot has arrived, its commands fail.
     """
 
     def __init__(self, client: RedisCluster, settings: StateSettings) -> None:

@@ -1,7 +1,7 @@
 """Runs the Lua scripts, in pipelines, on one Redis or on a cluster.
 
 A script is called by its digest; a server that doesn't know it (new, restarted, or a promoted
-replica) is given the source with the same call, and knows it from then on.
+replica) is sent the source with the same call, and caches it.
 """
 
 import hashlib
@@ -145,7 +145,7 @@ class Scripts:
     async def _check_fit(self) -> None:
         """Leave a state of another number of buckets alone: its users would be looked for in the wrong places.
 
-        Who comes first writes the number down, as soon as a Redis that is full has room for it.
+        The first process to connect records the bucket count, or later if Redis is full.
         """
         read = Command(BUCKETS, ("GET", BUCKETS))
         (found,) = _checked(await self._pipelines.run([read], None))

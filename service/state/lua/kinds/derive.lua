@@ -1,6 +1,6 @@
 -- What a model makes of an item's words and picture. DERIVED declares for each such kind which field of the item it
 -- needs and in which fields its result, the model and the token are. A change of words or picture voids the
--- result and ends the lease, see item_put.lua: whoever holds the lease worked on what the item still is.
+-- result and ends the lease, see item_put.lua: the holder of a lease has worked on the item's current content.
 -- commit       ARGV from 4: result, model. A second result from the same item (a dead letter was retried)
 --              makes a new revision: scores were made with the first.
 -- dead letter  only names the item; the oldest letter goes when there is no room for another.
