@@ -9,7 +9,7 @@ TORCH_INDEX ?=
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --no-input --no-deps
 STEP := sh deploy/step.sh
 
-.PHONY: help run test bench-events bench-recommend performance check format docs demo-model recording lock clean
+.PHONY: help run test test-fast bench-events bench-recommend performance check format docs demo-model recording lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 17
@@ -19,6 +19,14 @@ run: $(INSTALLED) ## start everything with the demo world, on 127.0.0.1:8000
 
 test: $(INSTALLED) ## run all tests (they start their own Redis and vLLM servers)
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+# One or two folders or files of each package that are quick and fail early when something is broken.
+FAST := tests/test_floors.py tests/test_pages.py $(addprefix tests/model_store/,data prompts registry test_*.py) \
+	$(addprefix tests/service/,cli/test_help.py client/test_[cs]*.py local users events/test_endpoints.py) \
+	$(addprefix tests/service/recommend/,test_blend.py test_filters.py) \
+	tests/service/state/test_events.py tests/workers/test_blocks.py tests/workers/test_backoff.py
+test-fast: $(INSTALLED) ## run a selection of tests in less than a minute, without vLLM
+	$(BIN)/python -m pytest -x -m "not vllm" $(wildcard $(FAST)) $(PYTEST_ARGS)
 
 check: $(INSTALLED) ## ruff and mypy --strict
 	$(BIN)/ruff check .
