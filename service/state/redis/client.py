@@ -77,8 +77,12 @@ class _Connection(AbstractConnection):
         return [pack_command((*words, *rest))]
 
     async def send_packed_command(self, command: bytes | str | Iterable[bytes], check_health: bool = True) -> None:
-        with _Call():
-            await super().send_packed_command(command, check_health)
+        try:
+            with _Call():
+                await super().send_packed_command(command, check_health)
+        except asyncio.CancelledError:
+            await self._abandon()
+            raise
 
     async def read_response(self, *args: Any, **options: Any) -> Any:
         # Most replies to a pipeline come together. Each would begin and end a timer, at more cost than all else of it.
@@ -88,8 +92,16 @@ class _Connection(AbstractConnection):
             if isinstance(reply, RedisError):
                 raise reply
             return reply
-        with _Call():
-            return await super().read_response(*args, **options)
+        try:
+            with _Call():
+                return await super().read_response(*args, **options)
+        except asyncio.CancelledError:
+            await self._abandon()
+            raise
+
+    async def _abandon(self) -> None:
+        """Close the connection: replies that nobody reads would be taken for those of the next commands."""
+        await self.disconnect(nowait=True)
 
     def _received(self) -> Any:
         """A reply that was read from the socket together with one before it."""

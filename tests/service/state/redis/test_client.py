@@ -63,7 +63,7 @@ def test_a_mistake_of_our_own_is_not_taken_for_a_lost_connection(
     run(ask())
 
 
-async def test_a_cancellation_that_the_client_drops_still_reaches_the_caller(
+async def test_a_cancellation_that_the_client_drops_reaches_the_caller_and_leaves_no_reply_behind(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sending, dropped = asyncio.Event(), asyncio.Event()
@@ -86,6 +86,8 @@ async def test_a_cancellation_that_the_client_drops_still_reaches_the_caller(
     with pytest.raises(asyncio.CancelledError):
         await reading
     assert dropped.is_set()
+    monkeypatch.undo()
+    assert await store.events.accept([event()], 0) == ["accepted"], "not the reply that nobody waited for"
     await store.close()
 
 
