@@ -5,7 +5,7 @@ any node of a cluster.
 """
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Awaitable, Iterable
 from typing import Any, TypeVar
 
 from hiredis import pack_command
@@ -20,6 +20,7 @@ from redis.exceptions import RedisError
 from service.settings import StateSettings
 
 C = TypeVar("C", bound=AbstractConnection)
+T = TypeVar("T")
 Client = Redis | RedisCluster
 Argument = str | bytes | int | float
 CLUSTER = "+cluster://"
@@ -77,12 +78,7 @@ class _Connection(AbstractConnection):
         return [pack_command((*words, *rest))]
 
     async def send_packed_command(self, command: bytes | str | Iterable[bytes], check_health: bool = True) -> None:
-        try:
-            with _Call():
-                await super().send_packed_command(command, check_health)
-        except asyncio.CancelledError:
-            await self._abandon()
-            raise
+        await self._guarded(super().send_packed_command(command, check_health))
 
     async def read_response(self, *args: Any, **options: Any) -> Any:
         # Most replies to a pipeline come together. Each would begin and end a timer, at more cost than all else of it.
@@ -92,16 +88,19 @@ class _Connection(AbstractConnection):
             if isinstance(reply, RedisError):
                 raise reply
             return reply
+        return await self._guarded(super().read_response(*args, **options))
+
+    async def _guarded(self, call: Awaitable[T]) -> T:
+        """Make a call of the client, and close the connection if the call is cancelled.
+
+        Replies that nobody reads would be taken for those of the next commands.
+        """
         try:
             with _Call():
-                return await super().read_response(*args, **options)
+                return await call
         except asyncio.CancelledError:
-            await self._abandon()
+            await self.disconnect(nowait=True)
             raise
-
-    async def _abandon(self) -> None:
-        """Close the connection: replies that nobody reads would be taken for those of the next commands."""
-        await self.disconnect(nowait=True)
 
     def _received(self) -> Any:
         """A reply that was read from the socket together with one before it."""

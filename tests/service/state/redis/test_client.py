@@ -1,6 +1,7 @@
 """I1: a connection that breaks in the instant in which something is written to it, on the loop that serves."""
 
 import asyncio
+import contextlib
 from collections.abc import Coroutine
 from typing import Any
 
@@ -12,6 +13,7 @@ from redis.exceptions import BusyLoadingError, ResponseError
 from service.settings import Settings
 from service.state.redis.client import Client, connect
 from service.state.store import Store
+from tests.conftest import RedisServer
 from tests.service.state.conftest import Clock, break_once, event
 
 
@@ -31,7 +33,7 @@ def test_a_script_is_sent_again(
     settings: Settings, clock: Clock, monkeypatch: pytest.MonkeyPatch, before: bytes
 ) -> None:
     async def accept() -> None:
-        store = await Store.connect(settings, clock)
+        store = Store.open(settings, clock)
         try:
             assert await store.events.accept([event()], clock.ms) == ["accepted"]
             assert (await store.users.read("u")).pending == 1
@@ -79,7 +81,7 @@ async def test_a_cancellation_that_the_client_drops_reaches_the_caller_and_leave
                 dropped.set()
 
     monkeypatch.setattr(AbstractConnection, "send_packed_command", drop_the_cancellation)
-    store = await Store.connect(settings)
+    store = Store.open(settings)
     reading = asyncio.create_task(store.users.read("u"))
     await sending.wait()
     reading.cancel()
@@ -89,6 +91,32 @@ async def test_a_cancellation_that_the_client_drops_reaches_the_caller_and_leave
     monkeypatch.undo()
     assert await store.events.accept([event()], 0) == ["accepted"], "not the reply that nobody waited for"
     await store.close()
+
+
+async def test_a_reply_that_comes_after_its_caller_was_cancelled_is_not_taken_for_the_next(
+    redis_server: RedisServer, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The client's pool finds replies that are there when it takes a connection back, and not those still to come."""
+    client: Client = connect(redis_server.url, settings.state.model_copy(update={"redis_connections": 1}))
+    await client.set("key", "value")
+    sent = asyncio.Event()
+    send = AbstractConnection.send_packed_command
+
+    async def drop_the_cancellation(connection: AbstractConnection, *arguments: Any) -> None:
+        await send(connection, *arguments)
+        if b"BLPOP" in arguments[0][0]:
+            sent.set()
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.sleep(60)
+
+    monkeypatch.setattr(AbstractConnection, "send_packed_command", drop_the_cancellation)
+    waiting = asyncio.create_task(client.execute_command("BLPOP", "empty", "0.5"))
+    await sent.wait()
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert await client.get("key") == b"value", "not the late reply to BLPOP"
+    await client.aclose()
 
 
 async def test_replies_that_come_together_are_told_apart(settings: Settings) -> None:
