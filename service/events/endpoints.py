@@ -5,19 +5,7 @@ from dataclasses import fields
 
 from fastapi import APIRouter, Request, Response
 
-from service.errors import (
-    BacklogFull,
-    BatchTooLarge,
-    BodyTimeout,
-    BodyTooLarge,
-    InvalidRequest,
-    MalformedBody,
-    Overloaded,
-    StateUnavailable,
-    TastestreamError,
-    Unauthorized,
-    UnsupportedMedia,
-)
+from service.errors import BacklogFull, BatchTooLarge, InvalidRequest, TastestreamError
 from service.events.batch import PARSED_AT_ONCE, Batch, parse_batch, parse_events
 from service.events.forms import read_values
 from service.events.ingest import EventIngest
@@ -27,7 +15,7 @@ from service.events.schemas import EventsAnswer, ResultsAnswer, StreamAnswer
 from service.events.stream import accept_stream
 from service.http.media import NDJSON_NAMES, content_kind
 from service.http.preferences import Preferences, preferences
-from service.http.problems import documented
+from service.http.problems import BODY_ERRORS, COMMON_ERRORS, documented
 from service.http.routes import PlainRoute
 from service.http.times import now_ms
 from service.http.wire import Json
@@ -47,19 +35,7 @@ def events_router(ingest: EventIngest, limits: LimitSettings) -> APIRouter:
         status_code=202,
         summary="Send interactions",
         response_model=EventsAnswer | StreamAnswer | ResultsAnswer,
-        responses=TAKEN
-        | documented(
-            MalformedBody,
-            BodyTimeout,
-            BodyTooLarge,
-            BatchTooLarge,
-            InvalidRequest,
-            UnsupportedMedia,
-            Unauthorized,
-            BacklogFull,
-            Overloaded,
-            StateUnavailable,
-        ),
+        responses=TAKEN | documented(BatchTooLarge, BacklogFull, *BODY_ERRORS, *COMMON_ERRORS),
         openapi_extra=REQUEST,
     )
     async def post_events(request: Request) -> Response:

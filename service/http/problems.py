@@ -13,18 +13,28 @@ from starlette.requests import ClientDisconnect
 from starlette.routing import Match
 
 from service.errors import (
+    BodyTimeout,
+    BodyTooLarge,
     ClientClosedRequest,
     InternalError,
     InvalidRequest,
+    MalformedBody,
     MethodNotAllowed,
     NotFound,
+    Overloaded,
+    StateUnavailable,
     TastestreamError,
     Unauthorized,
+    UnsupportedMedia,
     problem,
 )
 from service.http.wire import invalid
 
 PROBLEM = "application/problem+json"
+COMMON_ERRORS = (InvalidRequest, Unauthorized, Overloaded, StateUnavailable)
+"""What any call that reads or writes state may be answered with."""
+BODY_ERRORS = (MalformedBody, BodyTimeout, BodyTooLarge, UnsupportedMedia)
+"""What a call with a body may be answered with besides."""
 
 
 class Problem(BaseModel):

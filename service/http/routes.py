@@ -1,12 +1,8 @@
-"""Routes that answer for themselves."""
-
-from collections.abc import Callable
-from typing import Any
+"""Routes that are answered before FastAPI's own layers."""
 
 from fastapi import FastAPI, Request
 from fastapi.routing import APIRoute
 from starlette.requests import ClientDisconnect
-from starlette.routing import request_response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.errors import TastestreamError
@@ -14,22 +10,15 @@ from service.http.problems import on_disconnect, on_error
 
 
 class PlainRoute(APIRoute):
-    """FastAPI writes its page, Starlette serves it: the endpoint takes the request and gives the answer.
+    """A route that `PlainRoutes` answers; FastAPI only documents it.
 
     For the routes that are asked most: FastAPI's dependencies and exit stacks take longer than a small body. Its path
-    has no parameters.
+    has no parameters, and its endpoint takes the request and returns the response.
     """
-
-    def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
-        super().__init__(path, endpoint, **options)
-        self.app = request_response(endpoint)
 
 
 class PlainRoutes:
-    """Answers requests for the plain routes of `fastapi` before its layers, which would find them, too, but later.
-
-    Errors become problems here as they do there.
-    """
+    """Answers requests for the plain routes of `fastapi`, and turns errors into problems as they do."""
 
     def __init__(self, app: ASGIApp, fastapi: FastAPI) -> None:
         self.app = app

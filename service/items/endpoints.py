@@ -5,22 +5,11 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
-from service.errors import (
-    BatchTooLarge,
-    BodyTimeout,
-    BodyTooLarge,
-    InvalidRequest,
-    ItemNotFound,
-    MalformedBody,
-    Overloaded,
-    StateUnavailable,
-    Unauthorized,
-    UnsupportedMedia,
-)
+from service.errors import BatchTooLarge, ItemNotFound
 from service.http.batches import read_batch
 from service.http.client_closed import unless_closed
 from service.http.ids import ItemPath, NewItemPath, require_meaning
-from service.http.problems import documented
+from service.http.problems import BODY_ERRORS, COMMON_ERRORS, documented
 from service.http.wire import JSON, NDJSON, Json, read_json
 from service.items.catalogue import Catalogue, item_out, read_item, read_items
 from service.items.schemas import (
@@ -35,8 +24,6 @@ from service.settings import LimitSettings
 from service.state.cooccurrence import CooccurrenceCounts
 from service.state.items import Items
 
-_COMMON = (InvalidRequest, Unauthorized, Overloaded, StateUnavailable)
-_BODIES = (MalformedBody, BodyTimeout, BodyTooLarge, UnsupportedMedia)
 _NAMED_EXAMPLE = {"item_id": "i7", **ITEM_EXAMPLE}
 _ITEM_BODY = {
     "requestBody": {
@@ -93,7 +80,7 @@ def items_router(
         status_code=202,
         summary="Put many items",
         response_model=ItemBatchAnswer,
-        responses=documented(BatchTooLarge, *_BODIES, *_COMMON),
+        responses=documented(BatchTooLarge, *BODY_ERRORS, *COMMON_ERRORS),
         openapi_extra=_BULK_BODY,
     )
     async def post_items(request: Request) -> Response:
@@ -106,7 +93,7 @@ def items_router(
         acceptable, rejected = await read_items(values)
         return Json(await catalogue.put_many(acceptable, rejected, partial(unless_closed, request)), 202)
 
-    @router.get("", summary="List items", response_model=ItemPage, responses=documented(*_COMMON))
+    @router.get("", summary="List items", response_model=ItemPage, responses=documented(*COMMON_ERRORS))
     async def list_items(
         limit: Annotated[int, Query(ge=1, le=1000, description="The most items in the answer.")] = 100,
         cursor: Annotated[str | None, Query(max_length=2048, description="`next_cursor` of the page before.")] = None,
@@ -119,7 +106,7 @@ def items_router(
         "/{item_id}/similar",
         summary="Items taken together with this one",
         response_model=SimilarItems,
-        responses=documented(ItemNotFound, *_COMMON),
+        responses=documented(ItemNotFound, *COMMON_ERRORS),
     )
     async def similar_items(
         item_id: ItemPath,
@@ -140,7 +127,7 @@ def items_router(
         response_model=ItemOut,
         responses={
             201: {"model": ItemOut, "description": "Created"},
-            **documented(*_BODIES, *_COMMON),
+            **documented(*BODY_ERRORS, *COMMON_ERRORS),
         },
         openapi_extra=_ITEM_BODY,
     )
@@ -155,7 +142,9 @@ def items_router(
         stored, created = await catalogue.put(item_id, item, partial(unless_closed, request))
         return Json(item_out(stored), 201 if created else 200)
 
-    @router.get("/{item_id}", summary="One item", response_model=ItemOut, responses=documented(ItemNotFound, *_COMMON))
+    @router.get(
+        "/{item_id}", summary="One item", response_model=ItemOut, responses=documented(ItemNotFound, *COMMON_ERRORS)
+    )
     async def get_item(item_id: ItemPath) -> Response:
         """The item with what the service derived from its picture."""
         item = await items.get(item_id)
@@ -168,7 +157,7 @@ def items_router(
         summary="Remove an item",
         status_code=204,
         response_model=None,
-        responses=documented(ItemNotFound, *_COMMON),
+        responses=documented(ItemNotFound, *COMMON_ERRORS),
     )
     async def delete_item(item_id: ItemPath) -> Response:
         """Remove the item and what was counted about it."""

@@ -5,21 +5,11 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from service.errors import (
-    BodyTimeout,
-    BodyTooLarge,
-    DeadlineExceeded,
-    InvalidRequest,
-    MalformedBody,
-    Overloaded,
-    StateUnavailable,
-    Unauthorized,
-    UnsupportedMedia,
-)
+from service.errors import DeadlineExceeded, InvalidRequest
 from service.http.body_limit import limit_body
 from service.http.client_closed import unless_closed
 from service.http.ids import require_meaning
-from service.http.problems import documented
+from service.http.problems import BODY_ERRORS, COMMON_ERRORS, documented
 from service.http.wire import CONTEXT_BYTES, JSON, Json, check_bytes, read_json, validate
 from service.items.schemas import check_attributes
 from service.recommend.deadline import Deadline
@@ -55,17 +45,7 @@ def recommend_router(recommender: Recommender, settings: RecommendSettings, limi
         "/recommend",
         summary="Rank items for a user",
         response_model=Recommendation,
-        responses=documented(
-            MalformedBody,
-            BodyTimeout,
-            BodyTooLarge,
-            InvalidRequest,
-            UnsupportedMedia,
-            Unauthorized,
-            Overloaded,
-            StateUnavailable,
-            DeadlineExceeded,
-        ),
+        responses=documented(*BODY_ERRORS, *COMMON_ERRORS, DeadlineExceeded),
         openapi_extra=_BODY,
     )
     async def post_recommend(request: Request) -> Response:

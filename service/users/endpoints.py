@@ -2,14 +2,13 @@
 
 from fastapi import APIRouter, Response
 
-from service.errors import InvalidRequest, Overloaded, StateUnavailable, Unauthorized
 from service.http.ids import UserPath
-from service.http.problems import documented
+from service.http.problems import COMMON_ERRORS, documented
 from service.http.wire import Json
 from service.state.users import Users
 from service.users.schemas import UserOut, user_out
 
-_ERRORS = documented(InvalidRequest, Unauthorized, Overloaded, StateUnavailable)
+_ERRORS = documented(*COMMON_ERRORS)
 
 
 def users_router(users: Users) -> APIRouter:
