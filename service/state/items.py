@@ -79,8 +79,7 @@ class Items:
 
     def listing(self, key: str, after: str, count: int) -> Read[list[str]]:
         """The next `count` ids after `after` in a key of `indexes` or `term_indexes`, "" for the first ones."""
-        command: tuple[Argument, ...] = ("ZRANGEBYLEX", key, f"({after}" if after else "-", "+", "LIMIT", 0, count)
-        return Read((command,), lambda results: [item_id.decode() for item_id in results[0]])
+        return Read((_listing(key, after, count),), lambda results: [item_id.decode() for item_id in results[0]])
 
     async def known(self, item_ids: Sequence[str]) -> frozenset[str]:
         """Those of the ids that are in the catalogue."""
@@ -161,14 +160,16 @@ class Items:
         ids: list[str] = []
         while bucket < len(self._keys.items) and len(ids) < count:
             look: Sequence[BucketKeys] = self._keys.items[bucket : bucket + BUCKETS_PER_LOOK]
-            commands: list[tuple[Argument, ...]] = [
-                ("ZRANGEBYLEX", keys.index, f"({after}" if place == 0 and after else "-", "+", "LIMIT", 0, count)
-                for place, keys in enumerate(look)
-            ]
+            commands = [_listing(keys.index, "" if place else after, count) for place, keys in enumerate(look)]
             for found in await self._scripts.send(commands):
                 ids += [item_id.decode() for item_id in found]
             bucket, after = bucket + len(look), ""
         return ids[:count]
+
+
+def _listing(key: str, after: str, count: int) -> tuple[Argument, ...]:
+    """The command for the next `count` ids after `after`, "" for the first ones."""
+    return ("ZRANGEBYLEX", key, f"({after}" if after else "-", "+", "LIMIT", 0, count)
 
 
 def _foreign() -> InvalidRequest:

@@ -198,6 +198,15 @@ local function keep_recent(recents, seen, entries)
   push(seen, kept)
 end
 
+-- Keep the `most` members of a ranking that count most. A quarter more may stand at a time, so that a new one is not
+-- the first to go. Returns how many are kept.
+local function keep_most(ranking, most)
+  local kept = redis.call('ZCARD', ranking)
+  if kept <= most * 1.25 then return kept end
+  redis.call('ZREMRANGEBYRANK', ranking, 0, kept - most - 1)
+  return most
+end
+
 -- List an item under the `new` terms and under the `old` ones no more: names of eight characters, one after the other.
 local function list_terms(stem, item, id, old, new)
   if old == new then return end
