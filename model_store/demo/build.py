@@ -137,6 +137,8 @@ def main() -> None:
     arguments.add_argument("--start", type=Path, help="weights folder of an earlier build, in place of the first phase")
     arguments.add_argument("--models", type=Path, default=MODELS, help="the model store to write")
     given = arguments.parse_args()
+    if given.start and given.foreign_steps < 1:
+        arguments.error("--start continues a training: give at least one of --foreign-steps")
     console = Console()
     with stages() as tell:
         built = build(

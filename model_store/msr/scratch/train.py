@@ -25,7 +25,7 @@ from model_store.msr.scratch.publish import Origin, Trained, register, require_p
 from model_store.msr.scratch.scoring import Examiner
 from model_store.msr.scratch.trainer import Learner, Losses
 from model_store.msr.scratch.validation import validate
-from model_store.msr.teacher import Summary, TasteRule, TermFinder, normalize, render
+from model_store.msr.teacher import Summary, TasteRule, TermFinder, render
 from model_store.precision import multiplies_bfloat16
 from model_store.prompts import PromptSet
 from model_store.registry.manifest import Manifest
@@ -129,8 +129,7 @@ def fit(dataset: Dataset, options: TrainOptions, progress: Report) -> Trained:
     progress(Progress("tokenizer", 0))
     prompts = PromptSet.built_in("compact", options.signals)
     if options.start is None:
-        corpus = [*_corpus(catalogue, prompts, terms), *_foreign_corpus(foreign, rng)]
-        tokenizer = train_tokenizer(corpus, options.sizes.vocabulary)
+        tokenizer = train_tokenizer(list(_corpus(catalogue, prompts, terms)), options.sizes.vocabulary)
         model = new_model(tokenizer, options.sizes, options.seed)
     else:
         model, processor = read_checkpoint(options.start)
@@ -211,17 +210,6 @@ def _row_length(examples: Examples, rng: random.Random, most: int = 512) -> int:
         folds, ranking = examples.visit(rng, 1)
         lengths += [tree.length for tree in (*folds, *([ranking] if ranking else []))]
     return min(most, -(-max(lengths) // 32) * 32)
-
-
-def _foreign_corpus(foreign: ForeignItems | None, rng: random.Random, items: int = 2000) -> Iterator[str]:
-    """Foreign words in the places where they will stand, so that they take few tokens."""
-    if foreign is None:
-        return
-    for _ in range(items):
-        circle = foreign.circle(rng)
-        view = foreign.item(circle, rng)
-        yield f"like: {view.title} | {', '.join(view.genres)}"
-        yield render(Summary(tuple(map(normalize, circle))))
 
 
 def _corpus(catalogue: Catalogue, prompts: PromptSet, terms: TermFinder) -> Iterator[str]:
