@@ -79,7 +79,7 @@ async def work(
         prompt: names the prompts that `engine` asks with; kept with every summary.
         signals: what the model version and the settings take types of events for; by default, the settings alone.
     """
-    store = await Store.connect(settings)
+    store = Store.open(settings)
     state, worker, folds = settings.state, settings.worker, settings.worker.max_concurrent_summaries
     signals = signals or Signals(settings.signals.vocabulary())
     pictures = open_pictures(settings)

@@ -21,7 +21,7 @@ async def reached_store(settings: Settings) -> AsyncIterator["Store"]:
     """
     from service.state.store import Store
 
-    store = await Store.connect(await reached(settings))
+    store = Store.open(await reached(settings))
     try:
         await store.ping()
         yield store

@@ -20,7 +20,7 @@ async def seed_cooccurrence(settings: Settings, registry: Registry, manifest: Ma
     if path is None:
         return 0
     cooccurrence = read_cooccurrence(path)
-    store = await Store.connect(settings)
+    store = Store.open(settings)
     try:
         fresh = await store.cooccurrence.seed(manifest.cooccurrence, cooccurrence.counts.items(), cooccurrence.pairs())
     finally:

@@ -73,13 +73,6 @@ class Store:
         self.scores = Scores(scripts, keys, settings.score_cache_items)
 
     @classmethod
-    async def connect(
-        cls, settings: Settings, now_ms: Callable[[], int] | None = None, derived: Sequence[Derived] = DERIVED
-    ) -> "Store":
-        """Like `open`."""
-        return cls.open(settings, now_ms, derived)
-
-    @classmethod
     def open(
         cls, settings: Settings, now_ms: Callable[[], int] | None = None, derived: Sequence[Derived] = DERIVED
     ) -> "Store":

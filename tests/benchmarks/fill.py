@@ -35,15 +35,15 @@ def fill(
     asyncio.run(_fill(url, users, folds, summary_chars, tick))
 
 
-async def open_store(url: str, most: int) -> Store:
+def open_store(url: str, most: int) -> Store:
     """A store in which one claim holds all of a user's events, `most` at most."""
     # The user is due at once; the event log is measured by itself.
     state = StateSettings(catch_up_block=max(12, most), block_size=1, lease_s=600, event_log_size=0)
-    return await Store.connect(Settings(redis_url=url, state=state))
+    return Store.open(Settings(redis_url=url, state=state))
 
 
 async def _fill(url: str, users: int, folds: Sequence[int], summary_chars: int, tick: Callable[[int], None]) -> None:
-    store = await open_store(url, max(folds))
+    store = open_store(url, max(folds))
     try:
         for start in range(0, users, AT_ONCE):
             numbers = range(start, min(start + AT_ONCE, users))

@@ -73,7 +73,7 @@ def main(
 
 async def _logged(given: Bench, users: int) -> float:
     """Bytes of the event log per event."""
-    store = await Store.connect(Settings(redis_url=given.url))
+    store = Store.open(Settings(redis_url=given.url))
     drawn = Events(users, ids=True)
     for _ in range(LOGGED // 1_000):
         batch = [

@@ -79,7 +79,7 @@ class Traffic:
             await drive(posting(client, "/items", self._items()), _AT_ONCE)
             await client.close()
         summaries = {person.user_id: self.world.rule_summary(person.events) for person in people}
-        store = await open_store(self.given.url, EVENTS)
+        store = open_store(self.given.url, EVENTS)
         await store.events.accept([event for person in people for event in person.events], now_ms())
         await fold(store, lambda claim: summaries[claim.key])
         await store.close()

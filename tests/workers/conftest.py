@@ -96,7 +96,7 @@ def settings(redis_url: str, state: dict[str, Any], worker_settings: dict[str, A
 
 @pytest.fixture
 async def store(settings: Settings) -> AsyncIterator[Store]:
-    store = await Store.connect(settings)
+    store = Store.open(settings)
     yield store
     await store.close()
 

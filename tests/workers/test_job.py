@@ -72,7 +72,7 @@ class Counter:
 
 @pytest.fixture
 async def counter(settings: Settings) -> AsyncIterator[Counter]:
-    store = await Store.connect(settings, derived=(*DERIVED, LENGTH))
+    store = Store.open(settings, derived=(*DERIVED, LENGTH))
     counter = Counter(store, settings)
     yield counter
     await counter.stop()

@@ -74,7 +74,7 @@ def on_store(settings: Settings, work: Callable[[Store], Awaitable[T]]) -> T:
     """What `work` returns, on a store of its own."""
 
     async def running() -> T:
-        store = await Store.connect(settings)
+        store = Store.open(settings)
         try:
             return await work(store)
         finally:

@@ -171,7 +171,7 @@ def test_nothing_is_done_to_letters_that_nobody_chose(filled: Settings, tastestr
 
 
 async def test_a_letter_that_fails_again_is_not_retried_twice_in_one_go(settings: Settings) -> None:
-    store = await Store.connect(settings)
+    store = Store.open(settings)
     await fill(store)
     seen = []
     async for letter in store.dead_letters.read():

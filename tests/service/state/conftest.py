@@ -79,6 +79,6 @@ def settings(redis_url: str, state: dict[str, Any]) -> Settings:
 
 @pytest.fixture
 async def store(settings: Settings, clock: Clock) -> AsyncIterator[Store]:
-    store = await Store.connect(settings, clock)
+    store = Store.open(settings, clock)
     yield store
     await store.close()
