@@ -69,7 +69,6 @@ class Traffic:
             "RANKER__TIMEOUT_S": DEADLINE_MS / 1000,
             "MODEL_STORE": self.model.registry.root,
             "RECOMMEND__DEADLINE_MS": DEADLINE_MS,
-            "RECOMMEND__MAX_DEADLINE_MS": DEADLINE_MS,
         }
 
     async def prepare(self, people: Sequence[Person]) -> None:

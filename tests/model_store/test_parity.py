@@ -1,7 +1,7 @@
 """vLLM computes what was trained: the same tokens, and the same scores as transformers."""
 
 import io
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -10,6 +10,8 @@ import httpx
 import pytest
 from PIL import Image
 
+from model_store.demo import SEED
+from model_store.demo.world import make_items
 from model_store.engine import Engine, EngineError
 from model_store.pictures import fit_picture
 from model_store.registry.manifest import Labels
@@ -34,6 +36,8 @@ TOWER = ItemView("Green Tower", ("history",), (), summary="a tower", image=pictu
 LAMP = ItemView("Blue Lamp", ("comedy", "drama"), ("light",), image=picture(20, 40, 200))
 PLAIN = ItemView("Quiet Orchard", ("romance",))
 HALF_BLIND = ItemView("Red Harbour", ("drama", "mystery"), ("sea",), summary="a red boat")
+FOREIGN = (HARBOUR, TOWER, LAMP)
+WORLD = tuple(ItemView(item.title, (item.attributes["genre"],), summary=item.caption) for item in make_items(3, SEED))
 ITEMS = [HARBOUR, TOWER, LAMP, PLAIN, HALF_BLIND]
 BLOCK = (InteractionView("view", PLAIN), InteractionView("like", HARBOUR), InteractionView("dislike", None))
 USERS = [UserView(), UserView("This user enjoys calm harbours.", BLOCK)]
@@ -167,16 +171,21 @@ async def test_chat_mode_is_the_same_softmax(summarizer_server: ServedModel, ite
     assert scores == pytest.approx([reference.probability(asked["prompt_token_ids"], item)], abs=1e-5)
 
 
-@pytest.mark.parametrize("penalty", [0.0, 2.0])
+@pytest.mark.parametrize(
+    ("items", "penalty"),
+    [(WORLD, 0.0), (WORLD, 2.0), (FOREIGN, 2.0)],
+    ids=["world-without-penalty", "world", "foreign"],
+)
 async def test_a_summary_is_the_one_that_evaluation_without_a_server_writes(
-    summarizer_server: ServedModel, reference: Reference, penalty: float
+    summarizer_server: ServedModel, reference: Reference, items: Sequence[ItemView], penalty: float
 ) -> None:
+    """Without its penalty, the demo model writes without end about items that its training did not show."""
     import numpy as np
 
     from model_store.msr.scratch.architecture import Sizes
     from model_store.msr.scratch.generator import Writer
 
-    block = [InteractionView("like", replace(item, image=None)) for item in (HARBOUR, TOWER, LAMP)]
+    block = [InteractionView("like", replace(item, image=None)) for item in items]
     writer = Writer(
         reference.model, reference.encoder, Sizes(picture=reference.picture), np.empty((0, 1, 1, 3), np.uint8)
     )
