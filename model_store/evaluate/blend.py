@@ -23,6 +23,8 @@ from model_store.registry.manifest import Blend
 RIDGE = 1e-2
 """Of the standardised weights: keeps them finite when a feature separates the classes."""
 LEAST_SLOPE = 1e-3
+LEAST_WEIGHT = 1e-6
+"""Standardised weights below it are the optimiser's rounding, which would only break ties at random."""
 FEATURES = 3
 Column = Sequence[Sequence[float]]
 """Per case one value per candidate."""
@@ -152,7 +154,7 @@ def _fit_choices(cases: BlendCases, columns: list[int]) -> tuple[float, Floats]:
     bounds = [(0, None)] * len(columns)
     found = minimize(loss, np.zeros(len(columns)), jac=True, method="SLSQP", bounds=bounds, tol=1e-9)
     weights = np.zeros(FEATURES)
-    weights[columns] = found.x / spread
+    weights[columns] = np.where(found.x > LEAST_WEIGHT, found.x, 0) / spread
     return float(found.fun), weights
 
 
