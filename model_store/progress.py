@@ -22,6 +22,10 @@ Report = Callable[[str, float, str], None]
 _LINE_EVERY_S = 30.0
 
 
+def quiet(stage: str, done: float, note: str) -> None:
+    """A `Report` that shows nothing."""
+
+
 @contextmanager
 def stages() -> Iterator[Report]:
     """One bar per stage, made when the stage first reports; without a terminal a line each half minute."""

@@ -1,12 +1,11 @@
-"""How pending events are cut into recurrent steps."""
+"""How pending events are split into recurrent steps."""
 
 
 def blocks(pending: int, size: int, largest: int, steps: int) -> list[int]:
     """The lengths of the blocks that fold `pending` events, in order.
 
-    A few events make blocks of about `size` (MLLM-MSR's best is 3): never more blocks than full
-    ones, so that a remainder joins them instead of costing a call of its own. Many events make
-    longer blocks, so that `steps` calls are enough, up to `largest` events each.
+    A few events give blocks of about `size` (MLLM-MSR's best is 3). A remainder is spread over the full blocks instead
+    of costing another call. Many events give longer blocks of up to `largest` events, so that `steps` calls are enough.
     """
     if pending <= 0:
         return []

@@ -1,45 +1,54 @@
-"""Fetching: the pictures that items name by URL, after their items were stored."""
+"""Fetches the pictures that items name by URL, after the items were stored."""
 
 import heapq
 import random
 import time
 
 from service.errors import BadPicture, Overloaded, StateUnavailable
-from service.metrics import Metrics
+from service.pictures.decoder import PictureDecoder
 from service.pictures.fetch import PictureFetcher
 from service.pictures.ingest import PictureIngest
 from service.pictures.resolver import HostTrouble
 from service.pictures.shares import HostBusy
 from service.state.leases import DeadLettered
-from service.state.picture_queue import PictureQueue
 from service.state.records import PictureClaim
-from workers.backoff import Retry
+from workers.backoff import Pause, Retry
 from workers.job import Job, JobUnavailable, NotNow, Outcome, WorkFailed, committed
+from workers.pool import Pool
+from workers.resources import Resources
 
-_COME_BACK_S = 1.0
-_BACK_PER_S = 100
-"""Claims that come back in a second, once many wait for the slots of busy hosts."""
+_RETURN_S = 1.0
+_RETURNS_PER_S = 100
+"""Claims that return in one second, once many wait for slots of busy hosts."""
+
+
+def make_pool(worker: Resources) -> Pool[PictureClaim]:
+    concurrency = worker.settings.pictures.max_concurrent_fetches
+    return Pool(FetchJob(worker), Pause(worker.retry), concurrency, worker.settings)
 
 
 class FetchJob(Job[PictureClaim]):
-    """Fetches, checks and stores pictures. A host that is slow or busy holds its own slots only."""
+    """Fetches, checks and stores pictures. A slow or busy host occupies only its own slots."""
 
-    def __init__(
-        self, queue: PictureQueue, fetcher: PictureFetcher, ingest: PictureIngest, retry: Retry, metrics: Metrics
-    ) -> None:
-        super().__init__(queue, retry, metrics)
-        self._queue = queue
-        self._fetcher = fetcher
-        self._ingest = ingest
-        self._turned_away: list[float] = []
+    def __init__(self, worker: Resources) -> None:
+        settings, metrics = worker.settings.pictures, worker.metrics
+        retry = Retry(settings.fetch_attempts, settings.fetch_retry_initial_s, settings.fetch_retry_max_s)
+        super().__init__(worker.store.pictures, retry, metrics)
+        self._queue = worker.store.pictures
+        self._fetcher = PictureFetcher(settings)
+        decoder = PictureDecoder(settings, metrics)
+        self._ingest = PictureIngest(settings, decoder, worker.pictures, metrics)
+        self._returns: list[float] = []
+        worker.on_exit.push_async_callback(self._fetcher.close)
+        worker.on_exit.push_async_callback(decoder.close)
 
     async def work(self, claim: PictureClaim) -> Outcome:
         try:
             stored = await self._ingest.take(await self._fetcher.fetch(claim.url, again=claim.attempts > 0))
         except (HostBusy, Overloaded) as error:
-            raise NotNow(self._back_in_s()) from error
+            raise NotNow(self._return_in_s()) from error
         except HostTrouble as error:
-            raise WorkFailed(f"picture_{_code(error.detail)}", error.detail) from error
+            raise WorkFailed(f"picture_{error.detail.partition(':')[0]}", error.detail) from error
         except BadPicture as error:
             if not await self._queue.refuse(claim, error.detail):
                 return "lost"
@@ -56,15 +65,11 @@ class FetchJob(Job[PictureClaim]):
             self._ingest.count_refused(BadPicture(error))
         return outcome
 
-    def _back_in_s(self) -> float:
-        """When a claim that found no slot comes back: later, the more of them there are."""
+    def _return_in_s(self) -> float:
+        """When a claim that found no slot returns: the more of them wait, the later."""
         now = time.monotonic()
-        while self._turned_away and self._turned_away[0] <= now:
-            heapq.heappop(self._turned_away)
-        wait_s = max(_COME_BACK_S, len(self._turned_away) / _BACK_PER_S) * random.uniform(0.5, 1.5)
-        heapq.heappush(self._turned_away, now + wait_s)
+        while self._returns and self._returns[0] <= now:
+            heapq.heappop(self._returns)
+        wait_s = max(_RETURN_S, len(self._returns) / _RETURNS_PER_S) * random.uniform(0.5, 1.5)
+        heapq.heappush(self._returns, now + wait_s)
         return wait_s
-
-
-def _code(detail: str) -> str:
-    return detail.partition(":")[0]

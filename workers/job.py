@@ -3,11 +3,11 @@
 | what failed | exception | what is done |
 | --- | --- | --- |
 | this work, such as a prompt that the model rejects | `WorkFailed` | retried with backoff, then dead-lettered |
-| the model server | `ServerUnavailable` | nothing is counted; the pool pauses everything that needs the server |
-| something else that this job needs, such as a folder | `JobUnavailable` | nothing is counted; this job pauses |
-| nothing, but there is no room for this work now | `NotNow` | nothing is counted; the work comes again later |
-| Redis | `StateUnavailable` | the lease decides |
-| anything unforeseen | any other | as `WorkFailed` |
+| the model server | `ServerUnavailable` | no attempt is counted; all jobs that need the server pause |
+| something else that this job needs, such as a folder | `JobUnavailable` | no attempt is counted; this job pauses |
+| nothing, but no slot is free for this work now | `NotNow` | no attempt is counted; the work is retried later |
+| Redis | `StateUnavailable` | the work is claimed again when its lease ends |
+| anything unexpected | any other | as `WorkFailed` |
 """
 
 import random
@@ -25,15 +25,15 @@ from workers.backoff import Pause, Retry
 log = get_logger(__name__)
 
 Outcome = Literal["committed", "refused", "lost"]
-"""`refused`: there is no result, and that was committed. `lost`: another worker had the lease."""
+"""`refused`: the commit says that there is no result. `lost`: another worker has the lease."""
 
 
 class WorkFailed(Exception):
-    """Nothing can be made of this work.
+    """This work can't be done.
 
     Args:
-        reason: a few fixed words, for dead letters and logs.
-        detail: what may be shown to the owner of the work.
+        reason: a fixed code for dead letters and logs.
+        detail: a message for the owner of the item.
         server_answered: whether the model server is known to work.
     """
 
@@ -47,7 +47,7 @@ class WorkFailed(Exception):
 class ServerUnavailable(Exception):
     """The model server seems to be down.
 
-    `suspect` is the failure of the work at hand if it may be the cause: it counts if other work gets through meanwhile.
+    `suspect` is the failure of this work if the work may be the cause. It counts if other work succeeds meanwhile.
     """
 
     def __init__(self, message: str, suspect: WorkFailed | None = None) -> None:
@@ -68,13 +68,13 @@ class NotNow(Exception):
 
 
 class Job(ABC, Generic[C]):
-    """One kind of work. A subclass says how it is done, and what of it is dead-lettered."""
+    """One kind of work. A subclass defines how it is done and what is dead-lettered."""
 
     def __init__(self, queue: LeasedQueue[C], retry: Retry, metrics: Metrics) -> None:
         self.name = queue.kind.name
         self._leases = queue
         self._retry = retry
-        self._pause = Pause(retry.initial_s, retry.max_s)
+        self._pause = Pause(retry)
         self._metrics = metrics
 
     @abstractmethod
@@ -83,18 +83,18 @@ class Job(ABC, Generic[C]):
 
         Raises:
             WorkFailed, ServerUnavailable, JobUnavailable, NotNow: nothing was committed.
-            StateUnavailable: what was committed is not known.
+            StateUnavailable: it may have been committed or not.
         """
 
     @abstractmethod
     async def dead_letter(self, claim: C, failure: WorkFailed) -> DeadLettered:
-        """Give the claimed work up."""
+        """Move the claimed work to the dead letters."""
 
     async def claim(self, limit: int) -> Sequence[C]:
         return [] if self._pause.left_s() > 0 else await self._leases.claim(limit)
 
     async def extend(self, claims: Sequence[C]) -> list[bool]:
-        """Renew leases; False for each that is lost."""
+        """Renew leases. False for each that is lost."""
         return await self._leases.extend(claims)
 
     async def release(self, claim: C, retry_in_s: float = 0.0) -> None:
@@ -103,14 +103,14 @@ class Job(ABC, Generic[C]):
             self._count("released")
 
     async def run(self, claim: C) -> bool:
-        """Do the claimed work, or deal with its failure.
+        """Do the claimed work, or handle its failure.
 
         Returns:
             Whether the model server is known to work.
 
         Raises:
-            ServerUnavailable: nothing was counted.
-            StateUnavailable: what was done is not known; the lease decides.
+            ServerUnavailable: no attempt was counted.
+            StateUnavailable: the work may have been committed or not.
         """
         started = time.perf_counter()
         try:
@@ -133,7 +133,7 @@ class Job(ABC, Generic[C]):
         return True
 
     async def fail(self, claim: C, failure: WorkFailed, retry_in_s: float = 0.0) -> None:
-        """Count a failed attempt; after the last one the work is dead-lettered, if there is room."""
+        """Count a failed attempt. After the last one the work is dead-lettered, unless the dead letters are full."""
         attempt = claim.attempts + 1
         if attempt >= self._retry.attempts:
             outcome = await self.dead_letter(claim, failure)
@@ -156,5 +156,5 @@ class Job(ABC, Generic[C]):
 
 
 def committed(done: bool) -> Outcome:
-    """The outcome of a commit that is `done`, or was lost."""
+    """The outcome of a commit that was `done` or else lost."""
     return "committed" if done else "lost"

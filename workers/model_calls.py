@@ -2,9 +2,9 @@
 
 import time
 from collections.abc import Awaitable
-from typing import Protocol
 
 from model_store.engine import (
+    Engine,
     EngineError,
     EngineOverloaded,
     EngineRejected,
@@ -17,19 +17,15 @@ from workers.job import ServerUnavailable, WorkFailed
 
 
 class ModelRejected(WorkFailed):
-    """The model can make nothing of what it was asked."""
+    """The model has no answer to this prompt."""
 
 
-class Server(Protocol):
-    async def healthy(self) -> bool: ...
-
-
-async def answer_of(call: str, answer: Awaitable[str], server: Server, metrics: Metrics) -> str:
+async def answer_of(call: str, answer: Awaitable[str], engine: Engine, metrics: Metrics) -> str:
     """The model's answer to `call`, timed and counted.
 
     Raises:
         ServerUnavailable: the server can't answer anything now.
-        ModelRejected: it has no answer to this.
+        ModelRejected: it can't answer this prompt.
     """
     started = time.perf_counter()
     outcome = "cancelled"
@@ -40,8 +36,8 @@ async def answer_of(call: str, answer: Awaitable[str], server: Server, metrics: 
     except EngineError as error:
         outcome = error.code
         rejected = ModelRejected(error.code)
-        if await server_failed(server, error):
-            suspect = rejected if await _may_be_the_cause(server, error) else None
+        if await server_failed(engine, error):
+            suspect = rejected if await _may_be_the_cause(engine, error) else None
             raise ServerUnavailable(f"{error.code}: {error}", suspect) from error
         raise rejected from error
     finally:
@@ -49,21 +45,21 @@ async def answer_of(call: str, answer: Awaitable[str], server: Server, metrics: 
         metrics.engine_seconds.labels("summarizer", call).observe(time.perf_counter() - started)
 
 
-async def server_failed(server: Server, error: EngineError) -> bool:
-    """Whether `error` says something about the server instead of about what it was asked.
+async def server_failed(engine: Engine, error: EngineError) -> bool:
+    """Whether `error` is a failure of the server and not of the prompt.
 
-    A request that is refused (4xx) is at fault itself, unless the server does not serve the model at all.
+    A rejected request (4xx) is a failure of the prompt, unless the server does not serve the model at all.
     """
     if isinstance(error, EngineUnavailable | EngineTimeout | EngineOverloaded):
         return True
     if isinstance(error, EngineRejected) and not isinstance(error, PromptTooLong):
-        return not await server.healthy()
+        return not await engine.healthy()
     return False
 
 
-async def _may_be_the_cause(server: Server, error: EngineError) -> bool:
-    """Whether what was asked may itself have caused an apparent outage: a prompt that never ends, or that fails.
+async def _may_be_the_cause(engine: Engine, error: EngineError) -> bool:
+    """Whether the prompt itself may have caused an apparent outage: its answer never ends, or it crashes the server.
 
-    Not if load was shed, and not if the server is really down.
+    Not if the server shed load, and not if it is really down.
     """
-    return isinstance(error, EngineTimeout | EngineUnavailable) and await server.healthy()
+    return isinstance(error, EngineTimeout | EngineUnavailable) and await engine.healthy()

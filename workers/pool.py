@@ -1,7 +1,7 @@
 """Claim, work, refill, drain: the loop around one kind of work.
 
-Up to `concurrency` claims are worked at the same time, and a slot that falls free is filled at
-once. While they run, one heartbeat renews all their leases; work whose lease is lost is cancelled.
+Up to `concurrency` claims are worked at the same time, and a free slot is refilled at once. Meanwhile, one heartbeat
+renews all their leases. Work whose lease is lost is cancelled.
 """
 
 import asyncio
@@ -10,8 +10,11 @@ import time
 from collections.abc import Set as AbstractSet
 from typing import Any, Generic
 
+from cachetools import FIFOCache
+
 from service.errors import StateUnavailable
 from service.logs import get_logger
+from service.settings import Settings
 from service.state.kinds import C
 from workers.backoff import Pause
 from workers.job import Job, ServerUnavailable, WorkFailed
@@ -19,8 +22,7 @@ from workers.job import Job, ServerUnavailable, WorkFailed
 log = get_logger(__name__)
 
 HEARTBEATS_PER_LEASE = 3
-REMEMBERED = 4096
-"""Claims whose last failure is remembered."""
+_REMEMBERED_FAILURES = 4096
 
 
 class Pool(Generic[C]):
@@ -29,28 +31,23 @@ class Pool(Generic[C]):
     Args:
         pause: shared by all pools that need the same model server.
         concurrency: claims worked at the same time.
-        poll_s: how often to look for work when there was not enough.
-        lease_s: how long a claim holds without a heartbeat.
-        drain_s: how long running work may take after the stop; what is left is given back.
     """
 
-    def __init__(
-        self, job: Job[C], pause: Pause, *, concurrency: int, poll_s: float, lease_s: float, drain_s: float
-    ) -> None:
+    def __init__(self, job: Job[C], pause: Pause, concurrency: int, settings: Settings) -> None:
         self._job = job
         self._pause = pause
         self._concurrency = concurrency
-        self._poll_s = poll_s
-        self._beat_s = lease_s / HEARTBEATS_PER_LEASE
-        self._drain_s = drain_s
+        self._poll_s = settings.worker.poll_s
+        self._beat_s = settings.state.lease_s / HEARTBEATS_PER_LEASE
+        self._drain_s = settings.worker.drain_s
         self._running: dict[asyncio.Task[None], C] = {}
-        self._failed_at: dict[str, float] = {}
+        self._failed_at: FIFOCache[str, float] = FIFOCache(_REMEMBERED_FAILURES)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set, then finish or give back what is running.
 
         Raises:
-            ExceptionGroup: the heartbeat failed; without it no lease would be renewed, so all work is cancelled.
+            ExceptionGroup: the heartbeat failed. All work is cancelled, because its leases are no longer renewed.
         """
         async with asyncio.TaskGroup() as tasks:
             heartbeat = tasks.create_task(self._heartbeat())
@@ -59,13 +56,14 @@ class Pool(Generic[C]):
                 enough = await self._fill()
                 await self._wait({stopping, heartbeat}, enough)
             if heartbeat.done():
-                self._cancel_running()
+                for task in self._running:
+                    task.cancel()
                 return
             await self._drain()
             heartbeat.cancel()
 
     async def _fill(self) -> bool:
-        """Claim for every free slot; False if there was not enough work, or none may be claimed."""
+        """Claim work for every free slot. False if there was not enough, or none may be claimed now."""
         if self._pause.left_s() > 0:
             return False
         free = self._concurrency - len(self._running)
@@ -79,21 +77,25 @@ class Pool(Generic[C]):
         for claim in claims:
             task = asyncio.create_task(self._work(claim))
             self._running[task] = claim
-            task.add_done_callback(self._done)
+            task.add_done_callback(self._running.pop)
         return len(claims) == free
 
     async def _wait(self, ending: AbstractSet[asyncio.Task[Any]], enough: bool) -> None:
-        """Until one of `ending` is done, or a slot is free, or, if there was too little work, for the poll interval."""
+        """Wait until one of `ending` is done or a slot is free; after too little work, for the poll interval."""
         if enough:
             await asyncio.wait({*ending, *self._running}, return_when=asyncio.FIRST_COMPLETED)
         else:
             await asyncio.wait(ending, timeout=self._poll_s, return_when=asyncio.FIRST_COMPLETED)
 
-    def _cancel_running(self) -> None:
-        for task in self._running:
-            task.cancel()
-
     async def _work(self, claim: C) -> None:
+        try:
+            await self._attempt(claim)
+        except Exception:
+            log.exception("crashed", job=self._job.name)
+            with contextlib.suppress(StateUnavailable):
+                await self._job.fail(claim, WorkFailed("internal_error"))
+
+    async def _attempt(self, claim: C) -> None:
         started = self._pause.now()
         try:
             server_works = await self._job.run(claim)
@@ -109,36 +111,18 @@ class Pool(Generic[C]):
     async def _server_unavailable(self, claim: C, error: ServerUnavailable, started: float) -> None:
         """Pause all work, unless other work succeeded meanwhile: then only this claim waits, for the longest delay.
 
-        Meanwhile is since the claim's last such failure, or since it began. If the claim may be the cause,
-        it counts as a failed attempt (I7); otherwise it would come back for ever.
+        Meanwhile is since the claim's last such failure, or else since it started. If the claim may be the cause, it
+        counts as a failed attempt (I7); otherwise it would be retried forever.
         """
         alone = self._pause.cleared_since(self._failed_at.pop(claim.key, started))
-        self._remember(claim.key)
-        wait_s = self._pause.most_s if alone else self._pause.trip()
+        self._failed_at[claim.key] = self._pause.now()
+        wait_s = self._pause.max_s if alone else self._pause.trip()
         log.warning("server_unavailable", job=self._job.name, error=str(error), wait_s=round(wait_s, 2), alone=alone)
         with contextlib.suppress(StateUnavailable):
             if alone and error.suspect is not None:
                 await self._job.fail(claim, error.suspect, wait_s)
             else:
                 await self._job.release(claim, wait_s)
-
-    def _remember(self, key: str) -> None:
-        if len(self._failed_at) >= REMEMBERED:
-            del self._failed_at[next(iter(self._failed_at))]
-        self._failed_at[key] = self._pause.now()
-
-    def _done(self, task: asyncio.Task[None]) -> None:
-        claim = self._running.pop(task)
-        if task.cancelled() or (error := task.exception()) is None:
-            return
-        log.error("crashed", job=self._job.name, exc_info=error)
-        again = asyncio.create_task(self._crashed(claim))
-        self._running[again] = claim
-        again.add_done_callback(lambda done: self._running.pop(done))
-
-    async def _crashed(self, claim: C) -> None:
-        with contextlib.suppress(StateUnavailable):
-            await self._job.fail(claim, WorkFailed("internal_error"))
 
     async def _heartbeat(self) -> None:
         while True:

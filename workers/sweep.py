@@ -1,14 +1,16 @@
-"""Sweeping: pictures that no item names any more are removed, and what was counted about deleted items.
+"""Removes pictures that no item uses any more, and what was counted about deleted items.
 
-Mark and sweep. The hashes of all items' pictures are read page by page into a set (about 100 bytes
-of memory each), then the folder is gone through. An item that is put meanwhile may not be in the
-set; its picture was young when the reading began, and that is what counts.
+Pictures are found by mark and sweep: the hashes of all items' pictures are read page by page into a set (about 100
+bytes of memory each), then the folder is listed. An item that is put meanwhile may be missing from the set, but its
+picture has just been written, so it is too young to be removed.
 """
 
 import asyncio
 import time
-from collections.abc import Callable
+from dataclasses import astuple
+from operator import add
 
+from model_store.progress import Report, quiet
 from service.errors import StateUnavailable
 from service.logs import get_logger
 from service.metrics import Metrics
@@ -18,19 +20,13 @@ from service.settings import PictureSettings
 from service.state.store import Store
 
 log = get_logger(__name__)
-TASK = "sweep"
-LOOK_S = 30.0
+_TASK = "sweep"
+_LOOK_S = 30.0
 """How often to try to become the one worker that sweeps."""
-Progress = Callable[[str, float, str], None]
-"""Called with (stage, done in 0..1, a note)."""
-
-
-def unheard(stage: str, done: float, note: str) -> None:
-    """Report progress to nobody."""
 
 
 async def sweep_pictures(
-    store: Store, pictures: PictureStore, grace_s: float, *, dry_run: bool = False, progress: Progress = unheard
+    store: Store, pictures: PictureStore, grace_s: float, *, dry_run: bool = False, report: Report = quiet
 ) -> Swept:
     """Remove, or only count, the pictures that no item names and that were older than `grace_s` at the start.
 
@@ -44,15 +40,13 @@ async def sweep_pictures(
     async for page in store.items.pictures():
         named.update(bytes.fromhex(picture) for picture in page)
         read += len(page)
-        progress("reading the catalogue", min(1.0, read / max(1, items)), f"{len(named)} pictures")
-    progress("reading the catalogue", 1.0, f"{len(named)} pictures")
-    kept = young = removed = removed_bytes = done = 0
+        report("reading the catalogue", min(1.0, read / max(1, items)), f"{len(named)} pictures")
+    report("reading the catalogue", 1.0, f"{len(named)} pictures")
+    swept, done = Swept(), 0
     async for part in pictures.sweep(named, grace_s, began, dry_run=dry_run):
-        kept, young = kept + part.kept, young + part.young
-        removed, removed_bytes = removed + part.removed, removed_bytes + part.removed_bytes
-        done += 1
-        progress("sweeping", done / len(PARTS), f"{removed} removed")
-    return Swept(kept, young, removed, removed_bytes)
+        swept, done = Swept(*map(add, astuple(swept), astuple(part))), done + 1
+        report("sweeping", done / len(PARTS), f"{swept.removed} removed")
+    return swept
 
 
 class Sweeping:
@@ -65,7 +59,7 @@ class Sweeping:
         self._metrics = metrics
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Sweep now and then until `stop` is set; a sweep under way is broken off and harms nothing."""
+        """Sweep periodically until `stop` is set. An interrupted sweep does no harm."""
         stopping = asyncio.create_task(stop.wait())
         while not stop.is_set():
             sweeping = asyncio.create_task(self._sweep())
@@ -76,15 +70,15 @@ class Sweeping:
                 self._metrics.sweeps.labels("failed").inc()
                 expected = isinstance(error, StateUnavailable | OSError)
                 log.warning("sweep_failed", error=str(error)[:200], exc_info=None if expected else error)
-            await asyncio.wait({stopping}, timeout=min(LOOK_S, self._settings.sweep_every_s))
+            await asyncio.wait({stopping}, timeout=min(_LOOK_S, self._settings.sweep_every_s))
 
     async def _sweep(self) -> None:
-        if not await self._store.locks.take(TASK, self._settings.sweep_every_s):
+        if not await self._store.locks.take(_TASK, self._settings.sweep_every_s):
             return
         if deleted := await self._store.deleted_items.sweep():
             log.info("deleted_items_swept", items=deleted)
         if not await self._store.items.count():
-            # A Redis that lost its catalogue, or another one than the folder's, says nothing about pictures.
+            # This Redis may have lost its catalogue, or not be the one that the folder belongs to.
             self._metrics.sweeps.labels("empty").inc()
             return
         swept = await sweep_pictures(self._store, self._pictures, self._settings.grace_s)

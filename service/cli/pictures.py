@@ -45,7 +45,7 @@ async def _prune(settings: Settings, *, dry_run: bool, force: bool) -> None:
                     "items of the pictures? --force removes them, --dry-run counts them"
                 )
             with stages() as report:
-                swept = await sweep_pictures(store, open_pictures(settings), grace_s, dry_run=dry_run, progress=report)
+                swept = await sweep_pictures(store, open_pictures(settings), grace_s, dry_run=dry_run, report=report)
     except OSError as error:
         raise UserError(f"the pictures can't be pruned: {error}") from error
     what = "would be removed" if dry_run else "removed"

@@ -16,7 +16,7 @@ from rich.table import Table
 
 from model_store.demo import CATALOGUE, ITEMS, SEED
 from model_store.demo.world import Taste, WorldItem, make_items, write_catalogue
-from model_store.progress import stages
+from model_store.progress import quiet, stages
 from service.client.catalogue import load_missing
 from service.client.client import ServiceClient
 from service.client.waiting import wait_for_descriptions, wait_for_folds
@@ -134,7 +134,7 @@ class Tour:
         for item, kind in events:
             self._console.print(f"  [cyan]{kind:>8}[/]  {escape(item.title)}  [dim]{_truth(item)}[/]")
         await self._client.post_events(body)
-        (state,) = await wait_for_folds(self._client, [user], _quiet, stall_s=_STALL_S, poll_s=_POLL_S)
+        (state,) = await wait_for_folds(self._client, [user], quiet, stall_s=_STALL_S, poll_s=_POLL_S)
         summary = state["summary"]
         if summary is not None:
             self._console.print(f"  [green]summary {summary['version']}[/]  {escape(summary['text'])}")
@@ -171,10 +171,6 @@ class Tour:
         self._console.print(
             "  [dim]first, new: attributes that the first and the new taste like, minus those they dislike[/]\n"
         )
-
-
-def _quiet(stage: str, done: float, note: str) -> None:
-    """Report nothing."""
 
 
 def _truth(item: WorldItem) -> str:

@@ -3,8 +3,9 @@
 A kind's `name` is in its Redis keys, its dead letters, and the metrics and logs of its job. What its Lua file under
 lua/kinds says is what a claim returns, what a commit checks and writes, and what a dead letter holds.
 
-A new result that is made from an item, such as an embedding, is one more `Derived` in `DERIVED`: it then waits for
-a worker whenever the words or the picture of an item change, and is void from that moment.
+A new result that is made from an item, such as an embedding, is one more `Derived` in `DERIVED`, and its job is
+`workers/<name>.py`: it then waits for a worker whenever the words or the picture of an item change, and is void from
+that moment.
 """
 
 from collections.abc import Callable, Sequence
@@ -78,6 +79,7 @@ SUMMARIZE = Kind("summarize", "user", _summary_claim, "summarize")
 FETCH = Kind("fetch", "item", _picture_claim, "fetch")
 DESCRIBE = Derived("describe", needs="pic", result="sum", model="by", token="sf")  # noqa: S106 - names of fields
 DERIVED = (DESCRIBE,)
+KINDS = (SUMMARIZE, FETCH, *DERIVED)
 
 
 def lua_table(derived: Sequence[Derived]) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from service.settings import StateSettings
-from service.state.kinds import DERIVED, FETCH, SUMMARIZE, lua_table
+from service.state.kinds import DERIVED, KINDS, lua_table
 from service.state.redis.scripts import FOLDER, Script, constants, load
 from tests.redis_servers import RedisCluster, RedisServer, admin_of, all_keys
 
@@ -121,7 +121,7 @@ def scripts(settings: StateSettings) -> dict[str, Script]:
     line = constants(settings, lua_table(DERIVED))
     leased = {
         f"{kind.name} {file.stem}": load(f"leases/{file.stem}", line, kind.prelude)
-        for kind in (SUMMARIZE, FETCH, *DERIVED)
+        for kind in KINDS
         for file in (FOLDER / "leases").glob("*.lua")
     }
     return {file.stem: load(file.stem, line) for file in FOLDER.glob("[!_]*.lua")} | leased

@@ -21,7 +21,7 @@ from tests.service.pictures.pictures import picture
 from tests.service.serving import serving
 from tests.workers.conftest import Start, Worker, event, put, text, until
 from tests.workers.doubles import RecordingSummarizer
-from workers import run
+from workers import fetch
 
 ANSWERS: dict[str, list[int]] = {}
 
@@ -180,7 +180,7 @@ async def test_silent_name_servers_hold_up_neither_other_pictures_nor_folds(
         def __init__(self, settings: PictureSettings) -> None:
             super().__init__(settings, lookup=silent)
 
-    monkeypatch.setattr(run, "PictureFetcher", Fetcher)
+    monkeypatch.setattr(fetch, "PictureFetcher", Fetcher)
     try:
         worker = await start(RecordingSummarizer(), fetching(settings))
         await ask_for(store, *(f"http://h{number}.silent.example/a.png" for number in range(200)))

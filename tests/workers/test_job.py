@@ -21,6 +21,7 @@ from workers.pool import Pool
 
 LENGTH = Derived("length", needs="doc", result="len", model="lenby", token="lent")
 ATTEMPTS = 3
+RETRY = Retry(ATTEMPTS, 0.01, 0.02)
 TITLE = Item("i", "title")
 
 
@@ -28,7 +29,7 @@ class LengthJob(Job[ItemClaim]):
     """Writes down how long an item's title is, after the failures that the test wants."""
 
     def __init__(self, queue: Derivations, metrics: Metrics) -> None:
-        super().__init__(queue, Retry(ATTEMPTS, 0.01, 0.02), metrics)
+        super().__init__(queue, RETRY, metrics)
         self._queue = queue
         self.failures: dict[str, list[Exception]] = {}
         self.entered, self.go_on = asyncio.Event(), asyncio.Event()
@@ -54,7 +55,7 @@ class Counter:
         self.job = LengthJob(store.derivations["length"], self.metrics)
         self._url = settings.redis_url or ""
         self._stop = asyncio.Event()
-        pool = Pool(self.job, Pause(0.01, 0.02), concurrency=4, poll_s=0.01, lease_s=60, drain_s=10)
+        pool = Pool(self.job, Pause(RETRY), 4, settings)
         self._task = asyncio.create_task(pool.run(self._stop))
 
     async def stop(self) -> None:

@@ -104,12 +104,12 @@ async def test_an_item_that_is_put_while_the_sweep_runs_keeps_its_picture(store:
         assert await pictures.write(b"picture") == picture
         await store.items.put(Item("i", "title", picture=picture))
 
-    def progress(stage: str, done: float, note: str) -> None:
+    def report(stage: str, done: float, note: str) -> None:
         if done == 1.0 and not put:
             put.append(asyncio.create_task(put_again()))
 
     await asyncio.sleep(0)
-    swept = await sweep_pictures(store, _Waiting(pictures, put), 3600, progress=progress)
+    swept = await sweep_pictures(store, _Waiting(pictures, put), 3600, report=report)
     assert swept.removed == 0
     assert path_of(settings, picture).exists()
 
