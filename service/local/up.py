@@ -13,22 +13,24 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
+from model_store.cooccurrence import read_cooccurrence
 from model_store.errors import UserError
+from model_store.registry.manifest import Manifest
+from model_store.registry.registry import Registry
 from model_store.serving.processes import Child, ChildFailed
 from service.client.client import ServiceClient
 from service.http.auth import read_keys, require_keys
-from service.local.ports import require_free_port
 from service.local.redis import EmbeddedRedis
-from service.local.seed import seed_cooccurrence
 from service.local.vllm import LocalEngine, choose
 from service.settings import PREFIX, Settings
+from service.state.store import Store
 
 _READY_S = 30.0
 _WATCH_S = 0.5
 
 
 async def run_up(settings: Settings, *, models: str, demo: bool, console: Console) -> None:
-    """Start what the settings leave out, serve until SIGINT or SIGTERM, then stop everything.
+    """Start what the settings don't name, serve until SIGINT or SIGTERM, then stop everything.
 
     Raises:
         ChildFailed: a process could not start, or ended.
@@ -52,7 +54,6 @@ async def run_up(settings: Settings, *, models: str, demo: bool, console: Consol
 async def _serve(settings: Settings, models: str, demo: bool, console: Console) -> None:
     """Start the processes in the order of their dependencies and watch them until an error or a cancellation."""
     require_keys(settings)
-    require_free_port(settings.host, settings.port, "--port")
     home = settings.data_dir.resolve()
     logs = home / "logs"
     _make_private(home)
@@ -105,8 +106,29 @@ async def _start_engines(
         await engine.wait(console)
 
 
+async def seed_cooccurrence(settings: Settings, registry: Registry, manifest: Manifest) -> int:
+    """Add the co-occurrence counts that the version was trained with to the store, once per version.
+
+    Returns:
+        The number of items added; 0 if the version has no counts or they were added before.
+
+    Raises:
+        CooccurrenceError: the version's co-occurrence file is malformed.
+    """
+    path = registry.cooccurrence(manifest)
+    if path is None:
+        return 0
+    cooccurrence = read_cooccurrence(path)
+    store = Store.open(settings)
+    try:
+        added = await store.cooccurrence.seed(manifest.cooccurrence, cooccurrence.counts.items(), cooccurrence.pairs())
+    finally:
+        await store.close()
+    return len(cooccurrence.counts) if added else 0
+
+
 def _environment(settings: Settings, home: Path) -> dict[str, str]:
-    """The settings of gateway and worker that `up` knows better than the environment."""
+    """The settings of gateway and worker that `up` overrides in the environment."""
     return {
         f"{PREFIX}DATA_DIR": str(home),
         f"{PREFIX}HOST": settings.host,
@@ -117,7 +139,7 @@ def _environment(settings: Settings, home: Path) -> dict[str, str]:
 
 
 def _make_private(home: Path) -> None:
-    """Make the data folder, which no other user of the machine can read."""
+    """Create the data folder, unreadable for other users of the machine."""
     os.umask(0o077)
     for name in ("logs", "redis", "pictures"):
         folder = home / name
@@ -150,7 +172,7 @@ async def _ready(url: str, children: list[Child]) -> None:
 
 
 async def _watch(children: list[Child], engines: list[LocalEngine], console: Console) -> None:
-    """Raise `ChildFailed` when gateway or worker ends. Without an engine, answers are only degraded."""
+    """Raise `ChildFailed` if gateway or worker ends. Without a model server, answers are only degraded."""
     reported = set[str]()
     while True:
         await asyncio.sleep(_WATCH_S)
@@ -165,7 +187,7 @@ async def _watch(children: list[Child], engines: list[LocalEngine], console: Con
 
 @contextlib.contextmanager
 def _only_one(home: Path) -> Iterator[None]:
-    """Lock the data folder, so that two `up` never share an append-only file."""
+    """Lock the data folder: two `up` must not share an append-only file."""
     with (home / "up.lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

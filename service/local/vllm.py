@@ -2,7 +2,6 @@
 
 import time
 from pathlib import Path
-from typing import Literal
 
 from rich.console import Console
 
@@ -14,14 +13,11 @@ from model_store.serving.launch import VllmServer
 from model_store.serving.processes import ChildFailed
 from service.settings import PREFIX, Settings
 
-Role = Literal["summarizer", "ranker"]
-ROLES: tuple[Role, ...] = ("summarizer", "ranker")
-
 
 class LocalEngine:
     """One vLLM server for one role, and the settings that point gateway and worker to it."""
 
-    def __init__(self, role: Role, manifest: Manifest, registry: Registry, log: Path) -> None:
+    def __init__(self, role: str, manifest: Manifest, registry: Registry, log: Path) -> None:
         self.role = role
         self.manifest = manifest
         self.registry = registry
@@ -33,7 +29,7 @@ class LocalEngine:
         await self.server.start()
 
     async def wait(self, console: Console) -> None:
-        """Wait until the server answers, showing its progress, and check that its scores are those of the version.
+        """Wait until the server answers, show its progress, and check that it scores as the version's probe does.
 
         Raises:
             ChildFailed: it ended, is not healthy in time, or its scores are wrong.
@@ -63,25 +59,18 @@ class LocalEngine:
 
 
 def choose(settings: Settings, models: str, logs: Path) -> list[LocalEngine]:
-    """The engines to start: one for each role that has no URL.
+    """The model servers to start: one for each role that has no URL.
 
     Args:
-        models: the name of the model family; `demo` is built in, any other is in the model store as
+        models: the name of the model family. `demo` is built in; any other is in the model store as
             `<models>-summarizer` and `<models>-ranker`.
 
     Raises:
         ManifestError: the store has no such version, or its files were changed.
     """
-    registry = open_registry(settings, models)
-    engines = []
-    for role in ROLES:
-        if getattr(settings, role).url is None:
-            manifest = registry.get(f"{models}-{role}")
-            engines.append(LocalEngine(role, manifest, registry, logs / f"{role}.log"))
-    return engines
-
-
-def open_registry(settings: Settings, models: str) -> Registry:
-    """The model store that has the family `models`."""
-    own = settings.models_folder.resolve()
-    return Registry(MODELS if models == "demo" else own)
+    registry = Registry(MODELS if models == "demo" else settings.models_folder.resolve())
+    return [
+        LocalEngine(role, registry.get(f"{models}-{role}"), registry, logs / f"{role}.log")
+        for role in ("summarizer", "ranker")
+        if getattr(settings, role).url is None
+    ]

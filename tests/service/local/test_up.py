@@ -2,7 +2,7 @@
 
 from model_store.demo import ITEMS, MODELS
 from model_store.registry.registry import Registry
-from service.local.seed import seed_cooccurrence
+from service.local.up import seed_cooccurrence
 from service.settings import Settings
 
 
