@@ -1,22 +1,14 @@
 """`tastestream replay`."""
 
 import asyncio
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from model_store.progress import stages
 from service.cli.options import DEFAULT_URL, DatasetFolder, Url, api_key
 from service.cli.terminal import out
-
-_DEADLINE_MS = 30_000
-
-
-class Negatives(StrEnum):
-    uniform = "uniform"
-    popular = "popular"
 
 
 def replay(
@@ -25,7 +17,9 @@ def replay(
     users: Annotated[
         int | None, typer.Option(help="How many users to evaluate.", show_default="all of the test split")
     ] = None,
-    negatives: Annotated[Negatives, typer.Option(help="How the 20 other candidates are drawn.")] = Negatives.popular,
+    negatives: Annotated[
+        Literal["uniform", "popular"], typer.Option(help="How the 20 other candidates are drawn.")
+    ] = "popular",
     seed: Annotated[int, typer.Option(help="The seed that draws users and candidates.")] = 0,
     keep_users: Annotated[
         bool, typer.Option("--keep-users", help="Do not delete the replayed users from the service.")
@@ -46,17 +40,16 @@ def replay(
         tastestream replay --data movielens --users 200
     """
     from model_store.evaluate.protocol import Protocol
-    from service.client.replay import ReplayOptions
     from service.client.replay import replay as replay_dataset
     from service.client.report import replay_to_markdown, replay_to_rich
 
-    protocol = Protocol(negatives=negatives.value, users=users, seed=seed)
-    options = ReplayOptions(protocol=protocol, delete_users=not keep_users, api_key=api_key(), deadline_ms=_DEADLINE_MS)
+    protocol = Protocol(negatives=negatives, users=users, seed=seed)
     if markdown is not None:
         # Before the replay, so that a file that can't be written is reported at once.
         markdown.touch()
     with stages() as report:
-        found = asyncio.run(replay_dataset(data, url, options, report))
+        running = replay_dataset(data, url, protocol, report, delete_users=not keep_users, api_key=api_key())
+        found = asyncio.run(running)
     out.print(replay_to_rich(found))
     if markdown is not None:
         with markdown.open("a", encoding="utf-8") as document:

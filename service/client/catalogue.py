@@ -1,14 +1,15 @@
 """Load a catalogue into a running service.
 
-A few requests are in flight at a time, and their outcomes are counted in order, so that the tally always covers
-all lines up to some line. Whatever was sent but not counted is sent again by the next run; storing an item twice
-is harmless. Two lines with the same item are never in flight together.
+A few requests are in flight at a time, and their outcomes are counted in order: the tally always covers all lines up to
+some line. Lines that were sent but not counted are sent again by the next run; storing an item twice is harmless. Two
+lines with the same item are never in flight together.
 """
 
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from model_store.progress import Report
@@ -33,7 +34,7 @@ async def import_catalogue(
     checkpoint: Checkpoint,
     rejects: Path | None = None,
 ) -> Tally:
-    """Send all items of `source`, starting where an earlier run stopped. Rejected lines stop nothing.
+    """Send all items of `source`, starting where an earlier run stopped. Rejected lines do not stop the import.
 
     Args:
         rejects: the file to write rejected lines to.
@@ -71,8 +72,8 @@ async def import_catalogue(
 async def load_missing(client: ServiceClient, folder: Path, report: Report) -> int:
     """Send the items of a dataset folder that the service lacks, and return how many were sent.
 
-    An item that the service has under the same title, and with a picture if there is one here, is not sent again. Texts
-    are cut to the service's default limits.
+    An item is not sent if the service has it with the same title, and with a picture if there is one here. Texts are
+    cut to the service's default limits.
 
     Raises:
         ServiceError: the service rejected an item, or a line of the folder has no item.
@@ -97,8 +98,8 @@ async def load_missing(client: ServiceClient, folder: Path, report: Report) -> i
     return tally.stored + tally.duplicates
 
 
-async def _send(client: ServiceClient, batches: Iterator[Batch], tally: Tally, on_batch: OnBatch) -> None:
-    """Send the batches and add their outcomes to the tally."""
+async def _send(client: ServiceClient, batches: Generator[Batch, None, None], tally: Tally, on_batch: OnBatch) -> None:
+    """Send the batches and add their outcomes to the tally. Closes `batches`."""
     in_flight: deque[tuple[Batch, asyncio.Task[list[Json]]]] = deque()
 
     async def finish_oldest() -> None:
@@ -126,10 +127,13 @@ async def _send(client: ServiceClient, batches: Iterator[Batch], tally: Tally, o
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        # After a cancellation a thread may still be reading; the generator can't be closed then.
+        with suppress(ValueError):
+            batches.close()
 
 
 async def _store(client: ServiceClient, items: list[Item]) -> list[Json]:
-    """Send the items, in halves if the batch is too large, and return the answers, each with its number of `items`."""
+    """Send the items, in halves if the batch is too large. Returns the answers, each with its number of `items`."""
     if not items:
         return []
     try:
@@ -150,13 +154,13 @@ def _rejected(batch: Batch, answers: list[Json]) -> Iterator[Rejected]:
     for answer in answers:
         refused = [{**one, "code": "picture_refused"} for one in answer.get("picture_errors", ())]
         for one in (*answer.get("rejected", ()), *refused):
-            place = start + one["index"]
-            yield Rejected(batch.lines[place], item_id_of(batch.items[place]), one["code"], one["detail"])
+            index = start + one["index"]
+            yield Rejected(batch.lines[index], item_id_of(batch.items[index]), one["code"], one["detail"])
         start += answer["items"]
 
 
 def _cut(item: Item) -> None:
-    """Cut texts to the limits; whatever is not a text is the service's to reject."""
+    """Cut texts to the limits. Values of other types are left for the service to reject."""
     for name, limit in (("title", TITLE), ("description", DESCRIPTION)):
         if isinstance(item.get(name), str):
             item[name] = item[name][:limit]

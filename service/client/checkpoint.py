@@ -1,4 +1,4 @@
-"""What an import keeps on disk: how far it got, so that the next run can resume there, and the rejected lines."""
+"""What an import keeps on disk: how far it got, for the next run to resume there, and the rejected lines."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -6,16 +6,14 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from hashlib import sha256
 from pathlib import Path
-from types import TracebackType
-from typing import BinaryIO, Self
+from typing import Self
 
 import orjson
 
 from model_store.errors import UserError
 from service.client.source import Batch, Rejected, Source
 
-SHOWN = 20
-"""How many rejected lines are kept to be shown."""
+_SHOWN = 20
 
 
 @dataclass(slots=True)
@@ -24,7 +22,7 @@ class Tally:
 
     Attributes:
         duplicates: items that were replaced by a later line of their batch.
-        first: the first rejected lines.
+        first: the first rejected lines, to be shown.
         rejects_bytes: the length of the file of rejected lines.
     """
 
@@ -43,18 +41,18 @@ class Tally:
         pictures = sum(one.code == "picture_refused" for one in rejected)
         self.pictures_refused += pictures
         self.rejected += len(rejected) - pictures
-        self.first += rejected[: SHOWN - len(self.first)]
+        self.first += rejected[: _SHOWN - len(self.first)]
 
 
 class Checkpoint:
-    """The tally of one source and one service in a file. A source that has changed since is another source."""
+    """The tally of one source and one service in a file. A changed source has another file."""
 
     def __init__(self, folder: Path, source: Source, url: str) -> None:
         name = orjson.dumps([str(source.path), source.size, source.mtime_ns, url.rstrip("/")])
         self.path = folder / f"{sha256(name).hexdigest()[:16]}.json"
 
     def read(self) -> Tally | None:
-        """None if there is none or it is damaged: the import then starts from the beginning, which is harmless."""
+        """None if it is missing or damaged: the import then starts from the beginning, which is harmless."""
         try:
             fields = orjson.loads(self.path.read_bytes())
             return Tally(**{**fields, "first": [Rejected(**one) for one in fields["first"]]})
@@ -75,44 +73,36 @@ class Checkpoint:
 
 
 class RejectsFile:
-    """Rejected lines as JSON lines; nothing is written if `path` is None.
+    """Rejected lines as JSON lines; discarded if `path` is None.
 
     Args:
-        length: where to continue. The file is cut to this length, since what follows will be written again.
+        length: where to continue. The rest of the file is removed, since its lines will be written again.
         source: what is imported; it must not be the same file.
     """
 
     def __init__(self, path: Path | None, length: int, source: Source) -> None:
-        self._path = path or Path()
-        self._file: BinaryIO | None = None
-        if path is not None:
-            with _writing(path):
-                path.touch()
-                if path.samefile(source.path):
-                    raise UserError(f"{path} is the file that is imported; use another file for the rejected lines")
-                if path.stat().st_size > length:
-                    os.truncate(path, length)
-                self._file = path.open("ab")
+        self._path = path or Path(os.devnull)
+        with _writing(self._path):
+            self._path.touch()
+            if self._path.samefile(source.path):
+                raise UserError(f"{path} is the file that is imported; use another file for the rejected lines")
+            if self._path.stat().st_size > length:
+                os.truncate(self._path, length)
+            self._file = self._path.open("ab")
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._file is not None:
-            with _writing(self._path):
-                self._file.close()
+    def __exit__(self, *_: object) -> None:
+        with _writing(self._path):
+            self._file.close()
 
     def add(self, rejected: Sequence[Rejected]) -> None:
-        if self._file is not None:
-            with _writing(self._path):
-                self._file.write(b"".join(orjson.dumps(asdict(one)) + b"\n" for one in rejected))
+        with _writing(self._path):
+            self._file.write(b"".join(orjson.dumps(asdict(one)) + b"\n" for one in rejected))
 
     def flush(self) -> int:
         """Write what is buffered and return the length of the file."""
-        if self._file is None:
-            return 0
         with _writing(self._path):
             self._file.flush()
             return self._file.tell()
@@ -120,7 +110,7 @@ class RejectsFile:
 
 @contextmanager
 def _writing(path: Path) -> Iterator[None]:
-    """Turn an error while `path` is written into a UserError that names it."""
+    """Turn an error in writing `path` into a UserError that names it."""
     try:
         yield
     except OSError as error:

@@ -3,7 +3,6 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
-from types import TracebackType
 from typing import Any, Self
 from urllib.parse import quote
 
@@ -36,16 +35,15 @@ class ServiceError(UserError):
 class ServiceClient:
     """A client of one service, with retries. All requests are safe to repeat.
 
-    A response of 429 or 503 is retried after `Retry-After`, and so is a lost connection to a service that has answered
-    before, since it may be restarting.
+    A request is retried after a response of 429 or 503, as `Retry-After` says, and after a lost connection to a service
+    that has answered before, since it may be restarting.
 
     Args:
         timeout_s: for one HTTP request.
         patience_s: how long one call is retried.
 
     Attributes:
-        event_seconds: the duration of every successful `POST /events`.
-        recommend_seconds: the duration of every successful `POST /recommend`.
+        seconds: by path, the duration of every successful `POST /events` and `POST /recommend`.
     """
 
     def __init__(
@@ -58,8 +56,7 @@ class ServiceClient:
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self.url = url.rstrip("/")
-        self.event_seconds: list[float] = []
-        self.recommend_seconds: list[float] = []
+        self.seconds: dict[str, list[float]] = {"/events": [], "/recommend": []}
         self._patience_s = patience_s
         self._reached = False
         headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
@@ -68,9 +65,7 @@ class ServiceClient:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self._http.aclose()
 
     async def ready(self) -> bool:
@@ -83,15 +78,14 @@ class ServiceClient:
 
     async def items(self) -> AsyncIterator[Json]:
         """Yield every item of the catalogue."""
-        cursor: str | None = None
+        params: dict[str, str | int] = {"limit": PAGE}
         while True:
-            params: dict[str, str | int] = {"limit": PAGE} | ({"cursor": cursor} if cursor else {})
-            page, _ = await self._call("GET", "/items", ("items", "next_cursor"), params=params)
+            page = await self._call("GET", "/items", ("items", "next_cursor"), params=params)
             for item in page["items"]:
                 yield item
-            cursor = page["next_cursor"]
-            if not cursor:
+            if not page["next_cursor"]:
                 return
+            params["cursor"] = page["next_cursor"]
 
     async def post_items(self, items: Sequence[Json]) -> Json:
         """Store items in bulk and return the outcome of each, even if none was accepted.
@@ -100,15 +94,14 @@ class ServiceClient:
             ServiceError: the request as a whole was refused.
         """
         try:
-            answer, _ = await self._call("POST", "/items", ("accepted", "rejected"), json=list(items))
+            return await self._call("POST", "/items", ("accepted", "rejected"), json=list(items))
         except ServiceError as error:
             if error.status != UNPROCESSABLE or "rejected" not in error.problem:
                 raise
             return error.problem
-        return answer
 
     async def post_events(self, events: Sequence[Json]) -> None:
-        """Post one user's events in order. Events that are refused because the user's backlog is full are sent again.
+        """Post one user's events in order. Events that a full backlog rejects are sent again.
 
         Raises:
             ServiceError: an event was rejected, or the backlog stayed full.
@@ -116,9 +109,7 @@ class ServiceClient:
         left = list(events)
         deadline = time.monotonic() + self._patience_s
         while True:
-            answer, seconds = await self._call("POST", "/events", ("rejected",), json=left)
-            self.event_seconds.append(seconds)
-            rejected = answer["rejected"]
+            rejected = (await self._call("POST", "/events", ("rejected",), json=left))["rejected"]
             for rejection in rejected:
                 if rejection["code"] != "backlog_full":
                     raise ServiceError(f"the service rejected an event: {rejection['detail']}")
@@ -130,13 +121,10 @@ class ServiceClient:
             await asyncio.sleep(RETRY_INITIAL_S)
 
     async def recommend(self, body: Json) -> Json:
-        answer, seconds = await self._call("POST", "/recommend", ("items", "model", "degraded"), json=body)
-        self.recommend_seconds.append(seconds)
-        return answer
+        return await self._call("POST", "/recommend", ("items", "model", "degraded"), json=body)
 
     async def user(self, user_id: str) -> Json:
-        answer, _ = await self._call("GET", f"/users/{quote(user_id, safe='')}", ("summary", "pending_events"))
-        return answer
+        return await self._call("GET", f"/users/{quote(user_id, safe='')}", ("summary", "pending_events"))
 
     async def delete_user(self, user_id: str) -> None:
         await self._call("DELETE", f"/users/{quote(user_id, safe='')}")
@@ -149,8 +137,8 @@ class ServiceClient:
         *,
         json: object = None,
         params: Mapping[str, str | int] | None = None,
-    ) -> tuple[Json, float]:
-        """Return the response body, which has these fields, and the seconds that the request took."""
+    ) -> Json:
+        """Return the response body, which must have these fields."""
         deadline = time.monotonic() + self._patience_s
         wait_s = RETRY_INITIAL_S
         while True:
@@ -162,11 +150,12 @@ class ServiceClient:
                 if not self._reached or time.monotonic() + pause_s > deadline:
                     raise
             else:
-                seconds = time.monotonic() - started
                 self._reached = True
                 if response.is_success:
-                    return _read(response, fields), seconds
-                pause_s = _retry_after(response, wait_s)
+                    if path in self.seconds:
+                        self.seconds[path].append(time.monotonic() - started)
+                    return _read(response, fields)
+                pause_s = _retry_after_s(response, wait_s)
                 if response.status_code not in BUSY or time.monotonic() + pause_s > deadline:
                     raise _refused(f"{method} {self.url}{path}", response)
             await asyncio.sleep(pause_s)
@@ -210,8 +199,7 @@ def _refused(request: str, response: httpx.Response) -> ServiceError:
     return ServiceError(message, status=response.status_code, problem=problem)
 
 
-def _retry_after(response: httpx.Response, default_s: float) -> float:
-    """Seconds."""
+def _retry_after_s(response: httpx.Response, default_s: float) -> float:
     try:
         return max(0.0, float(response.headers["Retry-After"]))
     except (KeyError, ValueError):

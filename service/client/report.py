@@ -1,6 +1,7 @@
-"""Reports of comparisons and replays: rich tables for the terminal, Markdown for documents."""
+"""The report of a replay: rich tables for the terminal, Markdown for documents."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 from rich import box
 from rich.console import Group, RenderableType
@@ -10,38 +11,67 @@ from rich.text import Text
 
 from model_store.evaluate.compare import Difference, Row, Table
 from model_store.evaluate.metrics import Interval, Latency
-from service.client.outcome import ReplayReport
+from model_store.evaluate.protocol import Protocol
 
 
-def table_to_rich(table: Table, title: str | None = None) -> RichTable:
-    """The comparison, in percent with 95 % intervals."""
-    rendered = RichTable(*_headings(table.k), title=title and escape(title), box=box.SIMPLE, title_justify="left")
-    for column in rendered.columns[1:]:
-        column.justify = "right"
-    for row in table.rows:
-        rendered.add_row(escape(row.method), *_cells(row))
-    return rendered
+@dataclass(frozen=True, slots=True)
+class Folding:
+    """How fast events became summaries, from the first event posted to the last one folded.
+
+    Attributes:
+        summaries: summary versions that were written.
+        without_summary: users who have no summary in the end.
+    """
+
+    events: int
+    summaries: int
+    seconds: float
+    without_summary: int
 
 
-def table_to_markdown(table: Table) -> str:
-    """The comparison as a Markdown table, in percent with 95 % intervals."""
-    lines = ["| " + " | ".join(_headings(table.k)) + " |", "| --- | ---: | ---: | ---: | ---: |"]
-    lines += ["| " + " | ".join((row.method, *_cells(row))) + " |" for row in table.rows]
-    return "\n".join(lines) + "\n"
+@dataclass(frozen=True, slots=True)
+class ReplayReport:
+    """What a replay measured.
+
+    Attributes:
+        degraded: answers without the model's scores, by reason. There should be none.
+        undescribed: pictures without a description, which the prompts lacked.
+    """
+
+    data: str
+    protocol: Protocol
+    models: tuple[str, ...]
+    table: Table
+    differences: tuple[Difference, ...]
+    degraded: Mapping[str, int]
+    folding: Folding
+    event_latency: Latency
+    recommend_latency: Latency
+    undescribed: int
+
+    @property
+    def degraded_share(self) -> float:
+        return sum(self.degraded.values()) / self.table.cases
 
 
 def replay_to_rich(report: ReplayReport) -> RenderableType:
     """The whole report for a terminal, warnings first."""
+    table = RichTable(*_headings(report.table.k), title=escape(_title(report)), box=box.SIMPLE, title_justify="left")
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for row in report.table.rows:
+        table.add_row(escape(row.method), *_cells(row))
     warnings = [Text(warning, style="bold red") for warning in _warnings(report)]
-    facts = [Text(fact) for fact in _facts(report)]
-    return Group(*warnings, table_to_rich(report.table, _title(report)), *facts)
+    return Group(*warnings, table, *(Text(fact) for fact in _facts(report)))
 
 
 def replay_to_markdown(report: ReplayReport) -> str:
     """The whole report for a document."""
-    parts = [f"{_title(report)}\n", *(f"**{warning}**\n" for warning in _warnings(report))]
-    parts += [table_to_markdown(report.table), "\n".join(f"- {fact}" for fact in _facts(report)) + "\n"]
-    return "\n".join(parts)
+    methods = ((row.method, *_cells(row)) for row in report.table.rows)
+    rows = (_headings(report.table.k), ("---", *["---:"] * 4), *methods)
+    table = "".join(f"| {' | '.join(row)} |\n" for row in rows)
+    facts = "".join(f"- {fact}\n" for fact in _facts(report))
+    return "\n".join([f"{_title(report)}\n", *(f"**{warning}**\n" for warning in _warnings(report)), table, facts])
 
 
 def _headings(k: int) -> tuple[str, ...]:
@@ -78,10 +108,8 @@ def _facts(report: ReplayReport) -> Iterator[str]:
     for gap in report.differences:
         yield _difference(gap)
     folding = report.folding
-    yield (
-        f"folding: {folding.events} events in {folding.seconds:.1f} s, {folding.events_per_s:.1f} events/s, "
-        f"{folding.folds_per_s:.1f} summaries/s"
-    )
+    rates = f"{folding.events / folding.seconds:.1f} events/s, {folding.summaries / folding.seconds:.1f} summaries/s"
+    yield f"folding: {folding.events} events in {folding.seconds:.1f} s, {rates}"
     yield f"POST /events: {_latency(report.event_latency)}"
     yield f"POST /recommend: {_latency(report.recommend_latency)}"
     yield f"degraded answers: {100 * report.degraded_share:.1f} %"

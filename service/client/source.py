@@ -1,12 +1,12 @@
 """Read the items of an `items.jsonl`, a table or a product feed, line by line, in the form of `POST /items`.
 
-A line is an item in that form or in the form of a dataset folder, where `image` names a file in `images/`, which is
-sent with the item, and `caption` is not sent. Nothing is cut to fit the service's limits.
+A line may also be an item of a dataset folder: the file in `images/` that its `image` names is sent with it, its
+`caption` is not sent. Nothing is cut to fit the service's limits.
 """
 
 import base64
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from stat import S_ISDIR, S_ISREG
@@ -19,21 +19,23 @@ from model_store.data import text_files, values
 from model_store.data.dataset import IMAGES, ITEMS
 from model_store.data.importers import Rejected as RejectedRow
 from model_store.data.importers import find_layout
+from model_store.data.rows import json_object
 from model_store.errors import UserError
 
 LINE_BYTES = 16 * 1024 * 1024
 BATCH_ITEMS, BATCH_BYTES = 500, 4 * 1024 * 1024
 """A batch ends with the item that reaches one of these."""
 URL_BYTES = 64 * 1024
-"""What a picture counts that the service has to fetch, so that one request does not ask for too many."""
+"""Counted for a picture that the service must fetch, to limit how many one request asks for."""
 BRACKETS = 200
-"""A line with more brackets is checked: orjson reads deeper nesting than it writes (about 250 levels)."""
+"""A line with more brackets is checked, since orjson reads deeper nesting than it writes (about 250 levels)."""
 _OPTIONAL = ("description", "genres", "tags")
 _TEXTS = ("item_id", "title", "description")
 _TERMS = ("genres", "tags")
 _REJECTED = "\0rejected"
 """The key that marks a rejected row in a converted copy. No field of a source has this name."""
-_OTHER = (".csv", ".tsv", ".xml", ".txt", ".rss", ".atom")
+_TABLES = (".csv", ".tsv", ".xml", ".txt", ".rss", ".atom")
+"""The suffixes of files that are not JSON lines."""
 Item = dict[str, Any]
 
 
@@ -52,9 +54,7 @@ class Batch:
     """Consecutive lines of a source.
 
     Attributes:
-        line: the number of the last line.
-        offset: the byte offset of its end.
-        items: the items.
+        line: the number of the last line, which ends at the byte `offset`.
         lines: the line number of each item.
         rejected: the lines that have no item.
     """
@@ -78,11 +78,11 @@ class Source:
     """Items in JSON lines, or in one of the layouts that `model_store.data.importers` knows.
 
     Args:
-        path: a file, or a folder that holds one.
+        path: a file, or a folder that contains one.
         layout: the name of the layout; by default JSON lines if there is an `items.jsonl`, else the layout that fits.
 
     Attributes:
-        note: how the file is read, to be shown; empty for JSON lines in UTF-8.
+        note: how the file is read, for the user; empty for JSON lines in UTF-8.
 
     Raises:
         UserError: there is no such file, or its layout is unknown.
@@ -90,7 +90,8 @@ class Source:
 
     def __init__(self, path: Path, layout: str | None = None) -> None:
         lines = text_files.find(path / ITEMS) if path.is_dir() else path
-        is_lines = layout is None and (lines.exists() if path.is_dir() else not _is_other(path))
+        is_table = path.name.lower().removesuffix(".gz").endswith(_TABLES)
+        is_lines = layout is None and (lines.exists() if path.is_dir() else not is_table)
         given = lines if is_lines else path
         self.path = given.resolve()
         try:
@@ -127,7 +128,7 @@ class Source:
 
     def batches(
         self, line: int = 0, offset: int = 0, *, wanted: Callable[[Item], bool] = lambda item: True
-    ) -> Iterator[Batch]:
+    ) -> Generator[Batch, None, None]:
         """Yield the batches after `line`, which ends at `offset`, reading as they are consumed.
 
         Args:
@@ -156,8 +157,9 @@ class Source:
                 if not whole:
                     raise NoItem(f"longer than {LINE_BYTES} bytes")
                 item = _parse(raw)
-                if self._converted:
-                    item = _unpack(item)
+                if self._converted and _REJECTED in item:
+                    line, reason = item[_REJECTED]
+                    raise NoItem(f"{reason} (line {line} of the file)")
                 _normalize(item)
                 if not wanted(item):
                     continue
@@ -218,9 +220,9 @@ def _normalize(item: Item) -> None:
 
 def _parse(raw: bytes) -> Item:
     try:
-        item = _loads(raw)
-    except orjson.JSONDecodeError as error:
-        raise NoItem(_why_not_json(raw, str(error))) from None
+        item = orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        item = _parse_leniently(raw)
     if not isinstance(item, dict):
         raise NoItem("not a JSON object")
     if raw.count(b"[") + raw.count(b"{") > BRACKETS:
@@ -231,60 +233,32 @@ def _parse(raw: bytes) -> Item:
     return item
 
 
-def _loads(raw: bytes) -> Any:
-    """The line's value, without lone surrogates, which JSON can escape and UTF-8 can't encode.
+def _parse_leniently(raw: bytes) -> Any:
+    """Parse a line without its lone surrogates, which JSON can escape and UTF-8 can't encode.
 
     Raises:
-        JSONDecodeError: it is not JSON.
+        NoItem: it is not JSON.
     """
     try:
-        return orjson.loads(raw)
-    except orjson.JSONDecodeError as error:
-        if "surrogate" not in str(error):
-            raise
-        try:
-            lenient = json.dumps(json.loads(raw), ensure_ascii=False)
-        except (ValueError, RecursionError):
-            raise error from None
-        return orjson.loads(lenient.encode("utf-8", "ignore"))
-
-
-def _why_not_json(raw: bytes, message: str) -> str:
-    try:
-        raw.decode()
+        text = json.dumps(json_object(raw.decode()), ensure_ascii=False, allow_nan=False)
+        return orjson.loads(text.encode("utf-8", "ignore"))
     except UnicodeDecodeError as error:
-        return f"not UTF-8: byte 0x{raw[error.start]:02x} at position {error.start}; fix the line or convert the file"
-    if raw.lstrip().startswith(b"["):
-        return "an array, not an object: write one item per line (jq -c '.[]')"
-    return f"not JSON: {message}"
-
-
-def _is_other(path: Path) -> bool:
-    """Whether the file's name says that it is something other than JSON lines."""
-    return path.name.lower().removesuffix(".gz").endswith(_OTHER)
+        position = f"byte 0x{raw[error.start]:02x} at position {error.start}"
+        raise NoItem(f"not UTF-8: {position}; fix the line or convert the file") from None
+    except (ValueError, RecursionError) as error:
+        raise NoItem(str(error)) from None
 
 
 def _convert(items: Iterator[Item | RejectedRow], copy: BinaryIO) -> None:
-    """Write one line for each row: the item, or why the row has none and its place in the source."""
+    """Write one line for each row: the item, or why the row has none and its line in the source."""
     for item in items:
         row = {_REJECTED: [item.line, item.reason]} if isinstance(item, RejectedRow) else item
         copy.write(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE))
 
 
-def _unpack(row: Item) -> Item:
-    """
-    Raises:
-        NoItem: the row was rejected by the conversion.
-    """
-    if _REJECTED in row:
-        line, reason = row[_REJECTED]
-        raise NoItem(f"{reason} (line {line} of the file)")
-    return row
-
-
-def _skip_line(file: BinaryIO, begun: bytes) -> bool:
+def _skip_line(file: BinaryIO, start: bytes) -> bool:
     """Skip the rest of a line, and return whether there was none."""
-    if begun.endswith(b"\n") and len(begun) == LINE_BYTES + 1:
+    if start.endswith(b"\n") and len(start) == LINE_BYTES + 1:
         return True
     while (more := file.readline(LINE_BYTES)) and not more.endswith(b"\n"):
         pass

@@ -1,4 +1,4 @@
-"""A service on the wire that ranks by rules of the test's making, in process."""
+"""An HTTP service in this process that ranks by the rules of a test."""
 
 import base64
 from collections.abc import Callable
@@ -14,7 +14,7 @@ Components = Callable[[str, str], dict[str, float | None]]
 
 
 class FakeService:
-    """Keeps what it is sent. A user's events are folded two at each look at the user, pictures at the second listing.
+    """Stores what it receives. Reading a user folds two of its events; pictures are described by the second listing.
 
     Args:
         components: (user, item) -> the components of a score; items are ranked by their sum.
@@ -26,7 +26,7 @@ class FakeService:
         self.events: dict[str, list[dict[str, Any]]] = {}
         self.folded: dict[str, int] = {}
         self.asked: list[dict[str, Any]] = []
-        self.item_calls = 0
+        self.received = 0
         self.busy = 0
         self.full = 0
         self.folds = 2
@@ -56,9 +56,9 @@ class FakeService:
         return JSONResponse({"items": page, "next_cursor": following})
 
     async def put_items(self, request: Request) -> Response:
-        self.item_calls += 1
         rejected = []
         items = await request.json()
+        self.received += len(items)
         for index, item in enumerate(items):
             if "refuse" in item["title"]:
                 rejected.append({"index": index, "code": "invalid_request", "detail": "title: too rude"})
@@ -83,7 +83,7 @@ class FakeService:
         rejected = [{"index": index} | detail for index in range(taken, len(events))]
         for index, event in enumerate(events[:taken]):
             if event["item_id"] == self.refuses:
-                reason = "timestamp: lies in the future"
+                reason = "timestamp: is in the future"
                 rejected.append({"index": index, "code": "invalid_request", "detail": reason})
         return JSONResponse({"accepted": taken, "duplicates": 0, "rejected": rejected}, 202)
 

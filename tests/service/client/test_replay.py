@@ -1,6 +1,8 @@
+"""A replay sends what a test user did, waits for the folds, and measures the service's answers."""
+
 import io
-from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -10,23 +12,33 @@ from model_store.data.dataset import Dataset, DatasetError
 from model_store.evaluate.baselines import ITEM_KNN, POPULARITY, baseline_scores
 from model_store.evaluate.compare import evaluate_scores
 from model_store.evaluate.protocol import Protocol, ProtocolError, make_cases
+from service.client import replay as replaying
 from service.client.client import ServiceError
-from service.client.outcome import COLLABORATIVE, MLLM, SERVICE
-from service.client.replay import ReplayOptions, ReplayReport, replay
-from service.client.report import replay_to_markdown, replay_to_rich
+from service.client.replay import COLLABORATIVE, DEADLINE_MS, MLLM, SERVICE, replay
+from service.client.report import ReplayReport, replay_to_markdown, replay_to_rich
 from tests.model_store.evaluate.worlds import catalogue, like, world, write_world
 from tests.service.client.fake_service import FakeService
 
 PROTOCOL = Protocol(history=6)
-OPTIONS = ReplayOptions(PROTOCOL, poll_s=0.01, run_id="run", events_per_request=4)
 WORLD = world()
 CASES = {f"run:{case.user_id}": case for case in make_cases(WORLD, PROTOCOL)}
 
 
 def oracle(user: str, item: str) -> dict[str, float | None]:
-    """The model is always right, the collaborative evidence always wrong by less."""
+    """The model is always right, co-occurrence always wrong by less."""
     right = item == CASES[user].target
     return {"mllm": 0.9 if right else 0.2, "collaborative": 0.0 if right else 0.5, "popular": 0.0}
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(replaying, "POLL_S", 0.01)
+    monkeypatch.setattr(replaying, "EVENTS_PER_REQUEST", 4)
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(replaying, "STALL_S", 0.05)
 
 
 @pytest.fixture
@@ -39,11 +51,10 @@ def service() -> FakeService:
     return FakeService(oracle)
 
 
-async def played(folder: Path, service: FakeService, options: ReplayOptions = OPTIONS, seen=None) -> ReplayReport:
+async def played(folder: Path, service: FakeService, seen: list[Any] | None = None, **options: Any) -> ReplayReport:
     stages = [] if seen is None else seen
-    return await replay(
-        folder, "http://fake/", options, lambda *stage: stages.append(stage), transport=service.transport
-    )
+    given = {"run_id": "run", "transport": service.transport, **options}
+    return await replay(folder, "http://fake/", PROTOCOL, lambda *stage: stages.append(stage), **given)
 
 
 def add_item(folder: Path, line: str) -> None:
@@ -64,7 +75,7 @@ async def test_each_method_is_measured_on_what_the_service_answered(folder: Path
     gaps = {(gap.method, gap.baseline): gap.auc.mean for gap in report.differences}
     assert gaps[SERVICE, ITEM_KNN] == pytest.approx(1 - offline.row(ITEM_KNN).auc.mean)
     assert gaps[MLLM, POPULARITY] == pytest.approx(1 - offline.row(POPULARITY).auc.mean)
-    assert (report.models, report.degraded, report.run_id) == (("fake@1",), {}, "run")
+    assert (report.models, report.degraded) == (("fake@1",), {})
 
 
 async def test_the_whole_history_and_nothing_later_is_posted_in_order(folder: Path, service: FakeService) -> None:
@@ -94,25 +105,25 @@ async def test_the_service_is_asked_only_when_everything_is_folded(folder: Path,
     assert report.recommend_latency.calls == len(CASES)
     first = service.asked[0]
     assert (first["k"], first["exclude_seen"], first["explain"]) == (21, False, True)
+    assert first["deadline_ms"] == DEADLINE_MS
     assert sorted(first["candidates"]) == sorted(CASES[first["user_id"]].candidates)
-    assert "deadline_ms" not in first
 
 
-async def test_a_second_run_loads_nothing_and_mixes_with_nothing(folder: Path, service: FakeService) -> None:
-    assert (await played(folder, service)).items_loaded == 60
-    calls = service.item_calls
-    users = CASES.keys()
+async def test_a_second_run_loads_nothing_and_has_its_own_users(folder: Path, service: FakeService) -> None:
+    await played(folder, service)
+    assert service.received == 60
     service.components = lambda user, item: {"mllm": 0.5, "collaborative": 0.0, "popular": 0.0}
-    again = await played(folder, service, replace(OPTIONS, run_id=None))
-    assert (again.items_loaded, service.item_calls) == (0, calls)
-    assert len(service.events) == 2 * len(users)
+    await played(folder, service, run_id=None)
+    assert service.received == 60
+    assert len(service.events) == 2 * len(CASES)
 
 
-async def test_an_interrupted_load_goes_on(folder: Path, service: FakeService) -> None:
+async def test_an_interrupted_load_resumes(folder: Path, service: FakeService) -> None:
     listed = {"picture": None, "picture_error": None, "summary": None}
     service.items = {f"i{n}": {"item_id": f"i{n}", "title": f"Item {n}"} | listed for n in range(50)}
     service.items["i3"]["title"] = "of another data set"
-    assert (await played(folder, service)).items_loaded == 11
+    await played(folder, service)
+    assert service.received == 11
     assert service.items["i3"]["title"] == "Item 3"
 
 
@@ -131,17 +142,20 @@ async def test_pictures_are_sent_and_their_descriptions_awaited(folder: Path, se
         "1 of 1",
     )
     assert report.undescribed == 0
-    assert (await played(folder, service)).items_loaded == 0
+    await played(folder, service)
+    assert service.received == 60
     service.items["i1"]["picture"] = None
-    assert (await played(folder, service)).items_loaded == 1
+    await played(folder, service)
+    assert service.received == 61
 
 
-async def test_pictures_that_stay_undescribed_are_told(folder: Path, service: FakeService) -> None:
+@pytest.mark.usefixtures("impatient")
+async def test_pictures_that_stay_undescribed_are_reported(folder: Path, service: FakeService) -> None:
     (folder / "images").mkdir()
     (folder / "images" / "1.png").write_text("pixels")
     add_item(folder, '{"item_id":"p","title":"P","image":"1.png"}')
     service.describes = False
-    report = await played(folder, service, replace(OPTIONS, stall_s=0.05))
+    report = await played(folder, service)
     assert report.undescribed == 1
     assert "1 pictures were not described" in replay_to_markdown(report)
 
@@ -155,7 +169,7 @@ async def test_texts_beyond_the_limits_of_the_wire_are_cut(tmp_path: Path, servi
     assert (len(sent["title"]), len(sent["tags"]), len(sent["tags"][0])) == (500, 50, 100)
 
 
-async def test_degraded_answers_are_warned_of_and_count_as_a_coin_toss(folder: Path, service: FakeService) -> None:
+async def test_degraded_answers_give_a_warning_and_count_as_a_coin_toss(folder: Path, service: FakeService) -> None:
     user = next(iter(CASES))
     service.degraded = {user}
     service.components = lambda who, item: oracle(who, item) | ({"mllm": None} if who == user else {})
@@ -168,11 +182,11 @@ async def test_degraded_answers_are_warned_of_and_count_as_a_coin_toss(folder: P
 
 
 async def test_users_are_deleted_when_asked(folder: Path, service: FakeService) -> None:
-    await played(folder, service, replace(OPTIONS, delete_users=True))
+    await played(folder, service, delete_users=True)
     assert not service.events
 
 
-async def test_progress_tells_every_stage_to_its_end(folder: Path, service: FakeService) -> None:
+async def test_progress_reports_every_stage_to_its_end(folder: Path, service: FakeService) -> None:
     stages: list[tuple[str, float, str]] = []
     await played(folder, service, seen=stages)
     last = {stage: done for stage, done, _ in stages}
@@ -193,14 +207,15 @@ async def test_a_report_reads_the_same_on_a_terminal_and_in_a_document(folder: P
 
 
 async def test_the_key_is_sent(folder: Path, service: FakeService) -> None:
-    await played(folder, service, replace(OPTIONS, api_key="secret"))
+    await played(folder, service, api_key="secret")
     assert service.keys == {"Bearer secret"}
 
 
+@pytest.mark.usefixtures("impatient")
 async def test_folds_that_stop_end_the_wait(folder: Path, service: FakeService) -> None:
     service.folds = 0
     with pytest.raises(ServiceError, match=r"\d+ users still have \d+ events to fold, and none was folded for 0 s"):
-        await played(folder, service, replace(OPTIONS, stall_s=0.05))
+        await played(folder, service)
 
 
 async def test_a_candidate_that_the_service_does_not_rank_is_named(folder: Path, service: FakeService) -> None:
@@ -212,7 +227,7 @@ async def test_a_candidate_that_the_service_does_not_rank_is_named(folder: Path,
 
 async def test_a_refused_event_is_named(folder: Path, service: FakeService) -> None:
     service.refuses = next(iter(CASES.values())).history[0].item_id
-    with pytest.raises(ServiceError, match="rejected an event: timestamp: lies in the future"):
+    with pytest.raises(ServiceError, match="rejected an event: timestamp: is in the future"):
         await played(folder, service)
 
 
@@ -224,7 +239,7 @@ async def test_a_refused_item_is_named(folder: Path, service: FakeService) -> No
 
 async def test_a_service_that_is_not_there_is_one_sentence(folder: Path) -> None:
     with pytest.raises(ServiceError, match=r"the service at http://127.0.0.1:1 is not reachable: "):
-        await replay(folder, "http://127.0.0.1:1", OPTIONS, lambda *stage: None)
+        await replay(folder, "http://127.0.0.1:1", PROTOCOL, lambda *stage: None)
 
 
 @pytest.mark.parametrize(
@@ -244,7 +259,7 @@ async def test_a_service_that_is_not_there_is_one_sentence(folder: Path) -> None
 async def test_what_a_service_should_not_answer_is_one_sentence(folder: Path, answer, reason: str) -> None:
     transport = httpx.MockTransport(lambda request: answer)
     with pytest.raises(ServiceError, match=reason):
-        await replay(folder, "http://fake", OPTIONS, lambda *stage: None, transport=transport)
+        await replay(folder, "http://fake", PROTOCOL, lambda *stage: None, transport=transport)
 
 
 async def test_a_missing_file_is_named(tmp_path: Path, folder: Path, service: FakeService) -> None:
