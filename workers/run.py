@@ -24,7 +24,7 @@ from service.state.store import Store
 from workers.backoff import Pause, Retry
 from workers.pool import Pool
 from workers.resources import Resources
-from workers.sweep import Sweeping
+from workers.sweep import sweep_periodically
 
 log = get_logger(__name__)
 
@@ -101,12 +101,11 @@ async def work(
             server_pause=Pause(retry),
         )
         pools = [make_pool(resources) for make_pool in _POOL_MAKERS]
-        sweeping = Sweeping(store, pictures, settings.pictures, metrics)
         log.info("working", concurrency=settings.worker.max_concurrent_summaries, model=engine.id, prompt=prompt)
         async with asyncio.TaskGroup() as tasks:
             for pool in pools:
                 tasks.create_task(pool.run(stop))
-            tasks.create_task(sweeping.run(stop))
+            tasks.create_task(sweep_periodically(store, pictures, settings.pictures, metrics, stop))
             tasks.create_task(_watch(store, metrics, stop))
     log.info("stopped")
 

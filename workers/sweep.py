@@ -49,40 +49,34 @@ async def sweep_pictures(
     return swept
 
 
-class Sweeping:
-    """Sweeps when this worker gets the lock."""
+async def sweep_periodically(
+    store: Store, pictures: PictureStore, settings: PictureSettings, metrics: Metrics, stop: asyncio.Event
+) -> None:
+    """Sweep whenever this worker gets the lock, until `stop` is set. An interrupted sweep does no harm."""
+    stopping = asyncio.create_task(stop.wait())
+    while not stop.is_set():
+        sweeping = asyncio.create_task(_sweep(store, pictures, settings, metrics))
+        await asyncio.wait({stopping, sweeping}, return_when=asyncio.FIRST_COMPLETED)
+        sweeping.cancel()
+        await asyncio.gather(sweeping, return_exceptions=True)
+        if not sweeping.cancelled() and (error := sweeping.exception()):
+            metrics.sweeps.labels("failed").inc()
+            expected = isinstance(error, StateUnavailable | OSError)
+            log.warning("sweep_failed", error=str(error)[:200], exc_info=None if expected else error)
+        await asyncio.wait({stopping}, timeout=min(_LOOK_S, settings.sweep_every_s))
 
-    def __init__(self, store: Store, pictures: PictureStore, settings: PictureSettings, metrics: Metrics) -> None:
-        self._store = store
-        self._pictures = pictures
-        self._settings = settings
-        self._metrics = metrics
 
-    async def run(self, stop: asyncio.Event) -> None:
-        """Sweep periodically until `stop` is set. An interrupted sweep does no harm."""
-        stopping = asyncio.create_task(stop.wait())
-        while not stop.is_set():
-            sweeping = asyncio.create_task(self._sweep())
-            await asyncio.wait({stopping, sweeping}, return_when=asyncio.FIRST_COMPLETED)
-            sweeping.cancel()
-            await asyncio.gather(sweeping, return_exceptions=True)
-            if not sweeping.cancelled() and (error := sweeping.exception()):
-                self._metrics.sweeps.labels("failed").inc()
-                expected = isinstance(error, StateUnavailable | OSError)
-                log.warning("sweep_failed", error=str(error)[:200], exc_info=None if expected else error)
-            await asyncio.wait({stopping}, timeout=min(_LOOK_S, self._settings.sweep_every_s))
-
-    async def _sweep(self) -> None:
-        if not await self._store.locks.take(_TASK, self._settings.sweep_every_s):
-            return
-        if deleted := await self._store.deleted_items.sweep():
-            log.info("deleted_items_swept", items=deleted)
-        if not await self._store.items.count():
-            # This Redis may have lost its catalogue, or not be the one that the folder belongs to.
-            self._metrics.sweeps.labels("empty").inc()
-            return
-        swept = await sweep_pictures(self._store, self._pictures, self._settings.grace_s)
-        self._metrics.sweeps.labels("swept").inc()
-        self._metrics.pictures_removed.inc(swept.removed)
-        self._metrics.picture_bytes_freed.inc(swept.removed_bytes)
-        log.info("pictures_swept", kept=swept.kept, removed=swept.removed, bytes=swept.removed_bytes)
+async def _sweep(store: Store, pictures: PictureStore, settings: PictureSettings, metrics: Metrics) -> None:
+    if not await store.locks.take(_TASK, settings.sweep_every_s):
+        return
+    if deleted := await store.deleted_items.sweep():
+        log.info("deleted_items_swept", items=deleted)
+    if not await store.items.count():
+        # This Redis may have lost its catalogue, or not be the one that the folder belongs to.
+        metrics.sweeps.labels("empty").inc()
+        return
+    swept = await sweep_pictures(store, pictures, settings.grace_s)
+    metrics.sweeps.labels("swept").inc()
+    metrics.pictures_removed.inc(swept.removed)
+    metrics.picture_bytes_freed.inc(swept.removed_bytes)
+    log.info("pictures_swept", kept=swept.kept, removed=swept.removed, bytes=swept.removed_bytes)

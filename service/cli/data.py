@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.table import Table
-from rich.text import Text
 
 from model_store.data import importers
 from model_store.data.dataset import IMAGES, ITEMS, item_line, write_interactions
@@ -18,9 +16,9 @@ from model_store.data.text_files import DataFileError
 from model_store.progress import Report, stages
 from service.cli.dataset_files import new_dataset
 from service.cli.options import Layout
-from service.cli.terminal import out
+from service.cli.terminal import print_table, say
 
-app = typer.Typer(no_args_is_help=True, help="Make a dataset folder from data in another layout.")
+app = typer.Typer(no_args_is_help=True, help="Convert data to a dataset folder.")
 
 _SHOWN = 20
 _REPORT_EVERY = 10_000
@@ -33,7 +31,7 @@ def import_data(
     layout: Layout = None,
     force: Annotated[bool, typer.Option("--force", help="Replace the dataset in the folder.")] = False,
 ) -> None:
-    """Make a dataset folder, which `train` and `replay` read, from data in another layout.
+    """Convert data from another layout to a dataset folder, which `train` and `replay` read.
 
     Layouts: `tables` are items.csv and interactions.csv (or .tsv) whose columns have common names. `movielens` is any
     release of MovieLens. `amazon-2023` is meta_CATEGORY.jsonl with CATEGORY.jsonl or CATEGORY.csv. `microlens` is
@@ -45,7 +43,7 @@ def import_data(
 
         tastestream data import ml-latest-small movielens
     """
-    name, found = find_layout(source, layout.value if layout else None)
+    name, found = find_layout(source, layout)
     imported = _Imported()
     with stages() as report, new_dataset(folder, force=force) as partial:
         _write_items(source, found, partial, imported, report)
@@ -58,7 +56,7 @@ def import_data(
 
 @dataclass(slots=True)
 class _Imported:
-    """What was written, and the rows that were not."""
+    """What was written, and the rejected rows."""
 
     items: int = 0
     duplicates: int = 0
@@ -98,7 +96,7 @@ def _write_items(source: Path, layout: importers.Layout, partial: Path, imported
 
 
 def _copy(images: Path | None, name: str, folder: Path) -> bool:
-    """Copy a picture; False if there is none of that name in `images`."""
+    """Copy a picture. False if `images` has no picture of that name."""
     if images is None:
         return False
     picture = (images / name).resolve()
@@ -131,19 +129,12 @@ def _first_reason(imported: _Imported) -> str:
 
 
 def _print_summary(layout: str, folder: Path, imported: _Imported) -> None:
-    table = Table("", "", box=None, show_header=False)
-    table.add_row("layout", layout)
-    table.add_row("items", f"{imported.items:,}, {imported.pictures:,} of them with a picture")
+    facts = [("layout", layout), ("items", f"{imported.items:,}, {imported.pictures:,} of them with a picture")]
     if imported.duplicates:
-        table.add_row("duplicate items", f"{imported.duplicates:,}, left out")
-    table.add_row("interactions", f"{imported.interactions:,} of {imported.users:,} users")
-    for file, count in imported.rejected.items():
-        table.add_row("rejected", f"{count:,} rows of {file}")
-    out.print(table, highlight=False)
+        facts.append(("duplicate items", f"{imported.duplicates:,}, left out"))
+    facts.append(("interactions", f"{imported.interactions:,} of {imported.users:,} users"))
+    facts += [("rejected", f"{count:,} rows of {file}") for file, count in imported.rejected.items()]
+    print_table(facts)
     if imported.first:
-        reasons = Table("file", "line", "reason", box=None)
-        for row in imported.first:
-            # Untrusted text, which must not be parsed as markup.
-            reasons.add_row(Text(row.file), f"{row.line:,}", Text(row.reason))
-        out.print(reasons)
-    out.print(f"written to {folder}", markup=False, highlight=False, soft_wrap=True)
+        print_table(((row.file, f"{row.line:,}", row.reason) for row in imported.first), "file", "line", "reason")
+    say(f"written to {folder}")

@@ -1,4 +1,4 @@
-"""Write a dataset folder or a file in one step, so that it is never there in part."""
+"""Write a dataset folder or a file as a whole or not at all."""
 
 import shutil
 from collections.abc import Iterator
@@ -15,31 +15,31 @@ _PARTIAL = ".partial-"
 
 @contextmanager
 def new_dataset(folder: Path, *, force: bool) -> Iterator[Path]:
-    """A temporary folder whose dataset files replace those in `folder` at the end, and only if nothing fails.
+    """A temporary folder whose dataset files replace those in `folder` at the end, if nothing failed.
 
     Raises:
         UserError: `folder` is not empty and `force` is not given, or it can't be written.
     """
-    made = not folder.exists()
+    is_new = not folder.exists()
     try:
-        if not made and not force and any(not path.name.startswith(_PARTIAL) for path in folder.iterdir()):
+        if not is_new and not force and any(not path.name.startswith(_PARTIAL) for path in folder.iterdir()):
             raise UserError(f"{folder} is not empty: use another folder, or --force to replace the dataset in it")
         folder.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(dir=folder, prefix=_PARTIAL) as partial:
             yield Path(partial)
             _replace(Path(partial), folder)
-    except BaseException as error:
-        if made:
+    except OSError as error:
+        raise UserError(f"{folder} can't be written: {error}") from error
+    finally:
+        if is_new:
+            # Only an empty folder can be removed.
             with suppress(OSError):
                 folder.rmdir()
-        if isinstance(error, OSError):
-            raise UserError(f"{folder} can't be written: {error}") from error
-        raise
 
 
 @contextmanager
 def new_file(file: Path, *, force: bool) -> Iterator[TextIO]:
-    """An ASCII file to write, which becomes `file` at the end, and only if nothing fails.
+    """An ASCII file to write, which becomes `file` at the end, if nothing failed.
 
     Raises:
         UserError: `file` exists and `force` is not given, or it can't be written.
@@ -57,7 +57,7 @@ def new_file(file: Path, *, force: bool) -> Iterator[TextIO]:
 
 
 def _replace(partial: Path, folder: Path) -> None:
-    """Move the files. No reader takes a folder without interactions for a dataset, so they go first and come last."""
+    """Move the files. A folder without interactions is no dataset, so they are removed first and moved last."""
     names = [name for name in (IMAGES, ITEMS, INTERACTIONS) if (partial / name).exists()]
     if INTERACTIONS in names:
         (folder / INTERACTIONS).unlink(missing_ok=True)

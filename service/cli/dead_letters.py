@@ -1,6 +1,7 @@
 """`tastestream dead-letters`: the dead-letter queue."""
 
 import asyncio
+import json
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
@@ -8,14 +9,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.table import Table
 
 from model_store.errors import UserError
 from model_store.progress import stages
+from service.cli.events import wire_event
 from service.cli.options import Yes
-from service.cli.reach import reached_store
-from service.cli.terminal import confirm, heed_interrupt, out, printable, say, settings_or_exit
-from service.cli.wire import json_line, wire_event
+from service.cli.store import opened_store
+from service.cli.terminal import confirm, print_table, raise_if_interrupted, say, settings_or_exit
 from service.http.times import format_time
 from service.settings import Settings
 from service.state.records import DeadLetter
@@ -40,7 +40,7 @@ def list_letters(
     item: Item = None,
     reason: Reason = None,
     limit: Annotated[int, typer.Option(help="How many to show, oldest first.", min=1)] = 50,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON lines, each with the whole events.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON lines, each with the whole events.")] = False,
 ) -> None:
     """List the dead letters, oldest first: which user or item, the reason, and the number of events.
 
@@ -48,7 +48,7 @@ def list_letters(
 
         tastestream dead-letters list --reason answer_empty
     """
-    asyncio.run(_list(settings_or_exit(), Selection(user, item, reason), limit, as_json=json))
+    asyncio.run(_list(settings_or_exit(), Selection(user, item, reason), limit, as_json=as_json))
 
 
 @app.command()
@@ -64,8 +64,8 @@ def retry(
 
         tastestream dead-letters retry --all --reason answer_empty
     """
-    failed = asyncio.run(_retry(settings_or_exit(), ids or [], everything, Selection(user, item, reason)))
-    raise typer.Exit(1 if failed else 0)
+    selection = _selection(ids or (), everything, user, item, reason)
+    raise typer.Exit(1 if asyncio.run(_retry(settings_or_exit(), selection)) else 0)
 
 
 @app.command()
@@ -83,114 +83,112 @@ def drop(
 
         tastestream dead-letters drop --all --user user-00039
     """
-    selection = Selection(user, item, reason)
-    missing = asyncio.run(_drop(settings_or_exit(), ids or [], everything, selection, yes=yes))
-    raise typer.Exit(1 if missing else 0)
+    selection = _selection(ids or (), everything, user, item, reason)
+    raise typer.Exit(1 if asyncio.run(_drop(settings_or_exit(), selection, yes=yes)) else 0)
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Selects dead letters by what is not None."""
+    """Selects dead letters by their ids, or else all that have what is not None."""
 
     user: str | None = None
     item: str | None = None
     reason: str | None = None
+    ids: Sequence[str] = ()
 
-    async def of(self, store: "Store") -> AsyncIterator[DeadLetter]:
+    async def letters(self, store: "Store") -> AsyncIterator[DeadLetter]:
         async for letter in store.dead_letters.read(self.user, self.item):
-            heed_interrupt()
+            raise_if_interrupted()
             if self.reason is None or letter.reason == self.reason:
                 yield letter
 
+    async def letter_ids(self, store: "Store") -> AsyncIterator[str]:
+        """The ids themselves, or those of all selected letters, with a progress bar."""
+        if self.ids:
+            for letter_id in self.ids:
+                yield letter_id
+            return
+        total, done = await store.dead_letters.count(), 0
+        with stages() as report:
+            async for letter in self.letters(store):
+                yield letter.id
+                done += 1
+                report("dead letters", min(1.0, done / max(1, total)), f"{done:,}")
+            report("dead letters", 1.0, f"{done:,}")
+
+
+def _selection(
+    ids: Sequence[str], everything: bool, user: str | None, item: str | None, reason: str | None
+) -> Selection:
+    if bool(ids) == everything:
+        raise UserError("give the ids of dead letters (`tastestream dead-letters list` shows them) or --all")
+    if ids and any((user, item, reason)):
+        raise UserError("--reason, --user and --item go with --all, not with ids")
+    return Selection(user, item, reason, ids)
+
 
 async def _list(settings: Settings, selection: Selection, limit: int, *, as_json: bool) -> None:
-    table = Table("id", "kind", "user or item", "reason", "age", "events", box=None)
-    shown = more = 0
-    async with reached_store(settings) as store:
-        async for letter in selection.of(store):
-            if shown == limit:
+    rows, more = [], 0
+    async with opened_store(settings) as store:
+        async for letter in selection.letters(store):
+            if len(rows) == limit:
                 if as_json:
                     break
                 more += 1
                 continue
-            shown += 1
+            rows.append(_row(letter))
             if as_json:
-                print(json_line(_wire_letter(letter)))  # noqa: T201 - without layout, for other programs
-            else:
-                table.add_row(*map(printable, _row(letter)))
+                # ASCII, so that it can't control a terminal.
+                print(json.dumps(_wire_letter(letter)))  # noqa: T201 - without layout, for other programs
     if as_json:
         return
-    if shown:
-        out.print(table, markup=False)
-    say(f"{shown:,} of {shown + more:,} dead letters" if more else f"{shown:,} dead letters")
+    if rows:
+        print_table(rows, "id", "kind", "user or item", "reason", "age", "events")
+    say(f"{len(rows):,} of {len(rows) + more:,} dead letters" if more else f"{len(rows):,} dead letters")
 
 
-async def _retry(settings: Settings, ids: Sequence[str], everything: bool, selection: Selection) -> int:
+async def _retry(settings: Settings, selection: Selection) -> int:
     """Retry, print the outcome, and return how many were not retried."""
-    _require_a_choice(ids, everything, selection)
     outcomes: Counter[str] = Counter()
-    async with reached_store(settings) as store:
+    async with opened_store(settings) as store:
         try:
-            async for letter_id in _selected(store, ids, selection):
+            async for letter_id in selection.letter_ids(store):
                 outcome = await store.dead_letters.retry(letter_id)
                 outcomes[outcome] += 1
-                if ids or outcome != "retried":
+                if selection.ids or outcome != "retried":
                     say(f"{letter_id}: {_WORDS[outcome]}")
         finally:
-            if everything:
+            if not selection.ids:
                 say(f"retried {outcomes['retried']:,} of {outcomes.total():,} dead letters")
     return outcomes.total() - outcomes["retried"]
 
 
-async def _drop(settings: Settings, ids: Sequence[str], everything: bool, selection: Selection, *, yes: bool) -> int:
+async def _drop(settings: Settings, selection: Selection, *, yes: bool) -> int:
     """Drop, print the outcome, and return how many were not found."""
-    _require_a_choice(ids, everything, selection)
     outcomes: Counter[bool] = Counter()
-    async with reached_store(settings) as store:
-        await _confirm_drop(store, ids, selection, yes)
+    async with opened_store(settings) as store:
+        await _confirm_drop(store, selection, yes)
         try:
-            async for letter_id in _selected(store, ids, selection):
+            async for letter_id in selection.letter_ids(store):
                 dropped = await store.dead_letters.drop(letter_id)
                 outcomes[dropped] += 1
-                if ids:
+                if selection.ids:
                     say(f"{letter_id}: {'dropped' if dropped else 'not found'}")
         finally:
-            if everything:
+            if not selection.ids:
                 say(f"dropped {outcomes[True]:,} dead letters")
     return outcomes[False]
 
 
-def _require_a_choice(ids: Sequence[str], everything: bool, selection: Selection) -> None:
-    if bool(ids) == everything:
-        raise UserError("give the ids of dead letters (`tastestream dead-letters list` shows them) or --all")
-    if ids and selection != Selection():
-        raise UserError("--reason, --user and --item go with --all, not with ids")
-
-
-async def _confirm_drop(store: "Store", ids: Sequence[str], selection: Selection, yes: bool) -> None:
-    if ids:
-        confirm(f"Drop {len(ids):,} dead letters permanently?", yes)
+async def _confirm_drop(store: "Store", selection: Selection, yes: bool) -> None:
+    if selection.ids:
+        confirm(f"Drop {len(selection.ids):,} dead letters permanently?", yes)
         return
     letters = events = 0
     if not yes:
-        async for letter in selection.of(store):
+        async for letter in selection.letters(store):
             letters, events = letters + 1, events + len(letter.events)
     confirm(f"Drop {letters:,} dead letters with {events:,} events permanently?", yes)
-
-
-async def _selected(store: "Store", ids: Sequence[str], selection: Selection) -> AsyncIterator[str]:
-    """The ids themselves, or those of all selected letters, with a progress bar."""
-    if ids:
-        for letter_id in ids:
-            yield letter_id
-        return
-    total, done = await store.dead_letters.count(), 0
-    with stages() as report:
-        async for letter in selection.of(store):
-            yield letter.id
-            done += 1
-            report("dead letters", min(1.0, done / max(1, total)), f"{done:,}")
-        report("dead letters", 1.0, f"{done:,}")
 
 
 def _row(letter: DeadLetter) -> tuple[str, ...]:

@@ -1,6 +1,7 @@
 """`tastestream events`: the event log."""
 
 import asyncio
+import json
 import os
 import re
 from collections.abc import AsyncIterator
@@ -9,16 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.table import Table
 
 from model_store.data.dataset import IMAGES, ITEMS, item_line, write_interactions
 from model_store.data.importers import InteractionRow
 from model_store.progress import Report, stages
 from model_store.signals import Signals
 from service.cli.dataset_files import new_dataset, new_file
-from service.cli.reach import reached_store
-from service.cli.terminal import heed_interrupt, out, settings_or_exit
-from service.cli.wire import json_line, wire_event
+from service.cli.store import opened_store
+from service.cli.terminal import print_table, raise_if_interrupted, say, settings_or_exit
 from service.http.times import format_time, now_ms, parse_time
 from service.pictures.store import PictureStore, open_pictures
 from service.settings import Settings
@@ -112,19 +111,34 @@ class _Exported:
 async def _export_events(settings: Settings, file: Path, span: Span, *, force: bool) -> None:
     """Write the events, each user's in the order in which they were accepted."""
     count = 0
-    async with reached_store(settings) as store:
+    async with opened_store(settings) as store:
         with new_file(file, force=force) as lines, stages() as report:
             async for event in _logged(store, span, report):
-                lines.write(json_line(wire_event(event)) + "\n")
+                lines.write(json.dumps(wire_event(event)) + "\n")
                 count += 1
-    out.print(f"{count:,} events in {file}", markup=False, highlight=False, soft_wrap=True)
+    say(f"{count:,} events in {file}")
+
+
+def wire_event(event: Event) -> dict[str, Any]:
+    """The event in the form of `POST /events`, without the fields that it does not have."""
+    fields = {
+        "event_id": event.event_id,
+        "user_id": event.user_id,
+        "item_id": event.item_id,
+        "type": event.type,
+        "timestamp": format_time(event.timestamp_ms),
+        "value": event.value,
+        "recommendation_id": event.recommendation_id,
+        "context": event.context,
+    }
+    return {name: value for name, value in fields.items() if value is not None}
 
 
 async def _export_dataset(
     settings: Settings, folder: Path, span: Span, *, items: bool, images: bool, force: bool
 ) -> None:
     exported = _Exported()
-    async with reached_store(settings) as store:
+    async with opened_store(settings) as store:
         with new_dataset(folder, force=force) as partial, stages() as report:
             if items:
                 pictures = open_pictures(settings) if images else None
@@ -144,7 +158,7 @@ async def _write_items(
     with (partial / ITEMS).open("w", encoding="utf-8") as lines:
         cursor: str | None = None
         while True:
-            heed_interrupt()
+            raise_if_interrupted()
             page, cursor = await store.items.page(PAGE, cursor)
             named = {item.picture for item in page if item.picture} if pictures else set()
             contents = await pictures.read_many(named) if pictures else {}
@@ -197,7 +211,7 @@ async def _logged(store: "Store", span: Span, report: Report) -> AsyncIterator[E
         async for one in store.log.read(bucket):
             read += 1
             if read % _REPORT_EVERY == 0:
-                heed_interrupt()
+                raise_if_interrupted()
                 report("reading the log", min(1.0, read / max(1, total)), f"{read:,} events")
             if one.event in span:
                 yield one.event
@@ -207,19 +221,16 @@ async def _logged(store: "Store", span: Span, report: Report) -> AsyncIterator[E
 def _print_summary(
     settings: Settings, exported: _Exported, rows: list[InteractionRow], logged: int, folder: Path
 ) -> None:
-    table = Table("", "", box=None, show_header=False)
-    table.add_row("users", f"{exported.users:,}")
-    table.add_row("interactions", f"{len(rows):,}")
+    facts = [("users", f"{exported.users:,}"), ("interactions", f"{len(rows):,}")]
     if rows:
         times = [round(row.timestamp * 1000) for row in rows]
-        table.add_row("from, to", f"{format_time(min(times))}, {format_time(max(times))}")
+        facts.append(("from, to", f"{format_time(min(times))}, {format_time(max(times))}"))
     if exported.items:
-        table.add_row("items", f"{exported.items:,}, {exported.pictures:,} of them with a picture")
+        facts.append(("items", f"{exported.items:,}, {exported.pictures:,} of them with a picture"))
     if exported.missing:
-        table.add_row("pictures missing", f"{exported.missing:,}")
+        facts.append(("pictures missing", f"{exported.missing:,}"))
     bound = settings.state.event_log_size
     share = f"{logged / bound:.0%}" if bound else "no log is kept"
-    table.add_row("event log", f"{logged:,} of at most {bound:,} events ({share})")
-    out.print(table, highlight=False)
+    print_table([*facts, ("event log", f"{logged:,} of at most {bound:,} events ({share})")])
     train = f"; train on it: tastestream train --data {folder}" if exported.items and rows else ""
-    out.print(f"written to {folder}{train}", markup=False, highlight=False, soft_wrap=True)
+    say(f"written to {folder}{train}")

@@ -6,12 +6,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.table import Table
-from rich.text import Text
 
 from model_store.progress import Report, stages
 from service.cli.options import DEFAULT_URL, Layout, Url, api_key
-from service.cli.terminal import err, out, settings_or_exit
+from service.cli.terminal import err, print_table, say, settings_or_exit
 from service.client.catalogue import import_catalogue
 from service.client.checkpoint import Checkpoint, Tally
 from service.client.client import ServiceClient, ServiceError
@@ -48,7 +46,7 @@ def import_items(
 
         tastestream items import feed.tsv --rejects rejected.jsonl
     """
-    given = Source(source, layout.value if layout else None)
+    given = Source(source, layout)
     if given.note:
         err.print(given.note, markup=False, highlight=False, soft_wrap=True)
     checkpoint = Checkpoint(settings_or_exit().data_dir / "imports", given, url)
@@ -61,8 +59,7 @@ def import_items(
 
 def _import(source: Source, url: str, checkpoint: Checkpoint, rejects: Path | None) -> Tally:
     async def running(report: Report) -> Tally:
-        client = ServiceClient(url, api_key=api_key(), timeout_s=_TIMEOUT_S)
-        async with client:
+        async with ServiceClient(url, api_key=api_key(), timeout_s=_TIMEOUT_S) as client:
             return await import_catalogue(
                 client, source, lambda tally: rate.show(tally, report), checkpoint=checkpoint, rejects=rejects
             )
@@ -84,7 +81,7 @@ def _import(source: Source, url: str, checkpoint: Checkpoint, rejects: Path | No
 
 
 class _Rate:
-    """The progress of this run, without what earlier runs did."""
+    """The progress of this run, without earlier runs."""
 
     def __init__(self, size: int) -> None:
         self._size = size
@@ -116,19 +113,16 @@ def _print_counts(tally: Tally, rate: _Rate) -> None:
     parts += [f"rejected {tally.rejected:,}", f"pictures refused {tally.pictures_refused:,}"]
     if tally.pictures_pending:
         parts.append(f"pictures that workers still have to fetch {tally.pictures_pending:,}")
-    out.print(f"{', '.join(parts)} ({rate.items_per_s:,.0f} items/s)", highlight=False, soft_wrap=True)
+    say(f"{', '.join(parts)} ({rate.items_per_s:,.0f} items/s)")
 
 
 def _print_rejected(tally: Tally, rejects: Path | None) -> None:
     if not tally.first:
         return
-    table = Table("line", "item", "code", "reason", box=None)
-    for one in tally.first:
-        # Untrusted text, which must not be parsed as markup.
-        table.add_row(f"{one.line:,}", Text(one.item_id), Text(one.code), Text(one.detail))
-    out.print(table)
+    rows = ((f"{one.line:,}", one.item_id, one.code, one.detail) for one in tally.first)
+    print_table(rows, "line", "item", "code", "reason")
     more = tally.rejected + tally.pictures_refused - len(tally.first)
     if rejects is not None:
-        out.print(f"all of them: {rejects}", markup=False, highlight=False, soft_wrap=True)
+        say(f"all of them: {rejects}")
     elif more:
-        out.print(f"and {more:,} more; --rejects FILE writes all of them", highlight=False)
+        say(f"and {more:,} more; --rejects FILE writes all of them")

@@ -1,27 +1,17 @@
 """Options that several commands share."""
 
 import os
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from service.settings import PREFIX
 
-
-class DataLayout(StrEnum):
-    """The layouts of `model_store.data.importers`."""
-
-    tables = "tables"
-    movielens = "movielens"
-    amazon_2023 = "amazon-2023"
-    microlens = "microlens"
-    product_feed = "product-feed"
-
-
+LayoutName = Literal["tables", "movielens", "amazon-2023", "microlens", "product-feed"]
+"""The layouts of `model_store.data.importers`."""
 Layout = Annotated[
-    DataLayout | None, typer.Option("--layout", help="The layout of the data.", show_default="detected from the files")
+    LayoutName | None, typer.Option("--layout", help="The layout of the data.", show_default="detected from the files")
 ]
 Url = Annotated[str, typer.Option("--url", help="The running service.")]
 DEFAULT_URL = "http://127.0.0.1:8000"

@@ -8,7 +8,7 @@ from rich.filesize import decimal
 
 from model_store.errors import UserError
 from model_store.progress import stages
-from service.cli.reach import reached_store
+from service.cli.store import opened_store
 from service.cli.terminal import out, settings_or_exit
 from service.settings import Settings
 
@@ -38,7 +38,7 @@ async def _prune(settings: Settings, *, dry_run: bool, force: bool) -> None:
 
     grace_s = settings.pictures.grace_s
     try:
-        async with reached_store(settings) as store:
+        async with opened_store(settings) as store:
             if not (dry_run or force or await store.items.count()):
                 raise UserError(
                     "the catalogue is empty, so that every picture would be removed. Is this the Redis that has the "

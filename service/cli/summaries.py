@@ -9,7 +9,7 @@ import typer
 from model_store.errors import UserError
 from model_store.progress import stages
 from service.cli.options import Yes
-from service.cli.reach import reached_store
+from service.cli.store import opened_store
 from service.cli.terminal import confirm, say, settings_or_exit
 from service.settings import Settings
 
@@ -63,7 +63,7 @@ async def _rebuild(
     only = dict.fromkeys(users).keys() if users else None
     # Half of the backlog at which gateways refuse events.
     bound = min(max_pending, settings.state.max_backlog // 2)
-    async with reached_store(settings) as store:
+    async with opened_store(settings) as store:
         logged = await store.log.count()
         whose = "all users in the log" if only is None else f"{len(only):,} users"
         confirm(f"Fold the events of {whose} again? The log has {logged:,} events, and each needs the model.", yes)

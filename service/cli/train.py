@@ -37,18 +37,16 @@ def train(
 
         tastestream train --data movielens --name movielens --minutes 25
     """
-    from model_store.msr.scratch.train import Progress, TrainOptions
+    from model_store.msr.scratch.train import TrainOptions
     from model_store.msr.scratch.train import train as train_from_scratch
 
     settings = settings_or_exit()
     family, folder = name or data.resolve().name.lower(), store or settings.models_folder
     options = TrainOptions(minutes=minutes, steps=steps, seed=seed, signals=Signals(settings.signals.vocabulary()))
     with stages() as report:
-
-        def show(progress: Progress) -> None:
-            report(progress.stage, progress.done, progress.note)
-
-        ranker, summarizer = train_from_scratch(data, folder, name=family, options=options, progress=show)
+        ranker, summarizer = train_from_scratch(
+            data, folder, name=family, options=options, progress=lambda now: report(now.stage, now.done, now.note)
+        )
     out.print(f"registered {summarizer.id} and {ranker.id} in {folder}")
     out.print(f"serve them: tastestream up --models {family} --store {folder}")
     if summarizer.training.warning:

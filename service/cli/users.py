@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from service.cli.options import Yes
-from service.cli.reach import reached_store
+from service.cli.store import opened_store
 from service.cli.terminal import confirm, err, say, settings_or_exit
 from service.settings import Settings
 
@@ -42,7 +42,7 @@ def erase(
 
 
 async def _erase(settings: Settings, user_id: str, *, rewrite: bool, yes: bool) -> None:
-    async with reached_store(settings) as store:
+    async with opened_store(settings) as store:
         confirm(f"Erase everything about {user_id!r} permanently?", yes)
         say(_sentence(await store.users.erase(user_id)))
         if not rewrite:

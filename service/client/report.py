@@ -106,18 +106,14 @@ def _warnings(report: ReplayReport) -> Iterator[str]:
 
 def _facts(report: ReplayReport) -> Iterator[str]:
     for gap in report.differences:
-        yield _difference(gap)
+        mean, low, high = (100 * value for value in (gap.auc.mean, gap.auc.low, gap.auc.high))
+        yield f"AUC of {gap.method} minus {gap.baseline}: {mean:+.1f} [{low:+.1f}, {high:+.1f}]"
     folding = report.folding
     rates = f"{folding.events / folding.seconds:.1f} events/s, {folding.summaries / folding.seconds:.1f} summaries/s"
     yield f"folding: {folding.events} events in {folding.seconds:.1f} s, {rates}"
     yield f"POST /events: {_latency(report.event_latency)}"
     yield f"POST /recommend: {_latency(report.recommend_latency)}"
     yield f"degraded answers: {100 * report.degraded_share:.1f} %"
-
-
-def _difference(gap: Difference) -> str:
-    low, high = 100 * gap.auc.low, 100 * gap.auc.high
-    return f"AUC of {gap.method} minus {gap.baseline}: {100 * gap.auc.mean:+.1f} [{low:+.1f}, {high:+.1f}]"
 
 
 def _latency(latency: Latency) -> str:

@@ -29,9 +29,6 @@ URL_BYTES = 64 * 1024
 """Counted for a picture that the service must fetch, to limit how many one request asks for."""
 BRACKETS = 200
 """A line with more brackets is checked, since orjson reads deeper nesting than it writes (about 250 levels)."""
-_OPTIONAL = ("description", "genres", "tags")
-_TEXTS = ("item_id", "title", "description")
-_TERMS = ("genres", "tags")
 _REJECTED = "\0rejected"
 """The key that marks a rejected row in a converted copy. No field of a source has this name."""
 _TABLES = (".csv", ".tsv", ".xml", ".txt", ".rss", ".atom")
@@ -205,15 +202,15 @@ def item_id_of(item: Item) -> str:
 
 
 def _normalize(item: Item) -> None:
-    """Turn the fields of a dataset's item into those that the service accepts."""
+    """Convert the fields of a dataset's item to those that the service accepts."""
     item.pop("caption", None)
-    for name in _OPTIONAL:
+    for name in ("description", "genres", "tags"):
         if item.get(name, "") is None:
             del item[name]
-    for name in _TERMS:
+    for name in ("genres", "tags"):
         if isinstance(item.get(name), str):
             item[name] = list(values.terms(item[name]))
-    for name in _TEXTS:
+    for name in ("item_id", "title", "description"):
         if type(item.get(name)) is int:
             item[name] = str(item[name])
 

@@ -1,4 +1,4 @@
-"""Wait for what the workers of a service do after a request was answered."""
+"""Wait for what the workers of a service do after the answer."""
 
 import asyncio
 import time
@@ -20,8 +20,8 @@ async def wait_for_folds(
     Raises:
         ServiceError: no pending event was folded for `stall_s`.
     """
-    users: dict[str, Json | None] = dict.fromkeys(user_ids)
-    waiting = list(users)
+    users: dict[str, Json] = {}
+    waiting = list(user_ids)
     fewest, changed = float("inf"), time.monotonic()
     while True:
         polled = await for_each(waiting, client.user, MAX_CONCURRENT_REQUESTS)
@@ -30,7 +30,7 @@ async def wait_for_folds(
         waiting = [user_id for user_id, user in zip(waiting, polled, strict=True) if user["pending_events"]]
         report("folding", 1 - len(waiting) / max(1, len(users)), f"{len(users) - len(waiting)} of {len(users)}")
         if not waiting:
-            return [user for user in users.values() if user is not None]
+            return list(users.values())
         if pending < fewest:
             fewest, changed = pending, time.monotonic()
         if time.monotonic() - changed > stall_s:
@@ -44,9 +44,10 @@ async def wait_for_folds(
 async def wait_for_descriptions(
     client: ServiceClient, item_ids: AbstractSet[str], report: Report, *, stall_s: float, poll_s: float
 ) -> int:
-    """Wait until the pictures of these items are described, and return how many are not.
+    """Wait until the pictures of these items are described, or none was described for `stall_s`.
 
-    The wait ends when none was described for `stall_s`, since some may never be.
+    Returns:
+        How many are not described.
     """
     fewest, changed = float("inf"), time.monotonic()
     while True:

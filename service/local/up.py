@@ -60,8 +60,12 @@ async def _serve(settings: Settings, models: str, demo: bool, console: Console) 
     started = time.monotonic()
     async with contextlib.AsyncExitStack() as stack:
         stack.enter_context(_only_one(home))
-        redis_url = settings.redis_url or await _start_redis(home, stack, console)
-        settings = settings.model_copy(update={"redis_url": redis_url})
+        if not settings.redis_url:
+            redis = EmbeddedRedis(home / "redis", logs / "redis.log")
+            stack.push_async_callback(redis.stop)
+            with _step(console, "Redis"):
+                await redis.start()
+            settings = settings.model_copy(update={"redis_url": redis.url})
         engines = choose(settings, models, logs)
         await _start_engines(engines, settings, stack, console)
         environment = _environment(settings, home)
@@ -81,15 +85,6 @@ async def _serve(settings: Settings, models: str, demo: bool, console: Console) 
             await _play_demo(settings, url, home, console)
         console.print(f"serving on {url} (API: {url}/docs, metrics: {url}/metrics, logs: {logs}). Ctrl-C stops.")
         await _watch(children, engines, console)
-
-
-async def _start_redis(home: Path, stack: contextlib.AsyncExitStack, console: Console) -> str:
-    """Start the embedded Redis, and return its URL."""
-    with _step(console, "Redis"):
-        redis = EmbeddedRedis(home / "redis", home / "logs" / "redis.log")
-        stack.push_async_callback(redis.stop)
-        await redis.start()
-    return redis.url
 
 
 async def _start_engines(

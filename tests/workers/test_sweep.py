@@ -16,7 +16,7 @@ from service.state.records import Item
 from service.state.store import Store
 from tests.workers.conftest import Start, until
 from tests.workers.doubles import RecordingSummarizer
-from workers.sweep import Sweeping, sweep_pictures
+from workers.sweep import sweep_periodically, sweep_pictures
 
 
 async def true(value: bool) -> bool:
@@ -50,8 +50,8 @@ async def test_only_one_of_many_workers_sweeps_and_only_now_and_then(store: Stor
     await store.items.put(Item("i", "title"))
     metrics, stop = Metrics(), asyncio.Event()
     given = PictureSettings(sweep_every_s=0.5)
-    sweepings = [Sweeping(store, open_pictures(settings), given, metrics) for _ in range(8)]
-    running = [asyncio.create_task(sweeping.run(stop)) for sweeping in sweepings]
+    sweeps = (sweep_periodically(store, open_pictures(settings), given, metrics, stop) for _ in range(8))
+    running = [asyncio.create_task(sweep) for sweep in sweeps]
     started = time.monotonic()
 
     async def swept() -> bool:

@@ -1,10 +1,11 @@
-"""`tastestream data import`: what comes out is a dataset folder, and half a one is never there."""
+"""`tastestream data import` writes a whole dataset folder or nothing."""
 
 from pathlib import Path
+from typing import get_args
 
 from model_store.data.dataset import Interaction, read_dataset
 from model_store.data.importers import LAYOUTS
-from service.cli.options import DataLayout
+from service.cli.options import LayoutName
 from tests.service.cli.conftest import Run
 
 
@@ -58,4 +59,4 @@ def test_what_can_not_be_imported_leaves_nothing_and_is_said_in_one_sentence(tas
 
 
 def test_the_command_knows_every_layout() -> None:
-    assert {layout.value for layout in DataLayout} == set(LAYOUTS)
+    assert set(get_args(LayoutName)) == set(LAYOUTS)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from service.cli.reach import reached, reached_store
+from service.cli.store import opened_store, with_redis_url
 from service.errors import NotReady
 from service.local.redis import EmbeddedRedis
 from service.settings import Settings
@@ -24,30 +24,30 @@ def embedded(settings: Settings) -> EmbeddedRedis:
 async def test_the_running_redis_of_the_data_folder_is_found_and_only_while_it_runs(settings: Settings) -> None:
     redis = embedded(settings)
     await redis.start()
-    assert (await reached(settings)).redis_url == redis.url
-    async with reached_store(settings) as store:
+    assert (await with_redis_url(settings)).redis_url == redis.url
+    async with opened_store(settings) as store:
         assert await store.log.count() == 0
     await redis.stop()
     with pytest.raises(NotReady):
-        await reached(settings)
+        await with_redis_url(settings)
 
 
 async def test_a_redis_that_was_killed_is_not_taken_for_a_running_one(settings: Settings) -> None:
     redis = embedded(settings)
     await redis.start()
-    async with reached_store(settings) as store:
+    async with opened_store(settings) as store:
         (process,) = await store.locks._scripts.send([("INFO", "server")])
     os.kill(process["process_id"], signal.SIGKILL)
     await redis.child.wait()
     with pytest.raises(NotReady, match="set TASTESTREAM_REDIS_URL, or start `tastestream up` on the data folder"):
-        await reached(settings)
+        await with_redis_url(settings)
     again = embedded(settings)
     await again.start()
-    assert (await reached(settings)).redis_url == again.url
+    assert (await with_redis_url(settings)).redis_url == again.url
     await again.stop()
     await redis.stop()
 
 
 async def test_the_setting_wins_over_the_data_folder(settings: Settings) -> None:
     given = settings.model_copy(update={"redis_url": "redis://elsewhere"})
-    assert await reached(given) is given
+    assert await with_redis_url(given) is given

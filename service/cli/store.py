@@ -1,4 +1,4 @@
-"""The Redis that a command talks to: the one in the settings, or the embedded one of a running `tastestream up`."""
+"""The store that a command uses: that of the settings, or that of a running `tastestream up`."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 @asynccontextmanager
-async def reached_store(settings: Settings) -> AsyncIterator["Store"]:
+async def opened_store(settings: Settings) -> AsyncIterator["Store"]:
     """The store that the settings name, or else that of the `up` that runs on the data folder.
 
     Raises:
@@ -21,7 +21,7 @@ async def reached_store(settings: Settings) -> AsyncIterator["Store"]:
     """
     from service.state.store import Store
 
-    store = Store.open(await reached(settings))
+    store = Store.open(await with_redis_url(settings))
     try:
         await store.ping()
         yield store
@@ -29,8 +29,8 @@ async def reached_store(settings: Settings) -> AsyncIterator["Store"]:
         await store.close()
 
 
-async def reached(settings: Settings) -> Settings:
-    """The settings with a `redis_url`. Raises NotReady like `reached_store`."""
+async def with_redis_url(settings: Settings) -> Settings:
+    """The settings with a `redis_url`. Raises NotReady like `opened_store`."""
     if settings.redis_url is not None:
         return settings
     from service.local.redis import running_url
