@@ -1,5 +1,5 @@
 """The `tastestream` command: one module for each group of commands.
 
-What is slow to import (Redis, the gateway, numpy, torch) is imported by the commands that need it, so that `--help` and
-all other commands start fast.
+Slow imports (Redis, the gateway, numpy, torch) are inside the commands that need them: `--help` and all other commands
+start fast.
 """

@@ -36,8 +36,8 @@ def import_data(
     Layouts: `tables` are items.csv and interactions.csv (or .tsv) whose columns have common names. `movielens` is any
     release of MovieLens. `amazon-2023` is meta_CATEGORY.jsonl with CATEGORY.jsonl or CATEGORY.csv. `microlens` is
     pairs, titles and covers. `product-feed` is a Google Merchant feed (TSV or XML), which has items only. Files may be
-    compressed with gzip and of any common encoding. Rows that can't be used are listed with their line and reason, and
-    the exit status is then 1.
+    compressed with gzip and of any common encoding. Rejected rows are listed with line and reason, and the exit status
+    is then 1.
 
     Example:
 
@@ -92,7 +92,7 @@ def _write_items(source: Path, layout: importers.Layout, partial: Path, imported
                 report("items", 0.0, f"{number:,} read")
     report("items", 1.0, f"{imported.items:,} items")
     if not imported.items:
-        raise DataFileError(f"{source} has no item that can be used; {_first_reason(imported)}")
+        raise DataFileError(f"{source} has no valid item; {_first_reason(imported)}")
 
 
 def _copy(images: Path | None, name: str, folder: Path) -> bool:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, help="List, retry or drop what could not be processed.")
 
-_WORDS = {"retried": "retried", "not_found": "not found", "backlog_full": "not retried, the user's backlog is full"}
+_OUTCOMES = {"retried": "retried", "not_found": "not found", "backlog_full": "not retried, the user's backlog is full"}
 
 Ids = Annotated[list[str] | None, typer.Argument(help="Ids as shown by `list`.", show_default=False)]
 All = Annotated[bool, typer.Option("--all", help="All dead letters, or all that --user, --item and --reason select.")]
@@ -40,7 +40,7 @@ def list_letters(
     item: Item = None,
     reason: Reason = None,
     limit: Annotated[int, typer.Option(help="How many to show, oldest first.", min=1)] = 50,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON lines, each with the whole events.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON lines that include the events.")] = False,
 ) -> None:
     """List the dead letters, oldest first: which user or item, the reason, and the number of events.
 
@@ -89,7 +89,7 @@ def drop(
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Selects dead letters by their ids, or else all that have what is not None."""
+    """Selects dead letters by id, or all that match the fields that are not None."""
 
     user: str | None = None
     item: str | None = None
@@ -156,7 +156,7 @@ async def _retry(settings: Settings, selection: Selection) -> int:
                 outcome = await store.dead_letters.retry(letter_id)
                 outcomes[outcome] += 1
                 if selection.ids or outcome != "retried":
-                    say(f"{letter_id}: {_WORDS[outcome]}")
+                    say(f"{letter_id}: {_OUTCOMES[outcome]}")
         finally:
             if not selection.ids:
                 say(f"retried {outcomes['retried']:,} of {outcomes.total():,} dead letters")

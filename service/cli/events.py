@@ -70,7 +70,7 @@ def export(
 
     TIME is a date, an RFC 3339 time or Unix seconds. The log is bounded (`TASTESTREAM_STATE__EVENT_LOG_SIZE`,
     `TASTESTREAM_STATE__EVENT_LOG_RETENTION_S`), so older events are not exported. A folder that is not empty is
-    refused, and an export that fails or is interrupted changes nothing.
+    refused without `--force`. An export that fails or is interrupted changes nothing.
 
     Example:
 
@@ -100,7 +100,7 @@ class Span:
 
 @dataclass(slots=True)
 class _Exported:
-    """What was written. `missing` counts items whose picture the picture folder lacks."""
+    """What was written. `missing` counts items whose picture is not in the picture folder."""
 
     users: int = 0
     items: int = 0

@@ -26,7 +26,7 @@ _HOW_TO_RESUME = "Run the same command again to resume; --restart starts from th
 @app.command("import")
 def import_items(
     source: Annotated[
-        Path, typer.Argument(help="An items.jsonl, a table (CSV, TSV), a product feed, or a folder that has one.")
+        Path, typer.Argument(help="An items.jsonl, a table (CSV, TSV), a product feed, or a folder that contains one.")
     ],
     url: Url = DEFAULT_URL,
     rejects: Annotated[
@@ -40,7 +40,7 @@ def import_items(
     A line is an item in the form of `PUT /items` with its `item_id`; `image` may name a file in `images/`. Files may be
     compressed with gzip and of any common encoding. The layouts of `data import` are read too. After Ctrl-C, a crash or
     an outage the same command resumes where it stopped; its checkpoint is in the data folder. Importing an item twice
-    is harmless. Set `TASTESTREAM_API_KEY` if the service asks for a key. The exit status is 1 if lines were rejected.
+    is harmless. Set `TASTESTREAM_API_KEY` if the service requires a key. The exit status is 1 if lines were rejected.
 
     Example:
 

@@ -18,7 +18,7 @@ app = typer.Typer(no_args_is_help=True, help="Remove stored pictures that no ite
 @app.command()
 def prune(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count what would be removed.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Also if the catalogue is empty.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Prune even if the catalogue is empty.")] = False,
 ) -> None:
     """Remove stored pictures that no item uses any more. Workers do this periodically.
 
@@ -41,8 +41,8 @@ async def _prune(settings: Settings, *, dry_run: bool, force: bool) -> None:
         async with opened_store(settings) as store:
             if not (dry_run or force or await store.items.count()):
                 raise UserError(
-                    "the catalogue is empty, so that every picture would be removed. Is this the Redis that has the "
-                    "items of the pictures? --force removes them, --dry-run counts them"
+                    "the catalogue is empty, so every picture would be removed. Is this the Redis with the items of "
+                    "the pictures? --force removes them, --dry-run counts them"
                 )
             with stages() as report:
                 swept = await sweep_pictures(store, open_pictures(settings), grace_s, dry_run=dry_run, report=report)

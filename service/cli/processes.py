@@ -18,7 +18,7 @@ Insecure = Annotated[
 
 
 def up(
-    demo: Annotated[bool, typer.Option("--demo", help="Load the demo catalogue and play two users.")] = False,
+    demo: Annotated[bool, typer.Option("--demo", help="Load the demo catalogue and simulate two users.")] = False,
     models: Annotated[
         str, typer.Option(help="Serve NAME-summarizer and NAME-ranker of the model store; `demo` is built in.")
     ] = "demo",

@@ -1,4 +1,4 @@
-"""Make users due again, so that the workers fold their logged events from the beginning."""
+"""Makes users due again: the workers then fold their logged events from the beginning."""
 
 import asyncio
 from collections import Counter, defaultdict
@@ -12,7 +12,7 @@ from service.state.rebuild import Outcome, Rebuilt
 from service.state.store import Store
 
 MAX_USERS, MAX_ENTRIES = 20, 500
-"""How much one step rebuilds."""
+"""The bounds of one step."""
 POLL_S = 0.2
 
 

@@ -42,7 +42,7 @@ def rebuild(
     Run it after a new summarizer was promoted and the workers were restarted. For each user, in one atomic step, the
     logged events and dead letters become pending again and the next fold starts with an empty summary. Until then,
     recommendations use the old one. A user whose first events have left the log keeps the old summary unless
-    `--partial` is given. Interrupting or repeating the command loses and repeats no event.
+    `--partial` is given. Interrupting or repeating the command neither loses nor repeats an event.
 
     Example:
 

@@ -30,8 +30,8 @@ def train(
 ) -> None:
     """Train the small multimodal model from scratch on a dataset folder, and register it.
 
-    Registers NAME-summarizer and NAME-ranker, which `tastestream up --models NAME` serves. One user in ten is never
-    used for training, so that `replay` can evaluate on them.
+    Registers NAME-summarizer and NAME-ranker, which `tastestream up --models NAME` serves. One user in ten is
+    held out of training, for `replay` to evaluate on.
 
     Example:
 

@@ -1,7 +1,5 @@
 """`tastestream users`: what is stored about a user."""
 
-from __future__ import annotations
-
 import asyncio
 from typing import TYPE_CHECKING, Annotated
 
@@ -28,7 +26,7 @@ def erase(
     ] = False,
     yes: Yes = False,
 ) -> None:
-    """Erase everything about a user, as `DELETE /users/USER` does, and print what there was.
+    """Erase everything about a user, as `DELETE /users/USER` does, and print what was erased.
 
     Redis keeps erased data in its append-only file until the file is rewritten, which happens by itself once the file
     has doubled in size. `--rewrite-aof` rewrites it now, on every server of a cluster. Backups and exported datasets
@@ -52,7 +50,7 @@ async def _erase(settings: Settings, user_id: str, *, rewrite: bool, yes: bool) 
     say(f"rewrote the append-only files of {done:,} servers" + (f"; {without:,} have none" if without else ""))
 
 
-def _sentence(erased: Erased) -> str:
+def _sentence(erased: "Erased") -> str:
     if not erased.anything:
         return "nothing was stored about this user"
     counted = [

@@ -1,4 +1,4 @@
-"""Run something for many values, some at a time."""
+"""Run a coroutine for many values, a few at a time."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable

@@ -97,7 +97,7 @@ class Tour:
         played = set(candidates)
         self._console.rule(f"[bold]{user}")
         for taste, name, blocks in ((character.before, "first", 4), (character.after, "new", 6)):
-            self._console.print(f"  [dim]the {name} taste:[/] {_words(taste)}")
+            self._console.print(f"  [dim]the {name} taste:[/] {_likes(taste)}")
             for _ in range(blocks):
                 events = self._events(taste, played, rng)
                 played.update(item.item_id for item, _ in events)
@@ -177,5 +177,5 @@ def _truth(item: WorldItem) -> str:
     return ", ".join(item.attributes.values())
 
 
-def _words(taste: Taste) -> str:
+def _likes(taste: Taste) -> str:
     return ", ".join(value for values in taste.likes.values() for value in values)

@@ -1,4 +1,4 @@
-"""A store on an empty Redis, and workers that the test starts and stops."""
+"""A store on an empty Redis, and workers that a test starts and stops."""
 
 import asyncio
 import time
@@ -29,7 +29,7 @@ async def until(condition: Callable[[], Awaitable[bool]], deadline_s: float = 60
 
 
 def event(user: str, number: int | str, **fields: Any) -> Event:
-    """An event whose id and item tell its user and number."""
+    """An event whose id and item contain its user and number."""
     return Event(f"{user}-{number}", user, f"{user}-{number}", **{"type": "click", "timestamp_ms": NOW_MS, **fields})
 
 
@@ -57,7 +57,7 @@ class Worker:
         await self.task
 
     def count(self, job: str, outcome: str) -> float:
-        """How much claimed work ended so."""
+        """How many claims ended with this outcome."""
         return self.metrics.jobs.labels(job, outcome)._value.get()
 
     def folds(self, outcome: str) -> float:

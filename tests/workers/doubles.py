@@ -1,4 +1,4 @@
-"""A summarizer that writes down what it was asked, and fails when told to."""
+"""A summarizer that records its calls and fails on request."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -6,18 +6,18 @@ from dataclasses import dataclass, field
 
 from model_store.views import InteractionView, ItemView
 
-Trouble = Callable[[str, Sequence[InteractionView]], Awaitable[None]]
+Fault = Callable[[str, Sequence[InteractionView]], Awaitable[None]]
 
 
-async def no_trouble(summary: str, block: Sequence[InteractionView]) -> None:
+async def no_fault(summary: str, block: Sequence[InteractionView]) -> None:
     """Answer every call."""
 
 
 @dataclass
 class RecordingSummarizer:
-    """Answers with the old summary and the block's titles, so that a summary tells what was folded, in order."""
+    """Answers with the old summary and the block's titles: a summary shows what was folded, in order."""
 
-    trouble: Trouble = no_trouble
+    fault: Fault = no_fault
     serves: bool = True
     blocks: list[list[str]] = field(default_factory=list)
     attempts: list[int] = field(default_factory=list)
@@ -35,14 +35,14 @@ class RecordingSummarizer:
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
         try:
             await asyncio.sleep(0)
-            await self.trouble(summary, block)
+            await self.fault(summary, block)
         finally:
             self.in_flight -= 1
         self.blocks.append(titles(block))
         return " ".join([*summary.split(), *titles(block)])
 
     async def describe(self, item: ItemView, *, attempt: int = 0) -> str:
-        await self.trouble(item.title, ())
+        await self.fault(item.title, ())
         self.described.append(item)
         return f"a picture of {item.title}"
 

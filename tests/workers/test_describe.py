@@ -1,4 +1,4 @@
-"""Describing: each picture once, by revision; what fails is retried, then dead-lettered."""
+"""Each picture is described once per revision; failures are retried, then dead-lettered."""
 
 import asyncio
 from collections.abc import Sequence
@@ -46,7 +46,7 @@ async def _is(store: Store, item_id: str, expected: str) -> bool:
     return await summary(store, item_id) == expected
 
 
-async def test_a_changed_item_is_described_anew_without_its_old_summary(
+async def test_a_changed_item_is_described_again_without_its_old_summary(
     store: Store, start: Start, picture: str
 ) -> None:
     engine = RecordingSummarizer()
@@ -58,15 +58,15 @@ async def test_a_changed_item_is_described_anew_without_its_old_summary(
     assert [view.summary for view in engine.described] == ["", ""]
 
 
-async def test_a_description_of_what_the_item_was_is_not_kept(store: Store, start: Start, picture: str) -> None:
+async def test_a_description_of_an_older_revision_is_not_stored(store: Store, start: Start, picture: str) -> None:
     entered, go_on = asyncio.Event(), asyncio.Event()
 
-    async def trouble(title: str, _: Sequence[InteractionView]) -> None:
+    async def fault(title: str, _: Sequence[InteractionView]) -> None:
         entered.set()
         if title == "old":
             await go_on.wait()
 
-    worker = await start(RecordingSummarizer(trouble))
+    worker = await start(RecordingSummarizer(fault))
     await store.items.put(Item("i", "old", picture=picture))
     await entered.wait()
     await store.items.put(Item("i", "new", picture=picture))
@@ -80,18 +80,18 @@ async def test_a_description_of_what_the_item_was_is_not_kept(store: Store, star
     assert await summary(store, "i") == "a picture of new"
 
 
-async def test_what_cannot_be_described_is_dead_lettered_and_blocks_nobody(
+async def test_an_item_that_cannot_be_described_is_dead_lettered_and_blocks_no_other(
     store: Store, settings: Settings, start: Start, picture: str
 ) -> None:
     tries = 0
 
-    async def trouble(title: str, _: Sequence[InteractionView]) -> None:
+    async def fault(title: str, _: Sequence[InteractionView]) -> None:
         nonlocal tries
         if title == "bad":
             tries += 1
             raise BadAnswer("empty", "")
 
-    await start(RecordingSummarizer(trouble))
+    await start(RecordingSummarizer(fault))
     await store.items.put_many(
         [
             Item("bad", "bad", picture=picture),
@@ -101,10 +101,10 @@ async def test_what_cannot_be_described_is_dead_lettered_and_blocks_nobody(
     )
     await until(lambda: _is(store, "good", "a picture of good"))
 
-    async def buried() -> bool:
+    async def dead_lettered() -> bool:
         return await store.dead_letters.count() == 2
 
-    await until(buried)
+    await until(dead_lettered)
     letters = {letter.key: letter for letter in await store.dead_letters.list(5)}
     assert {key: letter.reason for key, letter in letters.items()} == {"bad": "answer_empty", "gone": "picture_missing"}
     assert {letter.kind for letter in letters.values()} == {"describe"}
@@ -115,20 +115,20 @@ async def test_what_cannot_be_described_is_dead_lettered_and_blocks_nobody(
 async def test_an_engine_that_is_down_costs_no_attempt(store: Store, start: Start, picture: str) -> None:
     calls = 0
 
-    async def trouble(title: str, _: Sequence[InteractionView]) -> None:
+    async def fault(title: str, _: Sequence[InteractionView]) -> None:
         nonlocal calls
         calls += 1
         if calls <= 10:
             raise EngineUnavailable("down")
 
-    worker = await start(RecordingSummarizer(trouble))
+    worker = await start(RecordingSummarizer(fault))
     await store.items.put(Item("i", "title", picture=picture))
     await until(lambda: _is(store, "i", "a picture of title"))
     assert worker.count("describe", "released") == 10
     assert await store.dead_letters.count() == 0
 
 
-class TestTroubleThatIsNotTheModels:
+class TestFailureOutsideTheModel:
     @pytest.fixture
     def state(self) -> dict[str, Any]:
         return {"retry_initial_s": 100, "retry_max_s": 100}
@@ -155,13 +155,13 @@ async def _folded(store: Store, user: str, expected: str) -> bool:
     return await text(store, user) == expected
 
 
-async def test_a_missing_picture_is_no_sign_that_the_model_answers(store: Store, start: Start) -> None:
-    """Else what the model does not answer would look as if its user were to blame, and be buried."""
+async def test_a_missing_picture_does_not_show_that_the_model_answers(store: Store, start: Start) -> None:
+    """Otherwise events that the model does not answer would count as the cause, and be dead-lettered."""
 
-    async def trouble(title: str, _: Sequence[InteractionView]) -> None:
+    async def fault(title: str, _: Sequence[InteractionView]) -> None:
         raise EngineTimeout("hangs")
 
-    worker = await start(RecordingSummarizer(trouble))
+    worker = await start(RecordingSummarizer(fault))
     await put(store, [event("u", number) for number in range(3)])
     missing = 0
 

@@ -1,4 +1,4 @@
-"""Fetching: pictures come after their items, once; a host that does not answer holds nobody else up."""
+"""Pictures are fetched once, after their items were stored; a host that does not answer delays only itself."""
 
 import asyncio
 import threading
@@ -27,7 +27,7 @@ ANSWERS: dict[str, list[int]] = {}
 
 
 async def show(request: Request) -> Response:
-    """A picture, after the statuses that the test wants first."""
+    """A picture, after the error statuses of the test."""
     statuses = ANSWERS.get(request.path_params["name"], [])
     if statuses:
         return Response(status_code=statuses.pop(0))
@@ -105,7 +105,9 @@ async def test_a_picture_is_fetched_checked_stored_and_described(
     assert worker.metrics.pictures.labels("stored")._value.get() == 1
 
 
-async def test_a_host_in_trouble_is_asked_again(store: Store, start: Start, settings: Settings, server: str) -> None:
+async def test_a_temporary_failure_of_a_host_is_retried(
+    store: Store, start: Start, settings: Settings, server: str
+) -> None:
     ANSWERS["a"] = [503, 429, 500]
     worker = await start(RecordingSummarizer(), fetching(settings, fetch_attempts=4))
     url = f"{server}/p/a"
@@ -125,7 +127,7 @@ async def test_a_host_in_trouble_is_asked_again(store: Store, start: Start, sett
         ("/text", "format", 0),
     ],
 )
-async def test_a_picture_that_cannot_be_had_is_named_and_what_may_pass_is_dead_lettered(
+async def test_a_failed_fetch_is_reported_and_a_temporary_failure_is_dead_lettered(
     store: Store, start: Start, settings: Settings, server: str, path: str, reason: str, letters: int
 ) -> None:
     ANSWERS.update({"b": [500] * 9, "c": [404] * 9})
@@ -150,7 +152,7 @@ async def test_a_picture_that_cannot_be_had_is_named_and_what_may_pass_is_dead_l
 async def test_a_dead_host_holds_its_own_slots_only(
     store: Store, start: Start, settings: Settings, server: str
 ) -> None:
-    """80 pictures of one held all 16 slots: another caller's good picture waited for 19 to 27 s."""
+    """80 pictures of one host once took all 16 slots: a picture of another host waited for 19 to 27 s."""
     async with dead_host() as dead:
         worker = await start(RecordingSummarizer(), fetching(settings, fetch_attempts=1))
         await ask_for(store, *(f"{dead}/{number}" for number in range(80)))
@@ -167,7 +169,7 @@ async def test_a_dead_host_holds_its_own_slots_only(
         assert await count(worker, "retried") == 0
 
 
-async def test_silent_name_servers_hold_up_neither_other_pictures_nor_folds(
+async def test_silent_name_servers_delay_neither_other_pictures_nor_folds(
     store: Store, start: Start, settings: Settings, server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     speak = threading.Event()
@@ -205,7 +207,7 @@ async def _folded(store: Store, user: str) -> bool:
     return await text(store, user) == f"{user}-0 {user}-1 {user}-2"
 
 
-async def test_a_folder_that_cannot_be_written_costs_no_try(
+async def test_a_folder_that_cannot_be_written_costs_no_attempt(
     store: Store, start: Start, settings: Settings, server: str
 ) -> None:
     given = fetching(settings, fetch_attempts=1)

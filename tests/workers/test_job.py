@@ -1,4 +1,4 @@
-"""The job base: a kind of work that the product does not know needs a declaration and a job, and nothing else."""
+"""The job base: a new kind of work needs a declaration and a job, and nothing else."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -26,7 +26,7 @@ TITLE = Item("i", "title")
 
 
 class LengthJob(Job[ItemClaim]):
-    """Writes down how long an item's title is, after the failures that the test wants."""
+    """Stores the length of an item's title, after the failures that the test wants."""
 
     def __init__(self, queue: Derivations, metrics: Metrics) -> None:
         super().__init__(queue, RETRY, metrics)
@@ -47,7 +47,7 @@ class LengthJob(Job[ItemClaim]):
 
 
 class Counter:
-    """A store that knows the kind, and a worker of one job."""
+    """A store with the new kind, and a pool of its job."""
 
     def __init__(self, store: Store, settings: Settings) -> None:
         self.store = store
@@ -81,7 +81,7 @@ async def counter(settings: Settings) -> AsyncIterator[Counter]:
 
 
 @on_both
-async def test_what_is_put_is_worked_on_and_a_change_makes_it_due_again(counter: Counter) -> None:
+async def test_a_new_item_is_worked_on_and_a_change_makes_it_due_again(counter: Counter) -> None:
     await counter.store.items.put_many([TITLE, Item("j", "other", picture="a" * 64)])
     await until(lambda: counter.shows("i", "5"))
     await until(lambda: counter.shows("j", "5"))
@@ -94,7 +94,7 @@ async def test_what_is_put_is_worked_on_and_a_change_makes_it_due_again(counter:
     assert seconds == 3
 
 
-async def test_a_result_of_what_the_item_was_is_lost(counter: Counter) -> None:
+async def test_a_result_for_an_older_revision_is_lost(counter: Counter) -> None:
     counter.job.go_on.clear()
     await counter.store.items.put(TITLE)
     await counter.job.entered.wait()
@@ -107,7 +107,7 @@ async def test_a_result_of_what_the_item_was_is_lost(counter: Counter) -> None:
     assert counter.outcomes() == {"lost": 1, "committed": 1}
 
 
-async def test_what_fails_is_retried_then_dead_lettered_and_can_be_tried_again(counter: Counter) -> None:
+async def test_failing_work_is_retried_then_dead_lettered_and_can_be_retried_again(counter: Counter) -> None:
     counter.job.failures = {"i": [WorkFailed("too_long"), RuntimeError("a mistake"), WorkFailed("too_long")]}
     await counter.store.items.put_many([TITLE, Item("j", "other")])
     await until(lambda: counter.shows("j", "5"))
@@ -128,7 +128,7 @@ async def test_what_fails_is_retried_then_dead_lettered_and_can_be_tried_again(c
     [ServerUnavailable("down"), JobUnavailable("no folder"), NotNow(0.01)],
     ids=lambda one: type(one).__name__,
 )
-async def test_what_is_not_the_works_fault_costs_no_attempt(counter: Counter, failure: Exception) -> None:
+async def test_a_failure_of_something_else_costs_no_attempt(counter: Counter, failure: Exception) -> None:
     counter.job.failures = {"i": [failure] * 2 * ATTEMPTS + [WorkFailed("bad")]}
     await counter.store.items.put(TITLE)
     await until(lambda: counter.shows("i", "5"))

@@ -1,4 +1,4 @@
-"""The drain: nothing new is claimed, what runs is finished or given back at once."""
+"""Draining: nothing new is claimed, and running work is finished or given back at once."""
 
 import asyncio
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from tests.workers.doubles import RecordingSummarizer, titles
 
 
 class Gate:
-    """Trouble that keeps every call waiting until it is opened."""
+    """A fault that keeps every call waiting until it is opened."""
 
     def __init__(self) -> None:
         self.entered = asyncio.Event()
@@ -43,7 +43,7 @@ async def test_running_folds_are_finished_and_no_new_one_is_begun(store: Store, 
     assert claim.key == "late"
 
 
-async def test_a_long_catch_up_is_committed_as_far_as_it_got(store: Store, start: Start) -> None:
+async def test_a_drained_catch_up_commits_the_blocks_that_are_folded(store: Store, start: Start) -> None:
     gate = Gate()
     engine = RecordingSummarizer(gate)
     worker = await start(engine)
@@ -63,7 +63,7 @@ class TestShortDrain:
     def worker_settings(self) -> dict[str, Any]:
         return {"drain_s": 0.1}
 
-    async def test_what_does_not_finish_in_time_is_given_back_and_can_be_claimed_at_once(
+    async def test_work_that_does_not_finish_in_time_is_given_back_and_can_be_claimed_at_once(
         self, store: Store, start: Start
     ) -> None:
         gate = Gate()
@@ -84,7 +84,7 @@ class TestHeartbeat:
     def state(self) -> dict[str, Any]:
         return {"lease_s": 0.3}
 
-    async def test_a_worker_whose_heart_stops_ends_instead_of_working_on_without_leases(
+    async def test_a_worker_whose_heartbeat_fails_ends_instead_of_working_without_leases(
         self, store: Store, settings: Settings, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         async def broken(work: Summaries, claims: Sequence[SummaryClaim]) -> list[bool]:
@@ -175,16 +175,18 @@ async def test_two_workers_share_the_users_and_fold_every_event_once(store: Stor
         assert (await text(store, user)).split() == [f"{user}-{number}" for number in range(10)]
 
 
-async def test_logs_tell_no_users_no_items_and_no_texts(store: Store, start: Start, logs: list[dict[str, Any]]) -> None:
-    async def trouble(summary: str, block: Sequence[InteractionView]) -> None:
+async def test_logs_contain_no_users_no_items_and_no_texts(
+    store: Store, start: Start, logs: list[dict[str, Any]]
+) -> None:
+    async def fault(summary: str, block: Sequence[InteractionView]) -> None:
         if titles(block)[0].startswith("secret"):
             raise ValueError("secret")
 
-    await start(RecordingSummarizer(trouble))
+    await start(RecordingSummarizer(fault))
     await put(store, [event("secret", number) for number in range(3)])
 
-    async def told() -> bool:
+    async def logged() -> bool:
         return {entry["event"] for entry in logs} >= {"working", "crashed", "retried", "dead_lettered"}
 
-    await until(told)
+    await until(logged)
     assert "secret" not in repr([{k: v for k, v in entry.items() if k != "exc_info"} for entry in logs])

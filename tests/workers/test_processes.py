@@ -1,4 +1,4 @@
-"""I2, I4 with real worker processes, on a cluster, too; see tests/faults for many more bad moments."""
+"""I2 and I4 with real worker processes, on one Redis and on a cluster; tests/faults has many more kill points."""
 
 import asyncio
 import os

@@ -13,7 +13,7 @@ EVENTS = 60
 
 
 async def rebuild(store: Store, user: str) -> str:
-    """Rebuild as a slow caller does: others fold and accept between its reading and its call."""
+    """Rebuild like a slow caller: workers fold and events arrive between its read and its call."""
     ids, last = [], FIRST
     async for one in store.log.read(store.log.bucket(user)):
         last = one.id
@@ -30,7 +30,7 @@ async def version(store: Store, user: str) -> int:
 
 
 async def rebuild_often(store: Store, user: str) -> None:
-    """Rebuild, twice each time, whenever something was folded."""
+    """Rebuild twice whenever something was folded."""
     for _ in range(6):
         before = await version(store, user)
 
@@ -67,7 +67,7 @@ async def test_no_event_is_lost_or_repeated_while_users_are_rebuilt_again_and_ag
     assert await store.dead_letters.count() == 0
 
 
-async def test_what_is_folded_anew_counts_once_as_evidence(store: Store, start: Start) -> None:
+async def test_likes_that_are_folded_again_count_once(store: Store, start: Start) -> None:
     await put(store, [event("u", number) for number in range(6)])
 
     async def folded() -> bool:

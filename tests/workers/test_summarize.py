@@ -1,4 +1,4 @@
-"""Folding: every event once and in order, few calls, failures that harm nobody else."""
+"""Folding: every event once and in order, with few calls; a failure affects no other user."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -23,18 +23,18 @@ from service.state.store import Store
 from service.state.summaries import Summaries
 from tests.redis_servers import on_both
 from tests.workers.conftest import NOW_MS, Start, event, put, text, until
-from tests.workers.doubles import RecordingSummarizer, Trouble, titles
+from tests.workers.doubles import Fault, RecordingSummarizer, titles
 from workers.pool import HEARTBEATS_PER_LEASE
 
 
-def failing(error: Callable[[], EngineError], when: Callable[[str, list[str]], bool]) -> Trouble:
+def failing(error: Callable[[], EngineError], when: Callable[[str, list[str]], bool]) -> Fault:
     """Raises `error` for calls of which `when`, given summary and titles, is true."""
 
-    async def trouble(summary: str, block: Sequence[InteractionView]) -> None:
+    async def fault(summary: str, block: Sequence[InteractionView]) -> None:
         if when(summary, titles(block)):
             raise error()
 
-    return trouble
+    return fault
 
 
 def about(user: str) -> Callable[[str, list[str]], bool]:
@@ -86,9 +86,7 @@ async def test_a_burst_costs_one_call_per_full_block_and_a_long_backlog_few(stor
     assert sum(block[0].startswith("long") for block in engine.blocks) <= 30
 
 
-async def test_an_event_of_an_unknown_item_is_folded_without_a_word_to_the_model_and_counted(
-    store: Store, start: Start
-) -> None:
+async def test_an_event_of_an_unknown_item_is_folded_without_the_model_and_counted(store: Store, start: Start) -> None:
     await store.items.put(Item("known", "known", picture="0" * 64))
     await store.events.accept([event("u", 1), Event("e2", "u", "known", "click", NOW_MS)], 0)
     worker = await start(RecordingSummarizer())
@@ -134,7 +132,7 @@ async def _folded_all(store: Store, user: str, events: int) -> bool:
     return read.pending == 0 and read.summary is not None and read.summary.events == events
 
 
-async def test_what_was_liked_is_counted_beside_what_was_liked_before(store: Store, start: Start) -> None:
+async def test_likes_are_counted_together_with_earlier_likes(store: Store, start: Start) -> None:
     await start(RecordingSummarizer())
     await put(store, [event("u", 0), event("u", 1, type="dislike"), event("u", 2, type="view")])
     await until(lambda: _is(store, "u", names("u", 3)))
@@ -146,7 +144,7 @@ async def test_what_was_liked_is_counted_beside_what_was_liked_before(store: Sto
     assert await store.cooccurrence.collaborative(["u-3"], ["u-0", "u-4"]) == {"u-0": 1, "u-4": 1}, "counted once"
 
 
-async def test_what_counts_as_liked_is_what_signals_say(store: Store, start: Start) -> None:
+async def test_signals_decide_what_counts_as_liked(store: Store, start: Start) -> None:
     await start(RecordingSummarizer())
     liked = [("add_to_cart", None), ("buy", None), ("favorite", None), ("star", None), ("rating", 5.0)]
     others = [("rating", 1.0), ("rating", 3.0), ("thumbs_down", None), ("refund", None), ("wink", None)]
@@ -158,7 +156,7 @@ async def test_what_counts_as_liked_is_what_signals_say(store: Store, start: Sta
     assert await store.cooccurrence.neighbours(["u-0"], 99) == [f"u-{number}" for number in range(1, len(liked))]
 
 
-async def test_the_settings_say_what_counts_as_liked(store: Store, start: Start, settings: Settings) -> None:
+async def test_the_settings_decide_what_counts_as_liked(store: Store, start: Start, settings: Settings) -> None:
     given = settings.model_copy(update={"signals": SignalSettings(positive=("wink",), neutral=("like",))})
     await start(RecordingSummarizer(), given)
     await put(store, [event("u", 0, type="wink"), event("u", 1, type="like")])
@@ -171,7 +169,7 @@ async def _popularity(store: Store, expected: dict[str, float]) -> bool:
 
 
 async def like(store: Store, user: str, *items: str, start_at: int = 0) -> None:
-    """Like the items one after the other, each folded by itself."""
+    """Like the items one by one, each in a fold."""
     for number, item in enumerate(items, start_at):
         given = Event(f"{user}-{number}", user, item, "like", NOW_MS + number)
         assert await store.events.accept([given], 10**14) == ["accepted"]
@@ -227,7 +225,7 @@ class TestOneUserIsOneVote:
     async def test_an_item_liked_first_among_many_views_is_still_paired_and_taken_back(
         self, store: Store, start: Start
     ) -> None:
-        """Among the items that have left the recents it is found by its digest."""
+        """It has left the recents and is found by its digest."""
         await store.items.put_many([Item("a", "a"), Item("b", "b")])
         await start(RecordingSummarizer())
         await like(store, "u", "a")
@@ -274,7 +272,7 @@ class TestPoison:
             (lambda: EngineRejected("400"), "engine_rejected"),
         ],
     )
-    async def test_a_poisoned_user_is_dead_lettered_and_blocks_nobody(
+    async def test_a_poisoned_user_is_dead_lettered_and_blocks_no_other(
         self, store: Store, start: Start, error: Callable[[], EngineError], reason: str
     ) -> None:
         engine = RecordingSummarizer(failing(error, about("poison")))
@@ -283,13 +281,13 @@ class TestPoison:
         for number in range(10):
             await put(store, [event(f"u{number}", n) for n in range(3)])
             await until(lambda number=number: _is(store, f"u{number}", names(f"u{number}", 3)))
-        await until(lambda: _buried(store, 1))
+        await until(lambda: _dead_lettered(store, 1))
         (letter,) = await store.dead_letters.list(10)
         assert (letter.key, letter.reason, len(letter.events)) == ("poison", reason, 3)
         read = await store.users.read("poison")
         assert (read.summary, read.pending) == (None, 0)
         assert worker.folds("retried") == 4
-        assert sorted(attempt for attempt in engine.attempts if attempt) == [1, 2, 3, 4], "each asked otherwise"
+        assert sorted(attempt for attempt in engine.attempts if attempt) == [1, 2, 3, 4], "each attempt has its number"
 
     async def test_the_old_summary_stays_and_later_events_are_folded_into_it(self, store: Store, start: Start) -> None:
         bad = failing(lambda: BadAnswer("empty", ""), lambda summary, block: "u-4" in block)
@@ -301,7 +299,7 @@ class TestPoison:
         (letter,) = await store.dead_letters.list(10)
         assert [e.event_id for e in letter.events] == ["u-3", "u-4", "u-5"]
 
-    async def test_blocks_before_the_bad_one_are_kept_and_few_events_are_buried_from_a_long_backlog(
+    async def test_blocks_before_the_bad_one_are_kept_and_few_events_of_a_long_backlog_are_dead_lettered(
         self, store: Store, start: Start
     ) -> None:
         bad = failing(lambda: BadAnswer("empty", ""), lambda summary, block: "u-30" in block)
@@ -309,10 +307,10 @@ class TestPoison:
         await put(store, [event("u", number) for number in range(60)])
         await until(lambda: _pending(store, "u", 0))
         (letter,) = await store.dead_letters.list(10)
-        buried = [e.event_id for e in letter.events]
-        assert "u-30" in buried
-        assert len(buried) == 3
-        assert (await text(store, "u")).split() == [n for n in names("u", 60).split() if n not in buried]
+        dead_lettered = [e.event_id for e in letter.events]
+        assert "u-30" in dead_lettered
+        assert len(dead_lettered) == 3
+        assert (await text(store, "u")).split() == [n for n in names("u", 60).split() if n not in dead_lettered]
 
     async def test_blocks_too_long_for_the_model_are_folded_in_smaller_ones(self, store: Store, start: Start) -> None:
         engine = RecordingSummarizer(failing(lambda: PromptTooLong("400"), lambda summary, block: len(block) > 3))
@@ -321,31 +319,31 @@ class TestPoison:
         await until(lambda: _is(store, "u", names("u", 60)))
         assert await store.dead_letters.count() == 0
 
-    async def test_a_retried_dead_letter_is_folded_once_the_model_can(self, store: Store, start: Start) -> None:
+    async def test_a_retried_dead_letter_is_folded_when_the_model_works_again(self, store: Store, start: Start) -> None:
         engine = RecordingSummarizer(failing(lambda: BadAnswer("empty", ""), about("u")))
         await start(engine)
         await put(store, [event("u", number) for number in range(3)])
-        await until(lambda: _buried(store, 1))
-        engine.trouble = failing(lambda: BadAnswer("empty", ""), lambda summary, block: False)
+        await until(lambda: _dead_lettered(store, 1))
+        engine.fault = failing(lambda: BadAnswer("empty", ""), lambda summary, block: False)
         (letter,) = await store.dead_letters.list(1)
         assert await store.dead_letters.retry(letter.id) == "retried"
         await until(lambda: _is(store, "u", names("u", 3)))
 
-    async def test_work_that_crashes_is_retried_and_dead_lettered_too(self, store: Store, start: Start) -> None:
-        async def trouble(summary: str, block: Sequence[InteractionView]) -> None:
+    async def test_work_that_crashes_is_retried_and_dead_lettered(self, store: Store, start: Start) -> None:
+        async def fault(summary: str, block: Sequence[InteractionView]) -> None:
             if titles(block)[0].startswith("poison"):
                 raise RuntimeError("a mistake of the program")
 
-        await start(RecordingSummarizer(trouble))
+        await start(RecordingSummarizer(fault))
         await put(store, [event("poison", number) for number in range(3)])
         await put(store, [event("u", number) for number in range(3)])
         await until(lambda: _is(store, "u", names("u", 3)))
-        await until(lambda: _buried(store, 1))
+        await until(lambda: _dead_lettered(store, 1))
         (letter,) = await store.dead_letters.list(1)
         assert letter.reason == "internal_error"
 
 
-async def _buried(store: Store, count: int) -> bool:
+async def _dead_lettered(store: Store, count: int) -> bool:
     return await store.dead_letters.count() == count
 
 
@@ -360,13 +358,13 @@ class TestOutage:
     ) -> None:
         calls = 0
 
-        async def trouble(summary: str, block: Sequence[InteractionView]) -> None:
+        async def fault(summary: str, block: Sequence[InteractionView]) -> None:
             nonlocal calls
             calls += 1
             if calls <= 30:
                 raise error("down")
 
-        worker = await start(RecordingSummarizer(trouble))
+        worker = await start(RecordingSummarizer(fault))
         await put(store, [event(f"u{user}", number) for user in range(3) for number in range(3)])
         for user in range(3):
             await until(lambda user=user: _is(store, f"u{user}", names(f"u{user}", 3)))
@@ -374,7 +372,7 @@ class TestOutage:
         assert worker.folds("released") == 30
         assert await store.dead_letters.count() == 0
 
-    async def test_a_server_that_does_not_serve_the_model_is_down_too(self, store: Store, start: Start) -> None:
+    async def test_a_server_that_does_not_serve_the_model_counts_as_down(self, store: Store, start: Start) -> None:
         engine = RecordingSummarizer(failing(lambda: EngineRejected("404"), about("u")), serves=False)
         worker = await start(engine)
         await put(store, [event("u", number) for number in range(3)])
@@ -384,7 +382,7 @@ class TestOutage:
 
         await until(released)
         assert worker.folds("retried") == 0
-        engine.trouble = failing(lambda: EngineRejected("404"), lambda summary, block: False)
+        engine.fault = failing(lambda: EngineRejected("404"), lambda summary, block: False)
         await until(lambda: _is(store, "u", names("u", 3)))
 
     @pytest.mark.parametrize("error", [EngineTimeout, EngineUnavailable])
@@ -401,7 +399,7 @@ class TestOutage:
         assert worker.folds("retried") == 4
 
     @pytest.mark.parametrize(("error", "serves"), [(EngineOverloaded, True), (EngineUnavailable, False)])
-    async def test_load_that_is_shed_and_a_server_that_is_not_well_are_no_users_fault(
+    async def test_shed_load_and_an_unhealthy_server_are_no_users_fault(
         self, store: Store, start: Start, error: type[EngineError], serves: bool
     ) -> None:
         worker = await start(RecordingSummarizer(failing(lambda: error("now"), about("u")), serves=serves))
@@ -413,7 +411,7 @@ class TestOutage:
 
     @staticmethod
     async def _fold_another(store: Store, number: int) -> None:
-        assert number < 200, "asked again for ever"
+        assert number < 200, "retried forever"
         await put(store, [event(f"other{number}", one) for one in range(3)])
         await until(lambda: _is(store, f"other{number}", names(f"other{number}", 3)))
 
@@ -434,11 +432,11 @@ class TestLease:
             beats += 1
             return held
 
-        async def trouble(summary: str, block: Sequence[InteractionView]) -> None:
+        async def fault(summary: str, block: Sequence[InteractionView]) -> None:
             await until(lambda: _true(beats > HEARTBEATS_PER_LEASE))
 
         monkeypatch.setattr(Summaries, "extend", counting)
-        engine = RecordingSummarizer(trouble)
+        engine = RecordingSummarizer(fault)
         await start(engine)
         await start(engine)
         await put(store, [event("u", number) for number in range(3)])
@@ -475,11 +473,11 @@ class TestLease:
     ) -> None:
         entered = asyncio.Event()
 
-        async def trouble(summary: str, block: Sequence[InteractionView]) -> None:
+        async def fault(summary: str, block: Sequence[InteractionView]) -> None:
             entered.set()
             await asyncio.sleep(60)
 
-        stuck = RecordingSummarizer(trouble)
+        stuck = RecordingSummarizer(fault)
         await start(stuck)
         await put(store, [event("u", number) for number in range(3)])
         await entered.wait()
@@ -502,14 +500,12 @@ class TestConcurrency:
     def worker_settings(self) -> dict[str, Any]:
         return {"max_concurrent_summaries": 8}
 
-    async def test_all_slots_are_filled_and_each_is_filled_again_as_it_falls_free(
-        self, store: Store, start: Start
-    ) -> None:
+    async def test_all_slots_are_filled_and_a_free_one_is_refilled_at_once(self, store: Store, start: Start) -> None:
         full, end = asyncio.Event(), asyncio.Event()
         engine = RecordingSummarizer()
         slow: set[str] = set()
 
-        async def trouble(summary: str, block: Sequence[InteractionView]) -> None:
+        async def fault(summary: str, block: Sequence[InteractionView]) -> None:
             user = titles(block)[0]
             if len(slow) < 7:
                 slow.add(user)
@@ -519,7 +515,7 @@ class TestConcurrency:
             if user in slow:
                 await end.wait()
 
-        engine.trouble = trouble
+        engine.fault = fault
         users = [f"u{number}" for number in range(40)]
         await put(store, [event(user, number) for user in users for number in range(3)])
         await start(engine)
@@ -538,10 +534,10 @@ class TestConcurrency:
     ) -> None:
         end = asyncio.Event()
 
-        async def trouble(summary: str, block: Sequence[InteractionView]) -> None:
+        async def fault(summary: str, block: Sequence[InteractionView]) -> None:
             await end.wait()
 
-        engine = RecordingSummarizer(trouble)
+        engine = RecordingSummarizer(fault)
         users = [f"u{number}" for number in range(40)]
         await put(store, [event(user, number) for user in users for number in range(3)])
         await start(engine)

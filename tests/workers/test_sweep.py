@@ -1,4 +1,4 @@
-"""Sweeping: one worker at a time removes the pictures that no item names."""
+"""One worker at a time removes the pictures that no item uses."""
 
 import asyncio
 import os
@@ -46,7 +46,7 @@ async def test_a_worker_removes_the_picture_that_its_item_replaced(
     assert path_of(settings, new).exists()
 
 
-async def test_only_one_of_many_workers_sweeps_and_only_now_and_then(store: Store, settings: Settings) -> None:
+async def test_only_one_of_many_workers_sweeps_and_only_once_per_interval(store: Store, settings: Settings) -> None:
     await store.items.put(Item("i", "title"))
     metrics, stop = Metrics(), asyncio.Event()
     given = PictureSettings(sweep_every_s=0.5)
@@ -63,14 +63,14 @@ async def test_only_one_of_many_workers_sweeps_and_only_now_and_then(store: Stor
     await asyncio.gather(*running)
 
 
-async def test_an_empty_catalogue_says_nothing_about_pictures(store: Store, settings: Settings, start: Start) -> None:
+async def test_an_empty_catalogue_removes_no_picture(store: Store, settings: Settings, start: Start) -> None:
     picture = await old_picture(settings, b"picture")
     worker = await start(RecordingSummarizer())
     await until(lambda: true(worker.metrics.sweeps.labels("empty")._value.get() == 1))
     assert path_of(settings, picture).exists()
 
 
-async def test_a_sweep_that_fails_is_told_and_stops_no_worker(
+async def test_a_failed_sweep_is_logged_and_stops_no_worker(
     store: Store,
     settings: Settings,
     start: Start,
@@ -95,7 +95,7 @@ async def test_a_sweep_that_fails_is_told_and_stops_no_worker(
 
 
 async def test_an_item_that_is_put_while_the_sweep_runs_keeps_its_picture(store: Store, settings: Settings) -> None:
-    """The worst order: the picture is old and of nobody when the catalogue was read, and put again after it."""
+    """The worst order: the picture is old and unused when the catalogue is read, and put again afterwards."""
     pictures = open_pictures(settings)
     picture = await old_picture(settings, b"picture")
     put: list[asyncio.Task[Any]] = []
@@ -115,7 +115,7 @@ async def test_an_item_that_is_put_while_the_sweep_runs_keeps_its_picture(store:
 
 
 class _Waiting(PictureStore):
-    """Begins to sweep when everything in `first` is done."""
+    """Starts to sweep when everything in `first` is done."""
 
     def __init__(self, pictures: PictureStore, first: list[asyncio.Task[Any]]) -> None:
         self._pictures = pictures

@@ -44,7 +44,7 @@ def settings(redis_url: str, tmp_path: Path) -> Settings:
 def tastestream(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> Run:
-    """Runs `tastestream` with the given arguments, and `answer` typed in."""
+    """Runs `tastestream` with the given arguments and with `answer` as its input."""
     monkeypatch.setenv("TASTESTREAM_REDIS_URL", settings.redis_url or "")
     monkeypatch.setenv("TASTESTREAM_DATA_DIR", str(settings.data_dir))
     monkeypatch.setenv("TASTESTREAM_STATE__BUCKETS", str(BUCKETS))
@@ -71,7 +71,7 @@ def tastestream(
 
 
 def on_store(settings: Settings, work: Callable[[Store], Awaitable[T]]) -> T:
-    """What `work` returns, on a store of its own."""
+    """What `work` returns, on a new store."""
 
     async def running() -> T:
         store = Store.open(settings)
@@ -84,7 +84,7 @@ def on_store(settings: Settings, work: Callable[[Store], Awaitable[T]]) -> T:
 
 
 def event(user: str, number: int | str, **fields: Any) -> Event:
-    """An event whose id and item tell its user and number."""
+    """An event whose id and item contain its user and number."""
     given = {"item_id": f"item-{number}", "type": "click", "timestamp_ms": NOW_MS, **fields}
     return Event(event_id=f"{user}-{number}", user_id=user, **given)
 

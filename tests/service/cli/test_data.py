@@ -36,7 +36,7 @@ def test_a_layout_becomes_a_dataset_that_train_and_replay_read(tastestream: Run,
     assert "rating 'x' is no number" in ended.out
 
 
-def test_pictures_come_along_and_none_from_elsewhere(tastestream: Run, tmp_path: Path) -> None:
+def test_pictures_are_copied_but_none_from_another_folder(tastestream: Run, tmp_path: Path) -> None:
     (tmp_path / "secret.png").write_bytes(b"secret")
     (tmp_path / "in/images").mkdir(parents=True)
     (tmp_path / "in/images/a.png").write_bytes(b"picture")
@@ -48,7 +48,7 @@ def test_pictures_come_along_and_none_from_elsewhere(tastestream: Run, tmp_path:
     assert [path.read_bytes() for path in (tmp_path / "out/images").iterdir()] == [b"picture"]
 
 
-def test_what_can_not_be_imported_leaves_nothing_and_is_said_in_one_sentence(tastestream: Run, tmp_path: Path) -> None:
+def test_a_failed_import_leaves_nothing_and_is_reported_in_one_sentence(tastestream: Run, tmp_path: Path) -> None:
     source = movielens(tmp_path / "ml")
     (source / "ratings.dat").write_text("8::1::5\n")
     ended = tastestream("data", "import", str(source), str(tmp_path / "out"))

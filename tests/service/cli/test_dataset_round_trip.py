@@ -26,7 +26,7 @@ from tests.service.cli.conftest import Run, on_store
 from tests.service.conftest import gateway_on
 
 JPEG_LOSS = 8
-"""By how much a colour of a picture may differ on average after the service has encoded the picture again, of 255."""
+"""The largest mean difference of colours, of 255, after the service has re-encoded a picture."""
 ODD_ITEMS: list[dict[str, Any]] = [
     {
         "title": '  Tea <b>&amp;</b> "pot", 🍵; 100 % | é\u0301 ',
@@ -36,7 +36,7 @@ ODD_ITEMS: list[dict[str, Any]] = [
     {"title": "0", "genres": ["Sci-Fi;Fantasy", "sci-fi;fantasy"], "tags": "one|two, three"},
     {"title": "Likes", "genres": [], "caption": "A caption, with: marks."},
 ]
-"""What items of the world are changed to, fields that are not named are kept."""
+"""Changed fields of some items of the world."""
 ODD_EVENTS: list[tuple[str, str, str]] = [
     ("", "4", "0"),
     ("", "1.5", "0"),
@@ -51,12 +51,12 @@ ODD_EVENTS: list[tuple[str, str, str]] = [
     ("wink", "", "2"),
     ("dislike", "", "3"),
 ]
-"""Types, ratings and seconds of the events that one user has besides those of the world."""
+"""Types, ratings and seconds of the additional events of one user."""
 
 
 @dataclass(frozen=True)
 class TrainingViews:
-    """All that training shows a model of a dataset, by item and by user, and the pictures as arrays."""
+    """Everything of a dataset that training shows a model, by item and by user, and the pictures as arrays."""
 
     items: dict[str, ItemView]
     captions: dict[str, str]
@@ -136,7 +136,7 @@ async def send(settings: Settings, folder: Path) -> None:
 
 
 async def describe(store: Store, captions: dict[str, str]) -> None:
-    """What a describer that makes no mistakes does."""
+    """Describe every item with its caption."""
     while claims := await store.descriptions.claim(10):
         for claim in claims:
             assert await store.descriptions.commit(claim, captions[claim.item.item_id], "describer@1")

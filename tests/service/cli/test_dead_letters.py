@@ -1,4 +1,4 @@
-"""`tastestream dead-letters`: what could not be worked is shown, tried again or dropped, nothing else is touched."""
+"""`tastestream dead-letters` lists, retries or drops the selected dead letters and changes nothing else."""
 
 import asyncio
 import json
@@ -13,11 +13,11 @@ from tests.service.cli.conftest import Run, accept, event, on_store
 
 
 async def a_millisecond() -> None:
-    """Letters of one millisecond have no order."""
+    """Letters of the same millisecond have no order."""
     await asyncio.sleep(0.002)
 
 
-async def bury(store: Store, user: str, reason: str, events: int = 3, **fields: object) -> None:
+async def dead_letter(store: Store, user: str, reason: str, events: int = 3, **fields: object) -> None:
     """Make the user's next `events` events a dead letter."""
     await a_millisecond()
     await accept(store, *(event(user, number, **fields) for number in range(events)))
@@ -27,7 +27,7 @@ async def bury(store: Store, user: str, reason: str, events: int = 3, **fields: 
 
 async def fill(store: Store) -> None:
     for user in ("ann", "bob", "cy"):
-        await bury(store, user, "bad_answer" if user != "cy" else "too_long")
+        await dead_letter(store, user, "bad_answer" if user != "cy" else "too_long")
     await store.items.put(Item("mug", "A mug", picture="0" * 64))
     (claim,) = await store.descriptions.claim(1)
     await a_millisecond()
@@ -44,7 +44,9 @@ def filled(settings: Settings) -> Settings:
     return settings
 
 
-def test_the_table_tells_whom_why_and_how_much(filled: Settings, tastestream: Run) -> None:
+def test_the_table_shows_the_user_or_item_the_reason_and_the_number_of_events(
+    filled: Settings, tastestream: Run
+) -> None:
     shown = tastestream("dead-letters", "list")
     assert shown.code == 0
     found = [line.split() for line in shown.out.splitlines()[1:-1]]
@@ -70,7 +72,9 @@ def test_the_table_tells_whom_why_and_how_much(filled: Settings, tastestream: Ru
         (("--limit", "2"), ["ann", "bob"]),
     ],
 )
-def test_the_options_choose(filled: Settings, tastestream: Run, options: tuple[str, ...], keys: list[str]) -> None:
+def test_the_options_select_letters(
+    filled: Settings, tastestream: Run, options: tuple[str, ...], keys: list[str]
+) -> None:
     lines = tastestream("dead-letters", "list", "--json", *options).out.splitlines()
     found = [json.loads(line) for line in lines]
     assert [one.get("user_id", one.get("item_id")) for one in found] == keys
@@ -78,7 +82,9 @@ def test_the_options_choose(filled: Settings, tastestream: Run, options: tuple[s
 
 def test_json_holds_the_whole_events(settings: Settings, tastestream: Run) -> None:
     context = {"page": "hömè", "deep": [1, {"a": None}]}
-    on_store(settings, lambda store: bury(store, "ann", "bad", 1, value=2.5, context=context, recommendation_id="r"))
+    on_store(
+        settings, lambda store: dead_letter(store, "ann", "bad", 1, value=2.5, context=context, recommendation_id="r")
+    )
     (line,) = tastestream("dead-letters", "list", "--json").out.splitlines()
     assert json.loads(line)["events"] == [
         {
@@ -94,9 +100,9 @@ def test_json_holds_the_whole_events(settings: Settings, tastestream: Run) -> No
     ]
 
 
-def test_nothing_that_a_terminal_obeys_is_printed(settings: Settings, tastestream: Run) -> None:
+def test_nothing_that_controls_a_terminal_is_printed(settings: Settings, tastestream: Run) -> None:
     nasty = "\u202eann\u200b\U000e0041[bold]x[/]"
-    on_store(settings, lambda store: bury(store, nasty, "bad\x1b[2J\x9b31m", context={"a": "\x9b2J\x7f\x1b"}))
+    on_store(settings, lambda store: dead_letter(store, nasty, "bad\x1b[2J\x9b31m", context={"a": "\x9b2J\x7f\x1b"}))
     for options in ((), ("--json",)):
         shown = tastestream("dead-letters", "list", *options).out
         assert all(letter == "\n" or letter.isprintable() for letter in shown), ascii(shown)
@@ -110,7 +116,7 @@ def test_letters_are_read_page_by_page_oldest_first(
 
     async def many(store: Store) -> None:
         for number in range(23):
-            await bury(store, f"u{number % 7}-{number}", "bad")
+            await dead_letter(store, f"u{number % 7}-{number}", "bad")
 
     on_store(settings, many)
     lines = tastestream("dead-letters", "list", "--json").out.splitlines()
@@ -118,7 +124,7 @@ def test_letters_are_read_page_by_page_oldest_first(
     assert "10 of 23 dead letters" in tastestream("dead-letters", "list", "--limit", "10").out
 
 
-def test_each_named_letter_tells_what_became_of_it(filled: Settings, tastestream: Run) -> None:
+def test_the_outcome_of_each_named_letter_is_printed(filled: Settings, tastestream: Run) -> None:
     ann, bob, *_ = on_store(filled, letters)
     retried = tastestream("dead-letters", "retry", ann.id, "b0-1-1", "nonsense")
     assert retried.code == 1
@@ -141,26 +147,26 @@ def test_a_letter_whose_user_has_a_full_backlog_stays(
     assert len(on_store(filled, letters)) == 4
 
 
-def test_all_of_a_reason_are_retried(filled: Settings, tastestream: Run) -> None:
+def test_all_letters_of_a_reason_are_retried(filled: Settings, tastestream: Run) -> None:
     ended = tastestream("dead-letters", "retry", "--all", "--reason", "bad_answer")
     assert ended.code == 0
     assert "retried 2 of 2 dead letters" in ended.out
     assert [letter.key for letter in on_store(filled, letters)] == ["cy", "mug"]
 
 
-def test_a_drop_asks_first(filled: Settings, tastestream: Run) -> None:
+def test_a_drop_asks_for_confirmation(filled: Settings, tastestream: Run) -> None:
     kept = tastestream("dead-letters", "drop", "--all", answer="n\n")
     assert kept.code == 1
     assert "Drop 4 dead letters with 9 events permanently?" in kept.out + kept.err
     assert len(on_store(filled, letters)) == 4
-    assert tastestream("dead-letters", "drop", "--all").code == 1, "nobody answered"
+    assert tastestream("dead-letters", "drop", "--all").code == 1, "no answer"
     assert len(on_store(filled, letters)) == 4
     assert "dropped 4 dead letters" in tastestream("dead-letters", "drop", "--all", answer="y\n").out
     assert on_store(filled, letters) == []
 
 
 @pytest.mark.parametrize("command", ["retry", "drop"])
-def test_nothing_is_done_to_letters_that_nobody_chose(filled: Settings, tastestream: Run, command: str) -> None:
+def test_letters_that_were_not_selected_are_not_changed(filled: Settings, tastestream: Run, command: str) -> None:
     unchosen = tastestream("dead-letters", command)
     assert (unchosen.code, "or --all" in unchosen.err) == (1, True)
     both = tastestream("dead-letters", command, "b0-1-1", "--all")
@@ -170,7 +176,7 @@ def test_nothing_is_done_to_letters_that_nobody_chose(filled: Settings, tastestr
     assert len(on_store(filled, letters)) == 4
 
 
-async def test_a_letter_that_fails_again_is_not_retried_twice_in_one_go(settings: Settings) -> None:
+async def test_a_letter_that_fails_again_is_not_retried_twice_in_one_run(settings: Settings) -> None:
     store = Store.open(settings)
     await fill(store)
     seen = []
@@ -184,7 +190,7 @@ async def test_a_letter_that_fails_again_is_not_retried_twice_in_one_go(settings
     await store.close()
 
 
-def test_a_redis_that_is_not_there_is_one_sentence(tastestream: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreachable_redis_is_reported_in_one_sentence(tastestream: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TASTESTREAM_REDIS_URL", "unix:///nowhere/redis.sock")
     ended = tastestream("dead-letters", "list")
     assert ended.code == 1

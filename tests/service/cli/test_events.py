@@ -1,4 +1,4 @@
-"""`tastestream events export`: what was sent is what the dataset reader reads, and half a dataset is never there."""
+"""`tastestream events export` writes a whole dataset that reads as what was sent, or nothing."""
 
 import asyncio
 import base64
@@ -22,7 +22,7 @@ from tests.service.conftest import gateway_on
 
 
 async def post_world(settings: Settings, folder: Path) -> None:
-    """Send a dataset to a gateway as its callers do: items with pictures, events in random portions."""
+    """Send a dataset to a gateway as callers do: items with pictures, events in batches of random size."""
     world, rng = read_dataset(folder), random.Random(0)
     async with gateway_on(settings) as gateway:
         for item in world.items.values():
@@ -70,7 +70,7 @@ def test_a_world_that_was_posted_is_read_back_as_it_was(
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["images", "interactions.csv", "items.jsonl"]
 
 
-def test_what_a_killed_export_left_is_not_taken_for_a_dataset(tastestream: Run, tmp_path: Path) -> None:
+def test_the_remains_of_a_killed_export_are_not_read_as_a_dataset(tastestream: Run, tmp_path: Path) -> None:
     left = tmp_path / "out" / ".partial-1" / "images"
     left.mkdir(parents=True)
     assert tastestream("events", "export", str(tmp_path / "out")).code == 0
@@ -154,7 +154,7 @@ def test_a_folder_that_is_not_empty_is_replaced_only_by_force_and_only_the_datas
     assert (out / "items.jsonl").exists()
 
 
-def test_an_export_that_breaks_off_leaves_nothing_new(
+def test_a_failed_export_changes_nothing(
     filled: Settings, tastestream: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     old, new = tmp_path / "old", tmp_path / "new"
@@ -195,9 +195,7 @@ def test_pictures_can_be_left_out_and_missing_ones_are_counted(
     assert sum(item.image is None for item in read_dataset(tmp_path / "out").items.values()) == 1
 
 
-def test_exported_events_can_be_posted_again_and_are_then_known(
-    filled: Settings, tastestream: Run, tmp_path: Path
-) -> None:
+def test_exported_events_can_be_posted_again_as_duplicates(filled: Settings, tastestream: Run, tmp_path: Path) -> None:
     file = tmp_path / "events.ndjson"
     assert tastestream("events", "export", "--ndjson", str(file)).code == 0
     assert file.read_bytes().isascii()
@@ -227,7 +225,7 @@ def test_events_of_the_same_time_keep_the_order_of_their_acceptance(
     assert [one.item_id for one in history] == [f"item-{number}" for number in numbers]
 
 
-def test_a_dataset_that_is_half_replaced_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_half_replaced_dataset_is_not_read_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out = tmp_path / "out"
     out.mkdir()
     for name in ("items.jsonl", "interactions.csv"):
@@ -247,7 +245,7 @@ def test_a_dataset_that_is_half_replaced_is_none(tmp_path: Path, monkeypatch: py
     assert [path.name for path in out.iterdir()] == ["items.jsonl"]
 
 
-def test_an_export_of_events_that_breaks_off_leaves_what_was_there(tmp_path: Path) -> None:
+def test_a_failed_export_of_events_leaves_the_old_file(tmp_path: Path) -> None:
     file = tmp_path / "events.ndjson"
     file.write_text("before")
 
@@ -267,7 +265,7 @@ def test_one_of_folder_and_file_must_be_named(tastestream: Run, tmp_path: Path) 
         assert (ended.code, "--ndjson FILE" in ended.err) == (2, True)
 
 
-def test_a_failure_leaves_a_folder_as_it_was_and_none_that_was_not_there(tmp_path: Path) -> None:
+def test_a_failure_leaves_an_old_folder_unchanged_and_no_new_one(tmp_path: Path) -> None:
     there, new = tmp_path / "there", tmp_path / "new"
     there.mkdir()
 

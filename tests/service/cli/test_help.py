@@ -1,4 +1,4 @@
-"""`--help` teaches: every command has a summary, a help text for each parameter, and an example that is valid."""
+"""Every command has a summary, a help text for each parameter, and a valid example."""
 
 import shlex
 from collections.abc import Iterator
@@ -53,7 +53,7 @@ def test_the_commands_are_those_that_the_documentation_names() -> None:
     }
 
 
-def test_a_command_has_one_example_and_it_is_valid(path: tuple[str, ...]) -> None:
+def test_every_command_has_one_valid_example(path: tuple[str, ...]) -> None:
     _, *examples = (COMMANDS[path].help or "").split("Example:\n\n")
     (example,) = examples
     words = shlex.split(example[example.index("tastestream ") :])[1:]

@@ -1,4 +1,4 @@
-"""`tastestream items import`: everything arrives once, whatever breaks in between."""
+"""`tastestream items import`: every item arrives once, whatever fails in between."""
 
 import asyncio
 import os
@@ -23,7 +23,7 @@ def write(folder: Path, count: int, *more: dict[str, Any]) -> None:
 
 
 class Gate:
-    """In front of the gateway: lets some requests pass, then holds all until it is opened."""
+    """Lets the first requests pass to the gateway, then holds all others until it is opened."""
 
     def __init__(self, app: ASGIApp, passing: int) -> None:
         self._app = app
@@ -54,7 +54,7 @@ async def start(folder: Path, url: str) -> asyncio.subprocess.Process:
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
-async def test_an_import_that_was_ended_resumes_and_nothing_is_missing(
+async def test_an_interrupted_import_resumes_and_nothing_is_missing(
     gateway: Gateway, tmp_path: Path, how: signal.Signals
 ) -> None:
     write(tmp_path, 12_000)
@@ -94,7 +94,7 @@ async def test_a_missing_key_is_named_and_the_key_is_sent(
     assert "Set TASTESTREAM_API_KEY" in refused.err
 
 
-async def test_the_first_rejected_lines_are_shown_as_they_are(
+async def test_the_first_rejected_lines_are_shown_without_markup(
     gateway: Gateway, tmp_path: Path, tastestream: Run
 ) -> None:
     write(tmp_path, 3, *({"item_id": f"[red]x{number}"} for number in range(30)))

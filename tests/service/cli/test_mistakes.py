@@ -1,4 +1,4 @@
-"""A mistake in a setting, a path or a name ends a command with one sentence that says what to mend."""
+"""After a mistake in a setting, a path or a name, a command ends with one sentence that says what to fix."""
 
 import fcntl
 import socket
@@ -11,7 +11,7 @@ from tests.service.cli.conftest import Run
 
 
 def refusal(tastestream: Run, *arguments: str) -> str:
-    """What the command says on stderr as it fails, in one line."""
+    """The one line that the failing command prints on stderr."""
     ran = tastestream(*arguments)
     assert ran.code in {1, 2}
     assert "Traceback" not in ran.err
@@ -24,7 +24,7 @@ def refusal(tastestream: Run, *arguments: str) -> str:
     "url",
     ["host:6379", "http://host", "redis://", "redis://host:port", "redis://:pass/word@host", "unix://", "rediss:x"],
 )
-def test_a_redis_url_that_is_none_is_named_without_its_password(
+def test_an_invalid_redis_url_is_named_without_its_password(
     tastestream: Run, monkeypatch: pytest.MonkeyPatch, url: str
 ) -> None:
     monkeypatch.setenv("TASTESTREAM_REDIS_URL", url)
@@ -44,13 +44,15 @@ def test_a_settings_file_that_cannot_be_read_is_named(
     assert f"TASTESTREAM_CONFIG: {file}" in refusal(tastestream, "models", "list")
 
 
-def test_a_group_of_settings_that_is_no_json_is_named(tastestream: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_group_of_settings_that_is_not_json_is_named(tastestream: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TASTESTREAM_STATE", "many")
     assert '"state"' in refusal(tastestream, "models", "list")
 
 
 @pytest.mark.parametrize("url", ["localhost:8000", "ftp://host", "http://", "http://host:port"])
-def test_a_model_server_whose_url_is_none_is_named(tastestream: Run, monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+def test_a_model_server_with_an_invalid_url_is_named(
+    tastestream: Run, monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
     monkeypatch.setenv("TASTESTREAM_RANKER__MODEL", "ranker")
     monkeypatch.setenv("TASTESTREAM_RANKER__URL", url)
     assert "TASTESTREAM_RANKER__URL: must be the root of a server" in refusal(tastestream, "worker")
@@ -72,7 +74,7 @@ def test_a_model_server_without_a_model_is_named(tastestream: Run, monkeypatch: 
         ("API_KEYS_FILE", "/dev/null", "holds no API key"),
     ],
 )
-def test_a_gateway_says_what_it_lacks(
+def test_a_gateway_names_what_is_missing(
     tastestream: Run, monkeypatch: pytest.MonkeyPatch, setting: str, value: str | None, said: str
 ) -> None:
     monkeypatch.setattr("service.logs.configure", lambda *, json: None)
@@ -87,24 +89,14 @@ def test_a_gateway_says_what_it_lacks(
     assert said in refusal(tastestream, "gateway")
 
 
-def test_a_port_in_use_is_named(tastestream: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TASTESTREAM_SUMMARIZER__URL", "http://127.0.0.1:1")
-    monkeypatch.setenv("TASTESTREAM_SUMMARIZER__MODEL", "summarizer")
-    # It would bind the logs of all later tests to this one's stderr.
-    monkeypatch.setattr("workers.run.configure", lambda *, json: None)
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = str(taken.getsockname()[1])
-        monkeypatch.setenv("TASTESTREAM_WORKER__METRICS_PORT", port)
-        assert f"127.0.0.1:{port} can't be listened on" in refusal(tastestream, "worker")
-        assert f"127.0.0.1:{port} can't be listened on" in refusal(tastestream, "up", "--port", port)
-
-
 def test_a_picture_folder_of_an_unknown_kind_is_named(tastestream: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TASTESTREAM_PICTURES__URL", "nosuch://bucket")
     assert "pictures can't be kept at nosuch://" in refusal(tastestream, "pictures", "prune", "--dry-run")
 
 
-def test_a_data_folder_that_is_none_is_named(tastestream: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_data_folder_that_is_a_file_is_named(
+    tastestream: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     (tmp_path / "file").write_text("no folder")
     monkeypatch.setenv("TASTESTREAM_DATA_DIR", str(tmp_path / "file"))
     assert "file/logs: Not a directory" in refusal(tastestream, "up", "--port", "0")
@@ -134,7 +126,7 @@ def test_a_port_in_use_is_named_with_how_to_choose_another(
     assert said.endswith(f"choose another {variable}.\n")
 
 
-def test_a_report_that_cannot_be_written_is_told_before_the_replay(tastestream: Run, tmp_path: Path) -> None:
+def test_a_report_that_cannot_be_written_is_reported_before_the_replay(tastestream: Run, tmp_path: Path) -> None:
     missing = tmp_path / "none" / "report.md"
     said = refusal(tastestream, "replay", "--data", str(tmp_path), "--markdown", str(missing))
     assert f"{missing}: No such file or directory" in said
@@ -145,7 +137,7 @@ def test_a_report_that_cannot_be_written_is_told_before_the_replay(tastestream: 
     [("users", "erase", "a\udcff", "--yes"), ("dead-letters", "list", "--user", "a\udcff")],
     ids=["erase", "list"],
 )
-def test_an_id_that_is_no_utf8_is_named(
+def test_an_id_that_is_not_utf8_is_named(
     tastestream: Run, monkeypatch: pytest.MonkeyPatch, redis_url: str, arguments: tuple[str, ...]
 ) -> None:
     monkeypatch.setenv("TASTESTREAM_REDIS_URL", redis_url)

@@ -1,4 +1,4 @@
-"""Commands find Redis by the setting, else that of the data folder's running `up`, else they say what to set."""
+"""Commands use the Redis of the settings, else that of a running `up`, else they say what to set."""
 
 import os
 import signal

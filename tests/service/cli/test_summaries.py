@@ -1,4 +1,4 @@
-"""`tastestream summaries rebuild`: every user of the log is folded anew, no faster than the workers fold."""
+"""`tastestream summaries rebuild` makes every user of the log due again, no faster than the workers fold."""
 
 import asyncio
 import contextlib
@@ -51,7 +51,7 @@ def pending(settings: Settings) -> dict[str, int]:
     return on_store(settings, read)
 
 
-def test_all_users_are_folded_anew_with_the_new_model(filled: Settings, tastestream: Run) -> None:
+def test_all_users_are_folded_again_with_the_new_model(filled: Settings, tastestream: Run) -> None:
     ended = tastestream("summaries", "rebuild", "--yes")
     assert ended.code == 0
     assert "40 users with 200 events are folded again" in ended.out
@@ -70,13 +70,13 @@ def test_all_users_are_folded_anew_with_the_new_model(filled: Settings, tastestr
 
 
 def test_only_the_named_users_are_rebuilt(filled: Settings, tastestream: Run) -> None:
-    ended = tastestream("summaries", "rebuild", "--user", "u3", "--user", "u7", "--user", "nobody", "--yes")
+    ended = tastestream("summaries", "rebuild", "--user", "u3", "--user", "u7", "--user", "unknown", "--yes")
     assert "2 users with 10 events are folded again" in ended.out
     assert "skipped: 1 users without events in the log" in ended.out
     assert {user for user, count in pending(filled).items() if count} == {"u3", "u7"}
 
 
-def test_users_that_the_log_does_not_know_whole_are_counted_and_kept(
+def test_users_whose_first_events_have_left_the_log_are_counted_and_kept(
     filled: Settings, tastestream: Run, redis_url: str
 ) -> None:
     with admin_of(redis_url) as admin:
@@ -90,7 +90,7 @@ def test_users_that_the_log_does_not_know_whole_are_counted_and_kept(
     assert "40 users with 196 events are folded again" in ended.out
 
 
-def test_it_asks_first(filled: Settings, tastestream: Run) -> None:
+def test_it_asks_for_confirmation(filled: Settings, tastestream: Run) -> None:
     ended = tastestream("summaries", "rebuild", answer="n\n")
     assert ended.code == 1
     assert "Fold the events of all users in the log again? The log has 200 events" in ended.out + ended.err
@@ -113,10 +113,10 @@ async def test_no_more_is_made_due_than_the_workers_fold(settings: Settings, mon
     await fill(store)
     most = 0
 
-    def unheard(stage: str, done: float, note: str) -> None:
+    def report(stage: str, done: float, note: str) -> None:
         assert 0 <= done <= 1
 
-    running = rebuilding.Rebuild(store, None, partial=False, max_pending=30, report=unheard)
+    running = rebuilding.Rebuild(store, None, partial=False, max_pending=30, report=report)
     task = asyncio.create_task(running.run())
     while not task.done():
         most = max(most, await store.users.backlog())
@@ -129,7 +129,7 @@ async def test_no_more_is_made_due_than_the_workers_fold(settings: Settings, mon
     await store.close()
 
 
-async def test_a_ctrl_c_that_a_call_of_redis_swallowed_is_heeded(
+async def test_a_ctrl_c_that_a_redis_call_swallowed_still_ends_the_rebuild(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = Store.open(settings)
@@ -192,12 +192,12 @@ async def test_a_redis_that_is_short_of_memory_gets_no_more(
     async def is_short() -> bool:
         return short
 
-    def told(stage: str, done: float, note: str) -> None:
+    def report(stage: str, done: float, note: str) -> None:
         if note == "0 users, paused: Redis is short of memory":
             waited.set()
 
     monkeypatch.setattr(store.memory, "short", is_short)
-    task = asyncio.create_task(rebuilding.Rebuild(store, None, partial=False, max_pending=1000, report=told).run())
+    task = asyncio.create_task(rebuilding.Rebuild(store, None, partial=False, max_pending=1000, report=report).run())
     await waited.wait()
     assert await store.users.backlog() == 0
     short = False
@@ -207,12 +207,12 @@ async def test_a_redis_that_is_short_of_memory_gets_no_more(
 
 
 def looks_for_room(settings: Settings) -> bool:
-    """Whether a rebuild waits: its last word to Redis was a question for the backlog."""
+    """Whether a rebuild waits: its last command read the backlog."""
     with admin_of(settings.redis_url or "", decode_responses=True) as admin:
         return any(client["cmd"] == "get" for client in admin.client_list())
 
 
-def test_an_interrupted_rebuild_says_where_to_go_on_and_has_lost_nothing(
+def test_an_interrupted_rebuild_says_where_to_resume_and_has_lost_nothing(
     filled: Settings, tastestream: Run, tmp_path: Path
 ) -> None:
     environment = {

@@ -1,4 +1,4 @@
-"""`tastestream users erase`: nothing of the user is left, in Redis and, when asked for, in its files."""
+"""`tastestream users erase` leaves nothing of the user in Redis nor, with `--rewrite-aof`, in its files."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ SECRET = "a-very-private-item"
 
 
 async def fill(store: Store) -> None:
-    """A user with a summary, a dead letter and pending events; and another."""
+    """One user with a summary, a dead letter and pending events, and another user."""
     await accept(store, *(event("ann", number, item_id=SECRET) for number in range(2)))
     (claim,) = await store.summaries.claim(1)
     assert await store.summaries.commit(claim, f"likes {SECRET}", "m", "p", 1)
@@ -28,7 +28,7 @@ def filled(settings: Settings) -> Settings:
     return settings
 
 
-def test_it_tells_what_was_erased_and_leaves_nothing_but_the_tombstone(
+def test_it_prints_what_was_erased_and_leaves_nothing_but_the_tombstone(
     filled: Settings, tastestream: Run, redis_url: str
 ) -> None:
     ended = tastestream("users", "erase", "ann", "--yes")
@@ -42,7 +42,7 @@ def test_it_tells_what_was_erased_and_leaves_nothing_but_the_tombstone(
     assert tastestream("users", "erase", "ann", "--yes").out == "nothing was stored about this user\n"
 
 
-def test_it_asks_first(filled: Settings, tastestream: Run) -> None:
+def test_it_asks_for_confirmation(filled: Settings, tastestream: Run) -> None:
     ended = tastestream("users", "erase", "ann", answer="n\n")
     assert ended.code == 1
     assert "Erase everything about 'ann' permanently?" in ended.out + ended.err
@@ -52,14 +52,14 @@ def test_it_asks_first(filled: Settings, tastestream: Run) -> None:
 class TestFiles:
     @pytest.fixture
     def files(self, request: pytest.FixtureRequest, redis_url: str) -> list[Path]:
-        """The append-only files behind `redis_url`."""
+        """The append-only files of the server or cluster."""
         one = "cluster" not in redis_url
         folder: Path = request.getfixturevalue("redis_server" if one else "redis_cluster").folder
         found = [path for path in folder.rglob("*") if path.is_file() and ".aof" in path.name]
         assert found
         return found
 
-    def test_what_was_erased_is_gone_from_the_file_when_the_command_ends(
+    def test_erased_data_is_gone_from_the_file_when_the_command_ends(
         self, filled: Settings, tastestream: Run, files: list[Path]
     ) -> None:
         tastestream("users", "erase", "ann", "--yes")
@@ -77,7 +77,7 @@ class TestFiles:
         assert not any(SECRET.encode() in path.read_bytes() for path in files)
 
 
-def test_a_server_without_a_file_is_told_apart(filled: Settings, tastestream: Run, redis_url: str) -> None:
+def test_a_server_without_an_append_only_file_is_counted(filled: Settings, tastestream: Run, redis_url: str) -> None:
     with admin_of(redis_url) as admin:
         admin.config_set("appendonly", "no")
         try:

@@ -13,7 +13,7 @@ BUSY = {"code": "overloaded", "detail": "too many requests"}
 
 
 def answering(*answers: httpx.Response | Exception) -> httpx.MockTransport:
-    """A service that gives these answers in turn, then the last one again and again."""
+    """A service that gives these answers in order and repeats the last one."""
     left: Sequence[httpx.Response | Exception] = answers
 
     def answer(request: httpx.Request) -> httpx.Response:
@@ -32,7 +32,7 @@ def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http_client, "RETRY_INITIAL_S", 0.01)
 
 
-async def test_a_busy_service_is_asked_again_until_patience_ends() -> None:
+async def test_a_busy_service_is_retried_until_the_patience_ends() -> None:
     busy = httpx.Response(429, json=BUSY, headers={"Retry-After": "1"})
     async with ServiceClient("http://t", patience_s=0.5, transport=answering(busy)) as client:
         with pytest.raises(ServiceError, match="GET http://t/users/u was refused: 429 overloaded: too many requests"):

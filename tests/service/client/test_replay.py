@@ -160,7 +160,7 @@ async def test_pictures_that_stay_undescribed_are_reported(folder: Path, service
     assert "1 pictures were not described" in replay_to_markdown(report)
 
 
-async def test_texts_beyond_the_limits_of_the_wire_are_cut(tmp_path: Path, service: FakeService) -> None:
+async def test_texts_beyond_the_services_limits_are_cut(tmp_path: Path, service: FakeService) -> None:
     folder = write_world(WORLD, tmp_path / "world")
     tags = ",".join(f'"{"t" * 150}"' for _ in range(80))
     add_item(folder, f'{{"item_id":"long","title":"{"x" * 900}","tags":[{tags}]}}')
@@ -181,7 +181,7 @@ async def test_degraded_answers_give_a_warning_and_count_as_a_coin_toss(folder: 
     assert "ranker_timeout: 1" in markdown
 
 
-async def test_users_are_deleted_when_asked(folder: Path, service: FakeService) -> None:
+async def test_users_are_deleted_on_request(folder: Path, service: FakeService) -> None:
     await played(folder, service, delete_users=True)
     assert not service.events
 
@@ -237,7 +237,7 @@ async def test_a_refused_item_is_named(folder: Path, service: FakeService) -> No
         await played(folder, service)
 
 
-async def test_a_service_that_is_not_there_is_one_sentence(folder: Path) -> None:
+async def test_an_unreachable_service_is_reported_in_one_sentence(folder: Path) -> None:
     with pytest.raises(ServiceError, match=r"the service at http://127.0.0.1:1 is not reachable: "):
         await replay(folder, "http://127.0.0.1:1", PROTOCOL, lambda *stage: None)
 
@@ -256,7 +256,7 @@ async def test_a_service_that_is_not_there_is_one_sentence(folder: Path) -> None
         (httpx.Response(500, text="oops"), "GET http://fake/items was refused: 500 Internal Server Error"),
     ],
 )
-async def test_what_a_service_should_not_answer_is_one_sentence(folder: Path, answer, reason: str) -> None:
+async def test_an_unexpected_answer_is_reported_in_one_sentence(folder: Path, answer, reason: str) -> None:
     transport = httpx.MockTransport(lambda request: answer)
     with pytest.raises(ServiceError, match=reason):
         await replay(folder, "http://fake", PROTOCOL, lambda *stage: None, transport=transport)

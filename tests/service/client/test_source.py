@@ -1,4 +1,4 @@
-"""Reading a catalogue file: line by line, whatever is in it."""
+"""A catalogue file is read line by line, whatever it contains."""
 
 import base64
 import gzip
@@ -24,7 +24,7 @@ def items(batches: list[Batch]) -> list[dict[str, Any]]:
     return [item for batch in batches for item in batch.items]
 
 
-def test_a_line_is_sent_as_the_service_takes_it(tmp_path: Path) -> None:
+def test_a_line_is_sent_in_the_form_that_the_service_accepts(tmp_path: Path) -> None:
     (tmp_path / "images").mkdir()
     (tmp_path / "images/a.png").write_bytes(b"picture")
     full = {"item_id": "a", "title": "A", "tags": ["x"], "attributes": {"price": 3}, "image_url": "http://x"}
@@ -37,7 +37,7 @@ def test_a_line_is_sent_as_the_service_takes_it(tmp_path: Path) -> None:
         ]
 
 
-def test_what_is_no_item_is_named_by_its_line_and_stops_nothing(
+def test_an_invalid_line_is_named_by_its_number_and_stops_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(import_source, "LINE_BYTES", 100)
@@ -80,7 +80,7 @@ def test_what_is_no_item_is_named_by_its_line_and_stops_nothing(
         (["a.png"], "must be the name of a file"),
     ],
 )
-def test_an_image_that_is_no_file_in_its_folder_is_named_and_stops_nothing(
+def test_an_image_that_is_not_a_file_in_its_folder_is_rejected_and_stops_nothing(
     tmp_path: Path, image: object, reason: str
 ) -> None:
     images = tmp_path / "images"
@@ -98,7 +98,7 @@ def test_an_image_that_is_no_file_in_its_folder_is_named_and_stops_nothing(
     assert batch.lines == [2]
 
 
-def test_images_may_lie_behind_a_link_and_an_empty_name_is_none(tmp_path: Path) -> None:
+def test_the_image_folder_may_be_a_link_and_an_empty_name_means_no_image(tmp_path: Path) -> None:
     dataset, elsewhere = tmp_path / "dataset", tmp_path / "elsewhere"
     dataset.mkdir()
     elsewhere.mkdir()
@@ -118,13 +118,13 @@ def test_a_line_that_is_nested_too_deeply_to_be_sent_is_named(tmp_path: Path, le
     orjson.dumps(batch.items)
 
 
-def test_a_source_that_can_be_read_but_once_is_refused(tmp_path: Path) -> None:
+def test_a_source_that_can_be_read_only_once_is_refused(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "items.jsonl")
     with pytest.raises(UserError, match="not a regular file"):
         Source(tmp_path)
 
 
-def test_reading_goes_on_behind_any_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reading_can_resume_after_any_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(import_source, "BATCH_ITEMS", 3)
     write(tmp_path, *({"item_id": str(number), "title": "t"} for number in range(10)))
     source = Source(tmp_path)
@@ -142,7 +142,7 @@ def test_an_item_that_is_not_wanted_is_left_out_before_its_picture_is_read(tmp_p
     assert (batch.items, batch.lines, batch.rejected, batch.line) == ([{"item_id": "b", "title": "B"}], [2], [], 2)
 
 
-def test_numbers_and_halves_of_characters_in_texts_are_read_as_the_dataset_reader_reads_them(tmp_path: Path) -> None:
+def test_numbers_and_lone_surrogates_in_texts_are_read_as_the_dataset_reader_reads_them(tmp_path: Path) -> None:
     write(tmp_path, {"item_id": 1, "title": 1984}, b'{"item_id": "b", "title": "cut \\ud83d"}', b'{"a": "\\ud83d", }')
     (batch,) = Source(tmp_path).batches()
     assert batch.items == [{"item_id": "1", "title": "1984"}, {"item_id": "b", "title": "cut "}]
@@ -157,7 +157,7 @@ def test_a_batch_is_bounded_in_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert [len(batch.items) for batch in Source(tmp_path).batches()] == [3, 3, 3, 1]
 
 
-def test_a_source_that_is_not_there_is_named(tmp_path: Path) -> None:
+def test_a_missing_source_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"items\.jsonl: No such file"):
         Source(tmp_path / "items.jsonl")
     with pytest.raises(UserError, match=r"no items\.jsonl"):

@@ -1,4 +1,4 @@
-"""A new store starts with the co-occurrence counts of its model version, and gets them once."""
+"""A store gets the co-occurrence counts of its model version once."""
 
 from model_store.demo import ITEMS, MODELS
 from model_store.registry.registry import Registry
