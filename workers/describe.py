@@ -5,10 +5,9 @@ from dataclasses import replace
 from service.state.leases import DeadLettered
 from service.state.records import ItemClaim
 from service.state.views import item_view
-from workers.job import Job, JobUnavailable, Outcome, WorkFailed, committed
+from workers.job import Job, JobUnavailable, Outcome, Resources, WorkFailed, committed
 from workers.model_calls import answer_of
 from workers.pool import Pool
-from workers.resources import Resources
 
 
 def make_pool(worker: Resources) -> Pool[ItemClaim]:

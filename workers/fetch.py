@@ -13,9 +13,8 @@ from service.pictures.shares import HostBusy
 from service.state.leases import DeadLettered
 from service.state.records import PictureClaim
 from workers.backoff import Pause, Retry
-from workers.job import Job, JobUnavailable, NotNow, Outcome, WorkFailed, committed
+from workers.job import Job, JobUnavailable, NotNow, Outcome, Resources, WorkFailed, committed
 from workers.pool import Pool
-from workers.resources import Resources
 
 _RETURN_S = 1.0
 _RETURNS_PER_S = 100

@@ -10,16 +10,24 @@
 | anything unexpected | any other | as `WorkFailed` |
 """
 
+import asyncio
 import random
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from typing import Generic, Literal
 
+from model_store.engine import Engine
+from model_store.signals import Signals
 from service.logs import get_logger
 from service.metrics import Metrics
+from service.pictures.store import PictureStore
+from service.settings import Settings
 from service.state.kinds import C
 from service.state.leases import DeadLettered, LeasedQueue
+from service.state.store import Store
 from workers.backoff import Pause, Retry
 
 log = get_logger(__name__)
@@ -65,6 +73,32 @@ class NotNow(Exception):
     def __init__(self, retry_in_s: float) -> None:
         super().__init__(f"again in {retry_in_s:.1f} s")
         self.retry_in_s = retry_in_s
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """What the jobs of one worker are built from.
+
+    Args:
+        prompt: names the prompts of `engine`; stored with every summary.
+        signals: what event types mean.
+        stop: set when the worker must drain.
+        on_exit: closes what a job opened.
+        retry: for jobs that need the model server.
+        server_pause: shared by the jobs that need the model server.
+    """
+
+    settings: Settings
+    store: Store
+    engine: Engine
+    prompt: str
+    signals: Signals
+    pictures: PictureStore
+    metrics: Metrics
+    stop: asyncio.Event
+    on_exit: AsyncExitStack
+    retry: Retry
+    server_pause: Pause
 
 
 class Job(ABC, Generic[C]):

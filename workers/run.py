@@ -22,8 +22,8 @@ from service.settings import Settings
 from service.state.kinds import KINDS
 from service.state.store import Store
 from workers.backoff import Pause, Retry
+from workers.job import Resources
 from workers.pool import Pool
-from workers.resources import Resources
 from workers.sweep import sweep_periodically
 
 log = get_logger(__name__)
@@ -66,22 +66,17 @@ async def _run(settings: Settings) -> None:
             raise NotReady("no summarizer: set TASTESTREAM_SUMMARIZER__URL")
         on_exit.push_async_callback(engine.close)
         prompt = engine.manifest.prompts_sha256[:12] if engine.manifest else "default"
-        await work(settings, engine, prompt, metrics, stop, engine.prompts.signals)
+        await work(settings, engine, prompt, engine.prompts.signals, metrics, stop)
 
 
 async def work(
-    settings: Settings,
-    engine: Engine,
-    prompt: str,
-    metrics: Metrics,
-    stop: asyncio.Event,
-    signals: Signals | None = None,
+    settings: Settings, engine: Engine, prompt: str, signals: Signals, metrics: Metrics, stop: asyncio.Event
 ) -> None:
     """Claim, work and commit until `stop` is set, then finish or give back what is running.
 
     Args:
         prompt: names the prompts of `engine`; stored with every summary.
-        signals: what event types mean to the model version and in the settings; by default, in the settings alone.
+        signals: what event types mean to the model version and in the settings.
     """
     retry = Retry(settings.state.max_attempts, settings.state.retry_initial_s, settings.state.retry_max_s)
     async with AsyncExitStack() as on_exit:
@@ -92,7 +87,7 @@ async def work(
             store=store,
             engine=engine,
             prompt=prompt,
-            signals=signals or Signals(settings.signals.vocabulary()),
+            signals=signals,
             pictures=pictures,
             metrics=metrics,
             stop=stop,

@@ -13,10 +13,9 @@ from service.state.leases import DeadLettered
 from service.state.records import Event, Item, SummaryClaim
 from service.state.views import interaction_views
 from workers.blocks import blocks
-from workers.job import Job, Outcome, ServerUnavailable, WorkFailed, committed
+from workers.job import Job, Outcome, Resources, ServerUnavailable, WorkFailed, committed
 from workers.model_calls import ModelRejected, answer_of
 from workers.pool import Pool
-from workers.resources import Resources
 
 log = get_logger(__name__)
 

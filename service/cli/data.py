@@ -92,7 +92,8 @@ def _write_items(source: Path, layout: importers.Layout, partial: Path, imported
                 report("items", 0.0, f"{number:,} read")
     report("items", 1.0, f"{imported.items:,} items")
     if not imported.items:
-        raise DataFileError(f"{source} has no valid item; {_first_reason(imported)}")
+        reasons = (f"{row.file}, line {row.line}: {row.reason}" for row in imported.first)
+        raise DataFileError(f"{source} has no valid item; {next(reasons, 'it is empty')}")
 
 
 def _copy(images: Path | None, name: str, folder: Path) -> bool:
@@ -119,13 +120,6 @@ def _interactions(
             imported.reject(row)
         if number % _REPORT_EVERY == 0:
             report("interactions", 0.0, f"{number:,} read")
-
-
-def _first_reason(imported: _Imported) -> str:
-    if not imported.first:
-        return "it is empty"
-    row = imported.first[0]
-    return f"{row.file}, line {row.line}: {row.reason}"
 
 
 def _print_summary(layout: str, folder: Path, imported: _Imported) -> None:

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from typing import TypeVar
 
-from model_store.progress import Report
+from model_store.progress import Report, quiet
 
 T = TypeVar("T")
 V = TypeVar("V")
@@ -15,7 +15,7 @@ async def for_each(
     work: Callable[[V], Awaitable[T]],
     max_concurrent: int,
     stage: str = "",
-    report: Report | None = None,
+    report: Report = quiet,
 ) -> list[T]:
     """Return the results of `work` in the order of the values. The first error cancels the rest and is raised."""
     slots = asyncio.Semaphore(max_concurrent)
@@ -27,8 +27,7 @@ async def for_each(
         async with slots:
             result = await work(value)
         done += 1
-        if report is not None:
-            report(stage, done / len(todo), f"{done} of {len(todo)}")
+        report(stage, done / len(todo), f"{done} of {len(todo)}")
         return result
 
     try:

@@ -97,7 +97,8 @@ class Tour:
         played = set(candidates)
         self._console.rule(f"[bold]{user}")
         for taste, name, blocks in ((character.before, "first", 4), (character.after, "new", 6)):
-            self._console.print(f"  [dim]the {name} taste:[/] {_likes(taste)}")
+            liked = ", ".join(value for values in taste.likes.values() for value in values)
+            self._console.print(f"  [dim]the {name} taste:[/] {liked}")
             for _ in range(blocks):
                 events = self._events(taste, played, rng)
                 played.update(item.item_id for item, _ in events)
@@ -132,7 +133,8 @@ class Tour:
             for index, (item, kind) in enumerate(events)
         ]
         for item, kind in events:
-            self._console.print(f"  [cyan]{kind:>8}[/]  {escape(item.title)}  [dim]{_truth(item)}[/]")
+            attributes = ", ".join(item.attributes.values())
+            self._console.print(f"  [cyan]{kind:>8}[/]  {escape(item.title)}  [dim]{attributes}[/]")
         await self._client.post_events(body)
         (state,) = await wait_for_folds(self._client, [user], quiet, stall_s=_STALL_S, poll_s=_POLL_S)
         summary = state["summary"]
@@ -171,11 +173,3 @@ class Tour:
         self._console.print(
             "  [dim]first, new: attributes that the first and the new taste like, minus those they dislike[/]\n"
         )
-
-
-def _truth(item: WorldItem) -> str:
-    return ", ".join(item.attributes.values())
-
-
-def _likes(taste: Taste) -> str:
-    return ", ".join(value for values in taste.likes.values() for value in values)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import structlog
 
+from model_store.signals import Signals
 from service.metrics import Metrics
 from service.settings import Settings, StateSettings, WorkerSettings
 from service.state.records import Event, Item
@@ -50,7 +51,8 @@ class Worker:
     def __init__(self, settings: Settings, engine: RecordingSummarizer) -> None:
         self.metrics = Metrics()
         self.stop = asyncio.Event()
-        self.task = asyncio.create_task(work(settings, engine, "prompt", self.metrics, self.stop))
+        signals = Signals(settings.signals.vocabulary())
+        self.task = asyncio.create_task(work(settings, engine, "prompt", signals, self.metrics, self.stop))
 
     async def drain(self) -> None:
         self.stop.set()
