@@ -128,7 +128,8 @@ def _selection(
 
 
 async def _list(settings: Settings, selection: Selection, limit: int, *, as_json: bool) -> None:
-    rows, more = [], 0
+    rows: list[tuple[str, ...]] = []
+    more = 0
     async with opened_store(settings) as store:
         async for letter in selection.letters(store):
             if len(rows) == limit:
