@@ -1,32 +1,6 @@
-"""Every error that a caller can meet: one class, one status, one `code`, one metric label.
+"""Every error that a caller can receive: one class, one status, one `code`, one metric label.
 
-    TastestreamError
-    ├── InvalidRequest      422  invalid_request       a field is wrong; `field` names it
-    ├── MalformedRequest    400  malformed_request     not HTTP/1.1; the connection is closed
-    ├── MalformedBody       400  malformed_body        not JSON / not NDJSON
-    ├── UnsupportedMedia    415  unsupported_media     content type not understood
-    ├── HeadersTimeout      408  headers_timeout       a request begun and not gone on with; the connection is closed
-    ├── HeadersTooLarge     431  headers_too_large     the connection is closed
-    ├── BodyTimeout         408  body_timeout          the body did not arrive in time
-    ├── BodyTooLarge        413  body_too_large
-    ├── BatchTooLarge       413  batch_too_large       more events or items than a batch may hold
-    ├── LineTooLong         413  line_too_long         one line of an NDJSON stream; the others are read
-    ├── Unauthorized        401  unauthorized
-    ├── UntrustedHost       421  untrusted_host        `Host` is none of the gateway's names
-    ├── NotFound            404  not_found
-    ├── MethodNotAllowed    405  method_not_allowed
-    ├── ItemNotFound        404  item_not_found
-    ├── BadPicture          422  bad_picture           reason in the detail
-    ├── UserDeleted         409  user_deleted          an event that was received before its user's deletion
-    ├── ClientClosedRequest 499  client_closed_request the caller left before the answer; nobody reads this one
-    ├── Overloaded          429  overloaded            + Retry-After: too many requests, connections or events
-    ├── BacklogFull         429  backlog_full          + Retry-After
-    ├── StateUnavailable    503  state_unavailable     + Retry-After: Redis or picture folder down, full, read-only
-    ├── NotReady            503  not_ready             + Retry-After
-    ├── DeadlineExceeded    504  deadline_exceeded     + Retry-After: the caller's own deadline was too short
-    └── InternalError       500  internal_error        anything not foreseen; details only in the log
-
-The answer is RFC 9457 `application/problem+json` (see `problem`).
+The response is an RFC 9457 problem, see `problem`. Errors with status 429, 503 and 504 carry `Retry-After`.
 """
 
 from collections.abc import Mapping
@@ -34,13 +8,13 @@ from typing import Any, ClassVar
 
 
 class TastestreamError(Exception):
-    """Base: `status` and `code` belong to the class, `detail` to the occurrence.
+    """Base class: `status` and `code` belong to the class, `detail` to the occurrence.
 
     Args:
-        detail: what happened. It is for people; callers that need to decide use `code`.
+        detail: what happened, for people; programs use `code`.
         field: the field of the request that is wrong.
-        extensions: further members of the problem body, such as the rejected events.
-        public_detail: replaces `detail` in the answer if `detail` is only for the log.
+        extensions: more members of the problem body, such as the rejected events.
+        public_detail: replaces `detail` in the response if `detail` is only for the log.
     """
 
     status: ClassVar[int] = 500
@@ -65,27 +39,27 @@ class TastestreamError(Exception):
 
 
 class InvalidRequest(TastestreamError):
-    status, code, title = 422, "invalid_request", "Invalid request"
+    status, code, title = 422, "invalid_request", "Invalid request"  # a field is wrong; `field` names it
 
 
 class MalformedRequest(TastestreamError):
-    status, code, title = 400, "malformed_request", "Malformed request"
+    status, code, title = 400, "malformed_request", "Malformed request"  # not HTTP/1.1; connection closed
 
 
 class MalformedBody(TastestreamError):
-    status, code, title = 400, "malformed_body", "Malformed body"
+    status, code, title = 400, "malformed_body", "Malformed body"  # not JSON or NDJSON
 
 
 class UnsupportedMedia(TastestreamError):
-    status, code, title = 415, "unsupported_media", "Unsupported media type"
+    status, code, title = 415, "unsupported_media", "Unsupported media type"  # content type or charset not understood
 
 
 class HeadersTimeout(TastestreamError):
-    status, code, title = 408, "headers_timeout", "Headers timeout"
+    status, code, title = 408, "headers_timeout", "Headers timeout"  # head begun but not finished; connection closed
 
 
 class HeadersTooLarge(TastestreamError):
-    status, code, title = 431, "headers_too_large", "Headers too large"
+    status, code, title = 431, "headers_too_large", "Headers too large"  # connection closed
 
 
 class BodyTimeout(TastestreamError):
@@ -97,11 +71,11 @@ class BodyTooLarge(TastestreamError):
 
 
 class BatchTooLarge(TastestreamError):
-    status, code, title = 413, "batch_too_large", "Batch too large"
+    status, code, title = 413, "batch_too_large", "Batch too large"  # more events or items than a batch may hold
 
 
 class LineTooLong(TastestreamError):
-    status, code, title = 413, "line_too_long", "Line too long"
+    status, code, title = 413, "line_too_long", "Line too long"  # one line of an NDJSON stream; the others are read
 
 
 class Unauthorized(TastestreamError):
@@ -109,7 +83,7 @@ class Unauthorized(TastestreamError):
 
 
 class UntrustedHost(TastestreamError):
-    status, code, title = 421, "untrusted_host", "Untrusted host"
+    status, code, title = 421, "untrusted_host", "Untrusted host"  # `Host` is none of the gateway's names
 
 
 class NotFound(TastestreamError):
@@ -125,19 +99,19 @@ class ItemNotFound(TastestreamError):
 
 
 class BadPicture(TastestreamError):
-    status, code, title = 422, "bad_picture", "Bad picture"
+    status, code, title = 422, "bad_picture", "Bad picture"  # `detail` has the reason
 
 
 class UserDeleted(TastestreamError):
-    status, code, title = 409, "user_deleted", "User deleted"
+    status, code, title = 409, "user_deleted", "User deleted"  # the event was received before its user's deletion
 
 
 class ClientClosedRequest(TastestreamError):
-    status, code, title = 499, "client_closed_request", "Client closed request"
+    status, code, title = 499, "client_closed_request", "Client closed request"  # only metrics and logs show it
 
 
 class Overloaded(TastestreamError):
-    status, code, title = 429, "overloaded", "Too many requests"
+    status, code, title = 429, "overloaded", "Too many requests"  # too many requests, connections or events
 
 
 class BacklogFull(TastestreamError):
@@ -145,7 +119,7 @@ class BacklogFull(TastestreamError):
 
 
 class StateUnavailable(TastestreamError):
-    status, code, title = 503, "state_unavailable", "State unavailable"
+    status, code, title = 503, "state_unavailable", "State unavailable"  # Redis or picture folder down, full, read-only
 
 
 class NotReady(TastestreamError):
@@ -153,15 +127,15 @@ class NotReady(TastestreamError):
 
 
 class DeadlineExceeded(TastestreamError):
-    status, code, title = 504, "deadline_exceeded", "Deadline exceeded"
+    status, code, title = 504, "deadline_exceeded", "Deadline exceeded"  # the caller's own deadline was too short
 
 
 class InternalError(TastestreamError):
-    pass
+    """Anything unforeseen; only the log has details."""
 
 
 def problem(error: TastestreamError) -> dict[str, Any]:
-    """The RFC 9457 body of `error`; `code` is stable, its `detail` is for people."""
+    """The RFC 9457 body of `error`."""
     body: dict[str, Any] = {
         "type": "about:blank",
         "title": error.title,
