@@ -1,4 +1,4 @@
-"""Logs: one JSON object a line on stderr, with the request's id; never a secret, never a user's or an item's text."""
+"""Logs: one JSON object per line on stderr, with the request's id; never secrets, never texts of users or items."""
 
 import logging
 import sys
@@ -9,34 +9,32 @@ import orjson
 import structlog
 
 REQUEST_ID: ContextVar[str | None] = ContextVar("request_id", default=None)
-"""Stands in every line that is written for a request."""
+"""Is in every line that is logged for a request."""
 
 
-def configure(*, json: bool = True, level: int = logging.INFO) -> None:
-    """Set up structlog for this process; `json=False` writes lines for people."""
-    shared: list[structlog.types.Processor] = [
+def configure(*, json: bool) -> None:
+    """Set up structlog for this process: JSON, or text for people."""
+    processors: list[structlog.types.Processor] = [
         _add_request_id,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
+    factory: structlog.BytesLoggerFactory | structlog.PrintLoggerFactory
     if json:
-        structlog.configure(
-            processors=[
-                *shared,
-                structlog.processors.format_exc_info,
-                structlog.processors.JSONRenderer(serializer=orjson.dumps),
-            ],
-            wrapper_class=structlog.make_filtering_bound_logger(level),
-            logger_factory=structlog.BytesLoggerFactory(sys.stderr.buffer),
-            cache_logger_on_first_use=True,
-        )
+        processors += [
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(serializer=orjson.dumps),
+        ]
+        factory = structlog.BytesLoggerFactory(sys.stderr.buffer)
     else:
-        structlog.configure(
-            processors=[*shared, structlog.dev.ConsoleRenderer()],
-            wrapper_class=structlog.make_filtering_bound_logger(level),
-            logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-            cache_logger_on_first_use=True,
-        )
+        processors.append(structlog.dev.ConsoleRenderer())
+        factory = structlog.PrintLoggerFactory(sys.stderr)
+    structlog.configure(
+        processors=processors,
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        logger_factory=factory,
+        cache_logger_on_first_use=True,
+    )
 
 
 def _add_request_id(
