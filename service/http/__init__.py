@@ -1,1 +1,1 @@
-"""HTTP as every endpoint speaks it: bodies, batches, ids, times, problems, limits, the OpenAPI page."""
+"""What all endpoints share of HTTP: bodies, batches, ids, times, problems, limits, the OpenAPI page."""

@@ -1,4 +1,4 @@
-"""How many requests are answered at a time: bounds for each class of routes, and for each caller within it."""
+"""Limits on concurrent requests: one for each class of routes, and one for each caller within a class."""
 
 import asyncio
 import math
@@ -9,28 +9,26 @@ from typing import Literal
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.errors import Overloaded
-from service.http.asgi import CALLER, OPEN_PATHS, refuse
+from service.http.auth import CALLER, OPEN_PATHS
 from service.http.headers import header
 from service.http.media import JSON, NDJSON_NAMES
+from service.http.problems import refuse
 from service.metrics import Metrics
 from service.settings import LimitSettings
 
 RouteClass = Literal["events", "event_streams", "recommend", "items", "reads", "operations"]
 
-_ALWAYS_ANSWERED = "/healthz"
-_LATER_S = 1.0
-"""After how long a request without a key is refused: who asks again at once would keep the event loop busy."""
+_UNLIMITED = "/healthz"
+_DELAY_S = 1.0
+"""Before a request without a key is refused: a caller that retries at once would keep the event loop busy."""
 _READING = frozenset({"GET", "HEAD", "OPTIONS"})
-_ONE_NETWORK = 64
-"""Bits of an IPv6 address that one caller can't choose."""
-_CACHED_ADDRESSES = 1024
 
 
 class Admission:
-    """Answers 429 when too many requests of one class are in flight, or too many of one caller's.
+    """Answers 429 when too many requests of one class, or of one caller in it, are in flight.
 
-    What is slow, or idle, takes room only from its own class, see `route_class`. A caller is an API key or, where none
-    was asked for, a network address.
+    Slow and idle requests use up only their own class, see `route_class`. A caller is an API key or, where none is
+    required, a network address.
     """
 
     def __init__(self, app: ASGIApp, limits: LimitSettings, metrics: Metrics) -> None:
@@ -39,7 +37,7 @@ class Admission:
         self._classes = {name: _Class(name, limit, limits.caller_share, metrics) for name, limit in most.items()}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"] == _ALWAYS_ANSWERED:
+        if scope["type"] != "http" or scope["path"] == _UNLIMITED:
             await self.app(scope, receive, send)
             return
         kind = route_class(scope)
@@ -48,7 +46,7 @@ class Admission:
         error = admitted.enter(caller)
         if error is not None:
             if kind == "operations":
-                await asyncio.sleep(_LATER_S)
+                await asyncio.sleep(_DELAY_S)
             await refuse(error, scope, receive, send)
             return
         try:
@@ -61,21 +59,21 @@ class _Class:
     def __init__(self, name: str, limit: int, share: float, metrics: Metrics) -> None:
         self._name = name
         self._limit = limit
-        self._most_of_one = math.ceil(limit * share)
+        self._caller_limit = math.ceil(limit * share)
         self._in_flight = 0
         self._callers: dict[object, int] = {}
-        self._full = metrics.requests_refused.labels(name, "class_full")
-        self._greedy = metrics.requests_refused.labels(name, "caller_share")
+        self._class_full = metrics.requests_refused.labels(name, "class_full")
+        self._caller_full = metrics.requests_refused.labels(name, "caller_share")
         metrics.requests_admitted.labels(name).set_function(lambda: self._in_flight)
 
     def enter(self, caller: object) -> Overloaded | None:
-        """Count the request in, or say why not."""
+        """Count a request of `caller`, or return why it is refused."""
         if self._in_flight >= self._limit:
-            self._full.inc()
+            self._class_full.inc()
             return Overloaded(f"too many requests in flight ({self._name})", retry_after_s=1)
         in_flight = self._callers.get(caller, 0)
-        if in_flight >= self._most_of_one:
-            self._greedy.inc()
+        if in_flight >= self._caller_limit:
+            self._caller_full.inc()
             return Overloaded(f"too many requests of one caller in flight ({self._name})", retry_after_s=1)
         self._in_flight += 1
         self._callers[caller] = in_flight + 1
@@ -89,7 +87,7 @@ class _Class:
 
 
 def route_class(scope: Scope) -> RouteClass:
-    """What kind of work a request asks for."""
+    """The class of a request, by path, method and content type."""
     path, method = scope["path"], scope["method"]
     if path == "/events":
         return "event_streams" if _is_stream(header(scope, b"content-type")) else "events"
@@ -113,13 +111,13 @@ def _caller(scope: Scope) -> object:
     return _network(client[0]) if client else ""
 
 
-@lru_cache(_CACHED_ADDRESSES)
+@lru_cache(1024)
 def _network(address: str) -> str:
-    """The address or, of IPv6, its network: a caller has all addresses in it."""
+    """The address; for IPv6 its /64 network, whose addresses all belong to one caller."""
     try:
         ip = ip_address(address)
     except ValueError:
         return address
     if not isinstance(ip, IPv6Address):
         return address
-    return str(ip.ipv4_mapped or ip_network((ip, _ONE_NETWORK), strict=False))
+    return str(ip.ipv4_mapped or ip_network((ip, 64), strict=False))

@@ -1,4 +1,4 @@
-"""Who may ask: API keys."""
+"""API keys."""
 
 import hmac
 from collections.abc import Iterable
@@ -9,17 +9,22 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from model_store.errors import UserError
 from service.errors import Unauthorized
-from service.http.asgi import CALLER, OPEN_PATHS, refuse
 from service.http.headers import header
 from service.http.hosts import is_loopback
+from service.http.problems import refuse
 from service.settings import Settings
+
+OPEN_PATHS = frozenset({"/healthz", "/readyz", "/metrics"})
+"""They need no API key."""
+CALLER = "tastestream.caller"
+"""In the scope: the index of the caller's API key, if keys are required."""
 
 
 def read_keys(file: Path) -> list[str]:
-    """The API keys of `file`, one a line; blank lines and lines that begin with # are left out.
+    """The API keys in `file`, one per line; blank lines and lines that begin with # are ignored.
 
     Raises:
-        UserError: there is none.
+        UserError: there are none.
         OSError: the file can't be read.
     """
     lines = (line.strip() for line in file.read_text("utf-8").splitlines())
@@ -30,10 +35,10 @@ def read_keys(file: Path) -> list[str]:
 
 
 def require_keys(settings: Settings) -> None:
-    """Let nobody serve other machines without API keys by accident.
+    """Prevent a gateway that other machines can reach from starting without API keys by accident.
 
     Raises:
-        UserError: the host is not this machine's own, there are no keys, and the settings don't say `insecure`.
+        UserError: `host` is not a loopback address, there are no keys, and `insecure` is not set.
     """
     if settings.api_keys_file is None and not settings.insecure and not is_loopback(settings.host):
         raise UserError(
@@ -43,14 +48,14 @@ def require_keys(settings: Settings) -> None:
 
 
 class ApiKeys:
-    """Lets nobody in without `Authorization: Bearer` and one of the keys; compares in constant time."""
+    """Requires `Authorization: Bearer` and one of the keys, which are compared in constant time."""
 
     def __init__(self, app: ASGIApp, keys: Iterable[str]) -> None:
         self.app = app
         self.digests = [sha256(key.encode()).digest() for key in keys]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        # Brokers ask for permission before they have a key; OPTIONS answers nothing that a key guards.
+        # Brokers ask for permission before they have a key, and responses to OPTIONS need no protection.
         open_to_all = scope["type"] != "http" or scope["path"] in OPEN_PATHS or scope["method"] == "OPTIONS"
         if open_to_all:
             await self.app(scope, receive, send)

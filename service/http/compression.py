@@ -6,8 +6,8 @@ import zlib
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.errors import MalformedBody, UnsupportedMedia
-from service.http.asgi import refuse
 from service.http.headers import header, with_headers
+from service.http.problems import refuse
 
 _PIECE_BYTES = 64 * 1024
 """As much as is decompressed at a time, so that a small body that decompresses to gigabytes is never held whole."""

@@ -1,4 +1,4 @@
-"""What a request's head must say beyond what the parser demands (RFC 9112), and heads without an upgrade."""
+"""Checks of a request's head that the parser does not make (RFC 9112), and the removal of an upgrade."""
 
 import re
 from collections.abc import Sequence
@@ -10,20 +10,19 @@ Headers = Sequence[tuple[bytes, bytes]]
 
 _HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]+(?:%25[\w.~-]+)?\]|[A-Za-z0-9._~!$&'()*+,;=%-]*)(?::[0-9]*)?")
 _LONGEST_HOST = 262
-"""A name of 253 characters, a final dot, a colon and a port, and some."""
-_CACHED_HOSTS = 1024
+"""A name of 253 characters, a final dot, a colon and a port, and a few more."""
 
 
 def check_head(method: str, version: str, headers: Headers) -> None:
-    """Refuse what could be read in two ways, or what no server behind this address can do.
+    """Refuse a head that is ambiguous, or that asks for what no HTTP origin server does.
 
     Args:
-        version: such as "1.1".
+        version: for example "1.1".
         headers: names in lower case.
 
     Raises:
-        MalformedRequest: no `Host` in HTTP/1.1, several, or not a host; a transfer coding other than `chunked`;
-            a version other than 1.0 and 1.1; CONNECT.
+        MalformedRequest: `Host` is missing in HTTP/1.1, given twice or not a host; a transfer coding other than
+            `chunked`; a version other than 1.0 and 1.1; CONNECT.
     """
     hosts = 0
     for name, value in headers:
@@ -34,7 +33,7 @@ def check_head(method: str, version: str, headers: Headers) -> None:
         elif name == b"transfer-encoding" and (version != "1.1" or value.lower() != b"chunked"):
             raise MalformedRequest("Transfer-Encoding: only chunked, in HTTP/1.1", field="transfer-encoding")
     if hosts != 1 and (hosts or version == "1.1"):
-        detail = "Host: more than one" if hosts else "Host: missing; HTTP/1.1 demands it"
+        detail = "Host: more than one" if hosts else "Host: missing; HTTP/1.1 requires it"
         raise MalformedRequest(detail, field="host")
     if version not in ("1.1", "1.0"):
         raise MalformedRequest("not HTTP/1.1: another version")
@@ -42,12 +41,12 @@ def check_head(method: str, version: str, headers: Headers) -> None:
         raise MalformedRequest("CONNECT: this is not a proxy")
 
 
-@lru_cache(_CACHED_HOSTS)
+@lru_cache(1024)
 def _is_host(value: bytes) -> bool:
     return _HOST.fullmatch(value) is not None
 
 
 def without_upgrade(method: bytes, url: bytes, version: str, headers: Headers) -> bytes:
-    """The head of a request as its caller would have sent it without asking for another protocol."""
+    """The head of a request without the headers that ask for another protocol."""
     kept = [b"%b: %b\r\n" % header for header in headers if header[0] != b"upgrade"]
     return b"".join([b"%b %b HTTP/%b\r\n" % (method, url, version.encode()), *kept, b"\r\n"])

@@ -1,7 +1,7 @@
-"""Which host names a gateway answers to.
+"""The host names that a gateway answers to.
 
-A web page can have its own name resolve to a gateway's address (DNS rebinding). To the browser the gateway is then the
-page's own server, and the page may read every answer. The name still stands in `Host`.
+A web page can let its own name resolve to a gateway's address (DNS rebinding). The browser then takes the gateway for
+the page's own server, and the page may read every response. `Host` still has the name.
 """
 
 from collections.abc import Sequence
@@ -11,26 +11,25 @@ from ipaddress import ip_address
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.errors import UntrustedHost
-from service.http.asgi import refuse
 from service.http.headers import first_headers
+from service.http.problems import refuse
 
-_CACHED = 1024
 _LONGEST_NAME = 253
 
 
 class TrustedHosts:
     """Refuses requests for names other than `names`.
 
-    Addresses, `localhost` and names without a dot are always answered. No web page can be served under those.
+    Addresses, `localhost` and names without a dot are always accepted, because no web page can be served from them.
 
     Args:
-        names: host names; `*.example.com` stands for all names below it, `*` for every name.
+        names: host names; `*.example.com` stands for all subdomains, `*` for every name.
     """
 
     def __init__(self, app: ASGIApp, names: Sequence[str]) -> None:
         self.app = app
         self._names = frozenset(name.lower() for name in names)
-        self._trusts = lru_cache(_CACHED)(self._check)
+        self._trusts = lru_cache(1024)(self._check)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
@@ -70,7 +69,7 @@ def is_local(name: str) -> bool:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a server that listens on `host` is reached from its own machine only."""
+    """Whether a server that listens on `host` can be reached only from its own machine."""
     if host.lower() == "localhost":
         return True
     try:

@@ -1,4 +1,4 @@
-"""What surrounds every request: its id, its time, its log line."""
+"""Around every request: its id, its duration, its log line."""
 
 import re
 import time
@@ -8,24 +8,25 @@ from secrets import token_hex
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.errors import InternalError
-from service.http.asgi import ERROR, OPEN_PATHS, refuse
+from service.http.auth import OPEN_PATHS
 from service.http.headers import header
+from service.http.problems import ERROR, REASON, refuse
 from service.logs import REQUEST_ID, get_logger
 from service.metrics import Metrics
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
-_REASON = "tastestream.reason"
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"})
 log = get_logger(__name__)
 
 
 class Telemetry:
-    """Gives the request an id, measures and logs it, and turns what nobody foresaw into a 500 without details.
+    """Gives each request an id, measures and logs it, and turns unexpected exceptions into a 500 without details.
 
     Args:
-        log_all: log every request, not only those that went wrong.
+        log_all: log every request, not only errors.
     """
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, *, log_all: bool = False) -> None:
+    def __init__(self, app: ASGIApp, metrics: Metrics, *, log_all: bool) -> None:
         self.app = app
         self.metrics = metrics
         self.log_all = log_all
@@ -70,16 +71,13 @@ class Telemetry:
             self.metrics.errors.labels(code).inc()
         if status >= 400 or status == 0 or (self.log_all and route not in OPEN_PATHS):
             entry = {"method": method, "route": route, "status": status, "code": code, "ms": round(seconds * 1000, 2)}
-            if reason := scope.get(_REASON):
+            if reason := scope.get(REASON):
                 entry["reason"] = reason
             log.info("request", **entry)
 
 
-_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"})
-
-
 class EncodedPaths:
-    """Routes item and user paths by their encoded form, so that `%2F` in an id is no separator."""
+    """Routes item and user paths by their encoded form, in which `%2F` in an id is not a separator."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app

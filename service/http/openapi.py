@@ -1,4 +1,4 @@
-"""The OpenAPI page: what FastAPI derives from the routes, the bodies that are read raw, keys and limits."""
+"""The OpenAPI page: what FastAPI derives from the routes, plus the bodies that are read raw, keys and limits."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -8,19 +8,19 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from service.http.asgi import OPEN_PATHS
+from service.http.auth import OPEN_PATHS
 from service.http.problems import Problem
 
 Bounds = Mapping[tuple[type[BaseModel], str], int]
-"""The largest number, or the most entries of an array, by model and field."""
+"""The maximum of a number, or the most entries of an array, by model and field."""
 
 
 def install(app: FastAPI, models: Iterable[type[BaseModel]], bounds: Bounds, *, keys: bool) -> None:
-    """Give `app` its page.
+    """Set the page of `app`.
 
     Args:
         models: the bodies that are read raw.
-        bounds: those that the settings say; the models know their own.
+        bounds: the limits that come from settings; fixed ones are in the models.
         keys: whether callers need an API key.
     """
 
@@ -42,16 +42,14 @@ def _describe(app: FastAPI, models: Iterable[type[BaseModel]], bounds: Bounds, k
     for (model, field), bound in bounds.items():
         schema = _of_value(schemas[model.__name__]["properties"][field])
         schema["maxItems" if schema["type"] == "array" else "maximum"] = bound
-    if not keys:
-        for methods in page["paths"].values():
-            for operation in methods.values():
-                operation["responses"].pop("401", None)
-    else:
+    if keys:
         page["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
-        for path, methods in page["paths"].items():
-            if path not in OPEN_PATHS:
-                for operation in methods.values():
-                    operation["security"] = [{"key": []}]
+    for path, methods in page["paths"].items():
+        for operation in methods.values():
+            if not keys:
+                operation["responses"].pop("401", None)
+            elif path not in OPEN_PATHS:
+                operation["security"] = [{"key": []}]
     return page
 
 

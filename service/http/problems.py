@@ -1,4 +1,4 @@
-"""Errors as answers: RFC 9457 problems, one handler table, and their page in OpenAPI."""
+"""Errors as responses: RFC 9457 problems, the exception handlers, and their part of OpenAPI."""
 
 import math
 from collections import defaultdict
@@ -7,10 +7,11 @@ from typing import Any
 import orjson
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.routing import Match
+from starlette.types import Receive, Scope, Send
 
 from service.errors import (
     BodyTimeout,
@@ -31,14 +32,18 @@ from service.errors import (
 from service.http.wire import invalid
 
 PROBLEM = "application/problem+json"
+ERROR = "tastestream.error"
+"""In the scope: the code of the error in the response."""
+REASON = "tastestream.reason"
+"""In the scope: the cause of the error, for the log only."""
 COMMON_ERRORS = (InvalidRequest, Unauthorized, Overloaded, StateUnavailable)
-"""What any call that reads or writes state may be answered with."""
+"""The errors of every call that reads or writes state."""
 BODY_ERRORS = (MalformedBody, BodyTimeout, BodyTooLarge, UnsupportedMedia)
-"""What a call with a body may be answered with besides."""
+"""The further errors of a call with a body."""
 
 
 class Problem(BaseModel):
-    """An RFC 9457 problem. `code` is stable; `field` names what was wrong in the request."""
+    """An RFC 9457 problem. `code` is stable; `field` names the faulty field of the request."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -47,11 +52,11 @@ class Problem(BaseModel):
     status: int
     code: str
     detail: str
-    field: str | None = Field(None)
+    field: str | None = None
 
 
 def respond(error: TastestreamError) -> Response:
-    """The answer that says `error`."""
+    """The response for `error`."""
     headers = {}
     if error.retry_after_s is not None:
         headers["retry-after"] = str(max(1, math.ceil(error.retry_after_s)))
@@ -60,8 +65,14 @@ def respond(error: TastestreamError) -> Response:
     return Response(orjson.dumps(problem(error)), error.status, headers, PROBLEM)
 
 
+async def refuse(error: TastestreamError, scope: Scope, receive: Receive, send: Send) -> None:
+    """Send `error` from a middleware, and note its code for the metrics."""
+    scope[ERROR] = error.code
+    await respond(error)(scope, receive, send)
+
+
 def documented(*errors: type[TastestreamError]) -> dict[int | str, dict[str, Any]]:
-    """`responses=` of a route that may answer with `errors`."""
+    """`responses=` of a route that may raise `errors`."""
     by_status: dict[int | str, list[type[TastestreamError]]] = defaultdict(list)
     for error in errors:
         by_status[error.status].append(error)
@@ -80,11 +91,11 @@ def _document(errors: list[type[TastestreamError]]) -> dict[str, Any]:
 
 
 async def on_error(request: Request, error: Exception) -> Response:
-    """The answer to a TastestreamError, whose code and reason are noted for metrics and log."""
+    """The response for a TastestreamError, whose code and reason are noted for metrics and log."""
     assert isinstance(error, TastestreamError)  # noqa: S101
-    request.scope["tastestream.error"] = error.code
+    request.scope[ERROR] = error.code
     if error.public_detail != error.detail:
-        request.scope["tastestream.reason"] = error.detail
+        request.scope[REASON] = error.detail
     return respond(error)
 
 
@@ -108,21 +119,18 @@ async def _on_http(request: Request, error: Exception) -> Response:
 
 
 async def on_disconnect(request: Request, error: Exception) -> Response:
-    """What is counted for a caller that left; nobody reads it."""
+    """The response for a caller that left: it is counted, but no one receives it."""
     return await on_error(request, ClientClosedRequest("the caller left while sending"))
 
 
 def _methods(request: Request) -> set[str]:
-    """What the path can be asked for, over all its routes."""
-    found: set[str] = set()
-    for route in request.app.routes:
-        if route.matches(request.scope)[0] is not Match.NONE:
-            found |= getattr(route, "methods", None) or set()
-    return found
+    """The methods of all routes of the path."""
+    routes = (route for route in request.app.routes if route.matches(request.scope)[0] is not Match.NONE)
+    return {method for route in routes for method in getattr(route, "methods", None) or ()}
 
 
 def install(app: FastAPI) -> None:
-    """Answer every exception of the app's routes with a problem."""
+    """Turn every exception of the app's routes into a problem."""
     app.add_exception_handler(TastestreamError, on_error)
     app.add_exception_handler(RequestValidationError, _on_validation)
     app.add_exception_handler(HTTPException, _on_http)

@@ -117,7 +117,7 @@ async def test_one_key_leaves_room_for_the_others(open_gateway: OpenGateway, tmp
 async def test_callers_of_open_paths_beyond_the_bound_are_kept_waiting(
     open_gateway: OpenGateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(admission, "_LATER_S", 3600.0)
+    monkeypatch.setattr(admission, "_DELAY_S", 3600.0)
     monkeypatch.setattr(Store, "ping", lambda self: asyncio.sleep(0.3))
     async with open_gateway(limits=limits()) as gateway:
         asking = [asyncio.create_task(gateway.ask("GET", "/readyz")) for _ in range(10)]
