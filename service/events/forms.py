@@ -11,7 +11,7 @@ from service.events.cloudevents import CLOUD_EVENT, CLOUD_EVENT_BATCH, binary_at
 from service.http.batches import check_count, unwrap
 from service.http.body_limit import limit_body
 from service.http.media import JSON, NDJSON, is_json, unsupported
-from service.http.parsing import is_small, parse_body, parse_json, read_body
+from service.http.parsing import read_value
 from service.settings import LimitSettings
 
 _FIELD = "events"
@@ -38,24 +38,18 @@ async def read_values(request: Request, kind: str, limits: LimitSettings) -> Eve
     """
     limit_body(request.scope, limits.events_bytes)
     if kind == CLOUD_EVENT:
-        return EventValues([read_cloud_event(await _parsed(request, limits), limits.line_bytes)])
+        return EventValues([read_cloud_event(await read_value(request, limits.json_values), limits.line_bytes)])
     if kind == CLOUD_EVENT_BATCH:
-        return EventValues(await _read_cloud_events(await _parsed(request, limits), limits))
+        return EventValues(await _read_cloud_events(await read_value(request, limits.json_values), limits))
     if not is_json(kind):
         raise unsupported(kind, JSON, NDJSON, CLOUD_EVENT, CLOUD_EVENT_BATCH)
     attributes = binary_attributes(request.scope["headers"])
     if attributes is not None:
-        return EventValues([read_cloud_event({**attributes, "data": await _parsed(request, limits)})], binary=True)
-    values = unwrap(await _parsed(request, limits), _FIELD)
+        data = await read_value(request, limits.json_values)
+        return EventValues([read_cloud_event({**attributes, "data": data})], binary=True)
+    values = unwrap(await read_value(request, limits.json_values), _FIELD)
     check_count(values, limits.batch_events, _FIELD)
     return EventValues(values)
-
-
-async def _parsed(request: Request, limits: LimitSettings) -> Any:
-    body = await read_body(request)
-    if is_small(body, limits.json_values):
-        return parse_json(body)
-    return await parse_body(body, limits.json_values)
 
 
 async def _read_cloud_events(batch: Any, limits: LimitSettings) -> list[Any]:

@@ -4,7 +4,7 @@ from typing import Any
 
 from service.events.cloudevents import CLOUD_EVENT, CLOUD_EVENT_BATCH
 from service.events.schemas import CLOUD_EVENT_EXAMPLE, EVENT_EXAMPLE
-from service.http.wire import JSON, NDJSON
+from service.http.media import JSON, NDJSON
 
 _EVENT = {"$ref": "#/components/schemas/EventIn"}
 _CLOUD_EVENT = {"$ref": "#/components/schemas/CloudEventIn"}

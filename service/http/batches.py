@@ -1,4 +1,4 @@
-"""Many values in one body, each with its own fate."""
+"""Batches: many values in one body, accepted or rejected one by one."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,18 +11,18 @@ from service.errors import BatchTooLarge, InvalidRequest, TastestreamError
 from service.http.hints import meant
 from service.http.media import is_ndjson
 from service.http.ndjson import ndjson_lines, parse_line
-from service.http.parsing import count_values, parse_body, read_body
+from service.http.parsing import count_values, read_value
 from service.http.wire import refuse_unknown
 from service.settings import LimitSettings
 
-_NAMES_LOOKED_AT = 10
+_FIELDS_EXAMINED = 10
 
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """Why one event or item of a batch was not taken; `index` counts from 0, `code` is stable.
+    """Why one event or item of a batch was not accepted; `index` counts from 0, `code` is stable.
 
-    `retryable`: the same may be taken when it is sent again later.
+    `retryable`: it may be accepted if it is sent again later.
     """
 
     index: int
@@ -39,25 +39,25 @@ def reject(index: int, error: TastestreamError) -> Rejection:
 async def read_batch(request: Request, limits: LimitSettings, limit: int, field: str) -> Sequence[Any]:
     """The values of a batch body: one object, an array, an object with the array in `field`, or NDJSON.
 
-    In NDJSON, a line that is no JSON stands there as the error it raised.
+    The value of an NDJSON line that is not JSON is the error that it raised.
 
     Raises:
-        TastestreamError: not a batch, empty, of more than `limit` values, or of more than `limits.json_values` in them.
+        TastestreamError: not a batch, empty, more than `limit` values, or more than `limits.json_values` in total.
     """
     if is_ndjson(request):
         values = await _read_lines(request, limits.json_values, limit, field)
     else:
-        values = unwrap(await parse_body(await read_body(request), limits.json_values), field)
+        values = unwrap(await read_value(request, limits.json_values), field)
     check_count(values, limit, field)
     return values
 
 
 def check_count(values: Sequence[Any], limit: int, field: str) -> None:
-    """Hold a batch to 1..`limit` values.
+    """Limit a batch to 1..`limit` values.
 
     Raises:
         InvalidRequest: it is empty.
-        BatchTooLarge: it holds more.
+        BatchTooLarge: it has more.
     """
     if not values:
         raise InvalidRequest(f"{field}: the batch is empty", field=field)
@@ -85,17 +85,17 @@ def unwrap(value: Any, field: str) -> list[Any]:
         if not isinstance(value[field], list):
             raise InvalidRequest(f"{field}: must be an array", field=field)
         return value[field]  # type: ignore[no-any-return]
-    if isinstance(value, dict) and (name := _array(value, field)):
+    if isinstance(value, dict) and (name := _misnamed_array(value, field)):
         raise InvalidRequest(f"{name}: no such field; did you mean {field}?", field=name)
     return [value]
 
 
-def _array(value: dict[str, Any], field: str) -> str | None:
-    """The name of an array that other services take for what stands in `field` here."""
-    # Every event that comes alone passes here, and most hold no array.
-    if list not in map(type, islice(value.values(), _NAMES_LOOKED_AT)):
+def _misnamed_array(value: dict[str, Any], field: str) -> str | None:
+    """The name under which other services expect the array that belongs in `field` here."""
+    # Fast path: every single event comes here, and most have no array.
+    if list not in map(type, islice(value.values(), _FIELDS_EXAMINED)):
         return None
-    arrays = (name for name in islice(value, _NAMES_LOOKED_AT) if isinstance(value[name], list))
+    arrays = (name for name in islice(value, _FIELDS_EXAMINED) if isinstance(value[name], list))
     return next((name for name in arrays if meant(name, {field})), None)
 
 

@@ -1,4 +1,4 @@
-"""Work for a caller that may leave: when it does, the work stops."""
+"""Work that stops when its caller disconnects."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 async def unless_closed(request: Request, work: Coroutine[Any, Any, T]) -> T:
-    """The result of `work`, which is cancelled when the caller hangs up. The body must have been read.
+    """The result of `work`, which is cancelled when the caller disconnects. The body must have been read.
 
     Raises:
         ClientClosedRequest: the caller left first.

@@ -10,20 +10,17 @@ from service.http.headers import header, with_headers
 from service.http.problems import refuse
 
 _PIECE_BYTES = 64 * 1024
-"""As much as is decompressed at a time, so that a small body that decompresses to gigabytes is never held whole."""
+"""The most that is decompressed at a time. A small body may decompress to gigabytes, which are never held whole."""
 
 _GZIP, _ZLIB, _RAW = 31, 15, -15
-"""`wbits` of zlib. Some clients send deflate without the zlib header."""
-
-_PASSED = ("", "identity")
-_DECOMPRESSED = ("gzip", "x-gzip", "deflate")
+"""zlib's `wbits`. Some clients send deflate without the zlib header."""
 
 
 class DecompressBodies:
-    """Hands bodies on decompressed, piece by piece; limits on bodies that stand behind it count what comes out.
+    """Decompresses bodies piece by piece; later limits count the decompressed bytes.
 
     Raises, in the reader of the body:
-        MalformedBody: it is not what `Content-Encoding` says, or is cut short.
+        MalformedBody: it is not what `Content-Encoding` says, or is truncated.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -31,9 +28,9 @@ class DecompressBodies:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         encoding = header(scope, b"content-encoding").strip().lower() if scope["type"] == "http" else ""
-        if encoding in _PASSED:
+        if encoding in ("", "identity"):
             await self.app(scope, receive, send)
-        elif encoding not in _DECOMPRESSED:
+        elif encoding not in ("gzip", "x-gzip", "deflate"):
             detail = f"Content-Encoding: {encoding[:40]!r} is not supported; send gzip, deflate, or no encoding"
             await refuse(UnsupportedMedia(detail), scope, receive, send)
         else:
@@ -53,10 +50,10 @@ class _Decompressed:
         self._done = False
 
     async def receive(self) -> Message:
-        """The next piece; an empty one only at the end."""
+        """The next piece; only the last one is empty."""
         while not self._done:
             if self._input or self._more_output:
-                # Other requests get their turn between the pieces.
+                # Other requests run between the pieces.
                 await asyncio.sleep(0)
                 if piece := self._step():
                     return {"type": "http.request", "body": piece, "more_body": True}
@@ -90,7 +87,7 @@ class _Decompressed:
     def _end(self) -> Message:
         self._done = True
         if self._inflate is not None and not self._inflate.eof:
-            raise MalformedBody(f"the {self._encoding} body is cut short")
+            raise MalformedBody(f"the {self._encoding} body is truncated")
         return {"type": "http.request", "body": b"", "more_body": False}
 
     def _malformed(self) -> MalformedBody:

@@ -1,4 +1,4 @@
-"""What a caller probably meant by a field that does not exist: the names that common clients give to ours."""
+"""Hints for unknown fields: the names that common clients use for our fields."""
 
 import re
 from collections.abc import Collection, Iterable
@@ -30,8 +30,8 @@ _OURS: dict[str, str] = {
     "items": "batch records products catalog catalogue data",
 }
 _PLAIN = re.compile(r"[^a-z0-9]")
-_MOST = 32
-_SHOWN = 4
+_MAX_EXAMINED = 32
+_MAX_HINTS = 4
 
 
 def _plain(name: str) -> str:
@@ -45,15 +45,15 @@ for _ours, _others in _OURS.items():
 
 
 def meant(name: str, known: Collection[str]) -> str | None:
-    """The field of `known` that `name` probably stands for: written otherwise, or called so by other services."""
+    """The field of `known` that `name` probably means: another spelling, or the name in another service."""
     return next((ours for ours in _ALIASES.get(_plain(name), ()) if ours in known), None)
 
 
 def hints(unknown: Iterable[str], known: Collection[str]) -> dict[str, str]:
-    """For the first few of `unknown` that have one: the field that was probably meant, each once."""
+    """The fields that the first few of `unknown` probably mean, each field once."""
     found: dict[str, str] = {}
-    for name in nsmallest(_MOST, unknown):
+    for name in nsmallest(_MAX_EXAMINED, unknown):
         ours = meant(name, known)
-        if ours is not None and ours not in found.values() and len(found) < _SHOWN:
+        if ours is not None and ours not in found.values() and len(found) < _MAX_HINTS:
             found[name] = ours
     return found

@@ -1,8 +1,7 @@
-"""Ids: opaque strings of 1..256 characters, any but control characters.
+"""Ids: opaque strings of 1..256 characters, without control characters.
 
-They are compared exactly as they were sent: nothing is trimmed, folded or normalized, and joiners (U+200C, U+200D),
-which words of Persian and of Indic languages need, are kept. In a path an id is one percent-encoded segment: `a/b` is
-`/items/a%2Fb`.
+They are compared exactly as sent: not trimmed, not case-folded and not normalized. Joiners (U+200C, U+200D), which
+Persian and Indic languages need, are kept. In a path, an id is one percent-encoded segment: `a/b` is `/items/a%2Fb`.
 """
 
 from typing import Annotated, Any
@@ -38,25 +37,25 @@ _WORDS = (
     "00000000-0000-0000-0000-000000000000",
 )
 NOTHING = frozenset(spelled for word in _WORDS for spelled in (word, word.upper(), word.capitalize()))
-"""What JavaScript, Python, Go, Java, C, analytics tools and phones without consent write where an id is missing."""
+"""What JavaScript, Python, Go, Java, C, analytics tools and phones without consent write for a missing id."""
 _TEMPLATES = (("{{", "}}"), ("${", "}"), ("<%", "%>"), ("%%", "%%"))
 CLOSINGS = frozenset(closing[-1] for _, closing in _TEMPLATES)
-"""With what a placeholder ends."""
+"""The last characters of placeholders."""
 
 
 def means_nothing(given: str) -> bool:
-    """Whether an id of at least one character is a client's word for a missing one, or a placeholder left unfilled."""
+    """Whether a non-empty id is a client's word for a missing one, or an unfilled placeholder."""
     return given in NOTHING or any(given.startswith(one) and given.endswith(other) for one, other in _TEMPLATES)
 
 
 def require_meaning(given: str, field: str) -> None:
-    """Refuse an id that means nothing: all who lack one would be the same user, item or event.
+    """Refuse an id that means nothing, because all callers without an id would share it.
 
     Raises:
-        InvalidRequest: it does.
+        InvalidRequest: `given` means nothing.
     """
     if means_nothing(given):
-        detail = "a word for a missing id (null, undefined, {{...}}); send a real id, or leave the call out"
+        detail = "a word for a missing id (null, undefined, {{...}}); send a real id, or omit the call"
         raise InvalidRequest(f"{field}: {detail}", field=field)
 
 
@@ -73,4 +72,4 @@ ItemPath = Annotated[str, Path(openapi_examples={"item": {"value": "i7"}}, **_LI
 NewItemPath = Annotated[
     str, Path(openapi_examples={"item": {"value": "i7"}}, **_LIMITS | {"pattern": ID}), BeforeValidator(_decode)
 ]
-"""The path of an item to be stored; what was stored under a blank id before can still be read and removed."""
+"""The path of an item to be stored. Blank ids are refused here, but items that have one can be read and deleted."""

@@ -1,14 +1,14 @@
-"""A transport that joins the head of an answer with its body."""
+"""A transport that joins the head of a response with its body."""
 
 import asyncio
 from typing import Any
 
 
 class JoinedWrites:
-    """Passes everything on to `transport`, and writes what is kept back together with what comes next.
+    """Wraps `transport`, and can hold a write back to join it with the next one.
 
-    uvicorn writes an answer in two parts, and uvloop asks the kernel for each. For a small answer one call takes more
-    than the rest of the request, and its reader is woken twice.
+    uvicorn writes a response in two parts, and uvloop makes a system call for each. For a small response, one call
+    takes longer than the rest of the request, and its reader wakes twice.
     """
 
     def __init__(self, transport: asyncio.Transport) -> None:
@@ -18,7 +18,7 @@ class JoinedWrites:
         self.is_closing = transport.is_closing
 
     def keep_next(self) -> None:
-        """Keep the next write back until there is another one, `flush`, or the end of the connection."""
+        """Hold the next write back until another write, `flush`, or the end of the connection."""
         self._keeps = True
 
     def write(self, data: bytes) -> None:
@@ -32,7 +32,7 @@ class JoinedWrites:
             self._transport.write(data)
 
     def flush(self) -> None:
-        """Write what is kept back."""
+        """Write what is held back."""
         self._keeps = False
         if self._kept:
             self.write(b"")

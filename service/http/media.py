@@ -1,4 +1,4 @@
-"""Content types: which forms of a body are read, and what to send instead of the others."""
+"""Content types: which ones are accepted, and what to send instead of others."""
 
 import re
 
@@ -31,32 +31,31 @@ _UTF_8 = frozenset({"utf-8", "utf8", "us-ascii", "ascii"})
 _CHARSET = re.compile(r""";\s*charset\s*=\s*["']?([^"';\s]*)""", re.IGNORECASE)
 _CLOUD_EVENT = "ce-specversion"
 _SHOWN_CHARS = 100
-_ONLY_JSON = frozenset({JSON})
 _INSTEAD = {
     "": f"the header Content-Type is missing; send Content-Type: {JSON} "
     "(Python's requests sends it with json=, not with data=)",
-    "application/x-www-form-urlencoded": f"a form is not read; send JSON with Content-Type: {JSON} "
+    "application/x-www-form-urlencoded": f"forms are not supported; send JSON with Content-Type: {JSON} "
     "(curl -d, PHP's CURLOPT_POSTFIELDS and axios with a string send a form unless the header is set)",
-    "multipart/form-data": f"a form is not read; send JSON with Content-Type: {JSON}, and pictures as image_base64",
-    "text/plain": f"text/plain is not read; send the same with Content-Type: {JSON} "
+    "multipart/form-data": f"forms are not supported; send JSON with Content-Type: {JSON} and pictures as image_base64",
+    "text/plain": f"text/plain is not supported; send the same with Content-Type: {JSON} "
     f"(fetch and sendBeacon call a string text/plain; a Blob of type {JSON} is JSON)",
-    "text/csv": f"CSV is not read; send {NDJSON} with one JSON object a line",
-    "application/json-seq": f"JSON text sequences (RFC 7464) are not read; send {NDJSON}",
+    "text/csv": f"CSV is not supported; send {NDJSON} with one JSON object per line",
+    "application/json-seq": f"JSON text sequences (RFC 7464) are not supported; send {NDJSON}",
 }
 
 
 def content_kind(request: Request) -> str:
-    """The body's media type, in small letters and without parameters.
+    """The body's media type, in lower case and without parameters.
 
-    A web page of an allowed origin may call its JSON `text/plain`. Of all others a JSON type is demanded: a browser
-    sends what it calls text without asking first, from any page, also to a gateway on the reader's own machine.
-    CloudEvents in binary mode may leave it out; for their headers a browser asks first.
+    Web pages of an allowed origin may send JSON as `text/plain`. All other callers must declare JSON, because browsers
+    send `text/plain` from any page without a preflight, even to a gateway on the reader's own machine. CloudEvents in
+    binary mode may omit it: their headers need a preflight.
 
     Raises:
-        UnsupportedMedia: there is none, or it is not UTF-8.
+        UnsupportedMedia: it is missing, not supported or not UTF-8.
     """
     given = header(request.scope, b"content-type")
-    if given in _ONLY_JSON:
+    if given == JSON:
         return JSON
     kind = media_type(given)
     if kind == "text/plain" and request.scope.get(TRUSTED_ORIGIN):
@@ -69,7 +68,7 @@ def content_kind(request: Request) -> str:
 
 
 def media_type(text: str) -> str:
-    """A content type in small letters and without parameters, of which only `charset` counts.
+    """A content type in lower case and without parameters, of which only `charset` is examined.
 
     Raises:
         UnsupportedMedia: not UTF-8.
@@ -78,7 +77,7 @@ def media_type(text: str) -> str:
     charset = _CHARSET.search(text) if parameters else None
     if charset is not None and charset[1] and charset[1].lower() not in _UTF_8:
         name = charset[1][:_SHOWN_CHARS]
-        raise UnsupportedMedia(f"charset {name} is not read; encode the body as UTF-8", field="content-type")
+        raise UnsupportedMedia(f"charset {name} is not supported; encode the body as UTF-8", field="content-type")
     return kind.strip().lower()
 
 
@@ -103,7 +102,7 @@ def is_ndjson(request: Request) -> bool:
 
 
 def unsupported(kind: str, *instead: str) -> UnsupportedMedia:
-    """The error that names what `kind` is not, and what is read `instead`."""
+    """The error for the media type `kind`, which names the types to send `instead`."""
     *most, last = instead
     choice = f"{', '.join(most)} or {last}" if most else last
-    return UnsupportedMedia(f"{kind[:_SHOWN_CHARS]} is not read; send {choice}, in UTF-8", field="content-type")
+    return UnsupportedMedia(f"{kind[:_SHOWN_CHARS]} is not supported; send {choice}, in UTF-8", field="content-type")

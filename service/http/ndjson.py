@@ -1,4 +1,4 @@
-"""Newline-delimited JSON: a stream of bytes cut into lines, as they arrive."""
+"""Newline-delimited JSON: a stream of bytes, split into lines as they arrive."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
@@ -11,13 +11,13 @@ from service.http.parsing import BOM, parse_json
 
 Line = bytes | LineTooLong
 _PIECE_BYTES = 64 * 1024
-"""As much as is cut into lines before others get their turn."""
+"""The most bytes that are split into lines before other requests run."""
 
 
 class LineSplitter:
-    """Cuts chunks into lines. Blank lines and a byte order mark at the start are left out.
+    """Splits chunks into lines, without blank lines and without a byte order mark at the start.
 
-    Of a line of more than `limit` bytes nothing is kept; the error stands in its place.
+    A line of more than `limit` bytes is replaced by an error and not kept in memory.
     """
 
     def __init__(self, limit: int | None = None) -> None:
@@ -25,10 +25,6 @@ class LineSplitter:
         self._open = bytearray()
         self._too_long = False
         self._first = True
-
-    def __len__(self) -> int:
-        """The bytes that are kept of the unfinished line."""
-        return len(self._open)
 
     def feed(self, chunk: bytes) -> list[Line]:
         """The lines that end in `chunk`."""
@@ -42,7 +38,7 @@ class LineSplitter:
         return lines
 
     def end(self) -> list[Line]:
-        """The line that is still open, ended."""
+        """End the open line, and return it unless it is blank."""
         line, too_long = bytes(self._open), self._too_long
         self._open.clear()
         self._too_long = False
@@ -69,16 +65,13 @@ class LineSplitter:
 
 
 def pieces(chunk: bytes) -> Iterator[bytes]:
-    """The chunk in pieces, each of which is cut into lines quickly."""
-    if len(chunk) <= _PIECE_BYTES:
-        yield chunk
-        return
+    """The chunk in pieces, each of which is split into lines quickly."""
     for start in range(0, len(chunk), _PIECE_BYTES):
         yield chunk[start : start + _PIECE_BYTES]
 
 
 async def ndjson_lines(request: Request) -> AsyncIterator[Line]:
-    """The lines of the body that are not blank, as they arrive; no more than one unfinished line is kept."""
+    """The non-blank lines of the body as they arrive; no more than one unfinished line is kept in memory."""
     splitter = LineSplitter()
     async for chunk in request.stream():
         for piece in pieces(chunk):
@@ -90,7 +83,7 @@ async def ndjson_lines(request: Request) -> AsyncIterator[Line]:
 
 
 def parse_line(line: Line) -> Any:
-    """The line's JSON value, or the error that stands for it."""
+    """The line's JSON value, or the error that replaces it."""
     if isinstance(line, LineTooLong):
         return line
     try:

@@ -1,4 +1,4 @@
-"""What a caller prefers of an answer: the header `Prefer` (RFC 7240)."""
+"""The header `Prefer` (RFC 7240)."""
 
 from typing import NamedTuple
 
@@ -10,13 +10,13 @@ _MOST_CHARS = 1000
 
 
 class Preferences(NamedTuple):
-    """`minimal`: no body, True or False when the caller said so. `strict`: what can't be done whole is an error."""
+    """`minimal`: whether to send no body, None if not given. `strict`: partial success is an error."""
 
     minimal: bool | None = None
     strict: bool = False
 
     def applied(self, *, minimal: bool) -> dict[str, str]:
-        """The header that says what was followed; `minimal`, whether the answer has no body."""
+        """The header that names the preferences that were applied. `minimal`: the response has no body."""
         applied = ["return=minimal"] if minimal and self.minimal else []
         applied += ["handling=strict"] if self.strict else []
         return {"preference-applied": ", ".join(applied)} if applied else {}
@@ -26,7 +26,7 @@ NO_PREFERENCES = Preferences()
 
 
 def preferences(request: Request) -> Preferences:
-    """The preferences that are known here; of two that contradict each other the first, and others are left out."""
+    """The known preferences. Of contradicting ones, the first applies; unknown ones are ignored."""
     if b"prefer" not in first_headers(request.scope):
         return NO_PREFERENCES
     given: dict[str, str] = {}

@@ -1,4 +1,4 @@
-"""Routes that are answered before FastAPI's own layers."""
+"""Routes that bypass FastAPI's own layers."""
 
 from fastapi import FastAPI, Request
 from fastapi.routing import APIRoute
@@ -10,15 +10,15 @@ from service.http.problems import on_disconnect, on_error
 
 
 class PlainRoute(APIRoute):
-    """A route that `PlainRoutes` answers; FastAPI only documents it.
+    """A route that `PlainRoutes` serves; FastAPI only documents it.
 
-    For the routes that are asked most: FastAPI's dependencies and exit stacks take longer than a small body. Its path
-    has no parameters, and its endpoint takes the request and returns the response.
+    For the most frequent requests, because FastAPI's dependencies and exit stacks take longer than a small body. The
+    path has no parameters, and the endpoint takes the request and returns the response.
     """
 
 
 class PlainRoutes:
-    """Answers requests for the plain routes of `fastapi`, and turns errors into problems as they do."""
+    """Serves the plain routes of `fastapi`, and turns errors into problems as FastAPI's handlers do."""
 
     def __init__(self, app: ASGIApp, fastapi: FastAPI) -> None:
         self.app = app

@@ -8,15 +8,15 @@ from typing import Annotated, Any
 from pydantic import WithJsonSchema
 
 FUTURE_MS = 24 * 3600 * 1000
-"""How far ahead of this machine's clock a time may lie."""
+"""How far ahead of this machine's clock a time may be."""
 
 _RFC_3339 = re.compile(
     r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:)(\d\d)(\.\d{1,9})? ?(?:([Zz]|UTC|GMT)|([+-](?:[01]\d|2[0-3])):?([0-5]\d))",
     re.ASCII,
 )
-"""With what strftime, Ruby and SQL databases write for a zone: +0000, UTC, and a space before it."""
+"""With the zones that strftime, Ruby and SQL databases write: +0000, UTC, and a space before it."""
 _COMMON = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:[0-5]\d(?:\.\d{1,9})?(?:Z|[+-](?:[01]\d|2[0-3]):[0-5]\d)", re.ASCII)
-"""What `datetime` reads as it is. Every event has a time, so the usual form takes the short way."""
+"""The usual form, which `datetime` parses directly. Every event has a time, so it takes this fast path."""
 _NUMBER = re.compile(r"-?\d+(\.\d+)?", re.ASCII)
 
 
@@ -25,7 +25,7 @@ def now_ms() -> int:
 
 
 def parse_time(value: object, at_ms: int) -> int:
-    """Milliseconds since the Unix epoch of an RFC 3339 text or of Unix seconds, looked at at `at_ms`.
+    """Milliseconds since the Unix epoch of an RFC 3339 text or of Unix seconds. The time now is `at_ms`.
 
     Raises:
         ValueError: neither of the two, before 1970, or more than `FUTURE_MS` ahead.
@@ -37,9 +37,9 @@ def parse_time(value: object, at_ms: int) -> int:
     else:
         raise ValueError("must be RFC 3339 text or Unix seconds")
     if milliseconds < 0:
-        raise ValueError("lies before 1970")
+        raise ValueError("is before 1970")
     if milliseconds > at_ms + FUTURE_MS:
-        raise ValueError("lies in the future (numbers are Unix seconds, not milliseconds)")
+        raise ValueError("is in the future (numbers are Unix seconds, not milliseconds)")
     return round(milliseconds)
 
 
@@ -51,7 +51,7 @@ def _parse_text(text: str) -> int:
         hint = "; Unix seconds are a number, without quotes" if _NUMBER.fullmatch(text) else ""
         raise ValueError(f"must be RFC 3339 with a time zone, such as 2025-11-20T08:30:00Z{hint}")
     date, minute, second, fraction, utc, hours, minutes = match.groups()
-    # RFC 3339 knows leap seconds, datetime does not.
+    # RFC 3339 has leap seconds, datetime does not.
     leap = second == "60"
     zone = "+00:00" if utc else f"{hours}:{minutes}"
     moment = datetime.fromisoformat(f"{date}T{minute}{'59' if leap else second}{fraction or ''}{zone}")
@@ -73,4 +73,4 @@ WireTime = Annotated[
         }
     ),
 ]
-"""A field whose value `parse_time` reads."""
+"""A field that `parse_time` parses."""

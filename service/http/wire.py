@@ -1,34 +1,31 @@
-"""Between bytes and models: bodies in, JSON out, and the words for what was wrong."""
+"""Between bytes and models: bodies in, JSON out, and descriptions of what was wrong."""
 
-from collections.abc import Sequence, Set
+from collections.abc import Callable, Sequence, Set
 from typing import Any, TypeVar
 
 import orjson
 from fastapi import Request, Response
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, BeforeValidator, ValidationError
 from pydantic_core import ErrorDetails
 
 from service.errors import InvalidRequest
 from service.http.hints import hints
-from service.http.media import JSON as JSON
-from service.http.media import NDJSON as NDJSON
-from service.http.media import is_ndjson, unsupported
-from service.http.parsing import parse_body, read_body
+from service.http.media import JSON, is_ndjson, unsupported
+from service.http.parsing import read_value
 from service.http.words import must
 from service.settings import LimitSettings
 
 M = TypeVar("M", bound=BaseModel)
 CONTEXT_BYTES = 4096
-"""The most that the `context` of an event or of a recommendation takes as JSON."""
+"""The largest `context` of an event or a recommendation, as JSON."""
 _NAME_CHARS = 100
-_OBJECT_TYPES = frozenset({"dict_type", "model_type"})
 _LISTED_ERRORS = 20
 _LEVELS_AROUND = 16
-"""More than any answer, or what is stored, puts around a caller's value; orjson writes some 250 levels in all."""
+"""More than any response or stored record puts around a caller's value; orjson writes about 250 levels in all."""
 
 
 class Json(Response):
-    """An answer rendered by orjson; dataclasses and plain data."""
+    """A response of dataclasses or plain data, serialized by orjson."""
 
     media_type = JSON
 
@@ -37,7 +34,7 @@ class Json(Response):
 
 
 async def read_json(request: Request, limits: LimitSettings) -> Any:
-    """The body, parsed.
+    """The JSON value of the body.
 
     Raises:
         UnsupportedMedia: the content type is not JSON.
@@ -46,14 +43,14 @@ async def read_json(request: Request, limits: LimitSettings) -> Any:
     """
     if is_ndjson(request):
         raise unsupported("newline-delimited JSON", JSON)
-    return await parse_body(await read_body(request), limits.json_values)
+    return await read_value(request, limits.json_values)
 
 
 def validate(model: type[M], raw: Any) -> M:
     """`raw` as a `model`.
 
     Raises:
-        InvalidRequest: it is none; `field` names the first culprit, `errors` lists some more.
+        InvalidRequest: it does not match; `field` names the first faulty field, `errors` lists the first few.
     """
     refuse_unknown(raw, model.model_fields.keys())
     try:
@@ -63,10 +60,10 @@ def validate(model: type[M], raw: Any) -> M:
 
 
 def refuse_unknown(raw: Any, known: Set[str]) -> None:
-    """Refuse an object with fields that are not `known`, by name, before a model lists every one of them.
+    """Refuse an object with unknown fields before pydantic would list every one of them.
 
     Raises:
-        InvalidRequest: not an object, or with a field too many.
+        InvalidRequest: not an object, or a field is not `known`.
     """
     if not isinstance(raw, dict):
         raise InvalidRequest("must be a JSON object")
@@ -80,22 +77,30 @@ def refuse_unknown(raw: Any, known: Set[str]) -> None:
 
 
 def invalid(errors: Sequence[ErrorDetails]) -> InvalidRequest:
-    """The answer to what pydantic found."""
+    """The error for what pydantic found."""
     listed = [{"field": field, "detail": detail} for field, detail in map(explain, errors[:_LISTED_ERRORS])]
     field, detail = explain(errors[0])
     return InvalidRequest(f"{field}: {detail}" if field else detail, field=field or None, extensions={"errors": listed})
 
 
+def null_is(default: Callable[[], Any], kind: Any) -> BeforeValidator:
+    """Reads `null` as `default()`, because serializers of Java, Go and C# write it for a field that was not set.
+
+    `kind` is the type of all other values, for the schema.
+    """
+    return BeforeValidator(lambda value: default() if value is None else value, json_schema_input_type=kind | None)
+
+
 def explain(error: ErrorDetails) -> tuple[str, str]:
     """Field and reason of one validation error."""
     context = error.get("ctx", {})
-    # A field that the check of a whole object found is not in the place of the error.
+    # A validator of a whole object names the field that it found in `below`.
     place = (*error["loc"], *context.get("below", ()))
     reason = must(error["type"], context, error["msg"])
     given = error.get("input")
     if error["type"] == "string_type":
         reason += _instead(given)
-    elif error["type"] in _OBJECT_TYPES and given == []:
+    elif error["type"] in ("dict_type", "model_type") and given == []:
         reason += "; an empty one is {}"
     return ".".join(str(part)[:_NAME_CHARS] for part in place), reason
 
@@ -107,10 +112,10 @@ def _instead(given: Any) -> str:
 
 
 def check_bytes(value: Any, limit: int, field: str) -> None:
-    """Hold a JSON value to `limit` bytes.
+    """Limit a JSON value to `limit` bytes.
 
     Raises:
-        InvalidRequest: it takes more, or is nested too deeply to be written again.
+        InvalidRequest: it is larger, or nested too deeply to be written again.
     """
     wrapped = value
     for _ in range(_LEVELS_AROUND):

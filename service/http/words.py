@@ -1,4 +1,4 @@
-"""What is said of a wrong field: what it must be, in words that need no knowledge of this program."""
+"""Texts about faulty fields, which say what a field must be without terms of this program."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,10 +10,10 @@ NAME = r"^[a-z][a-z0-9_.-]*$"
 NOT_BLANK = r"\S"
 
 _PATTERNS = {
-    PRINTABLE: "must not hold control characters",
-    ID: "must not hold control characters, nor be blank",
-    SPACELESS: "must hold neither spaces nor control characters",
-    NAME: "must be of small letters, digits, '_', '.' and '-', and begin with a letter",
+    PRINTABLE: "must not contain control characters",
+    ID: "must not contain control characters or be blank",
+    SPACELESS: "must not contain spaces or control characters",
+    NAME: "must consist of lower-case letters, digits, '_', '.' and '-', and begin with a letter",
     NOT_BLANK: "must not be blank",
 }
 _TYPES = {
@@ -38,7 +38,7 @@ _TYPES = {
 
 
 def must(kind: str, context: Mapping[str, Any], message: str) -> str:
-    """The words for a validation error of pydantic's type `kind`; `message` where there are none."""
+    """The text for a validation error of pydantic's type `kind`, by default `message`."""
     if kind == "string_pattern_mismatch":
         return _PATTERNS.get(context["pattern"], message)
     return _TYPES.get(kind, message).format_map(context)

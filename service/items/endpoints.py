@@ -9,8 +9,9 @@ from service.errors import BatchTooLarge, ItemNotFound
 from service.http.batches import read_batch
 from service.http.client_closed import unless_closed
 from service.http.ids import ItemPath, NewItemPath, require_meaning
+from service.http.media import JSON, NDJSON
 from service.http.problems import BODY_ERRORS, COMMON_ERRORS, documented
-from service.http.wire import JSON, NDJSON, Json, read_json
+from service.http.wire import Json, read_json
 from service.items.catalogue import Catalogue, item_out, read_item, read_items
 from service.items.schemas import (
     ITEM_EXAMPLE,

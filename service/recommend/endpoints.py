@@ -9,8 +9,9 @@ from service.errors import DeadlineExceeded, InvalidRequest
 from service.http.body_limit import limit_body
 from service.http.client_closed import unless_closed
 from service.http.ids import require_meaning
+from service.http.media import JSON
 from service.http.problems import BODY_ERRORS, COMMON_ERRORS, documented
-from service.http.wire import CONTEXT_BYTES, JSON, Json, check_bytes, read_json, validate
+from service.http.wire import CONTEXT_BYTES, Json, check_bytes, read_json, validate
 from service.items.schemas import check_attributes
 from service.recommend.deadline import Deadline
 from service.recommend.pipeline import Recommender

@@ -20,7 +20,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from service.http.ids import Id
-from service.http.nulls import null_is
+from service.http.wire import null_is
 from service.items.schemas import ItemText, Title
 
 ServedBy = Literal["mllm", "cache", "collaborative", "popular", "none"]
