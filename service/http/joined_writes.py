@@ -13,28 +13,25 @@ class JoinedWrites:
 
     def __init__(self, transport: asyncio.Transport) -> None:
         self._transport = transport
-        self._kept = b""
-        self._keeps = False
+        self._held = b""
+        self._holds_next = False
         self.is_closing = transport.is_closing
 
-    def keep_next(self) -> None:
+    def hold_next(self) -> None:
         """Hold the next write back until another write, `flush`, or the end of the connection."""
-        self._keeps = True
+        self._holds_next = True
 
     def write(self, data: bytes) -> None:
-        if self._keeps:
-            self._keeps = False
-            self._kept += data
-        elif self._kept:
-            data, self._kept = self._kept + data, b""
-            self._transport.write(data)
+        data, self._held = self._held + data, b""
+        if self._holds_next:
+            self._held, self._holds_next = data, False
         else:
             self._transport.write(data)
 
     def flush(self) -> None:
         """Write what is held back."""
-        self._keeps = False
-        if self._kept:
+        self._holds_next = False
+        if self._held:
             self.write(b"")
 
     def write_eof(self) -> None:

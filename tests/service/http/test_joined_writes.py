@@ -1,4 +1,4 @@
-"""Promises of the joined transport: an answer is one write, and nothing is lost or changes places."""
+"""Promises of the joining transport: a response is one write, and no byte is lost or reordered."""
 
 import asyncio
 from typing import Any
@@ -13,7 +13,7 @@ HEAD, BODY = b"HTTP/1.1 200 OK\r\n\r\n", b"{}"
 
 
 class Transport(asyncio.Transport):
-    """Remembers what it is asked for."""
+    """Records the calls."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -35,11 +35,11 @@ class Transport(asyncio.Transport):
         return False
 
 
-def test_what_is_kept_goes_with_what_comes_next_and_all_else_at_once() -> None:
+def test_a_held_write_is_joined_with_the_next_and_others_are_immediate() -> None:
     transport = Transport()
     writes = JoinedWrites(transport)
     writes.write(b"before")
-    writes.keep_next()
+    writes.hold_next()
     writes.write(HEAD)
     assert transport.calls == [b"before"]
     writes.write(BODY)
@@ -48,16 +48,16 @@ def test_what_is_kept_goes_with_what_comes_next_and_all_else_at_once() -> None:
 
 
 @pytest.mark.parametrize(("end", "calls"), [("flush", []), ("close", ["close"]), ("write_eof", ["eof"])])
-def test_what_is_kept_is_written_before_the_end(end: str, calls: list[str]) -> None:
+def test_a_held_write_is_written_before_the_end(end: str, calls: list[str]) -> None:
     transport = Transport()
     writes = JoinedWrites(transport)
-    writes.keep_next()
+    writes.hold_next()
     writes.write(HEAD)
     getattr(writes, end)()
     assert transport.calls == [HEAD, *calls]
 
 
-async def test_a_whole_answer_is_one_write(open_server: OpenServer, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_whole_response_is_one_write(open_server: OpenServer, monkeypatch: pytest.MonkeyPatch) -> None:
     writes: list[bytes] = []
 
     class Counted:
@@ -79,7 +79,7 @@ async def test_a_whole_answer_is_one_write(open_server: OpenServer, monkeypatch:
     assert len(writes) == 3
 
 
-async def test_an_answer_without_a_body_is_written(server: Server) -> None:
+async def test_a_response_without_a_body_is_written(server: Server) -> None:
     async with server.connect() as caller, asyncio.timeout(WITHIN_S):
         caller.send(GET.replace(b"GET", b"HEAD"))
         assert (await caller.reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 ")
