@@ -1,4 +1,4 @@
-"""The bytes of request bodies that all requests of a process hold at the same time."""
+"""A limit on the memory for the request bodies of a process."""
 
 import asyncio
 
@@ -6,12 +6,12 @@ from service.errors import Overloaded
 from service.metrics import Metrics
 
 _FREE = 64 * 1024
-"""Bytes of each body that don't count, so that what most callers send is taken also when large bodies fill the budget.
-`limits.max_concurrent_requests` bounds how many there are."""
+"""Bytes of each body that do not count, so that small bodies are accepted even when large ones fill the budget.
+`limits.max_concurrent_requests` limits how many there are."""
 
 
 class Holding:
-    """What one request holds. `held`: its bytes that count; `arriving`: its body is not at its end."""
+    """The memory of one body. `held`: its bytes that count; `arriving`: its end has not arrived."""
 
     __slots__ = ("arriving", "held", "refused", "started", "waiting")
 
@@ -23,11 +23,11 @@ class Holding:
         self.waiting: asyncio.Timeout | None = None
 
     def cost(self, now: float) -> float:
-        """Bytes times seconds: a large body that arrives slowly costs others the most."""
+        """Bytes times seconds. Large bodies that arrive slowly cost the most."""
         return self.held * (now - self.started)
 
     def refuse(self) -> None:
-        """Have whoever reads the body give up."""
+        """Make the reader of the body give up."""
         self.refused = True
         self.stop_waiting()
 
@@ -37,12 +37,9 @@ class Holding:
 
 
 class BodyBudget:
-    """When the budget is full, the body that has cost the most until then is given up, not the one that comes last.
+    """When the budget of `limit` bytes is full, the body that has cost the most so far is dropped, not the latest one.
 
-    So slow senders of large bodies can't keep others from sending.
-
-    Args:
-        limit: bytes.
+    Slow senders of large bodies therefore can't block others.
     """
 
     def __init__(self, limit: int, metrics: Metrics) -> None:
@@ -53,10 +50,10 @@ class BodyBudget:
         metrics.body_bytes.set_function(lambda: self._used)
 
     def hold(self, holding: Holding, size: int) -> None:
-        """Let `holding` have `size` bytes in all.
+        """Set the size of the body to `size` bytes.
 
         Raises:
-            Overloaded: there is no room for them.
+            Overloaded: the body is dropped, now or before.
         """
         if holding.refused:
             raise self.full()
@@ -68,20 +65,24 @@ class BodyBudget:
         holding.held = size
         while self._used > self._limit:
             now = asyncio.get_running_loop().time()
-            dearest = max((one for one in self._holdings if one.arriving or one is holding), key=lambda h: h.cost(now))
-            self.release(dearest)
-            dearest.refuse()
+            costliest = max(
+                (one for one in self._holdings if one.arriving or one is holding), key=lambda h: h.cost(now)
+            )
+            self.release(costliest)
+            costliest.refuse()
             self._refused.inc()
-            if dearest is holding:
+            if costliest is holding:
                 raise self.full()
 
     def release(self, holding: Holding) -> None:
-        """Give back all that `holding` has."""
+        """Free the memory of the body."""
         self._used -= holding.held
         holding.held = 0
         self._holdings.discard(holding)
 
     @staticmethod
     def full() -> Overloaded:
-        """The error for a body that was given up."""
-        return Overloaded("bodies in flight take too many bytes; send it again, in smaller parts", retry_after_s=1)
+        """The error for a dropped body."""
+        return Overloaded(
+            "all request bodies together exceed the limit; send it again, in smaller parts", retry_after_s=1
+        )

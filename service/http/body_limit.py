@@ -1,4 +1,4 @@
-"""Bounds on a request's body: its bytes, alone and beside all others, and the time it takes to arrive."""
+"""Limits on a request's body: its bytes, the bytes of all bodies together, and the time to arrive."""
 
 import asyncio
 
@@ -15,14 +15,13 @@ _BODY = "tastestream.body"
 
 
 class BodyLimit:
-    """Raises in whoever reads a body beyond `limits.body_bytes`, announced or not, one that takes too long, or one for
-    which there is no room beside the bodies of all other requests.
+    """Limits the bodies of requests.
 
-    A route that reads without keeping may lift the first two, see `stream_body`. The connection is closed after an
-    answer that comes before the end of the body, see `service.http.connection`.
+    A route that does not keep the body may lift the first two limits, see `stream_body`. The connection is closed after
+    a response that is sent before the end of the body, see `service.http.connection`.
 
-    Raises:
-        BodyTooLarge: more than `limits.body_bytes`.
+    Raises, in the reader of the body:
+        BodyTooLarge: more than `limits.body_bytes`, according to `Content-Length` or received.
         BodyTimeout: not complete after `limits.body_timeout_s`.
         Overloaded: all bodies together take more than `limits.bytes_in_flight`.
     """
@@ -42,7 +41,7 @@ class BodyLimit:
         scope[_BODY] = body
         self._timer.start(body)
         try:
-            # Not refused here: only a route that reads the body minds its size.
+            # Not refused here, because routes that do not read the body ignore its size.
             await self.app(scope, body.receive, send)
         finally:
             body.release()
@@ -72,7 +71,7 @@ class _Body:
         self._streams, self._expired = True, False
 
     def expire(self) -> None:
-        """Have whoever reads the body stop waiting for more."""
+        """Make the reader of the body stop waiting."""
         self._expired = True
         self._holding.stop_waiting()
 
@@ -85,7 +84,7 @@ class _Body:
             return await self._receive()
         self._check(self._announced)
         if self._streams:
-            # What came before is done with.
+            # The previous piece has been processed.
             self._budget.release(self._holding)
         message = await self._wait()
         size = len(message.get("body", b""))
@@ -113,17 +112,17 @@ class _Body:
             raise BodyTooLarge(f"body: larger than {self._limit} bytes", field="body")
 
     def _late(self) -> BodyTimeout:
-        what = "nothing more for" if self._streams else "not here after"
+        what = "nothing arrived for" if self._streams else "not complete after"
         return BodyTimeout(f"body: {what} {self._timeout_s:g} s", field="body")
 
 
 def limit_body(scope: Scope, limit: int) -> None:
-    """Hold the body to `limit` bytes where this is less than what any body is held to."""
+    """Lower the limit of the body to `limit` bytes."""
     body: _Body = scope[_BODY]
     body.limit(limit)
 
 
 def stream_body(scope: Scope, idle_s: float) -> None:
-    """Let the rest of the body be of any size and take any time, as long as something comes within `idle_s`."""
+    """Allow the rest of the body any size and any time, as long as more arrives within `idle_s`."""
     body: _Body = scope[_BODY]
     body.stream(idle_s)
