@@ -1,4 +1,4 @@
-"""The gateway: settings -> store, engines, pictures -> routers. Nothing here is global."""
+"""The gateway: settings -> store, engines, pictures -> routers. There is no global state."""
 
 import sys
 from collections.abc import AsyncIterator
@@ -45,12 +45,12 @@ from service.users.endpoints import users_router
 
 _DRAIN_S = 10
 _KEEP_ALIVE_S = 75
-"""Longer than load balancers keep idle connections (60 s is usual), so that they close first and lose no request."""
+"""Longer than load balancers keep idle connections (usually 60 s). If they close first, no request is lost."""
 _STARTUP_FAILURE = 3
 _RAW_BODIES = (EventIn, EventBatchIn, CloudEventIn, ItemIn, NamedItemIn, ItemBatchIn, RecommendIn)
 DESCRIPTION = """Online recommendations by a multimodal LLM that follows what each user wants now.
 
-Errors are RFC 9457 problems with a stable `code`. Beside those listed with it, any call may be answered with
+Errors are RFC 9457 problems with a stable `code`. In addition to its own errors, any call may return
 `malformed_request` (400), `not_found` (404), `method_not_allowed` (405), `headers_timeout` (408),
 `headers_too_large` (431), `overloaded` (429) or `internal_error` (500). `429` and `503` carry `Retry-After`."""
 
@@ -58,16 +58,16 @@ Errors are RFC 9457 problems with a stable `code`. Beside those listed with it, 
 def create_app(
     settings: Settings, *, metrics: Metrics | None = None, store: Store | None = None, ranker: Ranker | None = None
 ) -> FastAPI:
-    """The ASGI application. It connects to Redis and the model servers when they are first needed.
+    """The ASGI application. It connects to Redis and the model servers on first use.
 
     Args:
-        metrics: series to count into; by default, new ones.
-        store, ranker: stand in for those that the settings name, and are closed with the application.
+        metrics: the series to use; by default, new ones.
+        store, ranker: replace those of the settings, and are closed with the application.
 
     Raises:
         NotReady: the settings name no Redis.
         ManifestError: the settings name a model version that is not in the store.
-        UserError: the picture folder can't be used, or the file of API keys holds none.
+        UserError: the picture folder can't be used, or the file of API keys has none.
         OSError: the file of API keys can't be read.
     """
     metrics = metrics or Metrics()
@@ -84,14 +84,6 @@ def create_app(
     ingest = EventIngest(store.events, unknown_items, signals, metrics, ranker.id if ranker else None)
     recommender = Recommender(store, pictures, ranker, signals, settings.recommend, metrics)
     catalogue = Catalogue(store.items, PictureIngest(settings.pictures, decoder, pictures, metrics), metrics)
-    routers = (
-        events_router(ingest, limits),
-        webhook_router(settings.webhook_origins, settings.webhook_rate),
-        recommend_router(recommender, settings.recommend, limits),
-        items_router(catalogue, store.items, store.cooccurrence, limits),
-        users_router(store.users),
-        operations_router(probes),
-    )
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -109,8 +101,12 @@ def create_app(
         lifespan=lifespan,
         redirect_slashes=False,
     )
-    for router in routers:
-        app.include_router(router)
+    app.include_router(events_router(ingest, limits))
+    app.include_router(webhook_router(settings.webhook_origins, settings.webhook_rate))
+    app.include_router(recommend_router(recommender, settings.recommend, limits))
+    app.include_router(items_router(catalogue, store.items, store.cooccurrence, limits))
+    app.include_router(users_router(store.users))
+    app.include_router(operations_router(probes))
     problems.install(app)
     bounds: openapi.Bounds = {
         (EventBatchIn, "events"): limits.batch_events,
@@ -143,7 +139,7 @@ def run_gateway(settings: Settings) -> None:
     """Serve until SIGINT or SIGTERM.
 
     Raises:
-        NotReady, UserError: the settings name no Redis, or a model, a folder or keys that are not there, or would
+        NotReady, UserError: the settings name no Redis, name a model, a folder or keys that do not exist, or would
             serve other machines without keys.
         OSError: the file of API keys can't be read.
     """
@@ -158,7 +154,7 @@ def run_gateway(settings: Settings) -> None:
 
 
 def server_config(settings: Settings) -> uvicorn.Config:
-    """The HTTP server and the application that it serves; raises as `create_app` does."""
+    """The HTTP server and its application; raises the errors of `create_app`."""
     metrics = Metrics()
     return uvicorn.Config(
         create_app(settings, metrics=metrics),

@@ -1,4 +1,4 @@
-"""Opens the engines of the model servers that the settings name."""
+"""Opens the engines of the configured model servers."""
 
 from model_store.engine import Engine, Mode, open_engine
 from model_store.registry.registry import Registry
@@ -6,7 +6,7 @@ from service.settings import EngineSettings, Settings
 
 
 def open_ranker(settings: Settings) -> Engine | None:
-    """The engine that scores candidates, or None if the settings give no URL for it.
+    """The engine that scores candidates, or None if the settings have no URL for it.
 
     Raises:
         ManifestError: the settings name a model version that is not in the store.
@@ -15,7 +15,7 @@ def open_ranker(settings: Settings) -> Engine | None:
 
 
 def open_summarizer(settings: Settings) -> Engine | None:
-    """The engine that writes summaries and descriptions, or None if the settings give no URL for it.
+    """The engine that writes summaries and descriptions, or None if the settings have no URL for it.
 
     Raises:
         ManifestError: as `open_ranker`.

@@ -1,13 +1,13 @@
-"""Settings of Python's garbage collector for a process that keeps what it has loaded."""
+"""Garbage collection of long-running processes."""
 
 import gc
 
 
 def freeze_heap() -> None:
-    """Exclude everything that is loaded now from garbage collection, because it stays as long as the process.
+    """Exclude all objects that exist now from garbage collection, because they live as long as the process.
 
-    The modules, routes and schemas of a gateway are some hundred thousand objects. Each full collection would visit all
-    of them, and under load there are several collections a second.
+    The modules, routes and schemas of a gateway are a few hundred thousand objects. Each full collection would visit
+    all of them, and under load there are several collections per second.
     """
     gc.collect()
     gc.freeze()

@@ -1,8 +1,9 @@
-"""`/healthz`, `/readyz`, `/metrics`: for those who run the service."""
+"""`/healthz`, `/readyz` and `/metrics`: health and metrics of the gateway."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass
-from typing import Literal
+from typing import Generic, Literal, TypeVar
 
 from fastapi import APIRouter, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
@@ -12,10 +13,12 @@ from service.http.problems import documented
 from service.http.wire import Json
 from service.metrics import Metrics
 from service.recommend.ranker import Server
-from service.shared_probe import SharedProbe
 from service.state.store import Store
 
+T = TypeVar("T")
 Condition = Literal["ok", "down", "not_configured"]
+FRESH_S = 1.0
+"""The maximum age of a result."""
 _PROBE_TIMEOUT_S = 2.0
 
 
@@ -26,7 +29,7 @@ class Health:
 
 @dataclass(frozen=True, slots=True)
 class Readiness:
-    """`degraded`: recommendations are answered without the model, or summaries are not rewritten."""
+    """`degraded`: recommendations come without the model, or summaries are not rewritten."""
 
     status: Literal["ready", "degraded", "unavailable"]
     redis: Literal["ok", "down"]
@@ -34,11 +37,36 @@ class Readiness:
     summarizer: Condition
 
 
+class SharedProbe(Generic[T]):
+    """The result of `probe`, at most `FRESH_S` old. Concurrent callers wait for the same result."""
+
+    def __init__(self, probe: Callable[[], Awaitable[T]]) -> None:
+        self._probe = probe
+        self._task: asyncio.Task[T] | None = None
+        self._fresh_until = 0.0
+
+    async def __call__(self) -> T:
+        now = asyncio.get_running_loop().time()
+        if self._task is None or (self._task.done() and now >= self._fresh_until):
+            self._task = asyncio.create_task(self._run())
+        # One caller that leaves must not cancel the probe for the others.
+        return await asyncio.shield(self._task)
+
+    def cancel(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+
+    async def _run(self) -> T:
+        result = await self._probe()
+        self._fresh_until = asyncio.get_running_loop().time() + FRESH_S
+        return result
+
+
 class Probes:
-    """The state of what the gateway depends on: asked at most once a second, however many callers want to know.
+    """The state of the gateway's dependencies. Each is asked at most once a second, however many callers there are.
 
     Args:
-        ranker, summarizer: the model servers, None where the settings name none.
+        ranker, summarizer: the model servers, None if the settings name none.
     """
 
     def __init__(self, store: Store, metrics: Metrics, ranker: Server | None, summarizer: Server | None) -> None:
@@ -62,7 +90,7 @@ class Probes:
         return True
 
     async def _metrics_page(self) -> bytes:
-        # A gateway shows the gauges of the shared queue, too, for workers need have no port of their own.
+        # The gateway also shows the gauges of the shared queue, because workers need not have a port.
         try:
             async with asyncio.timeout(_PROBE_TIMEOUT_S):
                 self._metrics.show_waiting(await self._store.waiting())
@@ -85,7 +113,7 @@ def operations_router(probes: Probes) -> APIRouter:
     """The routes for load balancers, orchestrators and Prometheus."""
     router = APIRouter(tags=["operations"])
 
-    # HEAD is what some balancers ask with.
+    # Some load balancers send HEAD.
     @router.head("/healthz", include_in_schema=False)
     @router.get("/healthz", summary="Is the process alive?", response_model=Health)
     async def healthz() -> Response:
@@ -94,12 +122,12 @@ def operations_router(probes: Probes) -> APIRouter:
     @router.head("/readyz", include_in_schema=False)
     @router.get("/readyz", summary="Can it serve?", response_model=Readiness, responses=documented(NotReady))
     async def readyz() -> Response:
-        """Ready when Redis answers. Without a model server it is ready, too, but degraded. At most a second old."""
+        """Ready if Redis answers. Without a model server, `status` is `degraded`. At most a second old."""
         redis, ranker, summarizer = await asyncio.gather(probes.redis(), probes.ranker(), probes.summarizer())
         if not redis:
-            seen = asdict(Readiness("unavailable", "down", ranker, summarizer))
-            seen["readiness"] = seen.pop("status")
-            raise NotReady("Redis does not answer", retry_after_s=1, extensions=seen)
+            state = asdict(Readiness("unavailable", "down", ranker, summarizer))
+            state["readiness"] = state.pop("status")
+            raise NotReady("Redis does not answer", retry_after_s=1, extensions=state)
         status: Literal["ready", "degraded"] = "ready" if ranker == summarizer == "ok" else "degraded"
         return Json(Readiness(status, "ok", ranker, summarizer))
 
@@ -110,7 +138,7 @@ def operations_router(probes: Probes) -> APIRouter:
         responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
     )
     async def metrics() -> Response:
-        """All series of the process and of the queue that all share, at most a second old."""
+        """All series of the process and of the shared queue, at most a second old."""
         return Response(await probes.metrics(), headers={"content-type": CONTENT_TYPE_LATEST})
 
     return router

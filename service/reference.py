@@ -1,4 +1,4 @@
-"""Writes docs/settings.md and docs/metrics.md from the declarations of settings and metrics."""
+"""Generates docs/settings.md and docs/metrics.md from the declarations of settings and metrics."""
 
 import sys
 from collections.abc import Iterator, Sequence
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from prometheus_client.metrics import MetricWrapperBase
-from pydantic import BaseModel, SecretStr
+from pydantic import BaseModel
 
 from service.metrics import Metrics
 from service.settings import PREFIX, Settings
@@ -48,14 +48,14 @@ def metrics_page() -> str:
     for metric in declared:
         (family,) = metric.describe()
         name = f"{family.name}_total" if family.type == "counter" else family.name
-        # The client has no public way to ask a metric for its label names.
+        # The client has no public attribute for label names.
         labels = ", ".join(f"`{label}`" for label in metric._labelnames)
         rows.append((f"`{name}`", family.type, labels, family.documentation))
     parts = [
         _METRICS_INTRO,
         _GENERATED.format(source="service/metrics.py"),
         _table(("Series", "Type", "Labels", "Meaning"), sorted(rows)),
-        "The series of the Prometheus client about the process itself (`process_*`, `python_info`) are there as well.",
+        "The Prometheus client adds series about the process (`process_*`, `python_info`).",
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -64,7 +64,7 @@ PAGES = {"settings.md": settings_page, "metrics.md": metrics_page}
 
 
 def _sections(level: type[BaseModel], title: str, prefix: str) -> Iterator[tuple[str, type[BaseModel], str]]:
-    """Each level of the settings with its title and the beginning of its variables' names."""
+    """Each level of the settings with its title and the prefix of its variables."""
     yield title, level, prefix
     for name, field in level.model_fields.items():
         if isinstance(field.default, BaseModel):
@@ -73,8 +73,6 @@ def _sections(level: type[BaseModel], title: str, prefix: str) -> Iterator[tuple
 
 
 def _default(value: Any) -> str:
-    if value is None or value == () or isinstance(value, SecretStr):
-        return ""
     if isinstance(value, bool):
         return f"`{str(value).lower()}`"
     if isinstance(value, float):

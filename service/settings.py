@@ -1,7 +1,7 @@
 """One tree of settings: environment variables `TASTESTREAM_*`, or a TOML file named by `TASTESTREAM_CONFIG`.
 
-`__` stands between levels: `TASTESTREAM_STATE__BLOCK_SIZE=3`. The environment wins over the
-file. Unknown keys are refused by name, in both.
+`__` separates levels: `TASTESTREAM_STATE__BLOCK_SIZE=3`. The environment takes precedence over the file. Unknown names
+are errors in both.
 """
 
 import os
@@ -26,9 +26,11 @@ PREFIX = "TASTESTREAM_"
 HTTP_SCHEMES = frozenset({"http", "https"})
 REDIS_SCHEMES = frozenset({"redis", "rediss", "unix", "redis+cluster", "rediss+cluster"})
 Seconds = Annotated[float, Field(ge=0.001, le=1e9)]
-"""Redis counts milliseconds, of which there must be one, and no more than it can add to its clock."""
+"""At least one millisecond, Redis's unit, and no more than Redis can add to its clock."""
 SecondsOrZero = Annotated[float, Field(ge=0, le=1e9)]
 Count = Annotated[int, Field(gt=0)]
+CountOrZero = Annotated[int, Field(ge=0)]
+Port = Annotated[int, Field(ge=0, le=65535)]
 
 
 def _split(names: Any) -> Any:
@@ -36,7 +38,7 @@ def _split(names: Any) -> Any:
 
 
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
-"""In the environment separated by commas."""
+"""Separated by commas in the environment."""
 Ports = Annotated[tuple[Annotated[int, Field(gt=0, le=65535)], ...], NoDecode, BeforeValidator(_split)]
 WEB_PORTS = frozenset({80, 443})
 
@@ -70,7 +72,7 @@ class EngineSettings(_Level):
     @model_validator(mode="after")
     def _must_name_a_model(self) -> Self:
         if self.url is not None and self.model is None and self.version is None:
-            raise ValueError("with a URL, MODEL (the name under which it serves) or VERSION must be set")
+            raise ValueError("with a URL, MODEL (the served name) or VERSION must be set")
         if self.url is not None and self.api_key is not None and "@" in urlsplit(self.url).netloc:
             raise ValueError("give API_KEY, or a user name and password in the URL, not both")
         return self
@@ -95,17 +97,13 @@ class StateSettings(_Level):
     votes: Count = _setting(200, "Liked items kept per user, so that a user counts once for each item.")
     dedupe_ids: Count = _setting(1024, "Event ids kept per user to detect duplicates; at least `limits.batch_events`.")
     dedupe_ttl_s: Seconds = _setting(86400.0, "Time for which event ids are kept to detect duplicates.")
-    retry_window_s: Seconds = _setting(
-        60.0, "Time within which a repeated event without id and timestamp is a duplicate."
-    )
+    retry_window_s: Seconds = _setting(60.0, "Time in which a repeated event without id and timestamp is a duplicate.")
     max_pending: Count = _setting(1000, "Pending events per user; further ones are rejected with 429.")
     max_backlog: Count = _setting(1_000_000, "Pending events of all users; further ones are rejected with 429.")
     memory_reserve: Annotated[float, Field(ge=0, lt=1)] = _setting(
         0.05, "Share of Redis's `maxmemory` that new events may not use, so that the backlog can still be folded."
     )
-    event_log_size: Annotated[int, Field(ge=0)] = _setting(
-        1_000_000, "Accepted events kept for export and for rebuilding summaries; 0 keeps none."
-    )
+    event_log_size: CountOrZero = _setting(1_000_000, "Accepted events kept for exports and rebuilds; 0 keeps none.")
     event_log_retention_s: Seconds = _setting(30 * 86400.0, "Time for which accepted events are kept in the event log.")
     summary_versions: Count = _setting(3, "Summary versions whose event ids are kept.")
     max_attempts: Count = _setting(5, "Attempts before work is dead-lettered.")
@@ -121,9 +119,7 @@ class StateSettings(_Level):
     summary_chars: Count = _setting(4000, "Longest summary or item description that is stored.")
     redis_timeout_s: Seconds = _setting(2.0, "Timeout of connecting to Redis, and of each command.")
     redis_connections: Count = _setting(64, "Connections to Redis per process.")
-    wait_replicas: Annotated[int, Field(ge=0)] = _setting(
-        0, "Replicas that must have a write before it is acknowledged."
-    )
+    wait_replicas: CountOrZero = _setting(0, "Replicas that must have a write before it is acknowledged.")
     wait_aof: bool = _setting(False, "Acknowledge a write only when it is in the append-only file; needs Redis 7.2.")
     replication_timeout_s: Seconds = _setting(1.0, "Timeout of waiting for replicas and disks; then the answer is 503.")
     user_ttl_s: SecondsOrZero = _setting(0.0, "Idle users are deleted after this time; 0 keeps them.")
@@ -138,7 +134,7 @@ class WorkerSettings(_Level):
     poll_s: Seconds = _setting(0.1, "Interval at which an idle worker looks for work.")
     drain_s: Seconds = _setting(20.0, "Time that running work has to finish after SIGTERM.")
     metrics_host: str = _setting("127.0.0.1", "Address on which a worker serves /metrics.")
-    metrics_port: Annotated[int | None, Field(ge=0, le=65535)] = _setting(None, "Port of a worker's /metrics.")
+    metrics_port: Port | None = _setting(None, "Port of a worker's /metrics.")
 
 
 class ConcurrencySettings(_Level):
@@ -180,16 +176,14 @@ class LimitSettings(_Level):
     @model_validator(mode="after")
     def _must_fit(self) -> Self:
         if self.body_bytes > self.bytes_in_flight:
-            raise ValueError("BODY_BYTES: more than BYTES_IN_FLIGHT, so that no such body could be taken")
+            raise ValueError("BODY_BYTES must not be more than BYTES_IN_FLIGHT")
         return self
 
 
 class PictureSettings(_Level):
     """How pictures are fetched, decoded and stored."""
 
-    url: str | None = _setting(
-        None, "Folder of pictures, as a path or an fsspec URL; default: `pictures` in `data_dir`."
-    )
+    url: str | None = _setting(None, "Folder of pictures: a path or an fsspec URL; default: `pictures` in `data_dir`.")
     max_bytes: Count = _setting(8 * 1024 * 1024, "Largest picture that is accepted.")
     max_pixels: Count = _setting(40_000_000, "Most pixels of a picture.")
     max_side: Count = _setting(16_384, "Longest side of a picture in pixels.")
@@ -215,9 +209,7 @@ class PictureSettings(_Level):
     cached_bytes: Count = _setting(64 * 1024 * 1024, "Memory of a gateway for stored pictures.")
     sweep_every_s: Seconds = _setting(3600.0, "Interval at which unused pictures are removed.")
     grace_s: Seconds = _setting(3600.0, "Minimum age of an unused picture before it is removed.")
-    allow_private_addresses: bool = _setting(
-        False, "Fetch pictures from private addresses. Only for tests and closed networks."
-    )
+    allow_private_addresses: bool = _setting(False, "Fetch from private addresses; only for tests and closed networks.")
 
     def may_fetch_from(self, port: int) -> bool:
         """Whether pictures may be fetched from this port."""
@@ -227,7 +219,7 @@ class PictureSettings(_Level):
 
 
 class RecommendSettings(_Level):
-    """How recommendations are made."""
+    """How recommendations are computed."""
 
     deadline_ms: Count = _setting(2000, "Deadline of a request that does not set one.")
     retrieve: Count = _setting(50, "Candidates that are retrieved when the request has none.")
@@ -248,7 +240,7 @@ class SignalSettings(_Level):
     positive: Names = _setting((), "Types that mean that the user likes the item.")
     negative: Names = _setting((), "Types that mean that the user dislikes the item.")
     neutral: Names = _setting((), "Types that mean neither.")
-    exposures: Names = _setting((), "Types that mean that an item was shown: only kept in the event log.")
+    exposures: Names = _setting((), "Types that only say that an item was shown; they are kept only in the event log.")
     values: dict[str, ValueRule] = Field(
         default_factory=dict,
         description="Types whose value decides: positive from `positive_from` up, negative from `negative_to` down, "
@@ -272,10 +264,10 @@ class Settings(BaseSettings):
         "URL of Redis 6.2 or later: `redis://`, `rediss://`, `unix://`, or `redis+cluster://` and one of its nodes.",
     )
     host: str = _setting("127.0.0.1", "Address on which the gateway listens.")
-    port: Annotated[int, Field(ge=0, le=65535)] = _setting(8000, "Port on which the gateway listens.")
+    port: Port = _setting(8000, "Port on which the gateway listens.")
     data_dir: Path = _setting(Path(".tastestream"), "Folder of local data.")
     model_store: Path | None = _setting(None, "Folder of model versions; default: `models` in `data_dir`.")
-    api_keys_file: Path | None = _setting(None, "File of API keys, one a line, for `Authorization: Bearer`.")
+    api_keys_file: Path | None = _setting(None, "File of API keys, one per line, for `Authorization: Bearer`.")
     insecure: bool = _setting(False, "Allow an address that other machines can reach without API keys.")
     trusted_hosts: Names = _setting(
         (),
@@ -300,7 +292,7 @@ class Settings(BaseSettings):
 
     @property
     def models_folder(self) -> Path:
-        """Where the model versions are."""
+        """The folder of model versions."""
         return self.model_store or self.data_dir / "models"
 
     @field_validator("redis_url")
@@ -316,7 +308,7 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _must_remember_a_batch(self) -> Self:
-        """A batch that is sent again is all duplicates, whoever its events are of."""
+        """All events of a repeated batch must be recognized as duplicates, even if they are of one user."""
         if self.state.dedupe_ids < self.limits.batch_events:
             raise ValueError("STATE__DEDUPE_IDS must not be less than LIMITS__BATCH_EVENTS")
         return self
@@ -356,7 +348,7 @@ def _is_url(url: str, schemes: Collection[str]) -> bool:
 def _toml(settings_cls: type[BaseSettings], file: Path) -> TomlConfigSettingsSource:
     """
     Raises:
-        SettingsError: there is no such file, or it is not TOML.
+        SettingsError: the file does not exist, or it is not TOML.
     """
     if not file.exists():
         raise SettingsError(f"{PREFIX}CONFIG: {file} does not exist")

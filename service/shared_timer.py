@@ -1,4 +1,4 @@
-"""One timer of the event loop for many that all have the same time."""
+"""One timer of the event loop for many timeouts of the same length."""
 
 import asyncio
 from collections.abc import Callable, Hashable
@@ -9,27 +9,27 @@ K = TypeVar("K", bound=Hashable)
 
 
 class SharedTimer(Generic[K]):
-    """Calls `late` with each of those that were started and not stopped `after_s` seconds later.
+    """Calls `late` with each key that was started and not stopped `after_s` seconds later.
 
-    Most are stopped long before. A timer for each would take longer than much of what is timed.
+    Most are stopped long before. A timer for each would take longer than much of what it measures.
     """
 
     def __init__(self, after_s: float, late: Callable[[K], None]) -> None:
         self._after_s = after_s
         self._late = late
         self._ends: dict[K, float] = {}
-        """In the order of time."""
+        """Ordered by time."""
         self._timer: asyncio.TimerHandle | None = None
 
     def start(self, one: K) -> None:
-        """Give `one`, which must not be running, its time from now on."""
+        """Start the timeout of `one`, which must not be running."""
         loop = asyncio.get_running_loop()
         self._ends[one] = loop.time() + self._after_s
         if self._timer is None:
             self._timer = loop.call_later(self._after_s, self._check)
 
     def stop(self, one: K) -> None:
-        """Forget `one`, running or not."""
+        """Stop the timeout of `one`, if it is running."""
         self._ends.pop(one, None)
 
     def _check(self) -> None:

@@ -1,6 +1,7 @@
 """A limit on the memory for the request bodies of a process."""
 
 import asyncio
+from dataclasses import dataclass
 
 from service.errors import Overloaded
 from service.metrics import Metrics
@@ -10,17 +11,15 @@ _FREE = 64 * 1024
 `limits.max_concurrent_requests` limits how many there are."""
 
 
+@dataclass(slots=True, eq=False)
 class Holding:
     """The memory of one body. `held`: its bytes that count; `arriving`: its end has not arrived."""
 
-    __slots__ = ("arriving", "held", "refused", "started", "waiting")
-
-    def __init__(self, started: float) -> None:
-        self.started = started
-        self.held = 0
-        self.arriving = True
-        self.refused = False
-        self.waiting: asyncio.Timeout | None = None
+    started: float
+    held: int = 0
+    arriving: bool = True
+    refused: bool = False
+    waiting: asyncio.Timeout | None = None
 
     def cost(self, now: float) -> float:
         """Bytes times seconds. Large bodies that arrive slowly cost the most."""

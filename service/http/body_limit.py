@@ -1,6 +1,7 @@
 """Limits on a request's body: its bytes, the bytes of all bodies together, and the time to arrive."""
 
 import asyncio
+import math
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -55,18 +56,15 @@ class _Body:
         self._budget = budget
         self._timer = timer
         self._holding = Holding(asyncio.get_running_loop().time())
-        self._limit: int | None = limits.body_bytes
+        self.limit: float = limits.body_bytes
         self._timeout_s = limits.body_timeout_s
         self._announced = announced
         self._streams = self._expired = False
         self._read = 0
 
-    def limit(self, limit: int) -> None:
-        self._limit = limit if self._limit is None else min(limit, self._limit)
-
     def stream(self, idle_s: float) -> None:
         self._timer.stop(self)
-        self._limit = None
+        self.limit = math.inf
         self._timeout_s = idle_s
         self._streams, self._expired = True, False
 
@@ -103,23 +101,22 @@ class _Body:
             async with asyncio.timeout(within_s) as self._holding.waiting:
                 return await self._receive()
         except TimeoutError:
-            raise self._budget.full() if self._holding.refused else self._late() from None
+            if self._holding.refused:
+                raise self._budget.full() from None
+            what = "nothing arrived for" if self._streams else "not complete after"
+            raise BodyTimeout(f"body: {what} {self._timeout_s:g} s", field="body") from None
         finally:
             self._holding.waiting = None
 
     def _check(self, size: int) -> None:
-        if self._limit is not None and size > self._limit:
-            raise BodyTooLarge(f"body: larger than {self._limit} bytes", field="body")
-
-    def _late(self) -> BodyTimeout:
-        what = "nothing arrived for" if self._streams else "not complete after"
-        return BodyTimeout(f"body: {what} {self._timeout_s:g} s", field="body")
+        if size > self.limit:
+            raise BodyTooLarge(f"body: larger than {self.limit} bytes", field="body")
 
 
 def limit_body(scope: Scope, limit: int) -> None:
     """Lower the limit of the body to `limit` bytes."""
     body: _Body = scope[_BODY]
-    body.limit(limit)
+    body.limit = min(limit, body.limit)
 
 
 def stream_body(scope: Scope, idle_s: float) -> None:

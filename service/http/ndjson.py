@@ -1,6 +1,7 @@
 """Newline-delimited JSON: a stream of bytes, split into lines as they arrive."""
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -20,7 +21,7 @@ class LineSplitter:
     A line of more than `limit` bytes is replaced by an error and not kept in memory.
     """
 
-    def __init__(self, limit: int | None = None) -> None:
+    def __init__(self, limit: float = math.inf) -> None:
         self._limit = limit
         self._open = bytearray()
         self._too_long = False
@@ -49,14 +50,14 @@ class LineSplitter:
         return [] if ended is None else [ended]
 
     def _extend(self, piece: bytes) -> None:
-        if self._limit is not None and len(self._open) + len(piece) > self._limit:
+        if len(self._open) + len(piece) > self._limit:
             self._open.clear()
             self._too_long = True
         elif not self._too_long:
             self._open += piece
 
     def _bounded(self, line: bytes) -> Line | None:
-        if self._limit is not None and len(line) > self._limit:
+        if len(line) > self._limit:
             return self._error()
         return line if line.strip() else None
 

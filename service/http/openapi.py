@@ -1,6 +1,7 @@
 """The OpenAPI page: what FastAPI derives from the routes, plus the bodies that are read raw, keys and limits."""
 
 from collections.abc import Iterable, Mapping
+from functools import cache
 from typing import Any
 
 from fastapi import FastAPI
@@ -23,13 +24,7 @@ def install(app: FastAPI, models: Iterable[type[BaseModel]], bounds: Bounds, *, 
         bounds: the limits that come from settings; fixed ones are in the models.
         keys: whether callers need an API key.
     """
-
-    def openapi() -> dict[str, Any]:
-        if app.openapi_schema is None:
-            app.openapi_schema = _describe(app, [*models, Problem], bounds, keys)
-        return app.openapi_schema
-
-    app.openapi = openapi  # type: ignore[method-assign]
+    app.openapi = cache(lambda: _describe(app, [*models, Problem], bounds, keys))  # type: ignore[method-assign]
 
 
 def _describe(app: FastAPI, models: Iterable[type[BaseModel]], bounds: Bounds, keys: bool) -> dict[str, Any]:

@@ -12,9 +12,7 @@ from service.errors import BodyTooLarge, MalformedBody
 
 BOM = b"\xef\xbb\xbf"
 _SMALL = 64 * 1024
-_OPENING = b"[{,"
 _WORDS = re.compile(rb"\s*(NaN|-?Infinity|undefined|None|True|False)\b")
-_EXPECTED_VALUE = "unexpected character, expected a JSON value"
 
 
 async def read_body(request: Request) -> bytes:
@@ -85,7 +83,7 @@ async def count_values(body: bytes, most: int) -> int:
 
 
 def _marks(text: bytes) -> int:
-    return 1 + len(text) - len(text.translate(None, _OPENING))
+    return 1 + len(text) - len(text.translate(None, b"[{,"))
 
 
 def _explain(body: bytes, error: orjson.JSONDecodeError) -> str:
@@ -96,7 +94,8 @@ def _explain(body: bytes, error: orjson.JSONDecodeError) -> str:
         return "the body is UTF-16 or UTF-32; encode it as UTF-8"
     if "surrogate" in error.msg:
         return f"half of a surrogate pair (\\uD800 to \\uDFFF) {_place(error)}; a string was cut inside a character"
-    if error.msg == _EXPECTED_VALUE and (word := _WORDS.match(error.doc[error.pos : error.pos + 12].encode())):
+    no_value = error.msg == "unexpected character, expected a JSON value"
+    if no_value and (word := _WORDS.match(error.doc[error.pos : error.pos + 12].encode())):
         return f"{word[1].decode()} is not a JSON value {_place(error)}; send null, true or false, or omit the field"
     if error.msg.startswith("unexpected content after"):
         return f"more than one value {_place(error)}; send an array, or one value per line as application/x-ndjson"

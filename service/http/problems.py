@@ -80,10 +80,7 @@ def documented(*errors: type[TastestreamError]) -> dict[int | str, dict[str, Any
 
 
 def _document(errors: list[type[TastestreamError]]) -> dict[str, Any]:
-    examples = {
-        error.code: {"summary": error.title, "value": problem(error(f"{error.title}: what exactly"))}
-        for error in errors
-    }
+    examples = {one.code: {"summary": one.title, "value": problem(one(f"{one.title}: details"))} for one in errors}
     return {
         "description": ", ".join(error.title for error in errors),
         "content": {PROBLEM: {"schema": {"$ref": "#/components/schemas/Problem"}, "examples": examples}},

@@ -97,18 +97,14 @@ def explain(error: ErrorDetails) -> tuple[str, str]:
     # A validator of a whole object names the field that it found in `below`.
     place = (*error["loc"], *context.get("below", ()))
     reason = must(error["type"], context, error["msg"])
-    given = error.get("input")
-    if error["type"] == "string_type":
-        reason += _instead(given)
-    elif error["type"] in ("dict_type", "model_type") and given == []:
+    kind, given = error["type"], error.get("input")
+    if kind == "string_type" and given is None:
+        reason += ", not null"
+    elif kind == "string_type" and isinstance(given, int | float) and not isinstance(given, bool):
+        reason += "; put the number in quotes"
+    elif kind in ("dict_type", "model_type") and given == []:
         reason += "; an empty one is {}"
     return ".".join(str(part)[:_NAME_CHARS] for part in place), reason
-
-
-def _instead(given: Any) -> str:
-    if isinstance(given, bool) or not isinstance(given, int | float | None):
-        return ""
-    return ", not null" if given is None else "; put the number in quotes"
 
 
 def check_bytes(value: Any, limit: int, field: str) -> None:

@@ -3,7 +3,7 @@
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from service import shared_probe
+from service import operations
 from service.settings import EngineSettings
 from tests.conftest import RedisServer
 from tests.service.conftest import Gateway, OpenGateway
@@ -40,7 +40,7 @@ async def test_without_models_it_is_ready_but_says_that_it_is_degraded(ranked: G
 async def test_without_redis_it_is_not_ready(
     open_gateway: OpenGateway, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shared_probe, "FRESH_S", 0)
+    monkeypatch.setattr(operations, "FRESH_S", 0)
     server = RedisServer(tmp_path_factory.mktemp("own"))
     server.start()
     async with open_gateway(redis_url=server.url) as gateway:

@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from service import shared_probe
-from service.shared_probe import SharedProbe
+from service import operations
+from service.operations import SharedProbe
 from service.state.store import Store
 from tests.service.conftest import Gateway
 
@@ -20,7 +20,7 @@ async def test_many_callers_cost_one_look_at_the_queue(gateway: Gateway, monkeyp
             return await look(self)  # type: ignore[operator]
 
         monkeypatch.setattr(Store, name, counted)
-    monkeypatch.setattr(shared_probe, "FRESH_S", 60.0)
+    monkeypatch.setattr(operations, "FRESH_S", 60.0)
     for path in ("/readyz", "/metrics"):
         answers = await asyncio.gather(*(gateway.ask("GET", path) for _ in range(8)))
         answers.append(await gateway.ask("GET", path))
@@ -59,9 +59,9 @@ class TestSharedProbe:
         self, counted: SharedProbe[int], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         self.found.set()
-        monkeypatch.setattr(shared_probe, "FRESH_S", 60.0)
+        monkeypatch.setattr(operations, "FRESH_S", 60.0)
         assert (await counted(), await counted()) == (1, 1)
-        monkeypatch.setattr(shared_probe, "FRESH_S", 0.0)
+        monkeypatch.setattr(operations, "FRESH_S", 0.0)
         counted._fresh_until = 0.0
         assert (await counted(), await counted()) == (2, 3)
 
