@@ -30,7 +30,7 @@ def read_keys(file: Path) -> list[str]:
     lines = (line.strip() for line in file.read_text("utf-8").splitlines())
     keys = [line for line in lines if line and not line.startswith("#")]
     if not keys:
-        raise UserError(f"{file} holds no API key")
+        raise UserError(f"{file} contains no API key")
     return keys
 
 

@@ -73,7 +73,7 @@ def refuse_unknown(raw: Any, known: Set[str]) -> None:
             detail = f"{', '.join(names)}: no such field; did you mean {', '.join(meant.values())}?"
             raise InvalidRequest(detail, field=names[0])
         name = min(unknown)[:_NAME_CHARS]
-        raise InvalidRequest(f"{name}: no such field; there are {', '.join(sorted(known))}", field=name)
+        raise InvalidRequest(f"{name}: no such field; the fields are {', '.join(sorted(known))}", field=name)
 
 
 def invalid(errors: Sequence[ErrorDetails]) -> InvalidRequest:

@@ -23,7 +23,7 @@ from tests.service.serving import VERSION, ModelServer, serving
 BLEND = Blend(collaborative=0.5)
 PATIENT = StateSettings(redis_timeout_s=20.0)
 UNHURRIED = RecommendSettings(deadline_ms=30_000)
-"""For answers that are late only when a test makes them so, also on a busy machine."""
+"""Responses are late only when a test delays them, even on a busy machine."""
 OpenGateway = Callable[..., AbstractAsyncContextManager["Gateway"]]
 
 
@@ -70,7 +70,7 @@ async def gateway_on(
 
 @pytest.fixture
 def open_gateway(redis_url: str, tmp_path: Path) -> OpenGateway:
-    """Opens a gateway with the given settings beside Redis and the data folder."""
+    """Opens a gateway with the given settings, in addition to Redis and the data folder."""
 
     def opened(**settings: Any) -> AbstractAsyncContextManager[Gateway]:
         given = {"redis_url": redis_url, "data_dir": tmp_path, "state": PATIENT, "recommend": UNHURRIED, **settings}

@@ -32,7 +32,7 @@ async def test_two_gateways_share_nothing(open_gateway: OpenGateway) -> None:
         assert one.store is not other.store
 
 
-async def test_without_redis_in_the_settings_it_does_not_start(open_gateway: OpenGateway) -> None:
+async def test_without_a_redis_url_it_does_not_start(open_gateway: OpenGateway) -> None:
     with pytest.raises(NotReady, match="TASTESTREAM_REDIS_URL"):
         async with open_gateway(redis_url=None):
             pass
@@ -42,7 +42,7 @@ async def test_without_redis_in_the_settings_it_does_not_start(open_gateway: Ope
     ("method", "path", "allow"),
     [("GET", "/events", "OPTIONS, POST"), ("DELETE", "/items", "GET, POST"), ("POST", "/items/i", "DELETE, GET, PUT")],
 )
-async def test_another_method_is_a_405_that_names_the_right_ones(
+async def test_another_method_is_a_405_that_names_the_allowed_ones(
     open_gateway: OpenGateway, method: str, path: str, allow: str
 ) -> None:
     async with open_gateway() as gateway:

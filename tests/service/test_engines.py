@@ -1,4 +1,4 @@
-"""Settings become engines: each role has its own, and none where no server is named."""
+"""Settings become engines: each role has its own, and none without a server."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What the OpenAPI page promises holds for calls that nobody thought of."""
+"""Generated calls are answered as the OpenAPI page says."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,7 +33,7 @@ FAST = settings(
 
 @pytest.fixture(scope="module")
 def api(tmp_path_factory: pytest.TempPathFactory, redis_server: RedisServer) -> Iterator[tuple[Any, Any]]:
-    """The page as schemathesis reads it, and a client of the application."""
+    """The page as schemathesis loads it, and a client of the application."""
     redis_server.flush()
     folder: Path = tmp_path_factory.mktemp("data")
     app = create_app(Settings(redis_url=redis_server.url, data_dir=folder))
@@ -50,7 +50,7 @@ def test_every_call_is_answered_as_the_page_says(api: tuple[Any, Any], path: str
     @FAST
     @given(st.one_of(modes))
     def call(case: schemathesis.Case) -> None:
-        # Not everything that the page allows is taken: a time in the future, say, or a cursor that was made up.
+        # Not everything that the page allows is accepted, for example a time in the future or an invented cursor.
         case.call_and_validate(session=client, timeout=60, excluded_checks=[positive_data_acceptance])
 
     call()

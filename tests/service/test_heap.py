@@ -1,4 +1,4 @@
-"""What is loaded at the start is not looked through for garbage while requests wait."""
+"""Objects of the start are excluded from garbage collection."""
 
 import gc
 import weakref
@@ -31,7 +31,7 @@ def frozen() -> list[int]:
     return []
 
 
-def test_garbage_is_not_kept() -> None:
+def test_garbage_is_collected_first() -> None:
     class Circle:
         pass
 
@@ -43,14 +43,14 @@ def test_garbage_is_not_kept() -> None:
     assert left() is None
 
 
-def test_a_gateway_serves_with_its_start_frozen(monkeypatch: pytest.MonkeyPatch, frozen: list[int]) -> None:
+def test_a_gateway_freezes_its_heap(monkeypatch: pytest.MonkeyPatch, frozen: list[int]) -> None:
     monkeypatch.setattr(uvicorn.Server, "run", lambda _: frozen.append(gc.get_freeze_count()))
     with pytest.raises(SystemExit):
         app.run_gateway(Settings(redis_url="redis://127.0.0.1:1"))
     assert frozen[0] > LOADED
 
 
-def test_a_worker_works_with_its_start_frozen(monkeypatch: pytest.MonkeyPatch, frozen: list[int]) -> None:
+def test_a_worker_freezes_its_heap(monkeypatch: pytest.MonkeyPatch, frozen: list[int]) -> None:
     async def begin(_: Settings) -> None:
         frozen.append(gc.get_freeze_count())
 

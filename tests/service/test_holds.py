@@ -1,4 +1,4 @@
-"""The promise that no request holds up the others: what a stranger sends is worked off in short steps."""
+"""The promise that no request blocks the others: untrusted bodies are processed in short steps."""
 
 import gc
 from collections.abc import Callable
@@ -16,7 +16,7 @@ from tests.service.conftest import Gateway, OpenGateway
 from tests.service.holding import holds, in_pieces
 
 HOLD_S = 0.5
-"""Ten times what is promised, for slow machines; without bounds these bodies took 0.8 to 60 s."""
+"""Ten times what is promised, for slow machines. Without limits, these bodies took 0.8 to 60 s."""
 MB = 1024 * 1024
 JSON = {"content-type": "application/json"}
 NDJSON = {"content-type": "application/x-ndjson"}
@@ -75,12 +75,12 @@ HOSTILE: dict[str, tuple[str, str, dict[str, str], Callable[[], bytes], int]] = 
 
 @pytest.fixture(scope="module", autouse=True)
 def _frozen() -> None:
-    """As the gateway does at its start: what the tests have loaded is not searched for garbage."""
+    """As at the start of the gateway, exclude what the tests have loaded from garbage collection."""
     freeze_heap()
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-async def test_no_body_of_a_stranger_holds_the_loop(gateway: Gateway, name: str) -> None:
+async def test_no_untrusted_body_blocks_the_loop(gateway: Gateway, name: str) -> None:
     method, path, headers, make, status = HOSTILE[name]
     body = make()
     with holds() as seen:
@@ -90,7 +90,7 @@ async def test_no_body_of_a_stranger_holds_the_loop(gateway: Gateway, name: str)
     assert seen.longest_s < HOLD_S
 
 
-async def test_the_largest_bodies_that_are_taken_do_not_hold_it_either(gateway: Gateway) -> None:
+async def test_the_largest_accepted_bodies_do_not_block_it(gateway: Gateway) -> None:
     events = [{**EVENT, "item_id": f"i{one}", "context": {"a": "x" * 4080}} for one in range(1000)]
     words = {"title": "t" * 500, "description": "d" * 10_000, "genres": ["g" * 40] * 20}
     items = [{**words, "item_id": f"i{one}", "attributes": {"a": "x" * 2000}} for one in range(1000)]
@@ -102,7 +102,7 @@ async def test_the_largest_bodies_that_are_taken_do_not_hold_it_either(gateway: 
         assert seen.longest_s < HOLD_S
 
 
-async def test_a_long_batch_is_worked_off_in_steps(gateway: Gateway) -> None:
+async def test_a_long_batch_is_processed_in_steps(gateway: Gateway) -> None:
     async def steps(number: int) -> int:
         body = orjson.dumps([{**EVENT, "colour": 1}] * number)
         with holds() as seen:
@@ -112,8 +112,8 @@ async def test_a_long_batch_is_worked_off_in_steps(gateway: Gateway) -> None:
     assert await steps(PARSED_AT_ONCE * 3) >= await steps(PARSED_AT_ONCE) + 2
 
 
-async def test_wrong_lines_leave_no_garbage_that_must_be_searched_for() -> None:
-    """Thousands of errors that hold themselves made full collections of 90 ms."""
+async def test_wrong_lines_create_no_reference_cycles() -> None:
+    """Thousands of errors in reference cycles caused full collections of 90 ms."""
     lines: list[Any] = [parse_line(line) for line in (b"x", b"1", b'{"a":1}', orjson.dumps(EVENT)) * 25]
     gc.collect()
     gc.disable()
@@ -127,7 +127,7 @@ async def test_wrong_lines_leave_no_garbage_that_must_be_searched_for() -> None:
         gc.enable()
 
 
-def test_a_long_chunk_is_cut_into_pieces() -> None:
+def test_a_long_chunk_is_split_into_pieces() -> None:
     chunk = bytes(range(256)) * 1000
     cut = list(pieces(chunk))
     assert b"".join(cut) == chunk
@@ -135,7 +135,7 @@ def test_a_long_chunk_is_cut_into_pieces() -> None:
 
 
 @pytest.mark.parametrize(("path", "limit"), [("/events", "events_bytes"), ("/recommend", "recommend_bytes")])
-async def test_each_route_has_its_own_bound(open_gateway: OpenGateway, path: str, limit: str) -> None:
+async def test_each_route_has_its_own_limit(open_gateway: OpenGateway, path: str, limit: str) -> None:
     async with open_gateway(limits=LimitSettings(**{limit: 100})) as gateway:
         answer = await gateway.client.post(path, content=b" " * 101)
         problem = answer.json()
@@ -146,7 +146,7 @@ async def test_each_route_has_its_own_bound(open_gateway: OpenGateway, path: str
 
 
 @pytest.mark.parametrize("path", ["/events", "/recommend", "/items"])
-async def test_more_values_than_the_setting_says_are_a_413(open_gateway: OpenGateway, path: str) -> None:
+async def test_more_values_than_the_setting_are_a_413(open_gateway: OpenGateway, path: str) -> None:
     async with open_gateway(limits=LimitSettings(json_values=50)) as gateway:
         answer = await gateway.client.post(path, content=many(b"1", 120))
         problem = answer.json()
@@ -154,7 +154,7 @@ async def test_more_values_than_the_setting_says_are_a_413(open_gateway: OpenGat
         assert "too many JSON values" in problem["detail"]
 
 
-async def test_punctuation_in_texts_is_no_value(open_gateway: OpenGateway) -> None:
+async def test_punctuation_in_texts_does_not_count_as_values(open_gateway: OpenGateway) -> None:
     item = {**ITEM, "description": 'a, b, "c", [d], {e}, \\, \\", f\\' * 20}
     async with open_gateway(limits=LimitSettings(json_values=20)) as gateway:
         assert (await gateway.client.post("/items", content=orjson.dumps([item]))).status_code == 202

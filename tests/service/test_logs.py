@@ -38,5 +38,5 @@ def test_each_line_is_one_json_object_with_the_request_id() -> None:
     assert "request_id" not in second
 
 
-def test_people_can_read_it_too() -> None:
+def test_text_for_people() -> None:
     assert "happened" in run(json=False)[0]

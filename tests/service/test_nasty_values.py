@@ -1,4 +1,4 @@
-"""The promise that nothing a stranger sends is a 500, tried with the values that break services."""
+"""The promise that no input causes a 500, tested with values that break services."""
 
 import base64
 import logging

@@ -1,4 +1,4 @@
-"""Promises to those who run the service."""
+"""Promises to operators."""
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -10,12 +10,12 @@ from tests.service.conftest import Gateway, OpenGateway
 from tests.service.serving import VERSION, ModelServer, serving
 
 
-async def test_alive_is_alive_whatever_is_down(open_gateway: OpenGateway) -> None:
+async def test_healthz_does_not_depend_on_redis(open_gateway: OpenGateway) -> None:
     async with open_gateway(redis_url="redis://127.0.0.1:1") as gateway:
         assert (await gateway.ask("GET", "/healthz")).json() == {"status": "ok"}
 
 
-async def test_balancers_may_ask_with_head(gateway: Gateway) -> None:
+async def test_load_balancers_may_send_head(gateway: Gateway) -> None:
     for path in ("/healthz", "/readyz"):
         assert (await gateway.ask("HEAD", path)).status_code == 200
 
@@ -30,7 +30,7 @@ async def test_ready_means_that_redis_and_both_models_answer(open_ranked: OpenGa
         assert answer.json() == {"status": "ready", "redis": "ok", "ranker": "ok", "summarizer": "ok"}
 
 
-async def test_without_models_it_is_ready_but_says_that_it_is_degraded(ranked: Gateway, model: ModelServer) -> None:
+async def test_without_models_it_is_degraded(ranked: Gateway, model: ModelServer) -> None:
     model.status = 500
     answer = await ranked.ask("GET", "/readyz")
     assert answer.status_code == 200
@@ -57,7 +57,7 @@ async def test_without_redis_it_is_not_ready(
         server.kill()
 
 
-async def test_metrics_show_who_waits_for_a_worker(gateway: Gateway) -> None:
+async def test_metrics_show_due_users(gateway: Gateway) -> None:
     events = [{"user_id": "u", "item_id": f"i{number}"} for number in range(3)]
     await gateway.ask("POST", "/events", events)
     answer = await gateway.ask("GET", "/metrics")
@@ -69,7 +69,7 @@ async def test_metrics_show_who_waits_for_a_worker(gateway: Gateway) -> None:
     assert families["tastestream_events"].samples[0].labels == {"result": "accepted"}
 
 
-async def test_metrics_show_what_is_pending_and_what_was_buried(gateway: Gateway) -> None:
+async def test_metrics_show_pending_events_and_dead_letters(gateway: Gateway) -> None:
     await gateway.ask("POST", "/events", [{"user_id": "u", "item_id": f"i{number}"} for number in range(5)])
     (claim,) = await gateway.store.summaries.claim(1)
     await gateway.store.summaries.dead_letter(claim, "answer_empty", 3)

@@ -1,4 +1,4 @@
-"""The pages of settings and metrics say what is declared."""
+"""The pages of settings and metrics are up to date."""
 
 import pytest
 

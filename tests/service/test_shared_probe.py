@@ -1,4 +1,4 @@
-"""Promises about health and metrics: however many ask, Redis and the model servers are asked once."""
+"""Promises about health and metrics: concurrent callers share one probe of Redis and the model servers."""
 
 import asyncio
 
@@ -10,14 +10,14 @@ from service.state.store import Store
 from tests.service.conftest import Gateway
 
 
-async def test_many_callers_cost_one_look_at_the_queue(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_many_callers_cost_one_probe(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
     for name in ("ping", "waiting"):
-        look = getattr(Store, name)
+        method = getattr(Store, name)
 
-        async def counted(self: Store, name: str = name, look: object = look) -> object:
+        async def counted(self: Store, name: str = name, method: object = method) -> object:
             asked.append(name)
-            return await look(self)  # type: ignore[operator]
+            return await method(self)  # type: ignore[operator]
 
         monkeypatch.setattr(Store, name, counted)
     monkeypatch.setattr(operations, "FRESH_S", 60.0)
@@ -41,13 +41,13 @@ class TestSharedProbe:
 
         return SharedProbe(probe)
 
-    async def test_who_comes_while_one_looks_gets_the_same(self, counted: SharedProbe[int]) -> None:
+    async def test_concurrent_callers_get_the_same_result(self, counted: SharedProbe[int]) -> None:
         asking = [asyncio.create_task(counted()) for _ in range(10)]
         await asyncio.sleep(0)
         self.found.set()
         assert await asyncio.gather(*asking) == [1] * 10
 
-    async def test_who_leaves_takes_it_from_nobody(self, counted: SharedProbe[int]) -> None:
+    async def test_a_cancelled_caller_does_not_cancel_the_probe(self, counted: SharedProbe[int]) -> None:
         first, second = asyncio.create_task(counted()), asyncio.create_task(counted())
         await asyncio.sleep(0)
         first.cancel()
@@ -55,9 +55,7 @@ class TestSharedProbe:
         self.found.set()
         assert await second == 1
 
-    async def test_what_is_old_is_looked_up_again(
-        self, counted: SharedProbe[int], monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    async def test_an_old_result_is_refreshed(self, counted: SharedProbe[int], monkeypatch: pytest.MonkeyPatch) -> None:
         self.found.set()
         monkeypatch.setattr(operations, "FRESH_S", 60.0)
         assert (await counted(), await counted()) == (1, 1)
@@ -65,7 +63,7 @@ class TestSharedProbe:
         counted._fresh_until = 0.0
         assert (await counted(), await counted()) == (2, 3)
 
-    async def test_a_look_that_failed_is_not_kept(self) -> None:
+    async def test_a_failure_is_not_cached(self) -> None:
         results = iter([ValueError("no"), 1])
 
         async def probe() -> int:

@@ -1,4 +1,4 @@
-"""Promises of the timer that many share: each of them is late when its own time is over, and not before."""
+"""Promises of the shared timer: each timeout fires after its own time, not before."""
 
 import asyncio
 
@@ -7,11 +7,11 @@ from tests.service.serving import until
 
 AFTER_S = 0.1
 EARLIER_S = 0.002
-"""The event loop's clock has milliseconds."""
+"""The event loop's clock has a resolution of milliseconds."""
 
 
 class Late:
-    """When each was late, in that order."""
+    """The time at which each timeout fired, in order."""
 
     def __init__(self) -> None:
         self.at: dict[str, float] = {}
@@ -30,7 +30,7 @@ async def some_time_after(moment: float) -> None:
     await until(lambda: loop.time() > moment + AFTER_S / 3)
 
 
-async def test_each_is_late_after_its_own_time() -> None:
+async def test_each_timeout_fires_after_its_own_time() -> None:
     late, started = Late(), dict[str, float]()
     for one in ("first", "second", "third"):
         started[one] = late.start(one)
@@ -40,7 +40,7 @@ async def test_each_is_late_after_its_own_time() -> None:
     assert all(late.at[one] > moment + AFTER_S - EARLIER_S for one, moment in started.items())
 
 
-async def test_what_is_stopped_is_never_late_and_what_is_started_again_has_its_whole_time() -> None:
+async def test_a_stopped_timeout_never_fires_and_a_restarted_one_gets_its_full_time() -> None:
     late = Late()
     for one in ("stopped", "again", "last"):
         moment = late.start(one)
@@ -54,7 +54,7 @@ async def test_what_is_stopped_is_never_late_and_what_is_started_again_has_its_w
     assert late.at["again"] > moment + AFTER_S - EARLIER_S
 
 
-async def test_it_works_again_after_a_time_with_nothing_to_do() -> None:
+async def test_it_works_again_after_being_idle() -> None:
     late = Late()
     for one in ("first", "second"):
         late.start(one)

@@ -71,7 +71,7 @@ def test_a_model_server_without_a_model_is_named(tastestream: Run, monkeypatch: 
         ("SUMMARIZER__VERSION", "none@1", "no model 'none'"),
         ("PICTURES__URL", "nosuch://bucket", "pictures can't be kept"),
         ("API_KEYS_FILE", "/nowhere/keys", "/nowhere/keys: No such file"),
-        ("API_KEYS_FILE", "/dev/null", "holds no API key"),
+        ("API_KEYS_FILE", "/dev/null", "contains no API key"),
     ],
 )
 def test_a_gateway_names_what_is_missing(

@@ -46,8 +46,8 @@ async def test_good_events_are_kept_beside_bad_ones(gateway: Gateway) -> None:
             {
                 "index": 1,
                 "code": "invalid_request",
-                "detail": "colour: no such field; there are context, event_id, item_id, recommendation_id, timestamp, "
-                "type, user_id, value",
+                "detail": "colour: no such field; the fields are context, event_id, item_id, recommendation_id, "
+                "timestamp, type, user_id, value",
                 "field": "colour",
                 "retryable": False,
             }

@@ -1,4 +1,4 @@
-"""A gateway behind its own HTTP server."""
+"""A gateway with its own HTTP server."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager

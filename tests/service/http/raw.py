@@ -25,20 +25,20 @@ class Caller:
         self.writer.write(data)
 
     async def answer(self) -> tuple[int, dict[str, Any]]:
-        """Status and JSON of the next answer."""
+        """Status and JSON of the next response."""
         async with asyncio.timeout(WITHIN_S):
             head = (await self.reader.readuntil(b"\r\n\r\n")).decode()
             length = int(head.lower().partition("content-length: ")[2].split("\r\n")[0])
             return int(head.split()[1]), orjson.loads(await self.reader.readexactly(length))
 
     async def ended(self) -> bytes:
-        """What still comes until the server closes."""
+        """The bytes that arrive until the server closes."""
         async with asyncio.timeout(WITHIN_S):
             return await self.reader.read()
 
 
 class Server:
-    """A gateway behind its own HTTP server."""
+    """A gateway with its own HTTP server."""
 
     def __init__(self, url: str) -> None:
         self.url = url

@@ -1,4 +1,4 @@
-"""Promises about many requests at a time: no kind of request, and no caller, takes the room of the others."""
+"""Promises about concurrent requests: no class of requests and no caller blocks the others."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -26,7 +26,7 @@ def limits(**more: Any) -> LimitSettings:
 
 
 class Held:
-    """Requests whose bodies don't end before they are told to."""
+    """Requests whose bodies end on command."""
 
     def __init__(self) -> None:
         self.end = asyncio.Event()
@@ -66,7 +66,7 @@ def admitted(gateway: Gateway) -> float:
         ("/items", NDJSON, "items"),
     ],
 )
-async def test_what_is_slow_or_idle_takes_no_room_from_other_kinds(
+async def test_slow_and_idle_requests_do_not_block_other_classes(
     open_gateway: OpenGateway, path: str, headers: dict[str, str] | None, full: str
 ) -> None:
     asks: dict[str, tuple[Any, ...]] = {
@@ -85,7 +85,7 @@ async def test_what_is_slow_or_idle_takes_no_room_from_other_kinds(
         assert gateway.count("tastestream_http_requests_refused_total", route_class=full, reason="class_full") == 1
 
 
-async def test_what_was_answered_makes_room(open_gateway: OpenGateway) -> None:
+async def test_an_answered_request_frees_its_place(open_gateway: OpenGateway) -> None:
     async with open_gateway(limits=limits()) as gateway:
         for _ in range(3):
             async with held(gateway, "/events", 4):
@@ -94,13 +94,13 @@ async def test_what_was_answered_makes_room(open_gateway: OpenGateway) -> None:
             assert admitted(gateway) == 0
 
 
-async def test_alive_is_answered_however_many_ask(open_gateway: OpenGateway) -> None:
+async def test_healthz_has_no_limit(open_gateway: OpenGateway) -> None:
     async with open_gateway(limits=limits()) as gateway:
         answers = await asyncio.gather(*(gateway.ask("GET", "/healthz") for _ in range(50)))
         assert {answer.status_code for answer in answers} == {200}
 
 
-async def test_one_key_leaves_room_for_the_others(open_gateway: OpenGateway, tmp_path: Path) -> None:
+async def test_one_key_can_not_use_up_a_class(open_gateway: OpenGateway, tmp_path: Path) -> None:
     keys = tmp_path / "keys"
     keys.write_text("greedy\nmodest\n")
     greedy, modest = ({"authorization": f"Bearer {key}"} for key in ("greedy", "modest"))
@@ -114,9 +114,7 @@ async def test_one_key_leaves_room_for_the_others(open_gateway: OpenGateway, tmp
         assert gateway.count("tastestream_http_requests_refused_total", **reasons) == 1
 
 
-async def test_callers_of_open_paths_beyond_the_bound_are_kept_waiting(
-    open_gateway: OpenGateway, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_refusals_of_open_paths_are_delayed(open_gateway: OpenGateway, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(admission, "_DELAY_S", 3600.0)
     monkeypatch.setattr(Store, "ping", lambda self: asyncio.sleep(0.3))
     async with open_gateway(limits=limits()) as gateway:
@@ -131,7 +129,7 @@ async def test_callers_of_open_paths_beyond_the_bound_are_kept_waiting(
         await asyncio.gather(*asking, return_exceptions=True)
 
 
-async def test_whoever_has_no_key_takes_no_room(open_gateway: OpenGateway, tmp_path: Path) -> None:
+async def test_requests_without_a_key_take_no_place(open_gateway: OpenGateway, tmp_path: Path) -> None:
     keys = tmp_path / "keys"
     keys.write_text("a-key\n")
     async with open_gateway(limits=limits(), api_keys_file=keys) as gateway:
@@ -151,7 +149,7 @@ async def test_whoever_has_no_key_takes_no_room(open_gateway: OpenGateway, tmp_p
         ("somebody", "somebody", True),
     ],
 )
-def test_a_caller_is_its_address_or_the_network_that_it_has_whole(one: str, other: str, same: bool) -> None:
+def test_a_caller_is_an_ipv4_address_or_an_ipv6_network(one: str, other: str, same: bool) -> None:
     assert (_network(one) == _network(other)) is same
 
 
@@ -172,6 +170,6 @@ def test_a_caller_is_its_address_or_the_network_that_it_has_whole(one: str, othe
         ("GET", "/metrics", "", "operations"),
     ],
 )
-def test_the_kind_of_a_request(method: str, path: str, content_type: str, kind: str) -> None:
+def test_the_class_of_a_request(method: str, path: str, content_type: str, kind: str) -> None:
     scope = {"path": path, "method": method, "headers": [(b"content-type", content_type.encode())]}
     assert route_class(scope) == kind

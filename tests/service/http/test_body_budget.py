@@ -1,4 +1,4 @@
-"""Promises about all bodies together: they take no more memory than is set, and slow ones go first."""
+"""Promises about all bodies together: they stay within their memory limit, and slow ones are dropped first."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -42,7 +42,7 @@ async def post(gateway: Gateway, body: Slow) -> httpx.Response:
     return await gateway.client.post("/events", content=body.pieces())
 
 
-async def test_bodies_held_open_take_no_more_than_the_budget_together(open_gateway: OpenGateway) -> None:
+async def test_open_bodies_together_stay_within_the_budget(open_gateway: OpenGateway) -> None:
     async with open_gateway(limits=LIMITS) as gateway:
         bodies = [Slow(500 * KB) for _ in range(20)]
         asking = [asyncio.create_task(post(gateway, body)) for body in bodies]
@@ -65,7 +65,7 @@ async def test_bodies_held_open_take_no_more_than_the_budget_together(open_gatew
         assert held(gateway) == 0
 
 
-async def test_the_body_that_has_cost_the_most_is_given_up_and_not_the_last_to_come(open_gateway: OpenGateway) -> None:
+async def test_the_costliest_body_is_dropped_and_not_the_latest(open_gateway: OpenGateway) -> None:
     async with open_gateway(limits=LIMITS) as gateway:
         slow = [Slow(500 * KB) for _ in range(2)]
         stuck = [asyncio.create_task(post(gateway, body)) for body in slow]
@@ -74,7 +74,7 @@ async def test_the_body_that_has_cost_the_most_is_given_up_and_not_the_last_to_c
             quick = Slow(500 * KB)
             quick.end.set()
             assert (await post(gateway, quick)).status_code == 202
-        # One made room, the other did not have to.
+        # Only one was dropped.
         (first,), _ = await asyncio.wait(stuck, return_when=asyncio.FIRST_COMPLETED)
         assert first.result().status_code == 429
         for body in slow:
@@ -82,7 +82,7 @@ async def test_the_body_that_has_cost_the_most_is_given_up_and_not_the_last_to_c
         assert sorted([(await answer).status_code for answer in stuck]) == [202, 429]
 
 
-async def test_small_bodies_are_taken_when_large_ones_fill_the_budget(open_gateway: OpenGateway) -> None:
+async def test_small_bodies_are_accepted_when_large_ones_fill_the_budget(open_gateway: OpenGateway) -> None:
     async with open_gateway(limits=LIMITS) as gateway:
         slow = [Slow(500 * KB) for _ in range(2)]
         stuck = [asyncio.create_task(post(gateway, body)) for body in slow]
@@ -95,7 +95,7 @@ async def test_small_bodies_are_taken_when_large_ones_fill_the_budget(open_gatew
         assert {(await answer).status_code for answer in stuck} == {202}
 
 
-async def test_a_stream_holds_what_it_is_at_and_not_what_is_done_with(open_gateway: OpenGateway) -> None:
+async def test_a_stream_counts_only_its_current_piece(open_gateway: OpenGateway) -> None:
     most = 0.0
 
     async def lines() -> AsyncIterator[bytes]:
@@ -111,7 +111,7 @@ async def test_a_stream_holds_what_it_is_at_and_not_what_is_done_with(open_gatew
         assert most <= 100 * KB
 
 
-async def test_a_caller_that_leaves_gives_back_what_it_held(open_gateway: OpenGateway) -> None:
+async def test_a_disconnect_frees_the_body(open_gateway: OpenGateway) -> None:
     async with open_gateway(limits=LIMITS) as gateway, gateway.on_a_socket() as url:
         host, _, port = url.removeprefix("http://").partition(":")
         for _ in range(5):
@@ -123,7 +123,7 @@ async def test_a_caller_that_leaves_gives_back_what_it_held(open_gateway: OpenGa
             await until(lambda: held(gateway) == 0)
 
 
-async def test_what_is_no_longer_arriving_is_not_given_up() -> None:
+async def test_a_complete_body_is_not_dropped() -> None:
     budget = BodyBudget(100 * KB, Metrics())
     whole, late = Holding(started=0.0), Holding(started=asyncio.get_running_loop().time())
     budget.hold(whole, 100 * KB + _FREE)
@@ -135,6 +135,6 @@ async def test_what_is_no_longer_arriving_is_not_given_up() -> None:
     budget.hold(Holding(started=0.0), 100 * KB + _FREE)
 
 
-def test_a_body_of_the_largest_size_fits() -> None:
+def test_the_budget_must_fit_a_body_of_the_largest_size() -> None:
     with pytest.raises(ValidationError, match="BYTES_IN_FLIGHT"):
         LimitSettings(body_bytes=2_000_000, bytes_in_flight=1_000_000)

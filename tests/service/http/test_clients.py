@@ -1,4 +1,4 @@
-"""Promises to common clients: what they really send, in headers and bodies, is read or refused with what helps."""
+"""Promises to common clients: the headers and bodies that they really send are accepted, or refused with a remedy."""
 
 import gzip
 from typing import Any
@@ -49,9 +49,9 @@ REFUSED: dict[str, tuple[dict[str, str], bytes, int, str]] = {
         415,
         "ISO-8859-1 is not supported",
     ),
-    "Latin-1 without a word": ({"content-type": JSON}, '{"user_id":"é"}'.encode("latin-1"), 400, "byte 0xe9"),
+    "undeclared Latin-1": ({"content-type": JSON}, '{"user_id":"é"}'.encode("latin-1"), 400, "byte 0xe9"),
     "PowerShell's Out-File": ({"content-type": JSON}, EVENT.decode().encode("utf-16"), 400, "the body is UTF-16"),
-    "gzip without a word": ({"content-type": JSON}, gzip.compress(EVENT), 400, "Content-Encoding: gzip"),
+    "undeclared gzip": ({"content-type": JSON}, gzip.compress(EVENT), 400, "Content-Encoding: gzip"),
     "lines called JSON": ({"content-type": JSON}, LINES, 400, "one value per line as application/x-ndjson"),
     "json.dumps of NaN": ({"content-type": JSON}, b'{"user_id":"u","value":NaN}', 400, "NaN is not a JSON value"),
     "str of a dict": ({"content-type": JSON}, b"{'user_id': 'u'}", 400, "expected a string key"),
@@ -87,14 +87,14 @@ REFUSED: dict[str, tuple[dict[str, str], bytes, int, str]] = {
 
 
 @pytest.mark.parametrize("name", READ)
-async def test_what_clients_send_is_read(gateway: Gateway, name: str) -> None:
+async def test_what_clients_send_is_accepted(gateway: Gateway, name: str) -> None:
     headers, body = READ[name]
     answer = await gateway.client.post("/events", content=body, headers=headers)
     assert (answer.status_code, answer.json()["rejected"]) == (202, []), answer.text
 
 
 @pytest.mark.parametrize("name", REFUSED)
-async def test_what_is_not_read_is_refused_with_what_helps(gateway: Gateway, name: str) -> None:
+async def test_other_requests_are_refused_with_a_remedy(gateway: Gateway, name: str) -> None:
     headers, body, status, said = REFUSED[name]
     answer = await gateway.client.post("/events", content=body, headers=headers)
     assert answer.status_code == status
@@ -120,18 +120,18 @@ async def test_what_is_not_read_is_refused_with_what_helps(gateway: Gateway, nam
         ("/recommend", {"user_id": "u", "candidates": [{"item_id": "i", "title": None, "genres": None, "tags": None}]}),
     ],
 )
-async def test_null_is_a_field_that_was_not_set(gateway: Gateway, path: str, body: dict[str, Any]) -> None:
-    """What serializers of Java, Go and C# write for one."""
+async def test_null_means_not_set(gateway: Gateway, path: str, body: dict[str, Any]) -> None:
+    """Serializers of Java, Go and C# write it."""
     answer = await gateway.ask("POST", path, body)
     assert answer.status_code in {200, 202}, answer.text
 
 
-async def test_an_event_without_a_type_by_mistake_is_no_click(gateway: Gateway) -> None:
+async def test_a_null_type_is_not_a_click(gateway: Gateway) -> None:
     problem = (await gateway.ask("POST", "/events", {"user_id": "u", "item_id": "i", "type": None})).json()
     assert (problem["field"], problem["rejected"][0]["detail"]) == ("type", "type: must be a string, not null")
 
 
-async def test_a_candidates_null_leaves_the_catalogues_words(gateway: Gateway) -> None:
+async def test_null_in_a_candidate_keeps_the_text_of_the_catalogue(gateway: Gateway) -> None:
     await gateway.ask("POST", "/items", {"item_id": "i", "title": "t", "genres": ["jazz"]})
     candidate = {"item_id": "i", "title": None, "description": None, "genres": None, "tags": None, "attributes": None}
     ask = {"user_id": "u", "candidates": [candidate], "filters": {"genres": ["jazz"]}}

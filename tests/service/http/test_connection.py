@@ -1,4 +1,4 @@
-"""Promises of what comes before a request: whoever sends no HTTP, too much of it or none at all costs little."""
+"""Promises about connections: callers that send no HTTP, too much of it or nothing at all cost little."""
 
 import asyncio
 from contextlib import suppress
@@ -21,7 +21,7 @@ from tests.service.http.raw import EVENT, GET, WITHIN_S, OpenServer, Server
         b"POST /events HTTP/1.1\r\nContent-Type: application/x-ndjson\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
     ],
 )
-async def test_what_is_no_http_is_a_400_problem_that_is_counted_and_logged(server: Server, sent: bytes) -> None:
+async def test_malformed_http_is_a_400_problem_that_is_counted_and_logged(server: Server, sent: bytes) -> None:
     with structlog.testing.capture_logs() as entries:
         async with server.connect() as caller:
             caller.send(sent)
@@ -32,7 +32,7 @@ async def test_what_is_no_http_is_a_400_problem_that_is_counted_and_logged(serve
     assert await server.count('tastestream_errors_total{code="malformed_request"}') == 1
 
 
-async def test_a_whole_request_before_what_is_no_http_is_answered(server: Server) -> None:
+async def test_a_complete_request_before_malformed_http_is_answered(server: Server) -> None:
     async with server.connect() as caller:
         head = (
             b"POST /events HTTP/1.1\r\nHost: t\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
@@ -43,7 +43,7 @@ async def test_a_whole_request_before_what_is_no_http_is_answered(server: Server
         assert await caller.ended() == b""
 
 
-async def test_an_endless_head_is_a_431_and_is_not_kept(open_server: OpenServer) -> None:
+async def test_an_endless_head_is_a_431(open_server: OpenServer) -> None:
     async with open_server(header_bytes=10_000) as server, server.connect() as caller:
         caller.send(b"GET /healthz HTTP/1.1\r\nHost: t\r\nX-Long: ")
         for _ in range(100):
@@ -54,7 +54,7 @@ async def test_an_endless_head_is_a_431_and_is_not_kept(open_server: OpenServer)
         assert await caller.ended() == b""
 
 
-async def test_the_body_before_it_does_not_count_as_part_of_a_head(open_server: OpenServer) -> None:
+async def test_the_previous_body_does_not_count_as_part_of_a_head(open_server: OpenServer) -> None:
     async with open_server(header_bytes=1_000) as server, server.connect() as caller:
         head = b"POST /events HTTP/1.1\r\nHost: t\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % (
             len(EVENT) + 5_000
@@ -73,17 +73,17 @@ async def test_a_head_that_does_not_arrive_is_a_408(open_server: OpenServer) -> 
         assert await caller.ended() == b""
 
 
-async def test_who_says_nothing_is_left(open_server: OpenServer) -> None:
+async def test_a_silent_connection_is_closed(open_server: OpenServer) -> None:
     async with open_server(header_timeout_s=0.5) as server, server.connect() as caller:
         assert await caller.ended() == b""
 
 
-async def test_between_two_requests_there_is_more_time_than_for_a_head(open_server: OpenServer) -> None:
+async def test_a_connection_may_idle_longer_between_requests(open_server: OpenServer) -> None:
     async with open_server(header_timeout_s=0.5) as server, server.connect() as caller, server.connect() as silent:
         caller.send(GET)
         await caller.answer()
         caller.send(b"\r\n")
-        # By then the time for a head has passed since the answer.
+        # Now the time for a head has passed since the response.
         await silent.ended()
         async with server.connect() as later:
             await later.ended()
@@ -91,7 +91,7 @@ async def test_between_two_requests_there_is_more_time_than_for_a_head(open_serv
         assert await caller.answer() == (200, {"status": "ok"})
 
 
-async def test_connections_beyond_the_bound_are_refused_until_one_is_closed(open_server: OpenServer) -> None:
+async def test_too_many_connections_are_refused_until_one_is_closed(open_server: OpenServer) -> None:
     async with open_server(connections=2) as server, server.connect() as first:
         async with server.connect() as second:
             for caller in (first, second):
@@ -116,33 +116,33 @@ async def test_connections_beyond_the_bound_are_refused_until_one_is_closed(open
                 await serve()
 
 
-def test_who_does_not_read_the_answers_is_left_and_nothing_fails_for_it(open_server: OpenServer) -> None:
+def test_a_caller_that_does_not_read_responses_is_disconnected_without_errors(open_server: OpenServer) -> None:
     async def leave_unread() -> None:
         async with open_server(answer_timeout_s=0.1) as server, server.connect() as caller:
             caller.send(GET.replace(b"/healthz", b"/openapi.json") * 1000)
             async with asyncio.timeout(WITHIN_S):
-                # Until only the one that asks is there.
+                # Until only the connection of this request is open.
                 while await server.count("tastestream_http_connections") != 1:  # noqa: ASYNC110
                     await asyncio.sleep(0.05)
             assert await server.count("tastestream_http_requests_in_flight") == 1
 
-    # The loop that the gateway runs in: it minds what is written to a connection that is gone.
+    # The event loop of production, which reports writes to closed connections.
     with structlog.testing.capture_logs() as entries, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(leave_unread())
-    told = [entry["event"] for entry in entries]
-    assert "answer_not_read" in told
-    assert "request_failed" not in told
+    logged = [entry["event"] for entry in entries]
+    assert "answer_not_read" in logged
+    assert "request_failed" not in logged
 
 
 async def test_open_connections_are_counted(server: Server) -> None:
     async with server.connect() as caller:
         caller.send(GET)
         await caller.answer()
-        # This one and the one that asks.
+        # This one and that of the metrics request.
         assert await server.count("tastestream_http_connections") == 2
 
 
-async def test_an_upgrade_is_not_taken_and_the_request_is_answered(server: Server) -> None:
+async def test_an_upgrade_is_declined_and_the_request_is_answered(server: Server) -> None:
     async with server.connect() as caller:
         for protocol in (b"websocket", b"h2c"):
             caller.send(GET[:-2] + b"Connection: Upgrade\r\nUpgrade: %b\r\n\r\n" % protocol)

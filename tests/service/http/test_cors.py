@@ -11,9 +11,7 @@ PREFLIGHT = {"access-control-request-method": "POST", "access-control-request-he
 EVENT = {"user_id": "u", "item_id": "i"}
 
 
-async def test_a_preflight_of_an_allowed_page_is_answered_without_a_key(
-    open_gateway: OpenGateway, tmp_path: Path
-) -> None:
+async def test_a_preflight_of_an_allowed_page_needs_no_key(open_gateway: OpenGateway, tmp_path: Path) -> None:
     keys = tmp_path / "keys"
     keys.write_text("secret\n")
     async with open_gateway(cors_origins=SHOP, api_keys_file=keys) as gateway:
@@ -28,7 +26,7 @@ async def test_a_preflight_of_an_allowed_page_is_answered_without_a_key(
 
 
 @pytest.mark.parametrize("origin", ["https://evil.example", "http://shop.example", "null"])
-async def test_another_page_is_not_let_in(open_gateway: OpenGateway, origin: str) -> None:
+async def test_another_page_is_refused(open_gateway: OpenGateway, origin: str) -> None:
     async with open_gateway(cors_origins=(SHOP,)) as gateway:
         preflight = await gateway.ask("OPTIONS", "/events", headers={"origin": origin, **PREFLIGHT})
         assert preflight.status_code == 400
@@ -37,7 +35,7 @@ async def test_another_page_is_not_let_in(open_gateway: OpenGateway, origin: str
         assert "access-control-allow-origin" not in read.headers
 
 
-async def test_without_the_setting_no_page_is_let_in(open_gateway: OpenGateway) -> None:
+async def test_without_the_setting_every_page_is_refused(open_gateway: OpenGateway) -> None:
     async with open_gateway() as gateway:
         answer = await gateway.ask("OPTIONS", "/events", headers={"origin": SHOP, **PREFLIGHT})
         assert "access-control-allow-origin" not in answer.headers

@@ -1,4 +1,4 @@
-"""Promises about what is sent around and after a body: no one can be let in by it, and it costs little."""
+"""Promises about bytes around and after a body: they can not authorize a request, and they cost little."""
 
 import asyncio
 import resource
@@ -22,7 +22,7 @@ MANY = 30 * 1024 * 1024
 
 @pytest.fixture
 async def locked(redis_url: str, tmp_path: Path) -> AsyncIterator[Server]:
-    """A server that demands a key."""
+    """A server that requires a key."""
     keys = tmp_path / "keys"
     keys.write_text("a-key\n")
     settings = Settings(redis_url=redis_url, data_dir=tmp_path, port=0, api_keys_file=keys)
@@ -31,7 +31,7 @@ async def locked(redis_url: str, tmp_path: Path) -> AsyncIterator[Server]:
 
 
 async def flood(caller: Caller, piece: bytes, most: int) -> int:
-    """Send `piece` again and again, and return how many bytes went out before the server closed."""
+    """Send `piece` repeatedly, and return how many bytes were sent before the server closed."""
     sent = 0
     with suppress(ConnectionError):
         while sent < most and not caller.writer.transport.is_closing():
@@ -46,13 +46,13 @@ def peak_bytes() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
-async def test_a_key_in_a_trailer_lets_nobody_in(locked: Server) -> None:
+async def test_a_key_in_a_trailer_does_not_authorize(locked: Server) -> None:
     async with locked.connect() as caller:
         caller.send(CHUNKED[:-2] + b"Expect: 100-continue\r\n\r\n" + WHOLE + b"0\r\n" + KEY + b"\r\n")
         assert (await caller.answer())[0] == 401
 
 
-async def test_a_trailer_is_no_header_of_its_request_nor_of_the_next(locked: Server) -> None:
+async def test_a_trailer_is_not_a_header_of_its_request_or_the_next(locked: Server) -> None:
     async with locked.connect() as caller:
         caller.send(CHUNKED[:-2] + KEY + b"\r\n" + WHOLE + b"0\r\n" + KEY + b"\r\n")
         assert (await caller.answer())[0] == 202
@@ -60,7 +60,7 @@ async def test_a_trailer_is_no_header_of_its_request_nor_of_the_next(locked: Ser
         assert (await caller.answer())[0] == 401
 
 
-async def test_trailers_are_read_over(server: Server) -> None:
+async def test_trailers_are_ignored(server: Server) -> None:
     async with server.connect() as caller:
         for _ in range(2):
             caller.send(CHUNKED + WHOLE + b"0\r\nHost: other\r\nServer-Timing: a;dur=1\r\n\r\n")
@@ -77,14 +77,14 @@ async def test_endless_trailers_are_a_431(open_server: OpenServer, endless: byte
         assert "trailers" in problem["detail"]
 
 
-async def test_chunk_extensions_count_as_much_as_trailers(open_server: OpenServer) -> None:
+async def test_endless_chunk_extensions_are_a_431(open_server: OpenServer) -> None:
     async with open_server(header_bytes=10_000) as server, server.connect() as caller:
         caller.send(CHUNKED)
         await flood(caller, b"1;%b\r\n \r\n" % (b"e" * 2_000), 1_000_000)
         assert (await caller.answer())[1]["code"] == "headers_too_large"
 
 
-async def test_small_chunks_are_no_extensions(open_server: OpenServer) -> None:
+async def test_small_chunks_do_not_count_as_extensions(open_server: OpenServer) -> None:
     async with open_server(header_bytes=1_000) as server, server.connect() as caller:
         caller.send(CHUNKED)
         await flood(caller, b"1\r\n \r\n" * 100, 60_000)
@@ -105,7 +105,7 @@ async def test_small_chunks_are_no_extensions(open_server: OpenServer) -> None:
     ],
 )
 @pytest.mark.parametrize("framing", [b"Transfer-Encoding: chunked\r\n\r\n0\r\n", b"Content-Length: 999999999\r\n\r\n"])
-async def test_whoever_sends_on_after_the_answer_is_left_and_fills_nothing(
+async def test_a_caller_that_sends_on_after_the_response_is_disconnected_and_uses_no_memory(
     locked: Server, monkeypatch: pytest.MonkeyPatch, head: bytes, status: int, framing: bytes
 ) -> None:
     monkeypatch.setattr(connection, "_LINGER_S", WITHIN_S)
@@ -113,12 +113,14 @@ async def test_whoever_sends_on_after_the_answer_is_left_and_fills_nothing(
     async with locked.connect() as caller:
         caller.send(head + framing)
         assert (await caller.answer())[0] == status
-        # The sockets of both sides hold some more.
+        # The socket buffers of both sides take some more.
         assert await flood(caller, b"a:b\r\n" * 10_000, 10 * connection._LINGER_BYTES) < 2 * connection._LINGER_BYTES
     assert peak_bytes() - before < MANY
 
 
-async def test_an_early_answer_says_that_it_is_the_last_and_reaches_who_sends_first(locked: Server) -> None:
+async def test_an_early_response_closes_the_connection_and_reaches_callers_that_send_everything_first(
+    locked: Server,
+) -> None:
     async with locked.connect() as caller:
         caller.send(b"POST /events HTTP/1.1\r\nHost: t\r\nContent-Length: 3000000\r\n\r\n")
         assert await flood(caller, b" " * 100_000, 3_000_000) == 3_000_000
@@ -128,7 +130,7 @@ async def test_an_early_answer_says_that_it_is_the_last_and_reaches_who_sends_fi
         assert b"connection: close" in head
 
 
-async def test_what_comes_after_an_early_answer_is_no_request(server: Server) -> None:
+async def test_bytes_after_an_early_response_are_not_a_request(server: Server) -> None:
     async with server.connect() as caller:
         caller.send(b"POST /nowhere HTTP/1.1\r\nHost: t\r\nContent-Length: 10\r\n\r\n")
         assert (await caller.answer())[0] == 404
@@ -138,7 +140,7 @@ async def test_what_comes_after_an_early_answer_is_no_request(server: Server) ->
     assert await server.count('tastestream_events_total{result="accepted"}') == 0
 
 
-async def test_requests_sent_in_one_go_are_all_answered_in_their_order(server: Server) -> None:
+async def test_pipelined_requests_are_answered_in_order(server: Server) -> None:
     async with server.connect() as caller:
         there, not_there = GET, GET.replace(b"/healthz", b"/nowhere")
         caller.send((there + not_there) * 1_000)
@@ -146,7 +148,7 @@ async def test_requests_sent_in_one_go_are_all_answered_in_their_order(server: S
         assert statuses == [200, 404] * 1_000
 
 
-async def test_of_requests_sent_in_one_go_few_are_taken_apart_before_their_turn(
+async def test_few_pipelined_requests_are_parsed_before_their_turn(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waiting: list[int] = []
@@ -164,7 +166,7 @@ async def test_of_requests_sent_in_one_go_few_are_taken_apart_before_their_turn(
     assert max(waiting) <= connection._PIECE_BYTES / len(GET) + 1
 
 
-async def test_a_body_of_a_request_that_waits_arrives_whole(server: Server) -> None:
+async def test_the_body_of_a_pipelined_request_arrives_complete(server: Server) -> None:
     body = EVENT + b" " * 200_000
     post = b"POST /events HTTP/1.1\r\nHost: t\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(
         body

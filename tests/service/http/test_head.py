@@ -1,4 +1,4 @@
-"""Promises about a request's head: what could be read in two ways is read in none."""
+"""Promises about a request's head: an ambiguous one is refused."""
 
 import pytest
 
@@ -32,7 +32,7 @@ async def test_a_request_names_one_host(server: Server, host: bytes) -> None:
 @pytest.mark.parametrize(
     "host", [b"", b"t", b"t:8000", b"t.example.", b"[::1]:80", b"127.0.0.1", b"a_b", b"xn--bcher-kva.example"]
 )
-async def test_any_form_of_a_host_will_do(server: Server, host: bytes) -> None:
+async def test_every_form_of_a_host_is_accepted(server: Server, host: bytes) -> None:
     async with server.connect() as caller:
         caller.send(b"GET /healthz HTTP/1.1\r\nHost: %b\r\n\r\n" % host)
         assert (await caller.answer())[0] in (200, 421)
@@ -62,9 +62,7 @@ async def test_before_http_1_1_a_host_may_be_missing(server: Server) -> None:
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
     ],
 )
-async def test_what_could_be_read_in_two_ways_is_refused_and_nothing_after_it_is_read(
-    server: Server, sent: bytes
-) -> None:
+async def test_an_ambiguous_head_is_refused_and_nothing_after_it_is_parsed(server: Server, sent: bytes) -> None:
     hidden = b"POST /events HTTP/1.1\r\nHost: t\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b"
     async with server.connect() as caller:
         caller.send(sent + hidden % (len(EVENT), EVENT))
@@ -74,7 +72,7 @@ async def test_what_could_be_read_in_two_ways_is_refused_and_nothing_after_it_is
 
 
 @pytest.mark.parametrize("size", [b"-1", b"+1", b"0x1", b"1 ", b" 1", b"g", b"", b"f" * 17, b"1\n", b"1;a\n"])
-async def test_a_size_of_a_chunk_is_a_number(server: Server, size: bytes) -> None:
+async def test_the_size_of_a_chunk_must_be_a_number(server: Server, size: bytes) -> None:
     async with server.connect() as caller:
         head = b"POST /events HTTP/1.1\r\nHost: t\r\nContent-Type: application/json\r\n"
         caller.send(head + b"Transfer-Encoding: chunked\r\n\r\n" + size + b"\r\nx\r\n0\r\n\r\n" + GET)

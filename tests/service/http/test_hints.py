@@ -1,4 +1,4 @@
-"""Promises of hints: who sends another service's field names is told ours."""
+"""Promises of hints: for the field names of other services, the error names ours."""
 
 from typing import Any
 
@@ -23,7 +23,7 @@ TRACK = {"userId": "u", "event": "Product Viewed", "messageId": "m", "properties
             "timestamp, context?",
         ),
         ("/events", {"user_id": "u", "item_id": "i", "rating": 4}, "rating: no such field; did you mean value?"),
-        ("/events", {"user_id": "u", "item_id": "i", "colour": 4}, "colour: no such field; there are context, "),
+        ("/events", {"user_id": "u", "item_id": "i", "colour": 4}, "colour: no such field; the fields are context, "),
         ("/events", {"batch": [TRACK]}, "batch: no such field; did you mean events?"),
         ("/events", {"schema": "iglu:a/b", "data": [{}]}, "data: no such field; did you mean events?"),
         ("/items", {"products": [{}]}, "products: no such field; did you mean items?"),
@@ -31,18 +31,18 @@ TRACK = {"userId": "u", "event": "Product Viewed", "messageId": "m", "properties
         ("/recommend", {"userId": "u", "limit": 3}, "limit, userId: no such field; did you mean k, user_id?"),
     ],
 )
-async def test_the_right_name_is_told(gateway: Gateway, path: str, body: dict[str, Any], said: str) -> None:
+async def test_the_error_has_the_right_name(gateway: Gateway, path: str, body: dict[str, Any], said: str) -> None:
     answer = await gateway.ask("POST", path, body)
     assert answer.status_code == 422
     assert said in answer.json()["detail"]
 
 
-async def test_a_name_that_is_given_is_not_proposed(gateway: Gateway) -> None:
+async def test_a_given_field_is_not_proposed(gateway: Gateway) -> None:
     problem = (await gateway.ask("POST", "/recommend", {"user_id": "u", "userId": "v"})).json()
-    assert problem["detail"].startswith("userId: no such field; there are ")
+    assert problem["detail"].startswith("userId: no such field; the fields are ")
 
 
-async def test_many_unknown_names_make_no_long_answer(gateway: Gateway) -> None:
+async def test_many_unknown_names_give_a_short_error(gateway: Gateway) -> None:
     body = {f"{'x' * 1000}{number}": 1 for number in range(1000)}
     answer = await gateway.ask("POST", "/recommend", body)
     assert (answer.status_code, len(answer.content) < 1000) == (422, True)

@@ -1,4 +1,4 @@
-"""A gateway without API keys answers to its own names only, so that no web page can reach it by DNS rebinding."""
+"""A gateway without API keys accepts only its own names, which protects it from DNS rebinding."""
 
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ async def asked_as(gateway: Gateway, host: str, **more: Any) -> int:
 @pytest.mark.parametrize(
     "host", ["localhost", "LOCALHOST:8000", "app.localhost", "127.0.0.1:8000", "10.1.2.3", "[::1]:8000", "gateway:80"]
 )
-async def test_addresses_and_names_that_no_page_can_have_are_answered(gateway: Gateway, host: str) -> None:
+async def test_addresses_and_names_that_no_page_can_have_are_accepted(gateway: Gateway, host: str) -> None:
     assert await asked_as(gateway, host) == 200
 
 
@@ -33,7 +33,7 @@ async def test_another_name_is_refused_and_counted(gateway: Gateway, host: str) 
     assert gateway.count("tastestream_errors_total", code="untrusted_host") == 1
 
 
-async def test_trusted_names_are_answered_and_with_a_star_those_below_them(open_gateway: OpenGateway) -> None:
+async def test_trusted_names_are_accepted_and_with_a_star_their_subdomains(open_gateway: OpenGateway) -> None:
     async with open_gateway(trusted_hosts="api.example.com, *.shop.example") as gateway:
         assert await asked_as(gateway, "api.example.com") == 200
         assert await asked_as(gateway, "a.b.shop.example:8000") == 200
@@ -41,7 +41,7 @@ async def test_trusted_names_are_answered_and_with_a_star_those_below_them(open_
         assert await asked_as(gateway, "badshop.example") == 421
 
 
-async def test_with_keys_any_name_is_answered_unless_names_are_set(open_gateway: OpenGateway, tmp_path: Path) -> None:
+async def test_with_keys_any_name_is_accepted_unless_names_are_set(open_gateway: OpenGateway, tmp_path: Path) -> None:
     keys = tmp_path / "keys"
     keys.write_text("secret\n")
     key = {"authorization": "Bearer secret"}
@@ -68,7 +68,7 @@ def test_other_machines_are_not_served_without_keys_by_accident(host: str) -> No
         {"host": "0.0.0.0", "api_keys_file": Path("keys")},
     ],
 )
-def test_this_machine_is_served_and_others_with_keys_or_on_purpose(settings: dict[str, Any]) -> None:
+def test_loopback_needs_no_keys_and_other_addresses_need_keys_or_insecure(settings: dict[str, Any]) -> None:
     require_keys(Settings(**settings))
 
 
@@ -79,7 +79,7 @@ def test_a_host_header_without_its_port(header: bytes, name: str) -> None:
     assert hostname(header) == name
 
 
-def test_loopback_is_told_from_other_addresses() -> None:
+def test_loopback_addresses_are_recognized() -> None:
     assert [is_loopback(host) for host in ("127.5.0.1", "::1", "LocalHost", "0.0.0.0", "example")] == [
         *(True, True, True),
         *(False, False),

@@ -1,4 +1,4 @@
-"""Promises of ids: kept exactly as sent, and never a word for nothing that all would share."""
+"""Promises of ids: they are kept exactly as sent, and clients' words for a missing id are refused."""
 
 from typing import Any
 
@@ -73,7 +73,7 @@ async def test_it_is_refused_as_an_id(
     assert f"{field}: a word for a missing id (null, undefined, {{{{...}}}}); send a real id" in problem["detail"]
 
 
-async def test_it_is_refused_in_a_path_and_what_was_stored_so_can_be_read_and_removed(gateway: Gateway) -> None:
+async def test_it_is_refused_in_a_path_but_items_stored_under_it_can_be_read_and_deleted(gateway: Gateway) -> None:
     for path in ("/items/undefined", "/items/%7B%7Bid%7D%7D", "/items/%20"):
         assert (await gateway.ask("PUT", path, {"title": "t"})).json()["field"] == "item_id"
         assert (await gateway.ask("GET", path)).status_code == 404
@@ -81,13 +81,13 @@ async def test_it_is_refused_in_a_path_and_what_was_stored_so_can_be_read_and_re
 
 
 async def test_it_is_refused_as_the_id_of_a_cloudevent(gateway: Gateway) -> None:
-    """All of them would be duplicates of the first."""
+    """All such events would be duplicates of the first."""
     envelope = {"specversion": "1.0", "id": "undefined", "source": "/s", "type": "like", "data": EVENT}
     headers = {"content-type": "application/cloudevents+json"}
     assert (await gateway.ask("POST", "/events", envelope, headers=headers)).json()["field"] == "id"
 
 
-async def test_one_event_of_nobody_loses_no_other(gateway: Gateway) -> None:
+async def test_an_event_without_a_user_does_not_affect_the_others(gateway: Gateway) -> None:
     answer = (await gateway.ask("POST", "/events", [EVENT, {**EVENT, "user_id": "undefined"}])).json()
     assert (answer["accepted"], [one["field"] for one in answer["rejected"]]) == (1, ["user_id"])
 
@@ -110,12 +110,12 @@ async def test_a_blank_id_is_refused(gateway: Gateway, blank: str) -> None:
         ({"id": 7}, "must be a string"),
     ],
 )
-async def test_an_id_that_is_no_string_is_refused_with_what_to_do(gateway: Gateway, given: Any, said: str) -> None:
+async def test_an_id_that_is_not_a_string_is_refused_with_a_remedy(gateway: Gateway, given: Any, said: str) -> None:
     problem = (await gateway.ask("POST", "/events", {**EVENT, "user_id": given})).json()
     assert (problem["field"], problem["rejected"][0]["detail"]) == ("user_id", f"user_id: {said}")
 
 
-async def test_ids_are_kept_and_compared_exactly_as_they_were_sent(gateway: Gateway) -> None:
+async def test_ids_are_kept_and_compared_exactly_as_sent(gateway: Gateway) -> None:
     for number, given in enumerate(KEPT):
         body = {"item_id": given, "title": f"{number} {given}"}
         assert (await gateway.ask("POST", "/items", body)).status_code == 202, given

@@ -1,4 +1,4 @@
-"""Promises of content types: what common clients send is read, or refused with what to send instead."""
+"""Promises of content types: those of common clients are accepted, or refused with what to send instead."""
 
 import orjson
 import pytest
@@ -45,7 +45,7 @@ async def send(
     ],
 )
 @pytest.mark.parametrize("path", ["/events", "/items"])
-async def test_every_name_of_json_is_read(gateway: Gateway, path: str, kind: str) -> None:
+async def test_every_name_of_json_is_accepted(gateway: Gateway, path: str, kind: str) -> None:
     method, body = CALLS[path]
     assert (await send(gateway, kind, path, method, body))[0] == 202
 
@@ -79,14 +79,14 @@ async def test_every_other_one_is_a_415_that_says_what_to_send(
     assert len(detail) < 300
 
 
-async def test_a_web_page_cannot_write_without_being_asked_first(gateway: Gateway) -> None:
+async def test_a_web_page_can_not_write_without_a_preflight(gateway: Gateway) -> None:
     """What a browser sends to any host without a preflight: no content type, text, or a form."""
     for kind in ("", "text/plain", "application/x-www-form-urlencoded", "multipart/form-data"):
         assert (await send(gateway, kind))[0] == 415
     assert (await gateway.ask("GET", "/users/u")).json()["recents"] == []
 
 
-async def test_a_beacon_of_a_page_that_is_let_in_is_read(open_gateway: OpenGateway) -> None:
+async def test_a_beacon_of_an_allowed_page_is_accepted(open_gateway: OpenGateway) -> None:
     async with open_gateway(cors_origins=("https://shop.example",)) as gateway:
         for origin, status in (("https://shop.example", 202), ("https://other.example", 415)):
             headers = {"content-type": "text/plain;charset=UTF-8", "origin": origin}

@@ -1,4 +1,4 @@
-"""Promises of what surrounds every request."""
+"""Promises of the middlewares."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -17,16 +17,16 @@ from tests.service.conftest import Gateway, OpenGateway
 EVENT = {"user_id": "secret-user", "item_id": "secret-item"}
 
 
-async def test_every_answer_carries_the_request_id(gateway: Gateway) -> None:
+async def test_every_response_has_the_request_id(gateway: Gateway) -> None:
     given = await gateway.ask("GET", "/healthz", headers={"x-request-id": "abc-1"})
     assert given.headers["x-request-id"] == "abc-1"
-    made = {(await gateway.ask("GET", path)).headers["x-request-id"] for path in ("/healthz", "/nowhere")}
-    assert len(made) == 2
+    generated = {(await gateway.ask("GET", path)).headers["x-request-id"] for path in ("/healthz", "/nowhere")}
+    assert len(generated) == 2
     forged = await gateway.ask("GET", "/healthz", headers={"x-request-id": "a b"})
     assert forged.headers["x-request-id"] != "a b"
 
 
-async def test_what_nobody_foresaw_is_a_500_without_details_and_a_traceback_in_the_log(
+async def test_an_unexpected_exception_is_a_500_without_details_and_a_traceback_in_the_log(
     gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def fail(*_: object) -> None:
@@ -64,12 +64,12 @@ async def test_the_log_has_a_line_per_request_or_error_and_no_user_or_item_in_it
             await gateway.ask("GET", "/healthz")
             await gateway.ask("POST", "/events", {**EVENT, "type": "secret type"})
     lines = [("/events", 202), ("/users/{user_id}", 200), ("/events", 422)]
-    told = lines if wanted == "all" else lines[-1:]
-    assert [(entry["route"], entry["status"]) for entry in entries] == told
+    expected = lines if wanted == "all" else lines[-1:]
+    assert [(entry["route"], entry["status"]) for entry in entries] == expected
     assert "secret" not in repr(entries)
 
 
-async def test_why_redis_fails_is_told_in_the_log_and_not_to_the_caller(open_gateway: OpenGateway) -> None:
+async def test_the_cause_of_a_redis_failure_is_only_in_the_log(open_gateway: OpenGateway) -> None:
     async with open_gateway(redis_url="redis://127.0.0.1:1") as gateway:
         with structlog.testing.capture_logs() as entries:
             answers = [await gateway.ask("POST", "/events", EVENT), await gateway.ask("GET", "/users/u")]
@@ -125,7 +125,7 @@ class TestBodyLimit:
     async def test_a_body_within_the_limit_passes(self, small: Gateway) -> None:
         assert (await small.ask("POST", "/events", EVENT)).status_code == 202
 
-    async def test_an_announced_giant_is_refused_over_a_socket_before_it_is_sent_and_is_not_waited_for(
+    async def test_an_announced_giant_is_refused_over_a_socket_before_it_is_sent(
         self, small: Gateway, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(connection, "_LINGER_S", 0.1)
@@ -153,7 +153,7 @@ class TestApiKeys:
     @pytest.mark.parametrize(
         "header", [None, "", "first-key", "Bearer", "Bearer ", "Bearer wrong", "Basic first-key", "Bearer # ours"]
     )
-    async def test_nobody_without_a_key_gets_in(self, locked: Gateway, header: str | None) -> None:
+    async def test_requests_without_a_valid_key_are_refused(self, locked: Gateway, header: str | None) -> None:
         headers = {} if header is None else {"authorization": header}
         for method, path in (("POST", "/events"), ("GET", "/users/u"), ("GET", "/nowhere"), ("GET", "/openapi.json")):
             answer = await locked.ask(method, path, headers=headers)
@@ -161,7 +161,7 @@ class TestApiKeys:
             assert answer.headers["www-authenticate"] == "Bearer"
 
     @pytest.mark.parametrize("header", ["Bearer first-key", "bearer first-key"])
-    async def test_who_has_one_does(self, locked: Gateway, header: str) -> None:
+    async def test_requests_with_a_key_are_accepted(self, locked: Gateway, header: str) -> None:
         assert (await locked.ask("POST", "/events", EVENT, headers={"authorization": header})).status_code == 202
 
     @pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics"])
@@ -181,8 +181,10 @@ class TestApiKeys:
         assert read == 0
 
     @pytest.mark.parametrize("content", ["", "# nothing but this\n"])
-    def test_a_file_without_keys_stops_the_start(self, open_gateway: OpenGateway, tmp_path: Path, content: str) -> None:
+    def test_a_file_without_keys_prevents_the_start(
+        self, open_gateway: OpenGateway, tmp_path: Path, content: str
+    ) -> None:
         (tmp_path / "none").write_text(content)
         context = open_gateway(api_keys_file=tmp_path / "none")
-        with pytest.raises(UserError, match="holds no API key"):
+        with pytest.raises(UserError, match="contains no API key"):
             asyncio.run(context.__aenter__())

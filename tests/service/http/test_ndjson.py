@@ -1,4 +1,4 @@
-"""Promises of reading lines."""
+"""Promises of the line splitter."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -25,7 +25,7 @@ def request_of(chunks: list[bytes]) -> Request:
 
 
 @given(pieces)
-async def test_lines_are_the_same_however_the_body_is_cut(chunks: list[bytes]) -> None:
+async def test_lines_do_not_depend_on_how_the_body_is_chunked(chunks: list[bytes]) -> None:
     whole = b"".join(chunks).removeprefix(b"\xef\xbb\xbf")
     expected = [line for line in whole.split(b"\n") if line.strip()]
     lines: AsyncIterator[Line] = ndjson_lines(request_of(chunks))
@@ -33,7 +33,7 @@ async def test_lines_are_the_same_however_the_body_is_cut(chunks: list[bytes]) -
 
 
 @given(pieces, st.integers(1, 10))
-async def test_a_line_too_long_is_an_error_in_its_place_and_is_not_kept(chunks: list[bytes], limit: int) -> None:
+async def test_a_line_that_is_too_long_is_replaced_by_an_error_and_not_kept(chunks: list[bytes], limit: int) -> None:
     splitter = LineSplitter(limit)
     lines: list[Line] = []
     for chunk in chunks:
@@ -42,13 +42,13 @@ async def test_a_line_too_long_is_an_error_in_its_place_and_is_not_kept(chunks: 
     lines += splitter.end()
     whole = b"".join(chunks)
     if not whole.startswith(b"\xef\xbb\xbf"):
-        # Of a line that is too long nobody knows whether it was blank.
+        # Whether a line that is too long was blank is unknown.
         expected = [line for line in whole.split(b"\n") if line.strip() or len(line) > limit]
         assert [isinstance(line, LineTooLong) for line in lines] == [len(line) > limit for line in expected]
         assert [line for line in lines if isinstance(line, bytes)] == [x for x in expected if len(x) <= limit]
 
 
-def test_a_line_without_end_leaves_nothing_behind() -> None:
+def test_an_endless_line_uses_no_memory() -> None:
     splitter = LineSplitter(100)
     for _ in range(1000):
         assert splitter.feed(b"x" * 99) == []

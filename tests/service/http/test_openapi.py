@@ -61,11 +61,11 @@ def references(node: Any) -> Iterator[str]:
             yield from references(value)
 
 
-def test_the_wire_table_is_there_and_nothing_else(openapi: dict[str, Any]) -> None:
+def test_the_page_has_exactly_the_documented_operations(openapi: dict[str, Any]) -> None:
     assert {path: set(methods) for path, methods in openapi["paths"].items()} == WIRE_TABLE
 
 
-def test_every_reference_leads_somewhere(openapi: dict[str, Any]) -> None:
+def test_every_reference_resolves(openapi: dict[str, Any]) -> None:
     known = {f"#/components/schemas/{name}" for name in openapi["components"]["schemas"]}
     assert set(references(openapi)) <= known
 
@@ -96,17 +96,17 @@ async def test_every_example_is_accepted(gateway: Gateway) -> None:
     assert tried >= 10
 
 
-def test_nothing_is_filled_in_that_makes_another_kind_of_request(openapi: dict[str, Any]) -> None:
-    """The interactive page sends every parameter that has an example."""
+def test_only_path_parameters_have_examples(openapi: dict[str, Any]) -> None:
+    """The interactive page sends every parameter that has an example, which would change the request."""
     for path, _, operation in operations(openapi):
         for parameter in operation.get("parameters", []):
             filled_in = bool(parameter.keys() & {"example", "examples"})
             assert filled_in == (parameter["in"] == "path"), (path, parameter["name"])
 
 
-def test_what_any_call_may_be_answered_with_is_told_once(openapi: dict[str, Any]) -> None:
-    met = (MalformedRequest, NotFound, MethodNotAllowed, HeadersTimeout, HeadersTooLarge, Overloaded, InternalError)
-    for error in met:
+def test_errors_of_all_calls_are_in_the_description(openapi: dict[str, Any]) -> None:
+    errors = (MalformedRequest, NotFound, MethodNotAllowed, HeadersTimeout, HeadersTooLarge, Overloaded, InternalError)
+    for error in errors:
         assert f"`{error.code}` ({error.status})" in openapi["info"]["description"]
 
 
@@ -117,7 +117,7 @@ def test_limits_of_the_settings_are_in_the_page() -> None:
     assert schemas["EventBatchIn"]["properties"]["events"]["maxItems"] == 9
 
 
-def test_keys_are_asked_for_where_they_are_needed(tmp_path: Path, openapi: dict[str, Any]) -> None:
+def test_operations_that_need_a_key_say_so(tmp_path: Path, openapi: dict[str, Any]) -> None:
     (tmp_path / "keys").write_text("key\n")
     locked = page(api_keys_file=tmp_path / "keys")
     needed = {path for path, _, operation in operations(locked) if operation.get("security") == [{"key": []}]}
@@ -128,7 +128,7 @@ def test_keys_are_asked_for_where_they_are_needed(tmp_path: Path, openapi: dict[
     assert all("401" in operation["responses"] for path, _, operation in operations(locked) if path in needed)
 
 
-async def test_the_pages_for_people_are_served(gateway: Gateway) -> None:
+async def test_the_interactive_page_is_served(gateway: Gateway) -> None:
     assert (await gateway.ask("GET", "/docs")).status_code == 200
 
 
@@ -142,7 +142,7 @@ async def test_the_interactive_page_loads_nothing_from_other_hosts(gateway: Gate
         assert (await gateway.client.get(source)).status_code == 200
 
 
-def test_the_answers_that_brokers_and_sinks_look_for_are_described(openapi: dict[str, Any]) -> None:
+def test_the_responses_for_brokers_and_sinks_are_described(openapi: dict[str, Any]) -> None:
     operation = openapi["paths"]["/events"]["post"]
     assert "content" not in operation["responses"]["204"]
     assert set(operation["responses"]["202"]["headers"]) == {"Retry-After"}

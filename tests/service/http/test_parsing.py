@@ -1,4 +1,4 @@
-"""Promises of reading JSON: what can be read is, and of what can't it is said what to send instead."""
+"""Promises of parsing JSON: errors say what to send instead."""
 
 from typing import Any
 
@@ -24,7 +24,7 @@ def number_of(value: Any) -> int:
 
 
 @given(values)
-async def test_values_are_counted_without_parsing_and_never_too_few(value: Any) -> None:
+async def test_the_count_of_values_is_never_too_low(value: Any) -> None:
     body = orjson.dumps(value)
     number = number_of(value)
     assert number <= await count_values(body, 10_000)
@@ -33,12 +33,12 @@ async def test_values_are_counted_without_parsing_and_never_too_few(value: Any) 
 
 
 @given(values)
-async def test_commas_and_brackets_in_strings_count_only_where_there_is_room(value: Any) -> None:
-    """An exact count is made where the rough one is too much; an empty array counts for two."""
+async def test_commas_and_brackets_in_strings_do_not_exceed_the_limit(value: Any) -> None:
+    """The exact count is used if the rough one is too high; an empty array counts as two values."""
     assert await count_values(orjson.dumps(value), 2 * number_of(value)) <= 10_000
 
 
-def test_a_byte_order_mark_is_left_out() -> None:
+def test_a_byte_order_mark_is_ignored() -> None:
     assert parse_json(b'\xef\xbb\xbf{"a":1}') == {"a": 1}
     with pytest.raises(MalformedBody):
         parse_json(b"\xef\xbb\xbf")
@@ -67,7 +67,7 @@ def test_a_byte_order_mark_is_left_out() -> None:
         (b"{'a':1}", "expected a string key at line 1, column 2"),
     ],
 )
-def test_what_is_no_json_is_told_what_it_is(body: bytes, said: str) -> None:
+def test_the_error_explains_what_is_not_json(body: bytes, said: str) -> None:
     with pytest.raises(MalformedBody) as error:
         parse_json(body)
     assert said in error.value.detail

@@ -23,7 +23,7 @@ from service.http.times import FUTURE_MS, format_time, now_ms, parse_time
         ("1970-01-01T00:00:01.123456789Z", 1123),
     ],
 )
-def test_both_forms_are_read(value: object, expected: int) -> None:
+def test_both_forms_are_parsed(value: object, expected: int) -> None:
     assert parse_time(value, now_ms()) == expected
 
 
@@ -67,12 +67,12 @@ def test_nonsense_is_refused(value: object) -> None:
         ({"$date": 1}, "must be RFC 3339 text or Unix seconds"),
     ],
 )
-def test_what_clients_send_instead_is_told_what_to_send(value: object, said: str) -> None:
+def test_common_mistakes_are_refused_with_a_remedy(value: object, said: str) -> None:
     with pytest.raises(ValueError, match=said):
         parse_time(value, now_ms())
 
 
-def test_the_far_future_is_refused_and_the_near_one_is_not() -> None:
+def test_a_time_may_be_a_day_ahead_and_not_more() -> None:
     soon = (now_ms() + FUTURE_MS) / 1000
     assert parse_time(soon - 60, now_ms()) > now_ms()
     with pytest.raises(ValueError, match="future"):
@@ -80,5 +80,5 @@ def test_the_far_future_is_refused_and_the_near_one_is_not() -> None:
 
 
 @given(st.integers(0, 1_790_000_000_000))
-def test_what_is_written_can_be_read(milliseconds: int) -> None:
+def test_a_formatted_time_can_be_parsed(milliseconds: int) -> None:
     assert parse_time(format_time(milliseconds), now_ms()) == milliseconds

@@ -1,4 +1,4 @@
-"""Promises about requests that ask for another protocol: they are answered as if they had not, body included."""
+"""Promises about requests that ask for another protocol: they are answered as if they did not, including the body."""
 
 import asyncio
 
@@ -15,7 +15,7 @@ BOTH = pytest.mark.parametrize("upgrade", [H2C, WEBSOCKET, b"Connection: upgrade
 
 
 @BOTH
-async def test_it_is_answered_and_the_connection_goes_on(server: Server, upgrade: bytes) -> None:
+async def test_it_is_answered_and_the_connection_stays_open(server: Server, upgrade: bytes) -> None:
     async with server.connect() as caller:
         for _ in range(2):
             caller.send(GET[:-2] + upgrade + b"\r\n")
@@ -25,9 +25,7 @@ async def test_it_is_answered_and_the_connection_goes_on(server: Server, upgrade
 @BOTH
 @pytest.mark.parametrize("body", [LENGTH, CHUNKED], ids=["length", "chunked"])
 @pytest.mark.parametrize("piece", [1, 7, 10_000])
-async def test_its_body_is_its_body_in_whatever_pieces_it_comes(
-    server: Server, upgrade: bytes, body: bytes, piece: int
-) -> None:
+async def test_its_body_is_read_in_pieces_of_any_size(server: Server, upgrade: bytes, body: bytes, piece: int) -> None:
     sent = POST + upgrade + body + GET
     async with server.connect() as caller:
         for start in range(0, len(sent), piece):
@@ -40,7 +38,7 @@ async def test_its_body_is_its_body_in_whatever_pieces_it_comes(
 
 @BOTH
 @pytest.mark.parametrize("late", [False, True])
-async def test_no_request_in_its_body_is_carried_out(server: Server, upgrade: bytes, late: bool) -> None:
+async def test_a_request_in_its_body_is_not_executed(server: Server, upgrade: bytes, late: bool) -> None:
     async with server.connect() as caller:
         caller.send(POST + LENGTH)
         assert (await caller.answer())[0] == 202
@@ -50,7 +48,7 @@ async def test_no_request_in_its_body_is_carried_out(server: Server, upgrade: by
             # The gateway has read the head before the body is sent.
             caller.send(hidden[:1])
             async with asyncio.timeout(WITHIN_S):
-                # This request and the one that asks.
+                # This request and that for the metrics.
                 while await server.count("tastestream_http_requests_in_flight") != 2:  # noqa: ASYNC110
                     await asyncio.sleep(0.01)
             hidden = hidden[1:]
@@ -62,13 +60,13 @@ async def test_no_request_in_its_body_is_carried_out(server: Server, upgrade: by
         assert (status, [recent["item_id"] for recent in user["recents"]]) == (200, ["i"])
 
 
-async def test_many_sent_in_one_go_are_all_answered(server: Server) -> None:
+async def test_pipelined_upgrades_are_all_answered(server: Server) -> None:
     async with server.connect() as caller:
         caller.send((POST + H2C + LENGTH + GET[:-2] + WEBSOCKET + b"\r\n") * 300)
         assert [(await caller.answer())[0] for _ in range(600)] == [202, 200] * 300
 
 
-async def test_it_is_held_to_the_same_rules(server: Server) -> None:
+async def test_the_same_limits_apply(server: Server) -> None:
     for wrong in (b"Host: other\r\n", b"Content-Length: 1\r\nTransfer-Encoding: chunked\r\n"):
         async with server.connect() as caller:
             caller.send(POST + H2C + wrong + b"\r\n")
@@ -76,7 +74,7 @@ async def test_it_is_held_to_the_same_rules(server: Server) -> None:
             assert await caller.ended() == b""
 
 
-async def test_the_body_is_asked_for(server: Server) -> None:
+async def test_the_body_is_requested_with_100_continue(server: Server) -> None:
     async with server.connect() as caller:
         caller.send(POST + H2C + b"Expect: 100-continue\r\n" + LENGTH[: -len(EVENT)])
         assert await caller.reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -84,7 +82,7 @@ async def test_the_body_is_asked_for(server: Server) -> None:
         assert (await caller.answer())[0] == 202
 
 
-async def test_nothing_is_passed_on_by_connect(server: Server) -> None:
+async def test_connect_is_refused(server: Server) -> None:
     async with server.connect() as caller:
         caller.send(b"CONNECT t:80 HTTP/1.1\r\nHost: t\r\n\r\n" + POST + LENGTH)
         assert (await caller.answer())[1]["code"] == "malformed_request"

@@ -1,4 +1,4 @@
-"""Promises of what a caller is told of a wrong field: its full name, what it must be, and nothing of our insides."""
+"""Promises of errors about fields: the full name, what the field must be, and no implementation details."""
 
 from typing import Any
 
@@ -22,7 +22,7 @@ CALLS = {"/events": ("POST", EVENT), "/items/i": ("PUT", ITEM), "/recommend": ("
         ("/events", {"type": "CLICK"}, "type", "must consist of lower-case letters, digits, '_', '.'"),
         ("/events", {"value": "3"}, "value", "must be a number"),
         ("/events", {"context": []}, "context", "must be an object"),
-        ("/events", {"user": "u"}, "user", "no such field; there are context, event_id, item_id, "),
+        ("/events", {"user": "u"}, "user", "no such field; the fields are context, event_id, item_id, "),
         ("/items/i", {"title": " "}, "title", "must not be blank"),
         ("/items/i", {"genres": "jazz"}, "genres", "must be an array"),
         ("/items/i", {"tags": [3]}, "tags.0", "must be a string"),
@@ -38,7 +38,7 @@ CALLS = {"/events": ("POST", EVENT), "/items/i": ("PUT", ITEM), "/recommend": ("
         ("/recommend", {"filters": {"genre": []}}, "filters.genre", "no such field"),
     ],
 )
-async def test_a_wrong_field_is_named_with_what_it_must_be(
+async def test_the_error_names_the_field_and_what_it_must_be(
     gateway: Gateway, path: str, change: dict[str, Any], field: str, said: str
 ) -> None:
     method, good = CALLS[path]
@@ -58,13 +58,13 @@ async def test_a_wrong_field_is_named_with_what_it_must_be(
         ("/users/%C0%AF", "user_id", "must be percent-encoded UTF-8"),
     ],
 )
-async def test_so_is_a_wrong_part_of_a_url(gateway: Gateway, path: str, field: str, said: str) -> None:
+async def test_the_error_names_a_wrong_part_of_the_url(gateway: Gateway, path: str, field: str, said: str) -> None:
     problem = (await gateway.ask("GET", path)).json()
     assert (problem["status"], problem["field"], problem["detail"]) == (422, field, f"{field}: {said}")
 
 
 @pytest.mark.parametrize("change", [{"specversion": "0.3"}, {"specversion": 1}])
-async def test_a_cloudevent_of_another_version_is_told_which_one_is_read(gateway: Gateway, change: Any) -> None:
+async def test_a_cloudevent_of_another_version_is_refused_with_the_right_one(gateway: Gateway, change: Any) -> None:
     envelope = {"specversion": "1.0", "id": "1", "source": "/s", "type": "like", "data": EVENT, **change}
     headers = {"content-type": "application/cloudevents+json"}
     problem = (await gateway.ask("POST", "/events", envelope, headers=headers)).json()
