@@ -23,8 +23,7 @@ from pydantic_settings import (
 from model_store.signals import ValueRule, Vocabulary
 
 PREFIX = "TASTESTREAM_"
-HTTP_SCHEMES = frozenset({"http", "https"})
-REDIS_SCHEMES = frozenset({"redis", "rediss", "unix", "redis+cluster", "rediss+cluster"})
+_REDIS_SCHEMES = ("redis", "rediss", "unix", "redis+cluster", "rediss+cluster")
 Seconds = Annotated[float, Field(ge=0.001, le=1e9)]
 """At least one millisecond, Redis's unit, and no more than Redis can add to its clock."""
 SecondsOrZero = Annotated[float, Field(ge=0, le=1e9)]
@@ -40,7 +39,6 @@ def _split(names: Any) -> Any:
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 """Separated by commas in the environment."""
 Ports = Annotated[tuple[Annotated[int, Field(gt=0, le=65535)], ...], NoDecode, BeforeValidator(_split)]
-WEB_PORTS = frozenset({80, 443})
 
 
 def _setting(default: Any, description: str) -> Any:
@@ -65,7 +63,7 @@ class EngineSettings(_Level):
     @field_validator("url")
     @classmethod
     def _must_be_http(cls, url: str | None) -> str | None:
-        if url is not None and not _is_url(url, HTTP_SCHEMES):
+        if url is not None and not _is_url(url, ("http", "https")):
             raise ValueError("must be the root of a server: http://HOST:PORT or https://HOST")
         return url
 
@@ -214,7 +212,7 @@ class PictureSettings(_Level):
     def may_fetch_from(self, port: int) -> bool:
         """Whether pictures may be fetched from this port."""
         if self.fetch_ports is None:
-            return port in WEB_PORTS or (self.allow_private_addresses and port > 0)
+            return port in (80, 443) or (self.allow_private_addresses and port > 0)
         return port in self.fetch_ports
 
 
@@ -298,7 +296,7 @@ class Settings(BaseSettings):
     @field_validator("redis_url")
     @classmethod
     def _must_be_a_redis_url(cls, url: str | None) -> str | None:
-        if url is not None and not _is_url(url, REDIS_SCHEMES):
+        if url is not None and not _is_url(url, _REDIS_SCHEMES):
             # Without the URL: it may hold a password.
             raise ValueError(
                 "must be redis://HOST:PORT, rediss://, unix://PATH, redis+cluster:// or rediss+cluster://; "

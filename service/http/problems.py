@@ -1,7 +1,6 @@
 """Errors as responses: RFC 9457 problems, the exception handlers, and their part of OpenAPI."""
 
 import math
-from collections import defaultdict
 from typing import Any
 
 import orjson
@@ -73,10 +72,8 @@ async def refuse(error: TastestreamError, scope: Scope, receive: Receive, send: 
 
 def documented(*errors: type[TastestreamError]) -> dict[int | str, dict[str, Any]]:
     """`responses=` of a route that may raise `errors`."""
-    by_status: dict[int | str, list[type[TastestreamError]]] = defaultdict(list)
-    for error in errors:
-        by_status[error.status].append(error)
-    return {status: _document(found) for status, found in by_status.items()}
+    statuses = dict.fromkeys(error.status for error in errors)
+    return {status: _document([error for error in errors if error.status == status]) for status in statuses}
 
 
 def _document(errors: list[type[TastestreamError]]) -> dict[str, Any]:
