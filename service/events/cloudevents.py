@@ -17,8 +17,7 @@ from service.http.ids import MAX_CHARS, require_meaning
 from service.http.media import is_json, media_type
 from service.http.parsing import parse_json
 from service.http.times import now_ms, parse_time
-from service.http.wire import validate
-from service.http.words import NAME
+from service.http.wire import NAME, validate
 
 CLOUD_EVENT = "application/cloudevents+json"
 CLOUD_EVENT_BATCH = "application/cloudevents-batch+json"

@@ -13,8 +13,8 @@ from service.events.openapi import REQUEST, TAKEN
 from service.events.outcomes import RETRY_AFTER_S, refusal, rejections, results
 from service.events.schemas import EventsAnswer, ResultsAnswer, StreamAnswer
 from service.events.stream import accept_stream
+from service.http.headers import Preferences, preferences
 from service.http.media import NDJSON_NAMES, content_kind
-from service.http.preferences import Preferences, preferences
 from service.http.problems import BODY_ERRORS, COMMON_ERRORS, documented
 from service.http.routes import PlainRoute
 from service.http.times import now_ms

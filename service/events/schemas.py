@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, StringConstraint
 from service.http.batches import Rejection
 from service.http.ids import Id
 from service.http.times import WireTime
-from service.http.words import NAME, PRINTABLE, SPACELESS
+from service.http.wire import NAME, PRINTABLE, SPACELESS
 
 KIND_CHARS = 32
 EventKind = Annotated[str, StringConstraints(strict=True, max_length=KIND_CHARS, pattern=NAME)]

@@ -1,10 +1,13 @@
-"""The headers of a request, indexed once for all middlewares."""
+"""The headers of a request, indexed once for all middlewares, and its preferences (`Prefer`, RFC 7240)."""
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
+from fastapi import Request
 from starlette.types import Scope
 
 _FIRST = "tastestream.first_headers"
+_MOST_PREFER_CHARS = 1000
 
 
 def header(scope: Scope, name: bytes) -> str:
@@ -25,3 +28,31 @@ def with_headers(scope: Scope, headers: list[tuple[bytes, bytes]]) -> Scope:
     copy = {**scope, "headers": headers}
     copy.pop(_FIRST, None)
     return copy
+
+
+class Preferences(NamedTuple):
+    """`minimal`: whether to send no body, None if not given. `strict`: partial success is an error."""
+
+    minimal: bool | None = None
+    strict: bool = False
+
+    def applied(self, *, minimal: bool) -> dict[str, str]:
+        """The header that names the preferences that were applied. `minimal`: the response has no body."""
+        applied = ["return=minimal"] if minimal and self.minimal else []
+        applied += ["handling=strict"] if self.strict else []
+        return {"preference-applied": ", ".join(applied)} if applied else {}
+
+
+NO_PREFERENCES = Preferences()
+
+
+def preferences(request: Request) -> Preferences:
+    """The known preferences. Of contradicting ones, the first applies; unknown ones are ignored."""
+    if b"prefer" not in first_headers(request.scope):
+        return NO_PREFERENCES
+    given: dict[str, str] = {}
+    for wish in ",".join(request.headers.getlist("prefer"))[:_MOST_PREFER_CHARS].split(","):
+        name, _, value = wish.partition(";")[0].partition("=")
+        given.setdefault(name.strip().lower(), value.strip().strip('"').lower())
+    returned = {"minimal": True, "representation": False}.get(given.get("return", ""))
+    return Preferences(returned, given.get("handling") == "strict")

@@ -12,7 +12,7 @@ from pydantic import BeforeValidator, StringConstraints
 from pydantic_core import PydanticCustomError
 
 from service.errors import InvalidRequest
-from service.http.words import ID, PRINTABLE
+from service.http.wire import ID, PRINTABLE
 
 MAX_CHARS = 256
 

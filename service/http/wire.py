@@ -1,4 +1,4 @@
-"""Between bytes and models: bodies in, JSON out, and descriptions of what was wrong."""
+"""Between bytes and models: bodies in, JSON out, and what is said of faulty fields, without terms of this program."""
 
 from collections.abc import Callable, Sequence, Set
 from typing import Any, TypeVar
@@ -12,7 +12,6 @@ from service.errors import InvalidRequest
 from service.http.hints import hints
 from service.http.media import JSON, is_ndjson, unsupported
 from service.http.parsing import read_value
-from service.http.words import must
 from service.settings import LimitSettings
 
 M = TypeVar("M", bound=BaseModel)
@@ -22,6 +21,39 @@ _NAME_CHARS = 100
 _LISTED_ERRORS = 20
 _LEVELS_AROUND = 16
 """More than any response or stored record puts around a caller's value; orjson writes about 250 levels in all."""
+
+PRINTABLE = r"^[^\x00-\x1f\x7f-\x9f]+$"
+ID = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$"
+SPACELESS = r"^[^\s\x00-\x1f\x7f-\x9f]+$"
+NAME = r"^[a-z][a-z0-9_.-]*$"
+NOT_BLANK = r"\S"
+
+_PATTERNS = {
+    PRINTABLE: "must not contain control characters",
+    ID: "must not contain control characters or be blank",
+    SPACELESS: "must not contain spaces or control characters",
+    NAME: "must consist of lower-case letters, digits, '_', '.' and '-', and begin with a letter",
+    NOT_BLANK: "must not be blank",
+}
+_TYPES = {
+    "missing": "is missing",
+    "extra_forbidden": "no such field",
+    "string_type": "must be a string",
+    "string_too_short": "must have at least {min_length} character(s)",
+    "string_too_long": "must have at most {max_length} characters",
+    "int_type": "must be a whole number",
+    "int_parsing": "must be a whole number",
+    "int_parsing_size": "must be a smaller number",
+    "float_type": "must be a number",
+    "bool_type": "must be true or false",
+    "greater_than_equal": "must be at least {ge}",
+    "less_than_equal": "must be at most {le}",
+    "literal_error": "must be {expected}",
+    "dict_type": "must be an object",
+    "model_type": "must be an object",
+    "list_type": "must be an array",
+    "too_long": "must have at most {max_length} entries",
+}
 
 
 class Json(Response):
@@ -96,8 +128,11 @@ def explain(error: ErrorDetails) -> tuple[str, str]:
     context = error.get("ctx", {})
     # A validator of a whole object names the field that it found in `below`.
     place = (*error["loc"], *context.get("below", ()))
-    reason = must(error["type"], context, error["msg"])
     kind, given = error["type"], error.get("input")
+    if kind == "string_pattern_mismatch":
+        reason = _PATTERNS.get(context["pattern"], error["msg"])
+    else:
+        reason = _TYPES.get(kind, error["msg"]).format_map(context)
     if kind == "string_type" and given is None:
         reason += ", not null"
     elif kind == "string_type" and isinstance(given, int | float) and not isinstance(given, bool):

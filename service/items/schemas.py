@@ -7,8 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from service.http.batches import Rejection
 from service.http.ids import Id
-from service.http.wire import check_bytes, null_is
-from service.http.words import NOT_BLANK
+from service.http.wire import NOT_BLANK, check_bytes, null_is
 
 TITLE_CHARS = 500
 DESCRIPTION_CHARS = 10_000
