@@ -96,7 +96,7 @@ async def test_an_event_without_a_user_does_not_affect_the_others(gateway: Gatew
 async def test_a_blank_id_is_refused(gateway: Gateway, blank: str) -> None:
     problem = (await gateway.ask("POST", "/events", {**EVENT, "item_id": blank})).json()
     assert problem["field"] == "item_id"
-    assert "nor be blank" in problem["detail"]
+    assert "or be blank" in problem["detail"]
 
 
 @pytest.mark.parametrize(
