@@ -8,6 +8,8 @@ INSTALLED := $(VENV)/.installed
 TORCH_INDEX ?=
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --no-input --no-deps
 STEP := sh deploy/step.sh
+# How many processes run tests. Each starts servers of its own.
+TEST_PROCESSES ?= 2
 
 .PHONY: help run test test-fast bench-events bench-recommend performance check format docs demo-model recording lock clean
 
@@ -18,7 +20,7 @@ run: $(INSTALLED) ## start everything with the demo world, on 127.0.0.1:8000
 	@$(BIN)/tastestream up --demo
 
 test: $(INSTALLED) ## run all tests (they start their own Redis and vLLM servers)
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadgroup $(PYTEST_ARGS)
 
 # One or two folders or files of each package that are quick and fail early when something is broken.
 FAST := tests/test_floors.py tests/test_pages.py $(addprefix tests/model_store/,data prompts registry test_*.py) \

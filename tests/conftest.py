@@ -22,6 +22,14 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("tastestream")
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let pytest-xdist keep a file in one process, and all tests of the shared vLLM servers in one as well."""
+    for item in items:
+        shared = item.get_closest_marker("vllm") is not None
+        item.add_marker(pytest.mark.xdist_group("vllm" if shared else item.location[0]))
+
+
 @pytest.fixture(scope="session")
 def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
     server = RedisServer(tmp_path_factory.mktemp("redis"))
