@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import pytest
 
+from service.cli import terminal
 from service.cli.main import main
 from service.settings import Settings, StateSettings
 from service.state.records import Event
@@ -51,6 +52,7 @@ def tastestream(
     monkeypatch.setenv("TASTESTREAM_STATE__CLOCK_SKEW_S", "0")
     monkeypatch.setenv("TASTESTREAM_STATE__REDIS_TIMEOUT_S", "20")
     monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr(terminal.out, "width", 200)
 
     def run(*arguments: str, answer: str = "") -> Ran:
         monkeypatch.setattr(sys, "argv", ["tastestream", *arguments])
