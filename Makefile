@@ -11,13 +11,16 @@ STEP := sh deploy/step.sh
 # How many processes run tests. Each starts servers of its own.
 TEST_PROCESSES ?= 2
 
-.PHONY: help run test test-fast bench-events bench-recommend performance check format docs demo-model recording lock clean
+.PHONY: help run observe test test-fast bench-events bench-recommend performance check format docs rules demo-model recording lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 17
 
 run: $(INSTALLED) ## start everything with the demo world, on 127.0.0.1:8000
 	@$(BIN)/tastestream up --demo
+
+observe: ## start Prometheus with our rules beside `make run`, on 127.0.0.1:9090
+	@sh deploy/prometheus/observe.sh
 
 test: $(INSTALLED) ## run all tests (they start their own Redis and vLLM servers)
 	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadgroup $(PYTEST_ARGS)
@@ -51,6 +54,9 @@ performance: $(INSTALLED) ## measure what docs/performance.md shows, and write i
 
 docs: $(INSTALLED) ## write docs/settings.md and docs/metrics.md from their declarations
 	$(BIN)/python -m service.reference
+
+rules: $(INSTALLED) ## write the Prometheus rules of the objectives
+	$(BIN)/python deploy/prometheus/generate.py
 
 demo-model: $(INSTALLED) ## rebuild the demo world's model from its seed (30 minutes to an hour; ARGS="--steps 500" for a trial)
 	$(BIN)/python -m model_store.demo.build $(ARGS)

@@ -3,6 +3,7 @@
 import base64
 import contextlib
 import io
+import json
 import os
 import random
 import signal
@@ -106,6 +107,20 @@ def test_the_ranking_follows_a_taste_that_changed(up: Running, character: Charac
     assert answer["model"] == "demo-ranker@1"
     best = {ranked["item_id"] for ranked in answer["items"][:6]}
     assert len(best & {item.item_id for item in new}) >= 5, answer["items"]
+
+
+def test_prometheus_finds_the_metrics_of_everything_that_was_started(up: Running) -> None:
+    groups = json.loads((up.output.parent / "data" / "prometheus-targets.json").read_text())
+    pages = {}
+    for group in groups:
+        (target,), labels = group["targets"], group["labels"]
+        url = f"{labels['__scheme__']}://{target}{labels['__metrics_path__']}"
+        pages[labels["job"]] = httpx.get(url, trust_env=False).raise_for_status().text
+    assert pages.keys() == {f"tastestream-{job}" for job in ("gateway", "worker", "ranker", "summarizer")}
+    assert "tastestream_recommendations_total{" in pages["tastestream-gateway"]
+    assert 'tastestream_jobs_total{job="summarize",outcome="committed"}' in pages["tastestream-worker"]
+    assert "vllm:num_requests_waiting{" in pages["tastestream-ranker"]
+    assert "vllm:num_requests_waiting{" in pages["tastestream-summarizer"]
 
 
 def _affinities(character: Character, item: WorldItem) -> tuple[int, int]:

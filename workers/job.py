@@ -136,6 +136,10 @@ class Job(ABC, Generic[C]):
         if await self._leases.release(claim, retry_in_s):
             self._count("released")
 
+    def lost(self) -> None:
+        """Count claimed work whose lease was lost before its commit."""
+        self._count("lost")
+
     async def run(self, claim: C) -> bool:
         """Do the claimed work, or handle its failure.
 

@@ -138,6 +138,7 @@ class Pool(Generic[C]):
             for task, holds in zip(running, held, strict=True):
                 if not holds and task in self._running:
                     log.warning("lease_lost", job=self._job.name)
+                    self._job.lost()
                     task.cancel()
 
     async def _drain(self) -> None:

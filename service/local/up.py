@@ -17,10 +17,12 @@ from model_store.cooccurrence import read_cooccurrence
 from model_store.errors import UserError
 from model_store.registry.manifest import Manifest
 from model_store.registry.registry import Registry
+from model_store.serving.launch import free_port
 from model_store.serving.processes import Child, ChildFailed
 from service.client.client import ServiceClient
 from service.http.auth import read_keys, require_keys
 from service.local.redis import EmbeddedRedis
+from service.local.targets import address, targets_written
 from service.local.vllm import LocalEngine, choose
 from service.settings import PREFIX, Settings
 from service.state.store import Store
@@ -66,11 +68,14 @@ async def _serve(settings: Settings, models: str, demo: bool, console: Console) 
             with _step(console, "Redis"):
                 await redis.start()
             settings = settings.model_copy(update={"redis_url": redis.url})
+        worker = settings.worker.model_copy(update={"metrics_port": settings.worker.metrics_port or free_port()})
+        settings = settings.model_copy(update={"worker": worker})
         engines = choose(settings, models, logs)
         await _start_engines(engines, settings, stack, console)
         environment = _environment(settings, home)
         for engine in engines:
             environment |= engine.environment()
+        stack.enter_context(targets_written(home, _servers(settings, engines)))
         children = []
         for name in ("gateway", "worker"):
             child = Child(name, [sys.executable, "-m", "service.cli.main", name], environment, logs / f"{name}.log")
@@ -130,7 +135,20 @@ def _environment(settings: Settings, home: Path) -> dict[str, str]:
         f"{PREFIX}PORT": str(settings.port),
         f"{PREFIX}INSECURE": str(settings.insecure),
         f"{PREFIX}REDIS_URL": settings.redis_url or "",
+        f"{PREFIX}WORKER__METRICS_PORT": str(settings.worker.metrics_port),
     }
+
+
+def _servers(settings: Settings, engines: list[LocalEngine]) -> dict[str, str]:
+    """The root of everything that has metrics, by its job."""
+    worker = settings.worker
+    own = {
+        "gateway": address(settings.host, settings.port),
+        "worker": address(worker.metrics_host, worker.metrics_port or 0),
+    }
+    given = {"summarizer": settings.summarizer.url, "ranker": settings.ranker.url}
+    started = {engine.role: engine.server.url for engine in engines}
+    return {job: url for job, url in (own | given | started).items() if url is not None}
 
 
 def _make_private(home: Path) -> None:

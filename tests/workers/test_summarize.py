@@ -478,7 +478,7 @@ class TestLease:
             await asyncio.sleep(60)
 
         stuck = RecordingSummarizer(fault)
-        await start(stuck)
+        worker = await start(stuck)
         await put(store, [event("u", number) for number in range(3)])
         await entered.wait()
         await store.users.delete("u")
@@ -487,6 +487,7 @@ class TestLease:
             return stuck.in_flight == 0
 
         await until(left)
+        assert worker.folds("lost") == 1
         assert stuck.blocks == []
         assert (await store.users.read("u")).summary is None
 

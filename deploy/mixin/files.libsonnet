@@ -1,0 +1,15 @@
+// Jsonnet can't list folders. tests/deploy/test_mixin.py checks that no file is missing.
+{
+  rules: [
+    importstr '../prometheus/rules/availability.yml',
+    importstr '../prometheus/rules/events.yml',
+    importstr '../prometheus/rules/ranker.yml',
+    importstr '../prometheus/rules/recommendations.yml',
+    importstr '../prometheus/rules/redis.yml',
+    importstr '../prometheus/rules/slo_events.yml',
+    importstr '../prometheus/rules/slo_freshness.yml',
+    importstr '../prometheus/rules/slo_recommend.yml',
+    importstr '../prometheus/rules/workers.yml',
+  ],
+  dashboards: {},
+}

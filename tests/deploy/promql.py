@@ -1,0 +1,67 @@
+"""Which series a query of Prometheus reads, and which there are."""
+
+import re
+
+from service.metrics import Metrics
+
+# Series of the metric contract that the service does not declare yet.
+PENDING = {
+    "tastestream_breaker_state",
+    "tastestream_clock_skew_seconds",
+    "tastestream_event_to_recents_seconds_bucket",
+    "tastestream_event_to_summary_seconds_bucket",
+    "tastestream_event_to_summary_seconds_count",
+    "tastestream_events_slo_total",
+    "tastestream_exposures_total",
+    "tastestream_fold_llm_calls_bucket",
+    "tastestream_index_updated_timestamp_seconds",
+    "tastestream_label_mass_bucket",
+    "tastestream_label_mass_count",
+    "tastestream_label_mass_sum",
+    "tastestream_last_event_timestamp_seconds",
+    "tastestream_model_created_timestamp_seconds",
+    "tastestream_model_info",
+    "tastestream_recommend_slo_total",
+    "tastestream_redis_aof_ok",
+    "tastestream_redis_memory_max_bytes",
+    "tastestream_redis_memory_used_bytes",
+    "tastestream_redis_replicas",
+    "tastestream_retrieved_candidates_total",
+    "tastestream_scores_total",
+    "tastestream_short_recommendations_total",
+}
+OF_PROMETHEUS = {"up", "ALERTS", "process_open_fds", "process_max_fds", "process_resident_memory_bytes"}
+OF_VLLM = {
+    "vllm:kv_cache_usage_perc",
+    "vllm:num_preemptions_total",
+    "vllm:num_requests_running",
+    "vllm:num_requests_waiting",
+    "vllm:prefix_cache_hits_total",
+    "vllm:prefix_cache_queries_total",
+    "vllm:request_queue_time_seconds_bucket",
+}
+"""As vLLM 0.32 names them at /metrics."""
+
+_SUFFIXES = {"counter": ("_total",), "histogram": ("_bucket", "_sum", "_count"), "gauge": ("",)}
+_NOT_SERIES = re.compile(
+    r""" "(?:[^"\\]|\\.)*" | '(?:[^'\\]|\\.)*'    # texts
+    | \{[^}]*\} | \[[^]]*\]                       # matchers and ranges
+    | \b(?:by|without|on|ignoring|group_left|group_right)\s*\([^)]*\)
+    | \b(?:and|or|unless|bool|offset)\b | \b\d[\w.]*""",
+    re.VERBOSE,
+)
+
+
+def series_of(query: str) -> set[str]:
+    """The names of the series that `query` reads."""
+    return set(re.findall(r"(?<![\w:])[a-zA-Z_:][\w:]*(?!\s*\(|[\w:])", _NOT_SERIES.sub(" ", query)))
+
+
+def declared_series() -> set[str]:
+    """The names of all series of the service, as they are at /metrics."""
+    families = Metrics().registry.collect()
+    return {family.name + suffix for family in families for suffix in _SUFFIXES.get(family.type, ())}
+
+
+def known_series() -> set[str]:
+    return declared_series() | PENDING | OF_PROMETHEUS | OF_VLLM
