@@ -1,6 +1,6 @@
 """Opens the engines of the configured model servers."""
 
-from model_store.engine import Engine, Mode, open_engine
+from model_store.engine.engine import Engine, Mode, open_engine
 from model_store.registry.registry import Registry
 from service.settings import EngineSettings, Settings
 

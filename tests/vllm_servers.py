@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from model_store.demo import MODELS
-from model_store.engine import Engine
+from model_store.engine.engine import Engine, Mode
 from model_store.prompts import PromptSet
 from model_store.registry.manifest import Labels, Manifest, Role
 from model_store.registry.registry import Registry
@@ -33,12 +33,10 @@ class ServedModel:
     prompts: PromptSet
     url: str
 
-    def engine(self, **options: Any) -> Engine:
-        """A new client for it; the caller closes it."""
-        manifest = self.manifest
-        given: dict[str, Any] = {"timeout_s": 300.0, "connect_timeout_s": 60.0, "picture": manifest.picture}
-        given |= {"labels": manifest.labels, "serving": manifest.serving}
-        return Engine(self.url, manifest.id, self.prompts, **{**given, "manifest": manifest, **options})
+    def engine(self, *, mode: Mode = "score", **changes: Any) -> Engine:
+        """A new client for it, with changes to its manifest; the caller closes it."""
+        manifest = self.manifest.model_copy(update=changes)
+        return Engine(self.url, manifest.id, self.prompts, manifest, mode=mode, timeout_s=300.0, connect_timeout_s=60.0)
 
 
 def _model(role: Role, folder: Path) -> tuple[Manifest, Path, PromptSet]:

@@ -3,8 +3,8 @@
 import time
 from collections.abc import Awaitable
 
-from model_store.engine import (
-    Engine,
+from model_store.engine.engine import Engine
+from model_store.engine.errors import (
     EngineError,
     EngineOverloaded,
     EngineRejected,

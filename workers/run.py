@@ -10,7 +10,7 @@ from typing import Any
 import uvloop
 from prometheus_client import start_http_server
 
-from model_store.engine import Engine
+from model_store.engine.engine import Engine
 from model_store.signals import Signals
 from service.engines import open_summarizer
 from service.errors import NotReady, StateUnavailable

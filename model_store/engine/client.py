@@ -1,4 +1,4 @@
-"""One vLLM server over HTTP: pooled connections, a deadline per call, one retry layer, errors by name."""
+"""One vLLM server over HTTP: pooled connections, a deadline per call, retries, and an error class per failure."""
 
 import asyncio
 import io
@@ -25,24 +25,23 @@ from model_store.engine.errors import (
 )
 
 MAX_ANSWER_BYTES = 8 * 2**20
-"""A longer answer is not read to its end."""
-
+"""Reading stops when an answer is longer."""
 # Shorter than the 5 seconds after which vLLM closes an idle connection: no request meets a closing one.
 _KEEPALIVE_S = 3.0
 _ATTEMPTS = 3
 _LARGE_BYTES = 2**20
-_SHEDDING = {429, 503}
+_OVERLOADED = {429, 503}
 _TOO_LONG = ("maximum context length", "maximum model length", "max_model_len", "longer than the maximum")
-_ANSWERS_AS_THEY_ARE = {"accept-encoding": "identity"}
+_UNCOMPRESSED = {"accept-encoding": "identity"}
 _JSON = {"content-type": "application/json"}
 
 
 class VllmClient:
-    """Asks one server. Calls are pure inference, so that a lost one may be repeated.
+    """Asks one server. Calls are pure inference, which makes it safe to repeat them.
 
     Args:
-        url: the server's root, without `/v1`. A user name and password in it are sent as Basic authorization, and stand
-            in no error and no log.
+        url: the server's root, without `/v1`. A user name and password in it are sent as Basic authorization, and never
+            appear in an error or a log.
         max_concurrent_calls: requests sent at the same time; more wait, within their own deadlines.
     """
 
@@ -51,7 +50,7 @@ class VllmClient:
     ) -> None:
         self.url, credentials = _split_credentials(url.rstrip("/"))
         authorization = f"Bearer {api_key}" if api_key else credentials
-        self._headers = _ANSWERS_AS_THEY_ARE | ({"authorization": authorization} if authorization else {})
+        self._headers = _UNCOMPRESSED | ({"authorization": authorization} if authorization else {})
         self._timeout = aiohttp.ClientTimeout(total=None, connect=connect_timeout_s)
         self._certificates = httpx.create_ssl_context()
         self._free = asyncio.Semaphore(max_concurrent_calls)
@@ -65,7 +64,7 @@ class VllmClient:
                 headers=self._headers,
                 timeout=self._timeout,
                 cookie_jar=aiohttp.DummyCookieJar(),
-                # A model server is in the private network: the proxies that lead out of it are not meant for it.
+                # A model server is in the private network, and is not reached through the proxies for the Internet.
                 trust_env=False,
             )
         return self._opened
@@ -94,7 +93,7 @@ class VllmClient:
     async def post(self, path: str, body: Mapping[str, Any]) -> Any:
         """Send `body` as JSON and return the answer's JSON; cancelling the call aborts the request.
 
-        Broken connections and shed load are tried again a few times.
+        A broken connection or an overloaded server is retried a few times.
 
         Raises:
             EngineError: see `errors`.
@@ -119,7 +118,7 @@ class VllmClient:
 
     async def _send(self, method: str, path: str, content: bytes | None) -> bytes:
         where = self.url + path
-        # From a buffer, a very large body is written piece by piece, and the event loop is not held.
+        # From a buffer, a very large body is written piece by piece, without blocking the event loop.
         data = io.BytesIO(content) if content is not None and len(content) > _LARGE_BYTES else content
         headers = None if content is None else _JSON
         try:
@@ -128,15 +127,15 @@ class VllmClient:
             ) as response:
                 answer = await _read(where, response)
         except (aiohttp.ClientError, ValueError) as error:
-            # A ValueError is a key that no header can hold. The cause is cut off, as it can carry the headers: the key.
+            # A ValueError is a key that no header can hold. The cause is left out: its headers can contain the key.
             raise ConnectionLost(f"{where}: {error or type(error).__name__}") from None
         if 200 <= response.status < 300:
             return answer
-        raise _refusal(where, response.status, answer)
+        raise _rejection(where, response.status, answer)
 
 
 def _split_credentials(url: str) -> tuple[str, str | None]:
-    """The URL without its user name and password, and the Authorization header that they make."""
+    """The URL without its user name and password, and the Authorization header for them."""
     parts = urlsplit(url)
     userinfo, at, host = parts.netloc.rpartition("@")
     if not at:
@@ -156,10 +155,10 @@ async def _read(where: str, response: aiohttp.ClientResponse) -> bytes:
     return b"".join(pieces)
 
 
-def _refusal(where: str, status: int, answer: bytes) -> EngineError:
+def _rejection(where: str, status: int, answer: bytes) -> EngineError:
     message = _message(answer)
     text = f"{where} answered {status}: {message}"
-    if status in _SHEDDING:
+    if status in _OVERLOADED:
         return EngineOverloaded(text)
     if status >= 500:
         return EngineUnavailable(text)

@@ -8,29 +8,25 @@ from typing import Any, Literal, TypeVar
 import orjson
 
 from model_store.engine import fitting
+from model_store.engine.chat import Part, picture_parts, read_text, text_part, text_request
 from model_store.engine.client import VllmClient
-from model_store.engine.content import Part, picture_parts, text_part
 from model_store.engine.errors import BadAnswer, EngineError, EngineRejected, PromptTooLong
-from model_store.engine.generate import read_text, text_request
-from model_store.engine.plausible import implausible
+from model_store.engine.plausible import require_plausible
 from model_store.engine.probe import Prober, is_doubtful
 from model_store.engine.score import ChatScorer, PoolingScorer, Scorer
-from model_store.pictures import FITTED_BYTES, FittedPictures, PictureSize
+from model_store.pictures import FittedPictures, PictureSize
 from model_store.prompts import PromptSet
-from model_store.registry.manifest import Labels, Manifest, Serving
+from model_store.registry.manifest import Manifest, Serving
+from model_store.registry.registry import Registry
+from model_store.signals import Signals, Vocabulary
 from model_store.views import InteractionView, ItemView, UserView
 
 Mode = Literal["score", "chat"]
 _T = TypeVar("_T")
 _CHECK_TIMEOUT_S = 2.0
-_SEARCH_SHARE = 0.8
-"""Of a call's time; what candidates were scored until then is returned before the caller gives up."""
-
-
-def _plausible(written: str, *, prompt: str | None = None, opening: str = "") -> str:
-    if reason := implausible(written, prompt=prompt, opening=opening):
-        raise BadAnswer("implausible", f"the answer is no summary: {reason}; it begins with {written[:60]!r}")
-    return written
+_BISECTION_SHARE = 0.8
+"""Of a call's time: the scores found until then are returned before the caller gives up."""
+_GENERAL_PICTURE = PictureSize(224, 224, "contain")
 
 
 class Engine:
@@ -40,15 +36,13 @@ class Engine:
         url: the server's root, without `/v1`.
         model: the name under which the server serves the model.
         prompts: the templates that the model was trained on, or the built-in ones.
-        picture: the size at which the model sees every picture.
-        labels: the label tokens; for `mode="chat"` they may be left to the server's tokenizer.
+        manifest: the model version, which gives picture size, label tokens, token limits and probe; None for a general
+            model, whose label tokens `mode="chat"` then asks of the server's tokenizer.
         mode: `score` asks a pooling server for all candidates at once, `chat` a generating one for each.
-        timeout_s: the longest that a call takes when it is given no time of its own.
+        timeout_s: how long a call may take that is given no time itself.
         connect_timeout_s: the longest wait for a connection.
         max_concurrent_calls: requests sent at the same time; further ones wait within their own time.
         api_key: the server's key, sent as a bearer token.
-        serving: the model's prompt and answer lengths in tokens.
-        manifest: the model version, if the model is one.
     """
 
     def __init__(
@@ -56,28 +50,25 @@ class Engine:
         url: str,
         model: str,
         prompts: PromptSet,
+        manifest: Manifest | None = None,
         *,
-        picture: PictureSize | None = None,
-        labels: Labels | None = None,
         mode: Mode = "score",
         timeout_s: float = 30.0,
         connect_timeout_s: float = 1.0,
         max_concurrent_calls: int = 64,
         api_key: str | None = None,
-        fitted_bytes: int = FITTED_BYTES,
-        serving: Serving | None = None,
-        manifest: Manifest | None = None,
     ) -> None:
         self.model = model
         self.prompts = prompts
         self.manifest = manifest
-        self._pictures = FittedPictures(picture or PictureSize(), fitted_bytes)
-        self._serving = serving or Serving()
+        self._pictures = FittedPictures(manifest.picture if manifest else _GENERAL_PICTURE)
+        self._serving = manifest.serving if manifest else Serving()
         self._timeout_s = timeout_s
         self._client = VllmClient(
             url, connect_timeout_s=connect_timeout_s, max_concurrent_calls=max_concurrent_calls, api_key=api_key
         )
         self.url = self._client.url
+        labels = manifest.labels if manifest else None
         self._scorer: Scorer = (
             PoolingScorer(self._client, model) if mode == "score" else ChatScorer(self._client, model, labels)
         )
@@ -85,7 +76,7 @@ class Engine:
 
     @property
     def id(self) -> str:
-        """What answers name: the model version (`name@1`), or the served name of a model that is none."""
+        """What answers name: the model version (`name@1`), or the served name of a general model."""
         return self.manifest.id if self.manifest else self.model
 
     async def close(self) -> None:
@@ -93,7 +84,7 @@ class Engine:
         await self._client.close()
 
     async def check(self) -> None:
-        """Ask, within seconds, whether the server works, serves this model, and scores as it should.
+        """Check, within seconds, that the server works, serves this model, and scores as it should.
 
         Raises:
             EngineError: it does not; the message says why.
@@ -118,11 +109,11 @@ class Engine:
             return False
         return True
 
-    async def describe(self, item: ItemView, *, attempt: int = 0, timeout_s: float | None = None) -> str:
+    async def describe(self, item: ItemView, *, attempt: int = 0) -> str:
         """The item summary: what the picture and the title show, in a few words.
 
         Args:
-            attempt: how often the same item was asked about before, in vain.
+            attempt: how many earlier requests for the same item failed.
 
         Raises:
             EngineError: see `errors`.
@@ -135,17 +126,15 @@ class Engine:
             content = [*picture, text_part(text)] if picture else text
             request = text_request(content, answer_tokens, attempt)
             # A picture may show any script.
-            return _plausible(await self._generate(request, self.prompts.limits.item_summary))
+            return require_plausible(await self._generate(request, self.prompts.limits.item_summary))
 
-        return await self._fitted(ask, answer_tokens, timeout_s)
+        return await self._fitted(ask, answer_tokens)
 
-    async def summarize(
-        self, summary: str, block: Sequence[InteractionView], *, attempt: int = 0, timeout_s: float | None = None
-    ) -> str:
-        """The new preference summary, from the old one ("" if there is none) and one block, oldest event first.
+    async def summarize(self, summary: str, block: Sequence[InteractionView], *, attempt: int = 0) -> str:
+        """The new preference summary, from the old one ("" for none) and one block, oldest event first.
 
         Args:
-            attempt: how often the same block was asked about before, in vain.
+            attempt: how many earlier requests for the same block failed.
 
         Raises:
             EngineError: see `errors`.
@@ -156,19 +145,19 @@ class Engine:
             text = fitting.first_fitting(fitting.summaries(self.prompts, summary, block), limit)
             request = text_request(text, answer_tokens, attempt, self._serving.presence_penalty)
             written = await self._generate(request, self.prompts.limits.summary)
-            return _plausible(written, prompt=text, opening=self._serving.summary_opening)
+            return require_plausible(written, prompt=text, opening=self._serving.summary_opening)
 
-        return await self._fitted(ask, answer_tokens, timeout_s)
+        return await self._fitted(ask, answer_tokens)
 
     async def score(
         self, user: UserView, items: Sequence[ItemView], *, timeout_s: float | None = None
     ) -> list[float | None]:
-        """p(yes) in 0..1 for each of `items`, in their order; None for one that the server refuses, with and without
-        its picture, or that no time was left for after such a refusal.
+        """p(yes) in 0..1 for each of `items`, in their order; None for one that the server rejects, with and without
+        its picture, or for which no time was left after such a rejection.
 
         Raises:
             EngineError: see `errors`.
-            WrongScores: the server scores the version's probe otherwise than recorded.
+            WrongScores: the server's score of the version's probe differs from the recorded one.
         """
         if not items:
             return []
@@ -185,12 +174,12 @@ class Engine:
 
     async def _scores(self, user: UserView, items: Sequence[ItemView], timeout_s: float | None) -> list[float | None]:
         loop = asyncio.get_running_loop()
-        search_until = loop.time() + _SEARCH_SHARE * (self._timeout_s if timeout_s is None else timeout_s)
+        bisect_until = loop.time() + _BISECTION_SHARE * (self._timeout_s if timeout_s is None else timeout_s)
 
         async def ask(limit: int) -> list[float | None]:
             # Fitting hundreds of pictures that are not cached takes a second: not on the event loop.
             query, texts, pictures = await asyncio.to_thread(self._question, user, items, limit)
-            return await self._scorer(query, texts, pictures, search_until - loop.time())
+            return await self._scorer(query, texts, pictures, bisect_until - loop.time())
 
         return await self._fitted(ask, 1, timeout_s)
 
@@ -207,14 +196,55 @@ class Engine:
         body = {"model": self.model, **request}
         return read_text(await self._client.post("/v1/chat/completions", body), limit)
 
-    async def _fitted(self, ask: Callable[[int], Awaitable[_T]], answer_tokens: int, timeout_s: float | None) -> _T:
+    async def _fitted(
+        self, ask: Callable[[int], Awaitable[_T]], answer_tokens: int, timeout_s: float | None = None
+    ) -> _T:
         """Call `ask` with the bytes that the prompt may take, and with fewer when the server finds it too long."""
-        limits = [
-            fitting.budget(self._serving, self._pictures.size, answer_tokens, ratio)
-            for ratio in fitting.BYTES_PER_TOKEN
-        ]
+        *limits, last = fitting.limits(self._serving, self._pictures.size, answer_tokens)
         async with self._client.deadline(self._timeout_s if timeout_s is None else timeout_s):
-            for limit in limits[:-1]:
+            for limit in limits:
                 with suppress(PromptTooLong):
                     return await ask(limit)
-            return await ask(limits[-1])
+            return await ask(last)
+
+
+def open_engine(
+    url: str,
+    model: str | None,
+    version: str | None,
+    registry: Registry,
+    *,
+    mode: Mode = "score",
+    timeout_s: float = 30.0,
+    connect_timeout_s: float = 1.0,
+    max_concurrent_calls: int = 64,
+    api_key: str | None = None,
+    vocabulary: Vocabulary | None = None,
+) -> Engine:
+    """An engine for `version`, or for a general model with the built-in prompts; see `Engine` for the other arguments.
+
+    Args:
+        model: the served name; None means that the server serves the version under its id.
+        version: `name@1`, `name@production` or `name` in `registry`, or None.
+        vocabulary: what types of events mean; it wins over the version's own.
+
+    Raises:
+        ManifestError: the version does not exist, or its files were changed.
+        ValueError: neither a model nor a version was named.
+    """
+    manifest = registry.get(version) if version else None
+    name = model or (manifest.id if manifest else None)
+    if name is None:
+        raise ValueError("name the model that the server serves, or a model version")
+    vocabulary = vocabulary or Vocabulary()
+    return Engine(
+        url,
+        name,
+        registry.prompts(manifest, vocabulary) if manifest else PromptSet.built_in(signals=Signals(vocabulary)),
+        manifest,
+        mode=mode,
+        timeout_s=timeout_s,
+        connect_timeout_s=connect_timeout_s,
+        max_concurrent_calls=max_concurrent_calls,
+        api_key=api_key,
+    )

@@ -1,23 +1,21 @@
-"""All that can go wrong when a model is asked.
+"""The errors of asking a model, with the `code` of each.
 
-    EngineError
-    ├── EngineUnavailable   engine_unavailable   the server failed (5xx)
-    │   └── ConnectionLost  engine_unavailable   no connection, or it broke before the answer
-    ├── EngineTimeout       engine_timeout       no answer within the call's time
-    ├── EngineOverloaded    engine_overloaded    the server sheds load (429, 503)
-    ├── EngineRejected      engine_rejected      the request is wrong for this server (4xx)
-    │   ├── PromptTooLong   prompt_too_long      even the shortest form of the prompt does not fit
-    │   └── WrongScores     wrong_scores         the server does not score as the version did when it was registered
-    └── BadAnswer           answer_empty | answer_too_long | answer_malformed | answer_implausible
-
-The word beside each class is its `code`, a label for metrics and dead letters.
+EngineError
+├── EngineUnavailable   engine_unavailable   the server failed (5xx)
+│   └── ConnectionLost  engine_unavailable   no connection, or it broke before the answer
+├── EngineTimeout       engine_timeout       no answer within the call's time
+├── EngineOverloaded    engine_overloaded    the server sheds load (429, 503)
+├── EngineRejected      engine_rejected      the request is wrong for this server (4xx)
+│   ├── PromptTooLong   prompt_too_long      even the shortest form of the prompt does not fit
+│   └── WrongScores     wrong_scores         the server scores the version's probe otherwise than recorded
+└── BadAnswer           answer_empty | answer_too_long | answer_malformed | answer_implausible
 """
 
 from typing import Literal
 
 
 class EngineError(Exception):
-    """Base; `code` is a stable label for metrics and dead letters, the message is for people."""
+    """Base class; `code` is a stable label for metrics and dead letters."""
 
     code: str = "engine_error"
 
@@ -39,7 +37,7 @@ class EngineOverloaded(EngineError):
 
 
 class EngineRejected(EngineError):
-    """`status` is that of the answer; 0 where the server was not asked for an answer."""
+    """`status` is that of the answer, 0 if no request was rejected."""
 
     code = "engine_rejected"
 
@@ -57,7 +55,7 @@ class WrongScores(EngineRejected):
 
 
 class BadAnswer(EngineError):
-    """The model answered, but not with something that can be used; `reason` says how it failed."""
+    """The model's answer can't be used; `reason` says why."""
 
     code = "bad_answer"
 

@@ -1,8 +1,7 @@
-"""Keeping a prompt within the model's length without a tokenizer at hand.
+"""Keeps a prompt within the model's length without a tokenizer, which the gateway does not have.
 
-The gateway has no tokenizer, so lengths are counted in UTF-8 bytes and a token is taken to be
-`BYTES_PER_TOKEN` of them. Byte-level tokenizers never need more than one token per byte, so a
-prompt that the server still refuses is asked again with the assumption halved.
+Lengths are counted in UTF-8 bytes, assuming `_BYTES_PER_TOKEN`. Byte-level tokenizers never need more than one token
+per byte. When the server rejects a prompt as too long, the assumption is halved.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -14,19 +13,17 @@ from model_store.prompts import PromptSet
 from model_store.registry.manifest import Serving
 from model_store.views import InteractionView, ItemView, UserView
 
-BYTES_PER_TOKEN = (2.0, 1.0, 0.5)
-"""First assumption, and those tried after a refusal."""
-
+_BYTES_PER_TOKEN = (2.0, 1.0, 0.5)
 _TEMPLATE_TOKENS = 48
 _PATCH_PIXELS = 256
 _ITEM_SHARE = 0.4
 
 
-def budget(serving: Serving, picture: PictureSize, answer_tokens: int, bytes_per_token: float) -> int:
-    """Bytes that the words of a prompt may take beside its picture, its chat template and its answer."""
+def limits(serving: Serving, picture: PictureSize, answer_tokens: int) -> list[int]:
+    """Bytes that the text of a prompt may take besides picture, template and answer: at first, and when retried."""
     picture_tokens = picture.width * picture.height // _PATCH_PIXELS + 2
     tokens = serving.max_model_len - answer_tokens - picture_tokens - _TEMPLATE_TOKENS
-    return max(0, int(tokens * bytes_per_token))
+    return [max(0, int(tokens * ratio)) for ratio in _BYTES_PER_TOKEN]
 
 
 def first_fitting(texts: Iterable[str], limit: int) -> str:
@@ -43,7 +40,7 @@ def descriptions(prompts: PromptSet, item: ItemView) -> Iterator[str]:
 
 
 def summaries(prompts: PromptSet, summary: str, block: Sequence[InteractionView]) -> Iterator[str]:
-    """All events stay; their items lose words first, then the old summary does."""
+    """All events stay; first their items are shortened, then the old summary."""
     lean = tuple(block)
     for lean in _leaner_block(block):
         yield prompts.summarize(summary, lean)
@@ -52,7 +49,7 @@ def summaries(prompts: PromptSet, summary: str, block: Sequence[InteractionView]
 
 
 def users(prompts: PromptSet, user: UserView) -> Iterator[str]:
-    """Recents go first, the oldest before the others, then the end of the summary."""
+    """Recents are dropped first, the oldest before the others, then the end of the summary."""
     recents = user.recents[-prompts.recents :]
     for start in range(len(recents) + 1):
         yield prompts.rank_user(replace(user, recents=recents[start:]))
@@ -73,7 +70,7 @@ def _leaner(item: ItemView) -> Iterator[ItemView]:
 
 
 def _leaner_block(block: Sequence[InteractionView]) -> Iterator[tuple[InteractionView, ...]]:
-    """Made one by one: nearly always the first fits."""
+    # Lazily: nearly always the first fits.
     yield tuple(block)
     forms = [_leaner(event.item) if event.item else repeat(None, 4) for event in block]
     for level in islice(zip(*forms, strict=True), 1, None):

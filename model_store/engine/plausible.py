@@ -1,11 +1,13 @@
-"""Whether what a model wrote looks like a summary: its input may have talked it into writing something else.
+"""Checks that what a model wrote looks like a summary, since its input may have injected a prompt.
 
-A summary is read by every later prompt about its user: one that carries instructions, links or markup would stay.
+Every later prompt about the user includes the summary: instructions, links or markup in it would persist.
 """
 
 import re
 import unicodedata
 from collections import Counter
+
+from model_store.engine.errors import BadAnswer
 
 _LINK = re.compile(r"\b[a-z][a-z0-9+.-]{1,20}://|\bwww\.[a-z0-9-]{1,63}\.|\bmailto:|\bjavascript:|\]\(", re.IGNORECASE)
 _MARKUP = re.compile(r"</?[a-z][^<>]{0,200}>|```|<\||\|>|\{[{%#]|[%}]\}|^[{\[]\s?\"", re.IGNORECASE)
@@ -17,20 +19,37 @@ _INSTRUCTION = re.compile(
     re.IGNORECASE,
 )
 _LOOP = re.compile(r"(.{2,60}?)\1{4,}")
-"""One piece five times in a row."""
+"""The same text five times in a row."""
 _STRAY_LETTERS = 2
-"""Of a script that the input lacks: one may be a symbol."""
+"""Letters that are accepted of a script that the input lacks: one may be a symbol."""
 _EAST_ASIAN = frozenset(("CJK", "HIRAGANA", "KATAKANA", "KATAKANA-HIRAGANA", "HANGUL", "BOPOMOFO"))
 _NEUTRAL = frozenset(("FEMININE", "MASCULINE", "MODIFIER", "MICRO", "FULLWIDTH", "HALFWIDTH", "OTHER"))
+_REASONS = (
+    (_LINK, "it has a link"),
+    (_MARKUP, "it has markup"),
+    (_INSTRUCTION, "it gives instructions"),
+    (_LOOP, "it repeats itself without end"),
+)
+
+
+def require_plausible(written: str, *, prompt: str | None = None, opening: str = "") -> str:
+    """`written`, if it may be a summary; for the arguments see `implausible`.
+
+    Raises:
+        BadAnswer: implausible.
+    """
+    if reason := implausible(written, prompt=prompt, opening=opening):
+        raise BadAnswer("implausible", f"the answer is no summary: {reason}; it begins with {written[:60]!r}")
+    return written
 
 
 def implausible(text: str, *, prompt: str | None = None, opening: str = "") -> str:
     """Why `text` is no summary; "" if it may be one.
 
     Args:
-        text: cleaned, so that it is short.
-        prompt: what the model was asked, with its data: scripts that it has are no reason. None asks for no script.
-        opening: how a summary has to begin, "" if that is open.
+        text: cleaned, and therefore short.
+        prompt: what the model was asked, with its data: its scripts are accepted. None accepts every script.
+        opening: how a summary has to begin, "" if any way.
     """
     if opening and not text.lower().startswith(opening.lower()):
         return f"it does not begin with {opening!r}"
@@ -39,14 +58,6 @@ def implausible(text: str, *, prompt: str | None = None, opening: str = "") -> s
             return reason
     stray = [] if prompt is None or text.isascii() else _stray_scripts(text, prompt)
     return f"it is written in {', '.join(stray)}, which its input is not" if stray else ""
-
-
-_REASONS = (
-    (_LINK, "it has a link"),
-    (_MARKUP, "it has markup"),
-    (_INSTRUCTION, "it gives instructions"),
-    (_LOOP, "it repeats itself without end"),
-)
 
 
 def _stray_scripts(text: str, prompt: str) -> list[str]:

@@ -1,9 +1,9 @@
-"""Asking for p(yes) of many candidates.
+"""Asks for p(yes) of many candidates, in one of two equivalent ways.
 
-Two ways with one meaning. A pooling server answers `/score` for all candidates at once: its head
-is the difference of the label tokens' output rows, p = sigmoid(h . (w_yes - w_no)). A generating
-server is asked for one token per candidate, and p is the softmax over the two labels' logits, as
-in MLLM-MSR. The user's text comes first and is the same for all, so that it is computed once.
+A pooling server answers `/score` for all candidates at once: its head is the difference of the
+label tokens' output rows, p = sigmoid(h . (w_yes - w_no)). A generating server is asked for one
+token per candidate, and p is the softmax over the two labels' logits, as in MLLM-MSR. The user's
+text comes first and is the same for all candidates, which lets the server compute it once.
 """
 
 import asyncio
@@ -12,14 +12,14 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from model_store.blend import sigmoid
+from model_store.engine.bisection import Bisection, Candidate, RejectedCandidates
+from model_store.engine.chat import Part, text_part
 from model_store.engine.client import VllmClient
-from model_store.engine.content import Part, text_part
-from model_store.engine.culprits import Candidate, Refused, Search
 from model_store.engine.errors import BadAnswer, EngineError, EngineRejected, PromptTooLong
 from model_store.registry.manifest import Labels
 
 _LABEL_WORDS = ("yes", "no")
-_UNACCEPTABLE = (400, 413, 422)
+_BAD_REQUEST = (400, 413, 422)
 log = logging.getLogger(__name__)
 
 
@@ -29,55 +29,55 @@ class Scorer(Protocol):
     Args:
         query: the user's text.
         texts: one text per candidate.
-        pictures: what `picture_parts` made of each candidate's picture.
-        search_s: how long finding refused candidates may take; what is scored by then is returned.
+        pictures: each candidate's picture, from `picture_parts`.
+        bisection_s: how long finding rejected candidates may take; the scores found by then are returned.
 
     Returns:
-        p(yes) in 0..1 per candidate, in their order; None for one that the server refuses, also without its picture,
-        or that no time was left for.
+        p(yes) in 0..1 per candidate, in their order; None for one that the server rejects, also without its picture,
+        or for which no time was left.
 
     Raises:
-        EngineError: see `errors`. EngineRejected: all are refused, or too many.
+        EngineError: see `errors`. EngineRejected: all are rejected, or too many.
     """
 
     async def __call__(
-        self, query: str, texts: Sequence[str], pictures: Sequence[list[Part]], search_s: float
+        self, query: str, texts: Sequence[str], pictures: Sequence[list[Part]], bisection_s: float
     ) -> list[float | None]: ...
 
 
 class PoolingScorer:
-    """One `/score` call for all candidates. When it is refused, halves are asked until the culprits are alone."""
+    """One `/score` call for all candidates. When it is rejected, bisection finds the candidates that caused it."""
 
     def __init__(self, client: VllmClient, model: str) -> None:
         self._client = client
         self._model = model
-        self._refused = Refused()
+        self._rejected = RejectedCandidates()
 
     async def __call__(
-        self, query: str, texts: Sequence[str], pictures: Sequence[list[Part]], search_s: float
+        self, query: str, texts: Sequence[str], pictures: Sequence[list[Part]], bisection_s: float
     ) -> list[float | None]:
-        given = [self._refused.acceptable(one) for one in zip(texts, pictures, strict=True)]
+        given = [self._rejected.acceptable(one) for one in zip(texts, pictures, strict=True)]
         candidates = [one for one in given if one is not None]
-        scores = iter(await self._score(query, candidates, search_s) if candidates else ())
+        scores = iter(await self._score(query, candidates, bisection_s) if candidates else ())
         return [None if one is None else next(scores) for one in given]
 
-    async def _score(self, query: str, candidates: Sequence[Candidate], search_s: float) -> list[float | None]:
+    async def _score(self, query: str, candidates: Sequence[Candidate], bisection_s: float) -> list[float | None]:
         try:
             return [*await self._ask(query, candidates)]
-        except EngineRejected as refusal:
-            if not _may_be_one_candidate(refusal):
+        except EngineRejected as rejection:
+            if not _may_be_one_candidate(rejection):
                 raise
-            search = Search(lambda some: self._ask(query, some), candidates)
+            bisection = Bisection(lambda some: self._ask(query, some), candidates)
             try:
-                async with asyncio.timeout(search_s):
-                    await search.run()
+                async with asyncio.timeout(bisection_s):
+                    await bisection.run()
             except (TimeoutError, EngineError) as error:
-                log.warning("the search for refused candidates ended early: %r", error)
-            if all(score is None for score in search.scores):
+                log.warning("the search for rejected candidates ended early: %r", error)
+            if all(score is None for score in bisection.scores):
                 raise
-            self._refused.remember(search.refused)
-            log.warning("candidates went without a score: %d of %d", search.scores.count(None), len(candidates))
-            return search.scores
+            self._rejected.remember(bisection.rejected)
+            log.warning("candidates without a score: %d of %d", bisection.scores.count(None), len(candidates))
+            return bisection.scores
 
     async def _ask(self, query: str, candidates: Sequence[Candidate]) -> list[float]:
         documents = [{"content": [*picture, text_part(text)]} if picture else text for text, picture in candidates]
@@ -89,7 +89,7 @@ class ChatScorer:
     """One chat completion of one token per candidate.
 
     Args:
-        labels: the label tokens; when None, the server's tokenizer is asked for those of `yes` and `no`.
+        labels: the label tokens; None asks the server's tokenizer for those of `yes` and `no`.
     """
 
     def __init__(self, client: VllmClient, model: str, labels: Labels | None) -> None:
@@ -98,7 +98,7 @@ class ChatScorer:
         self._labels = labels
 
     async def __call__(
-        self, query: str, texts: Sequence[str], pictures: Sequence[list[Part]], search_s: float
+        self, query: str, texts: Sequence[str], pictures: Sequence[list[Part]], bisection_s: float
     ) -> list[float | None]:
         labels = self._labels or await self._ask_labels()
         try:
@@ -110,20 +110,20 @@ class ChatScorer:
         except ExceptionGroup as failures:
             raise failures.exceptions[0] from None
         answers = [task.result() for task in tasks]
-        refusals = [answer for answer in answers if isinstance(answer, EngineRejected)]
-        if len(refusals) == len(answers):
-            raise refusals[0]
-        if refusals:
-            log.warning("candidates were refused: %d of %d", len(refusals), len(answers))
+        rejections = [answer for answer in answers if isinstance(answer, EngineRejected)]
+        if len(rejections) == len(answers):
+            raise rejections[0]
+        if rejections:
+            log.warning("candidates were rejected: %d of %d", len(rejections), len(answers))
         return [None if isinstance(answer, EngineRejected) else answer for answer in answers]
 
     async def _score(self, query: str, text: str, picture: list[Part], labels: Labels) -> float | EngineRejected:
         try:
             return await self._ask(query, text, picture, labels)
-        except EngineRejected as refusal:
-            if not _may_be_one_candidate(refusal):
+        except EngineRejected as rejection:
+            if not _may_be_one_candidate(rejection):
                 raise
-            return await self._score(query, text, [], labels) if picture else refusal
+            return await self._score(query, text, [], labels) if picture else rejection
 
     async def _ask(self, query: str, text: str, picture: list[Part], labels: Labels) -> float:
         body = {"model": self._model, **one_token_request([text_part(query), *picture, text_part(text)], labels)}
@@ -142,16 +142,16 @@ class ChatScorer:
         return int(tokens[0])
 
 
-def _may_be_one_candidate(refusal: EngineRejected) -> bool:
-    """A prompt that is too long is asked again shorter, and a wrong model, path or key is the fault of none."""
-    return not isinstance(refusal, PromptTooLong) and refusal.status in _UNACCEPTABLE
+def _may_be_one_candidate(rejection: EngineRejected) -> bool:
+    """A prompt that is too long is retried shorter, and no candidate causes a wrong model, path or key."""
+    return not isinstance(rejection, PromptTooLong) and rejection.status in _BAD_REQUEST
 
 
 def read_scores(answer: Any, count: int) -> list[float]:
     """The `count` probabilities of a `/score` answer, in the order of the documents.
 
     Raises:
-        BadAnswer: malformed: not exactly one probability for each document.
+        BadAnswer: not exactly one probability for each document.
     """
     try:
         by_index = {int(entry["index"]): float(entry["score"]) for entry in answer["data"]}
@@ -186,7 +186,7 @@ def read_one_token(answer: Any, labels: Labels) -> float:
     """p(yes): the softmax over the two labels' log-probabilities.
 
     Raises:
-        BadAnswer: malformed: the answer lacks one of the two.
+        BadAnswer: the answer lacks one of the two.
     """
     try:
         entries = answer["choices"][0]["logprobs"]["content"][0]["top_logprobs"]

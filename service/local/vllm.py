@@ -6,7 +6,8 @@ from pathlib import Path
 from rich.console import Console
 
 from model_store.demo import MODELS
-from model_store.engine import WrongScores, open_engine
+from model_store.engine.engine import open_engine
+from model_store.engine.errors import WrongScores
 from model_store.registry.manifest import Manifest
 from model_store.registry.registry import Registry
 from model_store.serving.launch import VllmServer

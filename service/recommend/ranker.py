@@ -5,8 +5,8 @@ import time
 from collections.abc import Sequence
 from typing import Protocol
 
-from model_store.engine import (
-    Engine,
+from model_store.engine.engine import Engine
+from model_store.engine.errors import (
     EngineError,
     EngineOverloaded,
     EngineRejected,

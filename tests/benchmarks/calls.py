@@ -19,8 +19,8 @@ import typer
 import uvloop
 from PIL import Image
 
-from model_store.engine import Engine
 from model_store.engine.client import VllmClient
+from model_store.engine.engine import Engine
 from model_store.prompts import PromptSet
 from model_store.serving.launch import free_port
 from model_store.views import InteractionView, ItemView, UserView

@@ -28,7 +28,9 @@ import numpy as np
 import typer
 
 from model_store.demo.truth import Stated, stated
-from model_store.engine import Engine, EngineError, fitting
+from model_store.engine import fitting
+from model_store.engine.engine import Engine
+from model_store.engine.errors import EngineError
 from model_store.errors import UserError
 from model_store.evaluate.metrics import confidence
 from model_store.msr.teacher import parse
@@ -172,7 +174,7 @@ async def _step(
     served: Served, engine: Engine, text: str, block: Sequence[InteractionView], attempt: int, tally: Tally
 ) -> str:
     serving = served.manifest.serving
-    room = fitting.budget(serving, served.manifest.picture, serving.max_summary_tokens, fitting.BYTES_PER_TOKEN[0])
+    room = fitting.limits(serving, served.manifest.picture, serving.max_summary_tokens)[0]
     tally.cut += len(served.prompts.summarize(text, block).encode()) > room
     tally.calls += 1
     return await engine.summarize(text, block, attempt=attempt)

@@ -18,7 +18,7 @@ from typing import Annotated
 import httpx
 import typer
 
-from model_store.engine.generate import text_request
+from model_store.engine.chat import text_request
 from model_store.errors import UserError
 from model_store.serving.launch import free_port
 from service.settings import Settings

@@ -12,7 +12,7 @@ import httpx
 from PIL import Image
 from prometheus_client.parser import text_string_to_metric_families
 
-from model_store.engine.content import text_part
+from model_store.engine.chat import text_part
 from model_store.engine.score import one_token_request
 from model_store.errors import UserError
 from model_store.registry.manifest import Labels

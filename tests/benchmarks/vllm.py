@@ -14,7 +14,7 @@ from rich.progress import Progress
 from model_store.demo import ITEMS, MODELS, SEED
 from model_store.demo.drawing import draw
 from model_store.demo.world import Behaviour, Taste, make_items, simulate
-from model_store.engine import Engine
+from model_store.engine.engine import Engine
 from model_store.msr.teacher import TasteRule, TermFinder
 from model_store.prompts import PromptSet
 from model_store.registry.manifest import Manifest
@@ -46,18 +46,9 @@ class Served:
             "MODEL_STORE": MODELS,
         }
 
-    def engine(self, **options: float) -> Engine:
+    def engine(self, timeout_s: float) -> Engine:
         """A new client for it; the caller closes it."""
-        manifest = self.manifest
-        return Engine(
-            self.url,
-            manifest.id,
-            self.prompts,
-            picture=manifest.picture,
-            serving=manifest.serving,
-            manifest=manifest,
-            **options,  # type: ignore[arg-type]
-        )
+        return Engine(self.url, self.manifest.id, self.prompts, self.manifest, timeout_s=timeout_s)
 
 
 @contextlib.contextmanager

@@ -12,7 +12,8 @@ from PIL import Image
 
 from model_store.demo import SEED
 from model_store.demo.world import make_items
-from model_store.engine import Engine, EngineError
+from model_store.engine.engine import Engine, Mode
+from model_store.engine.errors import EngineError
 from model_store.pictures import fit_picture
 from model_store.registry.manifest import Labels
 from model_store.serving.torchvision_ops import declare
@@ -109,10 +110,13 @@ async def test_score_is_the_same_with_and_without_a_cached_prefix(ranker: Engine
     assert first == pytest.approx(again[::-1], abs=1e-6)
 
 
-async def recorded(served: ServedModel, ask: Callable[[Engine], Awaitable[Any]], **options: Any) -> dict[str, Any]:
+async def recorded(
+    served: ServedModel, ask: Callable[[Engine], Awaitable[Any]], *, mode: Mode = "score", **changes: Any
+) -> dict[str, Any]:
     """The body of the request that an engine sends when it is asked."""
+    manifest = served.manifest.model_copy(update={"probe": None, **changes})
     async with running() as recorder:
-        engine = Engine(recorder.url, served.manifest.id, served.prompts, picture=served.manifest.picture, **options)
+        engine = Engine(recorder.url, manifest.id, served.prompts, manifest, mode=mode)
         with suppress(EngineError):
             await ask(engine)
         await engine.close()

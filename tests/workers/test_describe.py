@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from model_store.engine import BadAnswer, EngineTimeout, EngineUnavailable
+from model_store.engine.errors import BadAnswer, EngineTimeout, EngineUnavailable
 from model_store.views import InteractionView
 from service.pictures.store import open_pictures
 from service.settings import Settings

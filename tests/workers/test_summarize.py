@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from model_store.engine import (
+from model_store.engine.errors import (
     BadAnswer,
     EngineError,
     EngineOverloaded,

@@ -8,8 +8,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from model_store.engine import BadAnswer, ConnectionLost, Engine, EngineRejected
 from model_store.engine.client import MAX_ANSWER_BYTES
+from model_store.engine.engine import Engine
+from model_store.engine.errors import BadAnswer, ConnectionLost, EngineRejected
 from model_store.prompts import PromptSet
 from model_store.views import InteractionView, ItemView, UserView
 from tests.model_store.engine.fake_vllm import FakeVllm, Reply, Request

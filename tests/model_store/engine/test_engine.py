@@ -13,10 +13,11 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from model_store.engine import (
+from model_store.engine.bisection import MAX_BISECTION_CALLS
+from model_store.engine.engine import Engine
+from model_store.engine.errors import (
     BadAnswer,
     ConnectionLost,
-    Engine,
     EngineError,
     EngineOverloaded,
     EngineRejected,
@@ -24,10 +25,9 @@ from model_store.engine import (
     EngineUnavailable,
     PromptTooLong,
 )
-from model_store.engine.culprits import MOST_SEARCH_CALLS
 from model_store.pictures import PictureSize, fit_picture
 from model_store.prompts import PromptSet
-from model_store.registry.manifest import Labels, Serving
+from model_store.registry.manifest import Labels, Manifest, Serving
 from model_store.views import InteractionView, ItemView, UserView
 from tests.model_store.engine.fake_vllm import FakeVllm, Reply, Request, refusal, text_answer
 
@@ -54,8 +54,10 @@ async def make(fake: FakeVllm) -> AsyncIterator[Make]:
     """Makes engines that ask `fake`, and closes them."""
     made: list[Engine] = []
 
-    def engine(**options: Any) -> Engine:
-        made.append(Engine(fake.url, options.pop("model", fake.model), PROMPTS, **options))
+    def engine(model: str = fake.model, **options: Any) -> Engine:
+        version = {name: options.pop(name) for name in ("labels", "picture", "serving") if name in options}
+        manifest = Manifest(name="fake", version=1, role="ranker", **version) if version else None
+        made.append(Engine(fake.url, model, PROMPTS, manifest, **options))
         return made[-1]
 
     yield engine
@@ -72,7 +74,7 @@ class TestGenerating:
         assert (body["model"], body["temperature"], body["max_tokens"]) == ("fake", 0.0, 33)
         assert body["presence_penalty"] == 1.5
 
-    async def test_what_was_asked_in_vain_is_asked_otherwise(self, fake: FakeVllm, make: Make) -> None:
+    async def test_a_retry_samples(self, fake: FakeVllm, make: Make) -> None:
         engine = make()
         await engine.summarize("old", BLOCK, attempt=1)
         assert fake.requests[0].body["temperature"] > 0
@@ -192,7 +194,7 @@ class TestScoring:
         assert threading.get_ident() not in threads
 
 
-class TestRefusedCandidates:
+class TestRejectedCandidates:
     """One bad candidate costs one candidate."""
 
     @pytest.fixture(params=["score", "chat"])
@@ -285,7 +287,7 @@ class TestRefusedCandidates:
         self.refuse(fake, lambda body: any(f"item {n}" in body for n in range(1, 500, 2)))
         with pytest.raises(EngineRejected):
             await make().score(USER, [ItemView(f"item {n}") for n in range(500)])
-        assert len(fake.requests) == 1 + MOST_SEARCH_CALLS
+        assert len(fake.requests) == 1 + MAX_BISECTION_CALLS
 
 
 class TestScoringByChat:
@@ -383,11 +385,11 @@ class TestFailures:
             await request.disconnected.wait()
             return 200, text_answer("too late")
 
-        fake.replies[CHAT] = never
+        fake.replies["/score"] = never
         engine = make()
         async with asyncio.timeout(WAIT_S):
             with pytest.raises(EngineTimeout):
-                await engine.summarize("", BLOCK, timeout_s=2)
+                await engine.score(USER, [ITEM], timeout_s=2)
             await fake.requests[0].disconnected.wait()
 
     async def test_waiting_for_a_free_slot_counts_against_the_deadline(self, fake: FakeVllm, make: Make) -> None:
@@ -395,12 +397,12 @@ class TestFailures:
             await request.disconnected.wait()
             return 200, text_answer("too late")
 
-        fake.replies[CHAT] = never
+        fake.replies["/score"] = never
         engine = make(max_concurrent_calls=1)
-        first = asyncio.create_task(engine.summarize("", BLOCK, timeout_s=60))
+        first = asyncio.create_task(engine.score(USER, [ITEM], timeout_s=60))
         await fake.asked.wait()
         with pytest.raises(EngineTimeout):
-            await engine.summarize("", BLOCK, timeout_s=0.1)
+            await engine.score(USER, [ITEM], timeout_s=0.1)
         assert len(fake.requests) == 1
         first.cancel()
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from model_store.engine import open_engine
+from model_store.engine.engine import open_engine
 from model_store.prompts import BUILT_IN, PromptSet
 from model_store.registry.manifest import Labels, Manifest, ManifestError
 from model_store.registry.registry import Registry

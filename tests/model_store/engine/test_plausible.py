@@ -2,10 +2,11 @@
 
 import pytest
 
-from model_store.engine import BadAnswer, Engine
+from model_store.engine.engine import Engine
+from model_store.engine.errors import BadAnswer
 from model_store.engine.plausible import implausible
 from model_store.prompts import PromptSet
-from model_store.registry.manifest import Serving
+from model_store.registry.manifest import Manifest, Serving
 from model_store.views import InteractionView, ItemView
 from tests.model_store.engine.fake_vllm import running, text_answer
 
@@ -59,7 +60,8 @@ async def test_the_engine_refuses_it_like_an_empty_one(answer: str) -> None:
     async with running() as fake:
         fake.replies["/v1/chat/completions"] = lambda _: (200, text_answer(answer))
         serving = Serving(summary_opening="Likes ")
-        engine = Engine(fake.url, "m", PromptSet.built_in("compact"), serving=serving)
+        manifest = Manifest(name="m", version=1, role="summarizer", serving=serving)
+        engine = Engine(fake.url, "m", PromptSet.built_in("compact"), manifest)
         try:
             with pytest.raises(BadAnswer) as caught:
                 await engine.summarize("", [InteractionView("like", ItemView("One"))])

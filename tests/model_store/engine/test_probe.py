@@ -6,7 +6,8 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from model_store.engine import Engine, EngineUnavailable, WrongScores
+from model_store.engine.engine import Engine
+from model_store.engine.errors import EngineUnavailable, WrongScores
 from model_store.prompts import PromptSet
 from model_store.registry.manifest import Manifest, Probe
 from model_store.views import ItemView, UserView
@@ -19,7 +20,7 @@ pytestmark = pytest.mark.usefixtures("quick_retries")
 
 @asynccontextmanager
 async def asking(fake: FakeVllm, manifest: Manifest = RANKER) -> AsyncIterator[Engine]:
-    engine = Engine(fake.url, "fake", PromptSet.built_in("default"), manifest=manifest)
+    engine = Engine(fake.url, "fake", PromptSet.built_in("default"), manifest)
     try:
         yield engine
     finally:

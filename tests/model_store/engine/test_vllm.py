@@ -10,8 +10,9 @@ import httpx
 import pytest
 from PIL import Image
 
-from model_store.engine import BadAnswer, Engine, EngineError, EngineRejected, PromptTooLong
 from model_store.engine.client import VllmClient
+from model_store.engine.engine import Engine
+from model_store.engine.errors import BadAnswer, EngineError, EngineRejected, PromptTooLong
 from model_store.pictures import PictureSize
 from model_store.registry.manifest import Serving
 from model_store.views import InteractionView, ItemView, UserView

@@ -1,42 +1,42 @@
-"""Scoring the others when a server refuses a call because of one candidate."""
+"""Finds the candidates because of which a server rejects a call, and scores the others."""
 
 from collections.abc import Awaitable, Callable, Sequence
 
 from cachetools import TTLCache
 
-from model_store.engine.content import Part
+from model_store.engine.chat import Part
 from model_store.engine.errors import EngineRejected
 
 Candidate = tuple[str, list[Part]]
-"""The text of a candidate, and what `picture_parts` made of its picture."""
-MOST_SEARCH_CALLS = 32
-"""Calls to find refused candidates: one of 500 takes at most 19, each further one at most 18."""
+"""The text of a candidate, and its picture from `picture_parts`."""
+MAX_BISECTION_CALLS = 32
+"""To find one rejected candidate among 500 takes at most 19 calls, each further one at most 18."""
 _REMEMBERED = 1000
 _REMEMBERED_S = 600.0
 
 
-class Search:
-    """Finds the candidates that a server refuses, by halves; the largest first, so that most are scored early.
+class Bisection:
+    """Halves the rejected groups, the largest first: that scores most candidates early.
 
-    `scores` holds what was found so far, also when `run` is cancelled or fails.
+    `scores` holds the scores found so far, also when `run` is cancelled or fails.
 
     Args:
-        ask: scores some candidates in one call.
-        candidates: those that were refused together.
+        ask: scores candidates in one call.
+        candidates: those that were rejected together.
     """
 
     def __init__(self, ask: Callable[[Sequence[Candidate]], Awaitable[list[float]]], candidates: Sequence[Candidate]):
         self.scores: list[float | None] = [None] * len(candidates)
-        self.refused: list[Candidate] = []
+        self.rejected: list[Candidate] = []
         self._ask = ask
         self._candidates = list(candidates)
         self._pending = [list(range(len(candidates)))]
-        self._calls = MOST_SEARCH_CALLS
+        self._calls = MAX_BISECTION_CALLS
 
     async def run(self) -> None:
         """
         Raises:
-            EngineError: other than a refusal.
+            EngineError: a call failed otherwise than by a rejection.
         """
         while self._pending and self._calls:
             self._pending.sort(key=len)
@@ -46,12 +46,11 @@ class Search:
                 await self._try(group[:half])
                 await self._try(group[half:])
             else:
-                await self._without_picture(group)
+                await self._try_without_picture(group)
 
-    async def _without_picture(self, group: list[int]) -> None:
-        """One that is refused alone is asked about once more, by its words."""
+    async def _try_without_picture(self, group: list[int]) -> None:
         text, picture = self._candidates[group[0]]
-        self.refused.append((text, picture))
+        self.rejected.append((text, picture))
         if picture:
             self._candidates[group[0]] = text, []
             await self._try(group)
@@ -69,22 +68,22 @@ class Search:
                 self.scores[index] = score
 
 
-class Refused:
-    """Candidates that were refused lately, so that they are not searched for in every call."""
+class RejectedCandidates:
+    """Candidates that were rejected recently, which spares later calls the bisection."""
 
     def __init__(self) -> None:
-        self._refused: TTLCache[int, bool] = TTLCache(_REMEMBERED, _REMEMBERED_S)
+        self._rejected: TTLCache[int, bool] = TTLCache(_REMEMBERED, _REMEMBERED_S)
 
     def remember(self, candidates: Sequence[Candidate]) -> None:
         for candidate in candidates:
-            self._refused[_key(candidate)] = True
+            self._rejected[_key(candidate)] = True
 
     def acceptable(self, candidate: Candidate) -> Candidate | None:
-        """The candidate, or without its picture where that was refused; None where its words were."""
-        if not self._refused:
+        """The candidate, without its picture if only that was rejected, or None if its text was."""
+        if not self._rejected:
             return candidate
         text, picture = candidate
-        return next((form for form in ((text, picture), (text, [])) if _key(form) not in self._refused), None)
+        return next((form for form in ((text, picture), (text, [])) if _key(form) not in self._rejected), None)
 
 
 def _key(candidate: Candidate) -> int:
