@@ -8,7 +8,8 @@ from typing import Any, Literal, TypeVar
 import orjson
 
 from model_store.engine import fitting
-from model_store.engine.chat import Part, picture_parts, read_text, text_part, text_request
+from model_store.engine.bisection import Candidate
+from model_store.engine.chat import picture_parts, read_text, text_part, text_request
 from model_store.engine.client import VllmClient
 from model_store.engine.errors import BadAnswer, EngineError, EngineRejected, PromptTooLong
 from model_store.engine.plausible import require_plausible
@@ -178,19 +179,18 @@ class Engine:
 
         async def ask(limit: int) -> list[float | None]:
             # Fitting hundreds of pictures that are not cached takes a second: not on the event loop.
-            query, texts, pictures = await asyncio.to_thread(self._question, user, items, limit)
-            return await self._scorer(query, texts, pictures, bisect_until - loop.time())
+            query, candidates = await asyncio.to_thread(self._question, user, items, limit)
+            return await self._scorer(query, candidates, bisect_until - loop.time())
 
         return await self._fitted(ask, 1, timeout_s)
 
-    def _question(
-        self, user: UserView, items: Sequence[ItemView], limit: int
-    ) -> tuple[str, list[str], list[list[Part]]]:
-        """The user's text, and the text and the picture of each candidate."""
+    def _question(self, user: UserView, items: Sequence[ItemView], limit: int) -> tuple[str, list[Candidate]]:
+        """The user's text, and the candidates."""
         texts = [fitting.candidate(self.prompts, item, limit) for item in items]
         longest = max(len(text.encode()) for text in texts)
         query = fitting.first_fitting(fitting.users(self.prompts, user), limit - longest)
-        return query, texts, [picture_parts(item.image, self._pictures) for item in items]
+        pictures = [picture_parts(item.image, self._pictures) for item in items]
+        return query, list(zip(texts, pictures, strict=True))
 
     async def _generate(self, request: dict[str, Any], limit: int) -> str:
         body = {"model": self.model, **request}

@@ -28,8 +28,6 @@ class Scorer(Protocol):
 
     Args:
         query: the user's text.
-        texts: one text per candidate.
-        pictures: each candidate's picture, from `picture_parts`.
         bisection_s: how long finding rejected candidates may take; the scores found by then are returned.
 
     Returns:
@@ -40,9 +38,7 @@ class Scorer(Protocol):
         EngineError: see `errors`. EngineRejected: all are rejected, or too many.
     """
 
-    async def __call__(
-        self, query: str, texts: Sequence[str], pictures: Sequence[list[Part]], bisection_s: float
-    ) -> list[float | None]: ...
+    async def __call__(self, query: str, candidates: Sequence[Candidate], bisection_s: float) -> list[float | None]: ...
 
 
 class PoolingScorer:
@@ -53,13 +49,11 @@ class PoolingScorer:
         self._model = model
         self._rejected = RejectedCandidates()
 
-    async def __call__(
-        self, query: str, texts: Sequence[str], pictures: Sequence[list[Part]], bisection_s: float
-    ) -> list[float | None]:
-        given = [self._rejected.acceptable(one) for one in zip(texts, pictures, strict=True)]
-        candidates = [one for one in given if one is not None]
-        scores = iter(await self._score(query, candidates, bisection_s) if candidates else ())
-        return [None if one is None else next(scores) for one in given]
+    async def __call__(self, query: str, candidates: Sequence[Candidate], bisection_s: float) -> list[float | None]:
+        forms = [self._rejected.acceptable(candidate) for candidate in candidates]
+        asked = [form for form in forms if form is not None]
+        scores = iter(await self._score(query, asked, bisection_s) if asked else ())
+        return [None if form is None else next(scores) for form in forms]
 
     async def _score(self, query: str, candidates: Sequence[Candidate], bisection_s: float) -> list[float | None]:
         try:
@@ -97,16 +91,11 @@ class ChatScorer:
         self._model = model
         self._labels = labels
 
-    async def __call__(
-        self, query: str, texts: Sequence[str], pictures: Sequence[list[Part]], bisection_s: float
-    ) -> list[float | None]:
+    async def __call__(self, query: str, candidates: Sequence[Candidate], bisection_s: float) -> list[float | None]:
         labels = self._labels or await self._ask_labels()
         try:
             async with asyncio.TaskGroup() as group:
-                tasks = [
-                    group.create_task(self._score(query, text, picture, labels))
-                    for text, picture in zip(texts, pictures, strict=True)
-                ]
+                tasks = [group.create_task(self._score(query, *candidate, labels)) for candidate in candidates]
         except ExceptionGroup as failures:
             raise failures.exceptions[0] from None
         answers = [task.result() for task in tasks]
