@@ -1,1 +1,1 @@
-"""Data as people have it: text files of any encoding, tables, and the layouts of well-known data sets."""
+"""Datasets: text files of any encoding, tables, and the layouts of well-known data sets."""

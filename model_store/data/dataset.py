@@ -6,13 +6,13 @@
 | `interactions.csv` | `user_id,item_id,timestamp[,rating][,type]`, sorted by user and time          |
 | `images/`          | the pictures that `image` names                                               |
 
-`caption` says what the picture shows: it is the target of the `describe` job and is never sent
-to the service. Ids are strings, whatever the files hold. `genres` and `tags` are arrays, or texts
-whose terms are separated by `|`, `;` or `,`. Both files may be of any encoding that
-`data.text_files` knows, and compressed (`items.jsonl.gz`).
+`caption` describes the picture: it is the target of the `describe` job and is never sent to the
+service. Ids are strings, even if the files have numbers. `genres` and `tags` are arrays, or texts
+whose terms are separated by `|`, `;` or `,`. Both files may have any encoding that
+`data.text_files` knows, and be compressed (`items.jsonl.gz`).
 
-An interaction without a type is a `rating` if it has one, else a `click`; what types and ratings
-mean is in `signals`. Exposures are left out, as a prompt never shows them.
+An interaction without a type is a `rating` if it has one, else a `click`; `signals` defines what
+types and ratings mean. Exposures are left out, since prompts never show them.
 """
 
 import csv
@@ -31,14 +31,13 @@ from model_store.data.rows import InteractionRow, interaction, item, json_object
 from model_store.data.text_files import DataFileError
 from model_store.errors import UserError
 from model_store.signals import BUILT_IN, Signals
-from model_store.views import ItemView
 
 Split = Literal["train", "validation", "test"]
 ITEMS, INTERACTIONS, IMAGES = "items.jsonl", "interactions.csv", "images"
 _FIELDS = ("item_id", "title", "description", "genres", "tags", "image", "caption")
 _REQUIRED = ("user_id", "item_id", "timestamp")
 HELD_OUT = 'user_split(user_id) == "test"'
-"""The rule, as manifests state it, that names the users no training step sees."""
+"""The rule, as manifests state it, for users who are not used in training."""
 
 
 class DatasetError(UserError):
@@ -47,7 +46,7 @@ class DatasetError(UserError):
 
 @dataclass(frozen=True, slots=True)
 class DatasetItem:
-    """One item of the catalogue; `image` is the path of its picture, `caption` what it shows."""
+    """One item of the catalogue; `image` is the path of its picture, which `caption` describes."""
 
     item_id: str
     title: str
@@ -56,11 +55,6 @@ class DatasetItem:
     tags: tuple[str, ...] = ()
     image: Path | None = None
     caption: str = ""
-
-    def view(self, summary: str = "") -> ItemView:
-        """The item as a prompt sees it, with its picture read from disk."""
-        picture = None if self.image is None else self.image.read_bytes()
-        return ItemView(self.title, self.genres, self.tags, self.description, summary, picture)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +93,7 @@ class Dataset:
 
 
 def user_split(user_id: str) -> Split:
-    """Assign a user for good, by a hash of the id: 85 % train, 5 % validation, 10 % test."""
+    """Assign a user by a hash of the id: 85 % train, 5 % validation, 10 % test."""
     place = int.from_bytes(hashlib.sha256(user_id.encode()).digest()[:8], "big") % 100
     if place < 85:
         return "train"
@@ -107,22 +101,17 @@ def user_split(user_id: str) -> Split:
 
 
 def read_dataset(folder: Path, signals: Signals = BUILT_IN) -> Dataset:
-    """Read the dataset folder at `folder`; `signals` says what its interactions mean.
+    """Read the dataset folder at `folder`; `signals` defines what its interactions mean.
 
-    An interaction with an unknown item is kept: a service must live with those too.
+    Interactions with unknown items are kept, since a service receives them as well.
 
     Raises:
         DatasetError: a file is missing, or a line is malformed.
     """
-    return Dataset({item.item_id: item for item in read_items(folder)}, _histories(folder / INTERACTIONS, signals))
+    return Dataset({item.item_id: item for item in _items(folder)}, _histories(folder / INTERACTIONS, signals))
 
 
-def read_items(folder: Path) -> Iterator[DatasetItem]:
-    """Yield the items of a dataset folder.
-
-    Raises:
-        DatasetError: `items.jsonl` is missing, or a line of it is malformed.
-    """
+def _items(folder: Path) -> Iterator[DatasetItem]:
     path = _require(folder / ITEMS)
     for number, line in text_files.lines(path):
         try:
@@ -132,10 +121,6 @@ def read_items(folder: Path) -> Iterator[DatasetItem]:
 
 
 def _item(fields: dict[str, Any], folder: Path) -> DatasetItem:
-    """
-    Raises:
-        ValueError: the id or the title is missing, or a field is of another kind; the message names it.
-    """
     found = item(**{name: fields.get(name) for name in _FIELDS})
     image = found.get("image")
     return DatasetItem(
@@ -179,12 +164,12 @@ def _require(path: Path) -> Path:
 
 
 def item_line(fields: Mapping[str, Any]) -> str:
-    """One line of `items.jsonl`, in ASCII: nothing in it moves a terminal's cursor."""
+    """One line of `items.jsonl`, in ASCII: it contains no control sequences of a terminal."""
     return json.dumps(fields) + "\n"
 
 
 def write_interactions(folder: Path, rows: Iterable[InteractionRow]) -> int:
-    """Write the rows by user and time, rows of the same time in their order, and return the number of users."""
+    """Write the rows by user and time, keeping the order of simultaneous rows, and return the number of users."""
     histories: dict[str, list[InteractionRow]] = defaultdict(list)
     for row in rows:
         histories[row.user_id].append(row)

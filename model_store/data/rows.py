@@ -1,20 +1,30 @@
-"""The rows of a dataset folder: one item, one interaction, however their parts were written."""
+"""The rows of a dataset folder: one item or one interaction, whatever form their parts have in the source."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from model_store.data import values
+from model_store.data.text_files import lines
 
 
 class InteractionRow(NamedTuple):
-    """One interaction; `timestamp` in Unix seconds. Where `type` is "", the rating says what it was."""
+    """One interaction; `timestamp` in Unix seconds. If `type` is "", the rating decides what it was."""
 
     user_id: str
     item_id: str
     timestamp: float
     rating: float | None = None
     type: str = ""
+
+
+class Rejected(NamedTuple):
+    """A row that can't be used, and why. `line` counts from 1."""
+
+    file: str
+    line: int
+    reason: str
 
 
 def item(
@@ -29,14 +39,13 @@ def item(
     attributes: Mapping[str, Any] | None = None,
     caption: Any = None,
 ) -> dict[str, Any]:
-    """An item as `items.jsonl` holds it, without what is empty.
+    """An item as `items.jsonl` holds it, without empty parts.
 
     Raises:
-        ValueError: it has no id or no title, or a part is of the wrong kind; the message names the part.
+        ValueError: the id or the title is missing, or a part has the wrong type; the message names the part.
     """
-    found: dict[str, Any] = {"item_id": _part("item_id", values.identity, item_id)}
-    found["title"] = _part("title", values.text, title)
-    if not found["title"]:
+    required = {"item_id": _part("item_id", values.identity, item_id), "title": _part("title", values.text, title)}
+    if not required["title"]:
         raise ValueError("title is missing or empty")
     optional = {
         "description": _part("description", values.text, description),
@@ -47,7 +56,7 @@ def item(
         "attributes": dict(attributes or {}),
         "caption": _part("caption", values.text, caption),
     }
-    return {**found, **{name: value for name, value in optional.items() if value}}
+    return required | {name: value for name, value in optional.items() if value}
 
 
 def interaction(
@@ -60,7 +69,7 @@ def interaction(
 ) -> InteractionRow:
     """
     Raises:
-        ValueError: a part is missing or of the wrong kind; the message names it.
+        ValueError: a part is missing or has the wrong type; the message names it.
     """
     return InteractionRow(
         _part("user_id", values.identity, user_id),
@@ -71,11 +80,26 @@ def interaction(
     )
 
 
+def converted(path: Path, line: int, convert: Callable[..., Any], /, *row: Any, **fields: Any) -> Any:
+    """What `convert` returns for the row, or why the row is rejected."""
+    try:
+        return convert(*row, **fields)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        reason = f"{error.args[0]} is missing" if isinstance(error, KeyError) else str(error)
+        return Rejected(path.name, line, reason)
+
+
+def json_rows(path: Path, convert: Callable[[dict[str, Any]], Any]) -> Iterator[Any]:
+    """What `convert` returns for the object in each line of a JSON-lines file, or why the line is rejected."""
+    for number, line in lines(path):
+        yield converted(path, number, lambda line: convert(json_object(line)), line)
+
+
 def json_object(line: str) -> dict[str, Any]:
     """The object of a line of JSON.
 
     Raises:
-        ValueError: the line holds none.
+        ValueError: the line is no JSON object.
     """
     try:
         found = json.loads(line.removeprefix("\ufeff"))

@@ -1,78 +1,53 @@
-"""Delimited tables: CSV, TSV and their relatives, read row by row with the line of each."""
+"""Delimited tables such as CSV and TSV, read row by row with the line number of each."""
 
 import csv
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
+from typing import Any
 
 from model_store.data.text_files import DataFileError, Encoding, open_text
 
 _DELIMITERS = ("\t", ",", ";", "|")
 _FIELD_CHARS = 1_000_000
-_WORD = re.compile(r"[^a-z0-9]+")
-Row = dict[str, str]
+_PUNCTUATION = re.compile(r"[^a-z0-9]+")
 
 
 def rows(
-    path: Path,
-    aliases: Mapping[str, Sequence[str]],
-    required: Iterable[str],
-    *,
-    columns: Sequence[str] | None = None,
-    delimiter: str | None = None,
-    encoding: Encoding | None = None,
-) -> Iterator[tuple[int, Row]]:
-    """The rows of a table with the number of their first line, as far as their columns are known.
+    path: Path, aliases: Mapping[str, Sequence[str]], required: Collection[str], encoding: Encoding | None = None
+) -> Iterator[tuple[int, dict[str, str]]]:
+    """The known columns of each row of a table, with the number of the row's first line.
+
+    Fields are separated by tab, comma, semicolon or bar, whichever the header has most of.
 
     Args:
-        aliases: for each name that a row may have, the names that a column of the file may have. Case, spaces and
-            punctuation of those are ignored.
-        required: names that must be there.
-        columns: the names of the columns, for a file without a header.
-        delimiter: what separates fields; by default that of tab, comma, semicolon and bar which the header has most of.
+        aliases: for each name that a row may have, other names that the column may have in the file. Case, spaces and
+            punctuation are ignored.
+        required: the names of columns that the file must have.
 
     Raises:
-        DataFileError: no header, a required column is missing, a quote is not closed, or a row is short of fields.
+        DataFileError: no header, a required column is missing, a quote is not closed, or a row has too few fields.
     """
     with open_text(path, encoding) as text:
         first = text.readline()
         if not first.strip():
             raise DataFileError(f"{path} is empty")
-        delimiter = delimiter or max(_DELIMITERS, key=first.count)
-        numbered = _Numbered(first, text)
-        reader = csv.reader(numbered, delimiter=delimiter, strict=True)
+        reader = csv.reader(chain((first,), text), delimiter=max(_DELIMITERS, key=first.count), strict=True)
         csv.field_size_limit(_FIELD_CHARS)
-        names = columns or next(_records(path, reader, numbered))[1]
-        places = _places(path, names, aliases, tuple(required))
+        records = _records(path, reader)
+        _, names = next(records)
+        places = _places(path, names, aliases, required)
         width = len(names)
-        for line, fields in _records(path, reader, numbered):
+        for line, fields in records:
             if len(fields) < width and any(place >= len(fields) for place in places.values()):
                 raise DataFileError(f"{path}, line {line}: {len(fields)} fields, where the header has {width}")
             yield line, {name: fields[place] for name, place in places.items()}
 
 
-class _Numbered:
-    """Lines, and how many were given out."""
-
-    def __init__(self, first: str, others: Iterable[str]) -> None:
-        self._first: str | None = first
-        self._others = iter(others)
-        self.line = 0
-
-    def __iter__(self) -> "_Numbered":
-        return self
-
-    def __next__(self) -> str:
-        self.line += 1
-        if self._first is not None:
-            first, self._first = self._first, None
-            return first
-        return next(self._others)
-
-
-def _records(path: Path, reader: Iterator[list[str]], numbered: _Numbered) -> Iterator[tuple[int, list[str]]]:
+def _records(path: Path, reader: Any) -> Iterator[tuple[int, list[str]]]:
     while True:
-        line = numbered.line + 1
+        line = reader.line_num + 1
         try:
             fields = next(reader)
         except StopIteration:
@@ -94,7 +69,7 @@ def _remedy(message: str) -> str:
 
 
 def _places(
-    path: Path, names: Sequence[str], aliases: Mapping[str, Sequence[str]], required: Sequence[str]
+    path: Path, names: Sequence[str], aliases: Mapping[str, Sequence[str]], required: Collection[str]
 ) -> dict[str, int]:
     known = {_plain(name): place for place, name in reversed(list(enumerate(names)))}
     places = {}
@@ -111,4 +86,4 @@ def _places(
 
 
 def _plain(name: str) -> str:
-    return _WORD.sub("", name.lower())
+    return _PUNCTUATION.sub("", name.lower())

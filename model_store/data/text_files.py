@@ -1,4 +1,4 @@
-"""Text files as people have them: plain or gzip, UTF-8 with or without a byte order mark, UTF-16, Windows-1252."""
+"""Text files, plain or gzip, in UTF-8 with or without a byte order mark, UTF-16, UTF-32 or Windows-1252."""
 
 import codecs
 import gzip
@@ -26,7 +26,7 @@ _MARKS = (
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 _BROKEN = re.compile("[\udc80-\udcff]")
-"""What stands for a byte that is not UTF-8."""
+"""Code points that replace bytes which are not UTF-8."""
 _NAMES = {"cp1252": "Windows-1252 (Latin-1)", "utf-16": "UTF-16", "utf-16-le": "UTF-16", "utf-16-be": "UTF-16"}
 
 
@@ -36,7 +36,7 @@ class DataFileError(UserError):
 
 @dataclass(frozen=True, slots=True)
 class Encoding:
-    """How a file is stored. `note` is for people, and empty for plain UTF-8."""
+    """How a file is stored. `note` tells users about it, and is empty for UTF-8."""
 
     name: str
     gzipped: bool
@@ -44,27 +44,27 @@ class Encoding:
 
     @property
     def plain(self) -> bool:
-        """Whether the file's bytes are UTF-8 text from the first one on."""
+        """Whether the file is plain UTF-8 text without a byte order mark."""
         return self.name == "utf-8" and not self.gzipped
 
 
 def find(path: Path) -> Path:
-    """`path`, or where that does not exist, `path` with `.gz`."""
+    """`path`, or if that does not exist, `path` with `.gz`."""
     zipped = path.with_name(f"{path.name}.gz")
     return zipped if not path.exists() and zipped.exists() else path
 
 
 def detect(path: Path, *, tolerant: bool = False) -> Encoding:
-    """How the file at `path` is stored; it is read to its end once.
+    """How the file at `path` is stored; reads the whole file.
 
-    A file that is not UTF-8 is taken for Windows-1252, unless half of its characters outside ASCII are UTF-8: then a
-    line is damaged, and guessing would garble all others.
+    A file that is not UTF-8 is assumed to be Windows-1252, unless half of its characters outside ASCII are UTF-8: then
+    a line is damaged, and guessing would garble all others.
 
     Args:
-        tolerant: take a file with such a line for UTF-8, for a reader that rejects lines one by one.
+        tolerant: accept a file with a damaged line as UTF-8, for a reader that rejects lines one by one.
 
     Raises:
-        DataFileError: it can't be read, is an archive or broken, or has such a line.
+        DataFileError: the file can't be read, is an archive or broken, or has a damaged line.
     """
     with _reading(path):
         with path.open("rb") as file:
@@ -74,14 +74,14 @@ def detect(path: Path, *, tolerant: bool = False) -> Encoding:
         gzipped = start.startswith(_GZIP)
         with open_bytes(path, Encoding("", gzipped, "")) as stream:
             sample = stream.read(_SAMPLE)
-            name = _marked(sample) or _wide(sample) or _utf8_or_windows(path, sample, stream, tolerant)
-    notes = [f"read as {_NAMES[name]}"] if name in _NAMES else []
-    return Encoding(name, gzipped, f"{path.name}: {notes[0]}" if notes else "")
+            marked = next((name for mark, name in _MARKS if sample.startswith(mark)), None)
+            name = marked or _utf16(sample) or _utf8_or_windows(path, sample, stream, tolerant)
+    return Encoding(name, gzipped, f"{path.name}: read as {_NAMES[name]}" if name in _NAMES else "")
 
 
 @contextmanager
 def open_text(path: Path, encoding: Encoding | None = None) -> Iterator[TextIO]:
-    """The file's text, decoded; line ends are left as they are, as `csv` wants them.
+    """The file's text, decoded; line ends are kept, as `csv` requires.
 
     Raises:
         DataFileError: it can't be read or decoded.
@@ -91,24 +91,16 @@ def open_text(path: Path, encoding: Encoding | None = None) -> Iterator[TextIO]:
         yield text
 
 
-def lines(path: Path, encoding: Encoding | None = None) -> Iterator[tuple[int, str]]:
-    """The file's lines by their number, from 1 on, without those that are blank.
-
-    Raises:
-        DataFileError: it can't be read or decoded.
-    """
-    with open_text(path, encoding) as text:
+def lines(path: Path) -> Iterator[tuple[int, str]]:
+    """The lines that are not blank, with their numbers from 1 on; raises as `open_text`."""
+    with open_text(path) as text:
         for number, line in enumerate(text, 1):
             if line.strip():
                 yield number, line
 
 
 def transcode(path: Path, encoding: Encoding, into: BinaryIO) -> None:
-    """Write the file's text as UTF-8 into `into`.
-
-    Raises:
-        DataFileError: it can't be read or decoded.
-    """
+    """Write the file's text as UTF-8 into `into`; raises as `open_text`."""
     with open_text(path, encoding) as text:
         while piece := text.read(_CHUNK):
             into.write(piece.encode("utf-8", "surrogatepass"))
@@ -116,7 +108,7 @@ def transcode(path: Path, encoding: Encoding, into: BinaryIO) -> None:
 
 @contextmanager
 def open_bytes(path: Path, encoding: Encoding) -> Iterator[BinaryIO]:
-    """The file's bytes as they are encoded, without compression.
+    """The file's bytes, decompressed.
 
     Raises:
         DataFileError: it can't be read.
@@ -135,19 +127,15 @@ def _reading(path: Path) -> Iterator[None]:
     try:
         yield
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise DataFileError(f"{path}: the gzip file is cut short or damaged ({error}); fetch it again") from None
+        raise DataFileError(f"{path}: the gzip file is cut short or damaged ({error}); download it again") from None
     except UnicodeDecodeError as error:
         raise DataFileError(f"{path} is not {error.encoding} throughout: {error.reason}; convert it to UTF-8") from None
     except OSError as error:
         raise DataFileError(f"{path} can't be read: {error.strerror or error}") from None
 
 
-def _marked(sample: bytes) -> str | None:
-    return next((name for mark, name in _MARKS if sample.startswith(mark)), None)
-
-
-def _wide(sample: bytes) -> str | None:
-    """UTF-16 without a mark: of mostly Latin text every other byte is zero."""
+def _utf16(sample: bytes) -> str | None:
+    """UTF-16 without a byte order mark: in mostly Latin text every other byte is zero."""
     even, odd = sample[::2].count(0), sample[1::2].count(0)
     most = len(sample) // 4
     if max(even, odd) <= most or min(even, odd) > most // 4:
@@ -158,7 +146,7 @@ def _wide(sample: bytes) -> str | None:
 def _utf8_or_windows(path: Path, piece: bytes, stream: BinaryIO, tolerant: bool) -> str:
     """
     Raises:
-        DataFileError: the file is UTF-8 but for a few lines.
+        DataFileError: the file is UTF-8 except for a few lines.
     """
     decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
     line, damaged_line, damaged, encoded = 1, 0, 0, 0
@@ -177,6 +165,6 @@ def _utf8_or_windows(path: Path, piece: bytes, stream: BinaryIO, tolerant: bool)
         return "utf-8"
     if encoded >= damaged:
         raise DataFileError(
-            f"{path}, line {damaged_line}: not UTF-8, as other lines are; mend the line, or convert the file to UTF-8"
+            f"{path}, line {damaged_line}: not UTF-8, as other lines are; fix the line, or convert the file to UTF-8"
         )
     return "cp1252"

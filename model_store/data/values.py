@@ -1,4 +1,4 @@
-"""Single values as people write them: terms, times, numbers and texts. No I/O."""
+"""Single values in the forms that data sets use: terms, times, numbers and texts. No I/O."""
 
 import json
 import math
@@ -16,9 +16,9 @@ _LEAST_MILLISECONDS, _LEAST_MICROSECONDS = 1e11, 1e14
 
 
 def terms(value: Any) -> tuple[str, ...]:
-    """Genres or tags, given as an array or in one text: a JSON array, or separated by `|`, `;` or `,`.
+    """Genres or tags, given as an array or as a text: a JSON array, or terms separated by `|`, `;` or `,`.
 
-    Of the separators the first one that occurs counts, so that `Sci-Fi, Fantasy|Drama` is two terms.
+    The first of these separators that occurs is used: `Sci-Fi, Fantasy|Drama` is two terms.
 
     Raises:
         ValueError: neither a text nor an array of texts or numbers.
@@ -45,10 +45,10 @@ def _split(value: str) -> Sequence[Any]:
 
 
 def text(value: Any) -> str:
-    """A text or number as text, without space around it and without half characters that UTF-8 can't hold; None is "".
+    """A text or number as text, without surrounding space and lone surrogates, which UTF-8 can't hold; None is "".
 
     Raises:
-        ValueError: something else.
+        ValueError: neither a text nor a number.
     """
     if value is None:
         return ""
@@ -61,7 +61,7 @@ def identity(value: Any) -> str:
     """An id: a text or a whole number.
 
     Raises:
-        ValueError: missing, empty, another kind, or with control characters or half characters.
+        ValueError: missing, empty, of another type, or with control characters or lone surrogates.
     """
     if value is None or value == "":
         raise ValueError("is missing")
@@ -76,12 +76,12 @@ def identity(value: Any) -> str:
 
 
 def seconds(value: Any) -> float:
-    """A time in Unix seconds: from seconds, milliseconds or microseconds, told apart by size, or from ISO 8601 text.
+    """A time in Unix seconds: from seconds, milliseconds or microseconds, depending on its size, or from ISO 8601 text.
 
-    A text without a time zone is taken for UTC.
+    A text without a time zone is UTC.
 
     Raises:
-        ValueError: neither.
+        ValueError: neither a number nor ISO 8601.
     """
     try:
         number = float(value)
@@ -103,10 +103,10 @@ def _seconds_of_text(value: Any) -> float:
 
 
 def number(value: Any) -> float:
-    """A finite number; a comma may stand for the decimal point.
+    """A finite number; the decimal separator may be a comma.
 
     Raises:
-        ValueError: it is none.
+        ValueError: it is no finite number.
     """
     try:
         found = float(str(value).strip().replace(",", "."))

@@ -11,7 +11,8 @@ import typer
 
 from model_store.data import importers
 from model_store.data.dataset import IMAGES, ITEMS, item_line, write_interactions
-from model_store.data.importers import InteractionRow, Rejected, find_layout
+from model_store.data.importers import find_layout
+from model_store.data.rows import InteractionRow, Rejected
 from model_store.data.text_files import DataFileError
 from model_store.progress import Report, stages
 from service.cli.dataset_files import new_dataset

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from model_store.data.dataset import IMAGES, ITEMS, item_line, write_interactions
-from model_store.data.importers import InteractionRow
+from model_store.data.rows import InteractionRow
 from model_store.progress import Report, stages
 from model_store.signals import Signals
 from service.cli.dataset_files import new_dataset, new_file

@@ -17,8 +17,8 @@ import orjson
 
 from model_store.data import text_files, values
 from model_store.data.dataset import IMAGES, ITEMS
-from model_store.data.importers import Rejected as RejectedRow
 from model_store.data.importers import find_layout
+from model_store.data.rows import Rejected as RejectedRow
 from model_store.data.rows import json_object
 from model_store.errors import UserError
 

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from model_store.data.importers.rows import InteractionRow, Rejected, interaction, item, made
+from model_store.data.rows import InteractionRow, Rejected, converted, interaction, item
 from model_store.data.tables import rows
-from model_store.data.text_files import DataFileError, find, lines
+from model_store.data.text_files import DataFileError, lines
 
 _COVER_ENDINGS = (".jpg", ".png", ".webp")
 
@@ -19,7 +19,7 @@ def items(source: Path) -> Iterator[dict[str, Any] | Rejected]:
     path, covers = _require(source, "_titles"), images(source)
     columns = {"item_id": ("item", "id", "video_id"), "title": ("title_en", "name")}
     for line, row in rows(path, columns, ("item_id", "title")):
-        yield made(path, line, item, **row, image=_cover(covers, row["item_id"]))
+        yield converted(path, line, item, **row, image=_cover(covers, row["item_id"]))
 
 
 def interactions(source: Path) -> Iterator[InteractionRow | Rejected]:
@@ -28,8 +28,8 @@ def interactions(source: Path) -> Iterator[InteractionRow | Rejected]:
         yield from _sequences(path)
         return
     columns = {"user_id": ("user", "uid"), "item_id": ("item", "video_id"), "timestamp": ("time", "ts")}
-    for line, row in rows(path, columns, tuple(columns)):
-        yield made(path, line, interaction, **row)
+    for line, row in rows(path, columns, columns):
+        yield converted(path, line, interaction, **row)
 
 
 def images(source: Path) -> Path | None:
@@ -37,11 +37,11 @@ def images(source: Path) -> Path | None:
 
 
 def _sequences(path: Path) -> Iterator[InteractionRow | Rejected]:
-    """A user and, after a tab, its videos in their order; the position stands for the time."""
+    """One user per line with, after a tab, their videos in order; the position is used as the time."""
     for line, text in lines(path):
         user_id, _, videos = text.strip().partition("\t")
         for position, video in enumerate(videos.split()):
-            yield made(path, line, interaction, user_id=user_id, item_id=video, timestamp=position)
+            yield converted(path, line, interaction, user_id=user_id, item_id=video, timestamp=position)
 
 
 def _cover(covers: Path | None, item_id: str) -> str:
@@ -60,4 +60,4 @@ def _require(source: Path, part: str) -> Path:
     path = _file(source, part) if source.is_dir() else None
     if path is None:
         raise DataFileError(f"{source} has no file MicroLens-...{part}.csv")
-    return find(path)
+    return path

@@ -1,19 +1,23 @@
 """MovieLens (Harper and Konstan, 2015): the releases since 2014 (CSV), 1M and 10M (`::`), and 100K (bars and tabs)."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from model_store.data.importers.rows import InteractionRow, Rejected, interaction, item, made
+from model_store.data.rows import InteractionRow, Rejected, converted, interaction, item
 from model_store.data.tables import rows
 from model_store.data.text_files import DataFileError, find, lines
 
-_MOST_TAGS = 10
+_MAX_TAGS = 10
+_RELEASES = {"csv": ("movies.csv", "ratings.csv"), "dat": ("movies.dat", "ratings.dat"), "100k": ("u.item", "u.data")}
+_MOVIE = ("item_id", "title", "genres")
 _GENRES_100K = (
-    *("unknown", "Action", "Adventure", "Animation", "Children", "Comedy", "Crime", "Documentary", "Drama"),
-    *("Fantasy", "Film-Noir", "Horror", "Musical", "Mystery", "Romance", "Sci-Fi", "Thriller", "War", "Western"),
+    *("Action", "Adventure", "Animation", "Children", "Comedy", "Crime", "Documentary", "Drama", "Fantasy"),
+    *("Film-Noir", "Horror", "Musical", "Mystery", "Romance", "Sci-Fi", "Thriller", "War", "Western"),
 )
+_MOVIE_100K = ("item_id", "title", "release", "video_release", "url", "unknown", *_GENRES_100K)
+_RATING = ("user_id", "item_id", "rating", "timestamp")
 
 
 def fits(source: Path) -> bool:
@@ -21,101 +25,73 @@ def fits(source: Path) -> bool:
 
 
 def items(source: Path) -> Iterator[dict[str, Any] | Rejected]:
-    release = _require(source)
+    release, path, _ = _require(source)
     if release == "csv":
-        return _movies_csv(source)
-    return _movies_dat(source) if release == "dat" else _movies_100k(source)
+        return _movies_csv(path, _tags(find(source / "tags.csv")))
+    return _split(path, "::", item, _MOVIE) if release == "dat" else _split(path, "|", _movie_100k, _MOVIE_100K)
 
 
 def interactions(source: Path) -> Iterator[InteractionRow | Rejected]:
-    release = _require(source)
-    if release == "csv":
-        return _ratings_csv(source)
-    return _split_rows(find(source / "ratings.dat"), "::") if release == "dat" else _split_rows(source / "u.data", "\t")
+    release, _, path = _require(source)
+    return (
+        _ratings_csv(path)
+        if release == "csv"
+        else _split(path, "::" if release == "dat" else "\t", interaction, _RATING)
+    )
 
 
-def _release(source: Path) -> str | None:
-    for release, names in (
-        ("csv", ("movies.csv", "ratings.csv")),
-        ("dat", ("movies.dat", "ratings.dat")),
-        ("100k", ("u.item", "u.data")),
-    ):
-        if all(find(source / name).is_file() for name in names):
-            return release
+def _release(source: Path) -> tuple[str, Path, Path] | None:
+    """The name of the release, its file of movies and its file of ratings."""
+    for release, names in _RELEASES.items():
+        movies, ratings = (find(source / name) for name in names)
+        if movies.is_file() and ratings.is_file():
+            return release, movies, ratings
     return None
 
 
-def _require(source: Path) -> str:
-    release = _release(source) if source.is_dir() else None
-    if release is None:
+def _require(source: Path) -> tuple[str, Path, Path]:
+    found = _release(source) if source.is_dir() else None
+    if found is None:
         raise DataFileError(
             f"{source} is no folder with movies.csv and ratings.csv, the .dat files, or u.item and u.data"
         )
-    return release
+    return found
 
 
-def _movies_csv(source: Path) -> Iterator[dict[str, Any] | Rejected]:
-    path, tags = find(source / "movies.csv"), _tags(source)
-    columns = {"item_id": ("movieId",), "title": (), "genres": ()}
-    for line, row in rows(path, columns, ("item_id", "title")):
-        yield made(path, line, item, **row, tags=tags.get(row["item_id"]))
+def _movies_csv(path: Path, tags: dict[str, list[str]]) -> Iterator[dict[str, Any] | Rejected]:
+    for line, row in rows(path, {"item_id": ("movieId",), "title": (), "genres": ()}, ("item_id", "title")):
+        yield converted(path, line, item, **row, tags=tags.get(row["item_id"]))
 
 
-def _tags(source: Path) -> dict[str, list[str]]:
-    """The tags that were given most often to each film."""
-    path = find(source / "tags.csv")
+def _tags(path: Path) -> dict[str, list[str]]:
+    """The most frequent tags of each film."""
     if not path.is_file():
         return {}
     counts: dict[str, Counter[str]] = defaultdict(Counter)
     for _, row in rows(path, {"item_id": ("movieId",), "tag": ()}, ("item_id", "tag")):
         counts[row["item_id"]][row["tag"].strip().lower()] += 1
-    return {item_id: [tag for tag, _ in counter.most_common(_MOST_TAGS)] for item_id, counter in counts.items()}
+    return {item_id: [tag for tag, _ in counter.most_common(_MAX_TAGS)] for item_id, counter in counts.items()}
 
 
-def _ratings_csv(source: Path) -> Iterator[InteractionRow | Rejected]:
-    path = find(source / "ratings.csv")
+def _ratings_csv(path: Path) -> Iterator[InteractionRow | Rejected]:
     columns = {"user_id": ("userId",), "item_id": ("movieId",), "rating": (), "timestamp": ()}
-    for line, row in rows(path, columns, tuple(columns)):
-        yield made(path, line, interaction, **row)
+    for line, row in rows(path, columns, columns):
+        yield converted(path, line, interaction, **row)
 
 
-def _movies_dat(source: Path) -> Iterator[dict[str, Any] | Rejected]:
-    path = find(source / "movies.dat")
-    for line, fields in _split(path, "::", 3):
-        yield made(path, line, _movie, *fields)
+def _movie_100k(*, item_id: str, title: str, **fields: str) -> dict[str, Any]:
+    return item(item_id=item_id, title=title, genres=[genre for genre in _GENRES_100K if fields[genre] == "1"])
 
 
-def _movie(item_id: str, title: str, genres: str) -> dict[str, Any]:
-    return item(item_id=item_id, title=title, genres=genres)
-
-
-def _movies_100k(source: Path) -> Iterator[dict[str, Any] | Rejected]:
-    path = source / "u.item"
-    for line, fields in _split(path, "|", 5 + len(_GENRES_100K)):
-        yield made(path, line, _movie_100k, fields)
-
-
-def _movie_100k(fields: list[str]) -> dict[str, Any]:
-    flags = zip(_GENRES_100K[1:], fields[6:], strict=True)
-    return item(item_id=fields[0], title=fields[1], genres=[genre for genre, flag in flags if flag == "1"])
-
-
-def _split_rows(path: Path, separator: str) -> Iterator[InteractionRow | Rejected]:
-    for line, fields in _split(path, separator, 4):
-        yield made(path, line, _rating, *fields)
-
-
-def _rating(user_id: str, item_id: str, rating: str, timestamp: str) -> InteractionRow:
-    return interaction(user_id=user_id, item_id=item_id, rating=rating, timestamp=timestamp)
-
-
-def _split(path: Path, separator: str, count: int) -> Iterator[tuple[int, list[str]]]:
+def _split(path: Path, separator: str, convert: Callable[..., Any], names: Sequence[str]) -> Iterator[Any]:
     """
     Raises:
-        DataFileError: a line has another number of fields.
+        DataFileError: a line does not have one field for each name.
     """
     for line, text in lines(path):
         fields = text.strip("\r\n").split(separator)
-        if len(fields) != count:
-            raise DataFileError(f"{path}, line {line}: {len(fields)} fields separated by {separator!r}, not {count}")
-        yield line, fields
+        if len(fields) != len(names):
+            raise DataFileError(
+                f"{path}, line {line}: {len(fields)} fields separated by {separator!r}, not {len(names)}"
+            )
+        yield converted(path, line, convert, **dict(zip(names, fields, strict=True)))

@@ -6,29 +6,17 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-from model_store.data.importers.rows import Rejected, item, made
+from model_store.data.rows import Rejected, converted, item
 from model_store.data.tables import rows
 from model_store.data.text_files import DataFileError, Encoding, detect, open_bytes, open_text
 
-_COLUMNS = {
-    "id": ("g:id",),
-    "title": ("g:title",),
-    "description": ("g:description",),
-    "image_link": ("g:image_link", "image link"),
-    "product_type": ("g:product_type", "product type"),
-    "google_product_category": ("g:google_product_category",),
-    "brand": ("g:brand",),
-    "color": ("g:color", "colour"),
-    "material": ("g:material",),
-    "price": ("g:price",),
-    "sale_price": ("g:sale_price",),
-    "availability": ("g:availability",),
-    "condition": ("g:condition",),
-    "item_group_id": ("g:item_group_id",),
-}
 _TAGS = ("brand", "color", "material")
 _ATTRIBUTES = ("availability", "brand", "condition", "item_group_id")
 _PRICES = ("price", "sale_price")
+_OTHER = ("id", "title", "description", "image_link", "product_type", "google_product_category")
+_COLUMNS = {name: (f"g:{name}",) for name in (*_OTHER, *_TAGS, *_ATTRIBUTES, *_PRICES)} | {
+    "color": ("g:color", "colour")
+}
 _PRICE = re.compile(r"\s*([0-9]+(?:[.,][0-9]+)?)\s*([A-Z]{3})?\s*")
 _ENTRY = ("item", "entry")
 _START = 64 * 1024
@@ -39,7 +27,7 @@ def fits(source: Path) -> bool:
         return False
     with open_text(source) as text:
         start = text.read(_START)
-    if start.lstrip("\ufeff \r\n\t").startswith("<"):
+    if _is_xml(start):
         return True
     header = start.partition("\n")[0].lower()
     return "\t" in header and "image" in header and "title" in header
@@ -48,29 +36,32 @@ def fits(source: Path) -> bool:
 def items(source: Path) -> Iterator[dict[str, Any] | Rejected]:
     encoding = detect(source)
     with open_text(source, encoding) as text:
-        is_xml = text.read(_START).lstrip("\ufeff \r\n\t").startswith("<")
-    products = _xml(source, encoding) if is_xml else _table(source, encoding)
+        start = text.read(_START)
+    if not _is_xml(start):
+        products = rows(source, _COLUMNS, ("id", "title"), encoding)
+    elif "<!DOCTYPE" in start.upper():
+        # Its entities could make a small file endless.
+        raise DataFileError(f"{source}: a feed with a document type declaration is not read; remove <!DOCTYPE ...>")
+    else:
+        products = _xml(source, encoding)
     for line, product in products:
-        yield made(source, line, _item, product)
+        yield converted(source, line, _item, product)
 
 
-def _table(source: Path, encoding: Encoding) -> Iterator[tuple[int, dict[str, str]]]:
-    return rows(source, _COLUMNS, ("id", "title"), encoding=encoding)
+def _is_xml(start: str) -> bool:
+    return start.lstrip("\ufeff \r\n\t").startswith("<")
 
 
 def _xml(source: Path, encoding: Encoding) -> Iterator[tuple[int, dict[str, str]]]:
     """The products by their number in the file.
 
     Raises:
-        DataFileError: it is not XML, or declares a document type: entities could make a small file endless.
+        DataFileError: it is not XML.
     """
-    with open_text(source, encoding) as text:
-        if "<!DOCTYPE" in text.read(_START).upper():
-            raise DataFileError(f"{source}: a feed with a document type declaration is not read; remove <!DOCTYPE ...>")
     number = 0
     try:
         with open_bytes(source, encoding) as stream:
-            for _, element in ElementTree.iterparse(stream):  # noqa: S314 - see above; expat bounds entities itself
+            for _, element in ElementTree.iterparse(stream):  # noqa: S314 - `items` rejects document types
                 if _name(element.tag) in _ENTRY:
                     number += 1
                     yield number, {_name(part.tag): (part.text or "").strip() for part in element}

@@ -1,12 +1,12 @@
-"""Tables with a header whose columns have their usual names."""
+"""Tables with a header whose columns have common names."""
 
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from model_store.data.importers.rows import InteractionRow, Rejected, interaction, item, made
+from model_store.data.rows import InteractionRow, Rejected, converted, interaction, item
 from model_store.data.tables import rows
-from model_store.data.text_files import DataFileError, find
+from model_store.data.text_files import DataFileError
 
 _ENDINGS = (".csv", ".tsv", ".csv.gz", ".tsv.gz", ".txt")
 _ITEM = {
@@ -38,13 +38,13 @@ def fits(source: Path) -> bool:
 def items(source: Path) -> Iterator[dict[str, Any] | Rejected]:
     path = source if source.is_file() else _require(source, _ITEM_FILES)
     for line, row in rows(path, _ITEM, ("item_id", "title")):
-        yield made(path, line, item, **row)
+        yield converted(path, line, item, **row)
 
 
 def interactions(source: Path) -> Iterator[InteractionRow | Rejected]:
     path = _require(source, _INTERACTION_FILES)
     for line, row in rows(path, _INTERACTION, ("user_id", "item_id", "timestamp")):
-        yield made(path, line, interaction, **row)
+        yield converted(path, line, interaction, **row)
 
 
 def images(source: Path) -> Path | None:
@@ -61,4 +61,4 @@ def _require(folder: Path, stems: tuple[str, ...]) -> Path:
     path = _named(folder, stems)
     if path is None:
         raise DataFileError(f"{folder} has no {stems[0]}.csv (or .tsv, .gz)")
-    return find(path)
+    return path

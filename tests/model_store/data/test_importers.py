@@ -1,4 +1,4 @@
-"""Each layout is read as its items and interactions. The files are made here, in the form of the originals."""
+"""Each layout is read as its items and interactions. The files have the form of the originals."""
 
 import gzip
 import json
@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from model_store.data.importers import LAYOUTS, InteractionRow, Rejected, find_layout
+from model_store.data.importers import LAYOUTS, find_layout
+from model_store.data.rows import InteractionRow, Rejected
 from model_store.data.text_files import DataFileError
 
 
@@ -62,12 +63,16 @@ def test_movielens_1m(tmp_path: Path) -> None:
     assert interactions == [InteractionRow("7", "1", 978300760.0, 5.0)]
 
 
-def test_movielens_100k(tmp_path: Path) -> None:
+@pytest.mark.parametrize("zipped", ["", ".gz"])
+def test_movielens_100k(tmp_path: Path, zipped: str) -> None:
     flags = ["0"] * 19
     flags[5] = flags[14] = "1"
     write(
         tmp_path,
-        {"u.item": f"1|Tide (1995)|01-Jan-1995||http://x|{'|'.join(flags)}\n", "u.data": "7\t1\t3\t881250949\n"},
+        {
+            f"u.item{zipped}": f"1|Tide (1995)|01-Jan-1995||http://x|{'|'.join(flags)}\n",
+            f"u.data{zipped}": "7\t1\t3\t881250949\n",
+        },
     )
     items, interactions = both(tmp_path, "movielens")
     assert items == [{"item_id": "1", "title": "Tide (1995)", "genres": ["Comedy", "Romance"]}]

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from model_store.data.dataset import Interaction, read_dataset, write_interactions
-from model_store.data.importers import InteractionRow
+from model_store.data.rows import InteractionRow
 from model_store.demo.world import Behaviour, generate
 from model_store.errors import UserError
 from service.cli import events
