@@ -1,13 +1,13 @@
-"""How often users liked items, and pairs of items, and the similarity that follows from it.
+"""How often users liked items and pairs of items, and the similarity computed from these counts.
 
 The similarity of two items is the cosine of item-based collaborative filtering (Sarwar et al., WWW 2001):
 
     cosine(a, b) = users who liked both / sqrt(users who liked a * users who liked b)
 
 A candidate's collaborative score is the sum of its cosines with the recents that are among the *candidate's* stored
-neighbours. The recents' own lists are not used: a popular recent has more neighbours than a list holds, and would vote
-only for what is popular too. On five folds of movielens-posters with popularity-drawn negatives, 20 recents and 100
-neighbours an item, AUC is 76 this way, 65 (lists cut by count) to 72 (by cosine) the other way, and 73 with all
+neighbours. The recents' own lists are not used: a popular recent has more neighbours than fit in a list, which would
+favour only other popular items. On five folds of movielens-posters with popularity-drawn negatives, 20 recents and 100
+neighbours per item, AUC is 76 this way, 65 (lists cut by count) to 72 (by cosine) the other way, and 73 with all
 neighbours kept.
 
 A model version carries the counts of its training users as JSON lines, one item each; the service starts from them:
@@ -16,7 +16,7 @@ A model version carries the counts of its training users as JSON lines, one item
 """
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import sqrt
 from pathlib import Path
@@ -24,7 +24,7 @@ from pathlib import Path
 from model_store.errors import UserError
 
 NEIGHBOURS = 100
-"""Kept per item, as many as the service keeps by default: Redis then holds each list in its compact form."""
+"""Kept per item, by default as in the service: Redis can then store each list in its compact encoding."""
 
 
 class CooccurrenceError(UserError):
@@ -40,17 +40,12 @@ class Cooccurrence:
 
     def collaborative(self, recents: Sequence[str], candidates: Sequence[str]) -> list[float]:
         """Summed cosine of each candidate with the distinct recents, 0 where nothing is known."""
-        distinct = dict.fromkeys(recents)
-        return [self._near(candidate, distinct) for candidate in candidates]
-
-    def popularity(self, candidates: Sequence[str]) -> list[float]:
-        """How many training users liked each candidate."""
-        return [float(self.counts.get(candidate, 0)) for candidate in candidates]
-
-    def _near(self, candidate: str, recents: Iterable[str]) -> float:
-        neighbours = self.together.get(candidate, {})
-        together = {recent: neighbours[recent] for recent in recents if recent in neighbours}
-        return summed_cosine(candidate, together, lambda item: self.counts.get(item, 0))
+        scores = []
+        for candidate in candidates:
+            neighbours = self.together.get(candidate, {})
+            together = {recent: neighbours[recent] for recent in recents if recent in neighbours}
+            scores.append(summed_cosine(candidate, together, lambda item: self.counts.get(item, 0)))
+        return scores
 
     def pairs(self) -> Iterator[tuple[str, str, int]]:
         """Every (item, neighbour, users who liked both), for each neighbour in the list of `item`."""
@@ -62,7 +57,7 @@ class Cooccurrence:
 def cosine(together: float, one: float, other: float) -> float:
     """The cosine of two items liked by `one` and by `other` users, `together` by both; 0 where nothing is known.
 
-    At most 1, even where a bounded list has dropped an item and started its count again.
+    At most 1, even if a bounded list dropped an item and restarted its count.
     """
     product = one * other
     return min(1.0, together / sqrt(product)) if product else 0.0
@@ -84,7 +79,7 @@ def read_cooccurrence(path: Path) -> Cooccurrence:
     """Read a co-occurrence file.
 
     Raises:
-        CooccurrenceError: the file is missing, a line is malformed, or a neighbour has no line of its own.
+        CooccurrenceError: the file is missing, a line is malformed, or a neighbour has no line.
     """
     counts: dict[str, int] = {}
     together: dict[str, dict[str, int]] = {}
@@ -98,7 +93,7 @@ def read_cooccurrence(path: Path) -> Cooccurrence:
     for item, neighbours in together.items():
         for neighbour in neighbours:
             if neighbour not in counts:
-                raise CooccurrenceError(f"{path}: {neighbour}, a neighbour of {item}, has no line of its own")
+                raise CooccurrenceError(f"{path}: {neighbour}, a neighbour of {item}, has no line")
     return Cooccurrence(counts, together)
 
 

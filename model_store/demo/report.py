@@ -80,10 +80,10 @@ class DemoReport:
 
     def __str__(self) -> str:
         lines = [f"{self.protocol}: {self.table.cases} users", "", f"{'':34}{'AUC':>6}  {'95 % interval':>13}  HR@5"]
-        for row in self.table.rows:
+        for method, row in self.table.rows.items():
             low, high = 100 * row.auc.low, 100 * row.auc.high
             lines.append(
-                f"{row.method:34}{100 * row.auc.mean:6.1f}   {low:5.1f}..{high:5.1f}  {100 * row.hit_rate.mean:5.1f}"
+                f"{method:34}{100 * row.auc.mean:6.1f}   {low:5.1f}..{high:5.1f}  {100 * row.hit_rate.mean:5.1f}"
             )
         lines += [
             "",
@@ -118,7 +118,7 @@ def report(trained: Trained, dataset: Dataset, truth: Truth, unseen: Dataset, te
         POPULARITY: baseline_scores(dataset, cases)[POPULARITY],
     }
     table = evaluate_scores(cases, scores)
-    auc = {row.method: row.auc.mean for row in table.rows}
+    auc = {method: row.auc.mean for method, row in table.rows.items()}
     tastes = [truth.taste(dataset, case) for case in cases]
     fresh = Catalogue(unseen, trained.sizes.picture)
     return DemoReport(

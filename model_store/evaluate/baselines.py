@@ -1,7 +1,6 @@
-"""What any recommender has to beat: popularity and item-based nearest neighbours."""
+"""The baselines that any recommender must beat: popularity and item-based nearest neighbours."""
 
 from collections.abc import Iterable, Sequence
-from typing import Protocol
 
 from sklearn.preprocessing import normalize
 
@@ -14,12 +13,6 @@ TIE = 1e-9
 """Weight of popularity among candidates with the same similarity."""
 
 
-class Baseline(Protocol):
-    def score(self, recents: Sequence[str], candidates: Sequence[str]) -> list[float]:
-        """One score per candidate, higher is better. `recents`: item ids, oldest first."""
-        ...
-
-
 class Popularity:
     """How many training users liked the candidate."""
 
@@ -27,13 +20,14 @@ class Popularity:
         self._likes = likes
 
     def score(self, recents: Sequence[str], candidates: Sequence[str]) -> list[float]:
+        """One score per candidate, higher is better. `recents`: item ids, oldest first."""
         return [float(count) for count in self._likes.counts[self._likes.columns(candidates)]]
 
 
 class ItemKNN:
     """Summed cosine of the candidate with the distinct recents (Sarwar et al., WWW 2001), ties broken by popularity.
 
-    All items count as neighbours. A candidate is expected not to be among the recents.
+    All items count as neighbours. Candidates must not be among the recents.
     """
 
     def __init__(self, likes: Likes) -> None:
@@ -49,5 +43,5 @@ class ItemKNN:
 def baseline_scores(dataset: Dataset, cases: Iterable[EvaluationCase]) -> dict[str, list[list[float]]]:
     """Scores of both baselines for each case's candidates, learned from the training users."""
     likes = Likes(liked_by(dataset, "train"))
-    methods: dict[str, Baseline] = {POPULARITY: Popularity(likes), ITEM_KNN: ItemKNN(likes)}
+    methods: dict[str, Popularity | ItemKNN] = {POPULARITY: Popularity(likes), ITEM_KNN: ItemKNN(likes)}
     return {name: [method.score(case.recents, case.candidates) for case in cases] for name, method in methods.items()}

@@ -1,8 +1,8 @@
 """Fits the weights with which a model version blends the MLLM's score, the collaborative score and popularity.
 
-The weights are those of a conditional logit (McFadden, 1974): within each case's candidates they make
-the target the most likely choice, whatever the user's general level. One slope and one bias for all
-users then turn the blend into a probability (Platt scaling).
+The weights are those of a conditional logit (McFadden, 1974): within each case's candidates they maximize
+the likelihood of the target, whatever the user's general level. One slope and one bias for all users
+then turn the blend into a probability (Platt scaling).
 """
 
 from collections.abc import Sequence
@@ -12,19 +12,18 @@ from itertools import combinations
 import numpy as np
 import numpy.typing as npt
 from scipy.optimize import minimize
-from scipy.special import expit, logsumexp
+from scipy.special import logsumexp
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import log_loss
 
-from model_store.blend import blend, blend_features
+from model_store.blend import blend_features
 from model_store.evaluate.metrics import Counts, Floats, auc, rank_targets
 from model_store.registry.manifest import Blend
 
 RIDGE = 1e-2
 """Of the standardised weights: keeps them finite when a feature separates the classes."""
-LEAST_SLOPE = 1e-3
-LEAST_WEIGHT = 1e-6
-"""Standardised weights below it are the optimiser's rounding, which would only break ties at random."""
+MIN_SLOPE = 1e-3
+MIN_WEIGHT = 1e-6
+"""Standardised weights below it are rounding errors of the optimiser, which would only break ties at random."""
 FEATURES = 3
 Column = Sequence[Sequence[float]]
 """Per case one value per candidate."""
@@ -32,9 +31,9 @@ Column = Sequence[Sequence[float]]
 
 @dataclass(frozen=True, slots=True)
 class BlendCases:
-    """The features of every case's candidates; cases may differ in length, the rest is padding.
+    """The features of every case's candidates; shorter cases are padded.
 
-    `features`: shape (cases, candidates, 3). `present`: which candidates there are, shape (cases, candidates).
+    `features`: shape (cases, candidates, 3). `present`: false for padding, shape (cases, candidates).
     `targets`: the position of each case's target, shape (cases,).
     """
 
@@ -47,7 +46,7 @@ class BlendCases:
         """Collect cases from one column per feature, as `blend_features` takes them.
 
         Raises:
-            ValueError: there is no case, lengths differ, or a value is not finite.
+            ValueError: no cases, different lengths, or a value that is not finite.
         """
         rows = [
             [blend_features(*values) for values in zip(*columns, strict=True)]
@@ -69,33 +68,20 @@ class BlendCases:
         labels[np.arange(len(self.targets)), self.targets] = 1
         return labels[self.present]
 
-    def auc(self, weights: Floats) -> float:
-        """Mean AUC over the cases when features are weighted so."""
-        scores = self.features @ weights
+    def auc(self, weights: npt.ArrayLike) -> float:
+        """Mean AUC over the cases with these weights of the features, shape (3,)."""
+        scores = self.features @ np.asarray(weights)
         rows = [row[present].tolist() for row, present in zip(scores, self.present, strict=True)]
         return float(auc(rank_targets(rows, self.targets.tolist())).mean())
-
-
-@dataclass(frozen=True, slots=True)
-class BlendReport:
-    """How good a blend is on some cases.
-
-    `auc`: mean over cases, 0..1. `calibration_error`: expected calibration error, 0..1, over ten bins
-    of equal size (Naeini et al., AAAI 2015). `log_loss` in nats per candidate.
-    """
-
-    auc: float
-    calibration_error: float
-    log_loss: float
 
 
 def fit_blend(cases: BlendCases) -> Blend:
     """Fit the blend.
 
-    A feature that makes the mean AUC worse than the best single feature gets no weight, so that the
-    blend is never worse than that on the cases it is fitted on. Nor is any weight negative: among
-    popularity-drawn negatives a popular item is the less likely target, yet a service that held
-    popularity against items would greet new users with what nobody likes.
+    A feature that makes the mean AUC worse than the best single feature gets no weight: on the cases
+    it is fitted on, the blend is never worse than that feature. No weight is negative: among negatives
+    drawn by popularity a popular item is the less likely target, but a negative weight would make the
+    service recommend the least popular items to new users.
 
     Raises:
         ValueError: a case has no negative.
@@ -106,25 +92,8 @@ def fit_blend(cases: BlendCases) -> Blend:
     return Blend(bias=bias, mllm=mllm, collaborative=collaborative, popular=popular)
 
 
-def assess_blend(weights: Blend, cases: BlendCases) -> BlendReport:
-    """Measure a blend on cases."""
-    odds = np.array([blend(weights, (row[0], row[1], row[2])) for row in cases.features[cases.present].tolist()])
-    probabilities = expit(odds)
-    return BlendReport(
-        auc=cases.auc(np.array([weights.mllm, weights.collaborative, weights.popular])),
-        calibration_error=calibration_error(probabilities, cases.labels),
-        log_loss=float(log_loss(cases.labels, probabilities)),
-    )
-
-
-def calibration_error(probabilities: Floats, labels: Floats, bins: int = 10) -> float:
-    """Mean distance between predicted and observed frequency over bins of equal size; 0..1."""
-    gaps = (probabilities - labels)[np.argsort(probabilities, kind="stable")]
-    return sum(abs(float(part.sum())) for part in np.array_split(gaps, bins)) / len(gaps)
-
-
 def _choose(cases: BlendCases) -> Floats:
-    """The most likely weights among those that no single feature beats."""
+    """The most likely weights of those that are at least as good as every single feature."""
     fits = [
         _fit_choices(cases, list(subset))
         for size in range(1, FEATURES + 1)
@@ -154,13 +123,13 @@ def _fit_choices(cases: BlendCases, columns: list[int]) -> tuple[float, Floats]:
     bounds = [(0, None)] * len(columns)
     found = minimize(loss, np.zeros(len(columns)), jac=True, method="SLSQP", bounds=bounds, tol=1e-9)
     weights = np.zeros(FEATURES)
-    weights[columns] = np.where(found.x > LEAST_WEIGHT, found.x, 0) / spread
+    weights[columns] = np.where(found.x > MIN_WEIGHT, found.x, 0) / spread
     return float(found.fun), weights
 
 
 def _calibrate(odds: Floats, labels: Floats) -> tuple[float, float]:
-    """Slope (> 0, so that the order stays) and bias of the logistic regression of the labels on `odds`."""
+    """Slope (> 0, to keep the order) and bias of the logistic regression of the labels on `odds`."""
     centre, spread = float(odds.mean()), max(float(odds.std()), 1e-12)
     fitted = LogisticRegression(C=1 / RIDGE, solver="newton-cholesky").fit((odds[:, None] - centre) / spread, labels)
-    slope = max(float(fitted.coef_[0, 0]) / spread, LEAST_SLOPE)
+    slope = max(float(fitted.coef_[0, 0]) / spread, MIN_SLOPE)
     return slope, float(fitted.intercept_[0]) - slope * centre

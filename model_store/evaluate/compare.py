@@ -1,10 +1,10 @@
-"""Methods side by side on the same cases."""
+"""Compares methods on the same cases."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from model_store.evaluate import metrics
-from model_store.evaluate.metrics import Floats, Interval, TargetRanks
+from model_store.evaluate.metrics import Interval, TargetRanks
 from model_store.evaluate.protocol import EvaluationCase
 
 Scores = Sequence[Sequence[float]]
@@ -14,9 +14,8 @@ K = 5
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One method's metrics, each 0..1 with its 95 % interval over users."""
+    """One method's metrics, each 0..1 with its 95 % interval over users; hit rate, NDCG and MRR are at `K`."""
 
-    method: str
     auc: Interval
     hit_rate: Interval
     ndcg: Interval
@@ -34,34 +33,23 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """All rows are of the same `cases`; hit rate, NDCG and MRR are at `k`."""
+    """`rows` by method, all for the same `cases`."""
 
-    rows: tuple[Row, ...]
+    rows: Mapping[str, Row]
     cases: int
-    k: int = K
-
-    def row(self, method: str) -> Row:
-        """
-        Raises:
-            KeyError: no such method.
-        """
-        for row in self.rows:
-            if row.method == method:
-                return row
-        raise KeyError(method)
 
     def summary(self) -> dict[str, dict[str, float]]:
         """Per method the metrics in percent, as a manifest's `evaluation` holds them."""
-        return {row.method: _percent(row, self.k) for row in self.rows}
+        return {method: _percent(row) for method, row in self.rows.items()}
 
 
-def evaluate_scores(cases: Sequence[EvaluationCase], scores: Mapping[str, Scores], *, k: int = K) -> Table:
+def evaluate_scores(cases: Sequence[EvaluationCase], scores: Mapping[str, Scores]) -> Table:
     """Compare methods by name. Ties count as their mean over all orders (see `metrics`).
 
     Raises:
         ValueError: scores are missing for a case or are not numbers.
     """
-    return Table(tuple(_row(name, target_ranks(cases, scores[name]), k) for name in scores), len(cases), k)
+    return Table({method: _row(target_ranks(cases, rows)) for method, rows in scores.items()}, len(cases))
 
 
 def difference(cases: Sequence[EvaluationCase], scores: Mapping[str, Scores], method: str, baseline: str) -> Difference:
@@ -74,17 +62,12 @@ def target_ranks(cases: Sequence[EvaluationCase], scores: Scores) -> TargetRanks
     return metrics.rank_targets(scores, [case.target_position for case in cases])
 
 
-def _row(method: str, ranks: TargetRanks, k: int) -> Row:
-    values: tuple[Floats, ...] = (
-        metrics.auc(ranks),
-        metrics.hit_rate_at_k(ranks, k),
-        metrics.ndcg_at_k(ranks, k),
-        metrics.mrr_at_k(ranks, k),
-    )
-    return Row(method, *(metrics.confidence(value) for value in values))
+def _row(ranks: TargetRanks) -> Row:
+    at_k = (metric(ranks, K) for metric in (metrics.hit_rate_at_k, metrics.ndcg_at_k, metrics.mrr_at_k))
+    return Row(*map(metrics.confidence, (metrics.auc(ranks), *at_k)))
 
 
-def _percent(row: Row, k: int) -> dict[str, float]:
-    means = {"auc": row.auc, f"hr_{k}": row.hit_rate, f"ndcg_{k}": row.ndcg, f"mrr_{k}": row.mrr}
+def _percent(row: Row) -> dict[str, float]:
+    means = {"auc": row.auc, f"hr_{K}": row.hit_rate, f"ndcg_{K}": row.ndcg, f"mrr_{K}": row.mrr}
     rounded = {name: round(100 * interval.mean, 2) for name, interval in means.items()}
     return rounded | {"auc_low": round(100 * row.auc.low, 2), "auc_high": round(100 * row.auc.high, 2)}

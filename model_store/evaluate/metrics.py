@@ -2,9 +2,9 @@
 
 All metrics need only the target's rank: how many negatives score higher and how many score the same
 (`TargetRanks`). With ties, a metric is its mean over all orders of the tied candidates, as in AUC, where a tie counts
-one half. A constant score gets exactly what a random order would get.
+one half. A constant score gets the expected value of a random order.
 
-Sampled metrics rank methods within one protocol only; they are not comparable with metrics over
+Sampled metrics compare methods within one protocol only; they are not comparable with metrics over
 the full catalogue (Krichene & Rendle, "On Sampled Metrics for Item Recommendation", KDD 2020).
 """
 
@@ -17,13 +17,12 @@ from scipy.stats import bootstrap
 
 Floats = npt.NDArray[np.float64]
 Counts = npt.NDArray[np.int64]
-
-RESAMPLES_AT_ONCE = 64
+_RESAMPLES_AT_ONCE = 64
 
 
 @dataclass(frozen=True, slots=True)
 class TargetRanks:
-    """Each target's rank: negatives above it, tied with it, and in total. Each of shape (cases,)."""
+    """Each target's rank: negatives above it, tied with it, and in total. All of shape (cases,)."""
 
     above: Counts
     tied: Counts
@@ -103,11 +102,11 @@ def _gain_at_k(ranks: TargetRanks, gains: Floats) -> Floats:
     return mean
 
 
-def confidence(values: Floats, *, level: float = 0.95, resamples: int = 2000, seed: int = 0) -> Interval:
-    """The mean of one value per user, and its percentile-bootstrap interval over users.
+def confidence(values: Floats, *, resamples: int = 2000, seed: int = 0) -> Interval:
+    """The mean of one value per user, and its 95 % percentile-bootstrap interval over users.
 
     Raises:
-        ValueError: there is no value.
+        ValueError: `values` is empty.
     """
     if len(values) == 0:
         raise ValueError("no users to average over")
@@ -118,29 +117,27 @@ def confidence(values: Floats, *, level: float = 0.95, resamples: int = 2000, se
         (values,),
         np.mean,
         n_resamples=resamples,
-        batch=RESAMPLES_AT_ONCE,
-        confidence_level=level,
+        batch=_RESAMPLES_AT_ONCE,
+        confidence_level=0.95,
         method="percentile",
         rng=seed,
     ).confidence_interval
     return Interval(mean, float(found.low), float(found.high))
 
 
-def paired_difference(
-    left: Floats, right: Floats, *, level: float = 0.95, resamples: int = 2000, seed: int = 0
-) -> Interval:
-    """Mean of `left - right` over the same users, with its interval: what both share cancels out.
+def paired_difference(left: Floats, right: Floats) -> Interval:
+    """Mean of `left - right` over the same users, with its interval: variation common to both cancels out.
 
     Raises:
         ValueError: the two have different numbers of users.
     """
     if len(left) != len(right):
         raise ValueError(f"{len(left)} and {len(right)} users can't be paired")
-    return confidence(left - right, level=level, resamples=resamples, seed=seed)
+    return confidence(left - right)
 
 
 def latency(seconds: Sequence[float]) -> Latency:
-    """Percentiles of durations in seconds; all zero when there was no call."""
+    """Percentiles of durations in seconds; all zero without a call."""
     if not seconds:
         return Latency(0, 0.0, 0.0, 0.0)
     p50, p95, p99 = (float(value) * 1000 for value in np.percentile(np.asarray(seconds), [50, 95, 99]))

@@ -1,14 +1,14 @@
 """The evaluation cases that every method ranks: one held-out target per user among sampled negatives.
 
-There are two protocols, and every table names the one it used:
+Every table names its protocol:
 
 - `uniform` is compatible with the papers (MLLM-MSR and its re-runs: one positive and 20 uniform
   negatives), except that the target is the true last liked item; the released code of MLLM-MSR
   picks each user's most popular items instead, which popularity alone solves.
-- `popular` is the honest one: negatives are drawn by how often train users met an item, so that
-  knowing what is popular helps no more than a coin toss.
+- `popular` is the fairer one: negatives are drawn by how often training users interacted with an
+  item, and knowing what is popular helps no more than a random guess.
 
-A user's case depends on the seed, the user and the catalogue, never on which other users are evaluated.
+A user's case depends on the seed, the user and the catalogue, but not on the other evaluated users.
 """
 
 import hashlib
@@ -27,12 +27,12 @@ Negatives = Literal["uniform", "popular"]
 
 
 class ProtocolError(UserError):
-    """The data can't be evaluated under this protocol; the message says what it lacks."""
+    """The data can't be evaluated under this protocol; the message says what is missing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Protocol:
-    """How cases are made. `users` limits them to the first users of a seeded order; None takes the whole split."""
+    """How cases are drawn. `users` limits them to the first users in a seeded order; None takes the whole split."""
 
     negatives: Negatives = "popular"
     split: Split | None = "test"
@@ -63,17 +63,17 @@ class EvaluationCase:
 
     @property
     def recents(self) -> tuple[str, ...]:
-        """The items of the history that the user did not dislike, oldest first: what collaborative methods read."""
+        """The items of the history that the user did not dislike, oldest first: the input of collaborative methods."""
         return tuple(event.item_id for event in self.history if not event.disliked)
 
 
 def make_cases(dataset: Dataset, protocol: Protocol) -> list[EvaluationCase]:
-    """Make the cases of every user who liked a new item of the catalogue after at least one event.
+    """Draw the case of every user who liked a new item of the catalogue after at least one event.
 
-    A user who met nearly the whole catalogue, so that negatives can't be drawn, is left out.
+    A user who knows nearly the whole catalogue, which leaves too few negatives, is left out.
 
     Raises:
-        ProtocolError: nobody can be asked.
+        ProtocolError: no user has a case.
     """
     users = [user for user in dataset.histories if protocol.split in (None, user_split(user))]
     users.sort(key=lambda user: _number(protocol.seed, "order", user))
@@ -98,7 +98,7 @@ def make_cases(dataset: Dataset, protocol: Protocol) -> list[EvaluationCase]:
 
 
 def liked_by(dataset: Dataset, *splits: Split) -> Iterator[list[str]]:
-    """The distinct items that each user of these splits liked, oldest first: what co-occurrence is counted from."""
+    """The distinct items that each user of these splits liked, oldest first: the input of co-occurrence counts."""
     for user in dataset.users(*splits):
         yield list(dict.fromkeys(event.item_id for event in dataset.histories[user] if event.liked))
 

@@ -9,9 +9,11 @@ from rich.markup import escape
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from model_store.evaluate.compare import Difference, Row, Table
+from model_store.evaluate.compare import Difference, K, Row, Table
 from model_store.evaluate.metrics import Interval, Latency
 from model_store.evaluate.protocol import Protocol
+
+_HEADINGS = ("method", "AUC", f"HR@{K}", f"NDCG@{K}", f"MRR@{K}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,26 +58,22 @@ class ReplayReport:
 
 def replay_to_rich(report: ReplayReport) -> RenderableType:
     """The whole report for a terminal, warnings first."""
-    table = RichTable(*_headings(report.table.k), title=escape(_title(report)), box=box.SIMPLE, title_justify="left")
+    table = RichTable(*_HEADINGS, title=escape(_title(report)), box=box.SIMPLE, title_justify="left")
     for column in table.columns[1:]:
         column.justify = "right"
-    for row in report.table.rows:
-        table.add_row(escape(row.method), *_cells(row))
+    for method, row in report.table.rows.items():
+        table.add_row(escape(method), *_cells(row))
     warnings = [Text(warning, style="bold red") for warning in _warnings(report)]
     return Group(*warnings, table, *(Text(fact) for fact in _facts(report)))
 
 
 def replay_to_markdown(report: ReplayReport) -> str:
     """The whole report for a document."""
-    methods = ((row.method, *_cells(row)) for row in report.table.rows)
-    rows = (_headings(report.table.k), ("---", *["---:"] * 4), *methods)
+    methods = ((method, *_cells(row)) for method, row in report.table.rows.items())
+    rows = (_HEADINGS, ("---", *["---:"] * 4), *methods)
     table = "".join(f"| {' | '.join(row)} |\n" for row in rows)
     facts = "".join(f"- {fact}\n" for fact in _facts(report))
     return "\n".join([f"{_title(report)}\n", *(f"**{warning}**\n" for warning in _warnings(report)), table, facts])
-
-
-def _headings(k: int) -> tuple[str, ...]:
-    return "method", "AUC", f"HR@{k}", f"NDCG@{k}", f"MRR@{k}"
 
 
 def _cells(row: Row) -> Iterator[str]:

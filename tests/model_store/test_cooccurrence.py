@@ -56,7 +56,6 @@ def test_pruning_drops_what_everyone_likes_before_what_belongs_together() -> Non
 def test_unknown_items_are_worth_nothing() -> None:
     cooccurrence = Cooccurrence({"a": 2}, {"a": {}})
     assert cooccurrence.collaborative(["x"], ["a", "y"]) == [0, 0]
-    assert cooccurrence.popularity(["a", "y"]) == [2, 0]
 
 
 @given(tastes=tastes)

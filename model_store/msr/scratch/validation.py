@@ -6,7 +6,7 @@ from itertools import accumulate
 
 from model_store.cooccurrence import Cooccurrence
 from model_store.data.dataset import Dataset
-from model_store.evaluate.blend import BlendCases, assess_blend, fit_blend
+from model_store.evaluate.blend import BlendCases, fit_blend
 from model_store.evaluate.protocol import EvaluationCase
 from model_store.msr.scratch.scoring import Examiner, Tick
 from model_store.registry.manifest import Blend
@@ -18,7 +18,6 @@ class Validation:
 
     blend: Blend
     auc: dict[str, float]
-    cases: int
 
 
 def validate(
@@ -31,17 +30,17 @@ def validate(
     found = BlendCases.of(
         examiner.score(cases, examiner.summaries(cases, tick)),
         [cooccurrence.collaborative(case.recents[-20:], case.candidates) for case in cases],
-        [cooccurrence.popularity(case.candidates) for case in cases],
+        [[cooccurrence.counts.get(candidate, 0) for candidate in case.candidates] for case in cases],
         [case.target_position for case in cases],
     )
-    kinds = {
-        "mllm": Blend(mllm=1.0),
-        "collaborative": Blend(mllm=0.0, collaborative=1.0),
-        "popular": Blend(mllm=0.0, popular=1.0),
-        "blend": fit_blend(found),
+    blend = fit_blend(found)
+    weights = {
+        "mllm": (1, 0, 0),
+        "collaborative": (0, 1, 0),
+        "popular": (0, 0, 1),
+        "blend": (blend.mllm, blend.collaborative, blend.popular),
     }
-    auc = {name: round(100 * assess_blend(weights, found).auc, 2) for name, weights in kinds.items()}
-    return Validation(kinds["blend"], auc, len(cases))
+    return Validation(blend, {name: round(100 * found.auc(row), 2) for name, row in weights.items()})
 
 
 def validation_cases(

@@ -75,8 +75,8 @@ def test_the_oracle_knows_and_popularity_hardly(world: Path) -> None:
     liked = Counter(event.item_id for events in dataset.histories.values() for event in events if event.liked)
     popular = [[float(liked[candidate]) for candidate in case.candidates] for case in cases]
     table = evaluate_scores(cases, {"oracle": truth.oracle(dataset, cases), "popularity": popular})
-    assert table.row("oracle").auc.mean > 0.93
-    assert 0.5 < table.row("popularity").auc.mean < 0.7
+    assert table.rows["oracle"].auc.mean > 0.93
+    assert 0.5 < table.rows["popularity"].auc.mean < 0.7
 
 
 def test_affinity_counts_likes_against_dislikes() -> None:

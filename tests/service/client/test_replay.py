@@ -65,16 +65,16 @@ def add_item(folder: Path, line: str) -> None:
 async def test_each_method_is_measured_on_what_the_service_answered(folder: Path, service: FakeService) -> None:
     report = await played(folder, service)
     assert report.table.cases == len(CASES)
-    assert report.table.row(SERVICE).auc.mean == 1
-    assert report.table.row(MLLM).ndcg.mean == 1
-    assert report.table.row(COLLABORATIVE).auc.mean == 0
+    assert report.table.rows[SERVICE].auc.mean == 1
+    assert report.table.rows[MLLM].ndcg.mean == 1
+    assert report.table.rows[COLLABORATIVE].auc.mean == 0
     cases = list(CASES.values())
     offline = evaluate_scores(cases, baseline_scores(WORLD, cases))
-    assert report.table.row(POPULARITY) == offline.row(POPULARITY)
-    assert report.table.row(ITEM_KNN) == offline.row(ITEM_KNN)
+    assert report.table.rows[POPULARITY] == offline.rows[POPULARITY]
+    assert report.table.rows[ITEM_KNN] == offline.rows[ITEM_KNN]
     gaps = {(gap.method, gap.baseline): gap.auc.mean for gap in report.differences}
-    assert gaps[SERVICE, ITEM_KNN] == pytest.approx(1 - offline.row(ITEM_KNN).auc.mean)
-    assert gaps[MLLM, POPULARITY] == pytest.approx(1 - offline.row(POPULARITY).auc.mean)
+    assert gaps[SERVICE, ITEM_KNN] == pytest.approx(1 - offline.rows[ITEM_KNN].auc.mean)
+    assert gaps[MLLM, POPULARITY] == pytest.approx(1 - offline.rows[POPULARITY].auc.mean)
     assert (report.models, report.degraded) == (("fake@1",), {})
 
 
@@ -175,7 +175,7 @@ async def test_degraded_answers_give_a_warning_and_count_as_a_coin_toss(folder: 
     service.components = lambda who, item: oracle(who, item) | ({"mllm": None} if who == user else {})
     report = await played(folder, service)
     assert report.degraded == {"ranker_timeout": 1}
-    assert report.table.row(MLLM).auc.mean == pytest.approx(1 - 0.5 / len(CASES))
+    assert report.table.rows[MLLM].auc.mean == pytest.approx(1 - 0.5 / len(CASES))
     markdown = replay_to_markdown(report)
     assert "WARNING" in markdown
     assert "ranker_timeout: 1" in markdown
