@@ -73,7 +73,7 @@ def test_a_file_gives_back_what_was_written(tmp_path_factory: pytest.TempPathFac
         ("{", "line 2: JSONDecodeError"),
         ('{"item_id":"b","n":1}', "line 2: KeyError: 'with'"),
         ('{"item_id":"b","n":0,"with":{}}', "line 2: counts start at 1"),
-        ('{"item_id":"b","n":1,"with":{"c":1}}', "c, a neighbour of b, has no line of its own"),
+        ('{"item_id":"b","n":1,"with":{"c":1}}', "c, a neighbour of b, has no line"),
         ('{"item_id":"b","n":1,"with":[1]}', "line 2: AttributeError"),
     ],
 )
