@@ -1,22 +1,23 @@
 """What an interaction means: `Signals()(type, value)` is "positive", "negative" or "neutral".
 
-Prompts, folding, co-occurrence, retrieval, training and evaluation all ask here. A vocabulary says
-what types mean; of several, a later one wins for the types that it names: the built-in vocabulary,
-then the one of the model version (`[signals]` in its manifest), then the settings (`TASTESTREAM_SIGNALS__*`).
+Prompts, folding, co-occurrence, retrieval, training and evaluation all use this. A vocabulary defines what types mean;
+later vocabularies override earlier ones: the built-in vocabulary, then the one of the model version (`[signals]` in its
+manifest), then the settings (`TASTESTREAM_SIGNALS__*`).
 
-A type that no vocabulary names is neutral. Types are compared in lower case, with `_` for spaces,
-dots and hyphens, so that `add-to-cart` and `Add to Cart` are `add_to_cart`.
+A type that no vocabulary names is neutral. Types are compared in lower case, with `_` for spaces, dots and hyphens:
+`add-to-cart` and `Add to Cart` are `add_to_cart`.
 """
 
 import hashlib
 import re
 from collections.abc import Collection, Iterable
 from functools import cached_property
-from typing import Literal, Self
+from typing import Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 
 Signal = Literal["positive", "negative", "neutral"]
+Meaning = Literal["positive", "negative", "neutral", "exposures"]
 Types = tuple[str, ...]
 _JOINTS = re.compile(r"[\s.-]+")
 
@@ -30,12 +31,14 @@ def _types(words: str) -> Types:
     return tuple(words.split())
 
 
-class _Part(BaseModel):
+class StrictModel(BaseModel):
+    """Immutable, and without unknown fields."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class ValueRule(_Part):
-    """Reads an event's value, such as a rating: positive from `positive_from` up, negative from `negative_to` down.
+class ValueRule(StrictModel):
+    """What an event's value, such as a rating, means: positive from `positive_from` up, negative to `negative_to`.
 
     Between the two, and without a value, the event is neutral. `of` is the end of the scale, as prompts show it.
     """
@@ -56,19 +59,19 @@ class ValueRule(_Part):
         return "positive" if value >= self.positive_from else "negative" if value <= self.negative_to else "neutral"
 
 
-class Words(_Part):
-    """The only words that a model's prompts have for interactions: those that it was trained on, by signal."""
+class Words(StrictModel):
+    """The words for interactions in a model's prompts, by signal, if it was trained on no others."""
 
     positive: str
     negative: str
     neutral: str
 
 
-class Vocabulary(_Part):
-    """Event types by what they mean. A type may be named once.
+class Vocabulary(StrictModel):
+    """Event types by meaning. A type may be named only once.
 
-    `exposures` are neutral and no deeds of the user, who was only shown the item: they are logged, but are neither
-    among the recents nor seen, and change no summary. `values` has the types whose value decides.
+    `exposures` are neutral and not actions of the user, who was only shown the item: they are logged, but are neither
+    recents nor seen, and change no summary. `values` has the types whose value decides.
     """
 
     positive: Types = ()
@@ -87,7 +90,7 @@ class Vocabulary(_Part):
 
 
 class VersionSignals(Vocabulary):
-    """The `[signals]` of a model version: the vocabulary that it was trained with, and the words of its prompts.
+    """The `[signals]` of a model version: the vocabulary of its training, and the words of its prompts.
 
     Without `words`, prompts show the types as they were sent.
     """
@@ -95,6 +98,7 @@ class VersionSignals(Vocabulary):
     words: Words | None = None
 
 
+_FIVE_STARS = ValueRule(positive_from=4, negative_to=2, of=5)
 BUILT_IN_VOCABULARY = Vocabulary(
     positive=_types(
         """
@@ -126,38 +130,33 @@ BUILT_IN_VOCABULARY = Vocabulary(
         """
     ),
     values={
-        "rating": ValueRule(positive_from=4, negative_to=2, of=5),
-        "rate": ValueRule(positive_from=4, negative_to=2, of=5),
-        "review": ValueRule(positive_from=4, negative_to=2, of=5),
-        "stars": ValueRule(positive_from=4, negative_to=2, of=5),
+        **dict.fromkeys(("rating", "rate", "review", "stars"), _FIVE_STARS),
         "vote": ValueRule(positive_from=1, negative_to=-1),
     },
 )
-"""Ratings are of 1 to 5. What takes something positive back, such as `unlike`, speaks against the item."""
+"""Types that take back something positive, such as `unlike`, are negative."""
 
 PLAIN = frozenset({"dislike", "hate", "skip", "hide", "not_interested"})
-"""Negative types that need no explanation in a prompt."""
+"""Negative types that prompts show without an explanation."""
 _MARKS: dict[Signal, str] = {"positive": " (liked)", "negative": " (disliked)", "neutral": ""}
 
 
 class Signals:
-    """The vocabularies as one table, a later one over an earlier one, all over the built-in one."""
+    """The built-in vocabulary and others in one table, in which later ones override earlier ones."""
 
     def __init__(self, *vocabularies: Vocabulary) -> None:
-        self._table: dict[str, Signal | Literal["exposure"] | ValueRule] = {}
+        self._table: dict[str, Meaning | ValueRule] = {}
         for vocabulary in (BUILT_IN_VOCABULARY, *vocabularies):
-            self._table |= {normal(one): "positive" for one in vocabulary.positive}
-            self._table |= {normal(one): "negative" for one in vocabulary.negative}
-            self._table |= {normal(one): "neutral" for one in vocabulary.neutral}
-            self._table |= {normal(one): "exposure" for one in vocabulary.exposures}
+            for meaning in get_args(Meaning):
+                self._table |= dict.fromkeys(map(normal, getattr(vocabulary, meaning)), meaning)
             self._table |= {normal(one): rule for one, rule in vocabulary.values.items()}
 
     def __call__(self, event_type: str, value: float | None = None) -> Signal:
-        """What an event of this type, with this value, says about its item."""
+        """What an event of this type and value says about its item."""
         meaning = self._meaning(event_type)
         if isinstance(meaning, ValueRule):
             return meaning(value)
-        return "neutral" if meaning is None or meaning == "exposure" else meaning
+        return "neutral" if meaning is None or meaning == "exposures" else meaning
 
     def knows(self, event_type: str) -> bool:
         """Whether a vocabulary names the type."""
@@ -169,10 +168,10 @@ class Signals:
 
     def is_exposure(self, event_type: str) -> bool:
         """Whether the item was only shown to the user."""
-        return self._meaning(event_type) == "exposure"
+        return self._meaning(event_type) == "exposures"
 
     def describe(self, event_type: str, value: float | None = None) -> str:
-        """The interaction in words: the type, a value that decides, and what it means where the type does not say."""
+        """The interaction in words: the type, a value that decides, and the meaning if the type is ambiguous."""
         meaning, signal = self._meaning(event_type), self(event_type, value)
         if isinstance(meaning, ValueRule):
             if value is None:
@@ -184,18 +183,9 @@ class Signals:
 
     def vocabulary(self) -> Vocabulary:
         """The whole table, as a model version records it."""
-
-        def named(meaning: str) -> Types:
-            return tuple(sorted(one for one, own in self._table.items() if own == meaning))
-
-        values = {one: rule for one, rule in sorted(self._table.items()) if isinstance(rule, ValueRule)}
-        return Vocabulary(
-            positive=named("positive"),
-            negative=named("negative"),
-            neutral=named("neutral"),
-            exposures=named("exposure"),
-            values=values,
-        )
+        types = sorted(self._table.items())
+        named = {meaning: tuple(one for one, own in types if own == meaning) for meaning in get_args(Meaning)}
+        return Vocabulary(**named, values={one: rule for one, rule in types if isinstance(rule, ValueRule)})
 
     @cached_property
     def digest(self) -> str:
@@ -203,10 +193,10 @@ class Signals:
         return hashlib.sha256(self.vocabulary().model_dump_json().encode()).hexdigest()[:12]
 
     def exposures(self, event_types: Iterable[str]) -> Collection[str]:
-        """Those of the types that are exposures."""
+        """The exposures among the types."""
         return [one for one in event_types if self.is_exposure(one)]
 
-    def _meaning(self, event_type: str) -> Signal | Literal["exposure"] | ValueRule | None:
+    def _meaning(self, event_type: str) -> Meaning | ValueRule | None:
         meaning = self._table.get(event_type)
         return self._table.get(normal(event_type)) if meaning is None else meaning
 

@@ -2,19 +2,19 @@
 
 A prompt set is a folder of Jinja templates:
 
-| file               | sees                    | becomes                                              |
+| file               | sees                    | renders                                              |
 | ------------------ | ----------------------- | ---------------------------------------------------- |
-| `describe.j2`      | `item`                  | the words beside the picture: picture -> item summary |
+| `describe.j2`      | `item`                  | the text next to the picture: picture -> item summary |
 | `summarize.j2`     | `summary`, `block`      | old summary and one block -> new summary (MLLM-MSR, stage 2) |
 | `rank_user.j2`     | `summary`, the last `recents`, `context` | the prefix that all candidates of a request share |
-| `rank_item.j2`     | `item`                  | the suffix: one candidate, behind its picture        |
+| `rank_item.j2`     | `item`                  | the suffix: one candidate, after its picture         |
 | `score.jinja`      | `messages`              | the chat template that joins prefix, picture, suffix for `/score` |
 
 A model that is scored through chat never sees `score.jinja`: its `rank_item.j2` must end with the
 question itself, as `default` does.
 
-All texts that come from users, items or models pass `clean` before a template sees them; those of an item may be HTML,
-of which `html_text` leaves the words, before they are cut.
+All texts from users, items or models are cleaned with `clean` before a template sees them. Those of an item may be
+HTML: `html_text` extracts their text before they are cut.
 """
 
 from collections.abc import Sequence
@@ -37,11 +37,11 @@ BUILT_IN = Path(__file__).parent
 TEMPLATES = ("describe.j2", "summarize.j2", "rank_user.j2", "rank_item.j2", "score.jinja")
 
 COMPACT_WORDS = Words(positive="like", negative="dislike", neutral="view")
-"""All that models which read `compact` are told of an interaction."""
+"""The only words for interactions in the prompts of `compact`."""
 RECENTS = 6
-"""How many of a user's last interactions `rank_user.j2` is given, for prompts of no model version."""
+"""How many of a user's last interactions `rank_user.j2` is given, unless a model version says otherwise."""
 CANDIDATES = 4096
-"""Candidates whose text is kept: the same ones are ranked for one user after the other."""
+"""Candidates whose text is cached: the same ones are ranked for many users."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,27 +60,26 @@ class PromptSet:
     """The compiled templates of one folder.
 
     Args:
-        folder: where the five template files lie.
-        limits: the caps applied to every untrusted text.
+        folder: the folder of the five template files.
         signals: what the types of interactions mean.
-        words: what the prompts call interactions; None for what was sent, its value and its meaning.
+        words: what the prompts call interactions; None shows what was sent, its value and its meaning.
         recents: how many of a user's last interactions a ranking prompt shows.
 
     Raises:
         FileNotFoundError: a template is missing; the message names it.
     """
 
+    limits = TextLimits()
+
     def __init__(
         self,
         folder: Path,
-        limits: TextLimits | None = None,
         *,
         signals: Signals = BUILT_IN_SIGNALS,
         words: Words | None = None,
         recents: int = RECENTS,
     ) -> None:
         self.folder = folder
-        self.limits = limits or TextLimits()
         self.signals = signals
         self.words = words
         self.recents = recents
@@ -88,11 +87,12 @@ class PromptSet:
         if missing:
             raise FileNotFoundError(f"prompt set {folder} lacks {', '.join(missing)}")
         self._templates = PromptEnvironment(folder)
+        self._render = self._templates.render
         self._candidate = lru_cache(CANDIDATES)(self._render_candidate)
 
     @classmethod
     def built_in(cls, name: str = "default", signals: Signals = BUILT_IN_SIGNALS) -> "PromptSet":
-        """`default` instructs a general base model; `compact` is what the small trained models read."""
+        """`default` instructs a general base model; `compact` is for the small trained models."""
         return cls(BUILT_IN / name, signals=signals, words=COMPACT_WORDS if name == "compact" else None)
 
     @property
@@ -129,9 +129,6 @@ class PromptSet:
 
     def _render_candidate(self, item: ItemView) -> str:
         return self._render("rank_item.j2", item=self._item(item))
-
-    def _render(self, name: str, **values: Any) -> str:
-        return self._templates.render(name, **values)
 
     def _interaction(self, interaction: InteractionView) -> dict[str, Any]:
         kind, value = clean(interaction.type, self.limits.term), interaction.value

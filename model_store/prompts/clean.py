@@ -1,8 +1,8 @@
-"""Making an untrusted text safe to stand in a prompt.
+"""Makes an untrusted text safe to use in a prompt.
 
-What is taken out: control and invisible characters, variation selectors, fillers that look like space, and what chat
-templates of the common model families and the built-in prompts use as markup, also in look-alike characters. Zero-width
-joiners stay where they join: Persian and Indic words and emoji need them. Linear in the text, whatever it holds.
+Removes control and invisible characters, variation selectors, fillers that look like space, and the markup of the
+built-in prompts and of the common model families' chat templates, also in look-alike characters. Zero-width joiners
+are kept between letters or emoji: Persian and Indic words need them. Takes linear time for any text.
 """
 
 import re
@@ -35,7 +35,7 @@ _LOOK_ALIKES = str.maketrans(
         **dict.fromkeys("\u2044\u2215", "/"),
     }
 )
-"""One character for one, so that places in the text stay the same."""
+"""One character for one: positions in the text stay the same."""
 _HALF_DELIMITER = re.compile(r"(?<=[<\uff1c])(?=[|\uff5c])|(?<=[|\uff5c])(?=[>\uff1e])")
 
 
@@ -47,7 +47,7 @@ def clean(text: str, limit: int) -> str:
         text = unicodedata.normalize("NFC", _visible(text))
     text = _without_markup(text)
     if not ascii_only:
-        # What stood on both sides of markup may be one letter now.
+        # The characters on both sides of removed markup may combine into one letter.
         text = unicodedata.normalize("NFC", text)
     return " ".join(text.split())[:limit].rstrip(" " + _JOINERS)
 
@@ -58,7 +58,7 @@ def clean_all(texts: Iterable[str], count: int, limit: int) -> list[str]:
 
 
 def _visible(text: str) -> str:
-    """Without what no reader sees; a joiner stays between two letters or emoji that are not ASCII."""
+    """Without invisible characters; joiners are kept between two letters or emoji that are not ASCII."""
     text = _INVISIBLE.sub("", text)
     if text.isprintable():
         return text
@@ -83,7 +83,7 @@ def _joins(char: str) -> bool:
 
 
 def _without_markup(text: str) -> str:
-    """One pass: markup is looked for where a bracket closes, among what was kept so far."""
+    """One pass: at each closing bracket, the text kept so far is searched for markup."""
     shape = text.translate(_LOOK_ALIKES)
     if "<" not in shape and "[" not in shape and "|>" not in shape:
         return text
@@ -102,7 +102,7 @@ def _without_markup(text: str) -> str:
 
 
 def _start_of_markup(shapes: list[str], opened: list[int]) -> int | None:
-    """Where the markup begins that ends with the last of `shapes`, if any does; `opened` are the places of `<|`."""
+    """Where the markup begins that ends with the last of `shapes`, if any; `opened` are the positions of `<|`."""
     if shapes[-2:] == ["|", ">"]:
         # In `<|>` one bar can't both open and close.
         return next((place for place in reversed(opened[-2:]) if place <= len(shapes) - 4), None)

@@ -1,16 +1,16 @@
-"""The words of a text that may be HTML: shops keep their descriptions so, and markup says nothing to a model.
+"""The text of what may be HTML, as the descriptions of shops often are: markup means nothing to a model.
 
-Linear in the text, whatever it holds. `html.parser` is not: unclosed comments and tags take it quadratic time.
+Takes linear time for any text. `html.parser` does not: unclosed comments and tags take it quadratic time.
 """
 
 import re
 from collections.abc import Iterator
 from html import unescape
 
-MOST = 40_000
-"""Characters that are looked at."""
+MAX_CHARACTERS = 40_000
+"""The rest is cut off."""
 _LAYERS = 3
-"""Markup inside escaped markup: feeds escape what a shop had escaped already."""
+"""Of escaping that are removed: feeds escape descriptions that a shop had already escaped."""
 _TAGS = (
     "a|abbr|article|aside|b|big|blockquote|body|br|button|caption|center|cite|code|col|colgroup|dd|del|details|dfn|div|dl"
     "|dt|em|figcaption|figure|font|footer|form|h[1-6]|head|header|hr|html|i|iframe|img|input|ins|kbd|label|li|link|main"
@@ -18,50 +18,22 @@ _TAGS = (
     "|summary|sup|svg|table|tbody|td|template|tfoot|th|thead|title|tr|tt|u|ul|var|video"
 )
 _HTML = re.compile(rf"<(?:!--|!doctype|/?(?:{_TAGS})(?=[\s/>]))", re.IGNORECASE)
-"""What no text has that is not HTML: `<3`, `a < b` and `Vector<T>` stay as they are."""
+"""What only HTML contains: `<3`, `a < b` and `Vector<T>` are kept."""
 _NAME = re.compile(r"/?([a-zA-Z][^\s/>]{0,40})")
-_INLINE = frozenset(
-    [
-        "a",
-        "abbr",
-        "b",
-        "big",
-        "cite",
-        "code",
-        "del",
-        "dfn",
-        "em",
-        "font",
-        "i",
-        "ins",
-        "kbd",
-        "mark",
-        "q",
-        "s",
-        "samp",
-        "small",
-        "span",
-        "strike",
-        "strong",
-        "sub",
-        "sup",
-        "tt",
-        "u",
-        "var",
-    ]
+_INLINE_TAGS = (
+    "a abbr b big cite code del dfn em font i ins kbd mark q s samp small span strike strong sub sup tt u var"
 )
+_INLINE = frozenset(_INLINE_TAGS.split())
 _UNSEEN = frozenset(("script", "style", "template", "noscript", "svg", "head", "iframe", "object"))
+_QUOTED_OR_END = re.compile(r"""=\s*(?:"[^"]*"|'[^']*')|>""")
 _ENTITY = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[a-zA-Z][a-zA-Z0-9]{1,31});")
 
 
 def html_text(text: str) -> str:
-    """What a reader sees of `text`: without tags, comments, scripts and styles, entities decoded.
-
-    Text that holds no HTML comes back as it is.
-    """
+    """`text` without tags, comments, scripts and styles, and with entities decoded; unchanged if it has no HTML."""
     if "<" not in text and "&" not in text:
         return text
-    text = text[:MOST]
+    text = text[:MAX_CHARACTERS]
     for _ in range(_LAYERS):
         before = text
         if _HTML.search(text):
@@ -74,7 +46,7 @@ def html_text(text: str) -> str:
 
 
 def _seen(text: str) -> Iterator[str]:
-    """The pieces between the tags; a space for a tag that begins something new."""
+    """The pieces between the tags, and a space for every tag that is not inline."""
     scanner = _Scanner(text)
     position = 0
     while (start := text.find("<", position)) >= 0:
@@ -93,7 +65,7 @@ def _seen(text: str) -> Iterator[str]:
 
 
 class _Scanner:
-    """Finds ends. What is not closed reaches to the end of the text, so that nothing is looked at twice."""
+    """Finds the ends of markup. What is not closed ends with the text: nothing is scanned twice."""
 
     def __init__(self, text: str) -> None:
         self._text = text
@@ -103,7 +75,7 @@ class _Scanner:
         return self._after("-->", start + 4)
 
     def end_of_tag(self, start: int) -> int:
-        """After its `>`; one in quotes is none, unless the quotes are never closed."""
+        """After its `>`, but not one in quotes, unless the quotes are never closed."""
         if self._quotes:
             for found in _QUOTED_OR_END.finditer(self._text, start):
                 if found[0] == ">":
@@ -118,6 +90,3 @@ class _Scanner:
     def _after(self, mark: str, position: int) -> int:
         found = self._text.find(mark, position)
         return len(self._text) if found < 0 else found + len(mark)
-
-
-_QUOTED_OR_END = re.compile(r"""=\s*(?:"[^"]*"|'[^']*')|>""")

@@ -1,7 +1,7 @@
-"""Jinja for templates that come with a model version: they may be a stranger's.
+"""Jinja for the templates of model versions, which are untrusted.
 
-They reach no attribute that leads out of the texts they are given, change nothing, and write a bounded prompt. The chat
-templates (`score.jinja`, the checkpoint's own) are run by vLLM, in the sandbox of transformers.
+Templates can neither reach attributes outside of the texts that they are given, nor change anything, nor write an
+unbounded prompt. vLLM runs the chat templates (`score.jinja`, the checkpoint's own) in the sandbox of transformers.
 """
 
 from pathlib import Path
@@ -11,12 +11,12 @@ import jinja2
 from jinja2.exceptions import SecurityError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-MOST_CHARACTERS = 1_000_000
-"""Of one rendered prompt: no model here reads nearly as much."""
+MAX_CHARACTERS = 1_000_000
+"""Of one rendered prompt, far more than any model here can read."""
 
 
 class PromptEnvironment(ImmutableSandboxedEnvironment):
-    """Templates of one folder; names that they don't know are errors."""
+    """The templates of one folder; undefined names are errors."""
 
     intercepted_binops = frozenset(("*", "**"))
 
@@ -39,12 +39,12 @@ class PromptEnvironment(ImmutableSandboxedEnvironment):
         """The text of template `name`, stripped.
 
         Raises:
-            jinja2.TemplateError: an unknown name, something forbidden, or more than `MOST_CHARACTERS`.
+            jinja2.TemplateError: an undefined name, a forbidden operation, or more than `MAX_CHARACTERS`.
         """
         pieces, length = [], 0
         for piece in self.get_template(name).generate(**values):
             pieces.append(piece)
             length += len(piece)
-            if length > MOST_CHARACTERS:
-                raise SecurityError(f"{name} makes a prompt of more than {MOST_CHARACTERS} characters")
+            if length > MAX_CHARACTERS:
+                raise SecurityError(f"{name} renders a prompt of more than {MAX_CHARACTERS} characters")
         return "".join(pieces).strip()

@@ -1,4 +1,4 @@
-"""Files of a model store, wherever it lies: a local folder or any fsspec URL."""
+"""Files of a model store in a local folder or at any fsspec URL."""
 
 import hashlib
 import tempfile
@@ -10,10 +10,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 
 class StoreFiles:
-    """Reads and writes paths relative to `root`; folders of a remote store are copied to `cache` to be used.
-
-    Only paths that never change once written may be asked of `local`.
-    """
+    """Reads and writes paths relative to `root`; `local` copies those of a remote store to `cache`."""
 
     def __init__(self, root: str | Path, cache: Path) -> None:
         self.root = str(root)
@@ -23,12 +20,15 @@ class StoreFiles:
         self._cache = cache / hashlib.sha256(self.root.encode()).hexdigest()[:16]
 
     def read(self, path: str) -> bytes:
-        """Raises FileNotFoundError."""
+        """
+        Raises:
+            FileNotFoundError: the store has no such file.
+        """
         content: bytes = self._fs.cat_file(self._at(path))
         return content
 
     def write(self, path: str, content: bytes) -> None:
-        """Replace a small file; readers see the old or the new content, never a part."""
+        """Replace a small file; readers see the old or the new content, never a mixture."""
         if not self._is_local:
             self._fs.pipe_file(self._at(path), content)
             return
@@ -58,7 +58,7 @@ class StoreFiles:
             self._fs.put_file(str(file), target)
 
     def local(self, path: str) -> Path:
-        """A local folder or file with the content of `path`.
+        """A local folder or file with the content of `path`, which must not change after it was written.
 
         Raises:
             FileNotFoundError: the store has no such path.
@@ -81,12 +81,9 @@ class StoreFiles:
             try:
                 fetched.rename(copy)
             except OSError:
-                # Another process was faster; what it wrote is the same.
+                # Another process was faster, and wrote the same.
                 if not copy.exists():
                     raise
-
-    def remove(self, path: str) -> None:
-        self._fs.rm(self._at(path), recursive=True)
 
     def _at(self, path: str) -> str:
         return f"{self._base}/{path}" if path else self._base

@@ -1,4 +1,4 @@
-"""What one model version is: `manifest.toml`, read, checked and written.
+"""The manifest of a model version, `manifest.toml`: parsed, validated and serialized.
 
 A version is the folder `<store>/<name>/<number>/` with a manifest, a `prompts/` folder and,
 for most, `weights/`. Two versions may share weights: `weights` is a path relative to the
@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from model_store.errors import UserError
 from model_store.pictures import PictureSize
 from model_store.prompts import RECENTS
-from model_store.signals import VersionSignals
+from model_store.signals import StrictModel, VersionSignals
 
 MANIFEST = "manifest.toml"
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
@@ -24,15 +24,11 @@ Role = Literal["summarizer", "ranker", "embedder"]
 
 
 class ManifestError(UserError):
-    """A manifest or its files are missing, malformed or changed; the message says which and how to mend it."""
+    """A manifest or its files are missing, malformed or changed; the message says which, and how to fix it."""
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Labels(_Part):
-    """The two label tokens of a ranker, pinned by id so that a retokenized model can't swap them."""
+class Labels(StrictModel):
+    """The two label tokens of a ranker, with their ids: another tokenizer can't swap them."""
 
     yes: str = "yes"
     no: str = "no"
@@ -40,7 +36,7 @@ class Labels(_Part):
     no_id: int
 
 
-class Blend(_Part):
+class Blend(StrictModel):
     """p = sigmoid(bias + mllm*logit(p_mllm) + collaborative*log1p(c) + popular*log1p(n)).
 
     `c` is the summed cosine co-occurrence of a candidate with the recents (0..), `n` its
@@ -53,11 +49,11 @@ class Blend(_Part):
     popular: float = 0.0
 
 
-class Probe(_Part):
-    """One pair whose score is known, so that a server with another head or other weights is found out.
+class Probe(StrictModel):
+    """One pair with a known score, which reveals a server with another head or other weights.
 
-    `score` is p(yes) of an item that has this title alone, for a user with this summary and no recents; it was computed
-    when the version was registered, with the version's own prompts.
+    `score` is p(yes) of an item that has only this title, for a user with this summary and no recents, computed with
+    the version's prompts when it was registered.
     """
 
     summary: str
@@ -65,7 +61,7 @@ class Probe(_Part):
     score: float = Field(ge=0, le=1)
 
 
-class Serving(_Part):
+class Serving(StrictModel):
     """How vLLM is started for this version."""
 
     max_model_len: int = Field(2048, gt=0)
@@ -73,19 +69,19 @@ class Serving(_Part):
     max_summary_tokens: int = Field(160, gt=0)
     max_description_tokens: int = Field(80, gt=0)
     presence_penalty: float = Field(0.0, ge=-2, le=2)
-    """Taken, while a summary is written, from the logit of every token that it already has."""
+    """Subtracted, while a summary is written, from the logit of every token that it already contains."""
     summary_opening: str = Field("", max_length=40)
-    """How every summary begins, as the prompt demands or training taught; one that does not is refused."""
+    """How every summary begins, by its prompt or by training; others are rejected."""
     architecture: str | None = None
     """The vLLM class that scores, e.g. `Qwen3VLForSequenceClassification`; rankers only."""
     gpu_memory_utilization: float = Field(0.45, gt=0, le=1)
     cpu_kv_cache_mib: int = Field(256, gt=0)
-    """Without a GPU: memory for the keys and values of prompts in work and of shared prefixes."""
+    """Without a GPU: memory for the keys and values of running prompts and of shared prefixes."""
     max_queued: int = Field(1500, gt=0)
-    """Prompts that a server takes on at the same time, each candidate counting as one; it answers further ones 503."""
+    """Prompts that a server accepts at the same time, counting each candidate; it answers further ones with 503."""
 
 
-class Training(_Part):
+class Training(StrictModel):
     """Where the weights came from: the command, the data and the split."""
 
     command: str = ""
@@ -95,25 +91,25 @@ class Training(_Part):
     minutes: float = 0.0
     parameters: int = 0
     warning: str = ""
-    """What is wrong with it, e.g. that it ended far below the steps that its recipe needs; "" if nothing is known."""
+    """A known problem, e.g. far fewer steps than the recipe needs, or ""."""
     held_out: str = ""
-    """The rule that names the users no training step saw, e.g. `user_split() == "test"`."""
+    """The rule for the users who were not used in training, e.g. `user_split(user_id) == "test"`."""
 
 
-class Manifest(_Part):
+class Manifest(StrictModel):
     name: Name
     version: int = Field(gt=0)
     role: Role
     base: str = ""
     """Base model and revision, or "from scratch"."""
     weights: str = ""
-    """Path relative to the store's root; "" means `weights` beside the manifest."""
+    """Path relative to the store's root; "" means `weights` next to the manifest."""
     weights_sha256: str = ""
     prompts_sha256: str = ""
     prompt_recents: int = Field(RECENTS, gt=0)
     """How many of a user's last interactions the ranking prompt shows, in training and in the service."""
     cooccurrence: str = ""
-    """Store-relative path of a co-occurrence file (JSON lines), "" if there is none."""
+    """Path of a co-occurrence file (JSON lines) relative to the store's root, or ""."""
     labels: Labels | None = None
     probe: Probe | None = None
     picture: PictureSize = PictureSize()
@@ -129,20 +125,8 @@ class Manifest(_Part):
         return f"{self.name}@{self.version}"
 
     @classmethod
-    def read(cls, path: Path) -> Self:
-        """Read the manifest file at `path`.
-
-        Raises:
-            ManifestError: no such file, no TOML, an unknown key or a wrong value.
-        """
-        try:
-            return cls.parse(path.read_text(), str(path))
-        except FileNotFoundError:
-            raise ManifestError(f"no manifest at {path}") from None
-
-    @classmethod
     def parse(cls, text: str, where: str) -> Self:
-        """Read a manifest's TOML; `where` names it in errors.
+        """Parse a manifest's TOML; `where` names it in errors.
 
         Raises:
             ManifestError: no TOML, an unknown key or a wrong value.
@@ -160,13 +144,10 @@ class Manifest(_Part):
         """The manifest as TOML."""
         return tomli_w.dumps(self.model_dump(exclude_none=True))
 
-    def write(self, path: Path) -> None:
-        path.write_text(self.dump())
 
-
-def hash_files(folder: Path, pattern: str = "*") -> str:
-    """SHA-256 over the names and contents of a folder's files that match `pattern`, in name order."""
+def hash_files(folder: Path) -> str:
+    """SHA-256 over the names and contents of a folder's files, in name order."""
     digest = hashlib.sha256()
-    for path in sorted(path for path in folder.glob(pattern) if path.is_file()):
+    for path in sorted(path for path in folder.iterdir() if path.is_file()):
         digest.update(path.name.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()

@@ -1,10 +1,9 @@
 """The model store: immutable versions, and aliases that point at them.
 
     <root>/<name>/<version>/manifest.toml, prompts/, weights/
-    <root>/<name>/aliases.toml            every promotion and rollback, the last one counts
+    <root>/<name>/aliases.toml            every promotion and rollback
 
-The root is a folder or any fsspec URL. A version exists once its manifest does, which is written
-last.
+The root is a folder or any fsspec URL. A version exists once its manifest does, which is written last.
 """
 
 import tomllib
@@ -31,7 +30,7 @@ class Registry:
 
     Args:
         root: the store's folder or fsspec URL.
-        cache: where files of a remote store are copied, for the programs that need them on a disk.
+        cache: the folder for local copies of a remote store's files.
     """
 
     def __init__(self, root: str | Path, cache: Path = CACHE) -> None:
@@ -50,10 +49,10 @@ class Registry:
     def get(self, reference: str) -> Manifest:
         """The version that `reference` names: `name@3`, `name@production` (an alias), or `name`.
 
-        A bare name means its production version, or its newest when nothing was promoted.
+        A bare name means its production version, or its newest if none was promoted.
 
         Raises:
-            ManifestError: there is no such version, or its prompts are not those it was registered with.
+            ManifestError: the version does not exist, or its prompts are not those it was registered with.
         """
         name, _, which = reference.partition("@")
         numbers = self.versions(name)
@@ -72,7 +71,7 @@ class Registry:
         return manifest
 
     def prompts(self, manifest: Manifest, vocabulary: Vocabulary | None = None) -> PromptSet:
-        """The prompts of a version; for the types that `vocabulary` names, it wins over the version's own."""
+        """The prompts of a version; `vocabulary` overrides the version's own for the types that it names."""
         signals = Signals(manifest.signals, vocabulary or Vocabulary())
         return PromptSet(
             self._local(manifest, "prompts"),
@@ -129,14 +128,14 @@ class Registry:
         return hashed
 
     def aliases(self, name: str) -> dict[str, int]:
-        """The version behind each alias of `name`."""
+        """The version of each alias of `name`."""
         return {alias: current for alias in self._history(name) if (current := self._current(name, alias))}
 
     def promote(self, name: str, version: int, alias: str = PRODUCTION) -> None:
         """Point `alias` at a version.
 
         Raises:
-            ManifestError: there is no such version.
+            ManifestError: the version does not exist, or the alias is a number.
         """
         if alias.isdecimal():
             raise ManifestError(f"an alias is a word, not a number: {alias}")
@@ -144,10 +143,10 @@ class Registry:
         self._record(name, alias, {"action": "promote", "version": version})
 
     def rollback(self, name: str, alias: str = PRODUCTION) -> int:
-        """Point `alias` back at the version it had before the last promotion, and return that version.
+        """Point `alias` back at its version before the last promotion, and return that version.
 
         Raises:
-            ManifestError: there was none before.
+            ManifestError: there is no earlier version.
         """
         stack = _stack(self._history(name).get(alias, []))
         if len(stack) < 2:
@@ -199,7 +198,7 @@ class Registry:
 
 
 def _stack(history: list[dict[str, Any]]) -> list[int]:
-    """The versions an alias can still be rolled back through, the current one last."""
+    """The versions that an alias can be rolled back to, and last the current one."""
     stack: list[int] = []
     for entry in history:
         if entry["action"] == "promote":

@@ -5,7 +5,7 @@ import time
 import pytest
 
 from model_store.prompts import PromptSet
-from model_store.prompts.html_text import MOST, html_text
+from model_store.prompts.html_text import MAX_CHARACTERS, html_text
 from model_store.views import ItemView
 
 
@@ -71,11 +71,11 @@ def test_time_is_linear_in_whatever_the_text_holds(piece: str) -> None:
             best = min(best, time.process_time() - started)
         return best
 
-    assert took(MOST) < 30 * took(MOST // 10) + 0.002
+    assert took(MAX_CHARACTERS) < 30 * took(MAX_CHARACTERS // 10) + 0.002
 
 
 def test_only_so_much_of_a_text_is_looked_at() -> None:
-    assert len(html_text("<p>" + "x" * 2 * MOST)) <= MOST
+    assert len(html_text("<p>" + "x" * 2 * MAX_CHARACTERS)) <= MAX_CHARACTERS
 
 
 def test_a_prompt_shows_the_words_of_an_html_description_and_not_its_markup() -> None:

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model_store.prompts import BUILT_IN, PromptSet, TextLimits
+from model_store.prompts import BUILT_IN, PromptSet
 from model_store.views import InteractionView, ItemView, UserView
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -154,15 +154,13 @@ def test_a_ranking_prompt_shows_the_last_recents_oldest_first(name: str, recents
 
 
 def test_texts_are_capped() -> None:
-    prompts = PromptSet(
-        BUILT_IN / "default", TextLimits(title=10, description=10, summary=10, item_summary=10, terms=2)
-    )
-    item = ItemView("t" * 99, ("g",) * 9, (), "d" * 99, "s" * 99)
-    text = prompts.rank_item(item)
-    assert "t" * 10 in text
-    assert not any(letter * 11 in text for letter in "tds")
-    assert "g, g\n" in text
-    assert "u" * 11 not in prompts.rank_user(UserView("u" * 99))
+    prompts, limits = BUILT["default"], PromptSet.limits
+    text = prompts.rank_item(ItemView("t" * 9999, ("g",) * 99, (), "d" * 9999, "s" * 9999))
+    assert "t" * limits.title in text
+    for letter, limit in ("t", limits.title), ("d", limits.description), ("s", limits.item_summary):
+        assert letter * (limit + 1) not in text
+    assert ", ".join("g" * limits.terms) + "\n" in text
+    assert "u" * (limits.summary + 1) not in prompts.rank_user(UserView("u" * 9999))
 
 
 def test_a_missing_template_is_named(tmp_path: Path) -> None:
@@ -171,7 +169,7 @@ def test_a_missing_template_is_named(tmp_path: Path) -> None:
         PromptSet(tmp_path)
 
 
-def test_a_candidate_whose_words_change_is_rendered_anew() -> None:
+def test_a_candidate_whose_words_change_is_rendered_again() -> None:
     changes = [{"title": "Tower"}, {"genres": ("comedy",)}, {"tags": ("day",)}, {"description": "x"}, {"summary": "y"}]
     items = [HARBOUR, *(replace(HARBOUR, **change) for change in changes)]
     texts = [BUILT["default"].rank_item(item) for item in items]
