@@ -14,20 +14,20 @@ _PR_SET_PDEATHSIG = 1
 
 
 class ChildFailed(UserError):
-    """A child could not be started or ended unasked; the message carries its last log lines."""
+    """A child could not be started, or ended unexpectedly; the message contains its last log lines."""
 
 
 class Child:
-    """One process in a session of its own, its output in a log file.
+    """One process in a separate session, which writes its output to a log file.
 
     A Ctrl-C at the terminal therefore reaches only the parent, which stops its children in
-    order. Should the parent be killed, the kernel sends the child SIGTERM.
+    order. If the parent is killed, the kernel sends the child SIGTERM.
 
     Args:
-        name: what people call it.
+        name: its name in messages.
         command: the program and its arguments.
-        environment: variables on top of the parent's.
-        log: the file that receives stdout and stderr; it is replaced at each start.
+        environment: variables in addition to the parent's.
+        log: the file for stdout and stderr; it is replaced at each start.
     """
 
     def __init__(self, name: str, command: Sequence[str], environment: Mapping[str, str], log: Path) -> None:
@@ -50,26 +50,22 @@ class Child:
                 preexec_fn=lambda: libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM),
             )
 
-    async def wait(self) -> int:
-        """Wait for the process to end and return its exit status."""
-        if self._process is None:
-            raise ChildFailed(f"{self.name} was not started")
-        return await self._process.wait()
-
     def ended(self) -> bool:
+        """Whether the process was started and has ended."""
         return self._process is not None and self._process.returncode is not None
 
     def check(self) -> None:
         """Raise `ChildFailed` if the process has ended."""
-        if self._process is not None and self._process.returncode is not None:
-            raise ChildFailed(self.obituary())
+        if self.ended():
+            raise ChildFailed(self.exit_report())
 
-    def obituary(self) -> str:
+    def exit_report(self) -> str:
+        """How the process ended, with the last lines of its log."""
         status = self._process.returncode if self._process else None
         return f"{self.name} ended with status {status}. Its log, {self.log}, ends with:\n{tail(self.log)}"
 
-    async def stop(self, grace_s: float) -> None:
-        """Ask the process to end; after `grace_s` seconds kill it and what it started."""
+    async def stop(self, grace_s: float = 10.0) -> None:
+        """Ask the process to end; after `grace_s` seconds kill it and the processes that it started."""
         if self._process is None:
             return
         if self._process.returncode is None:

@@ -1,9 +1,9 @@
-"""Lets torchvision be imported beside a torch that its compiled half was not built for.
+"""Makes torchvision importable with a torch for which its compiled library was not built.
 
-The torchvision wheels on PyPI are built for CUDA builds of torch. Beside a CPU build their
-library does not load, and `import torchvision` stops because it describes two operators that
-nobody declared. No model here calls those operators, so that a declaration alone is enough.
-Transformers imports torchvision: call `declare` before it. In vLLM's processes an entry point does.
+The torchvision wheels on PyPI are built for CUDA builds of torch. With a CPU build their library
+does not load, and `import torchvision` fails because it describes two undeclared operators. No
+model here calls those operators: declaring them is enough. Transformers imports torchvision, so
+`declare` must be called first. In vLLM's processes an entry point does that.
 """
 
 import importlib.util
@@ -16,7 +16,7 @@ _OPERATORS = {
 
 
 def declare() -> None:
-    """Declare `torchvision::nms` and `torchvision::qnms`, unless torchvision is absent or brings them itself."""
+    """Declare `torchvision::nms` and `torchvision::qnms`, unless torchvision is absent or its library loads."""
     import torch
 
     found = importlib.util.find_spec("torchvision")

@@ -1,7 +1,7 @@
 """`python -m model_store.serving.vllm_server FLAGS`: vLLM's server, whose engine processes never outlive it.
 
-The flags are those of `vllm serve`, with the model as `--model`. Killed, vLLM's server leaves its
-engine processes behind, with all their memory; here the kernel kills them with their parent.
+The flags are those of `vllm serve`, with the model as `--model`. If vLLM's server is killed, its
+engine processes keep running and keep their memory; here the kernel kills them with their parent.
 """
 
 import ctypes
@@ -19,7 +19,7 @@ def die_with_parent() -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-# At import and not below: a spawned engine process imports its parent's main module, as `__mp_main__`.
+# At import, since a spawned engine process imports its parent's main module as `__mp_main__`.
 os.register_at_fork(after_in_child=die_with_parent)
 if __name__ == "__mp_main__":
     die_with_parent()

@@ -194,7 +194,7 @@ async def _watch(children: list[Child], engines: list[LocalEngine], console: Con
         for engine in engines:
             if engine.server.ended() and engine.role not in reported:
                 reported.add(engine.role)
-                console.print(f"[yellow]{escape(engine.server.obituary())}[/]", soft_wrap=True)
+                console.print(f"[yellow]{escape(engine.server.exit_report())}[/]", soft_wrap=True)
                 console.print("answers are degraded until it is back")
 
 

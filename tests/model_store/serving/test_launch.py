@@ -1,4 +1,4 @@
-"""The exact command lines, and servers that start with news, fail with reasons and leave nothing behind."""
+"""The exact command lines, and servers that report their start, fail with reasons and leave no processes."""
 
 import asyncio
 import contextlib
@@ -19,7 +19,7 @@ from model_store import precision
 from model_store.prompts import PromptSet
 from model_store.registry.manifest import Labels, Manifest
 from model_store.serving import launch
-from model_store.serving.launch import HOST, Device, VllmServer, command, environment, flags, free_port, phase
+from model_store.serving.launch import HOST, Device, VllmServer, command, environment, free_port, phase
 from model_store.serving.processes import ChildFailed
 
 WEIGHTS = Path("/store/demo/1/weights")
@@ -65,11 +65,9 @@ def line(name: str, dtype: str, length: int, device: str, scoring: str = "") -> 
         ("Qwen2_5_VLForSequenceClassification", {"method": "from_2_way_softmax"}),
     ],
 )
-def test_each_architecture_is_told_in_its_own_words_to_score_by_its_labels(
-    architecture: str, head: dict[str, Any]
-) -> None:
+def test_each_architecture_gets_its_override_to_score_by_its_labels(architecture: str, head: dict[str, Any]) -> None:
     ranker = RANKER.model_copy(update={"serving": RANKER.serving.model_copy(update={"architecture": architecture})})
-    given = flags(ranker, WEIGHTS, PROMPTS, "cpu")
+    given = command(ranker, WEIGHTS, PROMPTS, 1, "cpu")
     overrides = json.loads(given[given.index("--hf-overrides") + 1])
     assert overrides == {"architectures": [architecture], "classifier_from_token": ["no", "yes"], **head}
 
@@ -111,7 +109,7 @@ class TestCommand:
             assert environment("cpu")["OMP_NUM_THREADS"] == threads
 
 
-def test_the_log_tells_the_phase() -> None:
+def test_the_phase_is_read_from_the_log() -> None:
     log = "(APIServer pid=1) INFO non-default args: {}\n"
     assert phase("") == "starting Python"
     assert phase(log) == "reading the model's configuration"
@@ -129,13 +127,12 @@ def test_a_port_that_something_uses_is_not_free(monkeypatch: pytest.MonkeyPatch)
 
 def fake_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> VllmServer:
     """A server whose process runs `script` instead of vLLM; `PORT` is its port, `GO` the file it may wait for."""
-    port = free_port()
 
-    def scripted(*_: Any) -> list[str]:
+    def scripted(manifest: Manifest, weights: Path, prompts: PromptSet, port: int, device: Device) -> list[str]:
         return [sys.executable, "-c", f"PORT, GO = {port}, {str(tmp_path / 'go')!r}\n{script}"]
 
     monkeypatch.setattr(launch, "command", scripted)
-    return VllmServer(SUMMARIZER, WEIGHTS, PROMPTS, tmp_path / "vllm.log", port=port, device="cpu")
+    return VllmServer(SUMMARIZER, WEIGHTS, PROMPTS, tmp_path / "vllm.log")
 
 
 LISTEN = """
@@ -153,26 +150,26 @@ http.server.HTTPServer(("127.0.0.1", PORT), Handler).serve_forever()
 
 
 class TestVllmServer:
-    async def test_tells_how_far_it_is_and_returns_when_healthy(
+    async def test_reports_its_phase_and_returns_when_healthy(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         server = fake_server(tmp_path, monkeypatch, LISTEN)
         news: list[tuple[float, str]] = []
 
-        def told(seconds: float, words: str) -> None:
+        def report(seconds: float, words: str) -> None:
             news.append((seconds, words))
             if words == "loading the weights":
                 (tmp_path / "go").touch()
 
         await server.start()
-        await server.wait_healthy(told, timeout_s=60)
+        await server.wait_healthy(report, timeout_s=60)
         assert not server.ended()
         await server.stop()
         assert server.ended()
         assert [seconds for seconds, _ in news] == sorted(seconds for seconds, _ in news)
         assert news[-1][1] == "loading the weights"
 
-    async def test_an_early_end_is_told_with_the_logs_last_lines(
+    async def test_an_early_end_is_reported_with_the_logs_last_lines(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         server = fake_server(tmp_path, monkeypatch, "raise SystemExit('the weights are broken')")

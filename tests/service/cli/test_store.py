@@ -10,6 +10,7 @@ from service.cli.store import opened_store, with_redis_url
 from service.errors import NotReady
 from service.local.redis import EmbeddedRedis
 from service.settings import Settings
+from tests.service.serving import until
 
 
 @pytest.fixture
@@ -38,7 +39,7 @@ async def test_a_redis_that_was_killed_is_not_taken_for_a_running_one(settings: 
     async with opened_store(settings) as store:
         (process,) = await store.locks._scripts.send([("INFO", "server")])
     os.kill(process["process_id"], signal.SIGKILL)
-    await redis.child.wait()
+    await until(redis.child.ended)
     with pytest.raises(NotReady, match="set TASTESTREAM_REDIS_URL, or start `tastestream up` on the data folder"):
         await with_redis_url(settings)
     again = embedded(settings)
