@@ -50,7 +50,7 @@ def _model(role: Role, folder: Path) -> tuple[Manifest, Path, PromptSet]:
 def _random_model(role: Role, folder: Path) -> tuple[Manifest, Path, PromptSet]:
     import torch
 
-    from model_store.msr.scratch.architecture import tiny_qwen3_vl
+    from tests.tiny_model import tiny_qwen3_vl
 
     prompts = PromptSet.built_in("compact")
     item = ItemView("Red Harbour", ("drama", "mystery"), ("sea",), summary="a red boat")

@@ -3,10 +3,10 @@
 from pathlib import Path
 
 MODELS = Path(__file__).parent / "models"
-"""The model store that comes with the package: `demo-summarizer` and `demo-ranker`."""
+"""The model store in the package, with `demo-summarizer` and `demo-ranker`."""
 
 SEED = 7
 ITEMS = 1500
-"""Items of the world that the model was trained on."""
+"""Items in the world on which the model was trained."""
 CATALOGUE = 600
 """How many of them `tastestream up --demo` loads."""

@@ -1,7 +1,4 @@
-"""Pictures of the demo world: one coloured shape on a restless background.
-
-What a picture shows is said nowhere in the item's words.
-"""
+"""Pictures of the demo world: one coloured shape on a varied background, which no text of the item mentions."""
 
 import math
 import random
@@ -20,13 +17,13 @@ COLOURS: dict[str, tuple[int, int, int]] = {
 }
 SHAPES = ("circle", "square", "triangle", "star", "cross", "ring")
 _SCALE = 2
-"""Drawn larger and scaled down, so that edges are smooth."""
+"""Pictures are drawn larger and scaled down, for smooth edges."""
 
 
 def draw(colour: str, shape: str, side: int, rng: random.Random) -> Image.Image:
     """Draw one picture of `side` x `side` pixels.
 
-    Place, size, turn, shade and background vary with `rng`; colour and shape stay recognizable.
+    Position, size, rotation, shade and background vary with `rng`; colour and shape stay recognizable.
     """
     canvas = side * _SCALE
     picture = _background(canvas, rng)

@@ -1,4 +1,4 @@
-"""How the demo's summarizer does outside of its world: does it repeat itself, does it recite its own world's words?"""
+"""Measures the demo's summarizer on items from outside its world: repetitions, and words of the world."""
 
 import random
 import re
@@ -12,11 +12,11 @@ from model_store.msr.scratch.foreign import CATEGORIES, ForeignItems
 from model_store.msr.teacher import TermFinder, normalize, parse, words_of
 from model_store.views import InteractionView
 
-KEPT_BACK = CATEGORIES[::5]
-"""Categories that no training step has seen."""
-TRAINED = tuple(name for name in CATEGORIES if name not in KEPT_BACK)
+HELD_OUT = CATEGORIES[::5]
+"""Categories that are not used in training."""
+TRAINED = tuple(name for name in CATEGORIES if name not in HELD_OUT)
 _INVENTED, _BLOCKS, _HISTORIES = 60, 4, 150
-_WORLD = {word for values in (*ATTRIBUTES.values(), *THEMES.values()) for word in values}
+_WORLD_WORDS = {word for values in (*ATTRIBUTES.values(), *THEMES.values()) for word in values}
 Steps = Sequence[tuple[str, Sequence[InteractionView]]]
 _TYPES = ("like", "like", "like", "dislike", "view")
 
@@ -27,13 +27,13 @@ class Outside:
 
     folds: int
     repeating: float
-    """Answers with a term that stands twice in one list."""
+    """Answers with a term twice in one list."""
     reciting: float
-    """Answers with a word of the world that neither the old summary nor the block has."""
+    """Answers with a word of the world that is neither in the old summary nor in the block."""
     recall: float
-    """Genres that a block likes and its answer states."""
+    """Liked genres of a block that its answer states."""
     precision: float
-    """Stated terms that the old summary or the block has."""
+    """Stated terms that are in the old summary or the block."""
 
 
 class Summarizer(Protocol):
@@ -42,41 +42,39 @@ class Summarizer(Protocol):
     def summarize(self, steps: Steps) -> list[str]: ...
 
 
-def measure_outside(writer: Summarizer, terms: TermFinder, seed: int = 0) -> Outside:
-    """Fold histories of items whose words no training step has seen.
+def measure_outside(summarizer: Summarizer, terms: TermFinder) -> Outside:
+    """Fold histories of items whose words were not used in training.
 
     Args:
-        terms: knows the terms of the world; its answer to a block of foreign items is nothing.
+        terms: finds the terms of the world, none of which the items have.
     """
-    foreign = ForeignItems.make(f"kept back {seed}", KEPT_BACK, _INVENTED)
-    rng = random.Random(f"outside {seed}")
+    foreign = ForeignItems.create("kept back 0", HELD_OUT, _INVENTED)
+    rng = random.Random("outside 0")
     histories = []
     for _ in range(_HISTORIES):
-        circle = foreign.circle(rng)
-        histories.append([_event(foreign, circle, terms, rng) for _ in range(3 * _BLOCKS)])
+        names = foreign.related_names(rng)
+        histories.append([_event(foreign, names, terms, rng) for _ in range(3 * _BLOCKS)])
     summaries = [""] * _HISTORIES
     repeating, reciting, recalls, precisions = [], [], [], []
     for start in range(0, 3 * _BLOCKS, 3):
         blocks = [history[start : start + 3] for history in histories]
-        written = writer.summarize(list(zip(summaries, blocks, strict=True)))
+        written = summarizer.summarize(list(zip(summaries, blocks, strict=True)))
         for old, block, new in zip(summaries, blocks, written, strict=True):
             repeating.append(repeats(new))
             known = {*words_of(old), *(word for event in block for word in _words(event))}
-            reciting.append(bool((set(words_of(new)) & _WORLD) - known))
-            likes = _liked(block)
-            said = parse(new)
-            stated = {*said.likes, *said.avoids}
-            old_terms = {*parse(old).likes, *parse(old).avoids}
+            reciting.append(bool((set(words_of(new)) & _WORLD_WORDS) - known))
+            # A genre that the block both likes and dislikes does not count as liked.
+            likes, stated = _genres(block, "like") - _genres(block, "dislike"), _terms(new)
             if likes:
                 recalls.append(len(likes & stated) / len(likes))
             if stated:
-                precisions.append(len(stated & (old_terms | _genres(block))) / len(stated))
+                precisions.append(len(stated & (_terms(old) | _genres(block, *_TYPES))) / len(stated))
         summaries = written
     return Outside(len(repeating), fmean(repeating), fmean(reciting), _mean(recalls), _mean(precisions))
 
 
 def repeats(summary: str) -> bool:
-    """Whether a term stands twice in one list of a summary."""
+    """Whether a summary has a term twice in one list."""
     for sentence in summary.split("."):
         terms = [term.strip() for term in re.sub(r"^\s*(?:Likes|Avoids)\b", "", sentence).split(",")]
         if len(set(terms)) < len(terms):
@@ -84,8 +82,8 @@ def repeats(summary: str) -> bool:
     return False
 
 
-def _event(foreign: ForeignItems, circle: tuple[str, ...], terms: TermFinder, rng: random.Random) -> InteractionView:
-    while terms.of(item := foreign.item(circle, rng)):
+def _event(foreign: ForeignItems, names: tuple[str, ...], terms: TermFinder, rng: random.Random) -> InteractionView:
+    while terms.of(item := foreign.item(names, rng)):
         pass
     return InteractionView(rng.choice(_TYPES), item)
 
@@ -94,15 +92,13 @@ def _words(event: InteractionView) -> Sequence[str]:
     return [] if event.item is None else words_of(" ".join((event.item.title, *event.item.genres)))
 
 
-def _genres(block: Sequence[InteractionView]) -> set[str]:
-    return {normalize(name) for event in block if event.item for name in event.item.genres}
+def _genres(block: Sequence[InteractionView], *types: str) -> set[str]:
+    return {normalize(name) for event in block if event.item and event.type in types for name in event.item.genres}
 
 
-def _liked(block: Sequence[InteractionView]) -> set[str]:
-    """What the block likes and does not dislike as well."""
-    return _genres([event for event in block if event.type == "like"]) - _genres(
-        [event for event in block if event.type == "dislike"]
-    )
+def _terms(summary: str) -> set[str]:
+    parsed = parse(summary)
+    return {*parsed.likes, *parsed.avoids}
 
 
 def _mean(values: Sequence[float]) -> float:

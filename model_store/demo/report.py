@@ -1,6 +1,6 @@
-"""What the demo model can do, measured on users whom its training has not seen."""
+"""Evaluates the demo model on users who are not used in training."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
@@ -9,21 +9,22 @@ import numpy as np
 
 from model_store.data.dataset import Dataset
 from model_store.demo.outside import Outside, measure_outside, repeats
-from model_store.demo.truth import Stated, Truth, stated
+from model_store.demo.truth import Truth, stated
 from model_store.demo.world import Taste
 from model_store.evaluate.baselines import POPULARITY, baseline_scores
 from model_store.evaluate.compare import Table, evaluate_scores
 from model_store.evaluate.metrics import Interval, confidence
 from model_store.evaluate.protocol import EvaluationCase, Protocol, make_cases
 from model_store.msr.scratch.catalogue import Catalogue
+from model_store.msr.scratch.generator import BLOCK
 from model_store.msr.scratch.publish import Trained
-from model_store.msr.scratch.scoring import Examiner, describe_all
-from model_store.msr.teacher import TasteRule, TermFinder
+from model_store.msr.scratch.scoring import OfflineScorer, describe_all
+from model_store.msr.teacher import RuleBasedTeacher, TermFinder
+from model_store.progress import Report
 
 ORACLE, MODEL, NO_PICTURES, NO_WORDS = "oracle", "model", "model without pictures", "model without words"
 RULE_SUMMARY = "model with the rule's summaries"
 PROTOCOL = Protocol(negatives="uniform")
-Tell = Callable[[str, float], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,24 +37,23 @@ class Quality:
 
 @dataclass(frozen=True, slots=True)
 class DemoReport:
-    """All rows of `table` answer the same cases."""
+    """All rows of `table` are for the same cases."""
 
     protocol: str
     table: Table
     gap_closed: float
-    """The model's share of the way from popularity to the oracle."""
+    """The model's share of the AUC gap between popularity and the oracle."""
     summaries: Quality
     rule_summaries: Quality
     described: float
-    """The share of the catalogue's pictures that are described exactly as their captions."""
+    """The share of the catalogue's pictures whose description is exactly their caption."""
     described_unseen: float
-    """The same for pictures that no training step has seen."""
+    """The same for pictures that are not used in training."""
     repeating: float
     """The share of the summaries that state a term twice."""
     outside: Outside
-    """How blocks of items from outside the world are answered."""
-    warning: str = ""
-    """What is wrong with the training."""
+    warning: str
+    """A known problem of the training."""
 
     def summary(self) -> dict[str, Any]:
         """The report as a manifest's `evaluation`, in percent."""
@@ -88,8 +88,8 @@ class DemoReport:
         lines += [
             "",
             f"gap between popularity and oracle closed: {100 * self.gap_closed:.0f} %",
-            f"likes stated by the model's summaries: {_told(self.summaries)}",
-            f"likes stated by the rule's summaries:  {_told(self.rule_summaries)}",
+            f"likes stated by the model's summaries: {_shown(self.summaries)}",
+            f"likes stated by the rule's summaries:  {_shown(self.rule_summaries)}",
             f"described exactly: {_percent(self.described)} %, unseen pictures {_percent(self.described_unseen)} %",
             f"summaries that state a term twice: {_percent(self.repeating)} %",
             f"blocks from outside the world: {_percent(self.outside.repeating)} % state a term twice, "
@@ -99,60 +99,59 @@ class DemoReport:
         return "\n".join(lines)
 
 
-def report(trained: Trained, dataset: Dataset, truth: Truth, unseen: Dataset, tell: Tell) -> DemoReport:
+def report(trained: Trained, dataset: Dataset, truth: Truth, unseen: Dataset, progress: Report) -> DemoReport:
     """Evaluate on the test users of `dataset`; `unseen` is a catalogue drawn from another seed."""
     cases = make_cases(dataset, PROTOCOL)
-    writer, catalogue = trained.writer(), trained.catalogue
-    tell("describing", 0)
-    recalled = describe_all(writer, catalogue)
-    examiner = Examiner(writer, catalogue, recalled)
-    written = examiner.summaries(cases, lambda done, total: tell("summarizing", done / total))
-    ruled = rule_summaries(examiner, cases)
-    tell("ranking", 0)
+    generator, catalogue = trained.generator(), trained.catalogue
+    progress("describing", 0, "")
+    descriptions = describe_all(generator, catalogue)
+    scorer = OfflineScorer(generator, catalogue, descriptions)
+    written = scorer.summaries(cases, lambda done: progress("summarizing", done, ""))
+    taught = rule_summaries(scorer, cases)
+    progress("ranking", 0, "")
     scores = {
         ORACLE: truth.oracle(dataset, cases),
-        MODEL: examiner.score(cases, written),
-        RULE_SUMMARY: examiner.score(cases, ruled),
-        NO_PICTURES: examiner.score(cases, written, picture=False),
-        NO_WORDS: examiner.score(cases, written, words=False),
+        MODEL: scorer.score(cases, written),
+        RULE_SUMMARY: scorer.score(cases, taught),
+        NO_PICTURES: scorer.score(cases, written, picture=False),
+        NO_WORDS: scorer.score(cases, written, words=False),
         POPULARITY: baseline_scores(dataset, cases)[POPULARITY],
     }
     table = evaluate_scores(cases, scores)
     auc = {method: row.auc.mean for method, row in table.rows.items()}
     tastes = [truth.taste(dataset, case) for case in cases]
-    fresh = Catalogue(unseen, trained.sizes.picture)
+    unseen_catalogue = Catalogue(unseen, trained.sizes.picture)
+    unseen_descriptions = describe_all(trained.generator(unseen_catalogue), unseen_catalogue)
     return DemoReport(
         protocol=str(PROTOCOL),
         table=table,
         gap_closed=(auc[MODEL] - auc[POPULARITY]) / (auc[ORACLE] - auc[POPULARITY]),
         summaries=_quality(written, tastes),
-        rule_summaries=_quality(ruled, tastes),
-        described=_exact(recalled, catalogue),
-        described_unseen=_exact(describe_all(trained.writer_of(fresh), fresh), fresh),
+        rule_summaries=_quality(taught, tastes),
+        described=_exact(descriptions, catalogue),
+        described_unseen=_exact(unseen_descriptions, unseen_catalogue),
         repeating=fmean(repeats(summary) for summary in written),
-        outside=measure_outside(writer, TermFinder.learn(catalogue.views)),
+        outside=measure_outside(generator, TermFinder.learn(catalogue.views)),
         warning=trained.warning,
     )
 
 
-def rule_summaries(examiner: Examiner, cases: Sequence[EvaluationCase], block_size: int = 3) -> list[str]:
-    """What the training rule itself would write, from the same item summaries."""
-    catalogue = examiner.catalogue
-    rule, terms = TasteRule(), TermFinder.learn(catalogue.views)
+def rule_summaries(scorer: OfflineScorer, cases: Sequence[EvaluationCase]) -> list[str]:
+    """The teacher's summaries, from the same item summaries."""
+    teacher, terms = RuleBasedTeacher(), TermFinder.learn(scorer.catalogue.views)
     texts = []
     for case in cases:
-        summary, events = "", examiner.events(case.history)
-        for start in range(0, len(events), block_size):
-            summary = rule.fold(summary, events[start : start + block_size], terms)
+        summary, events = "", scorer.events(case.history)
+        for start in range(0, len(events), BLOCK):
+            summary = teacher.fold(summary, events[start : start + BLOCK], terms)
         texts.append(summary)
     return texts
 
 
 def _quality(summaries: Sequence[str], tastes: Sequence[Taste]) -> Quality:
-    found: list[Stated] = [stated(summary, taste) for summary, taste in zip(summaries, tastes, strict=True)]
-    return Quality(
-        confidence(np.array([one.precision for one in found])), confidence(np.array([one.recall for one in found]))
-    )
+    found = [stated(summary, taste) for summary, taste in zip(summaries, tastes, strict=True)]
+    precision, recall = (np.array([getattr(one, name) for one in found]) for name in ("precision", "recall"))
+    return Quality(confidence(precision), confidence(recall))
 
 
 def _exact(written: Sequence[str], catalogue: Catalogue) -> float:
@@ -163,5 +162,5 @@ def _percent(share: float) -> float:
     return round(100 * share, 1)
 
 
-def _told(quality: Quality) -> str:
+def _shown(quality: Quality) -> str:
     return f"precision {100 * quality.precision.mean:.1f} %, recall {100 * quality.recall.mean:.1f} %"

@@ -1,4 +1,4 @@
-"""What only the demo world can tell: true tastes, the oracle's scores, and how well a summary states them."""
+"""The demo world's ground truth: true tastes, the oracle's scores, and how well a summary states them."""
 
 import json
 from bisect import bisect_right
@@ -16,8 +16,8 @@ _THEME_OF = {word: theme for theme, words in THEMES.items() for word in words}
 
 @dataclass(frozen=True, slots=True)
 class Stated:
-    """How well a summary states a taste. `precision`: the share of its liked values that are liked;
-    `recall`: the share of the liked values that it states. Both 0..1."""
+    """How well a summary states a taste. `precision`: the share of its likes that are true; `recall`: the share of the
+    true likes that it states. Both 0..1."""
 
     precision: float
     recall: float
@@ -31,7 +31,7 @@ class Truth:
     attributes: Mapping[str, Mapping[str, str]]
 
     def taste(self, dataset: Dataset, case: EvaluationCase) -> Taste:
-        """The user's taste at the moment of the case's target."""
+        """The user's taste at the time of the case's target."""
         items = [event.item_id for event in dataset.histories[case.user_id]]
         periods = self.tastes[case.user_id]
         return periods[bisect_right([taste.since for taste in periods], items.index(case.target)) - 1]
@@ -61,7 +61,7 @@ def read_truth(folder: Path, catalogue: Sequence[WorldItem]) -> Truth:
 def stated(summary: str, taste: Taste) -> Stated:
     """Compare a summary's liked terms with a true taste; a theme counts as stated by any of its words."""
     known = {value for values in ATTRIBUTES.values() for value in values}
-    said = {_THEME_OF.get(term, term) for term in parse(summary).likes} & known
+    found = {_THEME_OF.get(term, term) for term in parse(summary).likes} & known
     true = {value for values in taste.likes.values() for value in values}
-    right = len(said & true)
-    return Stated(right / len(said) if said else 0.0, right / len(true))
+    right = len(found & true)
+    return Stated(right / len(found) if found else 0.0, right / len(true))

@@ -1,9 +1,9 @@
-"""A synthetic world whose users' tastes are known: what a recommender can at best learn is computable.
+"""A synthetic world with known tastes of the users, which makes the best possible recommendations computable.
 
 Every item has four attributes. *Colour* and *shape* show only in its picture; *genre* and *theme*
-only in its words (the theme through one of its title words). A user likes some values of each
-attribute and dislikes others; every ten to twenty events the likes of one attribute change. An
-item's affinity is the number of its liked values minus that of its disliked ones.
+only in its text (the theme as one of its title words). A user likes some values of each attribute
+and dislikes others; every ten to twenty events the likes of one attribute change. An item's
+affinity is the number of its liked values minus that of its disliked ones.
 
 Most events are choices among all items, by affinity and popularity; the rest are exposures, by
 popularity alone. A `like` or `dislike` follows the affinity, with noise.
@@ -44,6 +44,14 @@ _ENDINGS = ("bel", "dra", "kin", "lio", "mar", "nox", "pha", "ris", "sol", "tun"
 _EPOCH = 1_750_000_000
 _LIKED_VALUES = 2
 _DISLIKED_VALUES = 2
+Range = tuple[int, int]
+EVENTS, DRIFT_EVERY = (24, 60), (10, 20)
+"""Events of a user, and events between two changes of taste, drawn evenly from these ranges."""
+_CHOSEN = 0.8
+"""The share of events that are choices; the rest are exposures."""
+_AFFINITY_WEIGHT, _POPULARITY_WEIGHT = 3.0, 0.4
+_LIKE_AT, _SHARPNESS = 1.5, 2.5
+"""The affinity at which a `like` has probability 1/2, and the slope of its logistic curve."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,47 +81,26 @@ class Taste:
         return liked - sum(value in self.dislikes[name] for name, value in attributes.items())
 
 
-@dataclass(frozen=True, slots=True)
-class Behaviour:
-    """How users act. `events` is a user's number of events, drawn evenly from the range."""
-
-    events: tuple[int, int] = (24, 60)
-    drift_every: tuple[int, int] = (10, 20)
-    chosen: float = 0.8
-    """The share of events that are choices; the rest are exposures."""
-    affinity_weight: float = 3.0
-    popularity_weight: float = 0.4
-    like_at: float = 1.5
-    """The affinity at which a `like` is as likely as not."""
-    sharpness: float = 2.5
-
-
 def generate(
-    folder: Path,
-    *,
-    seed: int,
-    items: int = 1500,
-    users: int = 2500,
-    picture_side: int = 96,
-    behaviour: Behaviour = Behaviour(),
+    folder: Path, *, seed: int, items: int, users: int, picture_side: int = 96, events: Range = EVENTS
 ) -> None:
-    """Write the world as a dataset folder, with `tastes.jsonl` (user, taste, since when) beside it.
+    """Write the world, which depends only on the seed, as a dataset folder with `tastes.jsonl` (user, taste, since).
 
     Args:
-        folder: made if missing; files of an earlier world are overwritten.
-        seed: the same seed writes the same world.
+        folder: created if missing; files of an earlier world are overwritten.
         picture_side: width and height of the pictures in pixels.
+        events: the least and the greatest number of events of a user.
 
     Raises:
         ValueError: there are fewer items than a user has events.
     """
-    if items < behaviour.events[1]:
-        raise ValueError(f"users of up to {behaviour.events[1]} events need as many items, not {items}")
+    if items < events[1]:
+        raise ValueError(f"users of up to {events[1]} events need as many items, not {items}")
     catalogue = make_items(items, seed)
     write_catalogue(folder, catalogue, seed, picture_side)
     rows: list[InteractionRow] = []
     with (folder / TASTES).open("w", encoding="utf-8") as tastes:
-        for user_id, history, periods in simulate(catalogue, users, seed, behaviour):
+        for user_id, history, periods in simulate(catalogue, users, seed, events):
             rows += [InteractionRow(user_id, item_id, moment, type=kind) for item_id, moment, kind in history]
             for taste in periods:
                 line = {"user_id": user_id, "since": taste.since, "likes": taste.likes, "dislikes": taste.dislikes}
@@ -122,18 +109,18 @@ def generate(
 
 
 def make_items(count: int, seed: int) -> list[WorldItem]:
-    """Draw the catalogue: attributes at random, titles all different, names in no relation to any attribute."""
+    """Draw the catalogue: attributes at random, distinct titles, and names that are independent of the attributes."""
     rng = random.Random(f"items {seed}")
     names = [onset + ending for onset in _ONSETS for ending in _ENDINGS]
     rng.shuffle(names)
-    made, titles = [], set[str]()
+    items, titles = [], set[str]()
     for number in range(count):
         attributes = {name: rng.choice(values) for name, values in ATTRIBUTES.items()}
         while (title := _title(attributes["theme"], names[number % len(names)], rng)) in titles:
             pass
         titles.add(title)
-        made.append(WorldItem(f"item-{number + 1:04}", title, attributes))
-    return made
+        items.append(WorldItem(f"item-{number + 1:04}", title, attributes))
+    return items
 
 
 def _title(theme: str, name: str, rng: random.Random) -> str:
@@ -160,14 +147,14 @@ def write_catalogue(folder: Path, catalogue: list[WorldItem], seed: int, picture
 
 
 def simulate(
-    catalogue: list[WorldItem], users: int, seed: int, behaviour: Behaviour = Behaviour()
+    catalogue: list[WorldItem], users: int, seed: int, events: Range = EVENTS
 ) -> Iterator[tuple[str, list[tuple[str, int, str]], list[Taste]]]:
     """Yield (user id, events as (item id, time, type), tastes over time) of every user."""
     rng = np.random.default_rng([seed, 1])
     popularity = rng.permutation(1.0 / np.arange(1, len(catalogue) + 1) ** 0.8)
     for number in range(users):
         person = random.Random(f"user {number} {seed}")
-        yield f"user-{number + 1:05}", *_live(person, rng, catalogue, popularity, behaviour)
+        yield f"user-{number + 1:05}", *_live(person, rng, catalogue, popularity, events)
 
 
 def _live(
@@ -175,26 +162,26 @@ def _live(
     rng: np.random.Generator,
     catalogue: list[WorldItem],
     popularity: npt.NDArray[np.float64],
-    behaviour: Behaviour,
+    count: Range,
 ) -> tuple[list[tuple[str, int, str]], list[Taste]]:
     events: list[tuple[str, int, str]] = []
     tastes = [_first_taste(person)]
     moment = _EPOCH + person.randrange(30 * 86_400)
-    change = person.randint(*behaviour.drift_every)
+    change = person.randint(*DRIFT_EVERY)
     affinity = _affinities(tastes[-1], catalogue)
     seen = np.zeros(len(catalogue), dtype=bool)
-    for number in range(person.randint(*behaviour.events)):
+    for number in range(person.randint(*count)):
         if number == change:
             tastes.append(_drifted(tastes[-1], number, person))
             affinity = _affinities(tastes[-1], catalogue)
-            change += person.randint(*behaviour.drift_every)
-        weight = popularity**behaviour.popularity_weight * ~seen
-        if person.random() < behaviour.chosen:
-            weight = weight * np.exp(behaviour.affinity_weight * affinity)
+            change += person.randint(*DRIFT_EVERY)
+        weight = popularity**_POPULARITY_WEIGHT * ~seen
+        if person.random() < _CHOSEN:
+            weight = weight * np.exp(_AFFINITY_WEIGHT * affinity)
         index = int(rng.choice(len(catalogue), p=weight / weight.sum()))
         seen[index] = True
         moment += person.randint(20, 4 * 3600)
-        events.append((catalogue[index].item_id, moment, _reaction(float(affinity[index]), person, behaviour)))
+        events.append((catalogue[index].item_id, moment, _reaction(float(affinity[index]), person)))
     return events, tastes
 
 
@@ -202,8 +189,8 @@ def _affinities(taste: Taste, catalogue: list[WorldItem]) -> npt.NDArray[np.floa
     return np.array([taste.affinity(item.attributes) for item in catalogue], dtype=np.float64)
 
 
-def _reaction(affinity: float, person: random.Random, behaviour: Behaviour) -> str:
-    likes = 1 / (1 + np.exp(-behaviour.sharpness * (affinity - behaviour.like_at)))
+def _reaction(affinity: float, person: random.Random) -> str:
+    likes = 1 / (1 + np.exp(-_SHARPNESS * (affinity - _LIKE_AT)))
     if person.random() < likes:
         return "like"
     return "dislike" if affinity <= 0 and person.random() < 0.8 else "view"

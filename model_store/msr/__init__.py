@@ -1,4 +1,4 @@
-"""MLLM-MSR (arXiv 2408.09698): a living preference summary, and a multimodal LLM that ranks by it.
+"""MLLM-MSR (arXiv 2408.09698): a preference summary that follows the user, and a multimodal LLM that ranks by it.
 
 Needs torch and transformers: the gateway and the workers never import this package.
 """

@@ -1,21 +1,20 @@
-"""The rule that writes the training targets of the small summarizer.
+"""The rule-based teacher, which writes the training targets of the small summarizer in place of a large model.
 
-No large teacher is at hand, so the target of `summary[n] = LLM(summary[n-1], block)` comes from a
-rule, which is Markov in the text: all it knows of the past is what the old summary says. A summary is
-two ordered lists of terms, the surest first, in one fixed form:
+The target of `summary[n] = LLM(summary[n-1], block)` depends on the past only through the text of the
+old summary. A summary is two ordered lists of terms, the most certain first, in one fixed form:
 
     Likes jazz, red, circle, harbor. Avoids punk, square.
 
 A term's place is its weight. Folding a block
 
-1. weighs each term of the old lists by its place, the last one 1, the one before it 2, ...;
-2. adds `rise` for each liked event of the block that shows the term, and takes `fall` for each
-   disliked one (the other way round for the list of avoided terms);
-3. sorts by weight, the more recent first among equals, drops what is no longer above 0, and cuts
+1. weights each term of the old lists by its place, the last one 1, the one before it 2, ...;
+2. adds 4 for each liked event of the block that shows the term, and subtracts 4 for each disliked
+   one (the other way round for the list of avoided terms);
+3. sorts by weight, the more recent first among equals, drops terms that are not above 0, and cuts
    the lists to their lengths.
 
-So a confirmed term climbs, a contradicted one drops out, and one that nothing confirms sinks under
-newer ones until it falls off the end.
+A confirmed term rises, a contradicted one is dropped, and an unconfirmed one sinks below newer ones
+until it is cut off.
 """
 
 import re
@@ -28,6 +27,7 @@ from model_store.views import InteractionView, ItemView
 
 _FORM = re.compile(r"\s*Likes (?P<likes>[^.]*)\.(?: Avoids (?P<avoids>[^.]*)\.)?\s*")
 _NOTHING = "nothing yet"
+_EVENT_WEIGHT = 4
 _WORD = re.compile(r"[^\W\d_]{3,}")
 _MARKS = re.compile(r"[,.\s]+")
 _STOP_WORDS = """
@@ -41,20 +41,18 @@ STOP_WORDS = frozenset(_STOP_WORDS.split())
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What a summary says: terms liked and terms avoided, the surest first."""
+    """The terms of a summary, the most certain first."""
 
     likes: tuple[str, ...] = ()
     avoids: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class TasteRule:
-    """The lengths of the lists, the weight of one event and what it means."""
+class RuleBasedTeacher:
+    """The lengths of the lists, and what events mean."""
 
     likes: int = 10
     avoids: int = 4
-    rise: int = 4
-    fall: int = 4
     signals: Signals = BUILT_IN
 
     def fold(self, old: str, block: Sequence[InteractionView], terms: "TermFinder") -> str:
@@ -68,19 +66,20 @@ class TasteRule:
                 (liked if signal == "positive" else disliked).update(found)
                 latest.update(dict.fromkeys(found, moment))
         before = parse(old)
-        likes = self._update(before.likes, liked, disliked, latest, self.likes)
-        avoids = self._update(before.avoids, disliked, liked, latest, self.avoids)
+        likes = _update(before.likes, liked, disliked, latest, self.likes)
+        avoids = _update(before.avoids, disliked, liked, latest, self.avoids)
         return render(Summary(likes, tuple(term for term in avoids if term not in likes)))
 
-    def _update(
-        self, old: Sequence[str], up: Counter[str], down: Counter[str], latest: dict[str, int], length: int
-    ) -> tuple[str, ...]:
-        weights = {term: len(old) - place for place, term in enumerate(old)}
-        for term in {**dict.fromkeys(old), **dict.fromkeys(up)}:
-            weights[term] = weights.get(term, 0) + self.rise * up[term] - self.fall * down[term]
-        kept = [term for term, weight in weights.items() if weight > 0]
-        kept.sort(key=lambda term: (-weights[term], -latest.get(term, 0)))
-        return tuple(kept[:length])
+
+def _update(
+    old: Sequence[str], up: Counter[str], down: Counter[str], latest: dict[str, int], length: int
+) -> tuple[str, ...]:
+    weights = {term: len(old) - place for place, term in enumerate(old)}
+    for term in dict.fromkeys((*old, *up)):
+        weights[term] = weights.get(term, 0) + _EVENT_WEIGHT * (up[term] - down[term])
+    kept = [term for term, weight in weights.items() if weight > 0]
+    kept.sort(key=lambda term: (-weights[term], -latest.get(term, 0)))
+    return tuple(kept[:length])
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,27 +89,27 @@ class TermFinder:
     names: frozenset[str]
     words: frozenset[str]
 
-    def knowing(self, names: Iterable[str]) -> "TermFinder":
-        """The same, which knows further genres and tags."""
+    def with_names(self, names: Iterable[str]) -> "TermFinder":
+        """A finder with additional genres and tags."""
         return TermFinder(self.names | {normalize(name) for name in names}, self.words)
 
     def of(self, item: ItemView) -> tuple[str, ...]:
         """The terms of `item`, each once."""
-        named = [name for name in names_of(item) if name in self.names]
-        read = [word for word in words_of(f"{item.title} {item.summary}") if word in self.words]
-        return tuple(dict.fromkeys((*named, *read)))
+        names = [name for name in names_of(item) if name in self.names]
+        words = [word for word in words_of(f"{item.title} {item.summary}") if word in self.words]
+        return tuple(dict.fromkeys((*names, *words)))
 
     @classmethod
-    def learn(cls, items: Sequence[ItemView], minimum: int = 5, share: float = 0.01) -> "TermFinder":
-        """Take the names that at least `minimum` items have, and the words that at least this share of them has too.
+    def learn(cls, items: Sequence[ItemView], minimum: int = 5) -> "TermFinder":
+        """Take the names of at least `minimum` items, and the words of at least `minimum` and 1 % of the items.
 
-        A term of one or two items says nothing that could be learned from them.
+        Nothing could be learned about a term of one or two items.
         """
         names, words = Counter[str](), Counter[str]()
         for item in items:
             names.update(set(names_of(item)))
             words.update(set(words_of(f"{item.title} {item.summary}")))
-        enough = max(minimum, share * len(items))
+        enough = max(minimum, 0.01 * len(items))
         return cls(
             frozenset(name for name, count in names.items() if count >= minimum),
             frozenset(word for word, count in words.items() if count >= enough),
@@ -118,7 +117,7 @@ class TermFinder:
 
 
 def names_of(item: ItemView) -> list[str]:
-    """The genres and the first tags, as a summary can carry them."""
+    """The genres and the first tags, normalized."""
     return [name for text in (*item.genres, *item.tags[:4]) if (name := normalize(text))]
 
 
@@ -128,18 +127,18 @@ def words_of(text: str) -> list[str]:
 
 
 def normalize(term: str) -> str:
-    """A term as a summary can carry it: lower case, one line, without the marks that separate terms."""
+    """A term in the form of a summary: lower case, one line, without the marks that separate terms."""
     return _MARKS.sub(" ", term.lower()).strip()
 
 
 def render(summary: Summary) -> str:
-    """Write the lists as the one text that `parse` reads back."""
+    """Write the lists as the text that `parse` reads."""
     likes = f"Likes {', '.join(summary.likes) or _NOTHING}."
     return f"{likes} Avoids {', '.join(summary.avoids)}." if summary.avoids else likes
 
 
 def parse(text: str) -> Summary:
-    """Read a summary back; a text in any other form says nothing."""
+    """Read a summary; a text in any other form has no terms."""
     match = _FORM.fullmatch(text)
     if match is None:
         return Summary()

@@ -44,9 +44,7 @@ def train(
     family, folder = name or data.resolve().name.lower(), store or settings.models_folder
     options = TrainOptions(minutes=minutes, steps=steps, seed=seed, signals=Signals(settings.signals.vocabulary()))
     with stages() as report:
-        ranker, summarizer = train_from_scratch(
-            data, folder, name=family, options=options, progress=lambda now: report(now.stage, now.done, now.note)
-        )
+        ranker, summarizer = train_from_scratch(data, folder, name=family, options=options, progress=report)
     out.print(f"registered {summarizer.id} and {ranker.id} in {folder}")
     out.print(f"serve them: tastestream up --models {family} --store {folder}")
     if summarizer.training.warning:

@@ -13,9 +13,9 @@ from rich.progress import Progress
 
 from model_store.demo import ITEMS, MODELS, SEED
 from model_store.demo.drawing import draw
-from model_store.demo.world import Behaviour, Taste, make_items, simulate
+from model_store.demo.world import Taste, make_items, simulate
 from model_store.engine.engine import Engine
-from model_store.msr.teacher import TasteRule, TermFinder
+from model_store.msr.teacher import RuleBasedTeacher, TermFinder
 from model_store.prompts import PromptSet
 from model_store.registry.manifest import Manifest
 from model_store.registry.registry import Registry
@@ -125,7 +125,7 @@ class World:
 
     def people(self, count: int, events: int, seed: int = 0) -> list[Person]:
         """`count` users of `events` events each."""
-        lived = simulate(self._items, count, SEED + UNSEEN + seed, Behaviour(events=(events, events)))
+        lived = simulate(self._items, count, SEED + UNSEEN + seed, (events, events))
         return [
             Person(
                 f"{name}-{seed}",
@@ -143,8 +143,8 @@ class World:
         return [InteractionView(event.type, self.views[event.item_id]) for event in events]
 
     def rule_summary(self, events: list[Event], block: int = 3) -> str:
-        """What the rule that the model was trained on writes of `events`."""
-        rule, text = TasteRule(), ""
+        """What the teacher that the model was trained on writes about `events`."""
+        teacher, text = RuleBasedTeacher(), ""
         for start in range(0, len(events), block):
-            text = rule.fold(text, self.shown(events[start : start + block]), self._terms)
+            text = teacher.fold(text, self.shown(events[start : start + block]), self._terms)
         return text

@@ -45,7 +45,7 @@ USERS = [UserView(), UserView("This user enjoys calm harbours.", BLOCK)]
 
 
 class Reference:
-    """The checkpoint in transformers, asked with the tokens that training makes."""
+    """The checkpoint in transformers, asked with the tokens of training."""
 
     def __init__(self, served: ServedModel) -> None:
         declare()
@@ -67,7 +67,12 @@ class Reference:
         return Labels(yes_id=self.encoder.yes_id, no_id=self.encoder.no_id)
 
     def score(self, user: UserView, item: ItemView) -> float:
-        return self.probability(self.encoder.rank(user, item), item)
+        return self.probability(self.prompt(user, item), item)
+
+    def prompt(self, user: UserView, item: ItemView) -> list[int]:
+        from tests.tiny_model import ranking_prompt
+
+        return ranking_prompt(self.encoder, user, item)
 
     def probability(self, prompt: list[int], item: ItemView) -> float:
         """Softmax over the two label logits at the first answer position."""
@@ -138,7 +143,7 @@ async def test_ranking_tokens_are_those_of_training(ranker_server: ServedModel, 
     ]
     asked = {"messages": messages, "add_generation_prompt": False, "add_special_tokens": False}
     answer = await answer_of(ranker_server, "/tokenize", asked)
-    assert answer["tokens"] == reference.encoder.rank(USERS[1], PLAIN)
+    assert answer["tokens"] == reference.prompt(USERS[1], PLAIN)
 
 
 async def test_ranking_prompts_with_pictures_have_the_length_of_training(
@@ -146,7 +151,7 @@ async def test_ranking_prompts_with_pictures_have_the_length_of_training(
 ) -> None:
     body = await recorded(ranker_server, lambda engine: engine.score(USERS[1], ITEMS))
     answer = await answer_of(ranker_server, "/score", body)
-    assert answer["usage"]["prompt_tokens"] == sum(len(reference.encoder.rank(USERS[1], item)) for item in ITEMS)
+    assert answer["usage"]["prompt_tokens"] == sum(len(reference.prompt(USERS[1], item)) for item in ITEMS)
 
 
 @pytest.mark.parametrize("job", ["summarize", "describe"])
@@ -187,14 +192,14 @@ async def test_a_summary_is_the_one_that_evaluation_without_a_server_writes(
     import numpy as np
 
     from model_store.msr.scratch.architecture import Sizes
-    from model_store.msr.scratch.generator import Writer
+    from model_store.msr.scratch.generator import Generator
 
     block = [InteractionView("like", replace(item, image=None)) for item in items]
-    writer = Writer(
+    generator = Generator(
         reference.model, reference.encoder, Sizes(picture=reference.picture), np.empty((0, 1, 1, 3), np.uint8)
     )
     serving = summarizer_server.manifest.serving
-    (expected,) = writer.summarize([("", block)], max_tokens=serving.max_summary_tokens, presence_penalty=penalty)
+    (expected,) = generator.summarize([("", block)], max_tokens=serving.max_summary_tokens, presence_penalty=penalty)
     engine = summarizer_server.engine(serving=serving.model_copy(update={"presence_penalty": penalty}))
     try:
         assert await engine.summarize("", block) == expected

@@ -1,12 +1,11 @@
-"""The small MLLM that is trained from scratch: Qwen3-VL's architecture, its own tokenizer.
+"""The small MLLM that is trained from scratch: Qwen3-VL's architecture with another tokenizer.
 
 One model does the three jobs of MLLM-MSR (describe, summarize, rank). It is a plain
-`Qwen3VLForConditionalGeneration` checkpoint, so that transformers and vLLM load it as they
-load the large ones.
+`Qwen3VLForConditionalGeneration` checkpoint, which transformers and vLLM load like the large ones.
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import chain, repeat
 from pathlib import Path
@@ -31,7 +30,7 @@ VISION_START, VISION_END, IMAGE, VIDEO = "<|vision_start|>", "<|vision_end|>", "
 SPECIAL = (END, START_TURN, END_TURN, VISION_START, VISION_END, IMAGE, VIDEO)
 YES, NO = "yes", "no"
 CHAT_TEMPLATE = "{% for message in messages %}" + START_TURN + "{{ message['content'] }}" + END_TURN + "{% endfor %}"
-"""A turn is its text between two marks; the answer follows at once. Roles would only cost tokens."""
+"""A turn is its text between two marks, and the answer follows directly. Roles would only cost tokens."""
 MERGE = 2
 TEMPORAL = 2
 
@@ -61,10 +60,10 @@ class Sizes:
         return self.picture.height // self.patch, self.picture.width // self.patch
 
     @property
-    def picture_tokens(self) -> int:
-        """Tokens that one picture takes in a prompt."""
+    def token_grid(self) -> tuple[int, int]:
+        """Tokens of one picture in a prompt: (rows, columns)."""
         rows, columns = self.grid
-        return rows * columns // MERGE**2
+        return rows // MERGE, columns // MERGE
 
     def __post_init__(self) -> None:
         unit = self.patch * MERGE
@@ -75,7 +74,7 @@ class Sizes:
 def train_tokenizer(texts: Sequence[str], vocabulary: int) -> Any:
     """Train a byte-level BPE tokenizer of Qwen2's form with at most `vocabulary` tokens on `texts`.
 
-    `yes` and `no` become single tokens whatever the texts are.
+    `yes` and `no` always become single tokens.
     """
     reference = Qwen2Tokenizer()
     trainer = trainers.BpeTrainer(
@@ -84,16 +83,16 @@ def train_tokenizer(texts: Sequence[str], vocabulary: int) -> Any:
         show_progress=False,
         min_frequency=2,
     )
-    learner = Tokenizer(models.BPE())
-    learner.normalizer = reference.backend_tokenizer.normalizer
-    learner.pre_tokenizer = reference.backend_tokenizer.pre_tokenizer
+    bpe = Tokenizer(models.BPE())
+    bpe.normalizer = reference.backend_tokenizer.normalizer
+    bpe.pre_tokenizer = reference.backend_tokenizer.pre_tokenizer
     labels = repeat(f"{YES}\n{NO}", 1000 + sum(map(len, texts)))
-    learner.train_from_iterator(chain(texts, labels), trainer)
-    vocab = learner.get_vocab()
+    bpe.train_from_iterator(chain(texts, labels), trainer)
+    vocab = bpe.get_vocab()
     ordered = {token: rank for rank, token in enumerate(sorted(vocab, key=vocab.__getitem__))}
     return Qwen2Tokenizer(
         vocab=ordered,
-        merges=_merges(learner),
+        merges=[tuple(pair) for pair in json.loads(bpe.to_str())["model"]["merges"]],
         unk_token=END,
         eos_token=END,
         pad_token=END,
@@ -103,21 +102,12 @@ def train_tokenizer(texts: Sequence[str], vocabulary: int) -> Any:
     )
 
 
-def _merges(tokenizer: Tokenizer) -> list[tuple[str, str]]:
-    return [tuple(pair) for pair in json.loads(tokenizer.to_str())["model"]["merges"]]
-
-
-def image_processor(sizes: Sizes) -> Any:
-    """Turns pictures of exactly `sizes.picture` into patches; larger ones are scaled down to as many pixels."""
-    pixels = sizes.picture.width * sizes.picture.height
-    return Qwen2VLImageProcessor(**_vision_processing(sizes, pixels))
-
-
 def processor(tokenizer: Any, sizes: Sizes) -> Any:
-    """The processor that vLLM and transformers load beside the weights."""
+    """The processor that vLLM and transformers load with the weights; it scales down pictures with more pixels."""
     pixels = sizes.picture.width * sizes.picture.height
+    images = Qwen2VLImageProcessor(**_vision_processing(sizes, pixels))
     video = Qwen3VLVideoProcessor(**_vision_processing(sizes, 2 * pixels))
-    return Qwen3VLProcessor(image_processor(sizes), tokenizer, video, chat_template=CHAT_TEMPLATE)
+    return Qwen3VLProcessor(images, tokenizer, video, chat_template=CHAT_TEMPLATE)
 
 
 def _vision_processing(sizes: Sizes, pixels: int) -> dict[str, Any]:
@@ -181,7 +171,7 @@ def configuration(tokenizer: Any, sizes: Sizes) -> Any:
 
 
 def new_model(tokenizer: Any, sizes: Sizes, seed: int) -> Any:
-    """A model with random weights (float32), the same ones for the same seed."""
+    """A model with random weights (float32) that depend only on the seed."""
     torch.manual_seed(seed)
     model = Qwen3VLForConditionalGeneration(configuration(tokenizer, sizes))
     model.generation_config.eos_token_id = tokenizer.convert_tokens_to_ids(END)
@@ -200,15 +190,3 @@ def read_checkpoint(folder: Path) -> tuple[Any, Any]:
     """Load (model, processor) of a checkpoint folder, in float32."""
     model = Qwen3VLForConditionalGeneration.from_pretrained(folder, dtype=torch.float32)
     return model.eval(), Qwen3VLProcessor.from_pretrained(folder)
-
-
-def tiny_qwen3_vl(folder: Path, texts: Iterable[str], sizes: Sizes | None = None, seed: int = 0) -> Any:
-    """Write a checkpoint with random weights whose tokenizer was trained on `texts`; returns the model.
-
-    For tests of everything around a model: loading, launching, scoring.
-    """
-    sizes = sizes or Sizes(hidden=64, layers=2, heads=2, kv_heads=1, mlp=128, vision_hidden=64, vision_heads=2)
-    tokenizer = train_tokenizer(list(texts), sizes.vocabulary)
-    model = new_model(tokenizer, sizes, seed)
-    write_checkpoint(folder, model, tokenizer, sizes, torch.float32)
-    return model

@@ -16,7 +16,7 @@ from model_store.pictures import PictureSize, fit_picture
 from model_store.views import ItemView
 
 HAS_PICTURE = b"picture"
-"""Stands for the bytes in views of training: the encoder only asks whether there is a picture."""
+"""Replaces the bytes in the views of training: the encoder only checks whether an item has a picture."""
 
 
 class Catalogue:
@@ -24,9 +24,9 @@ class Catalogue:
 
     Attributes:
         ids: item ids, in the file's order; `number` is their inverse.
-        captions: what `describe` should answer for each item, "" where nothing is known.
-        views: the items as prompts see them; those with a picture carry `HAS_PICTURE` and,
-            as their summary, the caption.
+        captions: the expected answer of `describe` for each item, or "".
+        views: the items as prompts see them; those with a picture have `HAS_PICTURE` and, as
+            their summary, the caption.
         pixels: pictures as the model sees them, of shape (pictures, height, width, 3).
         picture: per item its row in `pixels`, or -1.
     """
@@ -35,7 +35,7 @@ class Catalogue:
         items = list(dataset.items.values())
         self.ids = [item.item_id for item in items]
         self.number = {item_id: number for number, item_id in enumerate(self.ids)}
-        self.captions = [caption_of(item) for item in items]
+        self.captions = [_caption(item) for item in items]
         self.views = [_view(item, caption) for item, caption in zip(items, self.captions, strict=True)]
         self.pixels, self.picture = _pixels(items, size)
 
@@ -47,7 +47,7 @@ class Candidates:
         self._catalogue, self._encoder = catalogue, encoder
         self.segment = cache(self._segment)
 
-    def _segment(self, number: int, picture: bool = True, words: bool = True) -> Segment:
+    def _segment(self, number: int, picture: bool, words: bool) -> Segment:
         """Item `number`, with or without its picture and its words."""
         view = self._catalogue.views[number]
         view = view if picture else view.without_picture()
@@ -56,8 +56,8 @@ class Candidates:
         return Segment(self._encoder.rank_item(view), shown)
 
 
-def caption_of(item: DatasetItem) -> str:
-    """What `describe` should say: the caption; where there is none, the first genres or tags."""
+def _caption(item: DatasetItem) -> str:
+    """The caption, or else the first genres or tags."""
     return item.caption or ", ".join(item.genres[:2] or item.tags[:2])
 
 

@@ -1,10 +1,11 @@
-"""From items, blocks and users to token ids, exactly as vLLM makes them of the same request.
+"""Encodes items, blocks and users as token ids, exactly as vLLM does for the same request.
 
-Two forms exist. The generating jobs go through the tokenizer's own chat template; vLLM puts a
-message's picture before its text, on a line of its own. The ranker goes through `score.jinja`,
-where vLLM puts a document's picture directly before its text.
+The generating jobs use the tokenizer's chat template; vLLM puts a message's picture on a separate
+line before its text. The ranker uses `score.jinja`, where vLLM puts a document's picture directly
+before its text.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,8 +19,7 @@ _DOCUMENT = "<document>"
 class Encoder:
     """Renders and tokenizes the prompts of the three jobs.
 
-    A picture is `sizes.picture_tokens` times the id `image_id`; whether there is one is decided by
-    `item.image`.
+    A picture, which an item has unless its `image` is None, is the id `image_id` for each token of `sizes.token_grid`.
 
     Raises:
         ValueError: `yes` or `no` is not a single token.
@@ -31,7 +31,7 @@ class Encoder:
         self.image_id: int = tokenizer.convert_tokens_to_ids(IMAGE)
         self.end_id: int = tokenizer.convert_tokens_to_ids(END)
         self.yes_id, self.no_id = self._label(YES), self._label(NO)
-        self._picture = VISION_START + IMAGE * sizes.picture_tokens + VISION_END
+        self._picture = VISION_START + IMAGE * math.prod(sizes.token_grid) + VISION_END
         self._score_template = prompts.score_template.read_text()
         self._head, self._tail = self._score("", _DOCUMENT).split(_DOCUMENT)
         self._before_user = self._score(_DOCUMENT, "").split(_DOCUMENT)[0]
@@ -50,15 +50,12 @@ class Encoder:
         return self._ids(self._before_user + text + self._head[len(self._before_user) :])
 
     def rank_item(self, item: ItemView) -> list[int]:
-        """Ids of shape (length,): one candidate, up to where the answer is read."""
-        return self._ids(self._document(item) + self._tail)
-
-    def rank(self, user: UserView, item: ItemView) -> list[int]:
-        """Ids of shape (length,): the whole prompt, rendered as one text."""
-        return self._ids(self._score(self.prompts.rank_user(user), self._document(item)))
+        """Ids of shape (length,): one candidate, up to the position of the answer."""
+        picture = self._picture if item.image is not None else ""
+        return self._ids(picture + self.prompts.rank_item(item) + self._tail)
 
     def answer(self, text: str) -> list[int]:
-        """Ids of shape (length,): what the model should write, with the end mark."""
+        """Ids of shape (length,): the expected answer, with the end mark."""
         return [*self._ids(text), self.end_id]
 
     def _chat(self, text: str, item: ItemView | None) -> list[int]:
@@ -70,9 +67,6 @@ class Encoder:
         messages = [{"role": "query", "content": query}, {"role": "document", "content": document}]
         rendered: str = self.tokenizer.apply_chat_template(messages, chat_template=self._score_template, tokenize=False)
         return rendered
-
-    def _document(self, item: ItemView) -> str:
-        return (self._picture if item.image is not None else "") + self.prompts.rank_item(item)
 
     def _label(self, word: str) -> int:
         ids = self._ids(word)

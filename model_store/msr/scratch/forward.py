@@ -1,7 +1,7 @@
-"""The forward pass of training: the checkpoint's own layers, called on packed rows and equal-sized pictures.
+"""The forward pass of training: the checkpoint's layers, called on packed rows and pictures of one size.
 
-Transformers attends picture by picture in a Python loop; here all pictures, having one size, go
-through as one batch. The numbers are those of `Qwen3VLForConditionalGeneration`.
+Transformers computes the attention of each picture in a Python loop; here all pictures are one batch.
+The results are those of `Qwen3VLForConditionalGeneration`.
 """
 
 from typing import Any
@@ -26,7 +26,7 @@ def patches_of(pictures: npt.NDArray[np.uint8], sizes: Sizes) -> torch.Tensor:
     return twice.reshape(len(pictures), rows * columns, -1)
 
 
-def see(model: Any, patches: torch.Tensor, sizes: Sizes) -> tuple[torch.Tensor, list[torch.Tensor]]:
+def encode_images(model: Any, patches: torch.Tensor, sizes: Sizes) -> tuple[torch.Tensor, list[torch.Tensor]]:
     """Encode patches of shape (n, patches, values).
 
     Returns:
@@ -56,7 +56,7 @@ def see(model: Any, patches: torch.Tensor, sizes: Sizes) -> tuple[torch.Tensor, 
 
 
 def _embed(convolution: torch.nn.Conv3d, patches: torch.Tensor) -> torch.Tensor:
-    """The convolution sees each patch once: as a product it needs no kernel compiled per batch size."""
+    """The convolution sees each patch once: as a matrix product it needs no kernel compiled per batch size."""
     return torch.nn.functional.linear(patches, convolution.weight.flatten(1), convolution.bias)
 
 
@@ -75,11 +75,11 @@ def _rotate(state: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.
     return (state * cos + turned * sin).to(state.dtype)
 
 
-def read(model: Any, batch: Batch, pictures: tuple[torch.Tensor, list[torch.Tensor]] | None) -> torch.Tensor:
+def decode(model: Any, batch: Batch, pictures: tuple[torch.Tensor, list[torch.Tensor]] | None) -> torch.Tensor:
     """Run the packed rows through the text model.
 
     Args:
-        pictures: what `see` made of `batch.pictures`, one entry each, or None if there are none.
+        pictures: `batch.pictures` as `encode_images` returns them, or None if there are none.
 
     Returns:
         Last hidden states of shape (rows * length, hidden).
@@ -105,6 +105,13 @@ def read(model: Any, batch: Batch, pictures: tuple[torch.Tensor, list[torch.Tens
         **extra,
     )
     return output.last_hidden_state.flatten(0, 1)
+
+
+def label_margins(model: Any, states: torch.Tensor, batch: Batch, yes_id: int, no_id: int) -> torch.Tensor:
+    """logit(yes) - logit(no) of each suffix, of shape (suffixes,), from the last hidden states."""
+    head = model.lm_head.weight
+    margins: torch.Tensor = states[batch.rank_at].float() @ (head[yes_id] - head[no_id]).float()
+    return margins
 
 
 def _additive(mask: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""A trained model at work without a server: batched greedy writing and packed ranking."""
+"""Runs a trained model without a server: batched greedy generation and packed ranking."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -8,20 +8,24 @@ import numpy.typing as npt
 import torch
 from transformers import LogitsProcessorList
 
-from model_store.msr.scratch.architecture import MERGE, Sizes
+from model_store.msr.scratch.architecture import Sizes
 from model_store.msr.scratch.encoding import Encoder
-from model_store.msr.scratch.forward import patches_of, read, see
-from model_store.msr.scratch.packing import Segment, Tree, pack
+from model_store.msr.scratch.forward import decode, encode_images, label_margins, patches_of
+from model_store.msr.scratch.packing import PackedPrompt, Segment, pack
 from model_store.prompts.clean import clean
 from model_store.views import InteractionView, ItemView
 
 Pixels = npt.NDArray[np.uint8]
+SUMMARY_TOKENS, DESCRIPTION_TOKENS = 96, 24
 PRESENCE_PENALTY = 2.0
-"""Keeps a small model from repeating a term without end (movielens-posters: 0 of 144 folds instead of 8)."""
+"""Keeps a small model from repeating a term endlessly (movielens-posters: 0 of 144 folds instead of 8)."""
+BLOCK = 3
+"""Events in one fold, the default of the service."""
+_GENERATED_AT_ONCE, _RANKED_AT_ONCE = 128, 8
 
 
 class _PresencePenalty:
-    """vLLM's `presence_penalty`: what is taken from the logit of every token that the answer already has."""
+    """vLLM's `presence_penalty`: subtracted from the logit of every token that the answer already contains."""
 
     def __init__(self, prompt_tokens: int, penalty: float) -> None:
         self.prompt_tokens, self.penalty = prompt_tokens, penalty
@@ -31,93 +35,86 @@ class _PresencePenalty:
         return scores - self.penalty * present
 
 
-class Writer:
+class Generator:
     """Asks a model in this process as the service asks it through vLLM.
 
     Args:
-        pixels: pictures of shape (pictures, height, width, 3); calls name them by row.
-        batch: prompts that are answered at the same time.
+        pixels: pictures of shape (pictures, height, width, 3); calls refer to them by row.
     """
 
-    def __init__(self, model: Any, encoder: Encoder, sizes: Sizes, pixels: Pixels, batch: int = 128) -> None:
-        self.model, self.encoder, self.sizes, self.pixels, self.batch = model.eval(), encoder, sizes, pixels, batch
-        rows, columns = sizes.grid
-        self._grid = rows // MERGE, columns // MERGE
+    def __init__(self, model: Any, encoder: Encoder, sizes: Sizes, pixels: Pixels) -> None:
+        self.model, self.encoder, self.sizes, self.pixels = model.eval(), encoder, sizes, pixels
 
-    def describe(self, items: Sequence[ItemView], pictures: Sequence[int], max_tokens: int = 24) -> list[str]:
+    def describe(self, items: Sequence[ItemView], pictures: Sequence[int]) -> list[str]:
         """Write an item summary for each item and its picture."""
         texts: list[str] = []
-        for start in range(0, len(items), self.batch):
-            some = slice(start, start + self.batch)
+        for start in range(0, len(items), _GENERATED_AT_ONCE):
+            some = slice(start, start + _GENERATED_AT_ONCE)
             prompts = [self.encoder.describe(item) for item in items[some]]
             patches = patches_of(self.pixels[list(pictures[some])], self.sizes)
-            texts += self._write(prompts, max_tokens, patches)
+            texts += self._generate(prompts, DESCRIPTION_TOKENS, patches)
         return texts
 
     def summarize(
         self,
         steps: Sequence[tuple[str, Sequence[InteractionView]]],
-        max_tokens: int = 96,
+        max_tokens: int = SUMMARY_TOKENS,
         presence_penalty: float = PRESENCE_PENALTY,
     ) -> list[str]:
         """Write the summary that follows each (old summary, block)."""
         prompts = [self.encoder.summarize(old, block) for old, block in steps]
         order = sorted(range(len(prompts)), key=lambda number: len(prompts[number]))
         texts = [""] * len(prompts)
-        for start in range(0, len(order), self.batch):
-            some = order[start : start + self.batch]
-            written = self._write([prompts[n] for n in some], max_tokens, presence_penalty=presence_penalty)
+        for start in range(0, len(order), _GENERATED_AT_ONCE):
+            some = order[start : start + _GENERATED_AT_ONCE]
+            written = self._generate([prompts[n] for n in some], max_tokens, presence_penalty=presence_penalty)
             for number, text in zip(some, written, strict=True):
                 texts[number] = text
         return texts
 
-    def fold(
-        self,
-        histories: Sequence[Sequence[InteractionView]],
-        block_size: int = 3,
-        each: Callable[[int, int], None] = lambda done, total: None,
-    ) -> list[str]:
-        """Fold whole histories, each from an empty summary, block by block; `each` hears (blocks done, blocks)."""
+    def fold(self, histories: Sequence[Sequence[InteractionView]], progress: Callable[[float], None]) -> list[str]:
+        """Fold whole histories, each from an empty summary, block by block; `progress` gets the share done, 0..1."""
         summaries = [""] * len(histories)
-        blocks = max((-(-len(history) // block_size) for history in histories), default=0)
-        for number in range(blocks):
-            start = number * block_size
+        longest = max(map(len, histories), default=0)
+        for start in range(0, longest, BLOCK):
             going = [place for place, history in enumerate(histories) if len(history) > start]
-            steps = [(summaries[place], histories[place][start : start + block_size]) for place in going]
+            steps = [(summaries[place], histories[place][start : start + BLOCK]) for place in going]
             for place, text in zip(going, self.summarize(steps), strict=True):
                 summaries[place] = text or summaries[place]
-            each(number + 1, blocks)
+            progress(min(1.0, (start + BLOCK) / longest))
         return summaries
 
     def rank(self, users: Sequence[Sequence[int]], candidates: Sequence[Sequence[Segment]]) -> list[list[float]]:
         """logit(yes) - logit(no) per candidate; `users` are encoded prefixes (`Encoder.rank_user`)."""
         logits: list[list[float]] = []
-        for start in range(0, len(users), 8):
-            some = slice(start, start + 8)
-            trees = [
-                Tree(Segment(list(prefix)), tuple(branches), (0.0,) * len(branches))
-                for prefix, branches in zip(users[some], candidates[some], strict=True)
+        for start in range(0, len(users), _RANKED_AT_ONCE):
+            some = slice(start, start + _RANKED_AT_ONCE)
+            prompts = [
+                PackedPrompt(Segment(list(prefix)), tuple(suffixes), (0.0,) * len(suffixes))
+                for prefix, suffixes in zip(users[some], candidates[some], strict=True)
             ]
             with torch.inference_mode():
-                logits += self._margins(trees)
+                logits += self._margins(prompts)
         return logits
 
-    def _margins(self, trees: Sequence[Tree]) -> list[list[float]]:
-        batch = pack(trees, max(tree.length for tree in trees), self.encoder.image_id, self._grid)
-        shown = None
+    def _margins(self, prompts: Sequence[PackedPrompt]) -> list[list[float]]:
+        length = max(prompt.length for prompt in prompts)
+        batch = pack(prompts, length, self.encoder.image_id, self.sizes.token_grid)
+        pictures = None
         if batch.pictures:
-            shown = see(self.model, patches_of(self.pixels[list(batch.pictures)], self.sizes), self.sizes)
-        head = self.model.lm_head.weight
-        margins = read(self.model, batch, shown)[batch.rank_at] @ (head[self.encoder.yes_id] - head[self.encoder.no_id])
-        found: list[list[float]] = [[] for _ in trees]
-        for tree, margin in zip(batch.rank_tree.tolist(), margins.tolist(), strict=True):
-            found[tree].append(margin)
+            patches = patches_of(self.pixels[list(batch.pictures)], self.sizes)
+            pictures = encode_images(self.model, patches, self.sizes)
+        states = decode(self.model, batch, pictures)
+        margins = label_margins(self.model, states, batch, self.encoder.yes_id, self.encoder.no_id)
+        found: list[list[float]] = [[] for _ in prompts]
+        for prompt, margin in zip(batch.rank_prompt.tolist(), margins.tolist(), strict=True):
+            found[prompt].append(margin)
         return found
 
-    def _write(
+    def _generate(
         self,
         prompts: Sequence[Sequence[int]],
-        tokens: int,
+        max_tokens: int,
         patches: torch.Tensor | None = None,
         presence_penalty: float = 0.0,
     ) -> list[str]:
@@ -137,7 +134,7 @@ class Writer:
             written = self.model.generate(
                 input_ids=ids,
                 attention_mask=attention,
-                max_new_tokens=tokens,
+                max_new_tokens=max_tokens,
                 do_sample=False,
                 logits_processor=LogitsProcessorList([_PresencePenalty(longest, presence_penalty)]),
                 **pictures,

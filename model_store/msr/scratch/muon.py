@@ -1,6 +1,6 @@
-"""Muon (Jordan et al., 2024), in the precision that the processor multiplies well.
+"""Muon (Jordan et al., 2024), in the precision that suits the processor.
 
-`torch.optim.Muon` always orthogonalizes in bfloat16: on a processor without units for it one step of the small model
+`torch.optim.Muon` always orthogonalizes in bfloat16: on a processor without bfloat16 units one step of the small model
 takes 15 s instead of 0.65 s.
 """
 
@@ -10,16 +10,16 @@ from typing import Any
 import torch
 
 _COEFFICIENTS = (3.4445, -4.7750, 2.0315)
-"""Of the quintic step x -> a x + b x^3 + c x^5 on the singular values: as steep at zero as stays near one."""
+"""Of the quintic step x -> a x + b x^3 + c x^5 on the singular values: as steep at 0 as possible, and close to 1."""
 _ITERATIONS = 5
 _EPSILON = 1e-7
 
 
 class Muon(torch.optim.Optimizer):  # type: ignore[misc]
-    """Momentum whose matrix is replaced by the nearest one with all singular values near one.
+    """Replaces each momentum matrix by the nearest one with all singular values near one.
 
     Args:
-        groups: matrices only. The rate of a group is scaled by sqrt(max(1, rows / columns)).
+        groups: parameters that are matrices. Rates are scaled by sqrt(max(1, rows / columns)).
         dtype: of the orthogonalization.
     """
 
@@ -49,22 +49,22 @@ class Muon(torch.optim.Optimizer):  # type: ignore[misc]
         if not state:
             state["average"] = torch.zeros_like(gradient)
         average = state["average"].lerp_(gradient, 1 - group["momentum"])
-        ahead = gradient.lerp(average, group["momentum"])
+        nesterov = gradient.lerp(average, group["momentum"])
         rows, columns = weight.shape
         rate = group["lr"] * max(1.0, rows / columns) ** 0.5
         weight.mul_(1 - group["lr"] * group["weight_decay"])
-        weight.add_(orthogonalized(ahead, self.dtype).to(weight.dtype), alpha=-rate)
+        weight.add_(orthogonalized(nesterov, self.dtype).to(weight.dtype), alpha=-rate)
 
 
 def orthogonalized(matrix: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     """A matrix with the singular vectors of `matrix` and singular values near one, by Newton-Schulz steps."""
     a, b, c = _COEFFICIENTS
     wide = matrix.to(dtype)
-    turned = wide.shape[0] > wide.shape[1]
-    if turned:
+    is_tall = wide.shape[0] > wide.shape[1]
+    if is_tall:
         wide = wide.T
     wide = wide / wide.norm().clamp(min=_EPSILON)
     for _ in range(_ITERATIONS):
         square = wide @ wide.T
         wide = torch.addmm(wide, b * square + c * (square @ square), wide, beta=a)
-    return wide.T if turned else wide
+    return wide.T if is_tall else wide

@@ -1,23 +1,27 @@
-"""Turns a trained model into two registered versions, a ranker and a summarizer, that share its weights."""
+"""Registers a trained model as two versions, a ranker and a summarizer, that share its weights."""
 
 import tempfile
 from dataclasses import dataclass
+from itertools import chain, product
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from pydantic import ValidationError
 
 from model_store.blend import sigmoid
-from model_store.cooccurrence import Cooccurrence, write_cooccurrence
-from model_store.data.dataset import HELD_OUT
+from model_store.cooccurrence import write_cooccurrence
+from model_store.data.dataset import HELD_OUT, Dataset
+from model_store.evaluate.likes import Likes
+from model_store.evaluate.protocol import liked_by
 from model_store.msr.scratch.architecture import Sizes, write_checkpoint
 from model_store.msr.scratch.catalogue import Catalogue
 from model_store.msr.scratch.encoding import Encoder
-from model_store.msr.scratch.generator import PRESENCE_PENALTY, Writer
+from model_store.msr.scratch.generator import DESCRIPTION_TOKENS, PRESENCE_PENALTY, SUMMARY_TOKENS, Generator
 from model_store.msr.scratch.packing import Segment
-from model_store.msr.scratch.validation import Validation
+from model_store.msr.scratch.scoring import OfflineScorer
+from model_store.msr.scratch.validation import validate
+from model_store.progress import Report
 from model_store.registry.manifest import Blend, Labels, Manifest, ManifestError, Probe, Serving, Training
 from model_store.registry.registry import Registry
 from model_store.signals import VersionSignals
@@ -25,18 +29,8 @@ from model_store.views import ItemView, UserView
 
 RANKER_ARCHITECTURE = "Qwen3VLForSequenceClassification"
 SUMMARY_OPENING = "Likes "
-SUMMARY_TOKENS, DESCRIPTION_TOKENS = 96, 24
 PROBE_SUMMARIES = ("likes: jazz, sea, red", "likes: comedy, city; dislikes: war")
 PROBE_TITLES = ("The tide of jazz", "War without end", "A city comedy", "Seven")
-
-
-@dataclass(frozen=True, slots=True)
-class Origin:
-    """Where a version came from, for its manifest: the command, the data set's name and the seed."""
-
-    command: str
-    data: str
-    seed: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,32 +44,25 @@ class Trained:
     steps: int
     minutes: float
     warning: str = ""
-    """What is wrong with the training, for the manifest and whoever started it."""
+    """A known problem of the training, for the manifest and the user."""
 
-    def writer(self) -> Writer:
-        """The model, asked about its own catalogue."""
-        return self.writer_of(self.catalogue)
-
-    def writer_of(self, catalogue: Catalogue) -> Writer:
-        """The model, asked about the pictures of another catalogue."""
-        return Writer(self.model, self.encoder, self.sizes, catalogue.pixels)
+    def generator(self, catalogue: Catalogue | None = None) -> Generator:
+        """The model with the pictures of its own or another catalogue."""
+        return Generator(self.model, self.encoder, self.sizes, (catalogue or self.catalogue).pixels)
 
 
-def make_probe(model: Any, encoder: Encoder, sizes: Sizes) -> Probe:
-    """The most decided of some pairs: the clearer a score, the surer is another head found out."""
-    writer = Writer(model, encoder, sizes, np.zeros((0, sizes.picture.height, sizes.picture.width, 3), np.uint8))
-    users = [encoder.rank_user(UserView(summary)) for summary in PROBE_SUMMARIES]
-    segments = [Segment(encoder.rank_item(ItemView(title))) for title in PROBE_TITLES]
-    margins = writer.rank(users, [segments] * len(users))
-    pairs = [(summary, title) for summary in PROBE_SUMMARIES for title in PROBE_TITLES]
-    flat = [margin for row in margins for margin in row]
-    place = max(range(len(flat)), key=lambda one: abs(flat[one]))
-    summary, title = pairs[place]
-    return Probe(summary=summary, title=title, score=round(sigmoid(flat[place]), 6))
+def make_probe(generator: Generator) -> Probe:
+    """The pair with the most extreme score, with which another head is the most likely to disagree."""
+    users = [generator.encoder.rank_user(UserView(summary)) for summary in PROBE_SUMMARIES]
+    segments = [Segment(generator.encoder.rank_item(ItemView(title))) for title in PROBE_TITLES]
+    margins = generator.rank(users, [segments] * len(users))
+    pairs = zip(chain.from_iterable(margins), product(PROBE_SUMMARIES, PROBE_TITLES), strict=True)
+    margin, (summary, title) = max(pairs, key=lambda pair: abs(pair[0]))
+    return Probe(summary=summary, title=title, score=round(sigmoid(margin), 6))
 
 
 def require_place(store: Path, name: str) -> None:
-    """Find out before hours of training what would fail behind them.
+    """Check before hours of training that the model can be registered after them.
 
     Raises:
         ManifestError: nothing can be registered in `store`, or not by this name.
@@ -84,7 +71,7 @@ def require_place(store: Path, name: str) -> None:
         Manifest(name=f"{name}-summarizer", version=1, role="summarizer")
     except ValidationError:
         raise ManifestError(
-            f"{name!r} can't be a model's name: take up to 50 small letters, digits, dots, _ and -, "
+            f"{name!r} can't be a model's name: use up to 50 lower-case letters, digits, dots, _ and -, "
             "the first a letter or a digit (--name)"
         ) from None
     try:
@@ -96,15 +83,29 @@ def require_place(store: Path, name: str) -> None:
 
 def register(
     trained: Trained,
-    cooccurrence: Cooccurrence,
-    found: Validation | None,
-    origin: Origin,
+    dataset: Dataset,
+    origin: Training,
     *,
     store: Path,
     name: str,
+    neighbours: int,
+    progress: Report,
     evaluation: dict[str, Any] | None = None,
 ) -> tuple[Manifest, Manifest]:
-    """Write weights, prompts and co-occurrence counts, and add both versions under the next free number."""
+    """Fit the blend, write weights, prompts and co-occurrence counts, and add both versions under the next free number.
+
+    Args:
+        origin: the command, the data and the seed of the training.
+        neighbours: co-occurring items kept per item.
+        evaluation: further results for the manifests.
+
+    Returns:
+        The manifests of the ranker and of the summarizer.
+    """
+    cooccurrence = Likes(liked_by(dataset, "train")).cooccurrence(neighbours)
+    generator = trained.generator()
+    scorer = OfflineScorer(generator, trained.catalogue, trained.catalogue.captions)
+    validation = validate(scorer, dataset, cooccurrence, origin.seed, progress)
     registry = Registry(store)
     summarizer, ranker = f"{name}-summarizer", f"{name}-ranker"
     version = max(registry.next_version(summarizer), registry.next_version(ranker))
@@ -115,17 +116,16 @@ def register(
         "picture": trained.sizes.picture,
         "prompt_recents": prompts.recents,
         "signals": VersionSignals(**dict(prompts.signals.vocabulary()), words=prompts.words),
-        "training": Training(
-            command=origin.command,
-            data=origin.data,
-            seed=origin.seed,
-            steps=trained.steps,
-            minutes=round(trained.minutes, 1),
-            parameters=sum(weight.numel() for weight in trained.model.parameters()),
-            held_out=HELD_OUT,
-            warning=trained.warning,
+        "training": origin.model_copy(
+            update={
+                "steps": trained.steps,
+                "minutes": round(trained.minutes, 1),
+                "parameters": sum(weight.numel() for weight in trained.model.parameters()),
+                "held_out": HELD_OUT,
+                "warning": trained.warning,
+            }
         ),
-        "evaluation": {**(evaluation or {}), **({"validation_auc": found.auc} if found else {})},
+        "evaluation": {**(evaluation or {}), **({"validation_auc": validation.auc} if validation else {})},
     }
     serving = Serving(
         max_model_len=trained.sizes.positions,
@@ -138,9 +138,7 @@ def register(
     with tempfile.TemporaryDirectory() as folder:
         write_checkpoint(Path(folder), trained.model, trained.encoder.tokenizer, trained.sizes, torch.float16)
         written = registry.add(
-            Manifest(name=summarizer, role="summarizer", serving=serving, **shared),
-            trained.encoder.prompts.folder,
-            Path(folder),
+            Manifest(name=summarizer, role="summarizer", serving=serving, **shared), prompts.folder, Path(folder)
         )
     counts = f"{ranker}/{version}/cooccurrence.jsonl"
     (store / counts).parent.mkdir(parents=True, exist_ok=True)
@@ -150,10 +148,10 @@ def register(
         role="ranker",
         weights=f"{summarizer}/{version}/weights",
         cooccurrence=counts,
-        probe=make_probe(trained.model, trained.encoder, trained.sizes),
+        probe=make_probe(generator),
         labels=Labels(yes_id=trained.encoder.yes_id, no_id=trained.encoder.no_id),
-        blend=found.blend if found else Blend(),
+        blend=validation.blend if validation else Blend(),
         serving=serving.model_copy(update={"architecture": RANKER_ARCHITECTURE}),
         **shared,
     )
-    return registry.add(ranks, trained.encoder.prompts.folder), written
+    return registry.add(ranks, prompts.folder), written

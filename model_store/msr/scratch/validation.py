@@ -1,4 +1,4 @@
-"""Fits a new version's blend on validation users, whom training has not seen."""
+"""Fits a new version's blend on validation users, who are not used in training."""
 
 import random
 from dataclasses import dataclass
@@ -8,28 +8,31 @@ from model_store.cooccurrence import Cooccurrence
 from model_store.data.dataset import Dataset
 from model_store.evaluate.blend import BlendCases, fit_blend
 from model_store.evaluate.protocol import EvaluationCase
-from model_store.msr.scratch.scoring import Examiner, Tick
+from model_store.msr.scratch.scoring import OfflineScorer
+from model_store.progress import Report
 from model_store.registry.manifest import Blend
+
+_CASES, _PER_USER, _HISTORY, _RECENTS, _NEGATIVES = 600, 5, 50, 20, 20
 
 
 @dataclass(frozen=True, slots=True)
 class Validation:
-    """The fitted blend and, for the manifest, AUC on the validation users of each score alone and of the blend."""
+    """The fitted blend and, for the manifest, the AUC in percent of each score alone and of the blend."""
 
     blend: Blend
     auc: dict[str, float]
 
 
 def validate(
-    examiner: Examiner, dataset: Dataset, cooccurrence: Cooccurrence, seed: int, tick: Tick
+    scorer: OfflineScorer, dataset: Dataset, cooccurrence: Cooccurrence, seed: int, progress: Report
 ) -> Validation | None:
-    """Score validation cases with the model's own summaries and fit the blend; None if there are no cases."""
+    """Score validation cases with the model's summaries and fit the blend; None without cases."""
     cases = validation_cases(dataset, cooccurrence, seed)
     if not cases:
         return None
     found = BlendCases.of(
-        examiner.score(cases, examiner.summaries(cases, tick)),
-        [cooccurrence.collaborative(case.recents[-20:], case.candidates) for case in cases],
+        scorer.score(cases, scorer.summaries(cases, lambda done: progress("validating", done, ""))),
+        [cooccurrence.collaborative(case.recents[-_RECENTS:], case.candidates) for case in cases],
         [[cooccurrence.counts.get(candidate, 0) for candidate in case.candidates] for case in cases],
         [case.target_position for case in cases],
     )
@@ -43,10 +46,8 @@ def validate(
     return Validation(blend, {name: round(100 * found.auc(row), 2) for name, row in weights.items()})
 
 
-def validation_cases(
-    dataset: Dataset, cooccurrence: Cooccurrence, seed: int, *, most: int = 600, per_user: int = 5, history: int = 50
-) -> list[EvaluationCase]:
-    """Several liked items of each validation user, each among 20 negatives drawn by popularity."""
+def validation_cases(dataset: Dataset, cooccurrence: Cooccurrence, seed: int) -> list[EvaluationCase]:
+    """Several liked items of each validation user, each among negatives drawn by popularity."""
     rng = random.Random(f"validation {seed}")
     users = dataset.users("validation")
     rng.shuffle(users)
@@ -57,14 +58,14 @@ def validation_cases(
         events = dataset.histories[user]
         met = {event.item_id for event in events}
         liked = [n for n, event in enumerate(events) if n > 0 and event.liked and event.item_id in dataset.items]
-        for place in sorted(rng.sample(liked, min(per_user, len(liked)))):
+        for place in sorted(rng.sample(liked, min(_PER_USER, len(liked)))):
             drawn = dict.fromkeys(item for item in rng.choices(items, cum_weights=weights, k=200) if item not in met)
             if not drawn:
                 continue
-            candidates = [events[place].item_id, *list(drawn)[:20]]
+            candidates = [events[place].item_id, *list(drawn)[:_NEGATIVES]]
             rng.shuffle(candidates)
-            past = events[max(0, place - history) : place]
+            past = events[max(0, place - _HISTORY) : place]
             cases.append(EvaluationCase(user, past, events[place].item_id, tuple(candidates)))
-        if len(cases) >= most:
+        if len(cases) >= _CASES:
             break
-    return cases[:most]
+    return cases[:_CASES]

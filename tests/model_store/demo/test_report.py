@@ -19,7 +19,7 @@ def measured(tiny: Tiny, world: Path) -> DemoReport:
     dataset = read_dataset(world)
     trained = Trained(tiny.model, tiny.encoder, tiny.catalogue, tiny.sizes, steps=0, minutes=0.0)
     truth = read_truth(world, make_items(80, seed=3))
-    return report(trained, dataset, truth, dataset, lambda stage, done: None)
+    return report(trained, dataset, truth, dataset, lambda stage, done, note: None)
 
 
 def test_all_methods_answer_the_same_cases(measured: DemoReport, world: Path) -> None:

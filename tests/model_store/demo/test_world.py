@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from model_store.data.dataset import read_dataset
 from model_store.demo.truth import Stated, read_truth, stated
-from model_store.demo.world import ATTRIBUTES, THEMES, Behaviour, Taste, generate, make_items, simulate
+from model_store.demo.world import ATTRIBUTES, DRIFT_EVERY, EVENTS, THEMES, Taste, generate, make_items, simulate
 from model_store.evaluate.compare import evaluate_scores
 from model_store.evaluate.protocol import Protocol, make_cases
 
@@ -58,11 +58,10 @@ def test_titles_name_the_theme_by_one_of_its_words() -> None:
 @settings(deadline=None, max_examples=20)
 @given(st.integers(0, 1000))
 def test_tastes_change_one_attribute_at_a_time(seed: int) -> None:
-    behaviour = Behaviour()
-    for _, events, tastes in simulate(make_items(80, seed), 3, seed, behaviour):
-        assert behaviour.events[0] <= len(events) <= behaviour.events[1]
+    for _, events, tastes in simulate(make_items(80, seed), 3, seed):
+        assert EVENTS[0] <= len(events) <= EVENTS[1]
         for before, after in pairwise(tastes):
-            low, high = behaviour.drift_every
+            low, high = DRIFT_EVERY
             assert low <= after.since - before.since <= high
             assert sum(before.likes[name] != after.likes[name] for name in ATTRIBUTES) == 1
             assert not any(set(after.likes[name]) & set(after.dislikes[name]) for name in ATTRIBUTES)
@@ -91,4 +90,4 @@ def test_a_theme_is_stated_by_any_of_its_words() -> None:
 
 def test_a_world_too_small_for_its_users_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="need as many items"):
-        generate(tmp_path, seed=1, items=10)
+        generate(tmp_path, seed=1, items=10, users=1)

@@ -11,10 +11,11 @@ import torch
 
 from model_store.data.dataset import read_dataset
 from model_store.demo.world import generate
-from model_store.msr.scratch.architecture import Sizes, read_checkpoint, tiny_qwen3_vl
+from model_store.msr.scratch.architecture import Sizes, read_checkpoint
 from model_store.msr.scratch.catalogue import Catalogue
 from model_store.msr.scratch.encoding import Encoder
 from model_store.prompts import PromptSet
+from tests.tiny_model import tiny_qwen3_vl
 
 TINY = Sizes(
     vocabulary=600, hidden=64, layers=2, heads=2, kv_heads=1, head_dim=32, mlp=96,
@@ -24,7 +25,7 @@ TINY = Sizes(
 
 @dataclass(frozen=True)
 class Tiny:
-    """A loaded tiny model and what belongs to it."""
+    """A loaded tiny model with its processor, encoder and catalogue."""
 
     model: Any
     processor: Any
@@ -35,7 +36,7 @@ class Tiny:
 
 @pytest.fixture(autouse=True, scope="package")
 def one_thread() -> Iterator[None]:
-    """On a busy machine, threads that share so little work wait for each other most of the time."""
+    """On a busy machine, threads that share so little work mostly wait for each other."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

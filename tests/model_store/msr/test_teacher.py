@@ -1,10 +1,10 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model_store.msr.teacher import Summary, TasteRule, TermFinder, normalize, parse, render
+from model_store.msr.teacher import RuleBasedTeacher, Summary, TermFinder, normalize, parse, render
 from model_store.views import InteractionView, ItemView
 
-RULE = TasteRule()
+TEACHER = RuleBasedTeacher()
 NAMES = frozenset({"jazz", "1980s live", "opera", "punk", *(f"genre {number}" for number in range(12))})
 FINDER = TermFinder(NAMES, frozenset({"harbor", "circle", "red"}))
 terms = st.text(max_size=20).map(normalize).filter(lambda term: term not in ("", "nothing yet"))
@@ -33,42 +33,42 @@ def test_any_text_can_be_read(text: str) -> None:
 
 @given(st.text(max_size=200), st.lists(events, max_size=6))
 def test_a_summary_is_bounded_and_never_empty(old: str, block: list[InteractionView]) -> None:
-    new = RULE.fold(old, block, FINDER)
+    new = TEACHER.fold(old, block, FINDER)
     said = parse(new)
     assert new
     assert render(said) == new
-    assert len(said.likes) <= RULE.likes
-    assert len(said.avoids) <= RULE.avoids
+    assert len(said.likes) <= TEACHER.likes
+    assert len(said.avoids) <= TEACHER.avoids
     assert not set(said.likes) & set(said.avoids)
 
 
 @given(term_lists)
 def test_a_block_that_says_nothing_changes_no_order(likes: tuple[str, ...]) -> None:
-    old = render(Summary(likes[: RULE.likes]))
-    assert RULE.fold(old, [InteractionView("view", ItemView("", ("opera",)))], FINDER) == old
+    old = render(Summary(likes[: TEACHER.likes]))
+    assert TEACHER.fold(old, [InteractionView("view", ItemView("", ("opera",)))], FINDER) == old
 
 
 def test_recent_beats_old() -> None:
     summary = ""
     for genre in ("opera", "opera", "opera", "jazz", "jazz", "jazz", "jazz"):
-        summary = RULE.fold(summary, [liked(genre)], FINDER)
+        summary = TEACHER.fold(summary, [liked(genre)], FINDER)
     assert parse(summary).likes == ("jazz", "opera")
 
 
 def test_an_unconfirmed_like_falls_off_in_the_end() -> None:
-    summary = RULE.fold("", [liked("opera")], FINDER)
+    summary = TEACHER.fold("", [liked("opera")], FINDER)
     for number in range(40):
-        summary = RULE.fold(summary, [liked(f"genre {number % 12}")], FINDER)
+        summary = TEACHER.fold(summary, [liked(f"genre {number % 12}")], FINDER)
     assert "opera" not in parse(summary).likes
 
 
 def test_a_dislike_drops_a_weak_like_and_is_remembered() -> None:
-    said = parse(RULE.fold("Likes punk.", [disliked("punk"), disliked("punk")], FINDER))
+    said = parse(TEACHER.fold("Likes punk.", [disliked("punk"), disliked("punk")], FINDER))
     assert said == Summary((), ("punk",))
 
 
 def test_a_like_takes_back_a_dislike() -> None:
-    assert parse(RULE.fold("Likes nothing yet. Avoids punk.", [liked("punk")], FINDER)) == Summary(("punk",), ())
+    assert parse(TEACHER.fold("Likes nothing yet. Avoids punk.", [liked("punk")], FINDER)) == Summary(("punk",), ())
 
 
 def test_terms_come_from_genres_tags_and_known_words() -> None:

@@ -12,10 +12,10 @@ import httpx
 import numpy as np
 
 from model_store.data.dataset import INTERACTIONS, ITEMS, Dataset, read_dataset
-from model_store.demo.world import Behaviour, generate
+from model_store.demo.world import generate
 from model_store.msr.scratch.catalogue import Catalogue
 from model_store.msr.scratch.examples import ExampleOptions, Examples
-from model_store.msr.teacher import TasteRule, TermFinder
+from model_store.msr.teacher import RuleBasedTeacher, TermFinder
 from model_store.pictures import PictureSize
 from model_store.views import InteractionView, ItemView
 from service.client.catalogue import load_missing
@@ -69,7 +69,7 @@ def training_views(dataset: Dataset) -> TrainingViews:
     options = ExampleOptions(undescribed=0, misdescribed=0)
     terms = TermFinder.learn(catalogue.views)
     encoder: Any = None
-    examples = Examples(catalogue, list(dataset.histories.values()), encoder, TasteRule(), terms, options)
+    examples = Examples(catalogue, list(dataset.histories.values()), encoder, RuleBasedTeacher(), terms, options)
     rng = random.Random(0)
     return TrainingViews(
         dict(zip(catalogue.ids, catalogue.views, strict=True)),
@@ -88,7 +88,7 @@ def training_views(dataset: Dataset) -> TrainingViews:
 
 def make_world(folder: Path) -> None:
     """A small demo world with odd items and events in it."""
-    generate(folder, seed=5, items=30, users=12, picture_side=48, behaviour=Behaviour(events=(5, 20)))
+    generate(folder, seed=5, items=30, users=12, picture_side=48, events=(5, 20))
     items = [json.loads(line) for line in (folder / ITEMS).read_text("utf-8").splitlines()]
     for item, odd in zip(items, ODD_ITEMS, strict=False):
         item.update(odd)

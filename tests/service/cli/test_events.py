@@ -11,7 +11,7 @@ import pytest
 
 from model_store.data.dataset import Interaction, read_dataset, write_interactions
 from model_store.data.rows import InteractionRow
-from model_store.demo.world import Behaviour, generate
+from model_store.demo.world import generate
 from model_store.errors import UserError
 from service.cli import events
 from service.cli.dataset_files import new_dataset, new_file
@@ -48,7 +48,7 @@ def test_a_world_that_was_posted_is_read_back_as_it_was(
     settings: Settings, tastestream: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(events, "PAGE", 7)
-    generate(tmp_path / "world", seed=1, items=30, users=25, picture_side=32, behaviour=Behaviour(events=(5, 20)))
+    generate(tmp_path / "world", seed=1, items=30, users=25, picture_side=32, events=(5, 20))
     asyncio.run(post_world(settings, tmp_path / "world"))
     ended = tastestream("events", "export", str(tmp_path / "out"))
     assert ended.code == 0, ended.err
@@ -184,7 +184,7 @@ def test_a_failed_export_changes_nothing(
 def test_pictures_can_be_left_out_and_missing_ones_are_counted(
     settings: Settings, tastestream: Run, tmp_path: Path
 ) -> None:
-    generate(tmp_path / "world", seed=1, items=5, users=1, picture_side=32, behaviour=Behaviour(events=(2, 3)))
+    generate(tmp_path / "world", seed=1, items=5, users=1, picture_side=32, events=(2, 3))
     asyncio.run(post_world(settings, tmp_path / "world"))
     tastestream("events", "export", str(tmp_path / "bare"), "--no-images")
     assert not read_dataset(tmp_path / "bare").has_pictures

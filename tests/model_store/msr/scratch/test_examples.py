@@ -6,11 +6,11 @@ import pytest
 
 from model_store.data.dataset import read_dataset
 from model_store.msr.scratch.examples import ExampleOptions, Examples
-from model_store.msr.scratch.trainer import one_cycle, vary
-from model_store.msr.teacher import TasteRule, TermFinder, parse
+from model_store.msr.scratch.trainer import augment, one_cycle
+from model_store.msr.teacher import RuleBasedTeacher, TermFinder, parse
 from tests.model_store.msr.conftest import Tiny
 
-RULE = TasteRule()
+TEACHER = RuleBasedTeacher()
 
 
 @pytest.fixture(scope="module")
@@ -18,7 +18,7 @@ def examples(tiny: Tiny, world: Path) -> Examples:
     dataset = read_dataset(world)
     histories = [dataset.histories[user] for user in dataset.users("train")]
     terms = TermFinder.learn(tiny.catalogue.views)
-    return Examples(tiny.catalogue, histories, tiny.encoder, RULE, terms, ExampleOptions(candidates=8))
+    return Examples(tiny.catalogue, histories, tiny.encoder, TEACHER, terms, ExampleOptions(candidates=8))
 
 
 def test_positives_are_liked_later_and_negatives_never_met(examples: Examples) -> None:
@@ -27,31 +27,31 @@ def test_positives_are_liked_later_and_negatives_never_met(examples: Examples) -
     rankings = [ranking for _ in range(30) if (ranking := examples.visit(rng, 0)[1])]
     met = [{event.item_id for event in history} for history in examples.histories]
     for ranking in rankings:
-        numbers = [of_text.get(tuple(branch.ids)) for branch in ranking.branches]
+        numbers = [of_text.get(tuple(suffix.ids)) for suffix in ranking.suffixes]
         asked = [(examples.catalogue.ids[n], label) for n, label in zip(numbers, ranking.labels, strict=True) if n]
         assert any(all((item in items) == (label == 1) for item, label in asked) for items in met)
     assert {label for ranking in rankings for label in ranking.labels} == {0.0, 1.0}
 
 
-def test_folding_targets_follow_the_rule(examples: Examples) -> None:
+def test_folding_targets_come_from_the_teacher(examples: Examples) -> None:
     rng = random.Random(0)
     events = [examples.event(event, rng) for event in examples.histories[0]]
     for fold in examples.folds(events, rng):
         assert 1 <= len(fold.block) <= examples.options.catch_up
-        assert fold.new == RULE.fold(fold.old, fold.block, examples.terms)
+        assert fold.new == TEACHER.fold(fold.old, fold.block, examples.terms)
 
 
 def test_a_description_ends_with_the_caption_of_its_picture(examples: Examples) -> None:
-    tree = examples.describe(random.Random(3))
-    caption = examples.encoder.tokenizer.decode(tree.trunk.ids[-tree.trunk.answer : -1])
-    assert examples.catalogue.captions[tree.trunk.pictures[0]] == caption
+    prefix = examples.describe(random.Random(3)).prefix
+    caption = examples.encoder.tokenizer.decode(prefix.ids[-prefix.answer : -1])
+    assert examples.catalogue.captions[prefix.pictures[0]] == caption
 
 
 def test_matching_asks_about_what_the_summary_says(examples: Examples) -> None:
-    tree = next(tree for seed in range(9) if (tree := examples.match(random.Random(seed))))
-    text = examples.encoder.tokenizer.decode(tree.trunk.ids).split("\n")[0].removeprefix("<|im_start|>")
-    asked = [examples.encoder.tokenizer.decode(branch.ids) for branch in tree.branches if not branch.pictures]
-    for term, label in zip(asked, tree.labels, strict=False):
+    prompt = next(prompt for seed in range(9) if (prompt := examples.match(random.Random(seed))))
+    text = examples.encoder.tokenizer.decode(prompt.prefix.ids).split("\n")[0].removeprefix("<|im_start|>")
+    asked = [examples.encoder.tokenizer.decode(suffix.ids) for suffix in prompt.suffixes if not suffix.pictures]
+    for term, label in zip(asked, prompt.labels, strict=False):
         assert (term.removeprefix("| ").removesuffix("<|im_end|>") in parse(text).likes) == (label == 1)
 
 
@@ -64,9 +64,9 @@ def test_the_learning_rate_rises_and_falls_within_its_bounds() -> None:
     assert max(rates) <= 1
 
 
-def test_varied_pictures_keep_their_colours(tiny: Tiny) -> None:
+def test_augmented_pictures_keep_their_colours(tiny: Tiny) -> None:
     pictures = tiny.catalogue.pixels[:4]
-    varied = vary(pictures, np.random.default_rng(0))
-    assert varied.shape == pictures.shape
-    assert not np.array_equal(varied, pictures)
-    assert abs(float(varied.mean()) - float(pictures.mean())) < 10
+    augmented = augment(pictures, np.random.default_rng(0))
+    assert augmented.shape == pictures.shape
+    assert not np.array_equal(augmented, pictures)
+    assert abs(float(augmented.mean()) - float(pictures.mean())) < 10

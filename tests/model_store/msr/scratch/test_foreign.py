@@ -1,4 +1,4 @@
-"""Items from outside a catalogue, and what a summarizer is taught with them."""
+"""Items from outside a catalogue, and the examples with them."""
 
 import random
 from collections.abc import Callable, Sequence
@@ -11,7 +11,7 @@ from model_store.demo import outside
 from model_store.demo.outside import measure_outside, repeats
 from model_store.msr.scratch.examples import ExampleOptions, Examples
 from model_store.msr.scratch.foreign import CATEGORIES, ForeignItems
-from model_store.msr.teacher import Summary, TasteRule, TermFinder, parse, render
+from model_store.msr.teacher import RuleBasedTeacher, Summary, TermFinder, parse, render
 from model_store.views import InteractionView
 from tests.model_store.msr.conftest import Tiny
 
@@ -19,32 +19,32 @@ NAMES = ("sci-fi", "board games", "kliofeen")
 
 
 def test_the_same_seed_invents_the_same_names_and_another_does_not() -> None:
-    made = ForeignItems.make("a", NAMES, 50)
-    assert made == ForeignItems.make("a", NAMES, 50)
-    assert set(made.names) & set(ForeignItems.make("b", NAMES, 50).names) < set(made.names)
+    items = ForeignItems.create("a", NAMES, 50)
+    assert items == ForeignItems.create("a", NAMES, 50)
+    assert set(items.names) & set(ForeignItems.create("b", NAMES, 50).names) < set(items.names)
 
 
 def test_what_is_asked_about_was_never_trained_on() -> None:
-    assert set(outside.KEPT_BACK) | set(outside.TRAINED) == set(CATEGORIES)
-    assert not set(outside.KEPT_BACK) & set(outside.TRAINED)
+    assert set(outside.HELD_OUT) | set(outside.TRAINED) == set(CATEGORIES)
+    assert not set(outside.HELD_OUT) & set(outside.TRAINED)
 
 
-def test_the_rule_copies_the_genres_of_foreign_items_and_nothing_of_their_titles() -> None:
+def test_the_teacher_copies_the_genres_of_foreign_items_and_nothing_of_their_titles() -> None:
     foreign, rng = ForeignItems(NAMES), random.Random(0)
-    terms = TermFinder(frozenset(), frozenset()).knowing(NAMES)
+    terms = TermFinder(frozenset(), frozenset()).with_names(NAMES)
     for _ in range(100):
-        item = foreign.item(foreign.circle(rng), rng)
-        told = parse(TasteRule().fold("", [InteractionView("like", item)], terms))
-        assert set(told.likes) == {genre.lower() for genre in item.genres}
+        item = foreign.item(foreign.related_names(rng), rng)
+        summary = parse(RuleBasedTeacher().fold("", [InteractionView("like", item)], terms))
+        assert set(summary.likes) == {genre.lower() for genre in item.genres}
 
 
 def test_foreign_histories_are_summarized_and_matched_but_not_ranked(tiny: Tiny, world: Path) -> None:
     dataset = read_dataset(world)
     histories = [dataset.histories[user] for user in dataset.users("train")]
     foreign = ForeignItems(NAMES)
-    terms = TermFinder.learn(tiny.catalogue.views).knowing(NAMES)
+    terms = TermFinder.learn(tiny.catalogue.views).with_names(NAMES)
     examples = Examples(
-        tiny.catalogue, histories, tiny.encoder, TasteRule(), terms, ExampleOptions(foreign=1.0), foreign
+        tiny.catalogue, histories, tiny.encoder, RuleBasedTeacher(), terms, ExampleOptions(foreign=1.0), foreign
     )
     rng = random.Random(0)
     decode = tiny.encoder.tokenizer.decode
@@ -52,9 +52,9 @@ def test_foreign_histories_are_summarized_and_matched_but_not_ranked(tiny: Tiny,
     for _ in range(30):
         folds, ranking = examples.visit(rng, 2)
         assert ranking is None or not folds, "only a user who has met nothing yet is ranked"
-        answers += [decode(tree.trunk.ids[-tree.trunk.answer : -1]) for tree in folds]
+        answers += [decode(fold.prefix.ids[-fold.prefix.answer : -1]) for fold in folds]
     assert {name for answer in answers for name in parse(answer).likes} > set(NAMES)
-    asked = [decode(branch.ids) for _ in range(30) if (tree := examples.match(rng)) for branch in tree.branches]
+    asked = [decode(suffix.ids) for _ in range(30) if (prompt := examples.match(rng)) for suffix in prompt.suffixes]
     assert any("board games" in text for text in asked)
 
 
@@ -84,10 +84,10 @@ class Answering:
 
 
 def _copies(old: str, block: Sequence[InteractionView]) -> str:
-    terms = TermFinder(frozenset(), frozenset()).knowing(
+    terms = TermFinder(frozenset(), frozenset()).with_names(
         name for event in block if event.item for name in event.item.genres
     )
-    return TasteRule(likes=99).fold(old, block, terms.knowing((*parse(old).likes, *parse(old).avoids)))
+    return RuleBasedTeacher(likes=99).fold(old, block, terms.with_names((*parse(old).likes, *parse(old).avoids)))
 
 
 def test_a_summarizer_that_copies_neither_repeats_nor_recites() -> None:

@@ -1,4 +1,4 @@
-"""Muon is torch's, in a precision of our choice; a training step multiplies in what the processor does well."""
+"""Muon is torch's in a chosen precision; a training step multiplies in the precision that suits the processor."""
 
 from collections import Counter
 from dataclasses import replace
@@ -59,7 +59,7 @@ def test_training_multiplies_in_bfloat16_only_where_the_processor_has_units_for_
     monkeypatch.setattr(train, "multiplies_bfloat16", lambda: units)
     options = TrainOptions(steps=1, tokens=500, sizes=TINY, examples=ExampleOptions(candidates=4))
     with Products() as seen:
-        train.fit(read_dataset(world), options, lambda told: None)
+        train.fit(read_dataset(world), options, lambda stage, done, note: None)
     assert (torch.bfloat16 in seen.dtypes) is units
     assert seen.dtypes.total() > 100
 
@@ -73,7 +73,7 @@ def test_a_run_far_below_the_steps_of_its_recipe_registers_with_a_warning(world:
 
 
 def test_a_run_far_below_the_steps_of_its_recipe_says_so() -> None:
-    told = shortfall(80, 1200.0, 2000)
-    assert told.startswith("80 steps of about 2000 that this recipe needs, at 15.0 s each")
-    assert "--steps 2000" in told
+    warning = shortfall(80, 1200.0, 2000)
+    assert warning.startswith("80 steps of about 2000 that this recipe needs, at 15.0 s each")
+    assert "--steps 2000" in warning
     assert shortfall(1000, 1200.0, 2000) == ""

@@ -1,5 +1,6 @@
 """Packed rows are the prompts that a server would see one by one."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,10 +12,11 @@ from PIL import Image
 
 from model_store.msr.scratch.catalogue import Candidates
 from model_store.msr.scratch.forward import patches_of
-from model_store.msr.scratch.generator import Writer
-from model_store.msr.scratch.packing import Segment, Tree, fill, rope_positions
+from model_store.msr.scratch.generator import Generator
+from model_store.msr.scratch.packing import PackedPrompt, Segment, fill, rope_positions
 from model_store.views import InteractionView, ItemView, UserView
 from tests.model_store.msr.conftest import Tiny
+from tests.tiny_model import ranking_prompt
 
 USERS = (
     UserView("Likes red, circle.", (InteractionView("like", ItemView("Old tide", ("folk",))),)),
@@ -25,7 +27,7 @@ USERS = (
 
 def unpacked_margin(tiny: Tiny, user: UserView, item: ItemView, picture: int) -> float:
     """The logits of one whole prompt, through transformers alone."""
-    ids = torch.tensor([tiny.encoder.rank(user, item)])
+    ids = torch.tensor([ranking_prompt(tiny.encoder, user, item)])
     extra = {}
     if item.image is not None:
         seen = tiny.processor.image_processor(
@@ -44,8 +46,8 @@ def test_packed_ranking_equals_each_prompt_alone(tiny: Tiny) -> None:
         [(3, True, True)],
         [(4, True, True), (0, True, True), (5, False, False)],
     ]
-    writer = Writer(tiny.model, tiny.encoder, tiny.sizes, tiny.catalogue.pixels)
-    packed = writer.rank(
+    generator = Generator(tiny.model, tiny.encoder, tiny.sizes, tiny.catalogue.pixels)
+    packed = generator.rank(
         [tiny.encoder.rank_user(user) for user in USERS], [[candidates.segment(*form) for form in row] for row in shown]
     )
     for user, row, margins in zip(USERS, shown, packed, strict=True):
@@ -60,7 +62,9 @@ def test_prefix_and_candidate_tokens_are_those_of_the_whole_prompt(tiny: Tiny) -
     items = [*tiny.catalogue.views[:5], ItemView("no picture", ("a b",)), ItemView("", image=b"x"), ItemView("(1995)")]
     for user in USERS:
         for item in items:
-            assert tiny.encoder.rank_user(user) + tiny.encoder.rank_item(item) == tiny.encoder.rank(user, item)
+            assert tiny.encoder.rank_user(user) + tiny.encoder.rank_item(item) == ranking_prompt(
+                tiny.encoder, user, item
+            )
 
 
 def test_patches_are_those_of_the_image_processor(tiny: Tiny) -> None:
@@ -74,7 +78,7 @@ def test_patches_are_those_of_the_image_processor(tiny: Tiny) -> None:
 def test_positions_are_those_of_transformers(tiny: Tiny, pictures: Sequence[int]) -> None:
     ids = [5, 6, 7]
     for _ in pictures:
-        ids += [tiny.encoder.image_id] * tiny.sizes.picture_tokens + [8, 9]
+        ids += [tiny.encoder.image_id] * math.prod(tiny.sizes.token_grid) + [8, 9]
     tensor = torch.tensor([ids])
     grid = torch.tensor([[1, *tiny.sizes.grid]] * len(pictures)) if pictures else None
     expected, _ = tiny.model.model.get_rope_index(
@@ -85,13 +89,13 @@ def test_positions_are_those_of_transformers(tiny: Tiny, pictures: Sequence[int]
 
 
 @given(st.lists(st.integers(1, 50), max_size=40))
-def test_every_tree_gets_its_place_once(lengths: list[int]) -> None:
-    trees = [Tree(Segment([1] * length)) for length in lengths]
-    rows = fill(trees, 50)
-    assert sorted(number for row in rows for number in row) == list(range(len(trees)))
-    assert all(sum(trees[number].length for number in row) <= 50 for row in rows)
+def test_every_prompt_is_packed_once(lengths: list[int]) -> None:
+    prompts = [PackedPrompt(Segment([1] * length)) for length in lengths]
+    rows = fill(prompts, 50)
+    assert sorted(number for row in rows for number in row) == list(range(len(prompts)))
+    assert all(sum(prompts[number].length for number in row) <= 50 for row in rows)
 
 
-def test_a_tree_longer_than_a_row_is_refused() -> None:
+def test_a_prompt_longer_than_a_row_is_refused() -> None:
     with pytest.raises(ValueError, match="does not fit"):
-        fill([Tree(Segment([1] * 51))], 50)
+        fill([PackedPrompt(Segment([1] * 51))], 50)

@@ -11,16 +11,16 @@ from model_store.cooccurrence import read_cooccurrence
 from model_store.data.dataset import Dataset, DatasetError, read_dataset, user_split
 from model_store.msr.scratch.architecture import Sizes, read_checkpoint
 from model_store.msr.scratch.examples import ExampleOptions
-from model_store.msr.scratch.train import Progress, TrainOptions, fit, train
+from model_store.msr.scratch.train import TrainOptions, fit, train
 from model_store.registry.manifest import ManifestError
 from model_store.registry.registry import Registry
 from tests.model_store.msr.conftest import TINY
 
-OPTIONS = TrainOptions(steps=3, tokens=500, sizes=TINY, examples=ExampleOptions(candidates=4), half=False)
+OPTIONS = TrainOptions(steps=3, tokens=500, sizes=TINY, examples=ExampleOptions(candidates=4), bf16=False)
 
 
 def weights(dataset: Dataset, options: TrainOptions = OPTIONS) -> dict[str, torch.Tensor]:
-    state: dict[str, torch.Tensor] = fit(dataset, options, lambda told: None).model.state_dict()
+    state: dict[str, torch.Tensor] = fit(dataset, options, lambda stage, done, note: None).model.state_dict()
     return state
 
 
@@ -41,8 +41,14 @@ def test_a_store_that_cannot_be_written_is_named_before_training(world: Path, tm
 
 
 def test_both_versions_are_registered_and_load(world: Path, tmp_path: Path) -> None:
-    told: list[Progress] = []
-    ranker, summarizer = train(world, tmp_path, name="trial", options=OPTIONS, progress=told.append)
+    finished: list[str] = []
+    ranker, summarizer = train(
+        world,
+        tmp_path,
+        name="trial",
+        options=OPTIONS,
+        progress=lambda stage, done, note: finished.append(stage) if done == 1 else None,
+    )
     registry = Registry(tmp_path)
     assert registry.get("trial-ranker") == ranker
     assert registry.local_folder(ranker) == registry.local_folder(summarizer)
@@ -52,7 +58,7 @@ def test_both_versions_are_registered_and_load(world: Path, tmp_path: Path) -> N
     assert processor.tokenizer.decode([ranker.labels.yes_id, ranker.labels.no_id]) == "yesno"
     assert sum(weight.numel() for weight in model.parameters()) == ranker.training.parameters
     assert set(ranker.evaluation["validation_auc"]) == {"mllm", "collaborative", "popular", "blend"}
-    assert [progress.stage for progress in told if progress.done == 1][-1] == "registered"
+    assert finished == ["training", "validating", "registered"]
 
 
 def test_a_second_run_adds_a_version(world: Path, tmp_path: Path) -> None:
@@ -90,7 +96,7 @@ def test_a_dataset_without_pictures_is_trained_on_words(tmp_path: Path) -> None:
 
 def test_a_dataset_without_histories_is_refused(world: Path) -> None:
     with pytest.raises(DatasetError, match="nothing to learn"):
-        fit(Dataset(read_dataset(world).items, {}), OPTIONS, lambda told: None)
+        fit(Dataset(read_dataset(world).items, {}), OPTIONS, lambda stage, done, note: None)
 
 
 def test_pictures_must_fit_the_patches() -> None:
