@@ -1,4 +1,4 @@
-"""The blend's formula, and the conversion between probabilities and log-odds. Pure arithmetic."""
+"""The blend's formula, and the conversion between probabilities and log-odds."""
 
 import math
 
@@ -7,7 +7,7 @@ from model_store.registry.manifest import Blend
 _EPSILON = 1e-6
 """Keeps the log-odds of a probability of 0 or 1 finite."""
 Features = tuple[float, float, float]
-"""What the weights `mllm`, `collaborative` and `popular` multiply."""
+"""The factors of the weights `mllm`, `collaborative` and `popular`."""
 
 
 def blend_features(mllm: float, collaborative: float, popular: float) -> Features:

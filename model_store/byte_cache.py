@@ -1,4 +1,4 @@
-"""A least-recently-used cache that is bounded by bytes."""
+"""A least-recently-used cache bounded by bytes."""
 
 from collections.abc import Hashable
 from contextlib import suppress
@@ -16,7 +16,7 @@ OVERHEAD = 350
 
 
 class ByteCache(Generic[K, V]):
-    """At most `limit` bytes of entries, safe for use by several threads. A text counts one byte a character."""
+    """At most `limit` bytes of entries, thread-safe. A text counts one byte per character."""
 
     def __init__(self, limit: int) -> None:
         self._entries: LRUCache[K, V] = LRUCache(limit, getsizeof=lambda value: len(value) + OVERHEAD)
@@ -27,6 +27,6 @@ class ByteCache(Generic[K, V]):
             return self._entries.get(key)
 
     def add(self, key: K, value: V) -> None:
-        """Keep `value` and drop what was least recently used; a value larger than the whole cache is not kept."""
+        """Add `value`, evicting the least recently used ones; a value larger than the cache is not added."""
         with self._lock, suppress(ValueError):
             self._entries[key] = value

@@ -1,9 +1,9 @@
-"""Any colour mode into RGB, small before it is costly, and whether anything can be seen afterwards."""
+"""Converts pictures of any colour mode to RGB, and measures whether anything is visible in them."""
 
 from PIL import Image, ImageCms
 
 _ORIENTATION = 0x0112
-_TURNS = {
+_TRANSPOSITIONS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -13,13 +13,13 @@ _TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 _INVISIBLE = 8
-"""Levels of 255 that nobody sees, of alpha or between two pixels; what encoders make of one colour stays below."""
+"""Levels of 255 that are not visible, of alpha or between two pixels; encoding noise of one colour stays below."""
 
 
 def small_rgb(opened: Image.Image, side: int) -> Image.Image | None:
-    """The current frame upright, at most `side` long, RGB; None where every pixel is transparent.
+    """The current frame upright, at most `side` long, RGB; None if every pixel is transparent.
 
-    What is transparent becomes white, or black where everything that can be seen would vanish on white.
+    Transparent pixels become white, or black if nothing would be visible on white.
     """
     picture = _eight_bits(opened)
     picture.thumbnail((side, side), Image.Resampling.LANCZOS, reducing_gap=3.0)
@@ -27,7 +27,7 @@ def small_rgb(opened: Image.Image, side: int) -> Image.Image | None:
 
 
 def full_rgb(opened: Image.Image) -> Image.Image:
-    """The current frame upright at its full size, RGB; white where every pixel is transparent."""
+    """The current frame upright at its full size, RGB; white if every pixel is transparent."""
     picture = _upright(_eight_bits(opened), opened)
     return _flat(picture) or Image.new("RGB", picture.size, "white")
 
@@ -39,15 +39,15 @@ def is_blank(picture: Image.Image) -> bool:
 
 
 def contrast(picture: Image.Image) -> int:
-    """Levels between the darkest and the brightest pixel, of the channel where there are most."""
+    """Levels between the darkest and the brightest pixel, in the channel with the most."""
     extrema = picture.getextrema()
     return max(int(high) - int(low) for low, high in extrema)  # type: ignore[misc]
 
 
 def _eight_bits(opened: Image.Image) -> Image.Image:
-    """A copy in RGB, or RGBA where something may be transparent."""
+    """A copy in RGB, or in RGBA if it may have transparent pixels."""
     if opened.mode.startswith("I;16"):
-        # `convert` would clip: nearly all of it would be white.
+        # `convert` would clip nearly all levels to white.
         return opened.point(lambda level: level * (1 / 257)).convert("L").convert("RGB")
     if opened.mode in ("I", "F"):
         return _stretched(opened).convert("RGB")
@@ -60,27 +60,27 @@ def _lab_to_rgb(picture: Image.Image) -> Image.Image:
     lab, rgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
     converted = ImageCms.profileToProfile(picture, lab, rgb, outputMode="RGB")
     if converted is None:
-        raise ValueError("LAB is not converted")
+        raise ValueError("LAB can't be converted")
     return converted
 
 
 def _stretched(picture: Image.Image) -> Image.Image:
-    """Numbers without a known range, from the least to the greatest."""
+    """Numbers without a known range, scaled from the least to the greatest."""
     low, high = picture.getextrema()
     scale = 255 / (high - low) if high > low else 0  # type: ignore[operator]
     return picture.point(lambda level: level * scale - low * scale).convert("L")  # type: ignore[operator]
 
 
 def _upright(picture: Image.Image, opened: Image.Image) -> Image.Image:
-    # `opened` is loaded by now: some decoders turn the picture themselves and then say so.
-    turn = _TURNS.get(_orientation(opened))
-    return picture if turn is None else picture.transpose(turn)
+    # `opened` is loaded by now: decoders that rotate the picture themselves have updated its orientation.
+    transposition = _TRANSPOSITIONS.get(_orientation(opened))
+    return picture if transposition is None else picture.transpose(transposition)
 
 
 def _orientation(opened: Image.Image) -> int:
     try:
         return int(opened.getexif().get(_ORIENTATION, 1))
-    except Exception:  # noqa: BLE001 - broken metadata is common, and no reason to lose a picture
+    except Exception:  # noqa: BLE001 - broken metadata is common, and no reason to reject a picture
         return 1
 
 

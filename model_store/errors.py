@@ -1,5 +1,5 @@
-"""The base of all errors that end a command with one sentence."""
+"""The base class of all errors that end a command with one sentence."""
 
 
 class UserError(Exception):
-    """Something that a person can mend; the message says what is wrong and, where known, how to mend it."""
+    """An error that users can fix; the message says what is wrong and, if known, how to fix it."""

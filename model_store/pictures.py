@@ -1,4 +1,4 @@
-"""Pictures on their way into a model: one resize for training and serving."""
+"""Resizes pictures for a model, in the same way for training and serving."""
 
 import io
 from base64 import b64encode
@@ -15,8 +15,8 @@ from model_store.colours import full_rgb
 class PictureSize:
     """The size in pixels at which a model version sees every picture.
 
-    `stretch` makes every picture exactly `width` x `height`, so that each costs the same number
-    of vision tokens; `contain` keeps the proportions inside that box.
+    `stretch` makes every picture exactly `width` x `height`, which costs the same number of vision
+    tokens for each; `contain` keeps the proportions inside that box.
     """
 
     width: int = 64
@@ -24,17 +24,16 @@ class PictureSize:
     fit: Literal["stretch", "contain"] = "stretch"
 
 
-LEAST_SIDE = 32
-"""A side in pixels that vision encoders can cut into their units (16 x 2 for Qwen3-VL, 14 x 2 for Qwen2.5-VL)."""
+MIN_SIDE = 32
+"""In pixels, the longest unit into which vision encoders cut pictures (16 x 2 for Qwen3-VL, 14 x 2 for Qwen2.5-VL)."""
 FITTED_BYTES = 64 * 1024 * 1024
 
 
 def fit_picture(encoded: bytes, size: PictureSize) -> bytes:
     """Decode `encoded`, fit it to `size` and return it as PNG (lossless: training sees the same pixels).
 
-    Colour modes, transparency and orientation are those of `colours`, as for the pictures that the service stores.
-
-    One that would become narrower than a unit of the encoder gets margins in white: a server refuses it otherwise.
+    `colours` handles colour modes, transparency and orientation, as for the pictures that the service stores. Pictures
+    narrower than a unit of the encoder get white margins, since servers would reject them.
 
     Raises:
         PIL.UnidentifiedImageError: the bytes are no picture.
@@ -45,7 +44,7 @@ def fit_picture(encoded: bytes, size: PictureSize) -> bytes:
         picture = picture.resize((size.width, size.height), Image.Resampling.BICUBIC)
     else:
         picture.thumbnail((size.width, size.height), Image.Resampling.BICUBIC)
-        picture = _with_margins(picture, min(LEAST_SIDE, size.width), min(LEAST_SIDE, size.height))
+        picture = _with_margins(picture, min(MIN_SIDE, size.width), min(MIN_SIDE, size.height))
     out = io.BytesIO()
     picture.save(out, format="PNG")
     return out.getvalue()
@@ -60,11 +59,7 @@ def _with_margins(picture: Image.Image, width: int, height: int) -> Image.Image:
 
 
 class FittedPictures:
-    """Pictures at the size of one model, as data URLs. What was used last is kept, by its content and the size.
-
-    Args:
-        cached_bytes: how much is kept.
-    """
+    """Pictures at the size of one model, as data URLs, of which the last used `cached_bytes` are cached."""
 
     def __init__(self, size: PictureSize, cached_bytes: int = FITTED_BYTES) -> None:
         self.size = size
@@ -75,7 +70,7 @@ class FittedPictures:
         Raises:
             PIL.UnidentifiedImageError: the bytes are no picture.
         """
-        # Python keeps the hash of the bytes, so that those of a picture in a cache are gone through once.
+        # Python caches the hash of bytes: those of a cached picture are read only once.
         content = len(encoded), hash(encoded)
         url = self._cache.get(content)
         if url is None:

@@ -1,4 +1,4 @@
-"""Progress of long work, on stderr: bars in a terminal, now and then a line in a log."""
+"""Progress of long work, on stderr: bars in a terminal, lines in a log."""
 
 import sys
 import time
@@ -28,7 +28,7 @@ def quiet(stage: str, done: float, note: str) -> None:
 
 @contextmanager
 def stages() -> Iterator[Report]:
-    """One bar per stage, made when the stage first reports; without a terminal a line each half minute."""
+    """One bar per stage, from its first report on; without a terminal a line each half minute."""
     console = Console(stderr=True)
     if not console.is_terminal:
         yield _lines(console)
@@ -39,7 +39,7 @@ def stages() -> Iterator[Report]:
         TimeRemainingColumn(),
         TextColumn("[dim]{task.fields[note]}"),
         console=console,
-        # What is printed meanwhile goes above the bars where both are seen, but never from a file into a terminal.
+        # In a terminal other output is printed above the bars; if stdout is redirected, it stays there.
         redirect_stdout=sys.stdout.isatty(),
     )
     with bars as progress:

@@ -1,8 +1,7 @@
 """What a prompt may see of an item, of an interaction and of a user.
 
-Training reads these from a dataset folder and the service from its state; both
-hand them to the same templates, so that a model is asked in production exactly
-as it was trained.
+Training reads these from a dataset folder and the service from its state. Both use the same
+templates: the prompts in production are exactly those of training.
 """
 
 from dataclasses import dataclass, replace
@@ -10,10 +9,7 @@ from dataclasses import dataclass, replace
 
 @dataclass(frozen=True, slots=True)
 class ItemView:
-    """One item: its words, the summary derived from its picture, and the picture itself.
-
-    `image` holds encoded picture bytes (PNG, JPEG or WebP), or None for an item without one.
-    """
+    """One item: its texts, the summary derived from its picture, and the encoded picture (PNG, JPEG or WebP)."""
 
     title: str
     genres: tuple[str, ...] = ()
@@ -31,7 +27,7 @@ class ItemView:
 
 @dataclass(frozen=True, slots=True)
 class InteractionView:
-    """One interaction; `item` is None while the catalogue lacks the item, `value` what a rating says."""
+    """One interaction; `item` is None if it is not in the catalogue, `value` is that of a rating."""
 
     type: str
     item: ItemView | None
@@ -40,9 +36,9 @@ class InteractionView:
 
 @dataclass(frozen=True, slots=True)
 class UserView:
-    """The user side of a ranking: preference summary ("" if there is none) and recents, oldest first.
+    """The user side of a ranking: preference summary (or ""), recents, oldest first, and the context of the request.
 
-    `context` has names and values of the situation, such as the device.
+    `context` has names and values, such as the device.
     """
 
     summary: str = ""
