@@ -122,16 +122,9 @@ def _items(folder: Path) -> Iterator[DatasetItem]:
 
 def _item(fields: dict[str, Any], folder: Path) -> DatasetItem:
     found = item(**{name: fields.get(name) for name in _FIELDS})
-    image = found.get("image")
-    return DatasetItem(
-        item_id=found["item_id"],
-        title=found["title"],
-        description=found.get("description", ""),
-        genres=tuple(found.get("genres", ())),
-        tags=tuple(found.get("tags", ())),
-        image=folder / IMAGES / image if image else None,
-        caption=found.get("caption", ""),
-    )
+    image = found.pop("image", None)
+    terms = {name: tuple(found.get(name, ())) for name in ("genres", "tags")}
+    return DatasetItem(**found | terms, image=folder / IMAGES / image if image else None)
 
 
 def _histories(path: Path, signals: Signals) -> dict[str, tuple[Interaction, ...]]:

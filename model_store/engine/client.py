@@ -99,10 +99,6 @@ class VllmClient:
             EngineError: see `errors`.
         """
         content = orjson.dumps(body)
-        async with self._free:
-            return _parse(await self._retrying(path, content))
-
-    async def _retrying(self, path: str, content: bytes) -> bytes:
         retries = stamina.retry_context(
             on=(ConnectionLost, EngineOverloaded),
             attempts=_ATTEMPTS,
@@ -111,9 +107,10 @@ class VllmClient:
             wait_max=1.0,
             wait_jitter=0.05,
         )
-        async for attempt in retries:
-            with attempt:
-                return await self._send("POST", path, content)
+        async with self._free:
+            async for attempt in retries:
+                with attempt:
+                    return _parse(await self._send("POST", path, content))
         raise AssertionError("stamina ends with a result or an exception")
 
     async def _send(self, method: str, path: str, content: bytes | None) -> bytes:

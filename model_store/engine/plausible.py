@@ -69,8 +69,7 @@ def _stray_scripts(text: str, prompt: str) -> list[str]:
 
 def _scripts(text: str) -> Counter[str]:
     """The letters of each script, by the first word of a letter's Unicode name."""
-    found = Counter(_script(char) for char in text if char.isalpha())
-    return Counter({script: letters for script, letters in found.items() if script not in _NEUTRAL})
+    return Counter(script for char in text if char.isalpha() and (script := _script(char)) not in _NEUTRAL)
 
 
 def _script(char: str) -> str:

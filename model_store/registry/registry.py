@@ -62,7 +62,7 @@ class Registry:
         if which.isdecimal():
             number = int(which)
         else:
-            number = self._current(name, which or PRODUCTION) or (0 if which else numbers[-1])
+            number = self.aliases(name).get(which or PRODUCTION, 0 if which else numbers[-1])
         if number not in numbers:
             known = ", ".join([*map(str, numbers), *self.aliases(name)])
             raise ManifestError(f"no version {reference!r} in {self.root}; {name} has {known}")
@@ -129,7 +129,7 @@ class Registry:
 
     def aliases(self, name: str) -> dict[str, int]:
         """The version of each alias of `name`."""
-        return {alias: current for alias in self._history(name) if (current := self._current(name, alias))}
+        return {alias: stack[-1] for alias, entries in self._history(name).items() if (stack := _stack(entries))}
 
     def promote(self, name: str, version: int, alias: str = PRODUCTION) -> None:
         """Point `alias` at a version.
@@ -159,10 +159,6 @@ class Registry:
         entry["at"] = datetime.now(UTC).replace(microsecond=0)
         history.setdefault(alias, []).append(entry)
         self._files.write(f"{name}/{ALIASES}", tomli_w.dumps(history).encode())
-
-    def _current(self, name: str, alias: str) -> int | None:
-        stack = _stack(self._history(name).get(alias, []))
-        return stack[-1] if stack else None
 
     def _history(self, name: str) -> Histories:
         try:

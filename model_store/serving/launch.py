@@ -118,11 +118,7 @@ def environment(device: Device) -> dict[str, str]:
 
 def phase(log: str) -> str:
     """What a starting server is doing, read from its log."""
-    reached = "starting Python"
-    for mark, words in _PHASES:
-        if mark in log:
-            reached = words
-    return reached
+    return next((name for mark, name in reversed(_PHASES) if mark in log), "starting Python")
 
 
 def free_port() -> int:

@@ -22,7 +22,7 @@ from model_store.msr.scratch.packing import Segment
 from model_store.msr.scratch.scoring import OfflineScorer
 from model_store.msr.scratch.validation import validate
 from model_store.progress import Report
-from model_store.registry.manifest import Blend, Labels, Manifest, ManifestError, Probe, Serving, Training
+from model_store.registry.manifest import Labels, Manifest, ManifestError, Probe, Serving, Training
 from model_store.registry.registry import Registry
 from model_store.signals import VersionSignals
 from model_store.views import ItemView, UserView
@@ -105,7 +105,7 @@ def register(
     cooccurrence = Likes(liked_by(dataset, "train")).cooccurrence(neighbours)
     generator = trained.generator()
     scorer = OfflineScorer(generator, trained.catalogue, trained.catalogue.captions)
-    validation = validate(scorer, dataset, cooccurrence, origin.seed, progress)
+    blend, auc = validate(scorer, dataset, cooccurrence, origin.seed, progress)
     registry = Registry(store)
     summarizer, ranker = f"{name}-summarizer", f"{name}-ranker"
     version = max(registry.next_version(summarizer), registry.next_version(ranker))
@@ -125,7 +125,7 @@ def register(
                 "warning": trained.warning,
             }
         ),
-        "evaluation": {**(evaluation or {}), **({"validation_auc": validation.auc} if validation else {})},
+        "evaluation": {**(evaluation or {}), **({"validation_auc": auc} if auc else {})},
     }
     serving = Serving(
         max_model_len=trained.sizes.positions,
@@ -150,7 +150,7 @@ def register(
         cooccurrence=counts,
         probe=make_probe(generator),
         labels=Labels(yes_id=trained.encoder.yes_id, no_id=trained.encoder.no_id),
-        blend=validation.blend if validation else Blend(),
+        blend=blend,
         serving=serving.model_copy(update={"architecture": RANKER_ARCHITECTURE}),
         **shared,
     )

@@ -7,7 +7,7 @@ from model_store.data.dataset import Interaction
 from model_store.evaluate.protocol import EvaluationCase
 from model_store.msr.scratch.catalogue import Candidates, Catalogue
 from model_store.msr.scratch.generator import Generator
-from model_store.views import InteractionView, UserView
+from model_store.views import InteractionView, ItemView, UserView
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,22 +39,18 @@ class OfflineScorer:
 
     def events(self, history: Sequence[Interaction]) -> list[InteractionView]:
         """A history as the service shows it to the model."""
-        return [self._event(event) for event in history]
+        return [InteractionView(event.type, self._item(event.item_id), event.value) for event in history]
 
-    def _event(self, event: Interaction) -> InteractionView:
-        number = self.catalogue.number.get(event.item_id)
+    def _item(self, item_id: str) -> ItemView | None:
+        number = self.catalogue.number.get(item_id)
         if number is None:
-            return InteractionView(event.type, None, event.value)
+            return None
         view = self.catalogue.views[number]
-        item = replace(view, summary=self.descriptions[number] if view.image else "")
-        return InteractionView(event.type, item, event.value)
+        return replace(view, summary=self.descriptions[number] if view.image else "")
 
 
 def describe_all(generator: Generator, catalogue: Catalogue) -> list[str]:
     """The item summary that the model writes for each item with a picture, "" for the others."""
-    shown = [number for number, view in enumerate(catalogue.views) if view.image is not None]
-    pictures = [catalogue.picture[number] for number in shown]
-    texts = [""] * len(catalogue.ids)
-    for number, text in zip(shown, generator.describe([catalogue.views[n] for n in shown], pictures), strict=True):
-        texts[number] = text
-    return texts
+    pictures = [row for row in catalogue.picture if row >= 0]
+    written = iter(generator.describe([view for view in catalogue.views if view.image is not None], pictures))
+    return ["" if row < 0 else next(written) for row in catalogue.picture]

@@ -70,7 +70,7 @@ def train(
     store: Path,
     *,
     name: str,
-    options: TrainOptions | None = None,
+    options: TrainOptions,
     progress: Report = lambda stage, done, note: None,
 ) -> tuple[Manifest, Manifest]:
     """Train on the dataset folder `data`; register `<name>-ranker` and `<name>-summarizer` in `store`.
@@ -82,7 +82,6 @@ def train(
         DatasetError: the folder is malformed, or no training user has a history.
         ManifestError: nothing can be registered in `store`, or not by this name.
     """
-    options = options or TrainOptions()
     require_place(store, name)
     progress("reading", 0, "")
     dataset = read_dataset(data, options.signals)

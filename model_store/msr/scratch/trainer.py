@@ -47,15 +47,7 @@ class Trainer:
     """
 
     def __init__(
-        self,
-        model: Any,
-        encoder: Encoder,
-        sizes: Sizes,
-        pixels: Pixels,
-        *,
-        learning_rate: float,
-        bf16: bool,
-        seed: int,
+        self, model: Any, encoder: Encoder, sizes: Sizes, pixels: Pixels, *, learning_rate: float, bf16: bool, seed: int
     ) -> None:
         self.model, self.encoder, self.sizes, self.pixels, self.bf16 = model, encoder, sizes, pixels, bf16
         self.rng = np.random.default_rng(seed)

@@ -1,7 +1,6 @@
 """Fits a new version's blend on validation users, who are not used in training."""
 
 import random
-from dataclasses import dataclass
 from itertools import accumulate
 
 from model_store.cooccurrence import Cooccurrence
@@ -15,21 +14,17 @@ from model_store.registry.manifest import Blend
 _CASES, _PER_USER, _HISTORY, _RECENTS, _NEGATIVES = 600, 5, 50, 20, 20
 
 
-@dataclass(frozen=True, slots=True)
-class Validation:
-    """The fitted blend and, for the manifest, the AUC in percent of each score alone and of the blend."""
-
-    blend: Blend
-    auc: dict[str, float]
-
-
 def validate(
     scorer: OfflineScorer, dataset: Dataset, cooccurrence: Cooccurrence, seed: int, progress: Report
-) -> Validation | None:
-    """Score validation cases with the model's summaries and fit the blend; None without cases."""
+) -> tuple[Blend, dict[str, float]]:
+    """Score validation cases with the model's summaries and fit the blend.
+
+    Returns:
+        The blend and, in percent, the AUC of each score alone and of the blend; the default blend and {} without cases.
+    """
     cases = validation_cases(dataset, cooccurrence, seed)
     if not cases:
-        return None
+        return Blend(), {}
     found = BlendCases.of(
         scorer.score(cases, scorer.summaries(cases, lambda done: progress("validating", done, ""))),
         [cooccurrence.collaborative(case.recents[-_RECENTS:], case.candidates) for case in cases],
@@ -43,7 +38,7 @@ def validate(
         "popular": (0, 0, 1),
         "blend": (blend.mllm, blend.collaborative, blend.popular),
     }
-    return Validation(blend, {name: round(100 * found.auc(row), 2) for name, row in weights.items()})
+    return blend, {name: round(100 * found.auc(row), 2) for name, row in weights.items()}
 
 
 def validation_cases(dataset: Dataset, cooccurrence: Cooccurrence, seed: int) -> list[EvaluationCase]:
