@@ -36,7 +36,7 @@ def fit_picture(encoded: bytes, size: PictureSize) -> bytes:
     narrower than a unit of the encoder get white margins, since servers would reject them.
 
     Raises:
-        PIL.UnidentifiedImageError: the bytes are no picture.
+        PIL.UnidentifiedImageError: the bytes are not a picture.
     """
     with Image.open(io.BytesIO(encoded)) as opened:
         picture = full_rgb(opened)
@@ -68,7 +68,7 @@ class FittedPictures:
     def data_url(self, encoded: bytes) -> str:
         """
         Raises:
-            PIL.UnidentifiedImageError: the bytes are no picture.
+            PIL.UnidentifiedImageError: the bytes are not a picture.
         """
         # Python caches the hash of bytes: those of a cached picture are read only once.
         content = len(encoded), hash(encoded)

@@ -38,7 +38,7 @@ class StrictModel(BaseModel):
 
 
 class ValueRule(StrictModel):
-    """What an event's value, such as a rating, means: positive from `positive_from` up, negative to `negative_to`.
+    """What an event's value, such as a rating, means: positive from `positive_from` up, negative up to `negative_to`.
 
     Between the two, and without a value, the event is neutral. `of` is the end of the scale, as prompts show it.
     """
@@ -163,7 +163,7 @@ class Signals:
         return self._meaning(event_type) is not None
 
     def reads_value(self, event_type: str) -> bool:
-        """Whether the value of such an event decides."""
+        """Whether the value of an event of this type decides what it means."""
         return isinstance(self._meaning(event_type), ValueRule)
 
     def is_exposure(self, event_type: str) -> bool:

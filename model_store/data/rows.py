@@ -99,7 +99,7 @@ def json_object(line: str) -> dict[str, Any]:
     """The object of a line of JSON.
 
     Raises:
-        ValueError: the line is no JSON object.
+        ValueError: the line is not a JSON object.
     """
     try:
         found = json.loads(line.removeprefix("\ufeff"))

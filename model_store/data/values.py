@@ -88,7 +88,7 @@ def seconds(value: Any) -> float:
     except (TypeError, ValueError):
         return _seconds_of_text(value)
     if not math.isfinite(number):
-        raise ValueError(f"{value!r} is no time: give Unix seconds or ISO 8601")
+        raise ValueError(f"{value!r} is not a time: give Unix seconds or ISO 8601")
     if abs(number) >= _LEAST_MICROSECONDS:
         return number / 1e6
     return number / 1e3 if abs(number) >= _LEAST_MILLISECONDS else number
@@ -98,7 +98,7 @@ def _seconds_of_text(value: Any) -> float:
     try:
         moment = datetime.fromisoformat(str(value).strip())
     except ValueError:
-        raise ValueError(f"{str(value)[:40]!r} is no time: give Unix seconds or ISO 8601") from None
+        raise ValueError(f"{str(value)[:40]!r} is not a time: give Unix seconds or ISO 8601") from None
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
@@ -106,14 +106,14 @@ def number(value: Any) -> float:
     """A finite number; the decimal separator may be a comma.
 
     Raises:
-        ValueError: it is no finite number.
+        ValueError: not a finite number.
     """
     try:
         found = float(str(value).strip().replace(",", "."))
     except ValueError:
         found = math.nan
     if not math.isfinite(found):
-        raise ValueError(f"{str(value)[:40]!r} is no number")
+        raise ValueError(f"{str(value)[:40]!r} is not a number")
     return found
 
 

@@ -1,4 +1,4 @@
-"""Finds the candidates because of which a server rejects a call, and scores the others."""
+"""Finds the candidates that make a server reject a call, and scores the others."""
 
 from collections.abc import Awaitable, Callable, Sequence
 
@@ -10,13 +10,13 @@ from model_store.engine.errors import EngineRejected
 Candidate = tuple[str, list[Part]]
 """The text of a candidate, and its picture from `picture_parts`."""
 MAX_BISECTION_CALLS = 32
-"""To find one rejected candidate among 500 takes at most 19 calls, each further one at most 18."""
+"""Finding one rejected candidate among 500 takes at most 19 calls, each further one at most 18."""
 _REMEMBERED = 1000
 _REMEMBERED_S = 600.0
 
 
 class Bisection:
-    """Halves the rejected groups, the largest first: that scores most candidates early.
+    """Splits rejected groups in halves, the largest first, which scores most candidates early.
 
     `scores` holds the scores found so far, also when `run` is cancelled or fails.
 
@@ -36,7 +36,7 @@ class Bisection:
     async def run(self) -> None:
         """
         Raises:
-            EngineError: a call failed otherwise than by a rejection.
+            EngineError: a call failed, but was not rejected.
         """
         while self._pending and self._calls:
             self._pending.sort(key=len)
@@ -69,7 +69,7 @@ class Bisection:
 
 
 class RejectedCandidates:
-    """Candidates that were rejected recently, which spares later calls the bisection."""
+    """Recently rejected candidates, which later calls leave out."""
 
     def __init__(self) -> None:
         self._rejected: TTLCache[int, bool] = TTLCache(_REMEMBERED, _REMEMBERED_S)

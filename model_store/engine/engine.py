@@ -96,7 +96,7 @@ class Engine:
         try:
             served = [entry["id"] for entry in orjson.loads(listing)["data"]]
         except (orjson.JSONDecodeError, KeyError, TypeError) as error:
-            raise BadAnswer("malformed", f"{self.url}/v1/models is no list of models: {error!r}") from None
+            raise BadAnswer("malformed", f"{self.url}/v1/models is not a list of models: {error!r}") from None
         if self.model not in served:
             raise EngineRejected(f"{self.url} serves {', '.join(served)}, not {self.model}")
         async with self._client.deadline(_CHECK_TIMEOUT_S):

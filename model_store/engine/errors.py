@@ -1,4 +1,4 @@
-"""The errors of asking a model, with the `code` of each.
+"""Errors of calls to a model, each with its `code`.
 
 EngineError
 ├── EngineUnavailable   engine_unavailable   the server failed (5xx)
@@ -7,7 +7,7 @@ EngineError
 ├── EngineOverloaded    engine_overloaded    the server sheds load (429, 503)
 ├── EngineRejected      engine_rejected      the request is wrong for this server (4xx)
 │   ├── PromptTooLong   prompt_too_long      even the shortest form of the prompt does not fit
-│   └── WrongScores     wrong_scores         the server scores the version's probe otherwise than recorded
+│   └── WrongScores     wrong_scores         the server's score of the version's probe differs from the recorded one
 └── BadAnswer           answer_empty | answer_too_long | answer_malformed | answer_implausible
 """
 

@@ -39,12 +39,12 @@ def require_plausible(written: str, *, prompt: str | None = None, opening: str =
         BadAnswer: implausible.
     """
     if reason := implausible(written, prompt=prompt, opening=opening):
-        raise BadAnswer("implausible", f"the answer is no summary: {reason}; it begins with {written[:60]!r}")
+        raise BadAnswer("implausible", f"the answer is not a summary: {reason}; it begins with {written[:60]!r}")
     return written
 
 
 def implausible(text: str, *, prompt: str | None = None, opening: str = "") -> str:
-    """Why `text` is no summary; "" if it may be one.
+    """Why `text` is not a summary; "" if it may be one.
 
     Args:
         text: cleaned, and therefore short.

@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 
 class Scorer(Protocol):
-    """One way of asking.
+    """One way of scoring.
 
     Args:
         query: the user's text.
@@ -151,7 +151,7 @@ def read_scores(answer: Any, count: int) -> list[float]:
         raise BadAnswer("malformed", f"{len(answer['data'])} scores for {count} candidates")
     for index, score in enumerate(scores):
         if not 0.0 <= score <= 1.0:
-            raise BadAnswer("malformed", f"score {score} of candidate {index} is no probability")
+            raise BadAnswer("malformed", f"score {score} of candidate {index} is not a probability")
     return scores
 
 

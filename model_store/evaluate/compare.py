@@ -39,7 +39,7 @@ class Table:
     cases: int
 
     def summary(self) -> dict[str, dict[str, float]]:
-        """Per method the metrics in percent, as a manifest's `evaluation` holds them."""
+        """Per method the metrics in percent, as in a manifest's `evaluation`."""
         return {method: _percent(row) for method, row in self.rows.items()}
 
 

@@ -73,5 +73,5 @@ def _metadata(source: Path) -> list[tuple[Path, str]]:
 def _require(source: Path) -> list[tuple[Path, str]]:
     found = _metadata(source) if source.is_dir() else []
     if not found:
-        raise DataFileError(f"{source} is no folder with a meta_CATEGORY.jsonl, plain or .gz")
+        raise DataFileError(f"{source} is not a folder with a meta_CATEGORY.jsonl, plain or .gz")
     return found

@@ -52,7 +52,7 @@ def _cover(covers: Path | None, item_id: str) -> str:
 
 def _file(source: Path, part: str) -> Path | None:
     found = sorted(path for path in source.iterdir() if part in path.name and path.is_file())
-    # The CSV has times where the TSV has positions alone.
+    # The CSV has times, the TSV only positions.
     return next((path for path in found if ".csv" in path.suffixes), found[0] if found else None)
 
 

@@ -53,7 +53,7 @@ def _require(source: Path) -> tuple[str, Path, Path]:
     found = _release(source) if source.is_dir() else None
     if found is None:
         raise DataFileError(
-            f"{source} is no folder with movies.csv and ratings.csv, the .dat files, or u.item and u.data"
+            f"{source} is not a folder with movies.csv and ratings.csv, the .dat files, or u.item and u.data"
         )
     return found
 

@@ -93,7 +93,7 @@ def test_what_is_wrong_with_an_item_is_said_in_words(tmp_path: Path, item: str, 
     [
         ("7,1\n", "line 2: 2 fields, where the header has 4"),
         ('7,"1,10,5\n8,2,11,5\n', "line 2: a quote that begins here is not closed"),
-        ("7,1,10,good\n", "line 2: rating 'good' is no number"),
+        ("7,1,10,good\n", "line 2: rating 'good' is not a number"),
         (",1,10,5\n", "line 2: user_id is missing"),
     ],
 )

@@ -33,7 +33,7 @@ def test_a_layout_becomes_a_dataset_that_train_and_replay_read(tastestream: Run,
     assert ended.code == 1, "rows were rejected"
     assert "movies.dat" in ended.out
     assert "title is missing or empty" in ended.out
-    assert "rating 'x' is no number" in ended.out
+    assert "rating 'x' is not a number" in ended.out
 
 
 def test_pictures_are_copied_but_none_from_another_folder(tastestream: Run, tmp_path: Path) -> None:
