@@ -89,7 +89,7 @@ class DemoReport:
             "",
             f"gap between popularity and oracle closed: {100 * self.gap_closed:.0f} %",
             f"likes stated by the model's summaries: {_shown(self.summaries)}",
-            f"likes stated by the rule's summaries:  {_shown(self.rule_summaries)}",
+            f"likes stated by the teacher's summaries: {_shown(self.rule_summaries)}",
             f"described exactly: {_percent(self.described)} %, unseen pictures {_percent(self.described_unseen)} %",
             f"summaries that state a term twice: {_percent(self.repeating)} %",
             f"blocks from outside the world: {_percent(self.outside.repeating)} % state a term twice, "

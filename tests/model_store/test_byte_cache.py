@@ -1,4 +1,4 @@
-"""Promises of a cache that is bounded by bytes."""
+"""The guarantees of a cache that is bounded by bytes."""
 
 from model_store.byte_cache import OVERHEAD, ByteCache
 

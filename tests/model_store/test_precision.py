@@ -1,4 +1,4 @@
-"""Precision follows the processor: everywhere, and from one answer."""
+"""Precision follows the processor in training and serving."""
 
 from pathlib import Path
 

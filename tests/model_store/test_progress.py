@@ -1,4 +1,4 @@
-"""Progress is for people: it goes to stderr and never among what a command prints for others."""
+"""Progress is printed on stderr, never into the output of a command."""
 
 import os
 import re
@@ -44,7 +44,7 @@ def test_bars_in_a_terminal_leave_alone_what_goes_into_a_file() -> None:
 
 
 def _read(terminal: int) -> bytes:
-    """Some of what stands in the terminal; nothing at its end, which Linux tells by an error."""
+    """Some of the terminal's output; nothing at its end, which Linux reports as an error."""
     try:
         return os.read(terminal, 100_000)
     except OSError:

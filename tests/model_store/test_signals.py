@@ -95,7 +95,7 @@ def test_a_later_vocabulary_wins_for_the_types_that_it_names() -> None:
     ]
 
 
-def test_the_whole_table_makes_the_same_signals_again() -> None:
+def test_the_whole_table_restores_the_same_signals() -> None:
     signals = Signals(Vocabulary(negative=("click", "wink"), exposures=("view",)))
     assert Signals(signals.vocabulary()).digest == signals.digest != BUILT_IN.digest
 
@@ -173,8 +173,8 @@ PAGE = Path(__file__).parents[2] / "docs" / "signals.md"
 
 def test_the_page_names_every_type_with_its_meaning() -> None:
     rows = re.findall(r"^\| (positive|negative|neutral|exposures|values) \| (.*) \|$", PAGE.read_text("utf-8"), re.M)
-    told = {meaning: set(re.findall(r"`([a-z_]+)`", types)) for meaning, types in rows}
-    assert told == {meaning: set(types) for meaning, types in BUILT_IN_VOCABULARY}
+    named = {meaning: set(re.findall(r"`([a-z_]+)`", types)) for meaning, types in rows}
+    assert named == {meaning: set(types) for meaning, types in BUILT_IN_VOCABULARY}
 
 
 @given(st.text(max_size=40), st.none() | st.floats(allow_nan=True))

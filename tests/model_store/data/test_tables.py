@@ -1,4 +1,4 @@
-"""Tables are read whatever separates their fields; a row that can't be read is named by its line."""
+"""Tables with any common delimiter are read; errors name the line of a row that can't be read."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Text files are read in the encodings in which people have them, or refused with the line and the remedy."""
+"""Text files in common encodings are read; others are rejected with the line and the remedy."""
 
 import gzip
 import zipfile

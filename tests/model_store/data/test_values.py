@@ -1,4 +1,4 @@
-"""Single values are read as people write them, or refused in words."""
+"""Single values are read in common forms; others are rejected with a reason."""
 
 from contextlib import suppress
 from typing import Any

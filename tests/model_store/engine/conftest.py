@@ -1,4 +1,4 @@
-"""A server in place of vLLM that misbehaves on demand, and retries that wait for nothing."""
+"""A server in place of vLLM that fails on demand, and retries without a delay."""
 
 from collections.abc import AsyncIterator, Iterator
 

@@ -1,4 +1,4 @@
-"""A server that answers like vLLM, or as a test tells it to: on a real socket, so that clients can hang up."""
+"""A server that answers like vLLM or as a test wants, on a real socket, from which clients can disconnect."""
 
 import asyncio
 import contextlib

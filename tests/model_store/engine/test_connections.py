@@ -169,11 +169,11 @@ async def test_a_broken_answer_is_a_lost_connection_and_does_not_tell_the_key(an
         with pytest.raises(ConnectionLost) as caught:
             await engine.summarize("", BLOCK)
     error = caught.value
-    told = "".join(traceback.format_exception(error)) + repr(error)
-    assert "k3y" not in told + repr(error.__cause__)
+    shown = "".join(traceback.format_exception(error)) + repr(error)
+    assert "k3y" not in shown + repr(error.__cause__)
 
 
-async def test_a_key_that_no_header_can_hold_is_an_outage_and_not_told(fake: FakeVllm) -> None:
+async def test_a_key_that_no_header_can_hold_is_a_lost_connection_and_not_shown(fake: FakeVllm) -> None:
     async with asking(fake.url, api_key="k3y\r\nof-the-server") as engine:
         with pytest.raises(ConnectionLost) as caught:
             await engine.summarize("", BLOCK)

@@ -1,4 +1,4 @@
-"""What `Engine` promises about asking, answers and failures, against a server that misbehaves on demand."""
+"""The guarantees of `Engine` about requests, answers and failures, with a server that fails on demand."""
 
 import asyncio
 import base64
@@ -372,7 +372,7 @@ class TestFailures:
         engine = make()
         assert await engine.summarize("", BLOCK) == "fine"
 
-    async def test_nobody_listening_is_a_lost_connection(self) -> None:
+    async def test_an_unreachable_server_is_a_lost_connection(self) -> None:
         engine = Engine("http://127.0.0.1:9", "fake", PROMPTS)
         with pytest.raises(ConnectionLost) as caught:
             await engine.summarize("", BLOCK)
@@ -380,7 +380,7 @@ class TestFailures:
         assert not await engine.healthy()
         await engine.close()
 
-    async def test_a_late_server_is_given_up_in_time_and_hung_up_on(self, fake: FakeVllm, make: Make) -> None:
+    async def test_a_late_server_times_out_and_is_disconnected(self, fake: FakeVllm, make: Make) -> None:
         async def never(request: Request) -> Reply:
             await request.disconnected.wait()
             return 200, text_answer("too late")
@@ -406,7 +406,7 @@ class TestFailures:
         assert len(fake.requests) == 1
         first.cancel()
 
-    async def test_cancelling_the_caller_hangs_up(self, fake: FakeVllm, make: Make) -> None:
+    async def test_cancelling_the_caller_disconnects(self, fake: FakeVllm, make: Make) -> None:
         async def never(request: Request) -> Reply:
             await request.disconnected.wait()
             return 200, text_answer("too late")
@@ -440,7 +440,7 @@ class TestHealth:
         with pytest.raises(EngineRejected, match="serves fake, not other"):
             await engine.check()
 
-    async def test_a_dead_engine_behind_a_living_server_is_not(self, fake: FakeVllm, make: Make) -> None:
+    async def test_a_server_with_a_dead_engine_is_not(self, fake: FakeVllm, make: Make) -> None:
         fake.replies["/health"] = lambda _: (503, b"")
         engine = make()
         assert not await engine.healthy()

@@ -1,4 +1,4 @@
-"""From a URL, a served name and perhaps a model version to an engine that asks as the version was trained."""
+"""Opens an engine from a URL, a served name and perhaps a model version, whose training it follows."""
 
 import base64
 import io
@@ -74,7 +74,7 @@ async def test_without_a_version_the_built_in_prompts_ask(registry: Registry) ->
         await engine.close()
 
 
-def test_what_cannot_be_opened_is_told(registry: Registry) -> None:
+def test_what_cannot_be_opened_is_reported(registry: Registry) -> None:
     with pytest.raises(ValueError, match="name the model that the server serves"):
         open_engine("http://x", None, None, registry)
     with pytest.raises(ManifestError, match="no version 'taste@4'"):

@@ -1,4 +1,4 @@
-"""A summary that does not look like one is refused, and what people like in any language is not."""
+"""A text that does not look like a summary is rejected; summaries in any language are accepted."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""A server with a wrong head never serves: the version's probe is asked before any score is believed."""
+"""A server with a wrong head is never used: the version's probe is scored before other scores are trusted."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -44,13 +44,13 @@ class Head:
         return 200, {"data": [{"index": index, "score": score} for index in range(len(documents))]}
 
 
-async def test_scores_of_a_server_that_scores_the_probe_as_recorded_are_believed(fake: FakeVllm) -> None:
+async def test_scores_of_a_server_that_scores_the_probe_as_recorded_are_trusted(fake: FakeVllm) -> None:
     head = Head(fake, 0.81)
     async with asking(fake) as engine:
         answers = await asyncio.gather(*(engine.score(USER, ITEMS) for _ in range(5)))
         await engine.check()
     assert answers == [[0.5, 0.5]] * 5
-    assert head.probed == 1, "asked once, not with every call"
+    assert head.probed == 1, "once, not with every call"
 
 
 @pytest.mark.parametrize("probe", [0.2, 0.5, 0.9, 0.0, 1.0])
@@ -78,7 +78,7 @@ async def test_after_the_server_was_away_it_is_asked_again(fake: FakeVllm) -> No
             await engine.score(USER, ITEMS)
 
 
-async def test_a_version_without_a_probe_is_believed(fake: FakeVllm) -> None:
+async def test_a_version_without_a_probe_is_trusted(fake: FakeVllm) -> None:
     head = Head(fake, 0.1)
     async with asking(fake, RANKER.model_copy(update={"probe": None})) as engine:
         assert await engine.score(USER, ITEMS) == [0.5, 0.5]

@@ -1,4 +1,4 @@
-"""What `Engine` expects of vLLM, asked of vLLM itself."""
+"""What `Engine` expects of vLLM, tested with vLLM."""
 
 import asyncio
 import io
@@ -147,8 +147,8 @@ async def test_an_answer_without_end_is_too_long(summarizer_server: ServedModel)
 
 
 async def test_a_model_that_is_not_served_is_refused(summarizer_server: ServedModel) -> None:
-    engine = Engine(summarizer_server.url, "nobody", summarizer_server.prompts)
-    with pytest.raises(EngineRejected, match="nobody"):
+    engine = Engine(summarizer_server.url, "unknown", summarizer_server.prompts)
+    with pytest.raises(EngineRejected, match="unknown"):
         await engine.summarize("", BLOCK)
     with pytest.raises(EngineError):
         await engine.check()

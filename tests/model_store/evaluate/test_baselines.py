@@ -11,17 +11,17 @@ LIKED = [["a", "b"], ["a", "b", "c"], ["c", "d"], ["d"], ["d"]]
 
 
 def test_popularity_counts_users() -> None:
-    assert Popularity(Likes(LIKED)).score(["a"], ["a", "d", "nobody"]) == [2, 3, 0]
+    assert Popularity(Likes(LIKED)).score(["a"], ["a", "d", "unknown"]) == [2, 3, 0]
 
 
 def test_item_knn_sums_cosines() -> None:
-    scores = ItemKNN(Likes(LIKED)).score(["a", "nobody"], ["b", "c", "d", "nobody"])
+    scores = ItemKNN(Likes(LIKED)).score(["a", "unknown"], ["b", "c", "d", "unknown"])
     assert scores == pytest.approx([1, 1 / 2, 0, 0], abs=1e-6)
 
 
 def test_item_knn_breaks_ties_by_popularity() -> None:
-    b, d, nobody = ItemKNN(Likes(LIKED)).score([], ["b", "d", "nobody"])
-    assert d > b > nobody == 0
+    b, d, unknown = ItemKNN(Likes(LIKED)).score([], ["b", "d", "unknown"])
+    assert d > b > unknown == 0
 
 
 def test_item_knn_counts_a_repeated_recent_once() -> None:
@@ -45,7 +45,7 @@ def test_baselines_learn_nothing_from_test_users() -> None:
     assert baseline_scores(Dataset(dataset.items, train), cases) == baseline_scores(dataset, cases)
 
 
-def test_a_table_tells_every_method_in_percent() -> None:
+def test_a_table_summarizes_every_method_in_percent() -> None:
     dataset = world()
     cases = make_cases(dataset, Protocol())
     perfect = [[float(item == case.target) for item in case.candidates] for case in cases]

@@ -14,7 +14,7 @@ def only(*events, items: int = 40, **options) -> EvaluationCase:
     return make_cases(Dataset(catalogue(items), {"u": tuple(events)}), uniform)[0]
 
 
-def test_only_test_users_are_asked_unless_told_otherwise() -> None:
+def test_only_test_users_are_asked_by_default() -> None:
     dataset = world()
     asked = {case.user_id for case in make_cases(dataset, Protocol())}
     assert asked == {user for user in dataset.histories if user_split(user) == "test"}
@@ -103,7 +103,7 @@ def test_a_user_who_met_nearly_everything_is_left_out() -> None:
     assert [case.user_id for case in make_cases(dataset, Protocol("uniform", split=None))] == ["u"]
 
 
-def test_data_that_nobody_can_be_asked_about_is_refused() -> None:
+def test_data_without_a_case_is_rejected() -> None:
     with pytest.raises(ProtocolError, match="no user of the test set has a liked item after a first event and 20"):
         make_cases(Dataset(catalogue(40), {"u": (like("i1"),)}), Protocol())
 

@@ -1,4 +1,4 @@
-"""Properties of `clean`: what it lets through, and what it never does."""
+"""Properties of `clean`: what it keeps, and what it always removes."""
 
 import unicodedata
 from importlib import import_module

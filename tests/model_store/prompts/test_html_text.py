@@ -1,4 +1,4 @@
-"""Promises of taking the words out of HTML."""
+"""The guarantees of extracting text from HTML."""
 
 import time
 

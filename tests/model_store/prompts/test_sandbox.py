@@ -1,4 +1,4 @@
-"""A version's templates may be a stranger's: they reach nothing, change nothing and stay small."""
+"""A version's templates are untrusted: they reach nothing, change nothing and render small prompts."""
 
 import shutil
 from pathlib import Path

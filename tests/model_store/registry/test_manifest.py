@@ -1,4 +1,4 @@
-"""A manifest survives the way through its file, and says what is wrong with a bad one."""
+"""A manifest can be written and parsed; errors name what is wrong in a bad one."""
 
 from pathlib import Path
 

@@ -82,7 +82,7 @@ class TestAdding:
         assert registry.list() == []
 
     @pytest.mark.parametrize("path", ["../../etc", "/etc"])
-    def test_weights_lie_in_the_store(self, registry: Registry, path: str) -> None:
+    def test_weights_must_be_in_the_store(self, registry: Registry, path: str) -> None:
         with pytest.raises(ManifestError, match="points outside the store"):
             add(registry, None, 1, weights=path)
 
@@ -102,7 +102,7 @@ class TestGetting:
         registry.promote("taste", 2)
         assert registry.get("taste").version == 2
 
-    def test_what_is_missing_is_told_with_what_there_is(self, registry: Registry, weights: Path) -> None:
+    def test_errors_name_what_is_missing_and_what_exists(self, registry: Registry, weights: Path) -> None:
         with pytest.raises(ManifestError, match=r"no model 'taste' in .*; it has nothing"):
             registry.get("taste")
         add(registry, weights, 1)

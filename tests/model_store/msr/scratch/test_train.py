@@ -73,7 +73,7 @@ def test_the_same_seed_trains_the_same_weights_and_another_does_not(world: Path)
     assert not same(weights(dataset), weights(dataset, replace(OPTIONS, seed=1)))
 
 
-def test_held_out_users_leave_no_trace(world: Path, tmp_path: Path) -> None:
+def test_held_out_users_do_not_change_the_model(world: Path, tmp_path: Path) -> None:
     dataset = read_dataset(world)
     without = {user: events for user, events in dataset.histories.items() if user_split(user) == "train"}
     assert len(without) < len(dataset.histories)
