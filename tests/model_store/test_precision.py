@@ -8,7 +8,7 @@ from model_store import precision
 from model_store.precision import cpu_dtype, has_bfloat16_units
 from model_store.prompts import PromptSet
 from model_store.registry.manifest import Manifest
-from model_store.serving.launch import Device, flags
+from model_store.serving.launch import Device, command
 
 ZEN_4 = "processor\t: 0\nflags\t\t: fpu avx2 avx512f avx512_bf16 avx512_vnni\n"
 LAPTOP = "processor\t: 0\nflags\t\t: fpu avx avx2 fma\n"
@@ -31,7 +31,7 @@ def test_units_for_bfloat16_are_read_from_the_processors_flags(cpuinfo: str, exp
 
 
 def dtype_of(manifest: Manifest, device: Device) -> str:
-    line = flags(manifest, Path("/weights"), PromptSet.built_in("compact"), device)
+    line = command(manifest, Path("/weights"), PromptSet.built_in("compact"), 1, device)
     return line[line.index("--dtype") + 1]
 
 
