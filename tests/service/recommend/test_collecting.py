@@ -49,10 +49,11 @@ async def test_few_unpopular_items_with_a_term_are_found_among_many(
     ranked: Gateway, model: ModelServer, filters: dict[str, Any]
 ) -> None:
     items = ranked.store.items
-    for start in range(0, 20_000, 1000):
-        await items.put_many([Item(f"common-{start + n:05}", "T", genres=("common",)) for n in range(1000)])
+    # First: of items put in the same millisecond as the last 1000, some would count as new.
     rare = [Item(f"rare-{n:02}", "T", genres=("common", "rare"), tags=("rare",)) for n in range(30)]
     await items.put_many(rare)
+    for start in range(0, 20_000, 1000):
+        await items.put_many([Item(f"common-{start + n:05}", "T", genres=("common",)) for n in range(1000)])
     await ranked.store.new_items.add([f"common-{n:05}" for n in range(1000)])
     await ranked.store.cooccurrence.seed("m@1", [(f"common-{n:05}", 9) for n in range(5000)], [])
     answer = await recommend(ranked, candidates=None, k=50, filters=filters, explain=True)
