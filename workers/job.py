@@ -19,7 +19,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Generic, Literal
 
-from model_store.engine import Engine
+from model_store.engine.engine import Engine
 from model_store.signals import Signals
 from service.logs import get_logger
 from service.metrics import Metrics

@@ -23,7 +23,7 @@ from model_store.msr.scratch.publish import Trained, register, require_place
 from model_store.msr.scratch.trainer import Losses, Trainer
 from model_store.msr.teacher import RuleBasedTeacher, Summary, TermFinder, render
 from model_store.precision import multiplies_bfloat16
-from model_store.progress import Report
+from model_store.progress import Report, quiet
 from model_store.prompts import PromptSet
 from model_store.registry.manifest import Manifest, Training
 from model_store.signals import BUILT_IN, Signals
@@ -71,7 +71,7 @@ def train(
     *,
     name: str,
     options: TrainOptions,
-    progress: Report = lambda stage, done, note: None,
+    progress: Report = quiet,
 ) -> tuple[Manifest, Manifest]:
     """Train on the dataset folder `data`; register `<name>-ranker` and `<name>-summarizer` in `store`.
 

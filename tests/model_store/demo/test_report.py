@@ -11,6 +11,7 @@ from model_store.demo.world import make_items
 from model_store.evaluate.baselines import POPULARITY
 from model_store.evaluate.protocol import make_cases
 from model_store.msr.scratch.publish import Trained
+from model_store.progress import quiet
 from tests.model_store.msr.conftest import Tiny
 
 
@@ -19,7 +20,7 @@ def measured(tiny: Tiny, world: Path) -> DemoReport:
     dataset = read_dataset(world)
     trained = Trained(tiny.model, tiny.encoder, tiny.catalogue, tiny.sizes, steps=0, minutes=0.0)
     truth = read_truth(world, make_items(80, seed=3))
-    return report(trained, dataset, truth, dataset, lambda stage, done, note: None)
+    return report(trained, dataset, truth, dataset, quiet)
 
 
 def test_all_methods_answer_the_same_cases(measured: DemoReport, world: Path) -> None:

@@ -13,6 +13,7 @@ from model_store.msr.scratch import train
 from model_store.msr.scratch.examples import ExampleOptions
 from model_store.msr.scratch.muon import Muon, orthogonalized
 from model_store.msr.scratch.train import TrainOptions, shortfall
+from model_store.progress import quiet
 from tests.model_store.msr.conftest import TINY
 
 MATRICES = {"aten.mm", "aten.addmm", "aten.bmm", "aten.baddbmm"}
@@ -59,7 +60,7 @@ def test_training_multiplies_in_bfloat16_only_where_the_processor_has_units_for_
     monkeypatch.setattr(train, "multiplies_bfloat16", lambda: units)
     options = TrainOptions(steps=1, tokens=500, sizes=TINY, examples=ExampleOptions(candidates=4))
     with Products() as seen:
-        train.fit(read_dataset(world), options, lambda stage, done, note: None)
+        train.fit(read_dataset(world), options, quiet)
     assert (torch.bfloat16 in seen.dtypes) is units
     assert seen.dtypes.total() > 100
 

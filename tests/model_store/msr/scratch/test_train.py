@@ -12,6 +12,7 @@ from model_store.data.dataset import Dataset, DatasetError, read_dataset, user_s
 from model_store.msr.scratch.architecture import Sizes, read_checkpoint
 from model_store.msr.scratch.examples import ExampleOptions
 from model_store.msr.scratch.train import TrainOptions, fit, train
+from model_store.progress import quiet
 from model_store.registry.manifest import ManifestError
 from model_store.registry.registry import Registry
 from tests.model_store.msr.conftest import TINY
@@ -20,7 +21,7 @@ OPTIONS = TrainOptions(steps=3, tokens=500, sizes=TINY, examples=ExampleOptions(
 
 
 def weights(dataset: Dataset, options: TrainOptions = OPTIONS) -> dict[str, torch.Tensor]:
-    state: dict[str, torch.Tensor] = fit(dataset, options, lambda stage, done, note: None).model.state_dict()
+    state: dict[str, torch.Tensor] = fit(dataset, options, quiet).model.state_dict()
     return state
 
 
@@ -96,7 +97,7 @@ def test_a_dataset_without_pictures_is_trained_on_words(tmp_path: Path) -> None:
 
 def test_a_dataset_without_histories_is_refused(world: Path) -> None:
     with pytest.raises(DatasetError, match="nothing to learn"):
-        fit(Dataset(read_dataset(world).items, {}), OPTIONS, lambda stage, done, note: None)
+        fit(Dataset(read_dataset(world).items, {}), OPTIONS, quiet)
 
 
 def test_pictures_must_fit_the_patches() -> None:
