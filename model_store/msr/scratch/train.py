@@ -66,12 +66,7 @@ class TrainOptions:
 
 
 def train(
-    data: Path,
-    store: Path,
-    *,
-    name: str,
-    options: TrainOptions,
-    progress: Report = quiet,
+    data: Path, store: Path, *, name: str, options: TrainOptions, progress: Report = quiet
 ) -> tuple[Manifest, Manifest]:
     """Train on the dataset folder `data`; register `<name>-ranker` and `<name>-summarizer` in `store`.
 
