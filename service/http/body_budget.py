@@ -64,9 +64,8 @@ class BodyBudget:
         holding.held = size
         while self._used > self._limit:
             now = asyncio.get_running_loop().time()
-            costliest = max(
-                (one for one in self._holdings if one.arriving or one is holding), key=lambda h: h.cost(now)
-            )
+            droppable = (one for one in self._holdings if one.arriving or one is holding)
+            costliest = max(droppable, key=lambda one: one.cost(now))
             self.release(costliest)
             costliest.refuse()
             self._refused.inc()
@@ -83,5 +82,5 @@ class BodyBudget:
     def full() -> Overloaded:
         """The error for a dropped body."""
         return Overloaded(
-            "all request bodies together exceed the limit; send it again, in smaller parts", retry_after_s=1
+            "all request bodies together exceed the limit; send it again in smaller parts", retry_after_s=1
         )

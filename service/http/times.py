@@ -25,7 +25,7 @@ def now_ms() -> int:
 
 
 def parse_time(value: object, at_ms: int) -> int:
-    """Milliseconds since the Unix epoch of an RFC 3339 text or of Unix seconds. The time now is `at_ms`.
+    """Milliseconds since the Unix epoch of an RFC 3339 text or of Unix seconds. `at_ms` is the current time.
 
     Raises:
         ValueError: neither of the two, before 1970, or more than `FUTURE_MS` ahead.

@@ -1,4 +1,4 @@
-"""How long an event loop is held: the most CPU time between two chances of everybody else to run.
+"""How long an event loop is blocked: the most CPU time of a single callback.
 
 CPU time of the loop's thread, so that other processes on a busy machine do not count.
 """
@@ -12,7 +12,7 @@ from typing import Any
 from unittest.mock import patch
 
 PIECE = 256 * 1024
-"""What asyncio reads at once from a socket."""
+"""The most that asyncio reads from a socket at once."""
 
 
 @dataclass
@@ -23,7 +23,7 @@ class Holds:
 
 @contextmanager
 def holds() -> Iterator[Holds]:
-    """Measures every callback of the loops that run meanwhile."""
+    """Measures every callback of the event loops that run in this context."""
     seen = Holds()
     run = asyncio.Handle._run
 
@@ -40,7 +40,7 @@ def holds() -> Iterator[Holds]:
 
 
 async def in_pieces(body: bytes) -> AsyncIterator[bytes]:
-    """The body as a server hands it on, with a chance for others between two pieces."""
+    """The body as a server passes it on; other tasks may run between the pieces."""
     for start in range(0, len(body), PIECE):
         yield body[start : start + PIECE]
         await asyncio.sleep(0)

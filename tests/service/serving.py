@@ -1,4 +1,4 @@
-"""Real sockets for the tests: ASGI applications served on a free local port, and a model server that obeys."""
+"""Real sockets for the tests: ASGI applications served on a free local port, and a model server that tests control."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -17,9 +17,9 @@ VERSION = "ranker@1"
 
 
 async def until(condition: Callable[[], bool], within_s: float = 60.0) -> None:
-    """Return when `condition` holds."""
+    """Return when `condition` is true."""
     async with asyncio.timeout(within_s):
-        while not condition():  # noqa: ASYNC110 - what is waited for may lie in another process
+        while not condition():  # noqa: ASYNC110 - the condition may depend on another process
             await asyncio.sleep(0.005)
 
 
