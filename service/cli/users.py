@@ -11,7 +11,7 @@ from service.cli.terminal import confirm, err, say, settings_or_exit
 from service.settings import Settings
 
 if TYPE_CHECKING:
-    from service.state.users import Erased
+    from service.state.users import Deleted
 
 app = typer.Typer(no_args_is_help=True, help="Erase a user.")
 
@@ -42,7 +42,7 @@ def erase(
 async def _erase(settings: Settings, user_id: str, *, rewrite: bool, yes: bool) -> None:
     async with opened_store(settings) as store:
         confirm(f"Erase everything about {user_id!r} permanently?", yes)
-        say(_sentence(await store.users.erase(user_id)))
+        say(_sentence(await store.users.delete(user_id)))
         if not rewrite:
             return
         with err.status("rewriting the append-only files ..."):
@@ -50,13 +50,13 @@ async def _erase(settings: Settings, user_id: str, *, rewrite: bool, yes: bool) 
     say(f"rewrote the append-only files of {done:,} servers" + (f"; {without:,} have none" if without else ""))
 
 
-def _sentence(erased: "Erased") -> str:
-    if not erased.anything:
+def _sentence(deleted: "Deleted | None") -> str:
+    if deleted is None:
         return "nothing was stored about this user"
     counted = [
-        "the summary" if erased.summary else "no summary",
-        f"{erased.pending:,} pending events",
-        f"{erased.dead_letters:,} dead letters",
-        f"{erased.logged:,} logged events",
+        "the summary" if deleted.summary else "no summary",
+        f"{deleted.pending:,} pending events",
+        f"{deleted.dead_letters:,} dead letters",
+        f"{deleted.logged:,} logged events",
     ]
     return f"erased: {', '.join(counted)}, and all other keys of the user"

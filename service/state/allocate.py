@@ -1,21 +1,21 @@
-"""How many a claim takes from each bucket."""
+"""How much work a claim takes from each bucket."""
 
 from collections.abc import Sequence
 
 
 def allocate(limit: int, waiting: Sequence[int], start: int) -> list[int]:
-    """Share `limit` among buckets, of which `waiting` were last seen with that much work.
+    """Divide `limit` among the buckets; `waiting` is how much work each had when it was last asked.
 
-    Known work is shared evenly, beginning at bucket `start`; what is left over goes to all buckets
-    alike, because new work may have come anywhere. The shares add up to `limit`.
+    Known work is shared evenly, beginning at bucket `start`. The rest is divided among all buckets, because new work
+    may be in any of them. The shares add up to `limit`.
     """
     size = len(waiting)
     order = [(start + step) % size for step in range(size)]
     shares = [0] * size
     left = limit
-    while left and (hungry := [bucket for bucket in order if shares[bucket] < waiting[bucket]]):
-        portion = max(1, left // len(hungry))
-        for bucket in hungry:
+    while left and (short := [bucket for bucket in order if shares[bucket] < waiting[bucket]]):
+        portion = max(1, left // len(short))
+        for bucket in short:
             taken = min(portion, waiting[bucket] - shares[bucket], left)
             shares[bucket] += taken
             left -= taken

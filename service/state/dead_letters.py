@@ -1,12 +1,11 @@
-"""What could not be worked, and why (invariants I2, I7).
+"""Work that failed on its last attempt, and why (invariants I2, I7).
 
-A letter's id is `<bucket>-<stream id>`, for example `b7-1763625600000-0`.
+A dead letter's id is `<bucket>-<stream id>`, for example `b7-1763625600000-0`.
 """
 
 import heapq
 from collections import deque
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -19,14 +18,14 @@ from service.state.redis.scripts import Call, Scripts
 Retried = Literal["retried", "not_found", "backlog_full"]
 _RETRIED: dict[int, Retried] = {1: "retried", 0: "not_found", -1: "backlog_full"}
 PAGE = 20
-"""Letters of one bucket in memory."""
+"""Dead letters of one bucket in memory."""
 
 
 @dataclass(slots=True)
 class _Stretch:
-    """The letters of one bucket from `start` to `end`; of those, `page` has been read.
+    """The dead letters of one bucket after `start`, up to `end`; `page` holds those that were read.
 
-    `key` names the user or item whose letters are meant, None means all.
+    `key` is the user or item whose dead letters are wanted; None means all.
     """
 
     bucket: BucketKeys
@@ -37,7 +36,7 @@ class _Stretch:
 
 
 class DeadLetters:
-    """Args: `kinds` are those whose letters can be retried."""
+    """Args: `kinds` are those whose dead letters can be retried."""
 
     def __init__(self, scripts: Scripts, keys: Keys, kinds: Sequence[Kind[Any]]) -> None:
         self._scripts = scripts
@@ -45,9 +44,9 @@ class DeadLetters:
         self._kinds = {kind.name: kind for kind in kinds}
 
     async def read(self, user_id: str | None = None, item_id: str | None = None) -> AsyncGenerator[DeadLetter, None]:
-        """The letters that are there now, oldest first; those written meanwhile do not come.
+        """The current dead letters, oldest first; those written during the reading are not included.
 
-        Few letters of each bucket are in memory at a time.
+        Only a few of each bucket are in memory at a time.
 
         Args:
             user_id, item_id: only those of this user, of this item, or of both; None for all.
@@ -57,34 +56,21 @@ class DeadLetters:
         oldest = [(stretch.page[0].at_ms, number) for number, stretch in enumerate(stretches) if stretch.page]
         heapq.heapify(oldest)
         while oldest:
-            number = oldest[0][1]
+            _, number = heapq.heappop(oldest)
             stretch = stretches[number]
             letter = stretch.page.popleft()
             if not stretch.page:
                 await self._fill([stretch])
             if stretch.page:
-                heapq.heapreplace(oldest, (stretch.page[0].at_ms, number))
-            else:
-                heapq.heappop(oldest)
+                heapq.heappush(oldest, (stretch.page[0].at_ms, number))
             if stretch.key in {None, letter.key}:
                 yield letter
 
-    async def list(self, limit: int) -> list[DeadLetter]:
-        """The `limit` oldest letters of all buckets."""
-        found: list[DeadLetter] = []
-        async with aclosing(self.read()) as letters:
-            async for letter in letters:
-                if len(found) == limit:
-                    break
-                found.append(letter)
-        return found
-
     async def count(self) -> int:
-        buckets = (*self._keys.users, *self._keys.items)
-        return sum(await self._scripts.send([("XLEN", bucket.dead) for bucket in buckets]))
+        return sum(await self._scripts.run([("XLEN", bucket.dead) for bucket in self._keys.buckets]))
 
     async def retry(self, letter_id: str) -> Retried:
-        """Queue the letter's work again; events go after the user's pending ones."""
+        """Queue the work again; events are queued after the user's pending ones."""
         if (place := self._place(letter_id)) is None:
             return "not_found"
         bucket, stream_id = place
@@ -93,13 +79,12 @@ class DeadLetters:
         if kind is None:
             return "not_found"
         names = (bucket.due(kind.name), bucket.stem)
-        (result,) = await self._scripts.run(
-            [Call("leases/retry", names, (self._scripts.now(), stream_id), kind.prelude)]
-        )
+        call = Call("leases/retry", names, (self._scripts.now(), stream_id), kind.prelude)
+        (result,) = await self._scripts.run([call])
         return _RETRIED[result]
 
     async def drop(self, letter_id: str) -> bool:
-        """Remove the letter for good; False if there is none of this id."""
+        """Remove a dead letter permanently; False if there is none with this id."""
         if (place := self._place(letter_id)) is None:
             return False
         bucket, stream_id = place
@@ -109,15 +94,13 @@ class DeadLetters:
     async def _stretches(self, user_id: str | None, item_id: str | None) -> Sequence[_Stretch]:
         given: list[tuple[BucketKeys, str | None]] = []
         if user_id is not None:
-            given.append((self._keys.users[self._keys.bucket(user_id)], user_id))
+            given.append((self._keys.user_bucket(user_id), user_id))
         if item_id is not None:
             given.append((self._keys.item_bucket(item_id), item_id))
-        if not given:
-            given = [(bucket, None) for bucket in (*self._keys.users, *self._keys.items)]
-        lasts = await self._scripts.send([("XREVRANGE", bucket.dead, "+", "-", "COUNT", 1) for bucket, _ in given])
-        return [
-            _Stretch(bucket, key, last[0][0].decode()) for (bucket, key), last in zip(given, lasts, strict=True) if last
-        ]
+        given = given or [(bucket, None) for bucket in self._keys.buckets]
+        lasts = await self._scripts.run([("XREVRANGE", bucket.dead, "+", "-", "COUNT", 1) for bucket, _ in given])
+        found = zip(given, lasts, strict=True)
+        return [_Stretch(bucket, key, last[0][0].decode()) for (bucket, key), last in found if last]
 
     async def _fill(self, stretches: Sequence[_Stretch]) -> None:
         calls = [Call("stream_page", (one.bucket.dead,), (one.start, one.end, PAGE)) for one in stretches]
@@ -136,14 +119,13 @@ class DeadLetters:
 
 
 def _letter(bucket: BucketKeys, stream_id: bytes, fields: list[bytes]) -> DeadLetter:
-    named = [(fields[at].decode(), fields[at + 1]) for at in range(0, len(fields), 2)]
-    single = dict(named)
-    key = single["key"].decode()
+    values = dict(encoding.pairs(fields))
+    key = values[b"key"].decode()
     return DeadLetter(
         id=f"{bucket.name}-{stream_id.decode()}",
-        kind=single["kind"].decode(),
+        kind=values[b"kind"].decode(),
         key=key,
-        reason=single["reason"].decode(),
-        at_ms=int(single["at"]),
-        events=tuple(encoding.pending_event(key, entry) for name, entry in named if name == "e"),
+        reason=values[b"reason"].decode(),
+        at_ms=int(values[b"at"]),
+        events=tuple(encoding.pending_event(key, entry) for name, entry in encoding.pairs(fields) if name == b"e"),
     )

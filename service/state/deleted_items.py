@@ -1,25 +1,26 @@
-"""Removing what was counted about deleted items.
+"""Removes the counts of deleted items.
 
-A deleted item's own list names most items whose lists name it, and leaves those at once. It does
-not name all: lists are bounded, and a rare item keeps a popular one that has long dropped it. So a
-note keeps the item's counts void until a sweep has been through every list.
+A deleted item's own list names most of the items whose lists name it, so it is removed from those immediately. It does
+not name all: lists are bounded, and a popular item may be named by a rare one that it has dropped. A note therefore
+voids the item's counts until a sweep has visited every list.
 """
 
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 
+from service.state.early import Known
 from service.state.keys import DELETED_ITEMS, NEIGHBOURS_PATTERN, NEW, POPULAR, neighbours
 from service.state.redis.client import Argument
 from service.state.redis.scripts import Scripts, unavailable
 
 NOTES = 100_000
-"""Deleted items that are remembered until the next sweep; of more, the oldest are dropped."""
-LISTS_AT_ONCE = 100
+"""Deleted items noted until the next sweep; the oldest beyond this are dropped."""
+LISTS_PER_CALL = 100
 
 
 async def note(scripts: Scripts, item_id: str) -> None:
     """Void the item's counts until the next sweep."""
-    await scripts.send(
+    await scripts.run(
         [
             ("ZADD", DELETED_ITEMS, time.time_ns() // 1_000_000, item_id),
             ("ZREMRANGEBYRANK", DELETED_ITEMS, 0, -NOTES - 1),
@@ -29,51 +30,51 @@ async def note(scripts: Scripts, item_id: str) -> None:
 
 async def clear(scripts: Scripts, item_id: str) -> None:
     """Remove the item's list, its popularity, and its name from the lists that its own one names."""
-    (near,) = await scripts.send([("ZRANGE", neighbours(item_id), 0, -1)])
+    (near,) = await scripts.run([("ZRANGE", neighbours(item_id), 0, -1)])
     commands: list[tuple[Argument, ...]] = [("ZREM", neighbours(other.decode()), item_id) for other in near]
-    await scripts.send([*commands, ("DEL", neighbours(item_id)), ("ZREM", POPULAR, item_id), ("ZREM", NEW, item_id)])
+    await scripts.run([*commands, ("DEL", neighbours(item_id)), ("ZREM", POPULAR, item_id), ("ZREM", NEW, item_id)])
 
 
 class DeletedItems:
-    """Args: `known` returns those of some items that are in the catalogue."""
+    """Args: `known` returns those of the given items that are in the catalogue."""
 
-    def __init__(self, scripts: Scripts, known: Callable[[Sequence[str]], Awaitable[frozenset[str]]]) -> None:
+    def __init__(self, scripts: Scripts, known: Known) -> None:
         self._scripts = scripts
         self._known = known
 
     async def sweep(self) -> int:
-        """Remove every noted item from every list, then the notes; returns how many there were.
+        """Remove every noted item from every list, then the notes. Returns the number of notes.
 
-        An item that was put again meanwhile starts with no neighbours. One that is deleted during
-        the sweep is left to the next.
+        An item that was put again in the meantime starts without neighbours. An item deleted during the sweep is left
+        to the next one.
         """
-        (flat,) = await self._scripts.send([("ZRANGE", DELETED_ITEMS, 0, -1, "WITHSCORES")])
+        (flat,) = await self._scripts.run([("ZRANGE", DELETED_ITEMS, 0, -1, "WITHSCORES")])
         if not flat:
             return 0
-        gone = frozenset(flat[::2])
+        deleted = frozenset(flat[::2])
         async for lists in self._lists():
-            members = await self._scripts.send([("ZRANGE", name, 0, -1) for name in lists])
-            hits = [(name, gone.intersection(found)) for name, found in zip(lists, members, strict=True)]
-            await self._scripts.send([("ZREM", name, *found) for name, found in hits if found])
-        item_ids = [name.decode() for name in gone]
-        for start in range(0, len(item_ids), LISTS_AT_ONCE):
-            await self._unlike(item_ids[start : start + LISTS_AT_ONCE])
-        await self._scripts.send([("ZREMRANGEBYSCORE", DELETED_ITEMS, "-inf", flat[-1])])
-        return len(gone)
+            members = await self._scripts.run([("ZRANGE", name, 0, -1) for name in lists])
+            hits = [(name, deleted.intersection(found)) for name, found in zip(lists, members, strict=True)]
+            await self._scripts.run([("ZREM", name, *found) for name, found in hits if found])
+        item_ids = [name.decode() for name in deleted]
+        for start in range(0, len(item_ids), LISTS_PER_CALL):
+            await self._remove_counts(item_ids[start : start + LISTS_PER_CALL])
+        await self._scripts.run([("ZREMRANGEBYSCORE", DELETED_ITEMS, "-inf", flat[-1])])
+        return len(deleted)
 
-    async def _unlike(self, item_ids: Sequence[str]) -> None:
-        """A fold may have counted a like after the deletion, or the deleting process may have died after its note."""
+    async def _remove_counts(self, item_ids: Sequence[str]) -> None:
+        """A fold may have counted a like after the deletion, or the deleting process may have died after the note."""
         if dead := set(item_ids) - await self._known(item_ids):
             lists: list[tuple[Argument, ...]] = [("DEL", neighbours(item_id)) for item_id in dead]
-            await self._scripts.send([("ZREM", POPULAR, *dead), *lists])
+            await self._scripts.run([("ZREM", POPULAR, *dead), *lists])
 
     async def _lists(self) -> AsyncIterator[list[str]]:
-        """The names of all lists of neighbours, some at a time."""
+        """The keys of all lists of neighbours, in groups."""
         names: list[str] = []
         with unavailable():
             async for name in self._scripts.client.scan_iter(match=NEIGHBOURS_PATTERN, count=1000):
                 names.append(name.decode())
-                if len(names) == LISTS_AT_ONCE:
+                if len(names) == LISTS_PER_CALL:
                     yield names
                     names = []
         yield names

@@ -1,22 +1,23 @@
-"""What is counted about items before they are in the catalogue, to be theirs when they come.
+"""Counts likes of items that are not yet in the catalogue, and hands them over when the items are put.
 
-Events may come before their items. Such an item is in no ranking and no other item's list, where it would take the
-place of one that can be recommended. Its own list has the items liked together with it, and under `COUNT` how many
-users liked it. `ts:early` remembers the last `MOST` such items; the list of one that falls out goes, and so does
-one that nobody liked for `KEPT_S`. When the item is put, its counts become what they would be had it been there.
+Events may arrive before their items. Such an item is in no ranking and in no other item's list, where it would take
+the place of an item that can be recommended. Its own list has the items liked together with it and, under `COUNT`, how
+many users liked it. `ts:early` holds the `MOST` items that were liked last. The list of an item is deleted when the
+item leaves `ts:early`, or was not liked for `KEPT_S`. When the item is put, its counts become what they would be if it
+had always been in the catalogue.
 """
 
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-from service.state.counting import calls
+from service.state.counting import calls, parse_counts
 from service.state.keys import EARLY, POPULAR, neighbours
 from service.state.redis.scripts import Call, Scripts
 
 MOST = 10_000
 KEPT_S = 7 * 86400
 COUNT = ""
-"""No item's id."""
+"""Not the id of any item."""
 Known = Callable[[Sequence[str]], Awaitable[frozenset[str]]]
 
 
@@ -27,19 +28,19 @@ class Early:
         self._neighbours = neighbours
 
     async def record(self, together: Mapping[str, Mapping[str, float]]) -> None:
-        """Count one user for each of the items that are not there, together with others."""
+        """Count one user for each of these absent items, and for its pairs with others."""
         now_ms = time.time_ns() // 1_000_000
         rows = {item: {COUNT: 1.0, **others} for item, others in together.items()}
         written = self._written(rows)
         (_, dropped), *_ = await self._scripts.run([Call("early", (EARLY,), (now_ms, MOST, *together)), *written])
-        await self._scripts.send(
+        await self._scripts.run(
             [("DEL", neighbours(item.decode())) for item in dropped]
             + [("EXPIRE", neighbours(item), KEPT_S) for item in together]
         )
 
     async def pair(self, together: Mapping[str, Mapping[str, float]]) -> None:
-        """Count the user for pairs of items that are not there and were counted before."""
-        (found,) = await self._scripts.send([("ZMSCORE", EARLY, *together)])
+        """Count the user for pairs of absent items that were counted before."""
+        (found,) = await self._scripts.run([("ZMSCORE", EARLY, *together)])
         there = {item: row for (item, row), at in zip(together.items(), found, strict=True) if at is not None}
         await self._scripts.run(self._written(there))
 
@@ -47,36 +48,36 @@ class Early:
         return [call for item, row in rows.items() for call in calls("count", neighbours(item), row, self._neighbours)]
 
     async def take(self, item_ids: Sequence[str], known: Known) -> None:
-        """Give items that have come what was counted about them.
-
-        If the process dies in between, the counts are lost.
-        """
+        """Hand the counts of new items over. If the process dies in between, they are lost."""
         if not item_ids:
             return
-        (found,) = await self._scripts.send([("ZMSCORE", EARLY, *item_ids)])
+        (found,) = await self._scripts.run([("ZMSCORE", EARLY, *item_ids)])
         for item in [item for item, at in zip(item_ids, found, strict=True) if at is not None]:
             await self._take(item, known)
 
     async def _take(self, item: str, known: Known) -> None:
         own = neighbours(item)
-        (flat, *_, kept) = await self._scripts.send(
+        (flat, *_, kept) = await self._scripts.run(
             [("ZRANGE", own, 0, -1, "WITHSCORES"), ("ZREM", own, COUNT), ("PERSIST", own), ("ZREM", EARLY, item)]
         )
-        counts = {flat[at].decode(): float(flat[at + 1]) for at in range(0, len(flat), 2)}
+        counts = parse_counts(flat)
         total = counts.pop(COUNT, 0.0)
         if not kept or not total:
             return
-        there = await known(list(counts))
+        present = await known(list(counts))
         await self._scripts.run(
             [
                 *calls("count", POPULAR, {item: total}, self._popular),
-                *(Call("early_pair", (neighbours(other),), (self._neighbours, counts[other], item)) for other in there),
+                *(
+                    Call("early_pair", (neighbours(other),), (self._neighbours, counts[other], item))
+                    for other in present
+                ),
             ]
         )
 
 
 def without(absent: frozenset[str], together: Mapping[str, Mapping[str, float]]) -> dict[str, Mapping[str, float]]:
-    """The rows of a user's pairs without the items that are `absent`, as rows and in them."""
+    """A user's pairs without those that contain an `absent` item."""
     return {
         item: {other: count for other, count in others.items() if other not in absent}
         for item, others in together.items()

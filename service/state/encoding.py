@@ -1,36 +1,30 @@
-"""Events and summaries as the store writes them: compact JSON arrays, trailing nulls left out.
+"""Events and summaries as the store writes them: compact JSON arrays without trailing nulls.
 
 A recents entry is `[item_id,type,timestamp_ms,value]`, a pending entry `<ms of acceptance>[event_id,
-recommendation_id,context]<tab><recents entry>` (the script puts both together; JSON holds no raw tab),
-with an `r` after the time when the event is folded again from the log, an `s` when it was dead-lettered, and then an
-`e` when it is an exposure, which the recents never hold. A summary is
+recommendation_id,context]<tab><recents entry>` (the script joins the two; JSON contains no raw tab). After the time
+comes an `r` if the event is folded again from the log, an `s` if it was dead-lettered, and then an `e` if it is an
+exposure, which is never among the recents.
+
+A summary is
 `<version>:<token>[updated_at_ms,model,prompt,text,events,[event ids],[[updated_at_ms,model,[event ids]],...],votes]`,
-with an `r` after the token when the next fold begins with an empty text. The event ids are those folded
+with an `r` after the token if the next fold begins with an empty text. The event ids are those folded
 by this version, followed by those of earlier versions, newest first.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import orjson
 
 from service.errors import InvalidRequest
-from service.state.records import Accepted, Event, Item, Summary, Version
-
-ACCEPTED_NUMBERS: dict[int, Accepted] = {
-    1: "accepted",
-    2: "duplicate",
-    3: "deleted",
-    4: "backlog_full",
-    5: "overloaded",
-}
+from service.state.records import Event, Item, Summary, Version
 
 
 def pending_part(event: Event, *, exposure: bool = False) -> bytes:
-    """What only the pending entry holds.
+    """The part of a pending entry that is not in a recents entry.
 
     Raises:
-        InvalidRequest: a context that JSON can't hold (too deep, integers beyond 64 bits).
+        InvalidRequest: a context that can't be written as JSON (too deep, integers beyond 64 bits).
     """
     if event.context:
         fields: tuple[Any, ...] = (event.event_id, event.recommendation_id, dict(event.context))
@@ -50,36 +44,27 @@ def recents_entry(event: Event) -> bytes:
     return orjson.dumps((event.item_id, event.type, event.timestamp_ms, event.value))
 
 
-def json_text(value: str) -> bytes:
-    return orjson.dumps(value)
-
-
 def pending_event(user_id: str, entry: bytes) -> Event:
     own, _, shown = entry.partition(b"\t")
     accepted, bracket, rest = own.partition(b"[")
-    event_id, recommendation_id, context = _padded(orjson.loads(bracket + rest), 3)
-    item_id, kind, timestamp_ms, value = _padded(orjson.loads(shown), 4)
-    marks = {"refolded": b"r" in accepted, "exposure": b"e" in accepted}
-    return Event(event_id, user_id, item_id, kind, timestamp_ms, value, recommendation_id, context, **marks)
+    fields = dict(zip(("event_id", "recommendation_id", "context"), orjson.loads(bracket + rest), strict=False))
+    event = Event("", user_id, *orjson.loads(shown))
+    return event._replace(**fields, refolded=b"r" in accepted, exposure=b"e" in accepted)
 
 
 def recents_events(user_id: str, entries: Iterable[bytes]) -> tuple[Event, ...]:
-    return tuple(Event("", user_id, *_padded(orjson.loads(entry), 4)) for entry in entries)
-
-
-def _padded(fields: list[Any], size: int) -> list[Any]:
-    return fields + [None] * (size - len(fields))
+    return tuple(Event("", user_id, *orjson.loads(entry)) for entry in entries)
 
 
 def summary_body(summary: Summary) -> bytes:
-    """All of `summary` but the version, which the script writes."""
+    """All of `summary` except the version, which the script writes."""
     earlier = [(one.updated_at_ms, one.model, one.event_ids) for one in summary.earlier]
     own = (summary.updated_at_ms, summary.model, summary.prompt, summary.text, summary.events, summary.event_ids)
     return orjson.dumps((*own, earlier, summary.votes))
 
 
 def summary(value: bytes) -> Summary | None:
-    """None for b"", the store's word for no summary."""
+    """None for b"", with which the scripts say that a user has no summary."""
     if not value:
         return None
     body = value.index(b"[")
@@ -105,25 +90,25 @@ def item_attributes(item: Item) -> bytes:
         raise InvalidRequest(f"not representable as JSON: {error}", field="attributes") from error
 
 
-def item(item_id: str, fields: Mapping[str, bytes]) -> Item:
-    words = orjson.loads(fields["doc"])
+def item(item_id: str, fields: Mapping[bytes, bytes]) -> Item:
+    words = orjson.loads(fields[b"doc"])
     return Item(
         item_id=item_id,
         title=words.get("title", ""),
         description=words.get("description", ""),
         genres=tuple(words.get("genres", ())),
         tags=tuple(words.get("tags", ())),
-        attributes=orjson.loads(fields["attr"]) if "attr" in fields else None,
-        revision=int(fields["rev"]),
-        picture=fields["pic"].decode() or None,
-        picture_error=fields["err"].decode() or None,
-        picture_url=fields.get("url", b"").decode() or None,
-        summary=fields.get("sum", b"").decode(),
-        summary_model=fields.get("by", b"").decode(),
-        described="sf" in fields,
+        attributes=orjson.loads(fields[b"attr"]) if b"attr" in fields else None,
+        revision=int(fields[b"rev"]),
+        picture=fields[b"pic"].decode() or None,
+        picture_error=fields[b"err"].decode() or None,
+        picture_url=fields.get(b"url", b"").decode() or None,
+        summary=fields.get(b"sum", b"").decode(),
+        summary_model=fields.get(b"by", b"").decode(),
+        described=b"sf" in fields,
     )
 
 
-def pairs(flat: list[bytes]) -> Mapping[str, bytes]:
-    """Redis's flat list of fields and values as a mapping."""
-    return {field.decode(): value for field, value in zip(flat[::2], flat[1::2], strict=True)}
+def pairs(flat: Sequence[bytes]) -> Iterator[tuple[bytes, bytes]]:
+    """The fields and values, or members and scores, of a flat list from Redis."""
+    return zip(flat[::2], flat[1::2], strict=True)

@@ -1,9 +1,8 @@
 """The event log: the last accepted events, bounded by count and age, for export and rebuild.
 
-One stream a bucket, written by the accept script, in the order of acceptance.
+The accept script writes one stream per bucket, in the order of acceptance.
 """
 
-import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
@@ -14,7 +13,7 @@ from service.state.redis.scripts import Call, Scripts
 
 PAGE = 1000
 FIRST = "0-0"
-"""Before all entries."""
+"""The id before all entries."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +21,6 @@ class Logged:
     """An accepted event and its place in its bucket's log."""
 
     id: str
-    accepted_at_ms: int
     event: Event
 
 
@@ -34,15 +32,15 @@ class EventLog:
 
     @property
     def buckets(self) -> range:
-        """The numbers of the logs; all events of one user are in one of them."""
+        """The numbers of the logs; each user's events are in one of them."""
         return range(len(self._keys.users))
 
     async def count(self) -> int:
-        """How many events are kept."""
-        return sum(await self._scripts.send([("XLEN", bucket.log) for bucket in self._keys.users]))
+        """The number of logged events."""
+        return sum(await self._scripts.run([("XLEN", bucket.log) for bucket in self._keys.users]))
 
     def bucket(self, user_id: str) -> int:
-        """The number of the log with the user's events."""
+        """The number of the log that has the user's events."""
         return self._keys.bucket(user_id)
 
     async def read(self, bucket: int, after: str = FIRST) -> AsyncIterator[Logged]:
@@ -52,34 +50,30 @@ class EventLog:
             call = Call("stream_page", (self._keys.users[bucket].log,), (start, "+", PAGE))
             (entries,) = await self._scripts.run([call])
             for stream_id, (_, user, _, entry) in entries:
-                name = stream_id.decode()
-                yield Logged(name, int(name.partition("-")[0]), encoding.pending_event(user.decode(), entry))
+                yield Logged(stream_id.decode(), encoding.pending_event(user.decode(), entry))
             if len(entries) < PAGE:
                 return
             start = f"({entries[-1][0].decode()}"
 
     async def forget(self, user_id: str, last: str) -> int:
         """Remove the user's events up to the entry `last`; returns how many there were."""
-        key = self._keys.user(user_id).log
-        start, removed = "-", 0
+        keys, start, removed = (self._keys.user_bucket(user_id).log,), "-", 0
         while start:
-            ((count, following),) = await self._scripts.run(
-                [Call("log_forget", (key,), (user_id, start, last, PAGE))], durable=True
-            )
+            call = Call("log_forget", keys, (user_id, start, last, PAGE))
+            ((count, following),) = await self._scripts.run([call], durable=True)
             start, removed = following.decode(), removed + count
         return removed
 
     async def trim(self, *, short: bool = False) -> int:
-        """Remove what is older than the retention time, whole nodes of a stream at a time; returns how many events.
+        """Remove events older than the retention time, in whole nodes of a stream; returns how many were removed.
 
-        `short` of memory, the log is the first to give some: the older half goes.
+        If Redis is `short` of memory, the older half of the log is removed as well.
         """
-        now_ms = self._scripts.now() or time.time_ns() // 1_000_000
-        oldest = max(0, now_ms - self._log_ms)
+        oldest = max(0, self._scripts.host_now() - self._log_ms)
         logs = [bucket.log for bucket in self._keys.users]
-        removed = await self._scripts.send([("XTRIM", log, "MINID", "~", oldest) for log in logs])
+        removed = await self._scripts.run([("XTRIM", log, "MINID", "~", oldest) for log in logs])
         if short:
-            lengths = await self._scripts.send([("XLEN", log) for log in logs])
+            lengths = await self._scripts.run([("XLEN", log) for log in logs])
             halves = zip(logs, lengths, strict=True)
-            removed += await self._scripts.send([("XTRIM", log, "MAXLEN", length // 2) for log, length in halves])
+            removed += await self._scripts.run([("XTRIM", log, "MAXLEN", length // 2) for log, length in halves])
         return sum(removed)

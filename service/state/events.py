@@ -1,15 +1,15 @@
-"""Accepting events (invariants I1, I2, I5, I6)."""
+"""Accepts events (invariants I1, I2, I5, I6)."""
 
 import asyncio
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
+from functools import partial
 from itertools import chain, count
 from operator import itemgetter
 from typing import NamedTuple, TypeVar
 
 from service.errors import StateUnavailable
 from service.state import encoding, ids
-from service.state.encoding import ACCEPTED_NUMBERS
 from service.state.keys import Keys
 from service.state.records import Accepted, Event
 from service.state.redis.client import Argument
@@ -19,13 +19,14 @@ from service.state.redis.scripts import Call, Scripts, unavailable
 
 T = TypeVar("T")
 EVENTS_PER_CALL = 200
-"""Redis does nothing else while a script runs, and Lua takes only so many values at once."""
-
+"""Redis does nothing else while a script runs, and Lua limits the number of arguments."""
+_CONCURRENT_WRITES = 2
 _BY_ARRIVAL = b"?"
-"""Follows the digest of an event that may be alike to one that is no retry."""
+"""Follows the digest of an event that an equal one need not duplicate."""
+_ACCEPTED: dict[int, Accepted] = {1: "accepted", 2: "duplicate", 3: "deleted", 4: "backlog_full", 5: "overloaded"}
 
 
-class _Given(NamedTuple):
+class _Entry(NamedTuple):
     """One event as the script takes it."""
 
     stem: str
@@ -36,97 +37,91 @@ class _Given(NamedTuple):
 
 
 class Events:
-    """Events that arrive while others are on their way to Redis go together with the next round trip."""
+    """Events that arrive during a round trip are sent together in the next one."""
 
-    def __init__(self, scripts: Scripts, keys: Keys, memory: MemoryReserve, *, at_once: int, patience_s: float) -> None:
+    def __init__(self, scripts: Scripts, keys: Keys, memory: MemoryReserve, timeout_s: float) -> None:
         self._scripts = scripts
         self._keys = keys
         self._memory = memory
-        self._at_once = at_once
-        self._patience_s = patience_s
         self._requests = count()
-        self._groups: dict[str, GroupCommit[_Given, Accepted]] = {}
+        group = partial(
+            GroupCommit, self._write, max_values=EVENTS_PER_CALL, max_concurrent=_CONCURRENT_WRITES, timeout_s=timeout_s
+        )
+        self._groups: dict[str, GroupCommit[_Entry, Accepted]] = defaultdict(group)
 
     async def accept(
         self, events: Sequence[Event], received_at_ms: int, exposures: Collection[str] = ()
     ) -> list[Accepted]:
-        """Accept `events`, those of one user in their order; the result has one entry per event.
+        """Accept `events`, those of one user in their order. Returns one result per event.
 
-        `received_at_ms` is when the request arrived, by the caller's clock: an event received
-        before its user's deletion is refused, however late it gets here. Events of the types
-        `exposures` are pending and logged, but never among the recents.
+        `received_at_ms` is when the request arrived, by the caller's clock: an event received before its user's
+        deletion is refused, however late it is written. Events of the types `exposures` are pending and logged, but
+        never among the recents.
 
         Raises:
-            StateUnavailable: none, some or all were accepted. Sending the same events again is
-                safe: those that were accepted are then duplicates.
+            StateUnavailable: none, some or all were accepted. It is safe to send them again: those that were
+                accepted are then duplicates.
             InvalidRequest: a context that can't be stored; nothing was accepted.
-            Overloaded: Redis's memory is nearly used up; nothing was accepted.
+            Overloaded: Redis is short of memory; nothing was accepted.
         """
         self._memory.check()
         request = next(self._requests)
-        given = [self._given(event, received_at_ms, request, exposures) for event in events]
+        entries = [self._entry(event, received_at_ms, request, exposures) for event in events]
         try:
             with unavailable():
-                return await self._accept(given)
+                return await self._accept(entries)
         except StateUnavailable as shared:
-            # Everyone's own, because what a caller says with it is not the others'.
+            # A new error for each caller, since callers add to it.
             raise StateUnavailable(
                 shared.detail, retry_after_s=shared.retry_after_s, public_detail=shared.public_detail
             ) from shared
 
-    async def _accept(self, given: Sequence[_Given]) -> list[Accepted]:
-        """One group for each server, so that one that hangs holds up only those who need it."""
+    async def _accept(self, entries: Sequence[_Entry]) -> list[Accepted]:
+        """Write in one group per server: a server that hangs then delays only its own users."""
         if not self._scripts.clustered:
-            return await self._group("").add(given)
+            return await self._groups[""].add(entries)
         servers: dict[str, list[int]] = defaultdict(list)
-        for place, event in enumerate(given):
-            servers[self._scripts.server(event.stem)].append(place)
-        groups = [self._group(server).add([given[place] for place in places]) for server, places in servers.items()]
+        for position, entry in enumerate(entries):
+            servers[self._scripts.server(entry.stem)].append(position)
+        groups = [self._groups[server].add([entries[at] for at in found]) for server, found in servers.items()]
         return _in_order(servers.values(), await asyncio.gather(*groups))
 
-    def _group(self, server: str) -> GroupCommit[_Given, Accepted]:
-        if server not in self._groups:
-            self._groups[server] = GroupCommit(
-                self._write, most=EVENTS_PER_CALL, at_once=self._at_once, patience_s=self._patience_s
-            )
-        return self._groups[server]
-
-    def _given(self, event: Event, received_at_ms: int, request: int, exposures: Collection[str]) -> _Given:
+    def _entry(self, event: Event, received_at_ms: int, request: int, exposures: Collection[str]) -> _Entry:
         digest = ids.digest(event.event_id) + _BY_ARRIVAL if event.by_arrival else ids.digest(event.event_id)
         own = encoding.pending_part(event, exposure=event.type in exposures)
-        parts = (digest, own, encoding.recents_entry(event))
-        return _Given(self._keys.user_stem(event.user_id), event.user_id, received_at_ms, request, parts)
+        arguments = (digest, own, encoding.recents_entry(event))
+        return _Entry(self._keys.user_bucket(event.user_id).stem, event.user_id, received_at_ms, request, arguments)
 
-    async def _write(self, given: Sequence[_Given]) -> list[Accepted]:
-        slots = self._by_slot(given)
-        numbers = await self._scripts.run([self._call(given, users) for users in slots], durable=True)
-        places = (chain.from_iterable(users) for users in slots)
-        return [ACCEPTED_NUMBERS[number] for number in _in_order(places, numbers)]
+    async def _write(self, entries: Sequence[_Entry]) -> list[Accepted]:
+        slots = self._by_slot(entries)
+        numbers = await self._scripts.run([self._call(entries, users) for users in slots], durable=True)
+        positions = (chain.from_iterable(users) for users in slots)
+        return [_ACCEPTED[number] for number in _in_order(positions, numbers)]
 
-    def _by_slot(self, given: Sequence[_Given]) -> list[list[list[int]]]:
-        """For each script call its users, and for each of them the places of its events, in their order."""
+    def _by_slot(self, entries: Sequence[_Entry]) -> list[list[list[int]]]:
+        """For each script call its users, and for each of them the positions of its events, in their order."""
         users: dict[tuple[str, int], list[int]] = defaultdict(list)
-        for place, event in enumerate(given):
-            users[event.user_id, event.request].append(place)
+        for position, entry in enumerate(entries):
+            users[entry.user_id, entry.request].append(position)
         if not self._scripts.clustered:
             return [list(users.values())]
         slots: dict[str, list[list[int]]] = defaultdict(list)
-        for places in users.values():
-            slots[given[places[0]].stem].append(places)
+        for positions in users.values():
+            slots[entries[positions[0]].stem].append(positions)
         return list(slots.values())
 
-    def _call(self, given: Sequence[_Given], users: Sequence[Sequence[int]]) -> Call:
+    def _call(self, entries: Sequence[_Entry], users: Sequence[Sequence[int]]) -> Call:
         arguments: list[Argument] = [self._scripts.now()]
-        for places in users:
-            stem, user_id, received_at_ms, *_ = given[places[0]]
-            arguments += (stem, user_id, received_at_ms, len(places))
-            for place in places:
-                arguments += given[place].arguments
-        stem = given[users[0][0]].stem
+        for positions in users:
+            stem, user_id, received_at_ms, *_ = entries[positions[0]]
+            arguments += (stem, user_id, received_at_ms, len(positions))
+            for at in positions:
+                arguments += entries[at].arguments
+        stem = entries[users[0][0]].stem
         return Call("accept", (f"{stem}backlog", stem), arguments)
 
 
-def _in_order(places: Iterable[Iterable[int]], results: Iterable[Iterable[T]]) -> list[T]:
-    """The results of groups of events as one list; `places` tells where in it those of each group belong."""
-    placed = zip(chain.from_iterable(places), chain.from_iterable(results), strict=True)
+def _in_order(positions: Iterable[Iterable[int]], results: Iterable[Iterable[T]]) -> list[T]:
+    """The results of several groups as one list, in the order of the `positions` of each group."""
+    placed = zip(chain.from_iterable(positions), chain.from_iterable(results), strict=True)
     return [result for _, result in sorted(placed, key=itemgetter(0))]

@@ -1,18 +1,18 @@
-"""Every key name of the store, and nowhere else.
+"""All key names of the store; no other module builds one.
 
 A user lives in one of `buckets` buckets. All keys of the user and of the bucket's queue carry the
 bucket's hash tag, so that one script may touch them together on Redis Cluster:
 
-    ts:{b7}:KIND_due          zset    work of that kind -> ms since the epoch when it may be claimed
-    ts:{b7}:KIND_lease:<user> hash    the lease and the failed attempts; only while there is either
-    ts:{b7}:fence       string  the last fencing token given out
+    ts:{b7}:KIND_due          zset    work of that kind -> ms since the epoch from which it may be claimed
+    ts:{b7}:KIND_lease:<user> hash    lease and failed attempts, while it has either
+    ts:{b7}:fence       string  the last fencing token
     ts:{b7}:dead        stream  dead letters
-    ts:{b7}:backlog     string  how many pending events the bucket's users have
+    ts:{b7}:backlog     string  number of pending events of the bucket's users
     ts:{b7}:log         stream  the last accepted events, for replay and export
-    ts:{b7}:u:<user>    string  preference summary, and which events its last versions folded
-    ts:{b7}:p:<user>    list    pending events, in the order of their acceptance
-    ts:{b7}:r:<user>    list    recents that are no more pending and a few before them, by event time
-    ts:{b7}:i:<user>    list    items that have left them, oldest first; some stand there twice
+    ts:{b7}:u:<user>    string  preference summary, and the ids of the events folded by its last versions
+    ts:{b7}:p:<user>    list    pending events, in the order of acceptance
+    ts:{b7}:r:<user>    list    recents that are no longer pending, and a few older events, by event time
+    ts:{b7}:i:<user>    list    items that have left the recents, oldest first; some are listed twice
     ts:{b7}:d:<user>    string  digests of the last event ids, 8 bytes each
     ts:{b7}:s:<user>    string  score cache; only of users with events
     ts:{b7}:x:<user>    string  tombstone: events received up to this time are refused
@@ -21,18 +21,22 @@ bucket's hash tag, so that one script may touch them together on Redis Cluster:
 KIND is `summarize` for users, and `describe` and `fetch` for items, see `service.state.kinds`.
 
 Items likewise under `{i7}`: `KIND_due`, `KIND_lease:<item>`, `fence`, `dead`, `index` (zset of ids in lexical
-order), `t:<term>` (zset like it, the items with a genre or tag), `m:<item>` (hash) and `v:<item>` (string, the revision
-before a deletion).
+order), `t:<term>` (zset of the same form, the items with a genre or tag), `m:<item>` (hash) and `v:<item>` (string, the
+revision before a deletion).
 
 Across items: `ts:{c:<digest>}` (zset, co-occurring items), `ts:popular` (zset), `ts:seeded` (set), `ts:deleted_items`
 (zset, deleted items whose counts are being removed), `ts:new` (zset, the newest items), `ts:early` (zset, liked
 items that are not in the catalogue), `ts:lock:<task>` (string). `ts:buckets` (string) is the number of buckets.
 """
 
-import hashlib
+import base64
 import zlib
+from collections.abc import Iterable
 from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Literal
 
+Field = Literal["genres", "tags"]
 BUCKETS = "ts:buckets"
 POPULAR = "ts:popular"
 SEEDED = "ts:seeded"
@@ -45,13 +49,8 @@ NEIGHBOURS_PATTERN = "ts:{c:*}"
 
 @dataclass(frozen=True, slots=True)
 class UserKeys:
-    """The keys of one user and of its bucket's queue."""
+    """The keys of one user."""
 
-    stem: str
-    due: str
-    dead: str
-    backlog: str
-    log: str
     summary: str
     pending: str
     lease: str
@@ -65,9 +64,9 @@ class UserKeys:
 
 @dataclass(frozen=True, slots=True)
 class BucketKeys:
-    """The keys of one bucket; an item id is appended to the `*_stem` ones.
+    """The keys of one bucket.
 
-    `stem` is what all of them begin with, and never a key itself.
+    All of them begin with `stem`, which is never a key itself. An id or term name is appended to the `*_stem` ones.
     """
 
     name: str
@@ -91,20 +90,14 @@ class Keys:
     def __init__(self, buckets: int) -> None:
         self.users = tuple(_bucket(f"b{number}") for number in range(buckets))
         self.items = tuple(_bucket(f"i{number}") for number in range(buckets))
-        self._stems = tuple(_stem(bucket.name) for bucket in self.users)
+        self.buckets = (*self.users, *self.items)
 
-    def user_stem(self, user_id: str) -> str:
-        """What all keys of the user, and of its bucket's queue, begin with."""
-        return self._stems[self.bucket(user_id)]
+    def user_bucket(self, user_id: str) -> BucketKeys:
+        return self.users[self.bucket(user_id)]
 
     def user(self, user_id: str) -> UserKeys:
-        stem = self.user_stem(user_id)
+        stem = self.user_bucket(user_id).stem
         return UserKeys(
-            stem=stem,
-            due=f"{stem}summarize_due",
-            dead=f"{stem}dead",
-            backlog=f"{stem}backlog",
-            log=f"{stem}log",
             summary=f"{stem}u:{user_id}",
             pending=f"{stem}p:{user_id}",
             lease=f"{stem}summarize_lease:{user_id}",
@@ -127,20 +120,30 @@ class Keys:
 
     def named(self, name: str) -> BucketKeys | None:
         """The bucket called `name` (`b7`, `i7`), or None."""
-        return next((bucket for bucket in (*self.users, *self.items) if bucket.name == name), None)
+        return next((bucket for bucket in self.buckets if bucket.name == name), None)
 
 
 def neighbours(item_id: str) -> str:
-    """The co-occurrence key of an item; a digest, so that its tag holds no character of the id."""
-    return f"ts:{{c:{hashlib.blake2b(item_id.encode(), digest_size=12).hexdigest()}}}"
+    """The co-occurrence key of an item. It holds a digest, since an id may contain the braces of a hash tag."""
+    return f"ts:{{c:{blake2b(item_id.encode(), digest_size=12).hexdigest()}}}"
 
 
-def _stem(name: str) -> str:
-    return f"ts:{{{name}}}:"
+def term_name(field: Field, term: str) -> str:
+    """The name of a genre or tag in keys: eight characters of a digest, since terms may be long.
+
+    Terms with the same digest share their lists, so a reader of a list has to check the items themselves.
+    """
+    return base64.urlsafe_b64encode(blake2b(term.encode(), digest_size=6, person=field.encode()).digest()).decode()
+
+
+def term_names(genres: Iterable[str], tags: Iterable[str]) -> str:
+    """The distinct names of an item's genres and tags, concatenated."""
+    names = {*(term_name("genres", genre) for genre in genres), *(term_name("tags", tag) for tag in tags)}
+    return "".join(sorted(names))
 
 
 def _bucket(name: str) -> BucketKeys:
-    stem = _stem(name)
+    stem = f"ts:{{{name}}}:"
     return BucketKeys(
         name=name,
         stem=stem,

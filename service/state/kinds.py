@@ -1,11 +1,10 @@
 """The kinds of work that workers claim, each declared once.
 
-A kind's `name` is in its Redis keys, its dead letters, and the metrics and logs of its job. What its Lua file under
-lua/kinds says is what a claim returns, what a commit checks and writes, and what a dead letter holds.
+A kind's `name` is in its Redis keys, its dead letters, and the metrics and logs of its job. Its Lua file under
+lua/kinds defines what a claim returns, what a commit checks and writes, and what a dead letter holds.
 
-A new result that is made from an item, such as an embedding, is one more `Derived` in `DERIVED`, and its job is
-`workers/<name>.py`: it then waits for a worker whenever the words or the picture of an item change, and is void from
-that moment.
+To derive another result from items, such as an embedding, add a `Derived` to `DERIVED`; its job is `workers/<name>.py`.
+When an item's words or picture change, its result is void and waits for a worker.
 """
 
 from collections.abc import Callable, Sequence
@@ -25,8 +24,8 @@ C_co = TypeVar("C_co", bound=Claim, covariant=True)
 class Kind(Generic[C_co]):
     """
     Args:
-        owner: whose buckets the work is in.
-        claim: makes a claim from its key, token and attempts, and from what the Lua file's `read` returns.
+        owner: the work is in the buckets of users or of items.
+        claim: creates a claim from its key, token and attempts, and from what the Lua file's `read` returns.
         file: the name of the Lua file.
     """
 
@@ -37,8 +36,8 @@ class Kind(Generic[C_co]):
 
     @cached_property
     def prelude(self) -> str:
-        """What goes before each script of a queue of this kind."""
-        return f"local KIND = '{self.name}'\n{source_of(f'kinds/{self.file}')}"
+        """The source that precedes each script of this kind's queue."""
+        return f"local KIND = '{self.name}'\n{source_of('kinds/_kind')}{source_of(f'kinds/{self.file}')}"
 
 
 def _summary_claim(key: str, token: int, attempts: int, summary: bytes, pending: Any, recents: Any) -> SummaryClaim:
@@ -55,15 +54,15 @@ def _picture_claim(key: str, token: int, attempts: int, url: bytes) -> PictureCl
 
 
 def _item_claim(key: str, token: int, attempts: int, fields: list[bytes]) -> ItemClaim:
-    return ItemClaim(key, token, attempts, encoding.item(key, encoding.pairs(fields)))
+    return ItemClaim(key, token, attempts, encoding.item(key, dict(encoding.pairs(fields))))
 
 
 @dataclass(frozen=True)
 class Derived(Kind[ItemClaim]):
     """
     Args:
-        needs: the field of an item without which there is nothing to make the result from.
-        result, model, token: the fields of an item that hold the result, who made it, and the token of the commit.
+        needs: the item's field from which the result is derived.
+        result, model, token: the item's fields for the result, the model that produced it, and the commit's token.
     """
 
     owner: Literal["user", "item"] = "item"
@@ -83,7 +82,7 @@ KINDS = (SUMMARIZE, FETCH, *DERIVED)
 
 
 def lua_table(derived: Sequence[Derived]) -> str:
-    """The kinds as the constant DERIVED of the scripts."""
+    """The kinds as the scripts' constant DERIVED."""
     rows = (
         f"{kind.name} = {{ needs = '{kind.needs}', result = '{kind.result}', model = '{kind.model}', "
         f"token = '{kind.token}' }}"

@@ -1,6 +1,6 @@
 """Leased work: claimed with a fencing token, then committed, given back or dead-lettered (invariants I2, I4, I7).
 
-One queue for every kind of work; what differs is declared in `service.state.kinds`.
+One class for every kind of work; the differences are declared in `service.state.kinds`.
 """
 
 import time
@@ -17,18 +17,18 @@ from service.state.redis.scripts import Call, Scripts
 
 log = get_logger(__name__)
 
-LOOK_S = 0.1
-"""How long a bucket may go unasked while others are known to hold enough work."""
+ASK_ALL_S = 0.1
+"""How long a bucket may be skipped while others are known to have enough work."""
 DeadLettered = Literal["dead_lettered", "lost", "full"]
-"""`lost`: another worker has the lease. `full`: no more dead letters may be kept, and the claim is as it was."""
+"""`lost`: another worker has the lease. `full`: there is no room for another dead letter; the claim is unchanged."""
 _DEAD_LETTERED: dict[int, DeadLettered] = {1: "dead_lettered", 0: "lost", -1: "full"}
 
 
 class LeasedQueue(Generic[C]):
     """The work of one kind, in the due sets of all buckets.
 
-    Each answer to a claim says how much work its bucket still holds. The next claim is shared out by that: one
-    that known work can serve asks only buckets that hold some, so that a busy worker's claims stay small.
+    Each claim also returns how much due work is left in its buckets. The next claim is allocated accordingly: if the
+    known work is enough for it, it asks only the buckets that have some, so that a busy worker's claims stay small.
     """
 
     def __init__(self, scripts: Scripts, keys: Keys, kind: Kind[C]) -> None:
@@ -38,15 +38,15 @@ class LeasedQueue(Generic[C]):
         self._buckets = keys.users if kind.owner == "user" else keys.items
         self._waiting = [0] * len(self._buckets)
         self._start = 0
-        self._looked = -LOOK_S
+        self._asked_all_at = float("-inf")
 
     async def claim(self, limit: int) -> list[C]:
         """Lease at most `limit` pieces of work to the caller, for `lease_s`.
 
-        A second round trip is made only when the first found more work than it took.
+        Needs a second round trip only if the first one found more work than it took.
 
         Raises:
-            StateUnavailable: Redis did not answer, and nothing is known to be claimed.
+            StateUnavailable: Redis did not answer, and no work is known to be claimed.
         """
         claims = await self._claim(limit)
         if len(claims) < limit and any(self._waiting):
@@ -55,7 +55,7 @@ class LeasedQueue(Generic[C]):
             except StateUnavailable as error:
                 if not claims:
                     raise
-                # What was claimed is leased, and would wait for the end of the lease.
+                # Otherwise the work that was claimed would wait for the end of its lease.
                 log.warning("claim_cut_short", error=error.detail, claimed=len(claims))
         return claims
 
@@ -64,7 +64,7 @@ class LeasedQueue(Generic[C]):
         return [bool(result) for result in await self._scripts.run([self._call("extend", claim) for claim in claims])]
 
     async def fail(self, claim: C, retry_in_s: float) -> bool:
-        """Count a failed attempt; the work is due again in `retry_in_s`, whatever comes in meanwhile."""
+        """Count a failed attempt; the work is due again in `retry_in_s`, even if more arrives in the meantime."""
         return bool(await self._run("give_back", claim, round(retry_in_s * 1000), 1))
 
     async def release(self, claim: C, retry_in_s: float = 0.0) -> bool:
@@ -72,20 +72,15 @@ class LeasedQueue(Generic[C]):
         return bool(await self._run("give_back", claim, round(retry_in_s * 1000), 0))
 
     async def count(self) -> int:
-        """How much work there is, due or not, claimed or not."""
-        return sum(await self._scripts.send([("ZCARD", due) for due in self._dues()]))
+        """The amount of work, due or not, claimed or not."""
+        return sum(await self._scripts.run([("ZCARD", due) for due in self._dues()]))
 
-    async def due_count(self) -> int:
-        """How much work may be claimed now."""
-        return sum(count for count, _, _ in await self._due())
-
-    async def oldest_due_ms(self) -> int:
-        """For how many milliseconds the work that waits longest has been due; 0 when none is."""
-        return max(now - int(float(oldest)) if oldest else 0 for _, oldest, now in await self._due())
-
-    async def _due(self) -> list[tuple[int, bytes, int]]:
+    async def due(self) -> tuple[int, int]:
+        """The amount of work that may be claimed now, and for how many milliseconds the oldest of it has been due."""
         now = self._scripts.now()
-        return await self._scripts.run([Call("due", (due,), (now,)) for due in self._dues()])
+        found = await self._scripts.run([Call("due", (due,), (now,)) for due in self._dues()])
+        ages = (asked_at - int(float(oldest)) for _, oldest, asked_at in found if oldest)
+        return sum(count for count, _, _ in found), max(ages, default=0)
 
     def _dues(self) -> list[str]:
         return [bucket.due(self.kind.name) for bucket in self._buckets]
@@ -105,9 +100,9 @@ class LeasedQueue(Generic[C]):
     async def _claim(self, limit: int) -> list[C]:
         shares = allocate(limit, self._waiting, self._start)
         asked = [bucket for bucket, share in enumerate(shares) if share]
-        if sum(self._waiting) < limit or time.monotonic() - self._looked >= LOOK_S:
+        if sum(self._waiting) < limit or time.monotonic() - self._asked_all_at >= ASK_ALL_S:
             asked = list(range(len(shares)))
-            self._looked = time.monotonic()
+            self._asked_all_at = time.monotonic()
         self._start = (self._start + 1) % len(self._buckets)
         slots = [[bucket] for bucket in asked] if self._scripts.clustered else [asked]
         calls = [self._claim_call(slot, shares) for slot in slots]

@@ -1,4 +1,4 @@
-"""Periodic tasks that one worker of many runs."""
+"""Locks of periodic tasks that only one of many workers runs."""
 
 from service.state.keys import LOCK_STEM
 from service.state.redis.scripts import Scripts
@@ -9,9 +9,9 @@ class Locks:
         self._scripts = scripts
 
     async def take(self, task: str, every_s: float) -> bool:
-        """Try to become the one worker that runs this task; true for the first who asks in `every_s` seconds.
+        """Try to become the one worker that runs this task; True for the first caller in `every_s` seconds.
 
-        The lock is not released: it expires, also when its owner has died.
+        The lock is never released: it expires, even if its owner dies.
         """
-        (taken,) = await self._scripts.send([("SET", LOCK_STEM + task, 1, "NX", "PX", max(1, round(every_s * 1000)))])
+        (taken,) = await self._scripts.run([("SET", LOCK_STEM + task, 1, "NX", "PX", max(1, round(every_s * 1000)))])
         return bool(taken)

@@ -1,7 +1,7 @@
-"""The items that came into the catalogue last, so that some of them can be tried before anybody liked them.
+"""The newest items of the catalogue, so that some can be recommended before any user liked them.
 
-`ts:new` holds the `MOST` newest with the time of their first put. An item that is put again stays where it is, a
-deleted one goes. If the process dies in between, the item is found in other ways only.
+`ts:new` holds the `MOST` newest items with the time of their first put. A later put of an item changes nothing, a
+deletion removes it. If the process dies before the item is noted, other retrieval stages still find it.
 """
 
 import time
@@ -14,7 +14,7 @@ from service.state.redis.scripts import Call, Scripts
 
 MOST = 1000
 ROTATED_S = 3600
-"""How long a user is shown the same ones."""
+"""How long a user is shown the same items."""
 
 
 class NewItems:
@@ -22,17 +22,17 @@ class NewItems:
         self._scripts = scripts
 
     async def add(self, item_ids: Sequence[str]) -> None:
-        """Note items that were put for the first time."""
+        """Add items that were put for the first time."""
         if not item_ids:
             return
         now_ms = time.time_ns() // 1_000_000
         timed = [part for item_id in item_ids[-MOST:] for part in (now_ms, item_id)]
-        await self._scripts.send([("ZADD", NEW, *timed), ("ZREMRANGEBYRANK", NEW, 0, -MOST - 1)])
+        await self._scripts.run([("ZADD", NEW, *timed), ("ZREMRANGEBYRANK", NEW, 0, -MOST - 1)])
 
     def sample(self, user_id: str, count: int, within_s: float) -> Read[list[str]]:
-        """At most `count` items that came within `within_s`: the newest and, in turns with them, others.
+        """At most `count` items added in the last `within_s` seconds: the newest, alternating with others.
 
-        The others are spread over all of them. They differ by user and hour, and are the same within one.
+        The others are spread evenly over all of them. They differ by user and hour.
         """
         seed = zlib.crc32(f"{int(time.time() // ROTATED_S)} {user_id}".encode())
         since_ms = round((time.time() - within_s) * 1000)

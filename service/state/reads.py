@@ -5,21 +5,21 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Generic, TypeVar
 
-from service.state.redis.scripts import Asked, Scripts, answered
+from service.state.redis.scripts import Operation, Scripts, checked
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class Read(Generic[T]):
-    """What Redis is asked, and what its answers mean."""
+    """What to send to Redis, and how to parse its results."""
 
-    asked: Sequence[Asked]
+    operations: Sequence[Operation]
     parse: Callable[[list[Any]], T]
 
 
 class Answer(Generic[T]):
-    """What a read of a wave came to, once the wave was sent."""
+    """The value of a read, once its wave was sent."""
 
     def __init__(self, read: Read[T]) -> None:
         self.read = read
@@ -28,20 +28,20 @@ class Answer(Generic[T]):
     def value(self) -> T:
         """
         Raises:
-            StateUnavailable: Redis refused a command of this read.
+            StateUnavailable: Redis refused an operation of this read.
         """
-        return self.read.parse(answered(self.results))
+        return self.read.parse(checked(self.results))
 
 
 class Wave:
-    """Reads that go to Redis together. One that fails leaves the others as they are."""
+    """Reads that are sent to Redis together. One that fails does not affect the others."""
 
     def __init__(self, scripts: Scripts) -> None:
         self._scripts = scripts
         self._answers: list[Answer[Any]] = []
 
     def __bool__(self) -> bool:
-        return any(answer.read.asked for answer in self._answers)
+        return any(answer.read.operations for answer in self._answers)
 
     def add(self, read: Read[T]) -> Answer[T]:
         answer = Answer(read)
@@ -49,23 +49,21 @@ class Wave:
         return answer
 
     async def send(self) -> None:
-        """Ask for everything that was added, in one round trip.
+        """Send everything that was added, in one round trip.
 
         Raises:
             StateUnavailable: Redis does not answer at all.
         """
-        results = iter(await self._scripts.ask([one for answer in self._answers for one in answer.read.asked]))
+        operations = [one for answer in self._answers for one in answer.read.operations]
+        results = iter(await self._scripts.attempt(operations))
         for answer in self._answers:
-            answer.results = list(islice(results, len(answer.read.asked)))
+            answer.results = list(islice(results, len(answer.read.operations)))
 
 
 async def alone(scripts: Scripts, read: Read[T]) -> T:
-    """The value of one read, in a round trip of its own.
+    """The value of one read, in its own round trip.
 
     Raises:
         StateUnavailable: Redis did not answer it.
     """
-    wave = Wave(scripts)
-    answer = wave.add(read)
-    await wave.send()
-    return answer.value()
+    return read.parse(await scripts.run(read.operations))

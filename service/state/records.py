@@ -1,45 +1,43 @@
-"""What the store holds, as the rest of the service sees it. No dict travels further than this."""
+"""The store's contents as typed records, for the rest of the service."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
-EventType = str
-
 
 class Event(NamedTuple):
     """One accepted interaction. Times in milliseconds since the Unix epoch.
 
-    A tuple, because many are made for every request.
+    A tuple, because every request creates many.
     """
 
     event_id: str
     user_id: str
     item_id: str
-    type: EventType
+    type: str
     timestamp_ms: int
     value: float | None = None
     recommendation_id: str | None = None
     context: Mapping[str, Any] | None = None
     refolded: bool = False
-    """Folded once before, into a summary that was since thrown away to be rebuilt."""
+    """Already folded once, into a summary that has been discarded to be rebuilt."""
     by_arrival: bool = False
-    """It came with neither id nor time: when it arrived decides whether it was sent before, see `service.state.ids`."""
+    """It came without id and time: its arrival decides whether it is a duplicate, see `service.state.ids`."""
     exposure: bool = False
-    """The item was only shown to the user: neither recent nor seen, and in no summary."""
+    """The item was only shown to the user: the event is not among the recents or seen items, nor in a summary."""
 
 
 Accepted = Literal["accepted", "duplicate", "backlog_full", "deleted", "overloaded"]
 """What the accept script did with one event.
 
-`deleted`: received before its user's deletion. `backlog_full`: too many events of the user wait to be
-folded; `overloaded`: too many of all users.
+`deleted`: received before its user's deletion. `backlog_full`: too many events of the user are pending.
+`overloaded`: too many events of all users are pending.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """Where one version of a summary came from: the events folded by it, in folding order."""
+    """One version of a summary, and the events folded by it, in folding order."""
 
     version: int
     updated_at_ms: int
@@ -49,9 +47,9 @@ class Version:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """The living text. `events` counts those folded by all its versions, `event_ids` are those of this one.
+    """The current summary. `events` is the number folded by all versions, `event_ids` are those of this one.
 
-    `earlier` holds some versions before it, newest first.
+    `earlier` holds some earlier versions, newest first.
     """
 
     text: str
@@ -63,23 +61,22 @@ class Summary:
     event_ids: tuple[str, ...] = ()
     earlier: tuple[Version, ...] = ()
     voided: bool = False
-    """All its events are pending again: it is there for readers, and the next fold begins without it."""
+    """All its events are pending again: it is still shown, and the next fold begins with an empty text."""
     votes: str = ""
-    """Which items were counted for the user, see `service.state.votes`."""
+    """The items that were counted for the user, see `service.state.votes`."""
 
     @property
     def history(self) -> tuple[Version, ...]:
-        """This version and those before it, newest first."""
+        """This version and the earlier ones, newest first."""
         return (Version(self.version, self.updated_at_ms, self.model, self.event_ids), *self.earlier)
 
 
 @dataclass(frozen=True, slots=True)
 class UserState:
-    """All that a request needs of a user, read in one round trip.
+    """What a request needs to know about a user, read in one round trip.
 
-    `recents` are the newest events by event time, folded or pending, oldest first; of an event they keep
-    item, type, time and value. `seen` also holds their items. `read_at_ms` is the time of the reading by the
-    store's clock.
+    `recents` are the newest events by event time, folded or pending, oldest first, with item, type, time and value
+    only. `seen` includes their items. `read_at_ms` is when they were read, by the store's clock.
     """
 
     user_id: str
@@ -91,7 +88,7 @@ class UserState:
 
     @property
     def known(self) -> bool:
-        """Whether there is anything of the user: events, or what was made of them."""
+        """Whether the user has events or a summary."""
         return self.summary is not None or bool(self.recents) or self.pending > 0
 
 
@@ -102,7 +99,7 @@ class Claim:
     Args:
         key: the id of the user or item.
         token: the fencing token.
-        attempts: how often it failed before.
+        attempts: the number of failed attempts so far.
     """
 
     key: str
@@ -114,8 +111,8 @@ class Claim:
 class SummaryClaim(Claim):
     """A user whose events are to be folded.
 
-    `pending` holds the first pending events, in folding order.
-    `recents` are those of the user at the time of the claim, without the pending ones.
+    `pending` holds the first pending events, in folding order. `recents` are the user's at the time of the claim,
+    without pending events.
     """
 
     summary: Summary | None
@@ -124,12 +121,12 @@ class SummaryClaim(Claim):
 
     @property
     def base(self) -> Summary | None:
-        """The summary that the fold goes on from; None where it begins with an empty text."""
+        """The summary that the fold continues; None if it begins with an empty text."""
         return None if self.summary is None or self.summary.voided else self.summary
 
     @property
     def votes(self) -> str:
-        """Which items were counted for the user, also when the summary is rebuilt."""
+        """The items that were counted for the user, also while the summary is rebuilt."""
         return self.summary.votes if self.summary else ""
 
 
@@ -148,7 +145,7 @@ class Item:
     """Content hash of the stored picture."""
     picture_error: str | None = None
     picture_url: str | None = None
-    """Where the picture that was given last is still to be fetched from."""
+    """The URL of a picture that is still to be fetched."""
     summary: str = ""
     summary_model: str = ""
     described: bool = False
@@ -156,7 +153,7 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class ItemClaim(Claim):
-    """An item from which something is to be derived."""
+    """An item from which a result is to be derived."""
 
     item: Item
 
@@ -170,7 +167,7 @@ class PictureClaim(Claim):
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """Work of a `kind` of `service.state.kinds` that was given up; `key` is the user or item."""
+    """Work that failed on its last attempt. `kind` is one of `service.state.kinds`, `key` the user or item."""
 
     id: str
     kind: str
@@ -182,11 +179,10 @@ class DeadLetter:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """What waits: due users, how long the first of them has been due, events not yet folded, dead letters kept, items
-    whose pictures are not yet fetched."""
+    """The sizes of the queues; `oldest_due_s` is for how long the user that has waited longest has been due."""
 
     due_users: int
     oldest_due_s: float
     pending_events: int
     dead_letters: int
-    pending_pictures: int = 0
+    pending_pictures: int

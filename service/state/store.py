@@ -1,4 +1,4 @@
-"""The state store: one Redis, or a Redis Cluster, and one part per concept."""
+"""The state store: one Redis, or a Redis Cluster, with one attribute per concept."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -8,7 +8,6 @@ from service.settings import Settings, StateSettings
 from service.state.cooccurrence import CooccurrenceCounts
 from service.state.dead_letters import DeadLetters
 from service.state.deleted_items import DeletedItems
-from service.state.derived import Derivations
 from service.state.early import Early
 from service.state.event_log import EventLog
 from service.state.events import Events
@@ -17,20 +16,16 @@ from service.state.keys import POPULAR, Keys
 from service.state.kinds import DERIVED, DESCRIBE, FETCH, SUMMARIZE, Derived, lua_table
 from service.state.locks import Locks
 from service.state.new_items import NewItems
-from service.state.picture_queue import PictureQueue
+from service.state.queues import Derivations, PictureQueue, Summaries
 from service.state.reads import Wave
 from service.state.rebuild import Rebuilds
 from service.state.records import Waiting
 from service.state.redis.append_only import AppendOnlyFiles
-from service.state.redis.client import Client, connect, patience_s
+from service.state.redis.client import Client, call_timeout_s, connect
 from service.state.redis.memory import MemoryReserve
 from service.state.redis.scripts import Scripts
 from service.state.scores import Scores
-from service.state.summaries import Summaries
 from service.state.users import Users
-
-_MAX_CONCURRENT_ACCEPTS = 2
-"""Round trips with events that one process has under way."""
 
 
 class Store:
@@ -38,7 +33,7 @@ class Store:
 
     Args:
         now_ms: replaces Redis's clock in tests.
-        derived: what is made from items; tests may have more.
+        derived: the results that are derived from items; tests may add some.
     """
 
     def __init__(
@@ -52,9 +47,7 @@ class Store:
         keys, scripts = Keys(settings.buckets), Scripts(client, settings, now_ms, lua_table(derived))
         self._scripts = scripts
         self.memory = MemoryReserve(client, settings.memory_reserve)
-        self.events = Events(
-            scripts, keys, self.memory, at_once=_MAX_CONCURRENT_ACCEPTS, patience_s=patience_s(settings)
-        )
+        self.events = Events(scripts, keys, self.memory, call_timeout_s(settings))
         self.log = EventLog(scripts, keys, settings.event_log_retention_s)
         self.summaries = Summaries(scripts, keys, settings.summary_chars, settings.summary_versions, settings.votes)
         self.derivations = {kind.name: Derivations(scripts, keys, kind, settings.summary_chars) for kind in derived}
@@ -76,7 +69,7 @@ class Store:
     def open(
         cls, settings: Settings, now_ms: Callable[[], int] | None = None, derived: Sequence[Derived] = DERIVED
     ) -> "Store":
-        """A store on `settings.redis_url` for one event loop; it connects when it is first used.
+        """A store on `settings.redis_url` for one event loop; it connects on first use.
 
         Raises:
             NotReady: `redis_url` is not set.
@@ -90,17 +83,13 @@ class Store:
         return Wave(self._scripts)
 
     async def ping(self) -> None:
-        """Return when Redis answers; raises StateUnavailable when it doesn't."""
-        await self._scripts.send([("EXISTS", POPULAR)])
+        """Raises StateUnavailable if Redis does not answer."""
+        await self._scripts.run([("EXISTS", POPULAR)])
 
     async def waiting(self) -> Waiting:
-        """What waits, of all users and items."""
-        due, oldest_ms, pending, letters, pictures = await asyncio.gather(
-            self.summaries.due_count(),
-            self.summaries.oldest_due_ms(),
-            self.users.backlog(),
-            self.dead_letters.count(),
-            self.pictures.count(),
+        """The sizes of the queues of all users and items."""
+        (due, oldest_ms), pending, letters, pictures = await asyncio.gather(
+            self.summaries.due(), self.users.backlog(), self.dead_letters.count(), self.pictures.count()
         )
         return Waiting(due, oldest_ms / 1000, pending, letters, pictures)
 

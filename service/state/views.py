@@ -1,4 +1,4 @@
-"""From what the store holds to what a prompt may see."""
+"""Converts the store's records to what a prompt may show."""
 
 from collections.abc import Iterable, Mapping
 
@@ -7,7 +7,7 @@ from service.state.records import Event, Item, UserState
 
 
 def item_view(item: Item, image: bytes | None = None) -> ItemView:
-    """The item as prompts see it; `image` holds its stored picture's bytes, where the caller read them."""
+    """The item as prompts show it; `image` holds the bytes of its stored picture, if the caller read them."""
     return ItemView(
         title=item.title,
         genres=item.genres,
@@ -19,7 +19,7 @@ def item_view(item: Item, image: bytes | None = None) -> ItemView:
 
 
 def interaction_views(events: Iterable[Event], items: Mapping[str, Item]) -> tuple[InteractionView, ...]:
-    """The events in their order; an event whose item is not in `items` is shown without one."""
+    """The events in their order; those whose item is not in `items` are shown without an item."""
     return tuple(
         InteractionView(event.type, item_view(items[event.item_id]) if event.item_id in items else None, event.value)
         for event in events

@@ -173,7 +173,7 @@ async def _commits(given: Bench, users: list[str]) -> list[float]:
     deadline = time.monotonic() + _FOLD_S
     try:
         while True:
-            if not await store.summaries.due_count():
+            if not (await store.summaries.due())[0]:
                 states = [await store.users.read(user) for user in users]
                 if not any(state.pending for state in states):
                     return sorted(state.summary.updated_at_ms / 1000 for state in states if state.summary)

@@ -20,6 +20,7 @@ from tests.faults.client import Client, numbered
 from tests.faults.processes import GatewayProcess, ServiceProcess
 from tests.faults.redis_proxy import RedisProxy
 from tests.faults.summarizer import SummarizerServer
+from tests.stores import dead_letters, popularity
 
 QUICK: dict[str, Any] = {
     "buckets": 4,
@@ -92,7 +93,7 @@ class Fleet:
 
     async def _store_answers(self) -> bool:
         try:
-            await self.store.summaries.due_count()
+            await self.store.summaries.due()
         except StateUnavailable:
             return False
         return True
@@ -116,7 +117,7 @@ class Fleet:
         """Wait until each of these items was counted once as liked: its commit is known to have been made."""
 
         async def is_counted() -> bool:
-            return await self.store.cooccurrence.popularity(ids) == dict.fromkeys(ids, 1)
+            return await popularity(self.store, ids) == dict.fromkeys(ids, 1)
 
         await until(is_counted)
 
@@ -149,7 +150,7 @@ class Fleet:
 
     async def retry_letters(self) -> int:
         """Queue all dead letters again; returns how many there were."""
-        letters = await self.store.dead_letters.list(10_000)
+        letters = await dead_letters(self.store)
         for letter in letters:
             assert letter.reason
             assert await self.store.dead_letters.retry(letter.id) == "retried"
@@ -162,7 +163,7 @@ class Fleet:
         """
         await self.quiet(users)
         buried: dict[str, list[str]] = {}
-        for letter in await self.store.dead_letters.list(10_000):
+        for letter in await dead_letters(self.store):
             buried.setdefault(letter.key, []).extend(event.event_id for event in letter.events)
         found = [] if letters else [f"dead letters of {user}" for user in buried]
         found += await self._complaints(users, buried)

@@ -12,6 +12,7 @@ from tests.faults.client import body, numbered
 from tests.faults.harness import PATIENT_S, Fleet, until
 from tests.faults.redis_proxy import Hold, RedisProxy, Side
 from tests.faults.summarizer import Mood
+from tests.stores import dead_letters
 
 pytestmark = pytest.mark.asyncio(loop_scope="package")
 OLD, NEW = range(3), range(3, 6)
@@ -85,7 +86,7 @@ async def test_a_dead_letter_goes_with_its_user(fleet: Fleet) -> None:
     await fleet.client.send(numbered(user, OLD))
 
     async def buried() -> bool:
-        return user in {letter.key for letter in await fleet.store.dead_letters.list(10_000)}
+        return user in {letter.key for letter in await dead_letters(fleet.store)}
 
     await until(buried)
     await delete_and_come_back(fleet, user)

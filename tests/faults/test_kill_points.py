@@ -12,6 +12,7 @@ from tests.faults.client import numbered
 from tests.faults.harness import QUIET_S, Fleet
 from tests.faults.redis_proxy import Cut, Hold, RedisProxy, Side
 from tests.faults.summarizer import Mood
+from tests.stores import dead_letters
 
 pytestmark = pytest.mark.asyncio(loop_scope="package")
 SIDES: tuple[Side, ...] = ("before", "after")
@@ -192,7 +193,7 @@ async def test_a_user_whose_prompt_is_never_answered_is_dead_lettered_at_last(
     fleet.summarizer.mood = lambda words: mood if f"{poisoned}-0" in words else Mood.good
     await fleet.client.send(numbered(poisoned, range(3)))
     async with asyncio.timeout(QUIET_S):
-        while not (letters := await fleet.store.dead_letters.list(10)):
+        while not (letters := await dead_letters(fleet.store)):
             others.append(await fleet.new_user(3))
             await fleet.client.send(numbered(others[-1], range(3)))
             await fleet.folded(others[-1])

@@ -12,6 +12,7 @@ from service.pictures.store import open_pictures
 from service.settings import Settings
 from service.state.records import Item
 from service.state.store import Store
+from tests.stores import dead_letters
 from tests.workers.conftest import Start, event, put, text, until
 from tests.workers.doubles import RecordingSummarizer
 

@@ -19,6 +19,7 @@ from service.state.records import Item
 from service.state.store import Store
 from tests.service.pictures.pictures import picture
 from tests.service.serving import serving
+from tests.stores import dead_letters
 from tests.workers.conftest import Start, Worker, event, put, text, until
 from tests.workers.doubles import RecordingSummarizer
 from workers import fetch
@@ -138,10 +139,10 @@ async def test_a_failed_fetch_is_reported_and_a_temporary_failure_is_dead_letter
     item = await store.items.get(url)
     assert item is not None
     assert (item.picture_error or "").startswith(reason)
-    assert [letter.kind for letter in await store.dead_letters.list(5)] == ["fetch"] * letters
+    assert [letter.kind for letter in await dead_letters(store)] == ["fetch"] * letters
     if letters:
         ANSWERS.clear()
-        (letter,) = await store.dead_letters.list(5)
+        (letter,) = await dead_letters(store)
         assert await store.dead_letters.retry(letter.id) == "retried"
         await until(lambda: settled(store, url))
         again = await store.items.get(url)

@@ -8,12 +8,13 @@ import pytest
 
 from service.metrics import Metrics
 from service.settings import Settings
-from service.state.derived import Derivations
 from service.state.kinds import DERIVED, Derived
 from service.state.leases import DeadLettered
+from service.state.queues import Derivations
 from service.state.records import Item, ItemClaim
 from service.state.store import Store
 from tests.redis_servers import admin_of, on_both
+from tests.stores import dead_letters
 from tests.workers.conftest import until
 from workers.backoff import Pause, Retry
 from workers.job import Job, JobUnavailable, NotNow, Outcome, ServerUnavailable, WorkFailed, committed
@@ -117,7 +118,7 @@ async def test_failing_work_is_retried_then_dead_lettered_and_can_be_retried_aga
 
     await until(dead_lettered)
     assert counter.outcomes() == {"retried": ATTEMPTS - 1, "dead_lettered": 1, "committed": 1}
-    (letter,) = await counter.store.dead_letters.list(5)
+    (letter,) = await dead_letters(counter.store)
     assert (letter.kind, letter.key, letter.reason) == ("length", "i", "too_long")
     assert await counter.store.dead_letters.retry(letter.id) == "retried"
     await until(lambda: counter.shows("i", "5"))

@@ -8,9 +8,9 @@ import pytest
 
 from model_store.views import InteractionView
 from service.settings import Settings
+from service.state.queues import Summaries
 from service.state.records import SummaryClaim
 from service.state.store import Store
-from service.state.summaries import Summaries
 from tests.redis_servers import RedisServer, on_both
 from tests.workers.conftest import Start, Worker, event, put, text, until
 from tests.workers.doubles import RecordingSummarizer, titles

@@ -5,6 +5,7 @@ import asyncio
 from service.state.event_log import FIRST
 from service.state.records import Event
 from service.state.store import Store
+from tests.stores import popularity
 from tests.workers.conftest import Start, event, put, text, until
 from tests.workers.doubles import RecordingSummarizer
 
@@ -78,5 +79,5 @@ async def test_likes_that_are_folded_again_count_once(store: Store, start: Start
         await until(folded)
         await worker.drain()
         items = [f"u-{number}" for number in range(6)]
-        assert await store.cooccurrence.popularity(items) == dict.fromkeys(items, 1)
+        assert await popularity(store, items) == dict.fromkeys(items, 1)
         assert await rebuild(store, "u") == "rebuilt"

@@ -18,10 +18,11 @@ from model_store.engine.errors import (
 from model_store.views import InteractionView
 from service.settings import Settings, SignalSettings
 from service.state.cooccurrence import CooccurrenceCounts
+from service.state.queues import Summaries
 from service.state.records import Event, Item, SummaryClaim
 from service.state.store import Store
-from service.state.summaries import Summaries
 from tests.redis_servers import on_both
+from tests.stores import dead_letters, popularity
 from tests.workers.conftest import NOW_MS, Start, event, put, text, until
 from tests.workers.doubles import Fault, RecordingSummarizer, titles
 from workers.pool import HEARTBEATS_PER_LEASE
@@ -139,8 +140,8 @@ async def test_likes_are_counted_together_with_earlier_likes(store: Store, start
     await put(store, [event("u", 3), event("u", 4), event("u", 5, type="skip")])
     await until(lambda: _is(store, "u", names("u", 6)))
     await until(lambda: _popularity(store, {"u-0": 1, "u-1": 0, "u-2": 0, "u-3": 1, "u-4": 1, "u-5": 0}))
-    assert set(await store.cooccurrence.neighbours(["u-0"], 9)) == {"u-3", "u-4"}
-    assert set(await store.cooccurrence.neighbours(["u-3"], 9)) == {"u-0", "u-4"}
+    assert set(await store.cooccurrence.neighbours("u-0", 9)) == {"u-3", "u-4"}
+    assert set(await store.cooccurrence.neighbours("u-3", 9)) == {"u-0", "u-4"}
     assert await store.cooccurrence.collaborative(["u-3"], ["u-0", "u-4"]) == {"u-0": 1, "u-4": 1}, "counted once"
 
 
@@ -153,7 +154,7 @@ async def test_signals_decide_what_counts_as_liked(store: Store, start: Start) -
     await until(lambda: _is(store, "u", names("u", len(kinds))))
     counts = {f"u-{number}": float(number < len(liked)) for number in range(len(kinds))}
     await until(lambda: _popularity(store, counts))
-    assert await store.cooccurrence.neighbours(["u-0"], 99) == [f"u-{number}" for number in range(1, len(liked))]
+    assert await store.cooccurrence.neighbours("u-0", 99) == [f"u-{number}" for number in range(1, len(liked))]
 
 
 async def test_the_settings_decide_what_counts_as_liked(store: Store, start: Start, settings: Settings) -> None:
@@ -165,7 +166,7 @@ async def test_the_settings_decide_what_counts_as_liked(store: Store, start: Sta
 
 
 async def _popularity(store: Store, expected: dict[str, float]) -> bool:
-    return await store.cooccurrence.popularity(list(expected)) == expected
+    return await popularity(store, list(expected)) == expected
 
 
 async def like(store: Store, user: str, *items: str, start_at: int = 0) -> None:
@@ -260,7 +261,7 @@ async def _nothing_pending(store: Store) -> bool:
 
 
 async def _near(store: Store, item: str, expected: set[str]) -> bool:
-    return set(await store.cooccurrence.neighbours([item], 9)) == expected
+    return set(await store.cooccurrence.neighbours(item, 9)) == expected
 
 
 class TestPoison:
@@ -296,7 +297,7 @@ class TestPoison:
         await until(lambda: _is(store, "u", names("u", 3)))
         await put(store, [event("u", number) for number in range(3, 9)])
         await until(lambda: _is(store, "u", names("u", 3) + " u-6 u-7 u-8"))
-        (letter,) = await store.dead_letters.list(10)
+        (letter,) = await dead_letters(store)
         assert [e.event_id for e in letter.events] == ["u-3", "u-4", "u-5"]
 
     async def test_blocks_before_the_bad_one_are_kept_and_few_events_of_a_long_backlog_are_dead_lettered(
@@ -394,7 +395,7 @@ class TestOutage:
         others = 0
         while not await store.dead_letters.count():
             await self._fold_another(store, others := others + 1)
-        (letter,) = await store.dead_letters.list(10)
+        (letter,) = await dead_letters(store)
         assert (letter.key, letter.reason, len(letter.events)) == ("poison", error.code, 3)
         assert worker.folds("retried") == 4
 
@@ -544,7 +545,7 @@ class TestConcurrency:
         await start(engine)
 
         async def ten_claimed() -> bool:
-            return engine.in_flight == 8 and await store.summaries.due_count() == 30
+            return engine.in_flight == 8 and (await store.summaries.due())[0] == 30
 
         await until(ten_claimed)
         end.set()

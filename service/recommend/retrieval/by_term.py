@@ -10,8 +10,8 @@ from service.recommend.retrieval.stage import Stage
 from service.recommend.schemas import Filters, SourceName
 from service.state.cooccurrence import CooccurrenceCounts, Counts
 from service.state.items import Items
+from service.state.keys import Field
 from service.state.reads import Answer, Wave
-from service.state.terms import Field
 
 MOST_TERMS = 8
 """A field filtered by more terms than this is not looked up, because each term costs one read per bucket."""

@@ -1,70 +1,69 @@
--- Prepended to every script, after one line of constants from the settings:
+-- Precedes every script, after one line of constants from the settings:
 -- BLOCK, MAX_WAIT, LEASE, RECENTS, SPARE, SEEN, DEDUPE, DEDUPE_TTL, RETRY, MAX_PENDING, MAX_BACKLOG, LOG, CLAIM_EVENTS,
 -- TOMBSTONE, SKEW, DEAD_LETTERS, SCORES, SCORE_BYTES, SCORES_TTL, USER_TTL, DERIVED. Times are in milliseconds;
 -- MAX_BACKLOG and LOG are one bucket's share; DERIVED has the kinds of kinds/derive.lua by name.
 --
--- Under maxmemory Redis refuses the first write of a script if it may grow, and lets a script that
--- has already written go on. Scripts that take in data begin with a growing write, so that they are
--- refused whole; scripts that work the backlog off begin with one that frees, so that a full Redis
--- can still be drained.
+-- When Redis has reached maxmemory, it refuses the first write of a script if that may need memory, but not later ones.
+-- Scripts that add data therefore begin with a write that needs memory, so that they are refused as a whole. Scripts
+-- that reduce the backlog begin with one that frees memory, so that a full Redis can still be drained.
 
--- As many values as `unpack` is given at a time: it fails at some thousands, and a script that fails
--- after its first write stays half done.
-local AT_ONCE = 500
+-- The most values for one `unpack`. It fails at some thousands, and a script that fails after its first write is
+-- left incomplete.
+local MAX_UNPACKED = 500
 
--- Append any number of values to the list. Returns its length; there must be at least one value.
+-- Append any number of values, at least one, to the list. Returns the list's length.
 local function push(list, values)
   local length
-  for from = 1, #values, AT_ONCE do
-    length = redis.call('RPUSH', list, unpack(values, from, math.min(from + AT_ONCE - 1, #values)))
+  for from = 1, #values, MAX_UNPACKED do
+    length = redis.call('RPUSH', list, unpack(values, from, math.min(from + MAX_UNPACKED - 1, #values)))
   end
   return length
 end
 
--- The time: `given`, or Redis's own clock when it is '0'. Leases and due times of one bucket are
--- all measured by the clock of the one server that holds it.
+-- The time: `given`, or Redis's clock if that is '0'. The leases and due times of a bucket are all measured by the
+-- clock of the server that holds it.
 local function clock(given)
   if given ~= '0' then return tonumber(given) end
   local time = redis.call('TIME')
   return time[1] * 1000 + math.floor(time[2] / 1000)
 end
 
--- Let an idle user expire, where the settings say so.
+-- Let the keys of an idle user expire, if the settings say so.
 local function expire_idle(...)
   if USER_TTL > 0 then
     for _, key in ipairs({ ... }) do redis.call('PEXPIRE', key, USER_TTL) end
   end
 end
 
--- The keys of a kind of leased work. Those of all kinds end alike, see keys.py.
+-- The keys of a kind of leased work, see keys.py.
 local function due_of(name, stem) return stem .. name .. '_due' end
 
 local function lease_of(name, stem, id) return stem .. name .. '_lease:' .. id end
 
--- Whether a lease, or the wait after a failure, keeps the work from being claimed.
+-- Whether the work can't be claimed now, because of a lease or of the delay after a failure.
 local function held(lease, now)
   local till = redis.call('HGET', lease, 'l')
   return till and tonumber(till) > now
 end
 
--- I4: whether `token` is the one that holds the work, and its lease has not run out.
+-- I4: whether the lease is that of `token` and has not expired.
 local function holds(lease, token, now)
   return redis.call('HGET', lease, 'f') == token and held(lease, now)
 end
 
--- Make work that nobody holds due at `at`, or not due when there is no `at`.
+-- Make work without a lease due at `at`, or not due if `at` is nil or false.
 local function schedule(due, id, at)
   if at then redis.call('ZADD', due, at, id) else redis.call('ZREM', due, id) end
 end
 
--- The first value of the field, among the fields and values of a dead letter.
+-- The first value of the field in a dead letter.
 local function field_of(fields, name)
   for at = 1, #fields, 2 do
     if fields[at] == name then return fields[at + 1] end
   end
 end
 
--- A fencing token: greater than every one before, also when Redis came back without its last writes.
+-- A fencing token: greater than all earlier ones, even if Redis has lost its last writes.
 local function next_token(fence)
   local time = redis.call('TIME')
   local token = math.max(time[1] * 1000000 + time[2], tonumber(redis.call('GET', fence) or 0) + 1)
@@ -73,20 +72,20 @@ local function next_token(fence)
   return text
 end
 
--- When a user is due: at once when a block is full, else when the oldest event has waited MAX_WAIT; nil when
--- nothing is pending. Pending entries begin with the time of their acceptance.
+-- When a user is due: now if a block is full, else when the oldest event has waited MAX_WAIT; nil if nothing is
+-- pending. Pending entries begin with the time of acceptance.
 local function due_at(pending, now)
   local waiting = redis.call('LLEN', pending)
   if waiting >= BLOCK then return now end
   return waiting > 0 and tonumber(string.match(redis.call('LINDEX', pending, 0), '^%d+')) + MAX_WAIT or nil
 end
 
--- Whether an item has the field that such a result is made from.
+-- Whether an item has the field from which the result is derived.
 local function has_needed(item, derived)
   return (redis.call('HGET', item, derived.needs) or '') ~= ''
 end
 
--- Remove what was made from an item's words and picture.
+-- Remove everything derived from an item's words and picture.
 local function void_derived(item)
   for _, derived in pairs(DERIVED) do redis.call('HDEL', item, derived.result, derived.model, derived.token) end
 end
@@ -99,7 +98,7 @@ local function end_derivations(stem, id)
   end
 end
 
--- Make every result that an item lacks due.
+-- Make the derivation of every missing result of an item due.
 local function derive(stem, id, now)
   local item = stem .. 'm:' .. id
   for name, derived in pairs(DERIVED) do
@@ -116,8 +115,8 @@ local function ends_with(pending, count, id)
   return string.sub(entry, from, from + #id - 1) == id
 end
 
--- Where in a pending entry begins what the recents hold of it; nil for one that they hold already, since it was dead-lettered or
--- folded once before, and for an exposure, which they never hold: a letter after its time says so.
+-- The position in a pending entry at which its recents entry begins. Nil if it is not to be added to the recents, as a
+-- letter after its time says: it is among them since it was dead-lettered or folded before, or it is an exposure.
 local function shown_from(entry)
   return string.find(entry, '^%d+%[') and string.find(entry, '\t', 1, true) + 1
 end
@@ -147,14 +146,14 @@ local function newest(items)
   return kept
 end
 
--- When the event of a recents entry happened: its last field but the value.
+-- The event time of a recents entry: its last field before the value.
 local function time_of(entry)
-  -- The first pattern looks at one place: a time of 13 digits and no value.
+  -- The first pattern tries one position: a time of 13 digits and no value.
   local time = string.match(entry, '^",(%d+)%]$', #entry - 15) or string.match(entry, '",(%d+)[,%d.eE+-]*%]$')
   return tonumber(time or cjson.decode(entry)[3])
 end
 
--- The recents entries by event time; of the same time, in the order in which they are given.
+-- The recents entries sorted by event time; the sort is stable.
 local function by_time(entries)
   local times, last, sorted = {}, -1, true
   for at, entry in ipairs(entries) do
@@ -172,7 +171,7 @@ local function by_time(entries)
   return ordered
 end
 
--- Put the entries, which are by event time, among the recents, which are too. Returns how many there are.
+-- Merge the entries into the recents, both sorted by event time. Returns the number of recents.
 local function insert(recents, entries)
   local newest = redis.call('LINDEX', recents, -1)
   if not newest or time_of(newest) <= time_of(entries[1]) then return push(recents, entries) end
@@ -182,8 +181,8 @@ local function insert(recents, entries)
   return push(recents, by_time(all))
 end
 
--- Keep what leaves the pending events among the recents, which are by event time, and of the oldest, which
--- leave those, the items. What is over leaves both some at a time.
+-- Move entries that leave the pending events to the recents, and the items of the oldest recents to `seen`. Both
+-- lists are shortened by several entries at a time.
 local function keep_recent(recents, seen, entries)
   local new = {}
   for _, entry in ipairs(entries) do new[#new + 1] = shown(entry) end
@@ -198,8 +197,8 @@ local function keep_recent(recents, seen, entries)
   push(seen, kept)
 end
 
--- Keep the `most` members of a ranking that count most. A quarter more may stand at a time, so that a new one is not
--- the first to go. Returns how many are kept.
+-- Keep the `most` members of a ranking with the highest counts. It may grow by a quarter before it is cut, so that a
+-- new member is not removed immediately. Returns the number of members.
 local function keep_most(ranking, most)
   local kept = redis.call('ZCARD', ranking)
   if kept <= most * 1.25 then return kept end
@@ -207,7 +206,7 @@ local function keep_most(ranking, most)
   return most
 end
 
--- List an item under the `new` terms and under the `old` ones no more: names of eight characters, one after the other.
+-- List an item under its `new` terms instead of the `old` ones: concatenated names of eight characters.
 local function list_terms(stem, item, id, old, new)
   if old == new then return end
   for at = 1, #old, 8 do redis.call('ZREM', stem .. 't:' .. old:sub(at, at + 7), id) end

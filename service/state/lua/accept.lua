@@ -1,10 +1,9 @@
 -- Accept events of several users, all or nothing: I1, I2 (never twice), I5, I6, I8.
--- KEYS  a key of the users' slot (a single Redis has one slot for all), and one that never exists, so
---       that Redis refuses the script while that slot moves; the others are built from stems
--- ARGV  now ('0': Redis), then for each user: stem, user, received at, number of events,
---       then for each event: 8-byte digest of its id, followed by a mark when it came without id and
---       time, what only the pending entry holds (JSON),
---       what the recents hold as well (JSON)
+-- KEYS  a key of the users' slot (a single Redis has one slot for all), and one that never exists, so that Redis
+--       refuses the script while that slot moves; the others are built from stems
+-- ARGV  now ('0': Redis), then for each user: stem, user, received at, number of events, then for each event: 8-byte
+--       digest of its id, with a mark appended if it came without id and time; the part of the pending entry before
+--       the tab (JSON); the recents entry (JSON)
 -- Returns one number per event: 1 accepted, 2 duplicate, 3 deleted, 4 the user's backlog is full,
 --         5 the bucket's backlog is full.
 local call = redis.call
@@ -22,9 +21,9 @@ local function known(ids, digest)
   end
 end
 
--- Whether both are of the same item and content and arrived within RETRY of each other. A digest has 2 bytes of the
--- item, 3 of the content and 3 of the second of the arrival, see ids.py.
-local function alike(one, other)
+-- Whether two digests have the same item and content and arrived within RETRY of each other. A digest has 2 bytes of
+-- the item, 3 of the content and 3 of the second of arrival, see ids.py.
+local function same(one, other)
   if string.sub(one, 1, 5) ~= string.sub(other, 1, 5) then return false end
   local a, b, c = string.byte(one, 6, 8)
   local d, e, f = string.byte(other, 6, 8)
@@ -32,8 +31,8 @@ local function alike(one, other)
   return math.min(apart, 16777216 - apart) <= RETRY
 end
 
--- How many of a request's marked events about one item, from the first, were sent before: the most for which the
--- newest known ones about the item are the same in the same order.
+-- How many of a request's marked events about one item, from the first on, were sent before: the largest number for
+-- which the newest known events about the item are the same in the same order.
 local function sent_before(ids, event, last)
   local item = string.sub(ARGV[event], 1, 2)
   local sent, newest = {}, {}
@@ -47,16 +46,16 @@ local function sent_before(ids, event, last)
     end
   end
   for most = #newest, 1, -1 do
-    local same = true
-    for at = 1, most do same = same and alike(newest[most + 1 - at], sent[at]) end
-    if same then return most end
+    local equal = true
+    for at = 1, most do equal = equal and same(newest[most + 1 - at], sent[at]) end
+    if equal then return most end
   end
   return 0
 end
 
--- Small strings are rewritten, because APPEND reserves as much again; large ones are appended to,
--- because a log of whole copies would outweigh the events. They live up to twice as long as they
--- must: a time to live that is seldom written is cheaper than one that is written with every event.
+-- Small strings are rewritten, because APPEND reserves twice the space; large ones are appended to, because copies of
+-- them in the append-only file would be larger than the events. They live up to twice as long as needed, because
+-- setting the time to live with every event would cost more.
 local function remember(dedupe, ids, new)
   if #ids == 8 * #new then
     call('SET', dedupe, ids, 'PX', 2 * DEDUPE_TTL)
@@ -71,8 +70,7 @@ local function remember(dedupe, ids, new)
   if call('PTTL', dedupe) < DEDUPE_TTL then call('PEXPIRE', dedupe, 2 * DEDUPE_TTL) end
 end
 
--- A user with pending events is in the due set: only the first and the one that fills a block change
--- the time.
+-- A user with pending events is in the due set. Only the first event, and the one that fills a block, change the time.
 local function make_due(stem, user, before, waiting)
   if before >= BLOCK or (before > 0 and waiting < BLOCK) then return end
   if held(lease_of('summarize', stem, user), now) then return end

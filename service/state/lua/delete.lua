@@ -1,10 +1,9 @@
--- Forget a user, and refuse what was received before: I5. Its entries in the log are next, see
--- log_forget.lua.
+-- Delete a user, and refuse events received before: I5. The log's entries are deleted by log_forget.lua.
 -- KEYS  tombstone, due, dead, backlog, log, pending, dead_letters, summary, recents, seen, then every other
 --       key of the user
 -- ARGV  now by the caller's clock, user, now ('0': Redis)
 -- Returns {1 if there was anything, the tombstone's time, the id of the log's last entry or '',
---          dead letters, pending events, the summary or '', recents, seen}.
+--          number of dead letters, number of pending events, the summary or '', recents, seen}.
 local tombstone, due, dead, backlog, log, pending, dead_letters, summary, recents, seen = unpack(KEYS)
 local user = ARGV[2]
 

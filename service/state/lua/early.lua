@@ -1,7 +1,7 @@
--- Remember that items were liked that are not in the catalogue: I8.
--- KEYS  the items, by when they were last liked
+-- Note liked items that are not in the catalogue: I8.
+-- KEYS  the items, by the time of the last like
 -- ARGV  now, how many to keep, items
--- Returns {how many are kept, those that fell out, the longest ago first}.
+-- Returns {the number of items, those removed, oldest first}.
 local early, now, most = KEYS[1], ARGV[1], tonumber(ARGV[2])
 for at = 3, #ARGV do redis.call('ZADD', early, now, ARGV[at]) end
 local over, dropped = redis.call('ZCARD', early) - most, {}

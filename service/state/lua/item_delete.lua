@@ -1,8 +1,8 @@
 -- Remove one item; a worker that holds it can no longer commit: I4.
 -- KEYS  item, stem (never a key), index, last revision before a deletion
 -- ARGV  item id
--- Returns 1, or 0 when there was none. The revision is remembered for longer than scores are cached
---         by it, so that an item put again is not taken for the old one.
+-- Returns 1, or 0 if there was none. The revision is kept for longer than scores are cached under it, so that an item
+--         put again gets another one.
 local item, stem, index, last = unpack(KEYS)
 local revision = redis.call('HGET', item, 'rev')
 if not revision then return 0 end

@@ -1,14 +1,13 @@
 -- Write one item; a change makes a new revision: I4.
 -- KEYS  item, stem (never a key), index, last revision before a deletion
 -- ARGV  now, item id, words (JSON), attributes (JSON) or '', picture hash or '', picture error or '',
---       URL of a picture to fetch or '', what to keep of the stored picture: '' nothing, 'picture' it
---       but not its error nor a picture that is to be fetched, 'both' all of these; 1 to return the item;
---       the names of the item's terms
--- Returns {1 if created, fields and values of the item if they are asked for}.
--- Other words or another picture void what was derived from the item, and a worker that derives it has lost
--- its lease. Attributes are never shown to a model: a description outlives their change.
--- While a picture is to be fetched the item has its URL and nothing is derived from it; the fetcher keeps its
--- lease as long as the URL is the same.
+--       URL of a picture to fetch or '', what to keep: '' nothing, 'picture' the stored picture, 'both' also its error
+--       and a URL that is to be fetched; 1 to return the item; the names of the item's terms
+-- Returns {1 if created, fields and values of the item if requested}.
+-- A change of words or picture voids everything derived from the item and ends the leases of workers that derive it.
+-- Attributes are never shown to a model, so a change of them does not void a description.
+-- While a picture is to be fetched, the item has its URL and nothing is derived from it. The fetcher keeps its lease
+-- as long as the URL stays the same.
 local item, stem, index, last = unpack(KEYS)
 local now, id, doc, attributes, picture, refused, url, keep, show, terms = clock(ARGV[1]), unpack(ARGV, 2)
 local old = redis.call('HMGET', item, 'doc', 'attr', 'pic', 'err', 'rev', 'url', 'lost', 'tm')

@@ -1,7 +1,7 @@
--- Remove one user's entries from a stretch of the log: I5.
+-- Remove one user's entries from a part of the log: I5.
 -- KEYS  log
--- ARGV  user, first id, last id, how many entries to look at
--- Returns {how many were removed, the id to go on from or '' at the end}.
+-- ARGV  user, first id, last id, how many entries to check
+-- Returns {how many were removed, the id to continue from or '' at the end}.
 local entries = redis.call('XRANGE', KEYS[1], ARGV[2], ARGV[3], 'COUNT', ARGV[4])
 local mine = {}
 for _, entry in ipairs(entries) do

@@ -1,7 +1,7 @@
--- Name some of the newest items.
+-- Return some of the newest items.
 -- KEYS  new items
--- ARGV  the time since which they are new, how many, a seed
--- Returns ids: by turns the next of the newest, and the next of those spread over all from the seed on.
+-- ARGV  the time since which items are new, how many, a seed
+-- Returns ids, alternating between the newest items and items spread evenly over all, starting at the seed.
 local all, count, seed = redis.call('ZCOUNT', KEYS[1], ARGV[1], '+inf'), tonumber(ARGV[2]), tonumber(ARGV[3])
 local found, met, step = {}, {}, math.max(1, math.floor(all / count))
 for turn = 0, math.min(all, count) - 1 do

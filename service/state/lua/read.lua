@@ -1,9 +1,9 @@
--- Read all that a request needs of a user, at one instant: I6.
+-- Read everything that a request needs of a user, at one instant: I6.
 -- KEYS  summary, pending, recents, seen
 -- ARGV  now
 -- Returns {summary or '', the RECENTS newest events by event time, oldest first, number of pending events,
---         items of all others that are remembered, now}. Every pending event is looked at: the last to
---         arrive need not be the last that happened.
+--         items of all older events that are stored, now}. Every pending event is checked, since the last to arrive
+--         need not be the newest by event time.
 local waiting, seen = redis.call('LLEN', KEYS[2]), redis.call('LRANGE', KEYS[4], 0, -1)
 local newest, times, named = {}, {}, {}
 
@@ -15,7 +15,7 @@ local function remember(entry, from)
   end
 end
 
--- From the last to arrive, so that most of a long list are older than all that were found.
+-- Called with the last to arrive first: then most of a long list are older than the newest found so far.
 local function look(entry, from)
   local time, place = time_of(entry), #newest
   if place == RECENTS and time <= times[1] then return remember(entry, from) end

@@ -1,17 +1,17 @@
 -- Make a user's logged events pending again, to be folded from an empty summary: I2, I3, I4, I5.
 -- KEYS  log, due, dead, backlog, pending, lease, summary, dead letters of the user, tombstone
--- ARGV  now, user, 1 to make do with less than all events, the last id of the log that the caller has
---       read, then the ids of the user's entries up to there, oldest first
--- Returns {outcome, events that are now pending, dead letters taken up}. Outcome 1 rebuilt; 0 there is
---         nothing to fold; -1 some folded events have left the log; -2 more than MAX_PENDING events;
---         -3 too much was logged after the last id: read on and call again; -4 the bucket's backlog is full.
+-- ARGV  now, user, 1 if some events may be missing, the last id of the log that the caller has read, then the ids of
+--       the user's entries up to that id, oldest first
+-- Returns {outcome, number of pending events, number of dead letters queued again}. Outcome 1: rebuilt; 0: there is
+--         nothing to fold; -1: some folded events are no longer in the log; -2: more than MAX_PENDING events;
+--         -3: too much was logged after the last id, so read on and call again; -4: the bucket's backlog is full.
 --
--- Readers see the old text until the first new fold: an `r` after the summary's token makes that fold
--- begin with nothing. A worker that folds the user now has lost its lease. Pending events and those of dead
--- letters are kept as they are, so that each is folded once however often this is run: those that have
--- left the log come first, the others stand where the log has them. What was accepted before the user was
--- deleted is not looked at: the deletion may still be taking it out of the log.
-local LOOK = 1000
+-- The old text is shown until the first new fold: an `r` after the summary's token makes that fold begin with an
+-- empty text. A worker that is folding the user loses its lease. Pending and dead-lettered events are kept as they
+-- are, so that each is folded once even if this runs again: those no longer in the log come first, the others at
+-- their position in the log. Events accepted before the user was deleted are ignored: the deletion may still be
+-- removing them from the log.
+local MAX_NEW = 1000
 local log, due, dead, backlog, pending, lease, summary, dead_letters, tombstone = unpack(KEYS)
 local now, user, partial, last = clock(ARGV[1]), ARGV[2], ARGV[3] == '1', ARGV[4]
 
@@ -25,8 +25,8 @@ local function take(entries)
   end
 end
 for at = 5, #ARGV do take(redis.call('XRANGE', log, ARGV[at], ARGV[at])) end
-local since = redis.call('XRANGE', log, '(' .. last, '+', 'COUNT', LOOK)
-if #since == LOOK then return { -3, 0, 0 } end
+local since = redis.call('XRANGE', log, '(' .. last, '+', 'COUNT', MAX_NEW)
+if #since == MAX_NEW then return { -3, 0, 0 } end
 take(since)
 
 local kept, places = {}, {}
@@ -45,7 +45,7 @@ for _, id in ipairs(dead_ids) do
 end
 for _, entry in ipairs(waiting) do keep(entry) end
 
--- From the newest: an id that was sent again after its dedupe time is in the log twice.
+-- Newest first: an event that was sent again after its dedupe time is in the log twice.
 local marks, again, elsewhere = {}, #logged, #kept
 for at = #logged, 1, -1 do
   local place = places[logged[at]] and table.remove(places[logged[at]])

@@ -1,9 +1,8 @@
--- Keep scores of one user for a while, unless the user was deleted since it was read, or was never
--- there: I5, I8.
+-- Cache scores of one user, unless the user is unknown or was deleted after it was read: I5, I8.
 -- KEYS  scores, tombstone, summary, pending, recents
 -- ARGV  when the user was read, cache key, scores of SCORE_BYTES each
--- Returns 1, or 0 when there is no such user. The time runs from the first score: one that is kept
--- alive by later ones could outlive what is remembered of a deleted item.
+-- Returns 1, or 0 if there is no such user. The time to live starts with the first score: if later scores extended it,
+--         a score could outlive the stored revision of a deleted item.
 local scores, cache_key, new = KEYS[1], ARGV[2], ARGV[3]
 local deleted = redis.call('GET', KEYS[2])
 if deleted and tonumber(ARGV[1]) <= tonumber(deleted) then return 0 end

@@ -1,12 +1,12 @@
--- Take back what a user added to a ranking; what is no more in it stays out.
+-- Subtract a user's counts from a ranking, without adding members that it no longer has.
 -- KEYS  the ranking
--- ARGV  for each member: how often, its id
--- Returns the number of members that were there.
-local ranking, there = KEYS[1], 0
+-- ARGV  for each member: the number to subtract, its id
+-- Returns the number of these members that it had.
+local ranking, found = KEYS[1], 0
 for at = 1, #ARGV, 2 do
   local count = redis.call('ZSCORE', ranking, ARGV[at + 1])
   if count then
-    there = there + 1
+    found = found + 1
     if tonumber(count) > tonumber(ARGV[at]) then
       redis.call('ZINCRBY', ranking, -ARGV[at], ARGV[at + 1])
     else
@@ -14,4 +14,4 @@ for at = 1, #ARGV, 2 do
     end
   end
 end
-return there
+return found

@@ -1,4 +1,4 @@
-"""Rewriting the append-only files, so that they no longer hold what was deleted."""
+"""Rewrites the append-only files, so that they no longer contain deleted data."""
 
 import asyncio
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from service.errors import StateUnavailable
 from service.state.redis.client import Client
 from service.state.redis.scripts import unavailable
 
-LOOK_S = 0.1
+POLL_S = 0.1
 
 
 class AppendOnlyFiles:
@@ -19,15 +19,15 @@ class AppendOnlyFiles:
         self._client = client
 
     async def rewrite(self, within_s: float) -> tuple[int, int]:
-        """Have every server rewrite its append-only file from what it holds now, and wait until all have.
+        """Have every server rewrite its append-only file from its current data, and wait until all have done so.
 
-        On a cluster the replicas do so as well; the replicas of a single Redis are not known here.
+        Includes the replicas of a cluster, but not those of a single Redis: they are not known here.
 
         Returns:
-            How many servers did, and how many keep no such file.
+            How many servers rewrote their file, and how many have none.
 
         Raises:
-            StateUnavailable: a server refused or failed, or was not done `within_s` seconds.
+            StateUnavailable: a server refused or failed, or did not finish within `within_s` seconds.
         """
         try:
             async with asyncio.timeout(within_s):
@@ -38,7 +38,7 @@ class AppendOnlyFiles:
         return done.count(True), done.count(False)
 
     async def _nodes(self) -> list[dict[str, Any]]:
-        """What names each server in a call."""
+        """The arguments that select each server in a call of the client."""
         if not isinstance(self._client, RedisCluster):
             return [{}]
         await self._client.initialize()
@@ -47,7 +47,7 @@ class AppendOnlyFiles:
     async def _rewrite(self, node: Mapping[str, Any]) -> bool:
         if not (await self._persistence(node))["aof_enabled"]:
             return False
-        # A rewrite that is under way began before the deletion.
+        # A rewrite that is already running began before the deletion.
         await self._idle(node)
         while not await self._begin(node):
             await self._idle(node)
@@ -71,9 +71,9 @@ class AppendOnlyFiles:
             found = await self._persistence(node)
             if not found["aof_rewrite_in_progress"] and not found["aof_rewrite_scheduled"]:
                 return
-            await asyncio.sleep(LOOK_S)
+            await asyncio.sleep(POLL_S)
 
     async def _persistence(self, node: Mapping[str, Any]) -> dict[str, Any]:
         found: dict[str, Any] = await self._client.info("persistence", **node)
-        # A cluster's client answers with the node's name around it.
+        # The cluster's client returns it by the node's name.
         return found if "aof_enabled" in found else next(iter(found.values()))

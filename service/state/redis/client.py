@@ -1,7 +1,6 @@
-"""The client of one Redis or of a Redis Cluster, by the URL's scheme.
+"""The client of one Redis or of a Redis Cluster, chosen by the URL's scheme.
 
-`redis://`, `rediss://` and `unix://` name one server; `redis+cluster://` and `rediss+cluster://`
-any node of a cluster.
+`redis://`, `rediss://` and `unix://` name one server; `redis+cluster://` and `rediss+cluster://` any node of a cluster.
 """
 
 import asyncio
@@ -24,33 +23,34 @@ T = TypeVar("T")
 Client = Redis | RedisCluster
 Argument = str | bytes | int | float
 CLUSTER = "+cluster://"
-_ASKING_FOR_SLOTS = 2
+_SLOT_CONNECTIONS = 2
+"""The client reads the slot table on connections of its own."""
 
 
-def patience_s(settings: StateSettings) -> float:
-    """The longest that one call waits for Redis, all tries together."""
+def call_timeout_s(settings: StateSettings) -> float:
+    """How long one call may wait for Redis, including all retries."""
     waits = settings.wait_replicas or settings.wait_aof
     return settings.redis_timeout_s + (settings.replication_timeout_s if waits else 0.0)
 
 
 def connect(url: str, settings: StateSettings) -> Client:
-    """A client that connects when it is first used. Raises ValueError for a URL that is none."""
-    timeout, patience = settings.redis_timeout_s, patience_s(settings)
+    """A client that connects on first use. Raises ValueError for an invalid URL."""
+    timeout, call_timeout = settings.redis_timeout_s, call_timeout_s(settings)
     if CLUSTER in url:
         cluster = RedisCluster.from_url(
             url.replace(CLUSTER, "://", 1),
             protocol=2,
-            # The pipelines retry; the client would first close all connections, even those in use.
+            # The pipelines retry. Before a retry, the client would close all connections, even those in use.
             retry=Retry(NoBackoff(), 0),
-            max_connections=settings.redis_connections + _ASKING_FOR_SLOTS,
-            socket_timeout=patience,
+            max_connections=settings.redis_connections + _SLOT_CONNECTIONS,
+            socket_timeout=call_timeout,
             socket_connect_timeout=timeout,
         )
-        # The client takes no class of connections: one for the nodes that the URL names, one for those it finds.
-        ours = _ours(cluster.connection_kwargs["connection_class"])
-        cluster.connection_kwargs["connection_class"] = ours
+        # The client has no parameter for the class: it is set for the nodes found later, and for those in the URL.
+        guarded = _guarded(cluster.connection_kwargs["connection_class"])
+        cluster.connection_kwargs["connection_class"] = guarded
         for node in cluster.startup_nodes:
-            node.connection_class = ours
+            node.connection_class = guarded
         return cluster
     pool = BlockingConnectionPool.from_url(
         url,
@@ -58,19 +58,19 @@ def connect(url: str, settings: StateSettings) -> Client:
         retry=Retry(ExponentialWithJitterBackoff(base=0.02, cap=0.2), 2),
         max_connections=settings.redis_connections,
         timeout=timeout,
-        socket_timeout=patience,
+        socket_timeout=call_timeout,
         socket_connect_timeout=timeout,
     )
-    pool.connection_class = _ours(pool.connection_class)
+    pool.connection_class = _guarded(pool.connection_class)
     return Redis.from_pool(pool)
 
 
-def _ours(of_client: type[C]) -> type[C]:
-    return type("TastestreamConnection", (_Connection, of_client), {})
+def _guarded(connection_class: type[C]) -> type[C]:
+    return type("TastestreamConnection", (_Connection, connection_class), {})
 
 
 class _Connection(AbstractConnection):
-    """Packs commands in C, because Python would take most of an event's time, and raises one error for any failure."""
+    """Packs commands in C, because Python would take most of an event's time, and raises ConnectionError when lost."""
 
     def pack_command(self, *args: Any) -> list[bytes]:
         name, *rest = args
@@ -78,61 +78,50 @@ class _Connection(AbstractConnection):
         return [pack_command((*words, *rest))]
 
     async def send_packed_command(self, command: bytes | str | Iterable[bytes], check_health: bool = True) -> None:
-        await self._guarded(super().send_packed_command(command, check_health))
+        await self._guard(super().send_packed_command(command, check_health))
 
     async def read_response(self, *args: Any, **options: Any) -> Any:
-        # Most replies to a pipeline come together. Each would begin and end a timer, at more cost than all else of it.
-        if not args and not options and (reply := self._received()) is not NOT_ENOUGH_DATA:
+        # Most replies to a pipeline arrive together. A timer for each would cost more than all else.
+        if not args and not options and (reply := self._buffered()) is not NOT_ENOUGH_DATA:
             if isinstance(reply, Disconnected):
                 await self.disconnect(nowait=True)
             if isinstance(reply, RedisError):
                 raise reply
             return reply
-        return await self._guarded(super().read_response(*args, **options))
+        return await self._guard(super().read_response(*args, **options))
 
-    async def _guarded(self, call: Awaitable[T]) -> T:
-        """Make a call of the client, and close the connection if the call is cancelled.
+    async def _guard(self, call: Awaitable[T]) -> T:
+        """Make a call of the client, and close the connection if it is cancelled.
 
-        Replies that nobody reads would be taken for those of the next commands.
+        Otherwise the next commands would read the replies to this one.
+
+        Raises:
+            ConnectionError: the connection was closed during the call. After a failed call, the cluster's client closes
+                the connections of all calls and removes their streams (AttributeError). uvloop raises a RuntimeError
+                when it writes to a connection at the instant in which it breaks.
+            CancelledError: also for a cancellation that the client lost. Before Python 3.12, its `asyncio.wait_for`
+                drops one that arrives together with the result.
         """
+        task = asyncio.current_task()
+        cancellations = task.cancelling() if task else 0
         try:
-            with _Call():
-                return await call
+            result = await call
+            if task and task.cancelling() > cancellations:
+                raise asyncio.CancelledError
+        except (AttributeError, RuntimeError) as error:
+            closed = error.obj is None if isinstance(error, AttributeError) else "closed" in str(error)
+            if not closed:
+                raise
+            raise Disconnected(f"closed meanwhile: {error}") from error
         except asyncio.CancelledError:
             await self.disconnect(nowait=True)
             raise
+        return result
 
-    def _received(self) -> Any:
-        """A reply that was read from the socket together with one before it."""
+    def _buffered(self) -> Any:
+        """A reply that was read from the socket together with an earlier one."""
         parser = self._parser
         if not isinstance(parser, _AsyncHiredisParser) or not parser._connected:
             return NOT_ENOUGH_DATA
         reader: Any = parser._reader
         return reader.gets()
-
-
-class _Call:
-    """Guards one call of the client on a connection. A class, because a generator would take longer than the guard.
-
-    Raises:
-        ConnectionError: for what a connection raises that was closed while the call was using it. A cluster's client
-            closes the connections of all calls after one has failed, and takes away their streams. uvloop raises a
-            RuntimeError where something is written to a connection in the instant in which it breaks.
-        CancelledError: for a cancellation that was lost inside. The client uses `asyncio.wait_for`, which before
-            Python 3.12 drops one that arrives together with its result; the caller would run on as if nobody had asked
-            it to stop.
-    """
-
-    __slots__ = ("_before", "_task")
-
-    def __enter__(self) -> None:
-        self._task = asyncio.current_task()
-        self._before = self._task.cancelling() if self._task else 0
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, AttributeError | RuntimeError):
-            closed = error.obj is None if isinstance(error, AttributeError) else "closed" in str(error)
-            if closed:
-                raise Disconnected(f"closed meanwhile: {error}") from error
-        elif error is None and self._task and self._task.cancelling() > self._before:
-            raise asyncio.CancelledError

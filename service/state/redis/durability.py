@@ -1,6 +1,6 @@
-"""Waiting until replicas and disks have what was written (WAIT, WAITAOF), see docs/durability.md.
+"""Waits until replicas and disks have the writes (WAIT, WAITAOF), see docs/durability.md.
 
-Redis counts what one connection has written, so the wait follows the writes on the same connection.
+Redis waits for the writes of the connection on which it is asked, so the wait follows them there.
 """
 
 from collections.abc import Sequence
@@ -14,35 +14,35 @@ from service.state.redis.client import Argument
 
 
 class NotDurable(RedisError):
-    """Written, but not in as many places as was asked for."""
+    """Written, but to fewer replicas or disks than required."""
 
 
 @dataclass(frozen=True, slots=True)
 class Durability:
-    """`wait` is the command after every batch of writes, `least` what it must at least answer."""
+    """`wait` is the command after every batch of writes, `required` the least that it must return."""
 
     wait: tuple[Argument, ...]
-    least: tuple[int, ...]
+    required: tuple[int, ...]
 
     @classmethod
     def of(cls, settings: StateSettings) -> "Durability | None":
-        """What the settings ask for; None when an answer of Redis is enough."""
+        """What the settings require; None if Redis's answer is enough."""
         wait_ms, replicas = round(settings.replication_timeout_s * 1000), settings.wait_replicas
         if settings.wait_aof:
             return cls(("WAITAOF", 1, replicas, wait_ms), (1, replicas))
         return cls(("WAIT", replicas, wait_ms), (replicas,)) if replicas else None
 
     def confirmed(self, answers: Sequence[Any]) -> list[Any]:
-        """`answers` without the last, which is that of `wait`.
+        """`answers` without the last one, which is that of `wait`.
 
         Raises:
-            NotDurable: the wait ended with too few.
-            RedisError: there was no wait.
+            NotDurable: fewer replicas or disks than required have the writes.
+            RedisError: the wait failed.
         """
         *results, reached = answers
         if isinstance(reached, Exception):
             raise reached
         found = reached if isinstance(reached, list) else [reached]
-        if any(count < need for count, need in zip(found, self.least, strict=True)):
-            raise NotDurable(f"{self.wait[0]!s} reached {reached} instead of {list(self.least)}")
+        if any(count < need for count, need in zip(found, self.required, strict=True)):
+            raise NotDurable(f"{self.wait[0]!s} reached {reached} instead of {list(self.required)}")
         return results

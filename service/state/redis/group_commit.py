@@ -1,4 +1,4 @@
-"""Group commit: what arrives at once, or while a write is under way, goes together with the next one."""
+"""Group commit: values that arrive together, or during a write, are written together."""
 
 import asyncio
 from collections import deque
@@ -19,59 +19,60 @@ class _Waiting(Generic[T, R]):
 
 
 class GroupCommit(Generic[T, R]):
-    """Gathers the values of concurrent callers into few writes; a lone caller is written at once.
+    """Combines the values of concurrent callers into few writes; the values of a lone caller are written immediately.
 
     Args:
         write: writes values in their order and returns a result for each, or raises for all of them.
-        most: values in one write; a caller with more makes several, one after the other.
-        at_once: writes under way at the same time.
-        patience_s: how long a caller waits for its values to be written, waiting for its turn included.
+        max_values: of one write; a caller with more values makes several writes, one after another.
+        max_concurrent: the most writes that run at the same time.
+        timeout_s: how long a caller waits for its values to be written, including the wait in the queue.
     """
 
     def __init__(
-        self, write: Callable[[Sequence[T]], Awaitable[list[R]]], *, most: int, at_once: int, patience_s: float
+        self,
+        write: Callable[[Sequence[T]], Awaitable[list[R]]],
+        *,
+        max_values: int,
+        max_concurrent: int,
+        timeout_s: float,
     ) -> None:
         self._write = write
-        self._most = most
-        self._free = at_once
+        self._max_values = max_values
+        self._free = max_concurrent
         self._starting = False
-        self._patience: SharedTimer[_Waiting[T, R]] = SharedTimer(patience_s, self._give_up)
+        self._timer: SharedTimer[_Waiting[T, R]] = SharedTimer(timeout_s, self._give_up)
         self._waiting: deque[_Waiting[T, R]] = deque()
         self._writing: set[asyncio.Task[None]] = set()
 
     async def add(self, values: Sequence[T]) -> list[R]:
-        """The results of `values`, when they are written.
+        """The results of `values`, once they are written.
 
-        A caller that is cancelled leaves its values to be written, if they are already on their way.
+        Cancelling a caller does not stop a write that has begun.
 
         Raises:
             Exception: what `write` raised; some of the values may have been written.
             TimeoutError: they were not written in time; some may be written later.
         """
         results: list[R] = []
-        for start in range(0, len(values), self._most):
-            waiting: _Waiting[T, R] = _Waiting(
-                values[start : start + self._most], asyncio.get_running_loop().create_future()
-            )
+        loop = asyncio.get_running_loop()
+        for start in range(0, len(values), self._max_values):
+            waiting: _Waiting[T, R] = _Waiting(values[start : start + self._max_values], loop.create_future())
             self._waiting.append(waiting)
-            self._patience.start(waiting)
-            self._start_soon()
+            self._timer.start(waiting)
+            if self._free and not self._starting:
+                # In the next turn of the event loop, so that all callers of this one are written together.
+                self._starting = True
+                loop.call_soon(self._start)
             try:
                 results += await waiting.done
             finally:
-                self._patience.stop(waiting)
+                self._timer.stop(waiting)
         return results
 
     @staticmethod
     def _give_up(waiting: _Waiting[T, R]) -> None:
         if not waiting.done.done():
             waiting.done.set_exception(TimeoutError())
-
-    def _start_soon(self) -> None:
-        """Start in the next turn of the event loop, so that all who come in this one go together."""
-        if self._free and not self._starting:
-            self._starting = True
-            asyncio.get_running_loop().call_soon(self._start)
 
     def _start(self) -> None:
         self._starting = False
@@ -83,7 +84,7 @@ class GroupCommit(Generic[T, R]):
 
     def _next(self) -> list[_Waiting[T, R]]:
         group: list[_Waiting[T, R]] = []
-        room = self._most
+        room = self._max_values
         while self._waiting and len(self._waiting[0].values) <= room:
             waiting = self._waiting.popleft()
             if not waiting.done.done():

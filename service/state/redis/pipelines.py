@@ -1,8 +1,7 @@
 """One round trip of many commands: to one Redis, or to each node of a cluster that has their keys.
 
-Broken calls are retried, after asking a cluster again which node has which slot. Every script but `claim`
-gives the same result when it is run twice, and a claim whose answer was lost is claimed again when its lease runs
-out.
+Calls on broken connections are retried, on a cluster after reading the slot table again. Every script except `claim`
+gives the same result when it runs twice. A claim whose answer was lost is claimed again when its lease ends.
 """
 
 import asyncio
@@ -19,16 +18,16 @@ from redis.exceptions import MovedError, RedisClusterException, RedisError, Resp
 from redis.exceptions import TimeoutError as Unanswered
 
 from service.settings import StateSettings
-from service.state.redis.client import Argument, Client, patience_s
+from service.state.redis.client import Argument, call_timeout_s
 from service.state.redis.durability import Durability
 
-PAUSES_S = (0.02, 0.1)
-"""The longest waits before the second and the third try."""
+MAX_PAUSES_S = (0.02, 0.1)
+"""Before the second and the third try."""
 
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """The words of a command, and the key that says which node it is for."""
+    """The words of a command, and the key that decides which node it goes to."""
 
     key: str
     words: Sequence[Argument]
@@ -38,29 +37,25 @@ class Pipelines(Protocol):
     """Commands with the same hash tag run in their order."""
 
     def server(self, key: str) -> str:
-        """Which server has the slot of `key`, as far as is known; "" for the only one."""
+        """The name of the server that has the slot of `key`, if known; "" if there is only one server."""
         ...
 
     async def run(self, commands: Sequence[Command], durability: Durability | None) -> list[Any]:
-        """Run `commands`; a result each, which may be an exception.
+        """Run `commands`. Each has a result, which may be an exception.
 
         Raises:
             RedisError, RedisClusterException, OSError: Redis did not answer, or what was written is in
-                fewer places than `durability` asks for; some commands may have been carried out.
+                fewer places than `durability` requires. Some commands may have run.
         """
         ...
 
 
-def pipelines(client: Client, settings: StateSettings) -> Pipelines:
-    return OfCluster(client, settings) if isinstance(client, RedisCluster) else OfOne(client, settings)
-
-
 class OfOne:
-    """One Redis. Its client waits for a free connection and tries again; all tries end within the patience."""
+    """One Redis. Its client waits for a free connection and retries, all within the call's timeout."""
 
     def __init__(self, client: Redis, settings: StateSettings) -> None:
         self._client = client
-        self._patience_s = patience_s(settings)
+        self._timeout_s = call_timeout_s(settings)
 
     def server(self, key: str) -> str:
         return ""
@@ -71,24 +66,24 @@ class OfOne:
             pipeline.execute_command(*command.words)
         if durability is not None:
             pipeline.execute_command(*durability.wait)
-        async with asyncio.timeout(self._patience_s):
+        async with asyncio.timeout(self._timeout_s):
             answers = list(await pipeline.execute(raise_on_error=False))
         if any(isinstance(answer, ResponseError) and "READONLY" in str(answer) for answer in answers):
-            # The master became a replica, and its name may lead to another server by now.
+            # The master became a replica. Its name may now resolve to another server.
             await self._client.connection_pool.disconnect(inuse_connections=False)
         return answers if durability is None else durability.confirmed(answers)
 
 
 class OfCluster:
-    """The nodes of a cluster, side by side; all tries together end within the patience of the settings.
+    """The nodes of a cluster, in parallel; all tries end within the call's timeout.
 
-    The client follows no redirection: a command that went its own way would overtake others of its user, leave
-    the WAIT that follows, and meet half of a slot that is moving. Until such a slot has arrived, its commands fail.
+    The client follows no redirection: a redirected command would overtake others of its user, be missed by the WAIT
+    that follows, and find only half of a slot that is moving. The commands of such a slot fail until it has moved.
     """
 
     def __init__(self, client: RedisCluster, settings: StateSettings) -> None:
         self._client = client
-        self._patience_s = patience_s(settings)
+        self._timeout_s = call_timeout_s(settings)
         self._free = asyncio.Semaphore(settings.redis_connections)
         self._suspect: str | None = None
 
@@ -97,33 +92,33 @@ class OfCluster:
         return nodes[0].name if nodes else ""
 
     async def run(self, commands: Sequence[Command], durability: Durability | None) -> list[Any]:
-        deadline = asyncio.get_running_loop().time() + self._patience_s
+        deadline = asyncio.get_running_loop().time() + self._timeout_s
         results: list[Any] = [None] * len(commands)
         left: Sequence[int] = range(len(commands))
         async with self._connection(deadline):
-            for pause_s in (*PAUSES_S, None):
+            for max_pause_s in (*MAX_PAUSES_S, None):
                 async with asyncio.timeout_at(deadline):
-                    await self._learn()
-                places = self._by_node(commands, left)
+                    await self._update_slots()
+                nodes = self._by_node(commands, left)
                 answers = await asyncio.gather(
                     *(
-                        self._ask(node, [commands[place] for place in found], durability, deadline)
-                        for node, found in places.items()
+                        self._send(node, [commands[at] for at in positions], durability, deadline)
+                        for node, positions in nodes.items()
                     )
                 )
-                for found, answer in zip(places.values(), answers, strict=True):
-                    for place, result in zip(found, answer, strict=True):
-                        results[place] = result
-                left = [place for place in left if isinstance(results[place], Disconnected | MovedError)]
-                if not left or pause_s is None:
+                for positions, answer in zip(nodes.values(), answers, strict=True):
+                    for at, result in zip(positions, answer, strict=True):
+                        results[at] = result
+                left = [at for at in left if isinstance(results[at], Disconnected | MovedError)]
+                if not left or max_pause_s is None:
                     break
                 async with asyncio.timeout_at(deadline):
-                    await asyncio.sleep(random.uniform(0, pause_s))
+                    await asyncio.sleep(random.uniform(0, max_pause_s))
         return results
 
     @asynccontextmanager
     async def _connection(self, deadline: float) -> AsyncIterator[None]:
-        """The right to one connection of each node; the client would refuse a call when it has none left."""
+        """Wait for the right to use one connection of each node; the client raises when it has no connection left."""
         async with asyncio.timeout_at(deadline):
             await self._free.acquire()
         try:
@@ -131,8 +126,8 @@ class OfCluster:
         finally:
             self._free.release()
 
-    async def _learn(self) -> None:
-        """Ask who has which slot: at first, and after a node was not what it was taken for."""
+    async def _update_slots(self) -> None:
+        """Read the slot table on first use, and again after a node failed or no longer had a slot."""
         await self._client.initialize()
         suspect, self._suspect = self._suspect, None
         if suspect is not None:
@@ -142,18 +137,18 @@ class OfCluster:
                 self._suspect = suspect
                 raise
 
-    def _by_node(self, commands: Sequence[Command], places: Sequence[int]) -> dict[ClusterNode, list[int]]:
-        """Which of the commands at `places` are for which node."""
+    def _by_node(self, commands: Sequence[Command], positions: Sequence[int]) -> dict[ClusterNode, list[int]]:
+        """The `positions` in `commands`, grouped by node."""
         nodes: dict[ClusterNode, list[int]] = {}
-        for place in places:
-            node = self._client.nodes_manager.get_node_from_slot(self._client.keyslot(commands[place].key))
-            nodes.setdefault(node, []).append(place)
+        for at in positions:
+            node = self._client.nodes_manager.get_node_from_slot(self._client.keyslot(commands[at].key))
+            nodes.setdefault(node, []).append(at)
         return nodes
 
-    async def _ask(
+    async def _send(
         self, node: ClusterNode, commands: Sequence[Command], durability: Durability | None, deadline: float
     ) -> list[Any]:
-        """A result for each of the `commands`, or what became of the connection."""
+        """A result for each of the `commands`; the connection's error for all of them if it failed."""
         pipeline = self._client.pipeline()
         for command in commands:
             pipeline.execute_command(*command.words, target_nodes=node)

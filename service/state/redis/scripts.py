@@ -1,17 +1,18 @@
-"""Runs the Lua scripts, in pipelines, on one Redis or on a cluster.
+"""Runs Lua scripts and plain commands, in pipelines, on one Redis or on a cluster.
 
-A script is called by its digest; a server that doesn't know it (new, restarted, or a promoted
-replica) is sent the source with the same call, and caches it.
+A script is called by its digest. A server that doesn't know it (new, restarted, or a promoted replica) is sent its
+source instead, and caches it.
 """
 
 import hashlib
 import math
+import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from redis.asyncio import RedisCluster
 from redis.exceptions import NoScriptError, RedisClusterException, RedisError
@@ -21,12 +22,12 @@ from service.settings import StateSettings
 from service.state.keys import BUCKETS
 from service.state.redis.client import Argument, Client
 from service.state.redis.durability import Durability
-from service.state.redis.pipelines import Command, pipelines
+from service.state.redis.pipelines import Command, OfCluster, OfOne, Pipelines
 
 SPARE_RECENTS = 8
-"""Recents beyond those shown that a user may have: they leave some at a time."""
+"""Recents stored beyond those shown, so that several are moved at a time."""
 SCORE_BYTES = 12
-"""Of one cached score, however long the item's id is."""
+"""Size of one cached score, for an item id of any length."""
 FOLDER = Path(__file__).parents[1] / "lua"
 _UNUSABLE = "Redis can't be used now; send it again"
 
@@ -39,11 +40,11 @@ class Call:
     keys: Sequence[str]
     arguments: Sequence[Argument]
     prelude: str = ""
-    """Source that goes before the script's own."""
+    """Source that precedes the script's own."""
 
 
-Asked = Call | tuple[Argument, ...]
-"""A script's run, or a plain command of a single key, which is its second word."""
+Operation = Call | tuple[Argument, ...]
+"""A run of a script, or a plain command of a single key, which is its second word."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +54,9 @@ class Script:
 
 
 class Scripts:
-    """Everything that is sent to Redis goes through `run` (scripts) or `send` (plain commands).
+    """Everything that is sent to Redis goes through `run`, or through `attempt` where parts may fail.
 
-    `now_ms` replaces Redis's clock; the clocks of hosts differ, so only tests give one.
+    `now_ms` replaces Redis's clock; the clocks of hosts differ, so only tests pass it.
     """
 
     def __init__(
@@ -66,7 +67,9 @@ class Scripts:
         self._now_ms = now_ms
         self._constants = constants(settings, derived)
         self._durability = Durability.of(settings)
-        self._pipelines = pipelines(client, settings)
+        self._pipelines: Pipelines = (
+            OfCluster(client, settings) if isinstance(client, RedisCluster) else OfOne(client, settings)
+        )
         self._buckets = settings.buckets
         self._fits = False
         self.skew_ms = round(settings.clock_skew_s * 1000)
@@ -75,124 +78,93 @@ class Scripts:
         """The `now` argument of scripts: 0 stands for Redis's clock."""
         return 0 if self._now_ms is None else self._now_ms()
 
+    def host_now(self) -> int:
+        """The time by this host's clock, in milliseconds since the epoch."""
+        return self.now() or time.time_ns() // 1_000_000
+
     def server(self, key: str) -> str:
-        """Which server has the slot of `key`, as far as is known; "" for the only one."""
+        """The name of the server that has the slot of `key`, if known; "" if there is only one server."""
         return self._pipelines.server(key)
 
-    async def run(self, calls: Sequence[Call], *, durable: bool = False, partly: bool = False) -> list[Any]:
-        """Run `calls` in one round trip; calls with the same hash tag run in their order.
+    async def run(self, operations: Sequence[Operation], *, durable: bool = False, partly: bool = False) -> list[Any]:
+        """Run scripts and commands in one round trip; those with the same hash tag run in their order.
 
-        `durable`: return only when as many replicas and disks have the writes as the settings ask for.
-        `partly`: when only some fail, as when one master of a cluster is down, their results are None.
-
-        Raises:
-            StateUnavailable: Redis did not answer all of them, or too few have them; some may have
-                been carried out.
-        """
-        scripts = [load(call.script, self._constants, call.prelude) for call in calls]
-        with unavailable():
-            results = await self._evaluate("EVALSHA", [script.sha for script in scripts], calls, durable)
-            unknown = [index for index, result in enumerate(results) if isinstance(result, NoScriptError)]
-            if unknown:
-                sources = [scripts[index].source for index in unknown]
-                again = await self._evaluate("EVAL", sources, [calls[index] for index in unknown], durable)
-                for index, result in zip(unknown, again, strict=True):
-                    results[index] = result
-            if partly and not all(isinstance(result, Exception) for result in results):
-                return [None if isinstance(result, Exception) else result for result in results]
-            return _checked(results)
-
-    async def send(self, commands: Sequence[tuple[Argument, ...]]) -> list[Any]:
-        """Send plain single-key commands in one round trip.
+        `durable`: return only when as many replicas and disks have the writes as the settings require.
+        `partly`: if only some fail, for example because one master of a cluster is down, their results are None.
 
         Raises:
-            StateUnavailable: Redis did not answer all of them.
+            StateUnavailable: Redis did not answer all of them, or too few replicas or disks have the writes. Some
+                may have run.
         """
-        if not commands:
+        results = await self.attempt(operations, self._durability if durable else None)
+        if partly and not all(isinstance(result, Exception) for result in results):
+            return [None if isinstance(result, Exception) else result for result in results]
+        return checked(results)
+
+    async def attempt(self, operations: Sequence[Operation], durability: Durability | None = None) -> list[Any]:
+        """Run scripts and commands in one round trip. Each has a result, which may be an exception.
+
+        Raises:
+            StateUnavailable: Redis did not answer, or less than `durability` was reached.
+        """
+        if not operations:
             return []
         with unavailable():
-            return _checked(await self._round_trip([_command(one, "", "") for one in commands]))
-
-    async def ask(self, asked: Sequence[Asked]) -> list[Any]:
-        """Run scripts and plain commands in one round trip; a result each, which may be an exception.
-
-        Raises:
-            StateUnavailable: Redis did not answer.
-        """
-        if not asked:
-            return []
-        scripts = [load(one.script, self._constants, one.prelude) if isinstance(one, Call) else None for one in asked]
-        with unavailable():
-            results = await self._round_trip(
-                [
-                    _command(one, "EVALSHA", script.sha if script else "")
-                    for one, script in zip(asked, scripts, strict=True)
-                ]
-            )
+            if not self._fits:
+                await self._check_fit()
+            results = await self._pipelines.run([self._command(one, "EVALSHA") for one in operations], durability)
             unknown = [index for index, result in enumerate(results) if isinstance(result, NoScriptError)]
             if unknown:
-                sources = [(asked[index], script.source) for index in unknown if (script := scripts[index])]
-                again = await self._round_trip([_command(one, "EVAL", source) for one, source in sources])
-                for index, result in zip(unknown, again, strict=True):
+                sources = [self._command(operations[index], "EVAL") for index in unknown]
+                for index, result in zip(unknown, await self._pipelines.run(sources, durability), strict=True):
                     results[index] = result
         return results
 
-    async def _round_trip(self, commands: Sequence[Command], durability: Durability | None = None) -> list[Any]:
-        if not self._fits:
-            await self._check_fit()
-        return await self._pipelines.run(commands, durability)
+    def _command(self, operation: Operation, by: Literal["EVALSHA", "EVAL"]) -> Command:
+        """The command for an operation; a script is named by its digest or given as its source."""
+        if not isinstance(operation, Call):
+            return Command(str(operation[1]), operation)
+        keys = operation.keys
+        script = load(operation.script, self._constants, operation.prelude)
+        code = script.sha if by == "EVALSHA" else script.source
+        return Command(keys[0], (by, code, len(keys), *keys, *operation.arguments))
 
     async def _check_fit(self) -> None:
-        """Leave a state of another number of buckets alone: its users would be looked for in the wrong places.
+        """Refuse a state with another number of buckets: its users would be looked up in the wrong buckets.
 
-        The first process to connect records the bucket count, or later if Redis is full.
+        The first process to connect records the bucket count; if Redis is full then, a later one does.
         """
         read = Command(BUCKETS, ("GET", BUCKETS))
-        (found,) = _checked(await self._pipelines.run([read], None))
+        (found,) = checked(await self._pipelines.run([read], None))
         if found is None:
             written = Command(BUCKETS, ("SET", BUCKETS, self._buckets, "NX"))
-            (found,) = _checked((await self._pipelines.run([written, read], None))[1:])
+            (found,) = checked((await self._pipelines.run([written, read], None))[1:])
         if found is None:
             return
         if int(found) != self._buckets:
             reason = (
-                f"the state in this Redis is of {int(found)} buckets, the settings say {self._buckets}: "
+                f"the state in this Redis has {int(found)} buckets, the settings say {self._buckets}: "
                 f"set TASTESTREAM_STATE__BUCKETS={int(found)}, or use another Redis"
             )
             raise StateUnavailable(reason, retry_after_s=1.0, public_detail=_UNUSABLE)
         self._fits = True
 
-    async def _evaluate(self, command: str, scripts: Sequence[str], calls: Sequence[Call], durable: bool) -> list[Any]:
-        if not calls:
-            return []
-        commands = [_command(call, command, script) for script, call in zip(scripts, calls, strict=True)]
-        return await self._round_trip(commands, self._durability if durable else None)
 
+class unavailable(AbstractContextManager[None]):  # noqa: N801 - reads like contextlib's
+    """Turn what Redis and its connection raise into StateUnavailable.
 
-class _Unavailable:
-    """A class and not a generator, because every event passes it."""
-
-    def __enter__(self) -> None:
-        pass
+    Not a generator, because every event passes it.
+    """
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         if isinstance(error, RedisError | RedisClusterException | OSError):
-            detail = str(error) or "no answer in time"
-            reason = f"{type(error).__name__}: {detail}"[:200]
+            reason = f"{type(error).__name__}: {str(error) or 'no answer in time'}"[:200]
             # The reason names servers and addresses.
             raise StateUnavailable(reason, retry_after_s=1.0, public_detail=_UNUSABLE) from error
 
 
-_UNAVAILABLE = _Unavailable()
-
-
-def unavailable() -> AbstractContextManager[None]:
-    """Turn what Redis and its connection raise into StateUnavailable."""
-    return _UNAVAILABLE
-
-
 def constants(settings: StateSettings, derived: str) -> str:
-    """The line of constants before every script, see lua/_common.lua."""
+    """The line of constants that precedes every script, see lua/_common.lua."""
     values = {
         "BLOCK": settings.block_size,
         "MAX_WAIT": round(settings.max_wait_s * 1000),
@@ -227,29 +199,18 @@ def load(name: str, constants: str, prelude: str = "") -> Script:
 
 
 def source_of(name: str) -> str:
-    """What is in lua/<name>.lua."""
+    """The text of lua/<name>.lua."""
     return (FOLDER / f"{name}.lua").read_text("utf-8")
 
 
-def answered(results: list[Any]) -> list[Any]:
+def checked(results: list[Any]) -> list[Any]:
     """The results as they are.
 
     Raises:
         StateUnavailable: one of them is an exception.
     """
     with unavailable():
-        return _checked(results)
-
-
-def _command(asked: Asked, command: str, script: str) -> Command:
-    """`command` runs a script by its digest or its source."""
-    if isinstance(asked, Call):
-        return Command(asked.keys[0], (command, script, len(asked.keys), *asked.keys, *asked.arguments))
-    return Command(str(asked[1]), asked)
-
-
-def _checked(results: list[Any]) -> list[Any]:
-    for result in results:
-        if isinstance(result, Exception):
-            raise result
+        for result in results:
+            if isinstance(result, Exception):
+                raise result
     return results

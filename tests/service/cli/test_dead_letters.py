@@ -7,9 +7,10 @@ import pytest
 
 from service.settings import Settings
 from service.state import dead_letters
-from service.state.records import DeadLetter, Item
+from service.state.records import Item
 from service.state.store import Store
 from tests.service.cli.conftest import Run, accept, event, on_store
+from tests.stores import dead_letters as letters
 
 
 async def a_millisecond() -> None:
@@ -32,10 +33,6 @@ async def fill(store: Store) -> None:
     (claim,) = await store.descriptions.claim(1)
     await a_millisecond()
     assert await store.descriptions.dead_letter(claim, "unreadable") == "dead_lettered"
-
-
-async def letters(store: Store) -> list[DeadLetter]:
-    return await store.dead_letters.list(100)
 
 
 @pytest.fixture

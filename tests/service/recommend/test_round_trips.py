@@ -78,7 +78,7 @@ async def test_retrieved_candidates_cost_five_round_trips_at_most(
 @on_both
 async def test_an_empty_popularity_ranking_costs_no_more(filled: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
     redis = filled.store
-    await redis._scripts.send([("DEL", "ts:popular")])
+    await redis._scripts.run([("DEL", "ts:popular")])
     counted = Counted(monkeypatch)
     answer = await recommend(filled, candidates=None, user_id="a stranger", k=50)
     assert len(ids(answer)) == 50

@@ -9,6 +9,7 @@ from service.state.records import Item
 from service.state.store import Store
 from tests.redis_servers import RedisCluster, all_keys, on_a_cluster
 from tests.service.state.conftest import START_MS, Clock, event
+from tests.stores import dead_letters
 
 pytestmark = on_a_cluster
 
@@ -32,7 +33,7 @@ async def test_dead_letters_of_all_masters_are_listed_and_redriven(store: Store,
     await store.events.accept([event(user, number) for user in users for number in range(3)], START_MS)
     for claim in await store.summaries.claim(60):
         assert await store.summaries.dead_letter(claim, "bad", 3) == "dead_lettered"
-    letters = await store.dead_letters.list(100)
+    letters = await dead_letters(store)
     assert {letter.key for letter in letters} == users
     for letter in letters[:30]:
         assert await store.dead_letters.retry(letter.id) == "retried"

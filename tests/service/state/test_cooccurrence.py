@@ -5,10 +5,12 @@ import math
 import pytest
 
 from service.settings import Settings, StateSettings
+from service.state.cooccurrence import Counts, nearest
 from service.state.keys import POPULAR
 from service.state.records import Item
 from service.state.store import Store
 from tests.redis_servers import admin_of, all_keys
+from tests.stores import popularity
 
 
 async def put(store: Store, *names: str) -> None:
@@ -18,7 +20,7 @@ async def put(store: Store, *names: str) -> None:
 async def test_counts_are_of_likes_and_of_pairs_liked_by_one_user(store: Store) -> None:
     await store.cooccurrence.record(["a", "b"], [])
     await store.cooccurrence.record(["c", "c"], ["a", "b", "a"])
-    assert await store.cooccurrence.popularity(["a", "b", "c", "z"]) == {"a": 1, "b": 1, "c": 1, "z": 0}
+    assert await popularity(store, ["a", "b", "c", "z"]) == {"a": 1, "b": 1, "c": 1, "z": 0}
     assert await store.cooccurrence.collaborative(["a"], ["b", "c", "z"]) == {"b": 1, "c": 1, "z": 0}
 
 
@@ -29,11 +31,17 @@ async def test_cosine_divides_by_both_popularities_and_sums_over_the_recents(sto
     scores = await store.cooccurrence.collaborative(["a", "b", "a"], ["c", "b"])
     assert scores["c"] == pytest.approx(2 / math.sqrt(4 * 16) + 6 / math.sqrt(9 * 16))
     assert scores["b"] == pytest.approx(3 / math.sqrt(4 * 9))
-    assert await store.cooccurrence.neighbours(["a"], 5) == ["b", "c"]
-    assert await store.cooccurrence.neighbours(["a", "b"], 5) == ["c"]
-    assert await store.cooccurrence.neighbours([], 5) == []
+    assert await store.cooccurrence.neighbours("a", 5) == ["b", "c"]
+    assert await store.cooccurrence.neighbours("unknown", 5) == []
     assert await store.cooccurrence.collaborative([], ["a"]) == {"a": 0}
     assert await store.cooccurrence.collaborative(["a"], []) == {}
+
+
+def test_the_nearest_items_have_the_highest_sums_of_cosines() -> None:
+    together = {"a": {"b": 1, "c": 1, "d": 2, "gone": 9}, "b": {"a": 1, "c": 1}}
+    counts = Counts({"a": 1, "b": 1, "c": 1, "d": 4, "gone": 9}, frozenset({"gone"}))
+    assert nearest(together, counts, {"a", "b"}) == ["c", "d"]
+    assert nearest(together, counts, {"a", "b", "c"}) == ["d"]
 
 
 async def test_the_most_popular_items_come_first_page_by_page(store: Store) -> None:
@@ -49,18 +57,18 @@ async def test_a_new_item_finds_its_way_into_a_full_ranking(redis_url: str) -> N
     await store.cooccurrence.seed("m@1", [(f"old-{number}", 2) for number in range(20)], [])
     for _ in range(5):
         await store.cooccurrence.record(["new"], [])
-    assert await store.cooccurrence.popularity(["new"]) == {"new": 5}
+    assert await popularity(store, ["new"]) == {"new": 5}
     await store.cooccurrence.record([f"once-{number}" for number in range(5)], [])
     with admin_of(redis_url) as admin:
         assert admin.zcard(POPULAR) == 20
-    assert await store.cooccurrence.popularity(["new"]) == {"new": 5}
+    assert await popularity(store, ["new"]) == {"new": 5}
     await store.close()
 
 
 async def test_a_training_set_is_counted_once(store: Store) -> None:
     assert await store.cooccurrence.seed("m@1", [("a", 2)], [("a", "b", 1)])
     assert not await store.cooccurrence.seed("m@1", [("a", 2)], [("a", "b", 1)])
-    assert await store.cooccurrence.popularity(["a"]) == {"a": 2}
+    assert await popularity(store, ["a"]) == {"a": 2}
 
 
 async def test_what_is_in_no_catalogue_is_not_found_and_takes_nobodys_place(store: Store) -> None:
@@ -68,15 +76,14 @@ async def test_what_is_in_no_catalogue_is_not_found_and_takes_nobodys_place(stor
     absent = [f"absent-{number}" for number in range(300)]
     counts = [("a", 9), *((item, 9) for item in absent), ("far", 1), ("rare", 1)]
     await store.cooccurrence.seed("m@1", counts, [("a", item, 5) for item in absent[:60]] + [("a", "far", 1)])
-    assert await store.cooccurrence.neighbours(["a"], 2) == ["far"]
-    assert await store.cooccurrence.neighbours(["a"], 2, exclude=["far"]) == []
+    assert await store.cooccurrence.neighbours("a", 2) == ["far"]
 
 
 async def test_an_item_is_no_neighbour_of_itself(store: Store) -> None:
     await put(store, "a")
     await store.cooccurrence.record(["a", "a"], ["a"])
-    assert await store.cooccurrence.neighbours(["a"], 5) == []
-    assert await store.cooccurrence.popularity(["a"]) == {"a": 0}, "counted before"
+    assert await store.cooccurrence.neighbours("a", 5) == []
+    assert await popularity(store, ["a"]) == {"a": 0}, "counted before"
 
 
 class TestBounds:
@@ -88,7 +95,7 @@ class TestBounds:
         await put(store, "often")
         for number in range(60):
             await store.cooccurrence.record(["a"], [f"rare-{number}", "often"])
-        assert (await store.cooccurrence.neighbours(["a"], 1)) == ["often"]
+        assert (await store.cooccurrence.neighbours("a", 1)) == ["often"]
         with admin_of(redis_url) as admin:
             assert max(admin.zcard(key) for key in all_keys(admin, "ts:{c:*")) <= 10
             assert admin.zcard("ts:popular") <= 20

@@ -6,6 +6,7 @@ from service.state import early
 from service.state.records import Item
 from service.state.store import Store
 from tests.redis_servers import admin_of, all_keys
+from tests.stores import popularity
 
 
 async def put(store: Store, *names: str) -> None:
@@ -25,19 +26,19 @@ async def test_an_item_that_comes_later_has_the_counts_it_would_have_had(store: 
     await like(store, "late", before=("b",))
     await like(store, "late")
     await like(store, "b", before=("late",))
-    assert await store.cooccurrence.popularity(["a", "b", "late"]) == {"a": 1, "b": 2, "late": 0}
-    assert await store.cooccurrence.neighbours(["a"], 9) == []
+    assert await popularity(store, ["a", "b", "late"]) == {"a": 1, "b": 2, "late": 0}
+    assert await store.cooccurrence.neighbours("a", 9) == []
     assert (await store.items.put(Item("late", "late")))[1]
-    assert await store.cooccurrence.popularity(["late", "later"]) == {"late": 3, "later": 0}
-    assert await store.cooccurrence.neighbours(["late"], 9) == ["b", "a"]
+    assert await popularity(store, ["late", "later"]) == {"late": 3, "later": 0}
+    assert await store.cooccurrence.neighbours("late", 9) == ["b", "a"]
     expected = {"a": 1 / 3**0.5, "b": 2 / 6**0.5}
     assert await store.cooccurrence.collaborative(["late"], ["a", "b"]) == pytest.approx(expected)
     await put(store, "later")
-    assert await store.cooccurrence.popularity(["late", "later"]) == {"late": 3, "later": 1}
+    assert await popularity(store, ["late", "later"]) == {"late": 3, "later": 1}
     assert await store.cooccurrence.collaborative(["later"], ["late", "a"]) == pytest.approx(
         {"late": 1 / 3**0.5, "a": 1}
     )
-    assert set(await store.cooccurrence.neighbours(["late"], 9)) == {"a", "b", "later"}
+    assert set(await store.cooccurrence.neighbours("late", 9)) == {"a", "b", "later"}
 
 
 async def test_what_is_not_there_takes_nobodys_place(store: Store, redis_url: str) -> None:
@@ -45,7 +46,7 @@ async def test_what_is_not_there_takes_nobodys_place(store: Store, redis_url: st
     await like(store, "a", "b")
     for number in range(5):
         await like(store, f"absent-{number}", before=("a", "b"))
-    assert await store.cooccurrence.neighbours(["a"], 9) == ["b"]
+    assert await store.cooccurrence.neighbours("a", 9) == ["b"]
     with admin_of(redis_url) as admin:
         assert sorted(admin.zrange("ts:popular", 0, -1)) == [b"a", b"b"]
         assert sorted(admin.zcard(key) for key in all_keys(admin, "ts:{c:*")) == [1, 1, 3, 3, 3, 3, 3]
@@ -57,8 +58,8 @@ async def test_a_deleted_item_brings_nothing_back(store: Store) -> None:
     await store.items.delete("a")
     assert await store.items.absent(["a", "b", "new"]) == ({"new"}, {"a"})
     await put(store, "a")
-    assert await store.cooccurrence.popularity(["a"]) == {"a": 0}
-    assert await store.cooccurrence.neighbours(["b"], 9) == []
+    assert await popularity(store, ["a"]) == {"a": 0}
+    assert await store.cooccurrence.neighbours("b", 9) == []
 
 
 async def test_a_deleted_user_takes_back_what_is_still_to_come(store: Store) -> None:
@@ -67,7 +68,7 @@ async def test_a_deleted_user_takes_back_what_is_still_to_come(store: Store) -> 
         await like(store, "a", "late")
     await store.cooccurrence.withdraw(["a", "late"])
     await put(store, "late")
-    assert await store.cooccurrence.popularity(["a", "late"]) == {"a": 1, "late": 1}
+    assert await popularity(store, ["a", "late"]) == {"a": 1, "late": 1}
     assert await store.cooccurrence.collaborative(["a"], ["late"]) == {"late": 1}
 
 
@@ -84,6 +85,6 @@ async def test_made_up_items_are_bounded_by_number_and_by_time(
         assert len(lists) == 10
         assert all(0 < admin.ttl(key) <= early.KEPT_S for key in lists)
     await put(store, "absent-39", "absent-00")
-    assert await store.cooccurrence.popularity(["absent-39", "absent-00"]) == {"absent-39": 1, "absent-00": 0}
+    assert await popularity(store, ["absent-39", "absent-00"]) == {"absent-39": 1, "absent-00": 0}
     with admin_of(redis_url) as admin:
         assert sorted(admin.ttl(key) for key in all_keys(admin, "ts:{c:*"))[:2] == [-1, -1], "kept from now on"

@@ -16,6 +16,7 @@ from service.state.redis.scripts import SPARE_RECENTS
 from service.state.store import Store
 from tests.redis_servers import RedisServer, admin_of
 from tests.service.state.conftest import START_MS, Clock, event
+from tests.stores import dead_letters
 from tests.workers.conftest import until
 
 
@@ -190,7 +191,7 @@ class TestBacklogOfAll:
         (claim,) = await store.summaries.claim(1)
         assert await store.summaries.dead_letter(claim, "bad", 3) == "dead_lettered"
         assert await store.users.backlog() == 0
-        (letter,) = await store.dead_letters.list(1)
+        (letter,) = await dead_letters(store)
         assert await store.dead_letters.retry(letter.id) == "retried"
         assert await store.users.backlog() == 3
 
@@ -242,7 +243,7 @@ class TestTrouble:
     async def test_events_are_refused_before_memory_is_used_up_and_taken_again_when_there_is_some(
         self, own: tuple[RedisServer, Store], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(memory, "LOOK_S", 0.0)
+        monkeypatch.setattr(memory, "CHECK_INTERVAL_S", 0.0)
         server, store = own
 
         async def answers(expected: str) -> bool:

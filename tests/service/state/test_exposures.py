@@ -4,6 +4,7 @@ import pytest
 
 from service.state.store import Store
 from tests.service.state.conftest import Clock, event
+from tests.stores import dead_letters
 
 EXPOSURES = frozenset({"impression"})
 
@@ -41,6 +42,6 @@ async def test_an_exposure_stays_one_when_it_is_buried_or_folded_anew(store: Sto
     (claim,) = await store.summaries.claim(1)
     assert claim.pending[0].exposure
     assert await store.summaries.dead_letter(claim, "no reason", 1) == "dead_lettered"
-    (letter,) = await store.dead_letters.list(10)
+    (letter,) = await dead_letters(store)
     assert letter.events[0].exposure
     assert (await store.users.read("u")).recents == ()

@@ -11,6 +11,7 @@ from service.errors import InvalidRequest
 from service.state.records import Item, ItemClaim
 from service.state.store import Store
 from tests.service.state.conftest import Clock
+from tests.stores import dead_letters, popularity
 
 FULL = Item(
     "i}{1 é",
@@ -97,7 +98,7 @@ async def test_another_description_of_the_same_is_another_revision(store: Store)
     await store.descriptions.dead_letter(await claim_one(store), "bad")
     await store.items.put(replace(FULL, title="Another"))
     assert await store.descriptions.commit(await claim_one(store), "one", "m")
-    (letter,) = await store.dead_letters.list(10)
+    (letter,) = await dead_letters(store)
     assert await store.dead_letters.retry(letter.id) == "retried"
     assert await store.descriptions.commit(await claim_one(store), "two", "m")
     item = await store.items.get(FULL.item_id)
@@ -111,9 +112,9 @@ async def test_a_retried_letter_takes_no_claim_away_and_describes_no_item_withou
         await store.descriptions.dead_letter(await claim_one(store), "bad")
         await store.items.put(replace(FULL, **change))
         claims = await store.descriptions.claim(10)
-        (letter,) = await store.dead_letters.list(10)
+        (letter,) = await dead_letters(store)
         assert await store.dead_letters.retry(letter.id) == "retried"
-        assert await store.dead_letters.list(10) == []
+        assert await dead_letters(store) == []
         assert await store.descriptions.claim(10) == []
         assert all([await store.descriptions.commit(claim, "text", "m") for claim in claims])
         await store.items.delete(FULL.item_id)
@@ -152,7 +153,7 @@ async def test_failures_are_counted_wait_and_end_in_a_dead_letter(store: Store, 
     assert await store.descriptions.release(claim)
     assert await store.descriptions.dead_letter(await claim_one(store), "answer_empty") == "dead_lettered"
     assert await store.descriptions.claim(10) == []
-    (letter,) = await store.dead_letters.list(10)
+    (letter,) = await dead_letters(store)
     assert (letter.kind, letter.key, letter.reason, letter.events) == ("describe", FULL.item_id, "answer_empty", ())
     assert await store.dead_letters.retry(letter.id) == "retried"
     assert (await claim_one(store)).attempts == 0
@@ -183,9 +184,9 @@ async def test_a_deleted_item_is_nowhere(store: Store) -> None:
     assert await store.items.get(FULL.item_id) is None
     assert await store.items.page(10) == ([], None)
     assert await store.items.count() == 0
-    assert await store.cooccurrence.popularity([FULL.item_id]) == {FULL.item_id: 0}
-    assert await store.cooccurrence.neighbours([FULL.item_id], 5) == []
-    (letter,) = await store.dead_letters.list(10)
+    assert await popularity(store, [FULL.item_id]) == {FULL.item_id: 0}
+    assert await store.cooccurrence.neighbours(FULL.item_id, 5) == []
+    (letter,) = await dead_letters(store)
     assert await store.dead_letters.retry(letter.id) == "retried"
     assert await store.descriptions.claim(10) == []
 
@@ -195,9 +196,9 @@ async def test_a_deleted_item_leaves_the_lists_of_others(store: Store) -> None:
     await store.cooccurrence.record(["a", "b", "c"], [])
     await store.items.delete("b")
     await store.items.put(Item("b", "b"))
-    assert await store.cooccurrence.popularity(["b"]) == {"b": 0}
+    assert await popularity(store, ["b"]) == {"b": 0}
     await store.cooccurrence.record(["b"], [])
-    assert await store.cooccurrence.neighbours(["a"], 5) == ["c"]
+    assert await store.cooccurrence.neighbours("a", 5) == ["c"]
     assert await store.cooccurrence.collaborative(["a"], ["b", "c"]) == {"b": 0, "c": 1}
 
 

@@ -8,6 +8,7 @@ import pytest
 from service.state.records import Item, PictureClaim
 from service.state.store import Store
 from tests.service.state.conftest import Clock
+from tests.stores import dead_letters
 
 URL = "https://example.com/a.png"
 OLD, NEW = "a" * 64, "b" * 64
@@ -153,7 +154,7 @@ async def test_failures_are_counted_wait_and_end_in_a_dead_letter_that_can_be_tr
         == "dead_lettered"
     )
     assert (await read(store)).picture_error == "timeout: not fetched"
-    (letter,) = await store.dead_letters.list(10)
+    (letter,) = await dead_letters(store)
     assert (letter.kind, letter.key, letter.reason) == ("fetch", PENDING.item_id, "picture_timeout")
     assert await store.dead_letters.retry(letter.id) == "retried"
     item = await read(store)
@@ -169,7 +170,7 @@ async def test_a_dead_letter_replaces_no_picture_that_was_put_since(store: Store
     await store.pictures.dead_letter(await claim_one(store), "picture_timeout", "timeout: not fetched")
     keep: Any = "picture" if "picture_url" in change else "nothing"
     stored, _ = await store.items.put(replace(PENDING, **{"picture_url": None, **change}), keep=keep)
-    (letter,) = await store.dead_letters.list(10)
+    (letter,) = await dead_letters(store)
     assert await store.dead_letters.retry(letter.id) == "retried"
     assert await read(store) == stored
     assert await store.dead_letters.count() == 0
@@ -180,7 +181,7 @@ async def test_an_old_letter_about_a_description_does_not_overtake_the_picture(s
     (describer,) = await store.descriptions.claim(10)
     await store.descriptions.dead_letter(describer, "answer_empty")
     await put(store)
-    (letter,) = await store.dead_letters.list(10)
+    (letter,) = await dead_letters(store)
     assert letter.kind == "describe"
     assert await store.dead_letters.retry(letter.id) == "retried"
     assert await store.descriptions.claim(10) == []

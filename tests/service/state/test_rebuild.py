@@ -11,6 +11,7 @@ from service.state.records import Event
 from service.state.store import Store
 from tests.redis_servers import admin_of, all_keys
 from tests.service.state.conftest import START_MS, Clock, event
+from tests.stores import dead_letters
 
 
 @pytest.fixture
@@ -160,7 +161,7 @@ async def test_a_letter_that_was_retried_or_dropped_does_no_harm(store: Store, c
     for _ in range(2):
         (claim,) = await store.summaries.claim(1)
         assert await store.summaries.dead_letter(claim, "bad", 1) == "dead_lettered"
-    first, second = await store.dead_letters.list(2)
+    first, second = await dead_letters(store)
     await store.dead_letters.retry(first.id)
     await store.dead_letters.drop(second.id)
     assert await rebuild(store) == Rebuilt("rebuilt", 3)

@@ -13,6 +13,7 @@ from service.state.redis.scripts import Call, Scripts
 from service.state.store import Store
 from tests.redis_servers import admin_of, all_keys
 from tests.service.state.conftest import START_MS, Clock, event
+from tests.stores import dead_letters
 
 
 async def accept(store: Store, user: str, *numbers: int) -> None:
@@ -33,9 +34,9 @@ async def commit(store: Store, claim: SummaryClaim, folded: int) -> bool:
 class TestDue:
     async def test_a_full_block_is_due_at_once(self, store: Store) -> None:
         await accept(store, "u", 1, 2)
-        assert await store.summaries.due_count() == 0
+        assert (await store.summaries.due())[0] == 0
         await accept(store, "u", 3)
-        assert await store.summaries.due_count() == 1
+        assert (await store.summaries.due())[0] == 1
 
     async def test_a_single_event_is_due_after_max_wait(self, store: Store, clock: Clock, settings: Settings) -> None:
         await accept(store, "u", 1)
@@ -46,24 +47,24 @@ class TestDue:
         assert [e.event_id for e in (await claim_one(store)).pending] == ["u-1", "u-2"]
 
     async def test_the_age_of_the_oldest_due_user_is_known(self, store: Store, clock: Clock) -> None:
-        assert await store.summaries.oldest_due_ms() == 0
+        assert (await store.summaries.due())[1] == 0
         await accept(store, "u", 1, 2, 3)
         clock.pass_s(3)
         await accept(store, "v", 1, 2, 3)
-        assert await store.summaries.oldest_due_ms() == 3000
+        assert (await store.summaries.due())[1] == 3000
 
     async def test_a_busy_user_keeps_its_place_among_the_due(self, store: Store, clock: Clock) -> None:
         await accept(store, "u", 1, 2, 3)
         clock.pass_s(3)
         await accept(store, "u", 4, 5, 6)
-        assert await store.summaries.oldest_due_ms() == 3000
+        assert (await store.summaries.due())[1] == 3000
 
     async def test_what_is_left_by_a_commit_is_due_by_the_same_rule(self, store: Store, clock: Clock) -> None:
         await accept(store, "u", 1, 2, 3, 4, 5, 6, 7)
         assert await commit(store, await claim_one(store), 3)
-        assert await store.summaries.due_count() == 1
+        assert (await store.summaries.due())[0] == 1
         assert await commit(store, await claim_one(store), 3)
-        assert await store.summaries.due_count() == 0
+        assert (await store.summaries.due())[0] == 0
         clock.pass_s(5)
         assert [e.event_id for e in (await claim_one(store)).pending] == ["u-7"]
 
@@ -199,7 +200,7 @@ class TestFailure:
         await accept(store, "u", 4, 5, 6, 7, 8, 9)
         claim = await claim_one(store)
         assert await store.summaries.dead_letter(claim, "answer_empty", 3) == "dead_lettered"
-        (letter,) = await store.dead_letters.list(10)
+        (letter,) = await dead_letters(store)
         assert (letter.kind, letter.key, letter.reason, letter.at_ms) == ("summarize", "u", "answer_empty", START_MS)
         assert letter.events == claim.pending[:3]
         read = await store.users.read("u")
@@ -209,7 +210,7 @@ class TestFailure:
         await accept(store, "u", 1, 2, 3)
         assert await store.summaries.dead_letter(await claim_one(store), "bad", 3) == "dead_lettered"
         await accept(store, "u", 4)
-        (letter,) = await store.dead_letters.list(10)
+        (letter,) = await dead_letters(store)
         assert await store.dead_letters.retry(letter.id) == "retried"
         assert await store.dead_letters.retry(letter.id) == "not_found"
         assert await store.dead_letters.count() == 0
@@ -224,7 +225,7 @@ class TestFailure:
         assert await store.summaries.dead_letter(await claim_one(store), "bad", 3) == "dead_lettered"
         await accept(store, "u", 4, 5, 6)
         claim = await claim_one(store)
-        (letter,) = await store.dead_letters.list(10)
+        (letter,) = await dead_letters(store)
         assert await store.dead_letters.retry(letter.id) == "retried"
         assert await store.summaries.claim(1) == []
         assert await commit(store, claim, 3)
@@ -233,10 +234,10 @@ class TestFailure:
     async def test_a_dropped_letter_is_gone(self, store: Store) -> None:
         await accept(store, "u", 1, 2, 3)
         assert await store.summaries.dead_letter(await claim_one(store), "bad", 3) == "dead_lettered"
-        (letter,) = await store.dead_letters.list(10)
+        (letter,) = await dead_letters(store)
         assert await store.dead_letters.drop(letter.id)
         assert not await store.dead_letters.drop(letter.id)
-        assert await store.dead_letters.list(10) == []
+        assert await dead_letters(store) == []
 
     @pytest.mark.parametrize(
         "letter_id", ["", "b0", "b0-", "b0-x-1", "b99-1-0", "zz-1-0", "b0-1-0", "b0-+-0", "i0-1-0"]
@@ -269,7 +270,7 @@ class TestFullDeadLetters:
         assert await store.summaries.dead_letter(claim, "bad", 3) == "full"
         assert await store.summaries.fail(claim, 0), "the claim is as it was"
         assert (await store.users.read("u")).pending == 3
-        (letter,) = await store.dead_letters.list(10)
+        (letter,) = await dead_letters(store)
         assert [e.event_id for e in letter.events] == ["u-1", "u-2", "u-3"]
         assert await store.dead_letters.drop(letter.id)
         assert await store.summaries.dead_letter(await claim_one(store), "bad", 3) == "dead_lettered"

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from service.state.keys import Field, term_name, term_names
 from service.state.records import Item
 from service.state.store import Store
-from service.state.terms import Field, term_name, term_names
 from tests.redis_servers import admin_of, all_keys
 
 TEA = Item("tea", "Tea", genres=("drink", "drink"), tags=("green", "drink", "ü" * 200))

@@ -9,6 +9,7 @@ from service.settings import Settings, StateSettings
 from service.state.store import Store
 from tests.redis_servers import admin_of, all_keys
 from tests.service.state.conftest import START_MS, event
+from tests.stores import cached_scores, dead_letters
 
 MANY = 9000
 
@@ -47,7 +48,7 @@ async def test_the_largest_block_fits_into_a_dead_letter(store: Store) -> None:
     await accept(store, 1000)
     (claim,) = await store.summaries.claim(1)
     assert await store.summaries.dead_letter(claim, "bad", 1000) == "dead_lettered"
-    (letter,) = await store.dead_letters.list(1)
+    (letter,) = await dead_letters(store)
     assert letter.events == claim.pending
     assert await store.dead_letters.retry(letter.id) == "retried"
     assert (await store.users.read("u")).pending == 1000
@@ -78,7 +79,7 @@ async def test_very_many_scores_are_kept(store: Store) -> None:
     scores = {f"i{number}": (1, 0.5) for number in range(MANY)}
     await accept(store, 1)
     assert await store.scores.write("u", "stamp", scores, START_MS)
-    assert await store.scores.read("u", "stamp", dict.fromkeys(scores, 1)) == dict.fromkeys(scores, 0.5)
+    assert await cached_scores(store, "u", "stamp", dict.fromkeys(scores, 1)) == dict.fromkeys(scores, 0.5)
 
 
 TIMES = [name for name in StateSettings.model_fields if name.endswith("_s")]

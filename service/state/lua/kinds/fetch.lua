@@ -1,19 +1,12 @@
--- The picture that an item names by URL. Another picture, also none, that was put meanwhile has ended the lease.
--- commit       ARGV from 4: picture hash or '' to leave the one that is there, picture error or ''. Another picture
---              makes a new revision and voids what was derived from the item, which is then derived again.
--- dead letter  ARGV from 5: picture error. It names the URL: a retry replaces no picture that was put since.
-local kind = {}
+-- A picture that an item gives by URL. A `put` that changes or removes the picture ends the lease.
+-- commit       ARGV from 4: picture hash or '' to keep the current one, picture error or ''. Another picture
+--              makes a new revision and voids everything derived from the item, which is then derived again.
+-- dead letter  ARGV from 5: picture error. It names the URL, so that a retry replaces no picture that was put since.
 
 function kind.read(stem, item)
   local url = redis.call('HGET', stem .. 'm:' .. item, 'url')
   return url and { url }
 end
-
-function kind.next_due() return nil end
-
-function kind.committed() return false end
-
-function kind.commits() return true end
 
 local function settle(stem, item, now, picture, refused)
   local key = stem .. 'm:' .. item
@@ -29,8 +22,6 @@ local function settle(stem, item, now, picture, refused)
 end
 
 function kind.commit(stem, item, _, now) settle(stem, item, now, ARGV[4], ARGV[5]) end
-
-function kind.gives_up() return true end
 
 function kind.give_up(stem, item, now, add)
   local key = stem .. 'm:' .. item

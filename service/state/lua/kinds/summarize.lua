@@ -1,8 +1,8 @@
 -- A user's pending events, to be folded into the summary.
--- commit       ARGV from 4: the version that was read (0: none), number of folded events, JSON-encoded id of
+-- commit       ARGV from 4: the version that was read (0: none), the number of folded events, the JSON-encoded id of
 --              the last of them, the summary's JSON. It removes exactly these events.
--- dead letter  ARGV from 5: number of events, JSON-encoded id of the last of them. The summary stays.
-local kind = { keeps_letters = true }
+-- dead letter  ARGV from 5: the number of events, the JSON-encoded id of the last of them. The summary stays.
+kind.keeps_dead_letters = true
 
 function kind.read(stem, user)
   local pending = redis.call('LRANGE', stem .. 'p:' .. user, 0, CLAIM_EVENTS - 1)
@@ -47,7 +47,7 @@ function kind.give_up(stem, user, now, add)
   local fields, entries = {}, redis.call('LRANGE', stem .. 'p:' .. user, 0, ARGV[5] - 1)
   for _, entry in ipairs(entries) do
     fields[#fields + 1] = 'e'
-    -- They stay among the recents, an `s` says so.
+    -- They stay among the recents, as the `s` says.
     fields[#fields + 1] = (string.gsub(entry, '^(%d+)%[', '%1s[', 1))
   end
   redis.call('RPUSH', stem .. 'y:' .. user, add(fields))

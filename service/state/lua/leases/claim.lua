@@ -2,7 +2,7 @@
 -- KEYS  the due set of one of the buckets (a single Redis has one slot for all), and a key that never exists, so
 --       that Redis refuses the script while their slot moves; the other keys are built from stems
 -- ARGV  now, then for each bucket: stem, how many
--- Returns for each bucket {how much is still due, {{id, token, attempts, what the kind reads...}, ...}}.
+-- Returns for each bucket {how many are still due, {{id, token, attempts, what the kind reads...}, ...}}.
 local now, answers = clock(ARGV[1]), {}
 
 local function claim(stem, most)

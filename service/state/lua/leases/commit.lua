@@ -1,8 +1,8 @@
 -- Write the result of claimed work and end the lease: I2, I3, I4.
 -- KEYS  due set, stem (never a key)
 -- ARGV  now, id, token, then what the kind writes
--- Returns 1 committed, 2 this very commit was already made (its answer was lost), 0 the lease is lost or the
---         kind refuses the commit.
+-- Returns 1: committed; 2: this commit was made before and its answer was lost; 0: the lease is lost, or the kind
+--         refuses the commit.
 local due, stem = KEYS[1], KEYS[2]
 local now, id, token = clock(ARGV[1]), ARGV[2], ARGV[3]
 local lease = lease_of(KIND, stem, id)

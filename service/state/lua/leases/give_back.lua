@@ -1,7 +1,7 @@
--- Give claimed work back, to be claimed again after `delay`: I7.
+-- Give claimed work back; it may be claimed again after `delay`: I7.
 -- KEYS  due set, stem (never a key)
 -- ARGV  now, id, token, delay, 1 if this was a failed attempt, else 0
--- Returns 1, or 0 when the lease is lost.
+-- Returns 1, or 0 if the lease is lost.
 local due, stem = KEYS[1], KEYS[2]
 local now, id, token, delay, failed = clock(ARGV[1]), ARGV[2], ARGV[3], tonumber(ARGV[4]), ARGV[5] == '1'
 local lease = lease_of(KIND, stem, id)

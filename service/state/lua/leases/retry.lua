@@ -1,8 +1,8 @@
--- Queue the work of a dead letter again and remove the letter: I2, I7.
+-- Queue the work of a dead letter again and remove the dead letter: I2, I7.
 -- KEYS  due set, stem (never a key)
--- ARGV  now, the letter's stream id
--- Returns 1, 0 when there is no such letter, -1 when there is no room for its work. A letter whose work
---         makes no sense any more is only removed.
+-- ARGV  now, the dead letter's stream id
+-- Returns 1, 0 if there is no such dead letter, -1 if there is no room for its work. A dead letter whose work is no
+--         longer needed is only removed.
 local due, stem, now = KEYS[1], KEYS[2], clock(ARGV[1])
 local dead = stem .. 'dead'
 local letter = redis.call('XRANGE', dead, ARGV[2], ARGV[2])[1]

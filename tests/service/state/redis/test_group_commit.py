@@ -38,7 +38,7 @@ def writer() -> Writer:
 
 
 async def test_whoever_comes_during_a_write_goes_with_the_next_in_the_order_of_coming(writer: Writer) -> None:
-    group = GroupCommit(writer.write, most=100, at_once=1, patience_s=60)
+    group = GroupCommit(writer.write, max_values=100, max_concurrent=1, timeout_s=60)
     first = asyncio.create_task(group.add([1, -1]))
     await writer.is_writing()
     callers = [first, *(asyncio.create_task(group.add([number, -number])) for number in range(2, 6))]
@@ -49,14 +49,14 @@ async def test_whoever_comes_during_a_write_goes_with_the_next_in_the_order_of_c
 
 
 async def test_who_come_at_once_go_together(writer: Writer) -> None:
-    group = GroupCommit(writer.write, most=100, at_once=2, patience_s=60)
+    group = GroupCommit(writer.write, max_values=100, max_concurrent=2, timeout_s=60)
     writer.go.set()
     assert await asyncio.gather(*(group.add([number]) for number in range(5))) == [[0], [2], [4], [6], [8]]
     assert writer.writes == [[0, 1, 2, 3, 4]]
 
 
 async def test_no_write_is_larger_than_the_bound_and_no_more_are_under_way(writer: Writer) -> None:
-    group = GroupCommit(writer.write, most=3, at_once=2, patience_s=60)
+    group = GroupCommit(writer.write, max_values=3, max_concurrent=2, timeout_s=60)
     callers = [asyncio.create_task(group.add(list(range(count)))) for count in (2, 2, 2, 8, 1, 1, 0)]
     while writer.at_once < 2:  # noqa: ASYNC110 - as many turns as it takes
         await asyncio.sleep(0)
@@ -69,7 +69,7 @@ async def test_no_write_is_larger_than_the_bound_and_no_more_are_under_way(write
 
 
 async def test_an_error_reaches_all_who_shared_the_write_and_nobody_else(writer: Writer) -> None:
-    group = GroupCommit(writer.write, most=100, at_once=1, patience_s=60)
+    group = GroupCommit(writer.write, max_values=100, max_concurrent=1, timeout_s=60)
     writer.error = OSError("down")
     lonely = asyncio.create_task(group.add([1]))
     await writer.is_writing()
@@ -82,7 +82,7 @@ async def test_an_error_reaches_all_who_shared_the_write_and_nobody_else(writer:
 
 
 async def test_who_gives_up_waiting_is_not_written_and_harms_nobody(writer: Writer) -> None:
-    group = GroupCommit(writer.write, most=100, at_once=1, patience_s=60)
+    group = GroupCommit(writer.write, max_values=100, max_concurrent=1, timeout_s=60)
     running = asyncio.create_task(group.add([1]))
     await writer.is_writing()
     leaving, staying = (asyncio.create_task(group.add([number])) for number in (2, 3))
@@ -96,7 +96,7 @@ async def test_who_gives_up_waiting_is_not_written_and_harms_nobody(writer: Writ
 
 
 async def test_who_is_not_written_in_time_learns_it_and_is_not_written_later(writer: Writer) -> None:
-    group = GroupCommit(writer.write, most=100, at_once=1, patience_s=0.05)
+    group = GroupCommit(writer.write, max_values=100, max_concurrent=1, timeout_s=0.05)
     running = asyncio.create_task(group.add([1]))
     await writer.is_writing()
     waiting = asyncio.create_task(group.add([2]))

@@ -1,0 +1,107 @@
+"""The queues of leased work: summaries of users, results derived from items, and pictures to fetch."""
+
+from collections.abc import Sequence
+
+import orjson
+
+from service.state import encoding, votes
+from service.state.keys import Keys
+from service.state.kinds import SUMMARIZE, Derived
+from service.state.leases import DeadLettered, LeasedQueue
+from service.state.records import ItemClaim, PictureClaim, Summary, SummaryClaim
+from service.state.redis.scripts import Scripts
+
+
+class Summaries(LeasedQueue[SummaryClaim]):
+    """Users with pending events, which are folded into their summaries (invariants I2, I3, I4, I7)."""
+
+    def __init__(self, scripts: Scripts, keys: Keys, summary_chars: int, versions: int, votes: int) -> None:
+        super().__init__(scripts, keys, SUMMARIZE)
+        self._summary_chars = summary_chars
+        self._versions = versions
+        self._votes = votes
+
+    async def commit(
+        self, claim: SummaryClaim, text: str, model: str, prompt: str, folded: int, liked: Sequence[str] = ()
+    ) -> bool:
+        """Write `text` as the next version and remove the first `folded` events of the claim.
+
+        `liked` are the items to be counted for the user. Ends the lease. False if the claim was lost: then nothing is
+        written.
+
+        Raises:
+            ValueError: `folded` is no number of claimed events, or `text` is longer than `summary_chars`.
+        """
+        if len(text) > self._summary_chars:
+            raise ValueError(f"a summary of {len(text)} characters, at most {self._summary_chars} are stored")
+        last = _last(claim, folded)
+        old = claim.base
+        summary = Summary(
+            text=text,
+            version=claim.summary.version + 1 if claim.summary else 1,
+            updated_at_ms=self._scripts.host_now(),
+            model=model,
+            prompt=prompt,
+            events=(old.events if old else 0) + folded,
+            event_ids=tuple(event.event_id for event in claim.pending[:folded]),
+            earlier=old.history[: self._versions - 1] if old else (),
+            votes=votes.counted(claim.votes, liked, self._votes),
+        )
+        body = encoding.summary_body(summary)
+        return bool(await self._run("commit", claim, summary.version - 1, folded, last, body))
+
+    async def dead_letter(self, claim: SummaryClaim, reason: str, count: int) -> DeadLettered:
+        """Move the first `count` events of the claim to the dead letters; the summary stays."""
+        return await self._dead_letter(claim, reason, count, _last(claim, count))
+
+
+class Derivations(LeasedQueue[ItemClaim]):
+    """Items that lack a result that a model derives from them, such as a description (invariants I4, I7)."""
+
+    def __init__(self, scripts: Scripts, keys: Keys, kind: Derived, max_chars: int) -> None:
+        super().__init__(scripts, keys, kind)
+        self._max_chars = max_chars
+
+    async def commit(self, claim: ItemClaim, result: str | bytes, model: str) -> bool:
+        """Store the result; False if the claim was lost or the item's words or picture changed.
+
+        Raises:
+            ValueError: `result` is longer than `summary_chars`.
+        """
+        if len(result) > self._max_chars:
+            raise ValueError(f"a result of {len(result)} characters, at most {self._max_chars} are stored")
+        return bool(await self._run("commit", claim, result, model))
+
+    async def dead_letter(self, claim: ItemClaim, reason: str) -> DeadLettered:
+        """Give up; the item stays without the result."""
+        return await self._dead_letter(claim, reason)
+
+
+class PictureQueue(LeasedQueue[PictureClaim]):
+    """Items whose pictures are to be fetched, from the `put` of a URL to the commit (invariants I4, I7).
+
+    Another `put` that changes the picture ends a claim, and so does a deletion.
+    """
+
+    async def commit(self, claim: PictureClaim, picture: str, warning: str | None = None) -> bool:
+        """Set the item's picture, a content hash; False if the claim was lost: then nothing is written.
+
+        Args:
+            warning: stored as the item's `picture_error`.
+        """
+        return bool(await self._run("commit", claim, picture, warning or ""))
+
+    async def refuse(self, claim: PictureClaim, error: str) -> bool:
+        """Store why there is no new picture; the item keeps its old one."""
+        return bool(await self._run("commit", claim, "", error))
+
+    async def dead_letter(self, claim: PictureClaim, reason: str, error: str) -> DeadLettered:
+        """Like `refuse`, with a dead letter that can be retried."""
+        return await self._dead_letter(claim, reason, error)
+
+
+def _last(claim: SummaryClaim, count: int) -> bytes:
+    """The JSON-encoded id of the last of the first `count` events."""
+    if not 1 <= count <= len(claim.pending):
+        raise ValueError(f"{count} of {len(claim.pending)} claimed events")
+    return orjson.dumps(claim.pending[count - 1].event_id)
