@@ -1,4 +1,4 @@
-"""From parsed values to events: each is checked by itself, and those that are wrong are told apart. No I/O."""
+"""Turns parsed values into events. Each value is checked on its own; invalid ones are rejected. No I/O."""
 
 import asyncio
 from collections import Counter
@@ -20,12 +20,12 @@ from service.state.records import Event
 PARSED_AT_ONCE = 250
 _EVENTS = TypeAdapter(list[EventIn])
 _FIELDS = frozenset(EventIn.model_fields)
-_DOUBTFUL = NOTHING | CLOSINGS
+_SUSPICIOUS = NOTHING | CLOSINGS
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """`positions[i]` is the place of `events[i]` in what the caller sent."""
+    """`positions[i]` is the position of `events[i]` in the request."""
 
     events: list[Event]
     positions: list[int]
@@ -33,32 +33,33 @@ class Batch:
 
 
 async def parse_batch(raw: Sequence[Any], received_ms: int, first: int = 0, alike: Counter[int] | None = None) -> Batch:
-    """Like `parse_events`, group by group, between which other requests get their turn."""
-    whole, alike = Batch([], [], []), Counter() if alike is None else alike
-    for start in range(0, len(raw), PARSED_AT_ONCE):
-        group = parse_events(raw[start : start + PARSED_AT_ONCE], received_ms, first + start, alike)
-        whole.events.extend(group.events)
-        whole.positions.extend(group.positions)
-        whole.rejected.extend(group.rejected)
+    """Like `parse_events`, in groups, between which other requests get their turn."""
+    alike = Counter() if alike is None else alike
+    batch = parse_events(raw[:PARSED_AT_ONCE], received_ms, first, alike)
+    for start in range(PARSED_AT_ONCE, len(raw), PARSED_AT_ONCE):
         await asyncio.sleep(0)
-    return whole
+        group = parse_events(raw[start : start + PARSED_AT_ONCE], received_ms, first + start, alike)
+        batch.events.extend(group.events)
+        batch.positions.extend(group.positions)
+        batch.rejected.extend(group.rejected)
+    return batch
 
 
 def parse_events(raw: Sequence[Any], received_ms: int, first: int = 0, alike: Counter[int] | None = None) -> Batch:
-    """Check each of `raw` and turn the good ones into events.
+    """Check each of `raw` and turn the valid ones into events.
 
     Args:
-        raw: parsed JSON values; an exception stands for one that could not be read.
-        received_ms: the time of events that carry none.
-        first: the place of `raw[0]` in what the caller sent.
-        alike: counts the events of the request that have neither id nor time, by their content.
+        raw: parsed JSON values; an exception stands for one that could not be parsed.
+        received_ms: the time of events that have none.
+        first: the position of `raw[0]` in the request.
+        alike: counts the request's events that have neither id nor time, by their content.
     """
     checked_ms = now_ms()
     alike = Counter() if alike is None else alike
     batch = Batch([], [], [])
     for index, value in enumerate(_validate(raw), first):
         if isinstance(value, TastestreamError):
-            # Not raised again: an error that holds the frame that holds it is garbage for the collector.
+            # Not raised again: its traceback would refer to this frame, a cycle for the garbage collector.
             batch.rejected.append(reject(index, value))
             continue
         try:
@@ -72,7 +73,7 @@ def parse_events(raw: Sequence[Any], received_ms: int, first: int = 0, alike: Co
 
 
 def _validate(raw: Sequence[Any]) -> Sequence[EventIn | TastestreamError]:
-    """One model or error for each value; all in one call as long as none is wrong."""
+    """One model or error per value; in a single call if all are valid."""
     if all(type(value) is dict and value.keys() <= _FIELDS for value in raw):
         try:
             return _EVENTS.validate_python(raw)
@@ -102,8 +103,8 @@ def _event(model: EventIn, received_ms: int, checked_ms: int, alike: Counter[int
             timestamp_ms = parse_time(model.timestamp, checked_ms)
         except ValueError as error:
             raise InvalidRequest(f"timestamp: {error}", field="timestamp") from None
-    # One quick look for every event; what it finds is then looked at closely.
-    if not _DOUBTFUL.isdisjoint((user_id, item_id, user_id[-1], item_id[-1])):
+    # One quick check for every event; only a suspicious one is checked in detail.
+    if not _SUSPICIOUS.isdisjoint((user_id, item_id, user_id[-1], item_id[-1])):
         require_meaning(user_id, "user_id")
         require_meaning(item_id, "item_id")
     if event_id is not None:
@@ -120,6 +121,6 @@ def _event(model: EventIn, received_ms: int, checked_ms: int, alike: Counter[int
         return Event(event_id, user_id, item_id, kind, received_ms, *more, by_arrival=True)
     if event_id is None:
         event_id = ids.of_content(ids.packed((user_id, item_id, kind, timestamp_ms, value, recommendation_id, context)))
-    # A time ahead of this clock would stay the newest until it has come.
+    # An event time in the future would remain the newest until then.
     happened_ms = received_ms if timestamp_ms is None else min(timestamp_ms, checked_ms)
     return Event(event_id, user_id, item_id, kind, happened_ms, value, recommendation_id, context)

@@ -1,6 +1,6 @@
-"""CloudEvents 1.0: from an envelope to the event that it carries. No I/O.
+"""Reads CloudEvents 1.0: the event in an envelope. No I/O.
 
-The rules are those of the CloudEvents specification, its HTTP binding and its JSON format, version 1.0.2.
+Follows the CloudEvents specification, its HTTP binding and its JSON format, version 1.0.2.
 """
 
 import binascii
@@ -22,32 +22,33 @@ from service.http.wire import NAME, validate
 CLOUD_EVENT = "application/cloudevents+json"
 CLOUD_EVENT_BATCH = "application/cloudevents-batch+json"
 REQUIRED = frozenset({"specversion", "id", "source", "type"})
-DATA_BYTES = 64 * 1024
 _PREFIX = b"ce-"
 _QUOTED = re.compile(rb'"((?:[^"\\]|\\.)*)"', re.DOTALL)
 _ESCAPED = re.compile(rb"\\(.)", re.DOTALL)
 _KIND = re.compile(NAME)
 _VERSION = re.compile(r"v?[0-9]{1,9}([._-]?(alpha|beta|rc)[0-9]{0,9})?", re.IGNORECASE)
-"""What the specification's primer has producers put at the end of a type, such as `v1`."""
+"""A version at the end of a type, such as `v1`, as the specification's primer recommends."""
 
 
-def read_cloud_event(envelope: Any, most_bytes: int = DATA_BYTES) -> Any:
-    """The event in a parsed envelope as `parse_events` reads it, or the error that stands for it.
+def read_cloud_event(envelope: Any, max_bytes: int) -> Any:
+    """The event in a parsed envelope as `parse_events` takes it, or the error that stands for it.
 
     Args:
-        most_bytes: the most that `data_base64` may hold.
+        max_bytes: the largest size of `data_base64`, decoded.
     """
+    if isinstance(envelope, dict):
+        envelope = {name: value for name, value in envelope.items() if name in CloudEventIn.model_fields}
     try:
-        return _unpack(validate(CloudEventIn, _without_extensions(envelope)), most_bytes)
+        return _unpack(validate(CloudEventIn, envelope), max_bytes)
     except TastestreamError as error:
         return error
 
 
 def binary_attributes(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str] | None:
-    """The attributes in a request's headers, or None where the headers make it no CloudEvent.
+    """The attributes in a request's headers, or None if it is no CloudEvent.
 
     Raises:
-        InvalidRequest: one is given twice, or is not percent-encoded UTF-8.
+        InvalidRequest: an attribute is given twice, or is not percent-encoded UTF-8.
     """
     given = [(name[len(_PREFIX) :].decode("latin-1"), value) for name, value in headers if name.startswith(_PREFIX)]
     if REQUIRED.isdisjoint(name for name, _ in given):
@@ -61,40 +62,30 @@ def binary_attributes(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str] 
 
 
 def identity(source: str, id_: str) -> str:
-    """The event id that stands for a CloudEvent. A source holds no space, so no two pairs make the same."""
+    """The event id of a CloudEvent. A source contains no space, so different pairs have different ids."""
     readable = f"ce:{source} {id_}"
     if len(readable) <= MAX_CHARS:
         return readable
     return f"ce-digest:{blake2b(readable.encode(), digest_size=32).hexdigest()}"
 
 
-def _without_extensions(envelope: Any) -> Any:
-    if not isinstance(envelope, dict):
-        return envelope
-    return {name: value for name, value in envelope.items() if name in CloudEventIn.model_fields}
-
-
-def _unpack(envelope: CloudEventIn, most_bytes: int) -> dict[str, Any]:
+def _unpack(envelope: CloudEventIn, max_bytes: int) -> dict[str, Any]:
     require_meaning(envelope.id, "id")
-    data = _data(envelope, most_bytes)
+    data = _data(envelope, max_bytes)
     if "event_id" in data:
-        raise InvalidRequest("data.event_id: a CloudEvent is known by its source and id", field="data.event_id")
+        raise InvalidRequest("data.event_id: a CloudEvent is identified by source and id", field="data.event_id")
     event = {**data, "event_id": identity(envelope.source, envelope.id)}
     if "type" not in data:
         event["type"] = _kind(envelope.type)
     if data.get("timestamp") is None and envelope.time is not None:
-        event["timestamp"] = _seconds(envelope.time)
+        try:
+            event["timestamp"] = parse_time(envelope.time, now_ms()) / 1000
+        except ValueError as error:
+            raise InvalidRequest(f"time: {error}", field="time") from None
     return event
 
 
-def _seconds(time: str) -> float:
-    try:
-        return parse_time(time, now_ms()) / 1000
-    except ValueError as error:
-        raise InvalidRequest(f"time: {error}", field="time") from None
-
-
-def _data(envelope: CloudEventIn, most_bytes: int) -> dict[str, Any]:
+def _data(envelope: CloudEventIn, max_bytes: int) -> dict[str, Any]:
     if envelope.datacontenttype is not None and not _declares_json(envelope.datacontenttype):
         raise InvalidRequest("datacontenttype: must be JSON in UTF-8", field="datacontenttype")
     if envelope.data_base64 is None:
@@ -103,8 +94,8 @@ def _data(envelope: CloudEventIn, most_bytes: int) -> dict[str, Any]:
         return envelope.data
     if envelope.data is not None:
         raise InvalidRequest("data_base64: give it or data, not both", field="data_base64")
-    if len(envelope.data_base64) > 4 * (most_bytes // 3 + 1):
-        raise InvalidRequest(f"data_base64: more than {most_bytes} bytes", field="data_base64")
+    if len(envelope.data_base64) > 4 * (max_bytes // 3 + 1):
+        raise InvalidRequest(f"data_base64: more than {max_bytes} bytes", field="data_base64")
     try:
         data = parse_json(b64decode(envelope.data_base64, validate=True))
     except (binascii.Error, ValueError):
@@ -130,7 +121,7 @@ def _kind(cloud_type: str) -> str:
     kind = parts[-1]
     if len(kind) > KIND_CHARS or not _KIND.fullmatch(kind):
         detail = (
-            "type: what follows its last dot, but for a version, is no event type; send com.example.like or "
+            "type: its last part, not counting a version, is no event type; send com.example.like or "
             "com.example.like.v1, or type in the data"
         )
         raise InvalidRequest(detail, field="type")

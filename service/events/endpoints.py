@@ -1,16 +1,15 @@
 """`POST /events`."""
 
 from collections.abc import Sequence
-from dataclasses import fields
 
 from fastapi import APIRouter, Request, Response
 
-from service.errors import BacklogFull, BatchTooLarge, InvalidRequest, TastestreamError
-from service.events.batch import PARSED_AT_ONCE, Batch, parse_batch, parse_events
+from service.errors import BacklogFull, BatchTooLarge, InvalidRequest
+from service.events.batch import Batch, parse_batch
 from service.events.forms import read_values
 from service.events.ingest import EventIngest
 from service.events.openapi import REQUEST, TAKEN
-from service.events.outcomes import RETRY_AFTER_S, refusal, rejections, results
+from service.events.outcomes import RETRY_AFTER_S, nothing_acceptable, refusal, rejections, results
 from service.events.schemas import EventsAnswer, ResultsAnswer, StreamAnswer
 from service.events.stream import accept_stream
 from service.http.headers import Preferences, preferences
@@ -22,7 +21,7 @@ from service.http.wire import Json
 from service.settings import LimitSettings
 from service.state.records import Accepted
 
-_FOR_NOW: tuple[Accepted, ...] = ("overloaded", "backlog_full")
+_RETRYABLE: tuple[Accepted, ...] = ("overloaded", "backlog_full")
 _SWITCH = {"true": True, "1": True, "false": False, "0": False}
 
 
@@ -39,22 +38,23 @@ def events_router(ingest: EventIngest, limits: LimitSettings) -> APIRouter:
         openapi_extra=REQUEST,
     )
     async def post_events(request: Request) -> Response:
-        """Accept interactions. Each event is checked by itself: good ones are kept, the others listed in `rejected`.
+        """Accept interactions. Each event is checked on its own: valid ones are stored, others listed in `rejected`.
 
-        The answer comes after the accepted events are in the state store. Sending a request again is harmless:
-        what is known is counted in `duplicates`. Of each user the last 1,024 events are known for at least a day
-        (`state.dedupe_ids`, `state.dedupe_ttl_s`); what is sent again from before is `accepted` again.
+        The answer is sent after the accepted events are in the state store. It is safe to send a request again:
+        known events are counted in `duplicates`. The last 1,024 events of each user are known for at least a day
+        (`state.dedupe_ids`, `state.dedupe_ttl_s`); older ones are `accepted` again.
 
-        A stream of lines may be of any length and is accepted as it arrives. When it must stop in the middle (`429`,
-        `503`, `408`), the error says what was `accepted` until then, and `resume_at`, the line to go on from. Lines are
-        counted from 0, blank ones not at all. `rejected` lists the first ones, `rejected_total` counts all.
+        A stream of lines may be of any length and is accepted as it arrives. If it has to stop in the middle (`429`,
+        `503`, `408`), the error has the number `accepted` until then, and in `resume_at` the line to continue from.
+        Lines are numbered from 0, not counting blank ones. `rejected` lists the first rejections, `rejected_total`
+        counts all.
 
-        An answer with `Retry-After` has rejections that are `retryable`, such as `backlog_full`: send those again
-        later, or everything. With `Prefer: handling=strict` it is a `429` instead, and a stream stops at the first of
-        them. With `Prefer: return=minimal`, and for CloudEvents in binary mode, what was taken whole is answered with
-        an empty `204`.
+        An answer with `Retry-After` has `retryable` rejections, such as `backlog_full`: send those events again later,
+        or all of them. With `Prefer: handling=strict` the answer is a `429` instead, and a stream stops at the first
+        such event. With `Prefer: return=minimal`, and for CloudEvents in binary mode, the answer is an empty `204` if
+        nothing was rejected.
         """
-        # Taken before the body is read: a deletion that comes between wins.
+        # Taken before the body is read: an event that is still arriving during a deletion is refused.
         received_ms = now_ms()
         kind = content_kind(request)
         wishes = preferences(request)
@@ -65,10 +65,7 @@ def events_router(ingest: EventIngest, limits: LimitSettings) -> APIRouter:
             streamed = await accept_stream(request, ingest, limits, strict=wishes.strict)
             return _respond(streamed, wishes, minimal=wishes.minimal is True)
         body = await read_values(request, kind, limits)
-        if len(body.values) <= PARSED_AT_ONCE:
-            batch = parse_events(body.values, received_ms)
-        else:
-            batch = await parse_batch(body.values, received_ms)
+        batch = await parse_batch(body.values, received_ms)
         outcomes = await ingest.accept(batch, received_ms)
         answer = EventsAnswer(outcomes.count("accepted"), outcomes.count("duplicate"), rejections(batch, outcomes))
         if with_results:
@@ -90,9 +87,9 @@ def _wants_results(request: Request) -> bool:
 
 
 def _respond(answer: EventsAnswer, wishes: Preferences, *, minimal: bool) -> Response:
-    """The answer, or, if `minimal`, none where there is nothing to say but that all was taken.
+    """The answer; if `minimal`, an empty one where nothing was rejected.
 
-    That some may be taken later is said by `Retry-After`, so that a sink need not read the body for it.
+    `Retry-After` says that some events may be accepted later, so that a sink need not read the body.
     """
     if not minimal and not answer.rejected and not wishes.strict:
         return Json(answer, 202)
@@ -121,15 +118,8 @@ def _with_results(
 def _require_some(answer: EventsAnswer, outcomes: Sequence[Accepted], *, strict: bool) -> None:
     """
     Raises:
-        TastestreamError: nothing was taken; or, if `strict`, something must be sent again.
+        TastestreamError: nothing was accepted; or, if `strict`, some events must be sent again.
     """
     if answer.rejected and (answer.accepted + answer.duplicates == 0 or (strict and _retryable(answer))):
-        raise _nothing_acceptable(answer, outcomes)
-
-
-def _nothing_acceptable(answer: EventsAnswer, outcomes: Sequence[Accepted]) -> TastestreamError:
-    first = answer.rejected[0]
-    error = next((refusal(outcome) for outcome in _FOR_NOW if outcome in outcomes), None)
-    error = error or InvalidRequest(f"nothing was acceptable; event {first.index}: {first.detail}", field=first.field)
-    error.extensions = {field.name: getattr(answer, field.name) for field in fields(answer)}
-    return error
+        error = next((refusal(outcome) for outcome in _RETRYABLE if outcome in outcomes), None)
+        raise nothing_acceptable(answer, "event", error)

@@ -1,4 +1,4 @@
-"""The forms of a body that is read whole: JSON, and the three modes of CloudEvents."""
+"""The forms of a body that is not a stream: JSON, and the three modes of CloudEvents."""
 
 import asyncio
 from collections.abc import Sequence
@@ -16,13 +16,13 @@ from service.settings import LimitSettings
 
 _FIELD = "events"
 _READ_AT_ONCE = 20
-"""Then others get their turn."""
+"""CloudEvents that are read before other requests get their turn."""
 
 
 class EventValues(NamedTuple):
-    """The values of a body as `parse_events` reads them, each an event or an error.
+    """The values of a body as `parse_events` takes them, each an event or an error.
 
-    `binary`: it is a CloudEvent in binary mode.
+    `binary`: the body is a CloudEvent in binary mode.
     """
 
     values: Sequence[Any]
@@ -30,11 +30,11 @@ class EventValues(NamedTuple):
 
 
 async def read_values(request: Request, kind: str, limits: LimitSettings) -> EventValues:
-    """What is in a body of media type `kind`.
+    """The values of a body of media type `kind`.
 
     Raises:
-        TastestreamError: not one of the forms, or of more than `batch_events` values; empty, but for a CloudEvents
-            batch.
+        TastestreamError: the body has none of the forms, has more than `batch_events` values, or is empty without
+            being a CloudEvents batch.
     """
     limit_body(request.scope, limits.events_bytes)
     if kind == CLOUD_EVENT:
@@ -45,8 +45,8 @@ async def read_values(request: Request, kind: str, limits: LimitSettings) -> Eve
         raise unsupported(kind, JSON, NDJSON, CLOUD_EVENT, CLOUD_EVENT_BATCH)
     attributes = binary_attributes(request.scope["headers"])
     if attributes is not None:
-        data = await read_value(request, limits.json_values)
-        return EventValues([read_cloud_event({**attributes, "data": data})], binary=True)
+        envelope = {**attributes, "data": await read_value(request, limits.json_values)}
+        return EventValues([read_cloud_event(envelope, limits.line_bytes)], binary=True)
     values = unwrap(await read_value(request, limits.json_values), _FIELD)
     check_count(values, limits.batch_events, _FIELD)
     return EventValues(values)
@@ -59,7 +59,7 @@ async def _read_cloud_events(batch: Any, limits: LimitSettings) -> list[Any]:
         check_count(batch, limits.batch_events, _FIELD)
     events: list[Any] = []
     for envelope in batch:
-        # base64 hides how many values there are.
+        # base64 hides the number of values.
         if len(events) % _READ_AT_ONCE == _READ_AT_ONCE - 1:
             await asyncio.sleep(0)
         events.append(read_cloud_event(envelope, limits.line_bytes))

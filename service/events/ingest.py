@@ -1,4 +1,4 @@
-"""Has the store accept events, and counts what becomes of them."""
+"""Stores events and counts the outcomes."""
 
 from collections.abc import Sequence
 
@@ -12,13 +12,11 @@ from service.state.records import Accepted, Event
 
 
 class EventIngest:
-    """Takes batches of events.
+    """Stores batches of events.
 
     Args:
-        events: where they are stored.
-        unknown_items: is shown what was accepted.
-        signals: what the types of events mean.
-        model: the id of the model version that ranks here; None if there is none.
+        signals: the meanings of event types.
+        model: the id of the model version that ranks; None if there is none.
     """
 
     def __init__(
@@ -34,10 +32,10 @@ class EventIngest:
         """Store the events of `batch`, and count its events and its rejections.
 
         Returns:
-            What became of each event, in the order of `batch.events`; see `Events.accept`.
+            The outcome of each event, in the order of `batch.events`.
 
         Raises:
-            StateUnavailable: the store can't be written.
+            TastestreamError: as `Events.accept` does.
         """
         outcomes: list[Accepted] = []
         if batch.events:
@@ -49,7 +47,7 @@ class EventIngest:
         return outcomes
 
     async def unknown(self, batch: Batch) -> frozenset[str] | None:
-        """The items of the batch that are not in the catalogue; None while the store can't be read."""
+        """The items of the batch that are not in the catalogue; None if the store does not answer."""
         return await self._unknown_items.among(batch.events)
 
     def _count(self, events: Sequence[Event], outcomes: Sequence[Accepted], types: set[str]) -> None:

@@ -1,5 +1,6 @@
-"""What the OpenAPI page says of a request that brings events."""
+"""The OpenAPI description of a request with events."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from service.events.cloudevents import CLOUD_EVENT, CLOUD_EVENT_BATCH
@@ -8,61 +9,57 @@ from service.http.media import JSON, NDJSON
 
 _EVENT = {"$ref": "#/components/schemas/EventIn"}
 _CLOUD_EVENT = {"$ref": "#/components/schemas/CloudEventIn"}
+_TEXT = {"type": "string"}
+
+
+def _parameter(name: str, where: str, description: str, schema: Mapping[str, Any] = _TEXT) -> dict[str, Any]:
+    return {"name": name, "in": where, "required": False, "description": description, "schema": schema}
 
 
 def _attribute(name: str, description: str, example: str) -> dict[str, Any]:
     # Without an `example`: the interactive page would send it, and make each event one in binary mode.
-    return {
-        "name": f"ce-{name}",
-        "in": "header",
-        "required": False,
-        "description": f"{description} Such as `{example}`.",
-        "schema": {"type": "string"},
-    }
+    return _parameter(f"ce-{name}", "header", f"{description} Such as `{example}`.")
 
 
 TAKEN: dict[int | str, dict[str, Any]] = {
     202: {
         "headers": {
             "Retry-After": {
-                "description": "Some of `rejected` are `retryable`: when to send them, or everything, again.",
+                "description": "When to send `retryable` rejections again, or the whole request.",
                 "schema": {"type": "integer"},
             }
         }
     },
-    204: {"description": "All was taken; for CloudEvents in binary mode, and with `Prefer: return=minimal`."},
+    204: {"description": "Nothing was rejected; for CloudEvents in binary mode, and with `Prefer: return=minimal`."},
 }
 
 REQUEST: dict[str, Any] = {
     "parameters": [
-        {
-            "name": "results",
-            "in": "query",
-            "required": False,
-            "description": "Answer with the fate of every event, too; not for streams of lines.",
-            "schema": {"type": "string", "enum": ["true", "1", "false", "0"], "default": "false"},
-        },
-        {
-            "name": "Prefer",
-            "in": "header",
-            "required": False,
-            "description": "`return=minimal`: an empty 204 when all was taken. `return=representation`: never one. "
-            "`handling=strict`: a 429 when something is to be sent again. RFC 7240.",
-            "schema": {"type": "string"},
-        },
+        _parameter(
+            "results",
+            "query",
+            "Return the outcome of every event; not for streams of lines.",
+            {"type": "string", "enum": ["true", "1", "false", "0"], "default": "false"},
+        ),
+        _parameter(
+            "Prefer",
+            "header",
+            "`return=minimal`: an empty 204 if nothing was rejected. `return=representation`: never an empty answer. "
+            "`handling=strict`: a 429 if events must be sent again. RFC 7240.",
+        ),
         _attribute(
             "specversion",
-            "CloudEvents in binary mode: the body is `data`, headers are the attributes. Needs all but `ce-time`.",
+            "CloudEvents in binary mode: the body is `data`, headers are the attributes. Only `ce-time` is optional.",
             "1.0",
         ),
-        _attribute("id", "Binary mode; percent-encoded UTF-8, as all of these.", "8f14e45f"),
+        _attribute("id", "Binary mode; percent-encoded UTF-8, like all of these.", "8f14e45f"),
         _attribute("source", "Binary mode; a URI reference.", "/shop/web"),
         _attribute("type", "Binary mode; its last part is the event's type.", "com.example.shop.like"),
         _attribute("time", "Binary mode; RFC 3339.", "2025-11-20T08:30:00Z"),
     ],
     "requestBody": {
         "required": True,
-        "description": "One event, an array, an object with `events`, lines of any number, or CloudEvents 1.0.",
+        "description": "One event, an array, an object with `events`, any number of lines, or CloudEvents 1.0.",
         "content": {
             JSON: {
                 "schema": {

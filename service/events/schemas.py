@@ -27,11 +27,11 @@ CLOUD_EVENT_EXAMPLE: dict[str, Any] = {
 class EventIn(BaseModel):
     """One interaction of a user with an item.
 
-    Without `event_id` an event is known by its content, `timestamp` included: the same content sent again is a
-    duplicate. Without either, it is a duplicate when it is sent again within a minute (`state.retry_window_s`) and the
-    user's last events about the item that came without either are those with which its request begins about it: a
-    request that is sent again changes nothing, and like, dislike, like are three events. Alike events of one
-    request are as many events.
+    Without `event_id`, an event is identified by its content including `timestamp`: the same content sent again is a
+    duplicate. Without both, an event is a duplicate if it is sent again within a minute (`state.retry_window_s`) and
+    the user's last such events about the item are the same as the first such events about it in the request. So a
+    request that is sent again changes nothing, while like, dislike, like are three events. Equal events in one request
+    are separate events.
     """
 
     model_config = ConfigDict(extra="forbid", title="Event", json_schema_extra={"examples": [EVENT_EXAMPLE]})
@@ -43,11 +43,11 @@ class EventIn(BaseModel):
         "click", description="view, click, like, purchase, rating, dislike, ...: what each means is in docs/signals.md."
     )
     timestamp: WireTime | None = Field(
-        None, description="When it happened; by default, and at the latest, when it arrived."
+        None, description="When it happened; by default, and at the latest, the time of arrival."
     )
     value: Annotated[FiniteFloat, Field(strict=True)] | None = Field(None, description="Rating, price, seconds, ...")
     recommendation_id: Id | None = Field(None, description="The recommendation that led to it.")
-    context: dict[str, Any] | None = Field(None, description="Anything else; kept with the event, bounded in bytes.")
+    context: dict[str, Any] | None = Field(None, description="Anything else; stored with the event, limited in size.")
 
 
 class EventBatchIn(BaseModel):
@@ -65,9 +65,9 @@ Source = Annotated[str, StringConstraints(strict=True, min_length=1, pattern=SPA
 class CloudEventIn(BaseModel):
     """A CloudEvent 1.0 whose `data` is an Event without `event_id`.
 
-    Its identity, `source` and `id` together, becomes the event's id. Where the data has no `type`, the last
-    dot-separated part of the CloudEvent's `type` that is no version (`v1`) is it; where it has no `timestamp`, `time`
-    is. `subject`, `dataschema` and extension attributes are not read: a subject may be a user or an item.
+    `source` and `id` together become the event's id. If the data has no `type`, it is the last dot-separated part of
+    the CloudEvent's `type` that is no version (`v1`); if it has no `timestamp`, it is `time`. `subject`, `dataschema`
+    and extension attributes are ignored: a subject may be a user or an item.
     """
 
     model_config = ConfigDict(title="CloudEvent", json_schema_extra={"examples": [CLOUD_EVENT_EXAMPLE]})
@@ -82,20 +82,20 @@ class CloudEventIn(BaseModel):
     data_base64: str | None = Field(None, description="The same as base64 of its JSON, in place of `data`.")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class EventsAnswer:
-    """What became of the events. What is counted as accepted is in the state store."""
+    """The numbers of events and the rejections. Accepted events are in the state store."""
 
     accepted: int
     duplicates: int
     rejected: list[Rejection]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class StreamAnswer(EventsAnswer):
-    """What became of a stream's lines.
+    """The answer to a stream of lines.
 
-    `rejected` lists the first ones, `rejected_total` counts all, `retryable_total` those to be sent again later.
+    `rejected` lists the first rejections, `rejected_total` counts all, `retryable_total` those to be sent again later.
     """
 
     rejected_total: int
@@ -107,10 +107,10 @@ Note = Literal["unknown_item"]
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What became of one event. Of a rejected one, `code` says why, and `event_id` is null where it is not known.
+    """The outcome of one event. If it was rejected, `code` says why, and `event_id` may be null.
 
-    The `note` `unknown_item` says that the catalogue lacks the item: the event is kept, but reaches no summary
-    while it does.
+    The `note` `unknown_item` says that the item is not in the catalogue: the event is stored, but is in no summary
+    until the item is put.
     """
 
     index: int
@@ -120,11 +120,11 @@ class Result:
     note: Note | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ResultsAnswer(EventsAnswer):
-    """The answer to `?results=true`: every event's fate, in the order in which they were sent.
+    """The answer to `?results=true`: the outcome of every event, in the order of the request.
 
-    `unknown_items` counts those with the note, null while the state store can't say.
+    `unknown_items` counts those with the note; it is null while the state store does not answer.
     """
 
     results: list[Result]

@@ -1,4 +1,4 @@
-"""Which items of accepted events the catalogue lacks: usually a sink that sends other ids than the catalogue has."""
+"""Counts accepted events whose item is not in the catalogue, often a sign that a sink sends other item ids."""
 
 import asyncio
 from collections import Counter
@@ -11,19 +11,19 @@ from service.errors import StateUnavailable
 from service.state.items import Items
 from service.state.records import Accepted, Event
 
-LOOK_EVERY_S = 1.0
-MOST_WAITING = 500
-MOST_KNOWN = 100_000
-FORGET_AFTER_LOOKS = 60
+CHECK_INTERVAL_S = 1.0
+MAX_WAITING = 500
+MAX_KNOWN = 100_000
+FORGET_AFTER_CHECKS = 60
 IDS_PER_CALL = 500
 
 
 class UnknownItems:
-    """Counts, after the answers are out, what was accepted of items that the catalogue lacks.
+    """Counts accepted events whose item is not in the catalogue, after their requests are answered.
 
-    Events cost no round trip: about once a second the items of `MOST_WAITING` events are looked up together, and stand
-    for all accepted since: a look-up costs as much as accepting an event. Items that were found are remembered for a
-    minute. So the count is an estimate where more events come.
+    A look-up costs as much as accepting an event. Therefore the items of at most `MAX_WAITING` events are looked up
+    together about once a second, as a sample of all events since the last check, and known items are cached for a
+    minute. With more events than that, the count is an estimate.
     """
 
     def __init__(self, items: Items, counted: Metric) -> None:
@@ -35,9 +35,9 @@ class UnknownItems:
         self._task: asyncio.Task[None] | None = None
 
     def see(self, events: Sequence[Event], outcomes: Sequence[Accepted]) -> None:
-        """Remember the items of the accepted events for the next look."""
+        """Keep the items of the accepted events for the next check."""
         self._accepted += outcomes.count("accepted")
-        room = MOST_WAITING - len(self._waiting)
+        room = MAX_WAITING - len(self._waiting)
         if room <= 0:
             return
         pairs = zip(events[:room], outcomes[:room], strict=True)
@@ -46,7 +46,7 @@ class UnknownItems:
             self._task = asyncio.create_task(self._run())
 
     async def among(self, events: Sequence[Event]) -> frozenset[str] | None:
-        """The items of these events that the catalogue lacks; None while the store can't say."""
+        """The items of these events that are not in the catalogue; None if the store does not answer."""
         ids = list({event.item_id for event in events})
         with suppress(StateUnavailable):
             return frozenset(ids) - await self._items.known(ids)
@@ -59,16 +59,16 @@ class UnknownItems:
                 await self._task
 
     async def _run(self) -> None:
-        looks = 0
+        checks = 0
         while self._waiting:
-            await asyncio.sleep(LOOK_EVERY_S)
-            looks += 1
-            if looks % FORGET_AFTER_LOOKS == 0 or len(self._known) > MOST_KNOWN:
+            await asyncio.sleep(CHECK_INTERVAL_S)
+            checks += 1
+            if checks % FORGET_AFTER_CHECKS == 0 or len(self._known) > MAX_KNOWN:
                 self._known.clear()
-            await self._look()
+            await self._check()
         self._known.clear()
 
-    async def _look(self) -> None:
+    async def _check(self) -> None:
         waiting, self._waiting = Counter(self._waiting), []
         weight, self._accepted = self._accepted / max(1, waiting.total()), 0
         ids = [item for item in waiting if item not in self._known]

@@ -15,19 +15,19 @@ def users_router(users: Users) -> APIRouter:
     """The routes that show and delete users."""
     router = APIRouter(tags=["users"], prefix="/users")
 
-    @router.get("/{user_id}", summary="What is known of a user", response_model=UserOut, responses=_ERRORS)
+    @router.get("/{user_id}", summary="Get a user", response_model=UserOut, responses=_ERRORS)
     async def get_user(user_id: UserPath) -> Response:
-        """The living summary and the events its last versions came from, the last interactions, and how many wait.
+        """The summary, the events folded by its last versions, the last interactions, and the number of pending events.
 
-        Empty for a user nobody has seen.
+        Empty for an unknown user.
         """
         return Json(user_out(await users.read(user_id)))
 
-    @router.delete("/{user_id}", summary="Forget a user", status_code=204, response_model=None, responses=_ERRORS)
+    @router.delete("/{user_id}", summary="Delete a user", status_code=204, response_model=None, responses=_ERRORS)
     async def delete_user(user_id: UserPath) -> Response:
-        """Remove everything of the user.
+        """Delete everything about the user.
 
-        When the answer comes it is gone, and what was in flight brings nothing back.
+        It is gone when the answer arrives, and requests in flight restore nothing.
         """
         await users.delete(user_id)
         return Response(status_code=204)

@@ -3,14 +3,14 @@
 from dataclasses import dataclass
 
 from service.http.times import format_time
-from service.state.records import Event, Summary, UserState, Version
+from service.state.records import UserState
 
 
 @dataclass(frozen=True, slots=True)
 class SummaryOut:
-    """The preference summary. `version` counts the folds, `events` what was folded by all of them together.
+    """The preference summary, written by the model version `model`.
 
-    `model` is the model version that wrote it.
+    `version` is the number of folds, `events` the number of events folded by all of them.
     """
 
     text: str
@@ -42,9 +42,10 @@ class RecentOut:
 
 @dataclass(frozen=True, slots=True)
 class UserOut:
-    """`recents` oldest first; `pending_events` are accepted and not yet folded into the summary.
+    """What is stored of a user.
 
-    `history` holds the summary's last versions, newest first.
+    `recents` are oldest first, `history` holds the summary's last versions, newest first. `pending_events` are accepted
+    and not yet folded into the summary.
     """
 
     user_id: str
@@ -55,20 +56,11 @@ class UserOut:
 
 
 def user_out(state: UserState) -> UserOut:
-    summary = _summary_out(state.summary) if state.summary else None
-    recents = [_recent_out(event) for event in state.recents]
-    history = [_version_out(version) for version in state.summary.history] if state.summary else []
+    one = state.summary
+    summary = SummaryOut(one.text, one.version, format_time(one.updated_at_ms), one.model, one.events) if one else None
+    recents = [RecentOut(it.item_id, it.type, format_time(it.timestamp_ms), it.value) for it in state.recents]
+    history = [
+        VersionOut(version.version, format_time(version.updated_at_ms), version.model, list(version.event_ids))
+        for version in (one.history if one else ())
+    ]
     return UserOut(state.user_id, summary, recents, state.pending, history)
-
-
-def _summary_out(summary: Summary) -> SummaryOut:
-    updated_at = format_time(summary.updated_at_ms)
-    return SummaryOut(summary.text, summary.version, updated_at, summary.model, summary.events)
-
-
-def _version_out(version: Version) -> VersionOut:
-    return VersionOut(version.version, format_time(version.updated_at_ms), version.model, list(version.event_ids))
-
-
-def _recent_out(event: Event) -> RecentOut:
-    return RecentOut(event.item_id, event.type, format_time(event.timestamp_ms), event.value)

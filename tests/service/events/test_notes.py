@@ -22,7 +22,7 @@ OUTCOMES = "tastestream_recommendation_outcomes_total"
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(unknown_items, "LOOK_EVERY_S", 0.01)
+    monkeypatch.setattr(unknown_items, "CHECK_INTERVAL_S", 0.01)
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -73,7 +73,7 @@ async def test_accepted_events_of_unknown_items_are_counted_behind_the_answer(ga
 async def test_only_so_many_items_are_looked_up_at_a_time_and_stand_for_all(
     gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(unknown_items, "MOST_WAITING", 100)
+    monkeypatch.setattr(unknown_items, "MAX_WAITING", 100)
     asked: list[int] = []
 
     async def counting(self: Items, item_ids: list[str]) -> frozenset[str]:
@@ -81,7 +81,7 @@ async def test_only_so_many_items_are_looked_up_at_a_time_and_stand_for_all(
         return frozenset()
 
     monkeypatch.setattr(Items, "known", counting)
-    monkeypatch.setattr(unknown_items, "LOOK_EVERY_S", 3600)
+    monkeypatch.setattr(unknown_items, "CHECK_INTERVAL_S", 3600)
     seen = UnknownItems(gateway.store.items, gateway.metrics.unknown_items)
     for start in range(0, 1000, 50):
         seen.see([Event("", "u", f"sku-{start + number}", "like", 0) for number in range(50)], ["accepted"] * 50)

@@ -353,7 +353,7 @@ class TestBounds:
     async def test_what_was_sent_before_a_deletion_is_refused(
         self, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(stream, "_IN_HAND_MS", 60_000)
+        monkeypatch.setattr(stream, "_MAX_BUFFERED_MS", 60_000)
 
         async def deleting() -> AsyncIterator[bytes]:
             yield line(0)
@@ -367,7 +367,7 @@ class TestBounds:
     async def test_what_comes_after_a_deletion_and_a_pause_is_accepted(
         self, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(stream, "_IN_HAND_MS", 100)
+        monkeypatch.setattr(stream, "_MAX_BUFFERED_MS", 100)
 
         async def pausing() -> AsyncIterator[bytes]:
             yield line(0)
