@@ -72,7 +72,7 @@ def create_app(
     """
     metrics = metrics or Metrics()
     keys = read_keys(settings.api_keys_file) if settings.api_keys_file else None
-    store = store or Store.open(settings)
+    store = store or Store(settings)
     ranker = ranker or open_ranker(settings, metrics)
     summarizer = open_summarizer(settings)
     pictures, decoder = open_pictures(settings), PictureDecoder(settings.pictures, metrics)

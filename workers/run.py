@@ -80,7 +80,7 @@ async def work(
     """
     retry = Retry(settings.state.max_attempts, settings.state.retry_initial_s, settings.state.retry_max_s)
     async with AsyncExitStack() as on_exit:
-        store, pictures = Store.open(settings), open_pictures(settings)
+        store, pictures = Store(settings), open_pictures(settings)
         on_exit.push_async_callback(store.close)
         resources = Resources(
             settings=settings,

@@ -21,7 +21,7 @@ async def opened_store(settings: Settings) -> AsyncIterator["Store"]:
     """
     from service.state.store import Store
 
-    store = Store.open(await with_redis_url(settings))
+    store = Store(await with_redis_url(settings))
     try:
         await store.ping()
         yield store

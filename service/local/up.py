@@ -119,7 +119,7 @@ async def seed_cooccurrence(settings: Settings, registry: Registry, manifest: Ma
     if path is None:
         return 0
     cooccurrence = read_cooccurrence(path)
-    store = Store.open(settings)
+    store = Store(settings)
     try:
         added = await store.cooccurrence.seed(manifest.cooccurrence, cooccurrence.counts.items(), cooccurrence.pairs())
     finally:

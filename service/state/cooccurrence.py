@@ -15,7 +15,7 @@ from typing import Any
 from model_store.cooccurrence import cosine, summed_cosine
 from service.state import votes
 from service.state.counting import calls, parse_counts
-from service.state.early import COUNT, Early, Known, without
+from service.state.early import COUNT, Early, Known
 from service.state.keys import DELETED_ITEMS, POPULAR, SEEDED, neighbours
 from service.state.reads import Read, Wave, alone
 from service.state.redis.scripts import Call, Scripts
@@ -65,8 +65,12 @@ class CooccurrenceCounts:
         past = list(before)
         new = [item for item in dict.fromkeys(liked) if item not in past]
         together, away = _together([*past, *new], len(past)), frozenset(absent)
-        present = dict.fromkeys((item for item in new if item not in away), 1.0)
-        await self._run(self._counting(present, without(away, together)))
+        present = {
+            item: {other: count for other, count in others.items() if other not in away}
+            for item, others in together.items()
+            if item not in away
+        }
+        await self._run(self._counting(dict.fromkeys((item for item in new if item not in away), 1.0), present))
         if early := [item for item in new if item in away]:
             await self._early.record({item: together.get(item, {}) for item in early})
         if older := {item: row for item, row in together.items() if item in away and item not in early}:

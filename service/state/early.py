@@ -74,12 +74,3 @@ class Early:
                 ),
             ]
         )
-
-
-def without(absent: frozenset[str], together: Mapping[str, Mapping[str, float]]) -> dict[str, Mapping[str, float]]:
-    """A user's pairs without those that contain an `absent` item."""
-    return {
-        item: {other: count for other, count in others.items() if other not in absent}
-        for item, others in together.items()
-        if item not in absent
-    }

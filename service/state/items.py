@@ -136,9 +136,8 @@ class Items:
         names = (key, bucket.stem, bucket.index, last)
         pictured = (item.picture or "", item.picture_error or "", item.picture_url or "")
         written = (encoding.item_words(item), encoding.item_attributes(item), *pictured)
-        kept = "" if keep == "nothing" else keep
         terms = term_names(item.genres, item.tags)
-        return Call("item_put", names, (self._scripts.now(), item.item_id, *written, kept, int(returned), terms))
+        return Call("item_put", names, (self._scripts.now(), item.item_id, *written, keep, int(returned), terms))
 
     def _position(self, cursor: str | None) -> tuple[int, str]:
         """The bucket and the last item id of a page."""

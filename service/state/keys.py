@@ -32,7 +32,6 @@ items that are not in the catalogue), `ts:lock:<task>` (string). `ts:buckets` (s
 import base64
 import zlib
 from collections.abc import Iterable
-from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Literal
 
@@ -47,37 +46,37 @@ LOCK_STEM = "ts:lock:"
 NEIGHBOURS_PATTERN = "ts:{c:*}"
 
 
-@dataclass(frozen=True, slots=True)
 class UserKeys:
     """The keys of one user."""
 
-    summary: str
-    pending: str
-    lease: str
-    recents: str
-    seen: str
-    dedupe: str
-    scores: str
-    tombstone: str
-    dead_letters: str
+    def __init__(self, stem: str, user_id: str) -> None:
+        self.summary = f"{stem}u:{user_id}"
+        self.pending = f"{stem}p:{user_id}"
+        self.lease = f"{stem}summarize_lease:{user_id}"
+        self.recents = f"{stem}r:{user_id}"
+        self.seen = f"{stem}i:{user_id}"
+        self.dedupe = f"{stem}d:{user_id}"
+        self.scores = f"{stem}s:{user_id}"
+        self.tombstone = f"{stem}x:{user_id}"
+        self.dead_letters = f"{stem}y:{user_id}"
 
 
-@dataclass(frozen=True, slots=True)
 class BucketKeys:
     """The keys of one bucket.
 
     All of them begin with `stem`, which is never a key itself. An id or term name is appended to the `*_stem` ones.
     """
 
-    name: str
-    stem: str
-    dead: str
-    backlog: str
-    log: str
-    index: str
-    term_stem: str
-    item_stem: str
-    revision_stem: str
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.stem = f"ts:{{{name}}}:"
+        self.dead = f"{self.stem}dead"
+        self.backlog = f"{self.stem}backlog"
+        self.log = f"{self.stem}log"
+        self.index = f"{self.stem}index"
+        self.term_stem = f"{self.stem}t:"
+        self.item_stem = f"{self.stem}m:"
+        self.revision_stem = f"{self.stem}v:"
 
     def due(self, kind: str) -> str:
         """The due set of a kind of work."""
@@ -88,26 +87,15 @@ class Keys:
     """Key names for a store of `buckets` buckets; the number must never change on a live store."""
 
     def __init__(self, buckets: int) -> None:
-        self.users = tuple(_bucket(f"b{number}") for number in range(buckets))
-        self.items = tuple(_bucket(f"i{number}") for number in range(buckets))
+        self.users = tuple(BucketKeys(f"b{number}") for number in range(buckets))
+        self.items = tuple(BucketKeys(f"i{number}") for number in range(buckets))
         self.buckets = (*self.users, *self.items)
 
     def user_bucket(self, user_id: str) -> BucketKeys:
         return self.users[self.bucket(user_id)]
 
     def user(self, user_id: str) -> UserKeys:
-        stem = self.user_bucket(user_id).stem
-        return UserKeys(
-            summary=f"{stem}u:{user_id}",
-            pending=f"{stem}p:{user_id}",
-            lease=f"{stem}summarize_lease:{user_id}",
-            recents=f"{stem}r:{user_id}",
-            seen=f"{stem}i:{user_id}",
-            dedupe=f"{stem}d:{user_id}",
-            scores=f"{stem}s:{user_id}",
-            tombstone=f"{stem}x:{user_id}",
-            dead_letters=f"{stem}y:{user_id}",
-        )
+        return UserKeys(self.user_bucket(user_id).stem, user_id)
 
     def item_bucket(self, item_id: str) -> BucketKeys:
         return self.items[self.bucket(item_id)]
@@ -140,18 +128,3 @@ def term_names(genres: Iterable[str], tags: Iterable[str]) -> str:
     """The distinct names of an item's genres and tags, concatenated."""
     names = {*(term_name("genres", genre) for genre in genres), *(term_name("tags", tag) for tag in tags)}
     return "".join(sorted(names))
-
-
-def _bucket(name: str) -> BucketKeys:
-    stem = f"ts:{{{name}}}:"
-    return BucketKeys(
-        name=name,
-        stem=stem,
-        dead=f"{stem}dead",
-        backlog=f"{stem}backlog",
-        log=f"{stem}log",
-        index=f"{stem}index",
-        term_stem=f"{stem}t:",
-        item_stem=f"{stem}m:",
-        revision_stem=f"{stem}v:",
-    )

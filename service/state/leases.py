@@ -5,7 +5,7 @@ One class for every kind of work; the differences are declared in `service.state
 
 import time
 from collections.abc import Sequence
-from typing import Any, Generic, Literal
+from typing import Generic, Literal
 
 from service.errors import StateUnavailable
 from service.logs import get_logger
@@ -110,7 +110,10 @@ class LeasedQueue(Generic[C]):
         for slot, answers in zip(slots, await self._scripts.run(calls, partly=True), strict=True):
             for bucket, (left, found) in zip(slot, answers or [(0, [])] * len(slot), strict=True):
                 self._waiting[bucket] = left
-                claims += [self._claimed(*one) for one in found]
+                claims += [
+                    self.kind.claim(key.decode(), int(token), attempts, *values)
+                    for key, token, attempts, *values in found
+                ]
         return claims
 
     def _claim_call(self, buckets: Sequence[int], shares: Sequence[int]) -> Call:
@@ -119,6 +122,3 @@ class LeasedQueue(Generic[C]):
             arguments += (self._buckets[bucket].stem, shares[bucket])
         first = self._buckets[buckets[0]]
         return Call("leases/claim", (first.due(self.kind.name), first.stem), arguments, self.kind.prelude)
-
-    def _claimed(self, key: bytes, token: bytes, attempts: int, *found: Any) -> C:
-        return self.kind.claim(key.decode(), int(token), attempts, *found)

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 from service.errors import NotReady
-from service.settings import Settings, StateSettings
+from service.settings import Settings
 from service.state.cooccurrence import CooccurrenceCounts
 from service.state.dead_letters import DeadLetters
 from service.state.deleted_items import DeletedItems
@@ -21,7 +21,7 @@ from service.state.reads import Wave
 from service.state.rebuild import Rebuilds
 from service.state.records import Waiting
 from service.state.redis.append_only import AppendOnlyFiles
-from service.state.redis.client import Client, call_timeout_s, connect
+from service.state.redis.client import call_timeout_s, connect
 from service.state.redis.memory import MemoryReserve
 from service.state.redis.scripts import Scripts
 from service.state.scores import Scores
@@ -29,54 +29,45 @@ from service.state.users import Users
 
 
 class Store:
-    """Every part raises StateUnavailable when Redis fails.
+    """A store on `settings.redis_url` for one event loop. It connects on first use.
+
+    Every part raises StateUnavailable when Redis fails.
 
     Args:
         now_ms: replaces Redis's clock in tests.
         derived: the results that are derived from items; tests may add some.
+
+    Raises:
+        NotReady: `redis_url` is not set.
     """
 
     def __init__(
-        self,
-        client: Client,
-        settings: StateSettings,
-        now_ms: Callable[[], int] | None = None,
-        derived: Sequence[Derived] = DERIVED,
+        self, settings: Settings, now_ms: Callable[[], int] | None = None, derived: Sequence[Derived] = DERIVED
     ) -> None:
-        self._client = client
-        keys, scripts = Keys(settings.buckets), Scripts(client, settings, now_ms, lua_table(derived))
+        if settings.redis_url is None:
+            raise NotReady("no Redis: set TASTESTREAM_REDIS_URL")
+        state = settings.state
+        self._client = client = connect(settings.redis_url, state)
+        keys, scripts = Keys(state.buckets), Scripts(client, state, now_ms, lua_table(derived))
         self._scripts = scripts
-        self.memory = MemoryReserve(client, settings.memory_reserve)
-        self.events = Events(scripts, keys, self.memory, call_timeout_s(settings))
-        self.log = EventLog(scripts, keys, settings.event_log_retention_s)
-        self.summaries = Summaries(scripts, keys, settings.summary_chars, settings.summary_versions, settings.votes)
-        self.derivations = {kind.name: Derivations(scripts, keys, kind, settings.summary_chars) for kind in derived}
+        self.memory = MemoryReserve(client, state.memory_reserve)
+        self.events = Events(scripts, keys, self.memory, call_timeout_s(state))
+        self.log = EventLog(scripts, keys, state.event_log_retention_s)
+        self.summaries = Summaries(scripts, keys, state.summary_chars, state.summary_versions, state.votes)
+        self.derivations = {kind.name: Derivations(scripts, keys, kind, state.summary_chars) for kind in derived}
         self.descriptions = self.derivations[DESCRIBE.name]
         self.dead_letters = DeadLetters(scripts, keys, (SUMMARIZE, FETCH, *derived))
-        self.rebuilds = Rebuilds(scripts, keys, settings.max_pending)
-        early = Early(scripts, settings.popular, settings.neighbours)
+        self.rebuilds = Rebuilds(scripts, keys, state.max_pending)
+        early = Early(scripts, state.popular, state.neighbours)
         self.new_items = NewItems(scripts)
         self.items = Items(scripts, keys, early, self.new_items)
         self.pictures = PictureQueue(scripts, keys, FETCH)
-        self.cooccurrence = CooccurrenceCounts(scripts, settings.popular, settings.neighbours, self.items.known, early)
+        self.cooccurrence = CooccurrenceCounts(scripts, state.popular, state.neighbours, self.items.known, early)
         self.users = Users(scripts, keys, self.log, self.cooccurrence)
         self.deleted_items = DeletedItems(scripts, self.items.known)
         self.locks = Locks(scripts)
         self.append_only = AppendOnlyFiles(client)
-        self.scores = Scores(scripts, keys, settings.score_cache_items)
-
-    @classmethod
-    def open(
-        cls, settings: Settings, now_ms: Callable[[], int] | None = None, derived: Sequence[Derived] = DERIVED
-    ) -> "Store":
-        """A store on `settings.redis_url` for one event loop; it connects on first use.
-
-        Raises:
-            NotReady: `redis_url` is not set.
-        """
-        if settings.redis_url is None:
-            raise NotReady("no Redis: set TASTESTREAM_REDIS_URL")
-        return cls(connect(settings.redis_url, settings.state), settings.state, now_ms, derived)
+        self.scores = Scores(scripts, keys, state.score_cache_items)
 
     def wave(self) -> Wave:
         """For reads of several parts in one round trip."""

@@ -89,7 +89,7 @@ def main(
 
 
 async def _measure(given: Bench, users: int, answer_s: float, tick: Any) -> dict[str, list[Burst]]:
-    store = Store.open(Settings(redis_url=given.url))
+    store = Store(Settings(redis_url=given.url))
     bursts: dict[str, list[Burst]] = {}
     server = CountingServer(seconds=answer_s)
     async with server:

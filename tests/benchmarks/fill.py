@@ -39,7 +39,7 @@ def open_store(url: str, most: int) -> Store:
     """A store in which one claim holds all of a user's events, `most` at most."""
     # The user is due at once; the event log is measured by itself.
     state = StateSettings(catch_up_block=max(12, most), block_size=1, lease_s=600, event_log_size=0)
-    return Store.open(Settings(redis_url=url, state=state))
+    return Store(Settings(redis_url=url, state=state))
 
 
 async def _fill(url: str, users: int, folds: Sequence[int], summary_chars: int, tick: Callable[[int], None]) -> None:

@@ -142,7 +142,7 @@ def _mean_ms(port: int, name: str) -> float:
 
 async def _prepare(given: Bench, world: World, people: list[Person]) -> None:
     """Every user has a summary and one full block pending."""
-    store = Store.open(Settings(redis_url=given.url))
+    store = Store(Settings(redis_url=given.url))
     await store.items.put_many(list(world.items.values()))
     by_user = {person.user_id: person for person in people}
     for part in (slice(-2 * BLOCK, -BLOCK), slice(-BLOCK, None)):
@@ -169,7 +169,7 @@ def started(given: Bench, pid: int) -> float:
 
 async def _commits(given: Bench, users: list[str]) -> list[float]:
     """When each user's fold was committed, in seconds, earliest first."""
-    store = Store.open(Settings(redis_url=given.url))
+    store = Store(Settings(redis_url=given.url))
     deadline = time.monotonic() + _FOLD_S
     try:
         while True:

@@ -114,7 +114,7 @@ async def _arrive(
     given: Bench, world: World, url: str, people: Sequence[list[Event]], rate: float, tick: Callable[[], None]
 ) -> tuple[list[Seen], list[float]]:
     """What every user met, and when the summary had it."""
-    store = Store.open(Settings(redis_url=given.url))
+    store = Store(Settings(redis_url=given.url))
     await store.items.put_many(list(world.items.values()))
     async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=30) as client:
         pause = random.Random(0)

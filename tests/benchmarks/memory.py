@@ -7,7 +7,6 @@ beside it: its bound is a number of events (`event_log_size`), not of users.
 """
 
 import asyncio
-import dataclasses
 import random
 from collections import Counter
 from functools import partial
@@ -73,7 +72,7 @@ def main(
 
 async def _logged(given: Bench, users: int) -> float:
     """Bytes of the event log per event."""
-    store = Store.open(Settings(redis_url=given.url))
+    store = Store(Settings(redis_url=given.url))
     drawn = Events(users, ids=True)
     for _ in range(LOGGED // 1_000):
         batch = [
@@ -100,7 +99,7 @@ def _families(client: redis.Redis, users: int) -> dict[str, float]:
 
 
 def _own(keys: Keys, user: str) -> list[tuple[str, str]]:
-    named = dataclasses.asdict(keys.user(user)).items()
+    named = vars(keys.user(user)).items()
     return [(family, key) for family, key in named if key.endswith(user)]
 
 

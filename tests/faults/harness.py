@@ -240,7 +240,7 @@ async def running_fleet(
             for n in range(workers)
         ]
         spare = ServiceProcess("worker", common | redis_at(redis.url), folder / "spare.log")
-        store = Store.open(settings.model_copy(update={"state": patient}))
+        store = Store(settings.model_copy(update={"state": patient}))
         stack.push_async_callback(store.close)
         client = await stack.enter_async_context(Client([gateway.url for gateway in serving]))
         stack.callback(_kill_all, [*serving, *working, spare])

@@ -56,7 +56,7 @@ class Gateway:
 async def gateway_on(
     settings: Settings, *, metrics: Metrics | None = None, ranker: Ranker | None = None
 ) -> AsyncIterator[Gateway]:
-    metrics, store = metrics or Metrics(), Store.open(settings)
+    metrics, store = metrics or Metrics(), Store(settings)
     app = create_app(settings, metrics=metrics, store=store, ranker=ranker)
     transport = httpx.ASGITransport(app)
     async with (

@@ -98,7 +98,7 @@ def settings(redis_url: str, state: dict[str, Any], worker_settings: dict[str, A
 
 @pytest.fixture
 async def store(settings: Settings) -> AsyncIterator[Store]:
-    store = Store.open(settings)
+    store = Store(settings)
     yield store
     await store.close()
 

@@ -74,7 +74,7 @@ class Counter:
 
 @pytest.fixture
 async def counter(settings: Settings) -> AsyncIterator[Counter]:
-    store = Store.open(settings, derived=(*DERIVED, LENGTH))
+    store = Store(settings, derived=(*DERIVED, LENGTH))
     counter = Counter(store, settings)
     yield counter
     await counter.stop()

@@ -133,7 +133,7 @@ async def test_a_worker_outlives_a_restart_of_redis(
     server = RedisServer(tmp_path_factory.mktemp("own"))
     server.start()
     own = settings.model_copy(update={"redis_url": server.url})
-    store = Store.open(own)
+    store = Store(own)
     engine = RecordingSummarizer()
     worker = Worker(own, engine)
     await put(store, [event("u", number) for number in range(3)])

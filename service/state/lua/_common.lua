@@ -121,11 +121,6 @@ local function shown_from(entry)
   return string.find(entry, '^%d+%[') and string.find(entry, '\t', 1, true) + 1
 end
 
-local function shown(entry)
-  local from = shown_from(entry)
-  return from and string.sub(entry, from)
-end
-
 -- The item of a recents entry, its first field.
 local function item_of(entry)
   return string.match(entry, '^%["([^"\\]*)"') or cjson.decode(entry)[1]
@@ -155,17 +150,16 @@ end
 
 -- The recents entries sorted by event time; the sort is stable.
 local function by_time(entries)
-  local times, last, sorted = {}, -1, true
+  local times, sorted = {}, true
   for at, entry in ipairs(entries) do
     times[at] = time_of(entry)
-    sorted, last = sorted and times[at] >= last, times[at]
+    sorted = sorted and (at == 1 or times[at] >= times[at - 1])
   end
   if sorted then return entries end
   local places, ordered = {}, {}
   for at = 1, #entries do places[at] = at end
   table.sort(places, function(one, other)
-    if times[one] ~= times[other] then return times[one] < times[other] end
-    return one < other
+    return times[one] < times[other] or (times[one] == times[other] and one < other)
   end)
   for at, place in ipairs(places) do ordered[at] = entries[place] end
   return ordered
@@ -185,7 +179,10 @@ end
 -- lists are shortened by several entries at a time.
 local function keep_recent(recents, seen, entries)
   local new = {}
-  for _, entry in ipairs(entries) do new[#new + 1] = shown(entry) end
+  for _, entry in ipairs(entries) do
+    local from = shown_from(entry)
+    if from then new[#new + 1] = string.sub(entry, from) end
+  end
   if #new == 0 then return end
   local over = insert(recents, by_time(new)) - RECENTS
   if over <= SPARE then return end

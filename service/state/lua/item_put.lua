@@ -1,7 +1,7 @@
 -- Write one item; a change makes a new revision: I4.
 -- KEYS  item, stem (never a key), index, last revision before a deletion
 -- ARGV  now, item id, words (JSON), attributes (JSON) or '', picture hash or '', picture error or '',
---       URL of a picture to fetch or '', what to keep: '' nothing, 'picture' the stored picture, 'both' also its error
+--       URL of a picture to fetch or '', what to keep: 'nothing', 'picture' the stored picture, 'both' also its error
 --       and a URL that is to be fetched; 1 to return the item; the names of the item's terms
 -- Returns {1 if created, fields and values of the item if requested}.
 -- A change of words or picture voids everything derived from the item and ends the leases of workers that derive it.
@@ -12,7 +12,7 @@ local item, stem, index, last = unpack(KEYS)
 local now, id, doc, attributes, picture, refused, url, keep, show, terms = clock(ARGV[1]), unpack(ARGV, 2)
 local old = redis.call('HMGET', item, 'doc', 'attr', 'pic', 'err', 'rev', 'url', 'lost', 'tm')
 local pending = old[6] or ''
-if keep ~= '' then picture = old[3] or '' end
+if keep ~= 'nothing' then picture = old[3] or '' end
 if keep == 'both' then refused, url = old[4] or '', pending end
 
 local shown = old[1] ~= doc or old[3] ~= picture

@@ -1,5 +1,9 @@
 """One round trip of many commands: to one Redis, or to each node of a cluster that has their keys.
 
+Commands with the same hash tag run in their order. Each has a result, which may be an exception. `run` itself raises
+RedisError, RedisClusterException or OSError if Redis did not answer, or if what was written is in fewer places than
+`durability` requires; some commands may have run then.
+
 Calls on broken connections are retried, on a cluster after reading the slot table again. Every script except `claim`
 gives the same result when it runs twice. A claim whose answer was lost is claimed again when its lease ends.
 """
@@ -9,7 +13,7 @@ import random
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from redis.asyncio import Redis, RedisCluster
 from redis.asyncio.cluster import ClusterNode
@@ -33,32 +37,12 @@ class Command:
     words: Sequence[Argument]
 
 
-class Pipelines(Protocol):
-    """Commands with the same hash tag run in their order."""
-
-    def server(self, key: str) -> str:
-        """The name of the server that has the slot of `key`, if known; "" if there is only one server."""
-        ...
-
-    async def run(self, commands: Sequence[Command], durability: Durability | None) -> list[Any]:
-        """Run `commands`. Each has a result, which may be an exception.
-
-        Raises:
-            RedisError, RedisClusterException, OSError: Redis did not answer, or what was written is in
-                fewer places than `durability` requires. Some commands may have run.
-        """
-        ...
-
-
 class OfOne:
     """One Redis. Its client waits for a free connection and retries, all within the call's timeout."""
 
     def __init__(self, client: Redis, settings: StateSettings) -> None:
         self._client = client
         self._timeout_s = call_timeout_s(settings)
-
-    def server(self, key: str) -> str:
-        return ""
 
     async def run(self, commands: Sequence[Command], durability: Durability | None) -> list[Any]:
         pipeline = self._client.pipeline(transaction=False)
@@ -86,10 +70,6 @@ class OfCluster:
         self._timeout_s = call_timeout_s(settings)
         self._free = asyncio.Semaphore(settings.redis_connections)
         self._suspect: str | None = None
-
-    def server(self, key: str) -> str:
-        nodes = self._client.nodes_manager.slots_cache.get(self._client.keyslot(key))
-        return nodes[0].name if nodes else ""
 
     async def run(self, commands: Sequence[Command], durability: Durability | None) -> list[Any]:
         deadline = asyncio.get_running_loop().time() + self._timeout_s

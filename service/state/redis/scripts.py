@@ -22,7 +22,7 @@ from service.settings import StateSettings
 from service.state.keys import BUCKETS
 from service.state.redis.client import Argument, Client
 from service.state.redis.durability import Durability
-from service.state.redis.pipelines import Command, OfCluster, OfOne, Pipelines
+from service.state.redis.pipelines import Command, OfCluster, OfOne
 
 SPARE_RECENTS = 8
 """Recents stored beyond those shown, so that several are moved at a time."""
@@ -67,7 +67,7 @@ class Scripts:
         self._now_ms = now_ms
         self._constants = constants(settings, derived)
         self._durability = Durability.of(settings)
-        self._pipelines: Pipelines = (
+        self._pipelines: OfOne | OfCluster = (
             OfCluster(client, settings) if isinstance(client, RedisCluster) else OfOne(client, settings)
         )
         self._buckets = settings.buckets
@@ -83,8 +83,11 @@ class Scripts:
         return self.now() or time.time_ns() // 1_000_000
 
     def server(self, key: str) -> str:
-        """The name of the server that has the slot of `key`, if known; "" if there is only one server."""
-        return self._pipelines.server(key)
+        """The name of the server that has the slot of `key`; "" if it is unknown, or the only one."""
+        if not isinstance(self.client, RedisCluster):
+            return ""
+        nodes = self.client.nodes_manager.slots_cache.get(self.client.keyslot(key))
+        return nodes[0].name if nodes else ""
 
     async def run(self, operations: Sequence[Operation], *, durable: bool = False, partly: bool = False) -> list[Any]:
         """Run scripts and commands in one round trip; those with the same hash tag run in their order.

@@ -76,7 +76,7 @@ def on_store(settings: Settings, work: Callable[[Store], Awaitable[T]]) -> T:
     """What `work` returns, on a new store."""
 
     async def running() -> T:
-        store = Store.open(settings)
+        store = Store(settings)
         try:
             return await work(store)
         finally:

@@ -174,7 +174,7 @@ def test_letters_that_were_not_selected_are_not_changed(filled: Settings, tastes
 
 
 async def test_a_letter_that_fails_again_is_not_retried_twice_in_one_run(settings: Settings) -> None:
-    store = Store.open(settings)
+    store = Store(settings)
     await fill(store)
     seen = []
     async for letter in store.dead_letters.read():

@@ -109,7 +109,7 @@ def test_without_a_log_there_is_nothing_to_rebuild_from(tastestream: Run, monkey
 async def test_no_more_is_made_due_than_the_workers_fold(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rebuilding, "MAX_USERS", 2)
     monkeypatch.setattr(rebuilding, "POLL_S", 0.01)
-    store = Store.open(settings)
+    store = Store(settings)
     await fill(store)
     most = 0
 
@@ -132,7 +132,7 @@ async def test_no_more_is_made_due_than_the_workers_fold(settings: Settings, mon
 async def test_a_ctrl_c_that_a_redis_call_swallowed_still_ends_the_rebuild(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store = Store.open(settings)
+    store = Store(settings)
     await fill(store)
     asked = asyncio.Event()
 
@@ -158,7 +158,7 @@ async def test_a_redis_that_is_killed_during_a_rebuild_has_lost_and_repeated_not
     monkeypatch.setattr(rebuilding, "MAX_USERS", 1)
     server = RedisServer(tmp_path)
     server.start()
-    store = Store.open(settings.model_copy(update={"redis_url": server.url}))
+    store = Store(settings.model_copy(update={"redis_url": server.url}))
     await fill(store)
 
     def kill_at_7(stage: str, done: float, note: str) -> None:
@@ -184,7 +184,7 @@ async def test_a_redis_that_is_short_of_memory_gets_no_more(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(rebuilding, "POLL_S", 0.01)
-    store = Store.open(settings)
+    store = Store(settings)
     await fill(store)
     waited = asyncio.Event()
     short = True

@@ -79,6 +79,6 @@ def settings(redis_url: str, state: dict[str, Any]) -> Settings:
 
 @pytest.fixture
 async def store(settings: Settings, clock: Clock) -> AsyncIterator[Store]:
-    store = Store.open(settings, clock)
+    store = Store(settings, clock)
     yield store
     await store.close()

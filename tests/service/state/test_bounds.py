@@ -127,7 +127,7 @@ async def test_no_key_is_without_bound_however_long_the_store_is_used(
 
 async def test_idle_users_expire_where_the_settings_say_so(redis_url: str, clock: Clock) -> None:
     state = StateSettings(user_ttl_s=3600, recents=2, clock_skew_s=0)
-    store = Store.open(Settings(redis_url=redis_url, state=state), clock)
+    store = Store(Settings(redis_url=redis_url, state=state), clock)
     await store.events.accept([event("u", number) for number in range(12)], clock())
     with admin_of(redis_url, decode_responses=True) as admin:
         assert all(admin.pttl(key) == -1 for key in all_keys(admin, "*:p:u")), "pending events never expire"
@@ -142,7 +142,7 @@ async def test_idle_users_expire_where_the_settings_say_so(redis_url: str, clock
 
 async def test_an_idle_user_all_of_whose_events_were_buried_expires_too(redis_url: str, clock: Clock) -> None:
     state = StateSettings(user_ttl_s=3600, recents=2, seen_items=3, clock_skew_s=0)
-    store = Store.open(Settings(redis_url=redis_url, state=state), clock)
+    store = Store(Settings(redis_url=redis_url, state=state), clock)
     await store.events.accept([event("u", number) for number in range(24)], clock())
     for _ in range(2):
         (claim,) = await store.summaries.claim(1)
@@ -168,7 +168,7 @@ async def test_a_user_with_20_recents_takes_at_most_two_and_a_half_kib(redis_url
     The log is as full as with a million users and the default bound: one event for each.
     """
     users = 1000
-    store = Store.open(Settings(redis_url=redis_url, state=StateSettings(event_log_size=users, buckets=1)))
+    store = Store(Settings(redis_url=redis_url, state=StateSettings(event_log_size=users, buckets=1)))
     with admin_of(redis_url) as admin:
         await store.events.accept([event("warm", 1)], 0)
         await store.users.delete("warm")

@@ -44,7 +44,7 @@ async def test_dead_letters_of_all_masters_are_listed_and_redriven(store: Store,
 
 
 async def test_more_requests_than_connections_wait_for_one(redis_url: str) -> None:
-    store = Store.open(Settings(redis_url=redis_url, state=StateSettings(redis_connections=4, redis_timeout_s=20)))
+    store = Store(Settings(redis_url=redis_url, state=StateSettings(redis_connections=4, redis_timeout_s=20)))
     reads = await asyncio.gather(*(store.users.read(f"u{number}") for number in range(100)))
     assert [read.pending for read in reads] == [0] * 100
     await asyncio.gather(*(store.ping() for _ in range(100)))

@@ -31,7 +31,7 @@ def state() -> dict[str, float]:
 
 @pytest.fixture
 async def store(own: RedisCluster, clock: Clock, state: dict[str, float]) -> AsyncIterator[Store]:
-    store = Store.open(Settings(redis_url=own.url, state=StateSettings(**{**QUIET, **state})), clock)
+    store = Store(Settings(redis_url=own.url, state=StateSettings(**{**QUIET, **state})), clock)
     yield store
     await store.close()
 

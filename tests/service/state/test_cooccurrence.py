@@ -53,7 +53,7 @@ async def test_the_most_popular_items_come_first_page_by_page(store: Store) -> N
 
 
 async def test_a_new_item_finds_its_way_into_a_full_ranking(redis_url: str) -> None:
-    store = Store.open(Settings(redis_url=redis_url, state=StateSettings(popular=20)))
+    store = Store(Settings(redis_url=redis_url, state=StateSettings(popular=20)))
     await store.cooccurrence.seed("m@1", [(f"old-{number}", 2) for number in range(20)], [])
     for _ in range(5):
         await store.cooccurrence.record(["new"], [])

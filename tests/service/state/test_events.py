@@ -202,7 +202,7 @@ class TestTrouble:
         server = RedisServer(tmp_path_factory.mktemp("own"))
         server.start()
         state = StateSettings(buckets=2, clock_skew_s=0, redis_timeout_s=20)
-        store = Store.open(Settings(redis_url=server.url, state=state))
+        store = Store(Settings(redis_url=server.url, state=state))
         yield server, store
         await store.close()
         server.kill()
@@ -266,7 +266,7 @@ class TestTrouble:
     ) -> None:
         server, _ = own
         strict = StateSettings(buckets=2, wait_replicas=1, replication_timeout_s=0.05)
-        store = Store.open(Settings(redis_url=server.url, state=strict))
+        store = Store(Settings(redis_url=server.url, state=strict))
         with pytest.raises(StateUnavailable, match="WAIT reached 0"):
             await store.events.accept([event("u", 1)], START_MS)
         with pytest.raises(StateUnavailable, match="WAIT reached 0"):

@@ -28,7 +28,7 @@ async def test_connections_to_a_master_that_became_a_replica_are_given_up(
     old, new = pair
     name = tmp_path / "redis.sock"
     name.symlink_to(old.socket)
-    store = Store.open(Settings(redis_url=f"unix://{name}", state=StateSettings(**QUIET)))
+    store = Store(Settings(redis_url=f"unix://{name}", state=StateSettings(**QUIET)))
     assert await store.events.accept([event("u", 1)], START_MS) == ["accepted"]
     name.unlink()
     name.symlink_to(new.socket)

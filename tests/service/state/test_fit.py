@@ -14,7 +14,7 @@ from tests.service.state.conftest import event
 
 @asynccontextmanager
 async def store_of(redis_url: str, buckets: int) -> AsyncIterator[Store]:
-    store = Store.open(Settings(redis_url=redis_url, state=StateSettings(buckets=buckets)))
+    store = Store(Settings(redis_url=redis_url, state=StateSettings(buckets=buckets)))
     try:
         yield store
     finally:

@@ -28,7 +28,7 @@ def frozen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
 
 async def test_a_read_one_event_and_many_batches_are_refused_in_time(frozen: RedisServer) -> None:
     state = StateSettings(redis_timeout_s=TIMEOUT_S)
-    store = Store.open(Settings(redis_url=frozen.url, state=state))
+    store = Store(Settings(redis_url=frozen.url, state=state))
     assert await store.events.accept([event()], START_MS) == ["accepted"]
     os.kill(frozen.pid, signal.SIGSTOP)
     async with asyncio.timeout(WITHIN_S):

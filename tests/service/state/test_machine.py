@@ -97,7 +97,7 @@ class StoreMachine(RuleBasedStateMachine):
             buckets=2,
             redis_timeout_s=20,
         )
-        self.store = Store.open(Settings(redis_url=self.server.url, state=state), self.clock)
+        self.store = Store(Settings(redis_url=self.server.url, state=state), self.clock)
         self.admin = admin_of(self.server.url, decode_responses=True)
 
     def do(self, work: Coroutine[Any, Any, T]) -> T:

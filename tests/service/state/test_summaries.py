@@ -82,7 +82,7 @@ class TestLease:
     async def test_many_workers_at_once_get_every_user_once(self, settings: Settings, store: Store) -> None:
         for user in range(60):
             await accept(store, f"u{user}", 1, 2, 3)
-        stores = [Store.open(settings) for _ in range(6)]
+        stores = [Store(settings) for _ in range(6)]
         rounds = await asyncio.gather(*(worker.summaries.claim(20) for worker in stores))
         users = [claim.key for claims in rounds for claim in claims]
         users += [claim.key for claim in await store.summaries.claim(60)]

@@ -135,7 +135,7 @@ async def test_with_clocks_apart_by_the_skew_an_event_counts_on_the_right_side_o
 ) -> None:
     """By Redis's clock, with a gateway whose own is ahead or behind."""
     settings = Settings(redis_url=redis_url, state=StateSettings(clock_skew_s=0.02))
-    store = Store.open(settings)
+    store = Store(settings)
     before = time.time_ns() // 1_000_000 + skew_ms
     await store.users.delete("u")
     after = time.time_ns() // 1_000_000 + skew_ms
@@ -147,7 +147,7 @@ async def test_with_clocks_apart_by_the_skew_an_event_counts_on_the_right_side_o
 async def test_deletions_accepts_and_claims_at_once_leave_only_what_was_received_later(
     settings: Settings, redis_url: str
 ) -> None:
-    store = Store.open(settings)
+    store = Store(settings)
     for round_ in range(30):
         user = f"u{round_}"
         received = time.time_ns() // 1_000_000

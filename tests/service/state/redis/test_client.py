@@ -33,7 +33,7 @@ def test_a_script_is_sent_again(
     settings: Settings, clock: Clock, monkeypatch: pytest.MonkeyPatch, before: bytes
 ) -> None:
     async def accept() -> None:
-        store = Store.open(settings, clock)
+        store = Store(settings, clock)
         try:
             assert await store.events.accept([event()], clock.ms) == ["accepted"]
             assert (await store.users.read("u")).pending == 1
@@ -81,7 +81,7 @@ async def test_a_cancellation_that_the_client_drops_reaches_the_caller_and_leave
                 dropped.set()
 
     monkeypatch.setattr(AbstractConnection, "send_packed_command", drop_the_cancellation)
-    store = Store.open(settings)
+    store = Store(settings)
     reading = asyncio.create_task(store.users.read("u"))
     await sending.wait()
     reading.cancel()

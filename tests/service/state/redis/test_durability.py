@@ -49,7 +49,7 @@ class TestDisk:
 async def test_a_redis_that_has_no_file_to_write_to_acknowledges_nothing(tmp_path: Path, clock: Clock) -> None:
     server = RedisServer(tmp_path)
     server.start("--appendonly", "no")
-    store = Store.open(Settings(redis_url=server.url, state=StateSettings(**DISK)), clock)
+    store = Store(Settings(redis_url=server.url, state=StateSettings(**DISK)), clock)
     with pytest.raises(StateUnavailable, match="WAITAOF"):
         await store.events.accept([event("u", 1)], START_MS)
     await store.close()
