@@ -26,7 +26,7 @@ _SWITCH = {"true": True, "1": True, "false": False, "0": False}
 
 
 def events_router(ingest: EventIngest, limits: LimitSettings) -> APIRouter:
-    """The route that takes events."""
+    """The route that accepts events."""
     router = APIRouter(tags=["events"], route_class=PlainRoute)
 
     @router.post(
@@ -91,14 +91,10 @@ def _respond(answer: EventsAnswer, wishes: Preferences, *, minimal: bool) -> Res
 
     `Retry-After` says that some events may be accepted later, so that a sink need not read the body.
     """
-    if not minimal and not answer.rejected and not wishes.strict:
-        return Json(answer, 202)
-    minimal = minimal and not answer.rejected
-    headers = wishes.applied(minimal=minimal)
-    if minimal:
-        return Response(status_code=204, headers=headers)
-    retryable = answer.retryable_total if isinstance(answer, StreamAnswer) else _retryable(answer)
-    if retryable:
+    if minimal and not answer.rejected:
+        return Response(status_code=204, headers=wishes.applied(minimal=True))
+    headers = wishes.applied(minimal=False)
+    if answer.retryable_total if isinstance(answer, StreamAnswer) else _retryable(answer):
         headers["retry-after"] = f"{RETRY_AFTER_S:.0f}"
     return Json(answer, 202, headers)
 
@@ -116,10 +112,7 @@ def _with_results(
 
 
 def _require_some(answer: EventsAnswer, outcomes: Sequence[Accepted], *, strict: bool) -> None:
-    """
-    Raises:
-        TastestreamError: nothing was accepted; or, if `strict`, some events must be sent again.
-    """
+    """Raises TastestreamError if nothing was accepted; or, if `strict`, if some events must be sent again."""
     if answer.rejected and (answer.accepted + answer.duplicates == 0 or (strict and _retryable(answer))):
         error = next((refusal(outcome) for outcome in _RETRYABLE if outcome in outcomes), None)
         raise nothing_acceptable(answer, "event", error)

@@ -26,10 +26,7 @@ class Answer(Generic[T]):
         self.results: list[Any] = []
 
     def value(self) -> T:
-        """
-        Raises:
-            StateUnavailable: Redis refused an operation of this read.
-        """
+        """Raises StateUnavailable if Redis refused an operation of this read."""
         return self.read.parse(checked(self.results))
 
 
@@ -49,11 +46,7 @@ class Wave:
         return answer
 
     async def send(self) -> None:
-        """Send everything that was added, in one round trip.
-
-        Raises:
-            StateUnavailable: Redis does not answer at all.
-        """
+        """Send everything that was added, in one round trip. Raises StateUnavailable if Redis does not answer."""
         operations = [one for answer in self._answers for one in answer.read.operations]
         results = iter(await self._scripts.attempt(operations))
         for answer in self._answers:
@@ -61,9 +54,5 @@ class Wave:
 
 
 async def alone(scripts: Scripts, read: Read[T]) -> T:
-    """The value of one read, in its own round trip.
-
-    Raises:
-        StateUnavailable: Redis did not answer it.
-    """
+    """The value of one read, in its own round trip. Raises StateUnavailable if Redis does not answer."""
     return read.parse(await scripts.run(read.operations))

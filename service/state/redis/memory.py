@@ -39,11 +39,7 @@ class MemoryReserve:
             raise Overloaded(detail, retry_after_s=RETRY_AFTER_S)
 
     async def short(self) -> bool:
-        """Whether a server is short of memory now.
-
-        Raises:
-            StateUnavailable: Redis did not answer.
-        """
+        """Whether a server is short of memory now. Raises StateUnavailable if Redis does not answer."""
         if not self._reserve:
             return False
         with unavailable():

@@ -59,9 +59,7 @@ class Scripts:
     `now_ms` replaces Redis's clock; the clocks of hosts differ, so only tests pass it.
     """
 
-    def __init__(
-        self, client: Client, settings: StateSettings, now_ms: Callable[[], int] | None = None, derived: str = "{}"
-    ) -> None:
+    def __init__(self, client: Client, settings: StateSettings, now_ms: Callable[[], int] | None, derived: str) -> None:
         self.client = client
         self.clustered = isinstance(client, RedisCluster)
         self._now_ms = now_ms
@@ -207,11 +205,7 @@ def source_of(name: str) -> str:
 
 
 def checked(results: list[Any]) -> list[Any]:
-    """The results as they are.
-
-    Raises:
-        StateUnavailable: one of them is an exception.
-    """
+    """The results. Raises StateUnavailable if one of them is an exception."""
     with unavailable():
         for result in results:
             if isinstance(result, Exception):
