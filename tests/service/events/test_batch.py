@@ -1,4 +1,4 @@
-"""Promises of event validation: good events are kept, bad ones are told apart by name."""
+"""Guarantees of event validation: valid events are kept, invalid ones rejected with the field's name."""
 
 from typing import Any
 
@@ -47,7 +47,7 @@ def test_all_fields_arrive() -> None:
 
 
 def test_a_time_ahead_of_the_clock_is_the_time_of_arrival() -> None:
-    """So that no event is the user's newest before it has happened."""
+    """So no event is the user's newest before it has happened."""
     before = now_ms()
     event = one({**GOOD, "timestamp": (before + FUTURE_MS) / 1000 - 60})
     assert before <= event.timestamp_ms <= now_ms()

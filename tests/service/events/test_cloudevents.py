@@ -1,4 +1,4 @@
-"""Promises of CloudEvents 1.0: what the official SDK makes is understood, and what is none is refused by name."""
+"""Guarantees of CloudEvents 1.0: the official SDK's output is understood, invalid events are refused by name."""
 
 import json
 from base64 import b64encode
@@ -167,7 +167,7 @@ class TestEnvelope:
         event = read({**ENVELOPE, "time": "2026-03-01T12:00:00Z", "data": data})
         assert (event["type"], event["timestamp"]) == ("view", 5)
 
-    def test_the_subject_is_nobody(self) -> None:
+    def test_the_subject_is_ignored(self) -> None:
         assert "user_id" not in read({**ENVELOPE, "subject": "u", "data": {"item_id": "i"}})
 
 
@@ -194,7 +194,7 @@ def test_a_version_at_the_end_of_a_type_is_no_part_of_it(cloud_type: str, kind: 
 
 
 class TestEmptyAnswers:
-    """Some brokers take a body for an error, or for another event."""
+    """Some brokers treat a body as an error, or as another event."""
 
     async def test_what_was_taken_in_binary_mode_is_a_204(self, http: httpx.AsyncClient) -> None:
         for _ in ("accepted", "duplicate"):
@@ -209,7 +209,7 @@ class TestEmptyAnswers:
         answer = await http.post("/events", content=message.body, headers=message.headers)
         assert (answer.status_code, answer.json()["field"]) == (422, "item_id")
 
-    async def test_a_body_is_there_for_those_who_prefer_it(self, http: httpx.AsyncClient) -> None:
+    async def test_a_caller_that_prefers_a_body_gets_one(self, http: httpx.AsyncClient) -> None:
         message = to_binary_event(made())
         headers = {**message.headers, "prefer": "return=representation"}
         answer = await http.post("/events", content=message.body, headers=headers)
@@ -229,7 +229,7 @@ class TestEmptyAnswers:
             answer = await gateway.client.post("/events", content=json.dumps(DATA), headers=headers)
             assert (answer.status_code, answer.content) == (204, b"")
 
-    async def test_what_was_rejected_is_told_all_the_same(self, gateway: Gateway) -> None:
+    async def test_rejections_are_returned_nevertheless(self, gateway: Gateway) -> None:
         headers = {"prefer": "return=minimal"}
         answer = await gateway.ask("POST", "/events", [DATA, {"user_id": "u"}], headers=headers)
         assert (answer.status_code, len(answer.json()["rejected"])) == (202, 1)
@@ -263,7 +263,7 @@ class TestHandshake:
         assert answer.status_code == 200
         assert "webhook-allowed-origin" not in answer.headers
 
-    async def test_nobody_has_it_by_default(self, gateway: Gateway) -> None:
+    async def test_no_broker_has_it_by_default(self, gateway: Gateway) -> None:
         assert "webhook-allowed-origin" not in (await self.ask(gateway, "a.example")).headers
 
     async def test_it_needs_no_key_and_a_delivery_does(self, open_gateway: OpenGateway, tmp_path: Path) -> None:
@@ -326,7 +326,7 @@ def test_no_two_pairs_of_source_and_id_make_the_same_event_id(pairs: list[tuple[
 
 @pytest.mark.parametrize(("one", "other"), [(("a", "b c"), ("a b", "c")), (("/a", "x"), ("/", "a x"))])
 def test_the_border_between_source_and_id_counts(one: tuple[str, str], other: tuple[str, str]) -> None:
-    """Only one of each two is valid, or the two differ."""
+    """Of each two, only one is valid, or they differ."""
     ids = {identity(source, id_) for source, id_ in (one, other) if " " not in source}
     valid = [source for source, _ in (one, other) if " " not in source]
     assert len(ids) == len(valid)

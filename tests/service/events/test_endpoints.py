@@ -1,4 +1,4 @@
-"""Promises of `POST /events`."""
+"""Guarantees of `POST /events`."""
 
 import orjson
 import pytest
@@ -36,7 +36,7 @@ async def test_a_batch_sent_again_is_a_duplicate(gateway: Gateway) -> None:
     assert (await gateway.ask("GET", "/users/u")).json()["pending_events"] == 2
 
 
-async def test_good_events_are_kept_beside_bad_ones(gateway: Gateway) -> None:
+async def test_valid_events_are_stored_and_invalid_ones_rejected(gateway: Gateway) -> None:
     answer = await gateway.ask("POST", "/events", [ONE, {**TWO, "colour": 1}, TWO])
     assert answer.status_code == 202
     assert answer.json() == {
@@ -111,7 +111,7 @@ async def test_a_batch_of_a_thousand_is_accepted(gateway: Gateway) -> None:
     assert (await gateway.ask("POST", "/events", [*events, ONE])).status_code == 413
 
 
-async def test_a_full_backlog_is_a_429_that_says_when_to_come_back(open_gateway: OpenGateway) -> None:
+async def test_a_full_backlog_is_a_429_that_says_when_to_retry(open_gateway: OpenGateway) -> None:
     async with open_gateway(state=StateSettings(max_pending=2)) as gateway:
         events = [{**ONE, "item_id": f"i{number}"} for number in range(3)]
         partly = await gateway.ask("POST", "/events", events)
@@ -123,7 +123,7 @@ async def test_a_full_backlog_is_a_429_that_says_when_to_come_back(open_gateway:
         assert gateway.count("tastestream_events_total", result="backlog_full") == 2
 
 
-async def test_a_full_store_is_a_429_that_says_when_to_come_back(open_gateway: OpenGateway) -> None:
+async def test_a_full_store_is_a_429_that_says_when_to_retry(open_gateway: OpenGateway) -> None:
     async with open_gateway(state=StateSettings(max_backlog=2, buckets=1)) as gateway:
         events = [{**ONE, "user_id": f"u{number}"} for number in range(3)]
         partly = await gateway.ask("POST", "/events", events)
@@ -141,8 +141,8 @@ class TestResults:
             events = [{**ONE, "event_id": name} for name in ("a", "b", "a", "c")]
             answer = await gateway.ask("POST", "/events?results=true", [*events[:1], {"user_id": "u"}, *events[1:]])
         assert answer.status_code == 202
-        fates = [tuple(one.values())[:4] for one in answer.json()["results"]]
-        assert fates == [
+        outcomes = [tuple(one.values())[:4] for one in answer.json()["results"]]
+        assert outcomes == [
             (0, "a", "accepted", None),
             (1, None, "rejected", "invalid_request"),
             (2, "b", "accepted", None),
@@ -150,7 +150,7 @@ class TestResults:
             (4, "c", "rejected", "backlog_full"),
         ]
 
-    async def test_a_derived_id_is_told(self, gateway: Gateway) -> None:
+    async def test_a_derived_id_is_returned(self, gateway: Gateway) -> None:
         (result,) = (await gateway.ask("POST", "/events?results=1", ONE)).json()["results"]
         assert result["event_id"].startswith("content:")
 
@@ -162,13 +162,13 @@ class TestResults:
     async def test_without_asking_there_are_none(self, gateway: Gateway) -> None:
         assert "results" not in (await gateway.ask("POST", "/events?results=false", ONE)).json()
 
-    async def test_another_wish_is_refused_by_name(self, gateway: Gateway) -> None:
+    async def test_an_unknown_value_is_refused_by_name(self, gateway: Gateway) -> None:
         for given in ("maybe", "", "True"):
             answer = await gateway.ask("POST", f"/events?results={given}", ONE)
             assert (answer.status_code, answer.json()["field"]) == (422, "results")
 
 
-async def test_an_event_of_an_item_nobody_knows_is_accepted(gateway: Gateway) -> None:
+async def test_an_event_of_an_unknown_item_is_accepted(gateway: Gateway) -> None:
     assert (await gateway.ask("POST", "/events", {"user_id": "u", "item_id": "unheard of"})).status_code == 202
 
 

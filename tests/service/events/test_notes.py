@@ -1,4 +1,4 @@
-"""Events of items that the catalogue lacks, and events that a recommendation led to."""
+"""Events of items that are not in the catalogue, and events that a recommendation led to."""
 
 import asyncio
 import time
@@ -28,7 +28,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 async def until(condition: Callable[[], bool]) -> None:
     end = time.monotonic() + 60
     while not condition():
-        assert time.monotonic() < end, "the condition did not come true in time"
+        assert time.monotonic() < end, "the condition was not met in time"
         await asyncio.sleep(0.01)
 
 
@@ -60,7 +60,7 @@ async def test_results_are_given_also_while_the_catalogue_can_not_be_read(
     assert (answer.status_code, answer.json()["unknown_items"]) == (202, None)
 
 
-async def test_accepted_events_of_unknown_items_are_counted_behind_the_answer(gateway: Gateway) -> None:
+async def test_accepted_events_of_unknown_items_are_counted_after_the_answer(gateway: Gateway) -> None:
     await fill(gateway, "tea")
     sent = [event("tea", event_id="1"), event("sku", event_id="2"), event("sku", event_id="3")]
     for _ in range(2):

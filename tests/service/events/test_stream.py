@@ -1,4 +1,4 @@
-"""Promises of NDJSON streams to `POST /events`."""
+"""Guarantees of NDJSON streams to `POST /events`."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -131,7 +131,7 @@ class TestLines:
 
 
 class TestOneUsersFullBacklog:
-    """A bot on a shared stream stops nobody else."""
+    """A bot on a shared stream stops no other user."""
 
     async def test_its_lines_are_rejected_and_all_others_accepted(self, open_gateway: OpenGateway) -> None:
         bot = [line(number, user_id="bot") for number in range(30)]
@@ -173,8 +173,8 @@ class TestOneUsersFullBacklog:
         assert (body["accepted"], body["duplicates"], body["retryable_total"]) == (2, 1, 2)
 
 
-async def test_alike_lines_without_id_and_time_are_different_events(open_gateway: OpenGateway) -> None:
-    """As in an array: also when they are accepted in several groups."""
+async def test_equal_lines_without_id_and_time_are_separate_events(open_gateway: OpenGateway) -> None:
+    """As in an array, even if they are accepted in several groups."""
     play = orjson.dumps({"user_id": "u", "item_id": "i", "type": "play"}) + b"\n"
     async with open_gateway(limits=LimitSettings(batch_events=3)) as gateway:
         body = (await send(gateway, play * 8)).json()
@@ -182,7 +182,7 @@ async def test_alike_lines_without_id_and_time_are_different_events(open_gateway
 
 
 class TestNonsense:
-    """A stream whose lines are nearly all wrong is ended, and says where."""
+    """A stream whose lines are nearly all invalid is ended with an error that says where."""
 
     async def test_a_stream_of_wrong_lines_ends_after_the_first_thousand_or_so(self, gateway: Gateway) -> None:
         answer = await send(gateway, b"1\n" * 100_000)
@@ -191,12 +191,12 @@ class TestNonsense:
         assert problem["rejected_total"] == problem["resume_at"] <= 3000
         assert len(problem["rejected"]) == 1000
 
-    async def test_some_wrong_lines_between_good_ones_end_nothing(self, open_gateway: OpenGateway) -> None:
+    async def test_some_invalid_lines_among_valid_ones_do_not_end_the_stream(self, open_gateway: OpenGateway) -> None:
         async with open_gateway(limits=LimitSettings(stream_rejections=5, batch_events=10)) as gateway:
             body = (await send(gateway, (line(1) + b"x\n" * 9) * 20)).json()
         assert (body["accepted"], body["duplicates"], body["rejected_total"]) == (1, 19, 180)
 
-    async def test_it_can_be_gone_on_with_from_there(self, open_gateway: OpenGateway) -> None:
+    async def test_it_can_be_continued_from_there(self, open_gateway: OpenGateway) -> None:
         lines = [b"1\n"] * 10 + [line(0)]
         async with open_gateway(limits=LimitSettings(stream_rejections=5, batch_events=2)) as gateway:
             stopped = (await send(gateway, b"".join(lines))).json()["resume_at"]
@@ -204,7 +204,7 @@ class TestNonsense:
 
 
 class TestStops:
-    """A stream that stops in the middle says what was accepted, and where to go on."""
+    """A stream that stops in the middle says what was accepted, and where to continue."""
 
     async def test_the_store_fails(self, open_gateway: OpenGateway, monkeypatch: pytest.MonkeyPatch) -> None:
         accept = Events.accept
@@ -236,7 +236,7 @@ class TestStops:
             answer = await send(gateway, content, prefer="handling=strict")
             problem = answer.json()
             assert (answer.status_code, problem["code"], problem["resume_at"]) == (429, "backlog_full", 5)
-            # The last line was taken although it comes later: sent again it is a duplicate.
+            # The last line was accepted although it comes later: sent again, it is a duplicate.
             assert (problem["accepted"], problem["rejected_total"]) == (5, 1)
             assert "retry-after" in answer.headers
 
@@ -247,14 +247,14 @@ class TestStops:
         assert (answer.status_code, problem["code"], problem["resume_at"]) == (429, "overloaded", 3)
         assert (problem["accepted"], problem["rejected"]) == (3, [])
 
-    async def test_what_comes_after_it_is_thrown_away(self, open_gateway: OpenGateway) -> None:
+    async def test_the_rest_of_the_body_is_discarded(self, open_gateway: OpenGateway) -> None:
         lines = [line(number, user_id="u") for number in range(20)]
         async with open_gateway(state=StateSettings(max_backlog=10, buckets=1)) as gateway:
             answer = await send(gateway, pieces(*lines, line(0), line(1)))
             assert (answer.status_code, answer.json()["resume_at"]) == (429, 10)
             assert await recents(gateway, "u0") == []
 
-    async def test_who_looks_for_the_answer_at_the_end_gets_it(
+    async def test_a_client_that_reads_the_answer_at_the_end_gets_it(
         self, open_gateway: OpenGateway, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(connection, "_LINGER_S", 60.0)
@@ -270,7 +270,9 @@ class TestStops:
             whole = await client.post("/events", content=line(0), headers=NDJSON)
             assert "connection" not in whole.headers
 
-    async def test_who_never_ends_is_cut_off(self, open_gateway: OpenGateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test_a_client_that_never_ends_is_disconnected(
+        self, open_gateway: OpenGateway, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.setattr(connection, "_LINGER_S", 0.1)
         async with (
             open_gateway(state=StateSettings(max_backlog=10, buckets=1)) as gateway,

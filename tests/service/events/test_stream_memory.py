@@ -1,4 +1,4 @@
-"""The promise that a stream is never held, looked at from outside: the memory of a gateway's process."""
+"""A stream is never held in memory, as measured from outside the gateway's process."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -12,11 +12,11 @@ from tests.faults.processes import GatewayProcess
 LINES = 200_000
 BATCH = 2000
 GROWTH_BYTES = 32 * 1024 * 1024
-"""Less than half of what is sent, and far less than that takes once it is parsed."""
+"""Less than half of what is sent, and far less than it takes when parsed."""
 
 
 def batch() -> bytes:
-    """Some lines of many users; sent again they are duplicates."""
+    """Lines of many users; sent again, they are duplicates."""
     return b"".join(
         orjson.dumps(
             {
@@ -32,7 +32,7 @@ def batch() -> bytes:
 
 
 def peak_bytes(process: int) -> int:
-    """The most memory that the process has had until now."""
+    """The peak memory of the process so far."""
     status = Path(f"/proc/{process}/status").read_text()
     return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM:"))
 

@@ -13,7 +13,7 @@ from tests.redis_servers import FIXTURES, emptied
 
 START_MS = 1_750_000_000_000
 QUIET = {"clock_skew_s": 0.0, "buckets": 4, "redis_timeout_s": 20.0}
-"""Few buckets, one clock, and the patience that a busy machine needs."""
+"""Few buckets, one clock, and a timeout long enough for a busy machine."""
 StateOf = Callable[..., Settings]
 
 
@@ -31,7 +31,7 @@ class Clock:
 
 
 def event(user: str = "u", number: int | str = 0, item: str | None = None, **fields: Any) -> Event:
-    """An event whose id and item tell its number."""
+    """An event whose id and item contain its number."""
     given = {"type": "click", "timestamp_ms": START_MS, **fields}
     return Event(event_id=f"{user}-{number}", user_id=user, item_id=item or f"item-{number}", **given)
 
@@ -39,7 +39,7 @@ def event(user: str = "u", number: int | str = 0, item: str | None = None, **fie
 def break_once(
     monkeypatch: pytest.MonkeyPatch, how: Callable[[AbstractConnection], Awaitable[None]], *, before: bytes
 ) -> Callable[[], bool]:
-    """Break a connection in the instant before such a command is written to it; tells whether that was done."""
+    """Break a connection just before a command that contains `before` is written; returns whether that happened."""
     send, broken = AbstractConnection._send_packed_command, False
 
     async def after_breaking(connection: AbstractConnection, command: list[bytes]) -> None:

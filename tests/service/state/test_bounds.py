@@ -76,13 +76,13 @@ def state() -> dict[str, int]:
 
 
 async def use_everything(store: Store, clock: Clock, round_: int) -> None:
-    """Fifty users and items, each going through all that can happen to it."""
+    """Fifty users and items, each with everything that can happen to it."""
     for number in range(50):
         user = f"u{number}"
         await store.events.accept([event(user, f"{round_}-{n}") for n in range(12)], clock())
         read = await store.users.read(user)
         scores = {f"i{n + round_ * 12}": (1, 0.5) for n in range(12)}
-        await store.scores.write(user, "stamp", scores, read.read_at_ms + 1)
+        await store.scores.write(user, "key", scores, read.read_at_ms + 1)
     for claim in await store.summaries.claim(40):
         number = int(claim.key[1:])
         outcomes = (
@@ -140,7 +140,7 @@ async def test_idle_users_expire_where_the_settings_say_so(redis_url: str, clock
     await store.close()
 
 
-async def test_an_idle_user_all_of_whose_events_were_buried_expires_too(redis_url: str, clock: Clock) -> None:
+async def test_an_idle_user_expires_even_if_all_its_events_were_dead_lettered(redis_url: str, clock: Clock) -> None:
     state = StateSettings(user_ttl_s=3600, recents=2, seen_items=3, clock_skew_s=0)
     store = Store(Settings(redis_url=redis_url, state=state), clock)
     await store.events.accept([event("u", number) for number in range(24)], clock())
@@ -150,12 +150,12 @@ async def test_an_idle_user_all_of_whose_events_were_buried_expires_too(redis_ur
     with admin_of(redis_url, decode_responses=True) as admin:
         left = {family(key): admin.pttl(key) for key in all_keys(admin, "*:u")}
         assert {name for name, ttl in left.items() if ttl > 0} == {"r", "i", "d"}
-        assert left.keys() == {"r", "i", "d", "y"}, "the letters are kept until they are retried or dropped"
+        assert left.keys() == {"r", "i", "d", "y"}, "dead letters are kept until they are retried or dropped"
     await store.close()
 
 
 def _data_bytes(admin: Admin) -> int:
-    """Memory of the keys; scripts and buffers are there whatever the number of users."""
+    """Memory of the keys, without scripts and buffers, which do not depend on the number of users."""
     info = admin.info("memory")
     others = ("used_memory_scripts", "mem_clients_normal", "mem_aof_buffer")
     return int(info["used_memory"]) - sum(int(info[name]) for name in others)

@@ -1,4 +1,4 @@
-"""What only a Redis Cluster has: many masters, whose users, items and letters are seen as one store."""
+"""Redis Cluster: the users, items and dead letters of all masters form one store."""
 
 import asyncio
 
@@ -19,7 +19,7 @@ def state() -> dict[str, int]:
     return {"buckets": 64}
 
 
-async def test_users_and_items_are_shared_out_over_all_masters(store: Store, redis_cluster: RedisCluster) -> None:
+async def test_users_and_items_are_distributed_over_all_masters(store: Store, redis_cluster: RedisCluster) -> None:
     await store.events.accept([event(f"u{number}", number) for number in range(200)], START_MS)
     await store.items.put_many([Item(f"i{number}", "t") for number in range(200)])
     for node in redis_cluster.masters:
@@ -28,7 +28,7 @@ async def test_users_and_items_are_shared_out_over_all_masters(store: Store, red
             assert len(all_keys(admin, "ts:{i*:m:*")) > 20
 
 
-async def test_dead_letters_of_all_masters_are_listed_and_redriven(store: Store, clock: Clock) -> None:
+async def test_dead_letters_of_all_masters_are_listed_and_retried(store: Store, clock: Clock) -> None:
     users = {f"u{number}" for number in range(60)}
     await store.events.accept([event(user, number) for user in users for number in range(3)], START_MS)
     for claim in await store.summaries.claim(60):

@@ -1,4 +1,4 @@
-"""I1, I2 on a cluster whose masters hang or restart, and while a slot moves from one to another."""
+"""I1, I2 on a cluster whose masters hang or restart, and while a slot moves between them."""
 
 import asyncio
 import os
@@ -19,7 +19,7 @@ from tests.service.state.conftest import QUIET, START_MS, Clock, break_once, eve
 
 @pytest.fixture
 def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisCluster]:
-    """A cluster to break. It is slow to notice, so that the test says what is broken."""
+    """A cluster to break, with a long timeout, so that the test decides what fails."""
     with RedisCluster(tmp_path_factory.mktemp("own"), node_timeout_ms=60_000) as cluster:
         yield cluster
 
@@ -37,7 +37,7 @@ async def store(own: RedisCluster, clock: Clock, state: dict[str, float]) -> Asy
 
 
 @pytest.mark.parametrize("state", [{"buckets": 64, "redis_timeout_s": 3.0}], ids=["3 s"])
-async def test_a_master_that_hangs_holds_nobody_up_for_longer_than_the_timeout(own: RedisCluster, store: Store) -> None:
+async def test_a_master_that_hangs_delays_no_caller_beyond_the_timeout(own: RedisCluster, store: Store) -> None:
     users = [f"u{number}" for number in range(60)]
     await store.events.accept([event(user, number) for user in users for number in range(3)], START_MS)
     os.kill(own.pid(0), signal.SIGSTOP)
@@ -48,12 +48,12 @@ async def test_a_master_that_hangs_holds_nobody_up_for_longer_than_the_timeout(o
         assert 0 < len(failed) < len(users)
     async with asyncio.timeout(30):
         claims = await store.summaries.claim(100)
-    assert len(claims) == len(users) - len(failed), "what the other masters hold can be worked on"
+    assert len(claims) == len(users) - len(failed), "the work on the other masters can be claimed"
     async with asyncio.timeout(30):
         sent = [store.events.accept([event(user, 3)], START_MS) for user in users]
         answers = dict(zip(users, await asyncio.gather(*sent, return_exceptions=True), strict=True))
     refused = {user for user, answer in answers.items() if isinstance(answer, StateUnavailable)}
-    assert len(refused) == len(failed), "who shared a round trip with them was not refused"
+    assert len(refused) == len(failed), "others in the same round trip were not refused"
     assert all(answers[user] == ["accepted"] for user in users if user not in refused)
     os.kill(own.pid(0), signal.SIGCONT)
     for user in users:
@@ -62,7 +62,7 @@ async def test_a_master_that_hangs_holds_nobody_up_for_longer_than_the_timeout(o
 
 
 class TestClosedByOthers:
-    """When one call fails, the client closes all connections, also those that other calls are just opening."""
+    """When one call fails, the client closes all connections, even those that other calls are opening."""
 
     @pytest.mark.parametrize("before", [b"SETINFO", b"EVALSHA"])
     async def test_a_connection_is_opened_again(
@@ -82,7 +82,7 @@ class TestClosedByOthers:
         assert (await store.users.read("u")).pending == 0
 
 
-async def test_masters_that_come_back_have_all_that_was_acknowledged(own: RedisCluster, store: Store) -> None:
+async def test_restarted_masters_have_everything_that_was_acknowledged(own: RedisCluster, store: Store) -> None:
     batch = [event(f"u{number}", number) for number in range(60)]
     assert set(await store.events.accept(batch, START_MS)) == {"accepted"}
     for node in own.masters:
@@ -135,7 +135,7 @@ class Move:
             self.source.execute_command("CLUSTER SETSLOT", self._slot, "MIGRATING", _id(target))
 
     def keys(self) -> list[bytes]:
-        """What is still to be moved."""
+        """The keys that are still to be moved."""
         found: list[bytes] = self.source.execute_command("CLUSTER GETKEYSINSLOT", self._slot, 10_000)
         return sorted(found)
 
@@ -143,7 +143,7 @@ class Move:
         assert self.source.migrate("127.0.0.1", self._cluster.ports[self._target], key, 0, 5000) == b"OK"
 
     def end(self) -> None:
-        assert self.keys() == [], "something was written behind the move"
+        assert self.keys() == [], "something was written after the move"
         with self._cluster.admin(self._target) as target:
             new_owner = _id(target)
         for node in (self._target, *self._cluster.masters):

@@ -52,7 +52,7 @@ async def test_the_most_popular_items_come_first_page_by_page(store: Store) -> N
     assert (first.value(), second.value()) == (["b", "c"], ["a"])
 
 
-async def test_a_new_item_finds_its_way_into_a_full_ranking(redis_url: str) -> None:
+async def test_a_new_item_can_enter_a_full_ranking(redis_url: str) -> None:
     store = Store(Settings(redis_url=redis_url, state=StateSettings(popular=20)))
     await store.cooccurrence.seed("m@1", [(f"old-{number}", 2) for number in range(20)], [])
     for _ in range(5):
@@ -71,7 +71,7 @@ async def test_a_training_set_is_counted_once(store: Store) -> None:
     assert await popularity(store, ["a"]) == {"a": 2}
 
 
-async def test_what_is_in_no_catalogue_is_not_found_and_takes_nobodys_place(store: Store) -> None:
+async def test_absent_items_are_not_found_and_displace_no_others(store: Store) -> None:
     await put(store, "far", "rare")
     absent = [f"absent-{number}" for number in range(300)]
     counts = [("a", 9), *((item, 9) for item in absent), ("far", 1), ("rare", 1)]

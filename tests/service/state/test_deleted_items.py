@@ -1,4 +1,4 @@
-"""Nothing that was counted about a deleted item comes back with it."""
+"""The counts of a deleted item do not return with it."""
 
 import pytest
 
@@ -9,7 +9,7 @@ from tests.redis_servers import admin_of, all_keys
 from tests.stores import popularity
 
 RARE = "0-rare"
-"""Of members with one count, the first in lexical order is the first to go."""
+"""Of members with the same count, the first in lexical order is removed first."""
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ async def one_sided(store: Store) -> None:
     assert await store.cooccurrence.neighbours(RARE, 10) == ["star"]
 
 
-async def test_counts_in_lists_that_the_item_does_not_know_of_are_void_at_once(store: Store) -> None:
+async def test_counts_in_lists_that_the_items_own_list_does_not_name_are_void_immediately(store: Store) -> None:
     await one_sided(store)
     await store.items.delete("star")
     await put(store, "star")
@@ -41,7 +41,7 @@ async def test_counts_in_lists_that_the_item_does_not_know_of_are_void_at_once(s
     assert await store.cooccurrence.collaborative(["star"], [RARE]) == {RARE: 0}
 
 
-async def test_a_sweep_removes_them_and_the_item_counts_anew(store: Store, redis_url: str) -> None:
+async def test_a_sweep_removes_them_and_the_item_starts_from_zero(store: Store, redis_url: str) -> None:
     await one_sided(store)
     await store.items.delete("star")
     await put(store, "star")
@@ -66,7 +66,7 @@ async def test_a_like_that_was_folded_during_the_deletion_does_not_stay(store: S
     assert await store.cooccurrence.collaborative(["b"], ["a"]) == {"a": 0}
 
 
-async def test_of_an_item_that_is_gone_no_list_stays(store: Store, redis_url: str) -> None:
+async def test_no_list_of_a_deleted_item_stays(store: Store, redis_url: str) -> None:
     await put(store, "a", "b")
     await store.items.delete("a")
     await store.cooccurrence.record(["a"], ["b"])
@@ -75,7 +75,7 @@ async def test_of_an_item_that_is_gone_no_list_stays(store: Store, redis_url: st
         assert admin.exists(neighbours("a")) == 0
 
 
-async def test_an_item_that_nobody_put_leaves_no_note(store: Store, redis_url: str) -> None:
+async def test_deleting_an_unknown_item_leaves_no_note(store: Store, redis_url: str) -> None:
     assert not await store.items.delete("nobody")
     with admin_of(redis_url) as admin:
         assert all_keys(admin) == []

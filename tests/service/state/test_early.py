@@ -1,4 +1,4 @@
-"""Items that are liked before they are in the catalogue have their counts when they come."""
+"""Items that were liked before they are in the catalogue get their counts when they are put."""
 
 import pytest
 
@@ -41,7 +41,7 @@ async def test_an_item_that_comes_later_has_the_counts_it_would_have_had(store: 
     assert set(await store.cooccurrence.neighbours("late", 9)) == {"a", "b", "later"}
 
 
-async def test_what_is_not_there_takes_nobodys_place(store: Store, redis_url: str) -> None:
+async def test_absent_items_displace_no_item_of_the_catalogue(store: Store, redis_url: str) -> None:
     await put(store, "a", "b")
     await like(store, "a", "b")
     for number in range(5):
@@ -52,7 +52,7 @@ async def test_what_is_not_there_takes_nobodys_place(store: Store, redis_url: st
         assert sorted(admin.zcard(key) for key in all_keys(admin, "ts:{c:*")) == [1, 1, 3, 3, 3, 3, 3]
 
 
-async def test_a_deleted_item_brings_nothing_back(store: Store) -> None:
+async def test_a_deleted_item_has_no_early_counts(store: Store) -> None:
     await put(store, "a", "b")
     await like(store, "a", "b")
     await store.items.delete("a")
@@ -62,7 +62,7 @@ async def test_a_deleted_item_brings_nothing_back(store: Store) -> None:
     assert await store.cooccurrence.neighbours("b", 9) == []
 
 
-async def test_a_deleted_user_takes_back_what_is_still_to_come(store: Store) -> None:
+async def test_the_early_counts_of_a_deleted_user_are_withdrawn(store: Store) -> None:
     await put(store, "a")
     for _ in range(2):
         await like(store, "a", "late")

@@ -1,4 +1,4 @@
-"""The event log: what was accepted, in order, until it is too old or too much, or its user is deleted."""
+"""The event log: accepted events in order, bounded by age and number, until their user is deleted."""
 
 from typing import Any
 
@@ -47,7 +47,7 @@ async def test_the_log_is_bounded_by_count(store: Store) -> None:
     for start in range(0, 2000, 500):
         await store.events.accept([event("u", number) for number in range(start, start + 500)], START_MS)
     names = await logged(store, "u")
-    assert 200 <= len(names) <= 200 + 100, "whole nodes of a stream go at a time"
+    assert 200 <= len(names) <= 200 + 100, "whole nodes of a stream are removed"
     assert names[-1] == "u-1999"
 
 
@@ -60,13 +60,13 @@ async def test_the_log_is_bounded_by_age(store: Store, clock: Clock) -> None:
     assert await logged(store, "u") == []
 
 
-async def test_short_of_memory_the_older_half_of_the_log_goes(store: Store) -> None:
+async def test_the_older_half_of_the_log_is_removed_when_memory_is_short(store: Store) -> None:
     await store.events.accept([event("u", number) for number in range(150)], START_MS)
     assert await store.log.trim(short=True) == 75
     assert await logged(store, "u") == [f"u-{number}" for number in range(75, 150)]
 
 
-async def test_a_deletion_takes_the_user_out_of_the_log_and_nobody_else(
+async def test_a_deletion_removes_only_that_user_from_the_log(
     store: Store, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(event_log, "PAGE", 7)
@@ -80,7 +80,7 @@ async def test_a_deletion_takes_the_user_out_of_the_log_and_nobody_else(
     assert await logged(store, "u") == ["u-new"]
 
 
-async def test_what_only_the_log_still_holds_of_a_user_is_deleted_too(store: Store, redis_url: str) -> None:
+async def test_a_user_with_nothing_but_logged_events_is_deleted(store: Store, redis_url: str) -> None:
     await store.events.accept([event("u", 1)], START_MS)
     with admin_of(redis_url) as admin:
         admin.delete(*(key for key in admin.keys("*") if not key.endswith(b":log")))

@@ -1,4 +1,4 @@
-"""I1, I2, I6: what is accepted is there, once, in order, and at once."""
+"""I1, I2, I6: accepted events are stored once, in order, and visible immediately."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -64,8 +64,8 @@ async def test_a_whole_batch_of_one_user_may_be_sent_again_after_any_part_was_fo
     assert set(await store.events.accept(batch, START_MS)) == {"duplicate"}
 
 
-async def test_what_is_sent_again_from_beyond_the_memory_is_told_as_accepted(store: Store, clock: Clock) -> None:
-    """So that a sink can tell: README names the bound."""
+async def test_an_event_sent_again_after_its_id_was_forgotten_is_accepted(store: Store, clock: Clock) -> None:
+    """README names the bound, so that a sink can rely on it."""
     batches = [[event("u", 900 * part + number) for number in range(900)] for part in range(3)]
     for batch in batches:
         assert set(await store.events.accept(batch, START_MS)) == {"accepted"}
@@ -133,7 +133,7 @@ class TestBounds:
         assert read.seen >= set(newest[: 5 + 7])
         assert read.seen <= set(newest[: 5 + SPARE_RECENTS + 8])
 
-    async def test_an_item_seen_many_times_crowds_no_other_out(self, store: Store, clock: Clock) -> None:
+    async def test_an_item_seen_many_times_displaces_no_other(self, store: Store, clock: Clock) -> None:
         for number in range(60):
             item = f"item-{number}" if number in (40, 41, 42) else "again"
             assert await store.events.accept([event("u", number, item=item)], START_MS) == ["accepted"]
@@ -157,13 +157,13 @@ class TestFewSeen:
 
 
 class TestBacklogOfAll:
-    """The bound for all users is shared out evenly to the buckets."""
+    """The bound for all users is divided evenly among the buckets."""
 
     @pytest.fixture
     def state(self) -> dict[str, int]:
         return {"buckets": 2, "max_backlog": 20}
 
-    async def test_what_is_over_it_is_refused_until_something_was_folded_buried_or_deleted(
+    async def test_further_events_are_refused_until_some_are_folded_dead_lettered_or_deleted(
         self, store: Store, clock: Clock
     ) -> None:
         bucket = Keys(2).bucket
@@ -186,7 +186,7 @@ class TestBacklogOfAll:
         assert await store.users.backlog() == 7
         assert await store.events.accept([event(users[3], 1)], START_MS) == ["accepted"]
 
-    async def test_a_retried_letter_counts_again(self, store: Store) -> None:
+    async def test_a_retried_dead_letter_counts_again(self, store: Store) -> None:
         await store.events.accept([event("u", n) for n in range(3)], START_MS)
         (claim,) = await store.summaries.claim(1)
         assert await store.summaries.dead_letter(claim, "bad", 3) == "dead_lettered"
@@ -196,7 +196,7 @@ class TestBacklogOfAll:
         assert await store.users.backlog() == 3
 
 
-class TestTrouble:
+class TestFailures:
     @pytest.fixture
     async def own(self, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple[RedisServer, Store]]:
         server = RedisServer(tmp_path_factory.mktemp("own"))

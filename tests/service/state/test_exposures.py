@@ -1,4 +1,4 @@
-"""What was only shown to a user is pending and logged, but neither recent nor seen."""
+"""Exposures are pending and logged, but neither recent nor seen."""
 
 import pytest
 
@@ -10,9 +10,7 @@ EXPOSURES = frozenset({"impression"})
 
 
 @pytest.mark.parametrize("folded", [False, True])
-async def test_a_thousand_impressions_push_nothing_out_of_seen_or_recents(
-    store: Store, clock: Clock, folded: bool
-) -> None:
+async def test_a_thousand_impressions_displace_no_seen_item_or_recent(store: Store, clock: Clock, folded: bool) -> None:
     deeds = [event("u", number) for number in range(30)]
     assert set(await store.events.accept(deeds, clock())) == {"accepted"}
     shown = [event("u", 100 + number, item=f"shown-{number}", type="impression") for number in range(900)]
@@ -36,7 +34,7 @@ async def test_an_exposure_is_accepted_once_and_logged(store: Store, clock: Cloc
     assert [(one.event_id, one.exposure) for one in logged] == [(shown.event_id, True)]
 
 
-async def test_an_exposure_stays_one_when_it_is_buried_or_folded_anew(store: Store, clock: Clock) -> None:
+async def test_an_exposure_stays_one_when_it_is_dead_lettered_or_folded_again(store: Store, clock: Clock) -> None:
     await store.events.accept([event("u", 1, type="impression")], clock(), EXPOSURES)
     clock.pass_s(10)
     (claim,) = await store.summaries.claim(1)

@@ -1,4 +1,4 @@
-"""I1: a single Redis whose name leads to another server after a failover, while the old one still answers."""
+"""I1: a single Redis whose name resolves to another server after a failover, while the old one still answers."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,7 +22,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[RedisServer
         server.kill()
 
 
-async def test_connections_to_a_master_that_became_a_replica_are_given_up(
+async def test_connections_to_a_master_that_became_a_replica_are_closed(
     pair: tuple[RedisServer, RedisServer], tmp_path: Path
 ) -> None:
     old, new = pair

@@ -1,4 +1,4 @@
-"""A state is of one number of buckets; with another its users would be looked for in the wrong places."""
+"""A state has one number of buckets; with another, users would be looked up in the wrong buckets."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -31,9 +31,9 @@ USES: dict[str, Callable[[Store], object]] = {
 
 
 @pytest.mark.parametrize("use", USES)
-async def test_a_state_of_another_number_of_buckets_is_left_alone(redis_url: str, use: str) -> None:
-    async with store_of(redis_url, 4) as made:
-        assert await made.events.accept([event("u", 1)], 1) == ["accepted"]
+async def test_a_state_with_another_number_of_buckets_is_not_touched(redis_url: str, use: str) -> None:
+    async with store_of(redis_url, 4) as first:
+        assert await first.events.accept([event("u", 1)], 1) == ["accepted"]
     with admin_of(redis_url) as admin:
         before = {key: admin.dump(key) for key in all_keys(admin)}
         async with store_of(redis_url, 8) as other:
@@ -45,9 +45,9 @@ async def test_a_state_of_another_number_of_buckets_is_left_alone(redis_url: str
         assert await same.events.accept([event("u", 1)], 1) == ["duplicate"]
 
 
-async def test_callers_are_not_told_what_the_settings_are(redis_url: str) -> None:
-    async with store_of(redis_url, 4) as made, store_of(redis_url, 8) as other:
-        await made.ping()
+async def test_callers_do_not_see_the_settings(redis_url: str) -> None:
+    async with store_of(redis_url, 4) as first, store_of(redis_url, 8) as other:
+        await first.ping()
         with pytest.raises(StateUnavailable) as refused:
             await other.ping()
     assert "buckets" not in refused.value.public_detail
@@ -55,8 +55,8 @@ async def test_callers_are_not_told_what_the_settings_are(redis_url: str) -> Non
 
 @on_one_redis
 async def test_a_full_redis_without_the_number_can_still_be_drained(redis_url: str) -> None:
-    async with store_of(redis_url, 4) as made:
-        await made.events.accept([event("u", number) for number in range(3)], 1)
+    async with store_of(redis_url, 4) as first:
+        await first.events.accept([event("u", number) for number in range(3)], 1)
         with admin_of(redis_url) as admin:
             admin.delete("ts:buckets")
             admin.config_set("maxmemory", 1)

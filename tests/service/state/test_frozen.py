@@ -1,4 +1,4 @@
-"""A Redis that hangs holds a caller up for `redis_timeout_s`, however many calls and tries there are."""
+"""A Redis that hangs delays a caller for `redis_timeout_s`, regardless of the number of calls and tries."""
 
 import asyncio
 import os
@@ -15,7 +15,7 @@ from tests.service.state.conftest import START_MS, event
 
 TIMEOUT_S = 3.0
 WITHIN_S = 2.5 * TIMEOUT_S
-"""Less than three tries, or three waits in a row, take."""
+"""Less than three tries, or three consecutive waits, would take."""
 
 
 @pytest.fixture

@@ -50,7 +50,7 @@ async def test_a_repetition_minutes_later_is_another_event(store: Store, clock: 
     assert await kinds(store) == ["play"] * 3
 
 
-async def test_events_about_other_items_do_not_come_between(store: Store, clock: Clock) -> None:
+async def test_events_about_other_items_do_not_interrupt_a_retry(store: Store, clock: Clock) -> None:
     await send(store, clock, "like", item="a")
     await send(store, clock, "like", item="b")
     assert await send(store, clock, "like", item="a") == ["duplicate"]
@@ -76,7 +76,7 @@ async def test_what_is_new_in_a_request_that_is_sent_again_is_accepted(store: St
     assert await send(store, clock, "like", "dislike", "like") == ["duplicate", "accepted", "accepted"]
 
 
-async def test_requests_that_are_written_together_are_told_apart(store: Store, clock: Clock) -> None:
+async def test_requests_that_are_written_together_are_kept_apart(store: Store, clock: Clock) -> None:
     parsed = [parse_events([{"user_id": "u", "item_id": "i"}], clock(), 1000).events for _ in range(2)]
     calls = store.events._write([store.events._given(one, clock(), number, ()) for number, (one,) in enumerate(parsed)])
     assert await calls == ["accepted", "duplicate"]
@@ -92,7 +92,7 @@ async def test_what_was_logged_is_known_when_it_is_posted_again_with_its_ids(sto
     assert await store.events.accept(logged, clock()) == ["duplicate"] * 4
 
 
-async def test_requests_of_many_alike_events_count_them_all_and_once(store: Store, clock: Clock) -> None:
+async def test_equal_events_of_a_request_are_all_counted_once(store: Store, clock: Clock) -> None:
     for _ in range(5):
         assert await send(store, clock, *["play"] * 190) == ["accepted"] * 190
         assert await send(store, clock, *["play"] * 190) == ["duplicate"] * 190
@@ -103,7 +103,7 @@ async def test_requests_of_many_alike_events_count_them_all_and_once(store: Stor
     "event_id",
     ["arrived:", "arrived:xyz", "arrived:" + "g" * 16, "arrived:" + "0" * 17, "arrived:" + "00 " * 5 + " ", "e"],
 )
-def test_an_id_of_the_callers_that_looks_like_one_has_a_digest_like_any_other(event_id: str) -> None:
+def test_a_callers_id_that_resembles_an_arrival_id_is_hashed_like_any_other(event_id: str) -> None:
     assert len(ids.digest(event_id)) == 8
 
 
@@ -112,7 +112,7 @@ def test_an_id_by_arrival_is_its_digest() -> None:
     assert ids.digest(one).hex() == one.removeprefix("arrived:")
 
 
-async def test_the_count_of_seconds_may_begin_again(store: Store, clock: Clock) -> None:
+async def test_the_seconds_may_wrap_around(store: Store, clock: Clock) -> None:
     clock.ms = 256**3 * 1000 * 110 - 2000
     assert await send(store, clock, "play") == ["accepted"]
     clock.pass_s(3)

@@ -106,7 +106,7 @@ async def test_another_description_of_the_same_is_another_revision(store: Store)
     assert (item.summary, item.revision) == ("two", 3)
 
 
-async def test_a_retried_letter_takes_no_claim_away_and_describes_no_item_without_a_picture(store: Store) -> None:
+async def test_a_retried_dead_letter_ends_no_claim_and_describes_no_item_without_a_picture(store: Store) -> None:
     for change in ({"title": "Another"}, {"picture": None}):
         await store.items.put(FULL)
         await store.descriptions.dead_letter(await claim_one(store), "bad")
@@ -159,14 +159,14 @@ async def test_failures_are_counted_wait_and_end_in_a_dead_letter(store: Store, 
     assert (await claim_one(store)).attempts == 0
 
 
-async def test_what_was_described_given_up_or_has_lost_its_picture_waits_no_more(store: Store, clock: Clock) -> None:
-    for item_id in ("described", "buried", "bare"):
+async def test_described_dead_lettered_and_pictureless_items_are_not_due(store: Store, clock: Clock) -> None:
+    for item_id in ("described", "failed", "bare"):
         await store.items.put(replace(FULL, item_id=item_id))
     await store.items.put(Item("bare", "no picture"))
     claims = {claim.item.item_id: claim for claim in await store.descriptions.claim(10)}
-    assert claims.keys() == {"described", "buried"}
+    assert claims.keys() == {"described", "failed"}
     assert await store.descriptions.commit(claims["described"], "text", "m")
-    assert await store.descriptions.dead_letter(claims["buried"], "bad") == "dead_lettered"
+    assert await store.descriptions.dead_letter(claims["failed"], "bad") == "dead_lettered"
     clock.pass_s(3600)
     assert await store.descriptions.claim(10) == []
 

@@ -27,7 +27,7 @@ BLOCK, MAX_WAIT_MS, LEASE_MS, MAX_PENDING, RECENTS = 3, 5000, 60_000, 8, 4
 
 @dataclass
 class User:
-    """What the store must hold of one user."""
+    """The expected state of one user."""
 
     pending: list[tuple[int, str]] = field(default_factory=list)
     """Time of acceptance and event id."""
@@ -40,18 +40,18 @@ class User:
     known: set[str] = field(default_factory=set)
     recents: list[str] = field(default_factory=list)
     versions: list[list[str]] = field(default_factory=list)
-    """The event ids that each folded."""
+    """The event ids folded by each."""
     logged: list[str] = field(default_factory=list)
     attempts: int = 0
     token: int = 0
     held_till: int = 0
     deleted_at: int = -1
     left: set[str] = field(default_factory=set)
-    """Events that were folded or buried, and so have left the pending ones at least once."""
+    """Events that were folded or dead-lettered, so have left the pending ones at least once."""
     scored: bool = False
 
     def kinds(self) -> set[str]:
-        """Which kinds of keys there must be of the user; there may be no other."""
+        """The kinds of keys that the user must have, and no others."""
         reasons = {
             "p": self.pending,
             "summarize_lease": self.attempts or self.held_till,
@@ -114,7 +114,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(user=st.sampled_from(USERS), count=st.integers(1, 5), again=st.booleans(), late_ms=st.integers(0, 3000))
     def accept(self, user: str, count: int, again: bool, late_ms: int) -> None:
-        """New events, perhaps with one sent before, perhaps long on their way."""
+        """New events, perhaps with one sent before, perhaps delayed."""
         model, received = self.users[user], self.clock() - late_ms
         names = [str(self.serial + number) for number in range(count)]
         self.serial += count
@@ -199,21 +199,21 @@ class StoreMachine(RuleBasedStateMachine):
                 model.token, model.held_till = 0, self.clock() + delay_s * 1000 if delay_s else 0
 
     @rule(found=claims, count=st.integers(1, 6))
-    def bury(self, found: Any, count: int) -> None:
+    def dead_letter(self, found: Any, count: int) -> None:
         for claim in [found] if isinstance(found, SummaryClaim) else found:
-            buried = min(count, len(claim.pending))
+            failed = min(count, len(claim.pending))
             model = self.held(claim)
-            assert self.do(self.store.summaries.dead_letter(claim, "bad", buried)) == (
+            assert self.do(self.store.summaries.dead_letter(claim, "bad", failed)) == (
                 "dead_lettered" if model else "lost"
             )
             if model:
-                model.dead.append([name for _, name in model.pending[:buried]])
+                model.dead.append([name for _, name in model.pending[:failed]])
                 model.left |= set(model.dead[-1])
-                del model.pending[:buried]
+                del model.pending[:failed]
                 model.attempts, model.token, model.held_till = 0, 0, 0
 
     @rule(drop=st.booleans())
-    def redrive(self, drop: bool) -> None:
+    def retry_or_drop(self, drop: bool) -> None:
         for letter in self.do(dead_letters(self.store))[:1]:
             model = self.users[letter.key]
             events = model.dead[0]
@@ -236,19 +236,19 @@ class StoreMachine(RuleBasedStateMachine):
         ids = [one.id for one in entries if one.event.user_id == user]
         (result,) = self.do(self.store.rebuilds.rebuild({user: ids}, last, partial=partial))
         waiting = {name for _, name in model.pending} | {name for letter in model.dead for name in letter}
-        anew = [name for name in model.logged if name not in waiting]
+        again = [name for name in model.logged if name not in waiting]
         over = max(0, len(model.logged) - MAX_PENDING)
         if not model.logged or not (model.version or waiting):
             assert result == Rebuilt("nothing")
-        elif (over and not partial) or over > len(anew):
+        elif (over and not partial) or over > len(again):
             assert result == Rebuilt("too_many")
-        elif len(model.folded) > len(anew) and not partial and not model.voided:
+        elif len(model.folded) > len(again) and not partial and not model.voided:
             assert result == Rebuilt("incomplete")
         else:
-            left_out = set(anew[:over])
+            left_out = set(again[:over])
             names = [name for name in model.logged if name not in left_out]
             assert result == Rebuilt("rebuilt", len(names), len(model.dead))
-            model.again |= set(anew)
+            model.again |= set(again)
             model.pending = [(self.clock(), name) for name in names]
             model.voided = model.voided or bool(model.version)
             model.dead, model.attempts, model.token, model.held_till = [], 0, 0, 0
@@ -262,9 +262,9 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(user=st.sampled_from(USERS), late_ms=st.integers(0, 3000))
     def score(self, user: str, late_ms: int) -> None:
-        """Scores for the user as it was read a while ago."""
+        """Scores computed from an earlier read of the user."""
         model, read_at = self.users[user], self.clock() - late_ms
-        written = self.do(self.store.scores.write(user, "stamp", {"item": (1, 0.5)}, read_at))
+        written = self.do(self.store.scores.write(user, "key", {"item": (1, 0.5)}, read_at))
         there = bool(model.pending or model.recents or model.version)
         assert written == (there and read_at > model.deleted_at)
         model.scored = model.scored or written
@@ -294,9 +294,9 @@ class StoreMachine(RuleBasedStateMachine):
                 assert read.summary.events == len(model.folded)
                 assert read.summary.voided == model.voided
             text = read.summary.text if read.summary else ""
-            told = [part.partition("-")[2] for part in text.split(";") if part]
-            assert [number for number in told if number in model.folded] == model.folded
-            assert len(told) == len(set(told)), "folded twice"
+            named = [part.partition("-")[2] for part in text.split(";") if part]
+            assert [number for number in named if number in model.folded] == model.folded
+            assert len(named) == len(set(named)), "folded twice"
             assert letters.get(name, []) == model.dead
         logged: dict[str, list[str]] = {name: [] for name in USERS}
         for one in self.do(self.log()):

@@ -1,4 +1,4 @@
-"""The queue of pictures that are to be fetched: leases, retries, and what a newer write takes away (I4, I7)."""
+"""The queue of pictures to fetch: leases, retries, and what a newer write changes (I4, I7)."""
 
 from dataclasses import replace
 from typing import Any
@@ -30,7 +30,7 @@ async def read(store: Store) -> Item:
     return item
 
 
-async def test_a_picture_is_claimed_once_and_becomes_the_items(store: Store) -> None:
+async def test_a_picture_is_claimed_once_and_stored_with_the_item(store: Store) -> None:
     assert await put(store) == replace(PENDING, revision=1)
     assert await store.pictures.count() == 1
     claim = await claim_one(store)
@@ -89,7 +89,7 @@ async def test_a_refused_picture_leaves_the_one_before_which_is_described(store:
         (replace(PENDING, picture_url="https://example.com/b.png"), "picture"),
     ],
 )
-async def test_what_is_said_later_of_the_picture_counts(store: Store, item: Item, keep: Any) -> None:
+async def test_the_last_write_about_the_picture_counts(store: Store, item: Item, keep: Any) -> None:
     await put(store)
     claim = await claim_one(store)
     stored, _ = await store.items.put(item, keep=keep)
@@ -101,7 +101,7 @@ async def test_what_is_said_later_of_the_picture_counts(store: Store, item: Item
     assert [claim.url for claim in await store.pictures.claim(10)] == ([item.picture_url] if item.picture_url else [])
 
 
-async def test_a_write_that_says_nothing_of_the_picture_leaves_its_fetching_alone(store: Store) -> None:
+async def test_a_write_without_picture_fields_does_not_stop_the_fetch(store: Store) -> None:
     await put(store)
     claim = await claim_one(store)
     changed, _ = await store.items.put(replace(PENDING, title="Another", picture_url=None), keep="both")
@@ -114,7 +114,7 @@ async def test_a_write_that_says_nothing_of_the_picture_leaves_its_fetching_alon
     assert (item.title, item.picture) == ("Another", NEW)
 
 
-async def test_nothing_comes_back_of_a_deleted_item(store: Store, clock: Clock) -> None:
+async def test_a_deleted_item_is_not_restored(store: Store, clock: Clock) -> None:
     await put(store)
     claim = await claim_one(store)
     assert await store.items.delete(PENDING.item_id)
@@ -139,7 +139,7 @@ async def test_a_fetcher_whose_lease_ran_out_cannot_commit(store: Store, clock: 
     assert await store.pictures.commit(claim, NEW)
 
 
-async def test_failures_are_counted_wait_and_end_in_a_dead_letter_that_can_be_tried_again(
+async def test_failures_are_counted_delayed_and_end_in_a_dead_letter_that_can_be_retried(
     store: Store, clock: Clock
 ) -> None:
     await put(store)
@@ -176,7 +176,7 @@ async def test_a_dead_letter_replaces_no_picture_that_was_put_since(store: Store
     assert await store.dead_letters.count() == 0
 
 
-async def test_an_old_letter_about_a_description_does_not_overtake_the_picture(store: Store) -> None:
+async def test_an_old_dead_letter_of_a_description_waits_for_the_picture(store: Store) -> None:
     await store.items.put(replace(PENDING, picture=OLD, picture_url=None))
     (describer,) = await store.descriptions.claim(10)
     await store.descriptions.dead_letter(describer, "answer_empty")

@@ -1,4 +1,4 @@
-"""Rebuilding: every logged event is folded anew, once and in order, whatever else is under way (I2, I3, I4)."""
+"""Rebuilding: every logged event is folded again, once and in order, whatever else happens (I2, I3, I4)."""
 
 from typing import Any
 
@@ -30,7 +30,7 @@ async def rebuild(store: Store, user: str = "u", *, partial: bool = False) -> Re
 
 
 async def fold(store: Store, count: int | None = None) -> None:
-    """Fold the first `count` pending events of the one user that is due; a summary tells what is in it."""
+    """Fold the first `count` pending events of the one due user; the summary lists them."""
     (claim,) = await store.summaries.claim(10)
     folded = claim.pending[:count]
     words = [claim.base.text] if claim.base else []
@@ -39,7 +39,7 @@ async def fold(store: Store, count: int | None = None) -> None:
 
 
 async def pending(store: Store, clock: Clock) -> list[Event]:
-    """What the next claim holds; the claim is given back."""
+    """The events of the next claim, which is given back."""
     (claim,) = await store.summaries.claim(1)
     assert await store.summaries.release(claim)
     return list(claim.pending)
@@ -54,7 +54,7 @@ def names(events: list[Event]) -> list[str]:
     return [e.event_id for e in events]
 
 
-async def test_folded_and_waiting_events_are_folded_anew_in_order_and_those_folded_before_are_marked(
+async def test_folded_and_pending_events_are_folded_again_in_order_and_marked_if_folded_before(
     store: Store, clock: Clock
 ) -> None:
     await store.events.accept([event("u", number) for number in range(4)], START_MS)
@@ -120,7 +120,7 @@ async def test_a_user_that_waits_after_a_failure_is_due_at_once(store: Store) ->
     assert claim.attempts == 0
 
 
-async def test_events_that_came_since_the_log_was_read_are_not_lost(store: Store) -> None:
+async def test_events_logged_after_the_caller_read_the_log_are_not_lost(store: Store) -> None:
     await store.events.accept([event("u", 1)], START_MS)
     await fold(store)
     entries = [one async for one in store.log.read(store.log.bucket("u"))]
@@ -131,7 +131,7 @@ async def test_events_that_came_since_the_log_was_read_are_not_lost(store: Store
     assert result == Rebuilt("rebuilt", 3)
 
 
-async def test_a_caller_that_is_far_behind_the_log_is_told_to_read_on(store: Store) -> None:
+async def test_a_caller_that_missed_much_of_the_log_has_to_read_on(store: Store) -> None:
     await store.events.accept([event("u", 1)], START_MS)
     neighbours = [name for name in map(str, range(3000)) if store.log.bucket(name) == store.log.bucket("u")]
     await store.events.accept([event(name, 1) for name in neighbours[:1000]], START_MS)
@@ -140,7 +140,7 @@ async def test_a_caller_that_is_far_behind_the_log_is_told_to_read_on(store: Sto
     assert await rebuild(store) == Rebuilt("rebuilt", 1)
 
 
-async def test_dead_letters_are_taken_up_and_keep_their_place(store: Store, clock: Clock) -> None:
+async def test_dead_letters_are_queued_again_in_their_place(store: Store, clock: Clock) -> None:
     await store.events.accept([event("u", number) for number in range(4)], START_MS)
     (claim,) = await store.summaries.claim(1)
     assert await store.summaries.dead_letter(claim, "bad", 2) == "dead_lettered"
@@ -156,7 +156,7 @@ async def test_dead_letters_are_taken_up_and_keep_their_place(store: Store, cloc
     assert await rebuild(store) == Rebuilt("rebuilt", 4)
 
 
-async def test_a_letter_that_was_retried_or_dropped_does_no_harm(store: Store, clock: Clock) -> None:
+async def test_a_retried_or_dropped_dead_letter_is_ignored(store: Store, clock: Clock) -> None:
     await store.events.accept([event("u", number) for number in range(3)], START_MS)
     for _ in range(2):
         (claim,) = await store.summaries.claim(1)
@@ -176,7 +176,7 @@ async def test_the_neighbours_in_the_log_stay_as_they_are(store: Store) -> None:
     assert (await store.users.read(other)) == before
 
 
-async def test_a_deleted_user_is_not_brought_back(store: Store, clock: Clock) -> None:
+async def test_a_deleted_user_is_not_restored(store: Store, clock: Clock) -> None:
     await store.events.accept([event("u", 1)], START_MS)
     await fold(store)
     ids = [one.id async for one in store.log.read(store.log.bucket("u"))]
@@ -203,10 +203,10 @@ async def test_a_user_whose_first_events_have_left_the_log_is_rebuilt_only_when_
         *((f"u-{number}", True) for number in (2, 3)),
         *((f"u-{number}", False) for number in (4, 5)),
     ]
-    assert await rebuild(store) == Rebuilt("rebuilt", 4), "what the log lost is in no summary any more"
+    assert await rebuild(store) == Rebuilt("rebuilt", 4), "events that left the log are in no summary"
 
 
-async def test_what_was_never_folded_is_kept_though_it_has_left_the_log(
+async def test_events_that_were_never_folded_are_kept_without_the_log(
     store: Store, clock: Clock, redis_url: str
 ) -> None:
     await store.events.accept([event("u", number) for number in range(6)], START_MS)
@@ -277,7 +277,7 @@ async def test_a_summary_keeps_its_time_to_live(store: Store, redis_url: str) ->
 
 
 def forget(redis_url: str, store: Store, count: int) -> None:
-    """Let the oldest `count` entries leave the user's log."""
+    """Remove the oldest `count` entries from the user's log."""
     with admin_of(redis_url) as admin:
         key = f"ts:{{b{store.log.bucket('u')}}}:log"
         for entry_id, _ in admin.xrange(key, count=count):
@@ -291,19 +291,19 @@ async def test_the_log_is_read_on_from_any_entry(store: Store, monkeypatch: pyte
     assert [one async for one in store.log.read(store.log.bucket("u"), entries[3].id)] == entries[4:]
 
 
-async def test_a_deletion_that_is_still_taking_events_out_of_the_log_brings_none_of_them_back(
+async def test_events_that_a_deletion_is_still_removing_from_the_log_are_not_restored(
     store: Store, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await store.events.accept([event("u", number) for number in range(3)], START_MS)
     forget_entries, rebuilt = store.log.forget, []
 
-    async def beside(user_id: str, last: str) -> int:
+    async def during_rebuild(user_id: str, last: str) -> int:
         clock.pass_s(0.001)
         await store.events.accept([event("u", 9)], clock())
         rebuilt.append(await rebuild(store))
         return await forget_entries(user_id, last)
 
-    monkeypatch.setattr(store.log, "forget", beside)
+    monkeypatch.setattr(store.log, "forget", during_rebuild)
     assert await store.users.delete("u")
     assert rebuilt == [Rebuilt("rebuilt", 1)]
     assert names(await pending(store, clock)) == ["u-9"]

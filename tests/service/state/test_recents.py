@@ -1,4 +1,4 @@
-"""Recents are the newest events by when they happened, whenever they arrived and whether folded or pending."""
+"""Recents are the newest events by event time, folded or pending, in any order of arrival."""
 
 import random
 from collections.abc import Sequence
@@ -29,7 +29,7 @@ async def items_of(store: Store) -> list[str]:
 
 @pytest.mark.parametrize("today_folded", [False, True])
 @pytest.mark.parametrize("late_folded", [False, True])
-async def test_late_events_of_last_year_push_none_of_today_out_of_the_prompt(
+async def test_late_events_of_last_year_displace_none_of_today(
     store: Store, clock: Clock, today_folded: bool, late_folded: bool
 ) -> None:
     today = [happened(number, START_MS + number, f"today-{number}") for number in range(6)]
@@ -104,7 +104,7 @@ async def test_whatever_arrives_and_is_folded_when_recents_are_the_newest(
 
 
 def _strange(drawn: random.Random, number: int) -> Event:
-    """An event with a time among few, and an id or a value that a careless reader takes for the time."""
+    """An event with one of few times, and an id or value that a wrong pattern would take for the time."""
     item = drawn.choice(['a",5]', "b,7]", "c\\", 'd","e",1,2]', "ü€", f"item-{number}"])
     value = drawn.choice([None, 1.5, -2.0, 1e300, 3e-9, 7])
     return event("u", number, item=item, timestamp_ms=START_MS + drawn.randrange(40), value=value)

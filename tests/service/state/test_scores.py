@@ -1,4 +1,4 @@
-"""The score cache: one cache key at a time, of users who are there, bounded in bytes, short-lived."""
+"""The score cache: one cache key at a time, only of known users, bounded in bytes, short-lived."""
 
 import pytest
 
@@ -12,7 +12,7 @@ LONG = [f"{number:03}" + "x" * 253 for number in range(500)]
 
 @pytest.fixture(autouse=True)
 async def _there(store: Store) -> None:
-    """The user has done something."""
+    """The user has an event."""
     await store.events.accept([event("u", 1)], START_MS)
 
 
@@ -24,7 +24,7 @@ async def write(store: Store, cache_key: str, **scores: tuple[int, float]) -> bo
     return await store.scores.write("u", cache_key, scores, START_MS)
 
 
-async def test_scores_of_one_stamp_add_up_and_those_of_another_replace_them(store: Store) -> None:
+async def test_scores_of_one_cache_key_accumulate_and_another_key_replaces_them(store: Store) -> None:
     assert await read(store, "one", a=1) == {}
     await write(store, "one", a=(1, 0.25), b=(7, 1e-7))
     await write(store, "one", c=(1, 0.5), a=(2, 0.75))

@@ -1,4 +1,4 @@
-"""I2, I3, I4, I7: one writer at a time, nothing lost, nothing twice, nobody blocked."""
+"""I2, I3, I4, I7: one writer at a time, nothing lost or repeated, no user blocked."""
 
 import asyncio
 from collections.abc import Sequence
@@ -59,7 +59,7 @@ class TestDue:
         await accept(store, "u", 4, 5, 6)
         assert (await store.summaries.due())[1] == 3000
 
-    async def test_what_is_left_by_a_commit_is_due_by_the_same_rule(self, store: Store, clock: Clock) -> None:
+    async def test_events_left_by_a_commit_are_due_by_the_same_rule(self, store: Store, clock: Clock) -> None:
         await accept(store, "u", 1, 2, 3, 4, 5, 6, 7)
         assert await commit(store, await claim_one(store), 3)
         assert (await store.summaries.due())[0] == 1
@@ -70,7 +70,7 @@ class TestDue:
 
 
 class TestLease:
-    async def test_nobody_else_can_claim_a_leased_user_whatever_comes_in(self, store: Store, clock: Clock) -> None:
+    async def test_a_leased_user_can_not_be_claimed_even_if_events_arrive(self, store: Store, clock: Clock) -> None:
         await accept(store, "u", 1, 2, 3)
         claim = await claim_one(store)
         await accept(store, "u", 4, 5, 6, 7)
@@ -125,10 +125,10 @@ class TestLease:
         assert read.summary is not None
         assert read.summary.version == 1
 
-    async def test_a_commit_must_name_the_events_that_lie_first(
+    async def test_a_commit_must_name_the_first_pending_events(
         self, store: Store, redis_url: str, settings: Settings
     ) -> None:
-        """As after a failover that lost the last writes: the token is right, the events are others."""
+        """As after a failover that lost the last writes: the token is right, but the events differ."""
         await accept(store, "u", 1, 2, 3)
         claim = await claim_one(store)
         with admin_of(redis_url) as admin:
@@ -137,9 +137,7 @@ class TestLease:
         assert not await commit(store, claim, 2)
         assert (await store.users.read("u")).pending == 2
 
-    async def test_a_summary_written_by_other_means_meanwhile_is_not_overwritten(
-        self, store: Store, redis_url: str
-    ) -> None:
+    async def test_a_summary_written_by_other_means_is_not_overwritten(self, store: Store, redis_url: str) -> None:
         await accept(store, "u", 1, 2, 3, 4, 5, 6)
         assert await commit(store, await claim_one(store), 3)
         claim = await claim_one(store)
@@ -161,7 +159,7 @@ class TestLease:
 
 
 class TestFailure:
-    async def test_a_failed_user_waits_out_its_backoff_whatever_comes_in(self, store: Store, clock: Clock) -> None:
+    async def test_a_failed_user_waits_for_its_retry_even_if_events_arrive(self, store: Store, clock: Clock) -> None:
         await accept(store, "u", 1, 2, 3)
         assert await store.summaries.fail(await claim_one(store), 10)
         await accept(store, "u", 4, 5, 6)
@@ -193,7 +191,7 @@ class TestFailure:
         clock.pass_s(5)
         assert (await claim_one(store)).attempts == 0
 
-    async def test_buried_events_lie_in_the_dead_letters_and_the_summary_stays(self, store: Store) -> None:
+    async def test_events_that_failed_are_dead_lettered_and_the_summary_stays(self, store: Store) -> None:
         await accept(store, "u", 1, 2, 3)
         assert await commit(store, await claim_one(store), 3)
         before = (await store.users.read("u")).summary
@@ -206,7 +204,7 @@ class TestFailure:
         read = await store.users.read("u")
         assert (read.summary, read.pending) == (before, 3)
 
-    async def test_a_retried_letter_is_folded_behind_what_is_pending(self, store: Store, clock: Clock) -> None:
+    async def test_a_retried_dead_letter_is_folded_after_pending_events(self, store: Store, clock: Clock) -> None:
         await accept(store, "u", 1, 2, 3)
         assert await store.summaries.dead_letter(await claim_one(store), "bad", 3) == "dead_lettered"
         await accept(store, "u", 4)
@@ -218,9 +216,7 @@ class TestFailure:
         assert [e.event_id for e in claim.pending] == ["u-4", "u-1", "u-2", "u-3"]
         assert claim.pending[1:] == letter.events
 
-    async def test_a_letter_retried_while_its_user_is_leased_waits_for_the_commit(
-        self, store: Store, clock: Clock
-    ) -> None:
+    async def test_a_dead_letter_retried_during_a_lease_waits_for_the_commit(self, store: Store, clock: Clock) -> None:
         await accept(store, "u", 1, 2, 3)
         assert await store.summaries.dead_letter(await claim_one(store), "bad", 3) == "dead_lettered"
         await accept(store, "u", 4, 5, 6)
@@ -231,7 +227,7 @@ class TestFailure:
         assert await commit(store, claim, 3)
         assert [e.event_id for e in (await claim_one(store)).pending] == ["u-1", "u-2", "u-3"]
 
-    async def test_a_dropped_letter_is_gone(self, store: Store) -> None:
+    async def test_a_dropped_dead_letter_is_removed(self, store: Store) -> None:
         await accept(store, "u", 1, 2, 3)
         assert await store.summaries.dead_letter(await claim_one(store), "bad", 3) == "dead_lettered"
         (letter,) = await dead_letters(store)
@@ -242,11 +238,11 @@ class TestFailure:
     @pytest.mark.parametrize(
         "letter_id", ["", "b0", "b0-", "b0-x-1", "b99-1-0", "zz-1-0", "b0-1-0", "b0-+-0", "i0-1-0"]
     )
-    async def test_a_letter_id_that_is_none_is_not_found(self, store: Store, letter_id: str) -> None:
+    async def test_an_invalid_dead_letter_id_is_not_found(self, store: Store, letter_id: str) -> None:
         assert await store.dead_letters.retry(letter_id) == "not_found"
         assert not await store.dead_letters.drop(letter_id)
 
-    async def test_a_failing_user_blocks_nobody_in_its_bucket(self, store: Store, clock: Clock) -> None:
+    async def test_a_failing_user_blocks_no_other_in_its_bucket(self, store: Store, clock: Clock) -> None:
         await accept(store, "poison", 1, 2, 3)
         for round_ in range(20):
             await accept(store, f"u{round_}", 1, 2, 3)
@@ -263,12 +259,12 @@ class TestFullDeadLetters:
     def state(self) -> dict[str, int]:
         return {"dead_letters": 1}
 
-    async def test_where_no_more_letters_may_be_kept_no_event_is_lost(self, store: Store) -> None:
+    async def test_no_event_is_lost_when_there_is_no_room_for_dead_letters(self, store: Store) -> None:
         await accept(store, "u", 1, 2, 3, 4, 5, 6)
         assert await store.summaries.dead_letter(await claim_one(store), "bad", 3) == "dead_lettered"
         claim = await claim_one(store)
         assert await store.summaries.dead_letter(claim, "bad", 3) == "full"
-        assert await store.summaries.fail(claim, 0), "the claim is as it was"
+        assert await store.summaries.fail(claim, 0), "the claim is unchanged"
         assert (await store.users.read("u")).pending == 3
         (letter,) = await dead_letters(store)
         assert [e.event_id for e in letter.events] == ["u-1", "u-2", "u-3"]
@@ -313,7 +309,7 @@ class TestClaim:
                 await asyncio.sleep(0.01)
         assert len(claimed) < 40
 
-    async def test_what_was_claimed_is_worked_on_though_redis_fails_before_more_is_claimed(
+    async def test_claims_are_returned_if_redis_fails_during_the_second_round_trip(
         self, store: Store, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         busy = [user for user in map(str, range(200)) if store.summaries._keys.bucket(user) == 1][:30]

@@ -30,7 +30,7 @@ async def test_an_item_is_listed_under_each_of_its_terms(store: Store) -> None:
     assert await listed(store, "genres", "green") == set(), "a genre is no tag"
 
 
-async def test_a_term_that_an_item_loses_lists_it_no_more(store: Store) -> None:
+async def test_a_term_that_an_item_loses_no_longer_lists_it(store: Store) -> None:
     await store.items.put(TEA)
     await store.items.put(replace(TEA, genres=("hot",), tags=("green",)))
     assert await listed(store, "genres", "drink") == set()

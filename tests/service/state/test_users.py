@@ -1,4 +1,4 @@
-"""I5: after a deletion nothing is left, and nothing that was in flight brings anything back."""
+"""I5: after a deletion nothing is left, and nothing in flight restores anything."""
 
 import asyncio
 import time
@@ -18,7 +18,7 @@ def keys_of(redis_url: str, user: str) -> list[str]:
 
 
 async def live_through_everything(store: Store, clock: Clock, user: str) -> None:
-    """Leave every kind of key that a user can have."""
+    """Create every kind of key that a user can have."""
     await store.events.accept([event(user, number) for number in range(60)], clock())
     (claim,) = await store.summaries.claim(1)
     await store.summaries.commit(claim, "likes things", "m", "p", len(claim.pending))
@@ -28,7 +28,7 @@ async def live_through_everything(store: Store, clock: Clock, user: str) -> None
     await store.summaries.fail(claim, 5)
     read = await store.users.read(user)
     clock.pass_s(0.001)
-    await store.scores.write(user, "stamp", {"a": (1, 0.5)}, read.read_at_ms)
+    await store.scores.write(user, "key", {"a": (1, 0.5)}, read.read_at_ms)
 
 
 async def test_a_deleted_user_leaves_only_a_tombstone_and_no_dead_letter(
@@ -80,7 +80,7 @@ async def test_an_event_received_before_the_deletion_is_refused_however_late_it_
     assert await store.events.accept([event("u", 1)], clock()) == ["accepted"]
 
 
-async def test_a_commit_in_flight_brings_nothing_back(store: Store, clock: Clock, redis_url: str) -> None:
+async def test_a_commit_in_flight_restores_nothing(store: Store, clock: Clock, redis_url: str) -> None:
     await store.events.accept([event("u", number) for number in range(3)], clock())
     (claim,) = await store.summaries.claim(1)
     await store.users.delete("u")
@@ -91,7 +91,7 @@ async def test_a_commit_in_flight_brings_nothing_back(store: Store, clock: Clock
     assert len(keys_of(redis_url, "u")) == 1
 
 
-async def test_a_commit_in_flight_does_not_touch_the_events_of_the_users_new_life(store: Store, clock: Clock) -> None:
+async def test_a_commit_in_flight_does_not_touch_events_after_the_deletion(store: Store, clock: Clock) -> None:
     batch = [event("u", number) for number in range(3)]
     await store.events.accept(batch, clock())
     (old,) = await store.summaries.claim(1)
@@ -108,18 +108,18 @@ async def test_a_commit_in_flight_does_not_touch_the_events_of_the_users_new_lif
     assert (summary.text, summary.version) == ("new", 1)
 
 
-async def test_scores_in_flight_bring_nothing_back(store: Store, clock: Clock, redis_url: str) -> None:
+async def test_scores_in_flight_restore_nothing(store: Store, clock: Clock, redis_url: str) -> None:
     read = await store.users.read("u")
     await store.users.delete("u")
-    assert not await store.scores.write("u", "stamp", {"a": (1, 0.5)}, read.read_at_ms)
+    assert not await store.scores.write("u", "key", {"a": (1, 0.5)}, read.read_at_ms)
     assert len(keys_of(redis_url, "u")) == 1
     clock.pass_s(0.001)
     await store.events.accept([event("u", 1)], clock())
     read = await store.users.read("u")
-    assert await store.scores.write("u", "stamp", {"a": (1, 0.5)}, read.read_at_ms)
+    assert await store.scores.write("u", "key", {"a": (1, 0.5)}, read.read_at_ms)
 
 
-async def test_a_dead_letter_retried_during_a_deletion_brings_nothing_back(
+async def test_a_dead_letter_retried_during_a_deletion_restores_nothing(
     store: Store, clock: Clock, redis_url: str
 ) -> None:
     await live_through_everything(store, clock, "u")
@@ -130,10 +130,8 @@ async def test_a_dead_letter_retried_during_a_deletion_brings_nothing_back(
 
 
 @pytest.mark.parametrize("skew_ms", [-20, 0, 20])
-async def test_with_clocks_apart_by_the_skew_an_event_counts_on_the_right_side_of_the_deletion(
-    redis_url: str, skew_ms: int
-) -> None:
-    """By Redis's clock, with a gateway whose own is ahead or behind."""
+async def test_clocks_that_differ_by_the_skew_decide_correctly_about_a_deletion(redis_url: str, skew_ms: int) -> None:
+    """With Redis's clock, and a gateway whose clock is fast or slow."""
     settings = Settings(redis_url=redis_url, state=StateSettings(clock_skew_s=0.02))
     store = Store(settings)
     before = time.time_ns() // 1_000_000 + skew_ms
@@ -167,6 +165,6 @@ async def test_deletions_accepts_and_claims_at_once_leave_only_what_was_received
 
 
 async def test_an_unknown_user_reads_as_empty(store: Store, redis_url: str) -> None:
-    read = await store.users.read("nobody")
+    read = await store.users.read("unknown")
     assert (read.summary, read.recents, read.pending, read.seen) == (None, (), 0, frozenset())
-    assert keys_of(redis_url, "nobody") == []
+    assert keys_of(redis_url, "unknown") == []

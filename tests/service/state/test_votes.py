@@ -1,4 +1,4 @@
-"""One user is one vote: for an item, for a pair, and no more once it is deleted."""
+"""One user, one vote: for an item and for a pair, until the user is deleted."""
 
 import random
 
@@ -24,8 +24,8 @@ def test_the_record_keeps_the_last_items_in_four_characters_each() -> None:
     assert votes.uncounted(record, ["i0", "i2", "i3", "x" * 256]) == ["i0", "i2"]
 
 
-def test_what_the_record_names_are_the_pairs_that_were_counted_on_the_way() -> None:
-    """So that a deletion takes back neither more nor less."""
+def test_the_record_names_the_pairs_that_were_counted() -> None:
+    """So a deletion withdraws exactly these."""
     drawn = random.Random(1)
     ballot, record, counted = [f"i{number}" for number in range(60)], "", set[tuple[str, str]]()
     while len(record) < 4 * 60:

@@ -1,4 +1,4 @@
-"""I2, I8: bounds set so wide that Lua can't take a user's values all at once; nothing may be half written then."""
+"""I2, I8: bounds so wide that Lua can't unpack a user's values at once; then nothing may be half written."""
 
 from typing import Any
 
@@ -57,7 +57,7 @@ async def test_the_largest_block_fits_into_a_dead_letter(store: Store) -> None:
 async def test_very_many_items_that_leave_the_recents_and_the_seen_are_removed_whole(
     store: Store, settings: Settings, redis_url: str
 ) -> None:
-    """As when bounds were still wider."""
+    """As after the bounds were reduced."""
     await accept(store, 3)
     with admin_of(redis_url) as admin:
         (pending,) = all_keys(admin, "ts:*:p:u")
@@ -78,8 +78,8 @@ async def test_very_many_items_that_leave_the_recents_and_the_seen_are_removed_w
 async def test_very_many_scores_are_kept(store: Store) -> None:
     scores = {f"i{number}": (1, 0.5) for number in range(MANY)}
     await accept(store, 1)
-    assert await store.scores.write("u", "stamp", scores, START_MS)
-    assert await cached_scores(store, "u", "stamp", dict.fromkeys(scores, 1)) == dict.fromkeys(scores, 0.5)
+    assert await store.scores.write("u", "key", scores, START_MS)
+    assert await cached_scores(store, "u", "key", dict.fromkeys(scores, 1)) == dict.fromkeys(scores, 0.5)
 
 
 TIMES = [name for name in StateSettings.model_fields if name.endswith("_s")]
@@ -105,7 +105,7 @@ class TestTimes:
         assert await store.summaries.commit(claim, "text", "m", "p", 3)
         (claim,) = await store.summaries.claim(1)
         assert await store.summaries.fail(claim, 0)
-        assert await store.scores.write("u", "stamp", {"a": (1, 0.5)}, START_MS)
+        assert await store.scores.write("u", "key", {"a": (1, 0.5)}, START_MS)
         assert (await store.users.read("u")).pending == await store.users.backlog() == 3
         assert await store.users.delete("u")
         assert await store.users.backlog() == 0

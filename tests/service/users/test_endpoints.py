@@ -1,11 +1,11 @@
-"""Promises of `/users`."""
+"""Guarantees of `/users`."""
 
 import pytest
 
 from tests.service.conftest import Gateway
 
 
-async def test_a_user_nobody_has_seen_is_empty(gateway: Gateway) -> None:
+async def test_an_unknown_user_is_empty(gateway: Gateway) -> None:
     answer = await gateway.ask("GET", "/users/stranger")
     assert answer.status_code == 200
     assert answer.json() == {"user_id": "stranger", "summary": None, "recents": [], "pending_events": 0, "history": []}
@@ -49,7 +49,7 @@ async def test_the_summary_is_shown_with_its_author_and_the_events_it_came_from(
     ]
 
 
-async def test_a_deleted_user_is_gone_also_when_there_was_none(gateway: Gateway) -> None:
+async def test_deleting_a_user_succeeds_even_if_there_is_none(gateway: Gateway) -> None:
     await gateway.ask("POST", "/events", {"user_id": "u", "item_id": "i"})
     assert (await gateway.ask("DELETE", "/users/u")).status_code == 204
     assert (await gateway.ask("GET", "/users/u")).json()["recents"] == []

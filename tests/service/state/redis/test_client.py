@@ -1,4 +1,4 @@
-"""I1: a connection that breaks in the instant in which something is written to it, on the loop that serves."""
+"""I1: connections that break while they are written to, on the event loop of the gateway."""
 
 import asyncio
 import contextlib
@@ -18,7 +18,7 @@ from tests.service.state.conftest import Clock, break_once, event
 
 
 async def abort(connection: AbstractConnection) -> None:
-    """Break it, and let the loop notice."""
+    """Break the connection, and let the event loop notice."""
     connection._writer.transport.abort()
     await asyncio.sleep(0.05)
 
@@ -45,7 +45,7 @@ def test_a_script_is_sent_again(
     assert broken()
 
 
-def test_a_mistake_of_our_own_is_not_taken_for_a_lost_connection(
+def test_a_bug_of_our_own_is_not_reported_as_a_lost_connection(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     send = AbstractConnection._send_packed_command
@@ -65,7 +65,7 @@ def test_a_mistake_of_our_own_is_not_taken_for_a_lost_connection(
     run(ask())
 
 
-async def test_a_cancellation_that_the_client_drops_reaches_the_caller_and_leaves_no_reply_behind(
+async def test_a_cancellation_that_the_client_drops_reaches_the_caller_and_leaves_no_reply(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sending, dropped = asyncio.Event(), asyncio.Event()
@@ -89,14 +89,14 @@ async def test_a_cancellation_that_the_client_drops_reaches_the_caller_and_leave
         await reading
     assert dropped.is_set()
     monkeypatch.undo()
-    assert await store.events.accept([event()], 0) == ["accepted"], "not the reply that nobody waited for"
+    assert await store.events.accept([event()], 0) == ["accepted"], "not the reply to the cancelled call"
     await store.close()
 
 
 async def test_a_reply_that_comes_after_its_caller_was_cancelled_is_not_taken_for_the_next(
     redis_server: RedisServer, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The client's pool finds replies that are there when it takes a connection back, and not those still to come."""
+    """When a connection is returned, the client's pool finds replies that have arrived, but not later ones."""
     client: Client = connect(redis_server.url, settings.state.model_copy(update={"redis_connections": 1}))
     await client.set("key", "value")
     sent = asyncio.Event()
@@ -119,7 +119,7 @@ async def test_a_reply_that_comes_after_its_caller_was_cancelled_is_not_taken_fo
     await client.aclose()
 
 
-async def test_replies_that_come_together_are_told_apart(settings: Settings) -> None:
+async def test_replies_that_arrive_together_are_kept_apart(settings: Settings) -> None:
     client: Client = connect(settings.redis_url or "", settings.state)
     async with client.pipeline(transaction=False) as pipeline:
         for number in range(100):
@@ -149,6 +149,6 @@ async def test_a_connection_is_given_up_when_its_redis_still_loads(settings: Set
     pipeline = client.pipeline(transaction=False).get("a").get("b")
     with pytest.raises(BusyLoadingError):
         await pipeline.execute(raise_on_error=False)
-    assert connections > 1, "each try has a connection of its own, with nothing left on it"
+    assert connections > 1, "each try has its own connection"
     await client.aclose()
     server.close()

@@ -1,4 +1,4 @@
-"""I1: nothing is acknowledged before it is in as many places as the settings ask for."""
+"""I1: nothing is acknowledged before as many replicas and disks as the settings require have it."""
 
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from tests.service.state.conftest import START_MS, Clock, event
 DISK = {"wait_aof": True, "replication_timeout_s": 10.0}
 
 
-def test_too_few_places_are_not_enough() -> None:
+def test_too_few_replicas_or_disks_are_an_error() -> None:
     one_replica = Durability.of(StateSettings(wait_replicas=1))
     both_disks = Durability.of(StateSettings(wait_replicas=1, wait_aof=True, replication_timeout_s=0.5))
     assert one_replica is not None

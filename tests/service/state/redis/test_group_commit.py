@@ -37,7 +37,7 @@ def writer() -> Writer:
     return Writer()
 
 
-async def test_whoever_comes_during_a_write_goes_with_the_next_in_the_order_of_coming(writer: Writer) -> None:
+async def test_values_that_arrive_during_a_write_are_written_next_in_order_of_arrival(writer: Writer) -> None:
     group = GroupCommit(writer.write, max_values=100, max_concurrent=1, timeout_s=60)
     first = asyncio.create_task(group.add([1, -1]))
     await writer.is_writing()
@@ -48,14 +48,14 @@ async def test_whoever_comes_during_a_write_goes_with_the_next_in_the_order_of_c
     assert writer.writes == [[1, -1], [2, -2, 3, -3, 4, -4, 5, -5]]
 
 
-async def test_who_come_at_once_go_together(writer: Writer) -> None:
+async def test_concurrent_callers_share_a_write(writer: Writer) -> None:
     group = GroupCommit(writer.write, max_values=100, max_concurrent=2, timeout_s=60)
     writer.go.set()
     assert await asyncio.gather(*(group.add([number]) for number in range(5))) == [[0], [2], [4], [6], [8]]
     assert writer.writes == [[0, 1, 2, 3, 4]]
 
 
-async def test_no_write_is_larger_than_the_bound_and_no_more_are_under_way(writer: Writer) -> None:
+async def test_writes_are_bounded_in_size_and_number(writer: Writer) -> None:
     group = GroupCommit(writer.write, max_values=3, max_concurrent=2, timeout_s=60)
     callers = [asyncio.create_task(group.add(list(range(count)))) for count in (2, 2, 2, 8, 1, 1, 0)]
     while writer.at_once < 2:  # noqa: ASYNC110 - as many turns as it takes
@@ -68,7 +68,7 @@ async def test_no_write_is_larger_than_the_bound_and_no_more_are_under_way(write
     assert writer.most_at_once == 2
 
 
-async def test_an_error_reaches_all_who_shared_the_write_and_nobody_else(writer: Writer) -> None:
+async def test_an_error_reaches_all_callers_of_the_write_and_no_others(writer: Writer) -> None:
     group = GroupCommit(writer.write, max_values=100, max_concurrent=1, timeout_s=60)
     writer.error = OSError("down")
     lonely = asyncio.create_task(group.add([1]))
@@ -81,7 +81,7 @@ async def test_an_error_reaches_all_who_shared_the_write_and_nobody_else(writer:
     assert await group.add([4]) == [8]
 
 
-async def test_who_gives_up_waiting_is_not_written_and_harms_nobody(writer: Writer) -> None:
+async def test_values_of_a_cancelled_caller_are_not_written(writer: Writer) -> None:
     group = GroupCommit(writer.write, max_values=100, max_concurrent=1, timeout_s=60)
     running = asyncio.create_task(group.add([1]))
     await writer.is_writing()
@@ -95,7 +95,7 @@ async def test_who_gives_up_waiting_is_not_written_and_harms_nobody(writer: Writ
     assert writer.writes == [[1], [3]]
 
 
-async def test_who_is_not_written_in_time_learns_it_and_is_not_written_later(writer: Writer) -> None:
+async def test_values_that_time_out_are_not_written_later(writer: Writer) -> None:
     group = GroupCommit(writer.write, max_values=100, max_concurrent=1, timeout_s=0.05)
     running = asyncio.create_task(group.add([1]))
     await writer.is_writing()
