@@ -114,7 +114,7 @@ def items_router(
         k: Annotated[int, Query(ge=1, le=100, description="The most items in the answer.")] = 10,
     ) -> Response:
         """The nearest items by co-occurrence in the same users' likes, best first; empty while there are none."""
-        near = await cooccurrence.neighbours([item_id], k)
+        near = await cooccurrence.neighbours(item_id, k)
         known = await items.get_many([item_id, *near])
         if item_id not in known:
             raise _not_found(item_id)

@@ -85,7 +85,7 @@ async def test_only_so_many_items_are_looked_up_at_a_time_and_stand_for_all(
     seen = UnknownItems(gateway.store.items, gateway.metrics.unknown_items)
     for start in range(0, 1000, 50):
         seen.see([Event("", "u", f"sku-{start + number}", "like", 0) for number in range(50)], ["accepted"] * 50)
-    await seen._look()
+    await seen._check()
     await seen.close()
     assert (sum(asked), gateway.count(UNKNOWN_ITEMS)) == (100, 1000)
 

@@ -78,7 +78,7 @@ async def test_what_is_new_in_a_request_that_is_sent_again_is_accepted(store: St
 
 async def test_requests_that_are_written_together_are_kept_apart(store: Store, clock: Clock) -> None:
     parsed = [parse_events([{"user_id": "u", "item_id": "i"}], clock(), 1000).events for _ in range(2)]
-    calls = store.events._write([store.events._given(one, clock(), number, ()) for number, (one,) in enumerate(parsed)])
+    calls = store.events._write([store.events._entry(one, clock(), number, ()) for number, (one,) in enumerate(parsed)])
     assert await calls == ["accepted", "duplicate"]
 
 
