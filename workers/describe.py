@@ -3,7 +3,6 @@
 from dataclasses import replace
 
 from service.state.leases import DeadLettered
-from service.state.queues import Derivations
 from service.state.records import ItemClaim
 from service.state.views import item_view
 from workers.job import Job, JobUnavailable, Outcome, Resources, WorkFailed, committed

@@ -106,7 +106,7 @@ async def test_an_item_that_cannot_be_described_is_dead_lettered_and_blocks_no_o
         return await store.dead_letters.count() == 2
 
     await until(dead_lettered)
-    letters = {letter.key: letter for letter in await store.dead_letters.list(5)}
+    letters = {letter.key: letter for letter in await dead_letters(store)}
     assert {key: letter.reason for key, letter in letters.items()} == {"bad": "answer_empty", "gone": "picture_missing"}
     assert {letter.kind for letter in letters.values()} == {"describe"}
     assert await summary(store, "bad") == ""

@@ -283,7 +283,7 @@ class TestPoison:
             await put(store, [event(f"u{number}", n) for n in range(3)])
             await until(lambda number=number: _is(store, f"u{number}", names(f"u{number}", 3)))
         await until(lambda: _dead_lettered(store, 1))
-        (letter,) = await store.dead_letters.list(10)
+        (letter,) = await dead_letters(store)
         assert (letter.key, letter.reason, len(letter.events)) == ("poison", reason, 3)
         read = await store.users.read("poison")
         assert (read.summary, read.pending) == (None, 0)
@@ -307,7 +307,7 @@ class TestPoison:
         await start(RecordingSummarizer(bad))
         await put(store, [event("u", number) for number in range(60)])
         await until(lambda: _pending(store, "u", 0))
-        (letter,) = await store.dead_letters.list(10)
+        (letter,) = await dead_letters(store)
         dead_lettered = [e.event_id for e in letter.events]
         assert "u-30" in dead_lettered
         assert len(dead_lettered) == 3
@@ -326,7 +326,7 @@ class TestPoison:
         await put(store, [event("u", number) for number in range(3)])
         await until(lambda: _dead_lettered(store, 1))
         engine.fault = failing(lambda: BadAnswer("empty", ""), lambda summary, block: False)
-        (letter,) = await store.dead_letters.list(1)
+        (letter,) = await dead_letters(store)
         assert await store.dead_letters.retry(letter.id) == "retried"
         await until(lambda: _is(store, "u", names("u", 3)))
 
@@ -340,7 +340,7 @@ class TestPoison:
         await put(store, [event("u", number) for number in range(3)])
         await until(lambda: _is(store, "u", names("u", 3)))
         await until(lambda: _dead_lettered(store, 1))
-        (letter,) = await store.dead_letters.list(1)
+        (letter,) = await dead_letters(store)
         assert letter.reason == "internal_error"
 
 

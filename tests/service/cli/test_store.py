@@ -37,7 +37,7 @@ async def test_a_redis_that_was_killed_is_not_taken_for_a_running_one(settings: 
     redis = embedded(settings)
     await redis.start()
     async with opened_store(settings) as store:
-        (process,) = await store.locks._scripts.send([("INFO", "server")])
+        (process,) = await store.locks._scripts.run([("INFO", "server")])
     os.kill(process["process_id"], signal.SIGKILL)
     await until(redis.child.ended)
     with pytest.raises(NotReady, match="set TASTESTREAM_REDIS_URL, or start `tastestream up` on the data folder"):
