@@ -6,12 +6,14 @@ lines with the same item are never in flight together.
 """
 
 import asyncio
+import dataclasses
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from model_store.data.dataset import DatasetItem
 from model_store.progress import Report
 from service.client.checkpoint import Checkpoint, RejectsFile, Tally
 from service.client.client import Json, ServiceClient, ServiceError
@@ -22,6 +24,7 @@ CHECKPOINT_EVERY_S = 1.0
 TOO_LARGE = 413
 TITLE, DESCRIPTION, TERMS, TERM = 500, 10_000, 50, 100
 """The service's default limits in characters (of genres and tags, also in number)."""
+_DATASET_FIELDS = frozenset(field.name for field in dataclasses.fields(DatasetItem))
 OnBatch = Callable[[Tally, Sequence[Rejected]], None]
 """Called after each batch, in order, with the tally so far and the rejected lines of the batch."""
 
@@ -73,7 +76,7 @@ async def load_missing(client: ServiceClient, folder: Path, report: Report) -> i
     """Send the items of a dataset folder that the service lacks, and return how many were sent.
 
     An item is not sent if the service has it with the same title, and with a picture if there is one here. Texts are
-    cut to the service's default limits.
+    cut to the service's default limits. Fields that a dataset does not define are ignored, as in training.
 
     Raises:
         ServiceError: the service rejected an item, or a line of the folder has no item.
@@ -83,6 +86,8 @@ async def load_missing(client: ServiceClient, folder: Path, report: Report) -> i
     stored = {item["item_id"]: item async for item in client.items()}
 
     def wanted(item: Item) -> bool:
+        for name in item.keys() - _DATASET_FIELDS:
+            del item[name]
         _cut(item)
         return not _is_stored(item, stored.get(str(item.get("item_id"))))
 

@@ -64,6 +64,10 @@ class FakeService:
                 rejected.append({"index": index, "code": "invalid_request", "detail": "title: too rude"})
                 continue
             picture = item.pop("image_base64", None)
+            if unknown := item.keys() - {"item_id", "title", "description", "genres", "tags"}:
+                detail = f"{min(unknown)}: no such field"
+                rejected.append({"index": index, "code": "invalid_request", "detail": detail})
+                continue
             content = base64.b64decode(picture).decode() if picture else None
             self.items[item["item_id"]] = item | {"picture": content, "picture_error": None, "summary": None}
         return JSONResponse({"rejected": rejected, "accepted": len(items) - len(rejected), "duplicates": 0}, 202)

@@ -169,6 +169,12 @@ async def test_texts_beyond_the_services_limits_are_cut(tmp_path: Path, service:
     assert (len(sent["title"]), len(sent["tags"]), len(sent["tags"][0])) == (500, 50, 100)
 
 
+async def test_fields_that_a_dataset_does_not_define_are_ignored(folder: Path, service: FakeService) -> None:
+    add_item(folder, '{"item_id":"new","title":"New","year":1995,"caption":"a boat"}')
+    await played(folder, service)
+    assert service.items["new"]["title"] == "New"
+
+
 async def test_degraded_answers_give_a_warning_and_count_as_a_coin_toss(folder: Path, service: FakeService) -> None:
     user = next(iter(CASES))
     service.degraded = {user}
