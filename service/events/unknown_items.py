@@ -13,9 +13,7 @@ from service.state.records import Accepted, Event
 
 CHECK_INTERVAL_S = 1.0
 MAX_WAITING = 500
-MAX_KNOWN = 100_000
 FORGET_AFTER_CHECKS = 60
-IDS_PER_CALL = 500
 
 
 class UnknownItems:
@@ -63,7 +61,7 @@ class UnknownItems:
         while self._waiting:
             await asyncio.sleep(CHECK_INTERVAL_S)
             checks += 1
-            if checks % FORGET_AFTER_CHECKS == 0 or len(self._known) > MAX_KNOWN:
+            if checks % FORGET_AFTER_CHECKS == 0:
                 self._known.clear()
             await self._check()
         self._known.clear()
@@ -73,8 +71,6 @@ class UnknownItems:
         weight, self._accepted = self._accepted / max(1, waiting.total()), 0
         ids = [item for item in waiting if item not in self._known]
         with suppress(StateUnavailable):
-            for start in range(0, len(ids), IDS_PER_CALL):
-                asked = ids[start : start + IDS_PER_CALL]
-                found = await self._items.known(asked)
-                self._known |= found
-                self._counted.inc(weight * sum(waiting[item] for item in asked if item not in found))
+            found = await self._items.known(ids)
+            self._known |= found
+            self._counted.inc(weight * sum(waiting[item] for item in ids if item not in found))

@@ -13,8 +13,9 @@ from functools import partial
 from typing import Any
 
 from model_store.cooccurrence import cosine, summed_cosine
+from service.settings import StateSettings
 from service.state import votes
-from service.state.counting import calls, parse_counts
+from service.state.counting import calls, list_calls, parse_counts
 from service.state.early import COUNT, Early, Known
 from service.state.keys import DELETED_ITEMS, POPULAR, SEEDED, neighbours
 from service.state.reads import Read, Wave, alone
@@ -41,18 +42,17 @@ class Counts:
 
 
 class CooccurrenceCounts:
-    """Bounded: `neighbours` items per item and `popular` items in all, and temporarily a quarter more of both.
+    """Bounded by the settings: `neighbours` items per item, `popular` items in all, temporarily a quarter more.
 
     Args:
         known: returns those of the given items that are in the catalogue.
         early: counts items that are not.
     """
 
-    def __init__(self, scripts: Scripts, popular: int, neighbours: int, known: Known, early: Early) -> None:
+    def __init__(self, scripts: Scripts, settings: StateSettings, known: Known, early: Early) -> None:
         self._scripts = scripts
+        self._settings = settings
         self._early = early
-        self._popular = popular
-        self._neighbours = neighbours
         self._known = known
 
     async def record(
@@ -152,10 +152,8 @@ class CooccurrenceCounts:
         return [other for other in best if other in known][:k]
 
     def _counting(self, counts: Mapping[str, float], together: Together) -> list[Call]:
-        found = calls("count", POPULAR, counts, self._popular)
-        for item, others in together.items():
-            found += calls("count", neighbours(item), others, self._neighbours)
-        return found
+        popular = calls("count", POPULAR, counts, self._settings.popular)
+        return [*popular, *list_calls(together, self._settings.neighbours)]
 
     async def _run(self, calls: Sequence[Call]) -> None:
         for start in range(0, len(calls), CALLS_PER_ROUND_TRIP):

@@ -4,6 +4,7 @@ A dead letter's id is `<bucket>-<stream id>`, for example `b7-1763625600000-0`.
 """
 
 import heapq
+import re
 from collections import deque
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ Retried = Literal["retried", "not_found", "backlog_full"]
 _RETRIED: dict[int, Retried] = {1: "retried", 0: "not_found", -1: "backlog_full"}
 PAGE = 20
 """Dead letters of one bucket in memory."""
+_ID = re.compile(r"([^-]+)-([0-9]+-[0-9]+)")
 
 
 @dataclass(slots=True)
@@ -110,12 +112,9 @@ class DeadLetters:
                 one.start = f"({found[-1][0].decode()}"
 
     def _place(self, letter_id: str) -> tuple[BucketKeys, str] | None:
-        name, _, stream_id = letter_id.partition("-")
-        first, _, second = stream_id.partition("-")
-        bucket = self._keys.named(name)
-        if bucket is None or not (first.isdecimal() and second.isdecimal()):
-            return None
-        return bucket, stream_id
+        valid = _ID.fullmatch(letter_id)
+        bucket = self._keys.named(valid[1]) if valid else None
+        return (bucket, valid[2]) if valid and bucket else None
 
 
 def _letter(bucket: BucketKeys, stream_id: bytes, fields: list[bytes]) -> DeadLetter:

@@ -10,7 +10,8 @@ had always been in the catalogue.
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-from service.state.counting import calls, parse_counts
+from service.settings import StateSettings
+from service.state.counting import calls, list_calls, parse_counts
 from service.state.keys import EARLY, POPULAR, neighbours
 from service.state.redis.scripts import Call, Scripts
 
@@ -22,16 +23,15 @@ Known = Callable[[Sequence[str]], Awaitable[frozenset[str]]]
 
 
 class Early:
-    def __init__(self, scripts: Scripts, popular: int, neighbours: int) -> None:
+    def __init__(self, scripts: Scripts, settings: StateSettings) -> None:
         self._scripts = scripts
-        self._popular = popular
-        self._neighbours = neighbours
+        self._settings = settings
 
     async def record(self, together: Mapping[str, Mapping[str, float]]) -> None:
         """Count one user for each of these absent items, and for its pairs with others."""
         now_ms = time.time_ns() // 1_000_000
         rows = {item: {COUNT: 1.0, **others} for item, others in together.items()}
-        written = self._written(rows)
+        written = list_calls(rows, self._settings.neighbours)
         (_, dropped), *_ = await self._scripts.run([Call("early", (EARLY,), (now_ms, MOST, *together)), *written])
         await self._scripts.run(
             [("DEL", neighbours(item.decode())) for item in dropped]
@@ -42,10 +42,7 @@ class Early:
         """Count the user for pairs of absent items that were counted before."""
         (found,) = await self._scripts.run([("ZMSCORE", EARLY, *together)])
         there = {item: row for (item, row), at in zip(together.items(), found, strict=True) if at is not None}
-        await self._scripts.run(self._written(there))
-
-    def _written(self, rows: Mapping[str, Mapping[str, float]]) -> list[Call]:
-        return [call for item, row in rows.items() for call in calls("count", neighbours(item), row, self._neighbours)]
+        await self._scripts.run(list_calls(there, self._settings.neighbours))
 
     async def take(self, item_ids: Sequence[str], known: Known) -> None:
         """Hand the counts of new items over. If the process dies in between, they are lost."""
@@ -67,9 +64,9 @@ class Early:
         present = await known(list(counts))
         await self._scripts.run(
             [
-                *calls("count", POPULAR, {item: total}, self._popular),
+                *calls("count", POPULAR, {item: total}, self._settings.popular),
                 *(
-                    Call("early_pair", (neighbours(other),), (self._neighbours, counts[other], item))
+                    Call("early_pair", (neighbours(other),), (self._settings.neighbours, counts[other], item))
                     for other in present
                 ),
             ]

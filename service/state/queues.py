@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import orjson
 
+from service.settings import StateSettings
 from service.state import encoding, votes
 from service.state.keys import Keys
 from service.state.kinds import SUMMARIZE, Derived
@@ -15,11 +16,9 @@ from service.state.redis.scripts import Scripts
 class Summaries(LeasedQueue[SummaryClaim]):
     """Users with pending events, which are folded into their summaries (invariants I2, I3, I4, I7)."""
 
-    def __init__(self, scripts: Scripts, keys: Keys, summary_chars: int, versions: int, votes: int) -> None:
+    def __init__(self, scripts: Scripts, keys: Keys, settings: StateSettings) -> None:
         super().__init__(scripts, keys, SUMMARIZE)
-        self._summary_chars = summary_chars
-        self._versions = versions
-        self._votes = votes
+        self._settings = settings
 
     async def commit(
         self, claim: SummaryClaim, text: str, model: str, prompt: str, folded: int, liked: Sequence[str] = ()
@@ -32,8 +31,8 @@ class Summaries(LeasedQueue[SummaryClaim]):
         Raises:
             ValueError: `folded` is no number of claimed events, or `text` is longer than `summary_chars`.
         """
-        if len(text) > self._summary_chars:
-            raise ValueError(f"a summary of {len(text)} characters, at most {self._summary_chars} are stored")
+        if len(text) > self._settings.summary_chars:
+            raise ValueError(f"a summary of {len(text)} characters, at most {self._settings.summary_chars} are stored")
         last = _last(claim, folded)
         old = claim.base
         summary = Summary(
@@ -44,8 +43,8 @@ class Summaries(LeasedQueue[SummaryClaim]):
             prompt=prompt,
             events=(old.events if old else 0) + folded,
             event_ids=tuple(event.event_id for event in claim.pending[:folded]),
-            earlier=old.history[: self._versions - 1] if old else (),
-            votes=votes.counted(claim.votes, liked, self._votes),
+            earlier=old.history[: self._settings.summary_versions - 1] if old else (),
+            votes=votes.counted(claim.votes, liked, self._settings.votes),
         )
         body = encoding.summary_body(summary)
         return bool(await self._run("commit", claim, summary.version - 1, folded, last, body))

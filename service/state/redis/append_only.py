@@ -47,23 +47,20 @@ class AppendOnlyFiles:
     async def _rewrite(self, node: Mapping[str, Any]) -> bool:
         if not (await self._persistence(node))["aof_enabled"]:
             return False
-        # A rewrite that is already running began before the deletion.
-        await self._idle(node)
-        while not await self._begin(node):
+        begun = False
+        while not begun:
+            # A rewrite that is already running began before the deletion.
             await self._idle(node)
+            try:
+                await self._client.bgrewriteaof(**node)
+                begun = True
+            except ResponseError as error:
+                if "in progress" not in str(error):
+                    raise
         await self._idle(node)
         status = (await self._persistence(node))["aof_last_bgrewrite_status"]
         if status != "ok":
             raise StateUnavailable(f"an append-only file could not be rewritten: {status}; see the server's log")
-        return True
-
-    async def _begin(self, node: Mapping[str, Any]) -> bool:
-        try:
-            await self._client.bgrewriteaof(**node)
-        except ResponseError as error:
-            if "in progress" not in str(error):
-                raise
-            return False
         return True
 
     async def _idle(self, node: Mapping[str, Any]) -> None:

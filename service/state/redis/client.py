@@ -35,16 +35,15 @@ def call_timeout_s(settings: StateSettings) -> float:
 
 def connect(url: str, settings: StateSettings) -> Client:
     """A client that connects on first use. Raises ValueError for an invalid URL."""
-    timeout, call_timeout = settings.redis_timeout_s, call_timeout_s(settings)
+    timeout = settings.redis_timeout_s
+    options: Any = {"protocol": 2, "socket_timeout": call_timeout_s(settings), "socket_connect_timeout": timeout}
     if CLUSTER in url:
         cluster = RedisCluster.from_url(
             url.replace(CLUSTER, "://", 1),
-            protocol=2,
             # The pipelines retry. Before a retry, the client would close all connections, even those in use.
             retry=Retry(NoBackoff(), 0),
             max_connections=settings.redis_connections + _SLOT_CONNECTIONS,
-            socket_timeout=call_timeout,
-            socket_connect_timeout=timeout,
+            **options,
         )
         # The client has no parameter for the class: it is set for the nodes found later, and for those in the URL.
         guarded = _guarded(cluster.connection_kwargs["connection_class"])
@@ -54,12 +53,10 @@ def connect(url: str, settings: StateSettings) -> Client:
         return cluster
     pool = BlockingConnectionPool.from_url(
         url,
-        protocol=2,
         retry=Retry(ExponentialWithJitterBackoff(base=0.02, cap=0.2), 2),
         max_connections=settings.redis_connections,
         timeout=timeout,
-        socket_timeout=call_timeout,
-        socket_connect_timeout=timeout,
+        **options,
     )
     pool.connection_class = _guarded(pool.connection_class)
     return Redis.from_pool(pool)
