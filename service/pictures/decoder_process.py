@@ -86,7 +86,10 @@ def _confine(memory_bytes: int) -> bool:
         Path("/proc/self/oom_score_adj").write_text("1000")
     _bound(resource.RLIMIT_CORE, 0)
     _bound(resource.RLIMIT_FSIZE, 0)
-    return _bound(resource.RLIMIT_AS, _address_space() + memory_bytes)
+    bounded = _bound(resource.RLIMIT_AS, _address_space() + memory_bytes)
+    # From here on it opens nothing: no file, no socket, not its gateway's environment in /proc.
+    _bound(resource.RLIMIT_NOFILE, 0)
+    return bounded
 
 
 def _bound(what: int, limit: int) -> bool:

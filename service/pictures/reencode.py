@@ -8,15 +8,24 @@ import struct
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from PIL import AvifImagePlugin, Image, TiffImagePlugin, WebPImagePlugin
+from PIL import (
+    AvifImagePlugin,
+    Image,
+    ImageColor,
+    ImagePalette,
+    MpoImagePlugin,
+    TiffImagePlugin,
+    WebPImagePlugin,
+)
 
 from model_store.colours import contrast, is_blank, small_rgb
 from service.errors import BadPicture
 from service.pictures.encoded import check_scans, unknown_kind
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "AVIF", "BMP", "TIFF")
-_LOADED = (AvifImagePlugin, TiffImagePlugin, WebPImagePlugin)
-"""Those that Pillow loads only together with all that it has."""
+_LOADED = (AvifImagePlugin, ImageColor, ImagePalette, MpoImagePlugin, TiffImagePlugin, WebPImagePlugin)
+"""What Pillow would load with the first picture that needs it, when this process can open no file any more."""
+Image.preinit()
 LOSSY = frozenset({"JPEG", "MPO", "AVIF"})
 ANIMATED = frozenset({"GIF", "PNG", "WEBP", "AVIF"})
 """Further pages of other formats are not later pictures of the same thing."""

@@ -124,6 +124,19 @@ async def test_a_decoder_that_crashes_costs_one_picture(open_decoder: OpenDecode
         assert len(children() - {pid}) == 1
 
 
+async def test_every_kind_of_picture_is_decoded_without_opening_a_file(open_decoder: OpenDecoder) -> None:
+    shaded = Image.linear_gradient("L")
+    kinds = [saved(shaded.convert("RGB"), kind) for kind in ("PNG", "JPEG", "WEBP", "GIF", "AVIF", "BMP")]
+    kinds += [saved(shaded, "TIFF", compression=how) for how in ("raw", "tiff_lzw", "jpeg")]
+    kinds += [saved(shaded, kind, save_all=True, append_images=[shaded]) for kind in ("MPO", "GIF", "PNG", "WEBP")]
+    kinds += [saved(shaded.convert(mode), "TIFF") for mode in ("LAB", "I;16", "CMYK", "P", "RGBA", "1")]
+    async with open_decoder(max_concurrent_decodes=1) as decoder:
+        for encoded in kinds:
+            # A process of its own: what one kind has loaded must not help the next.
+            await decoder.close()
+            assert opened((await decoder.decode(encoded)).content).size == (256, 256)
+
+
 async def test_no_more_processes_than_the_settings_say(open_decoder: OpenDecoder) -> None:
     async with open_decoder(max_concurrent_decodes=2) as decoder:
         drawn = await asyncio.gather(*(decoder.decode(picture()) for _ in range(20)))
@@ -177,7 +190,9 @@ async def test_the_processes_have_none_of_the_gateway_s_secrets_and_end_with_it(
         await decoder.decode(picture())
         (pid,) = children()
         assert "secret" not in of_process(pid, "environ")
-        assert re.search(r"^Max file size +0 +0 ", of_process(pid, "limits"), re.MULTILINE)
+        limits = of_process(pid, "limits")
+        assert re.search(r"^Max file size +0 +0 ", limits, re.MULTILINE)
+        assert re.search(r"^Max open files +0 +0 ", limits, re.MULTILINE)
     assert children() == set()
 
 
