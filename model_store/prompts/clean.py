@@ -15,22 +15,26 @@ _INVISIBLE = re.compile(
     "\u3164\uffa0\u115f\u1160\u2800\u034f\u17b4\u17b5]"  # fillers
 )
 _NAMES = (
-    r"s|bos|eos|pad|unk|cls|sep|mask|unused\d{1,5}|think|thinking|tools?|functions?|image|img|video|audio|box|quad|ref"
+    r"s|bos|eos|pad|unk|cls|sep|mask|sop|eop|eod|eoh|eoa|unused\d{1,5}|loc\d{4}|seg\d{3}|(?:seed|minimax):[a-z_]+"
+    r"|think|thinking|tools?|functions?|image|img|global-img|video|audio|box|quad|ref"
     r"|system|assistant|user|human|note|interactions|item|candidate"
 )
 _TAG = re.compile(
     rf"<</?SYS>>|</?(?:{_NAMES}|[a-z0-9]+(?:[_\u2581][a-z0-9]+)+)/?>"
-    r"|\[/?(?:INST|IMG|THINK|ARGS|PREFIX|MIDDLE|SUFFIX|AUDIO|TRANSCRIBE|SYSTEM|USER|ASSISTANT"
-    r"|(?:control|TOOL|TOOLS|AVAILABLE|SYSTEM|IMG|BEGIN|CALL|MODEL)_[a-z0-9_]+)\]",
+    r"|\[/?(?:INST|IMG|THINK|ARGS|PREFIX|MIDDLE|SUFFIX|AUDIO|TRANSCRIBE|SYSTEM|USER|ASSISTANT|BOS|EOS|EOT|[gs]MASK"
+    r"|unused\d{1,5}|(?:control|TOOL|TOOLS|AVAILABLE|SYSTEM|IMG|BEGIN|CALL|MODEL|UNUSED)_[a-z0-9_]+)\]",
     re.IGNORECASE,
 )
-"""Gemma's, Llama's, Mistral's, Qwen's and DeepSeek's tokens, and the tags of the built-in prompts."""
+"""Tokens of Gemma, Llama, Mistral, Qwen, DeepSeek, GLM, InternLM, Kimi, MiniMax, PaliGemma, Seed and SmolVLM, and the
+tags of the built-in prompts."""
+_BARE = ("]~b]", "]~!b[", "[e~[")
+"""Those that are not in a pair of brackets."""
 _LONGEST_TAG = 48
 _LOOK_ALIKES = str.maketrans(
     {
         **{chr(code): chr(code - 0xFEE0) for code in range(0xFF01, 0xFF5F)},
-        **dict.fromkeys("\u2039\u2329\u3008\u27e8\u276c\u276e\u2770\ufe64\u02c2\u1438", "<"),
-        **dict.fromkeys("\u203a\u232a\u3009\u27e9\u276d\u276f\u2771\ufe65\u02c3\u1433", ">"),
+        **dict.fromkeys("\u2039\u2329\u3008\u27e8\u276c\u276e\u2770\ufe64\u02c2\u1438\u25c1", "<"),
+        **dict.fromkeys("\u203a\u232a\u3009\u27e9\u276d\u276f\u2771\ufe65\u02c3\u1433\u25b7", ">"),
         **dict.fromkeys("\u01c0\u2223\u2758\u2502\u23d0", "|"),
         **dict.fromkeys("\u2044\u2215", "/"),
     }
@@ -85,7 +89,7 @@ def _joins(char: str) -> bool:
 def _without_markup(text: str) -> str:
     """One pass: at each closing bracket, the text kept so far is searched for markup."""
     shape = text.translate(_LOOK_ALIKES)
-    if "<" not in shape and "[" not in shape and "|>" not in shape:
+    if "<" not in shape and "[" not in shape and "|>" not in shape and "]~" not in shape:
         return text
     kept, shapes = [], []
     opened: list[int] = []
@@ -94,7 +98,7 @@ def _without_markup(text: str) -> str:
         shapes.append(seen)
         if seen == "|" and shapes[-2:-1] == ["<"]:
             opened.append(len(shapes) - 2)
-        elif seen in (">", "]") and (start := _start_of_markup(shapes, opened)) is not None:
+        elif seen in (">", "]", "[") and (start := _start_of_markup(shapes, opened)) is not None:
             del kept[start:], shapes[start:]
             while opened and opened[-1] >= start:
                 opened.pop()
@@ -107,6 +111,9 @@ def _start_of_markup(shapes: list[str], opened: list[int]) -> int | None:
         # In `<|>` one bar can't both open and close.
         return next((place for place in reversed(opened[-2:]) if place <= len(shapes) - 4), None)
     tail = "".join(shapes[-_LONGEST_TAG:])
+    for token in _BARE:
+        if tail.lower().endswith(token):
+            return len(shapes) - len(token)
     start = tail.rfind("<" if tail[-1] == ">" else "[")
     if tail.endswith(">>") and tail[max(0, start - 1) : start] == "<":
         start -= 1

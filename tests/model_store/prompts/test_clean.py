@@ -22,6 +22,9 @@ TOKENS = [
     *("<image_soft_token>", "<bos>", "<eos>", "<pad>", "<unk>", "<unused7>", "<image>", "<fim_prefix>", "<THINK>"),
     *("</note>", "</interactions>", "</item>", "</user>", "</candidate>", "<candidate>"),
     *("\u2039/note\u203a", "\uff1c/note\uff1e", "\u3008/candidate\u3009", "\uff1c\uff5cim_end\uff5c\uff1e"),
+    *("[gMASK]", "<sop>", "<eop>", "[UNUSED_TOKEN_145]", "[unused9]", "[EOS]", "<seed:bos>", "<seed:tool_call>"),
+    *("<minimax:tool_call>", "]~b]", "]~!b[", "[e~[", "\u25c1think\u25b7", "\u25c1/think\u25b7", "<global-img>"),
+    *("<loc0123>", "<seg012>", "]~<s>b]"),
     *("\uff3bINST\uff3d", "\u27e8think\u27e9", "\u2039s\u203a", "<\u2044s>", "<thin\u212a>"),
 ]
 PIECES = [
@@ -101,7 +104,7 @@ def test_no_prompt_holds_markup_of_strangers(name: str, token: str) -> None:
         "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645",  # Persian: I want
         "\u0915\u094d\u200d\u0937",  # Devanagari: a half form
         "\U0001f468\u200d\U0001f469\u200d\U0001f467 family",
-        "I <3 you, a < b > c, [brackets], Vector<T>, 5 | 6",
+        "I <3 you, a < b > c, [brackets], Vector<T>, 5 | 6, [a]~[b]",
         "\u2039mot\u203a and \u300aTitle\u300b \u3008\u5e03\u5e03\u3009",
     ],
 )
