@@ -9,7 +9,11 @@ from collections import Counter
 
 from model_store.engine.errors import BadAnswer
 
-_LINK = re.compile(r"\b[a-z][a-z0-9+.-]{1,20}://|\bwww\.[a-z0-9-]{1,63}\.|\bmailto:|\bjavascript:|\]\(", re.IGNORECASE)
+_LINK = re.compile(
+    r"\b[a-z][a-z0-9+.-]{1,20}://|\bwww\.[a-z0-9-]{1,63}\.|\b(?:mailto|javascript):|\bdata:[a-z]+/|\]\("
+    r"|(?<!\S)//[a-z0-9-]{1,63}\.|\b[a-z0-9-]{1,63}\.[a-z]{2,24}/\S|[\w.+-]@[a-z0-9-]{1,63}\.[a-z]",
+    re.IGNORECASE,
+)
 _MARKUP = re.compile(r"</?[a-z][^<>]{0,200}>|```|<\||\|>|\{[{%#]|[%}]\}|^[{\[]\s?\"", re.IGNORECASE)
 _INSTRUCTION = re.compile(
     r"\b(?:ignore|disregard|forget|override)\b.{0,40}\b(?:instructions?|prompts?|rules)\b"
@@ -18,8 +22,27 @@ _INSTRUCTION = re.compile(
     r"|\b(?:answer|respond|reply) (?:with )?[\"']?(?:yes|no)\b",
     re.IGNORECASE,
 )
+_INSTRUCTION_ABROAD = re.compile(
+    "ignor.{0,40}(?:instruc(?:tions|ciones|oes)|anweisung|istruzioni|polecenia)"  # French to Portuguese, German, Polish
+    "|\u0438\u0433\u043d\u043e\u0440.{0,40}\u0438\u043d\u0441\u0442\u0440\u0443\u043a\u0446"  # Russian
+    "|\u5ffd\u7565.{0,20}\u6307\u793a|\u6307\u793a.{0,20}\u7121\u8996"  # Chinese, Japanese
+    "|\uc9c0\uc2dc.{0,20}\ubb34\uc2dc"  # Korean
+    "|\u062a\u062c\u0627\u0647\u0644.{0,40}\u062a\u0639\u0644\u064a\u0645"  # Arabic
+    "|\u0928\u093f\u0930\u094d\u0926\u0947\u0936.{0,40}\u0905\u0928\u0926\u0947\u0916"  # Hindi
+    "|talimat.{0,40}yok say",  # Turkish
+    re.IGNORECASE,
+)
+"""The sentence that most attacks begin with, in the languages with most speakers."""
 _LOOP = re.compile(r"(.{2,60}?)\1{4,}")
 """The same text five times in a row."""
+_DRAWN_ALIKE = str.maketrans(
+    "\u0430\u0435\u043e\u0440\u0441\u0443\u0445\u0456\u0458\u0455\u0501"
+    "\u0410\u0412\u0415\u041a\u041c\u041d\u041e\u0420\u0421\u0422\u0425\u0406"
+    "\u0391\u0395\u0397\u0399\u039f\u03a1\u03a4\u03bf\u03b1\u03c1"
+    "\u2044\u2215\u29f8\u2236",
+    "aeopcyxijsdABEKMHOPCTXIAEHIOPToap///:",
+)
+"""Cyrillic and Greek letters, and signs, that are drawn like those of ASCII."""
 _STRAY_LETTERS = 2
 """Letters that are accepted of a script that the input lacks: one may be a symbol."""
 _EAST_ASIAN = frozenset(("CJK", "HIRAGANA", "KATAKANA", "KATAKANA-HIRAGANA", "HANGUL", "BOPOMOFO"))
@@ -28,6 +51,7 @@ _REASONS = (
     (_LINK, "it has a link"),
     (_MARKUP, "it has markup"),
     (_INSTRUCTION, "it gives instructions"),
+    (_INSTRUCTION_ABROAD, "it gives instructions"),
     (_LOOP, "it repeats itself without end"),
 )
 
@@ -53,11 +77,20 @@ def implausible(text: str, *, prompt: str | None = None, opening: str = "") -> s
     """
     if opening and not text.lower().startswith(opening.lower()):
         return f"it does not begin with {opening!r}"
+    folded = _folded(text)
     for pattern, reason in _REASONS:
-        if pattern.search(text):
+        if pattern.search(text) or pattern.search(folded):
             return reason
     stray = [] if prompt is None or text.isascii() else _stray_scripts(text, prompt)
     return f"it is written in {', '.join(stray)}, which its input is not" if stray else ""
+
+
+def _folded(text: str) -> str:
+    """The same without accents and in plain letters, as a reader would take it."""
+    if text.isascii():
+        return text
+    decomposed = unicodedata.normalize("NFKD", text)
+    return "".join(char for char in decomposed if not unicodedata.combining(char)).translate(_DRAWN_ALIKE)
 
 
 def _stray_scripts(text: str, prompt: str) -> list[str]:
