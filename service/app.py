@@ -19,12 +19,13 @@ from service.events.webhook import webhook_router
 from service.heap import freeze_heap
 from service.http import openapi, problems
 from service.http.admission import Admission
-from service.http.auth import ApiKeys, read_keys, require_keys
+from service.http.auth import ApiKeys, KeyRing, require_keys
 from service.http.body_limit import BodyLimit
 from service.http.compression import DecompressBodies
 from service.http.connection import bounded_http
 from service.http.cors import Cors
 from service.http.hosts import TrustedHosts
+from service.http.key_reload import KeyReload
 from service.http.middleware import EncodedPaths, Telemetry
 from service.http.routes import PlainRoutes
 from service.items.catalogue import Catalogue
@@ -67,11 +68,11 @@ def create_app(
     Raises:
         NotReady: the settings name no Redis.
         ManifestError: the settings name a model version that is not in the store.
-        UserError: the picture folder can't be used, or the file of API keys has none.
+        UserError: the picture folder can't be used, or the file of API keys has none or a wrong line.
         OSError: the file of API keys can't be read.
     """
     metrics = metrics or Metrics()
-    keys = read_keys(settings.api_keys_file) if settings.api_keys_file else None
+    keys = KeyReload(settings.api_keys_file, metrics) if settings.api_keys_file else None
     store = store or Store(settings)
     ranker = ranker or open_ranker(settings, metrics)
     summarizer = open_summarizer(settings)
@@ -88,9 +89,11 @@ def create_app(
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
-            for opened in (store, decoder, ranker, summarizer, probes, unknown_items):
+            for opened in (store, decoder, ranker, summarizer, probes, unknown_items, keys):
                 if opened is not None:
                     stack.push_async_callback(opened.close)
+            if keys is not None:
+                keys.start()
             yield
 
     app = FastAPIOffline(
@@ -115,18 +118,18 @@ def create_app(
         (RecommendIn, "candidates"): limits.candidates,
     }
     openapi.install(app, _RAW_BODIES, bounds, keys=keys is not None)
-    _add_middleware(app, settings, metrics, keys)
+    _add_middleware(app, settings, metrics, keys.ring if keys else None)
     return app
 
 
-def _add_middleware(app: FastAPI, settings: Settings, metrics: Metrics, keys: list[str] | None) -> None:
+def _add_middleware(app: FastAPI, settings: Settings, metrics: Metrics, keys: KeyRing | None) -> None:
     """The last one added is the first to see a request."""
     app.add_middleware(PlainRoutes, fastapi=app)
     app.add_middleware(BodyLimit, limits=settings.limits, metrics=metrics)
     app.add_middleware(DecompressBodies)
     app.add_middleware(Admission, limits=settings.limits, metrics=metrics)
     if keys is not None:
-        app.add_middleware(ApiKeys, keys=keys)
+        app.add_middleware(ApiKeys, ring=keys)
     app.add_middleware(EncodedPaths)
     if settings.trusted_hosts or keys is None:
         app.add_middleware(TrustedHosts, names=settings.trusted_hosts)

@@ -79,7 +79,35 @@ class LineTooLong(TastestreamError):
 
 
 class Unauthorized(TastestreamError):
-    status, code, title = 401, "unauthorized", "Unauthorized"
+    """The request has no key that is in force."""
+
+    status = 401
+    challenge: ClassVar[str] = 'Bearer error="invalid_token"'
+    """`WWW-Authenticate`, RFC 6750 section 3."""
+
+
+class KeyMissing(Unauthorized):
+    code, title, challenge = "key_missing", "API key missing", "Bearer"
+
+
+class KeyMalformed(Unauthorized):
+    code, title = "key_malformed", "API key malformed"  # not a bearer token, or not all of a generated key
+
+
+class KeyUnknown(Unauthorized):
+    code, title = "key_unknown", "API key unknown"
+
+
+class KeyExpired(Unauthorized):
+    code, title = "key_expired", "API key expired"
+
+
+class KeyRevoked(Unauthorized):
+    code, title = "key_revoked", "API key revoked"
+
+
+class ScopeMissing(TastestreamError):
+    status, code, title = 403, "scope_missing", "Scope missing"  # `scope` names it
 
 
 class UntrustedHost(TastestreamError):

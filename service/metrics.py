@@ -50,6 +50,10 @@ class Metrics:
             "Request bodies dropped because all bodies together exceeded `limits.bytes_in_flight`.",
         )
         self.connections = gauge("tastestream_http_connections", "Open connections, including idle ones.")
+        self.api_keys_stale = gauge(
+            "tastestream_api_keys_stale",
+            "1 while the file of API keys can't be read or has a wrong line, so that its last good keys are in force.",
+        )
         self.errors = counter("tastestream_errors_total", "Error responses by code.", ("code",))
         self.events = counter(
             "tastestream_events_total",

@@ -265,7 +265,7 @@ class Settings(BaseSettings):
     port: Port = _setting(8000, "Port on which the gateway listens.")
     data_dir: Path = _setting(Path(".tastestream"), "Folder of local data.")
     model_store: Path | None = _setting(None, "Folder of model versions; default: `models` in `data_dir`.")
-    api_keys_file: Path | None = _setting(None, "File of API keys, one per line, for `Authorization: Bearer`.")
+    api_keys_file: Path | None = _setting(None, "File of API keys, which `tastestream keys` writes.")
     insecure: bool = _setting(False, "Allow an address that other machines can reach without API keys.")
     trusted_hosts: Names = _setting(
         (),

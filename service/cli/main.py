@@ -6,7 +6,20 @@ import typer
 from rich.markup import escape
 
 from model_store.errors import UserError
-from service.cli import data, dead_letters, events, items, models, pictures, processes, replay, summaries, train, users
+from service.cli import (
+    data,
+    dead_letters,
+    events,
+    items,
+    keys,
+    models,
+    pictures,
+    processes,
+    replay,
+    summaries,
+    train,
+    users,
+)
 from service.cli.terminal import err
 from service.errors import TastestreamError
 
@@ -29,6 +42,7 @@ for name, group in {
     "summaries": summaries.app,
     "pictures": pictures.app,
     "dead-letters": dead_letters.app,
+    "keys": keys.app,
 }.items():
     app.add_typer(group, name=name, rich_help_panel=_DATA)
 app.add_typer(data.app, name="data", rich_help_panel=_MODELS)

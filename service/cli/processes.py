@@ -37,7 +37,8 @@ def up(
     """Start everything on this machine and serve until Ctrl-C.
 
     Redis is embedded unless `TASTESTREAM_REDIS_URL` is set. A vLLM server is started for each of
-    `TASTESTREAM_SUMMARIZER__URL` and `TASTESTREAM_RANKER__URL` that is not set.
+    `TASTESTREAM_SUMMARIZER__URL` and `TASTESTREAM_RANKER__URL` that is not set. With API keys, the demo sends the one
+    in `TASTESTREAM_API_KEY`.
 
     Example:
 

@@ -9,7 +9,7 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from service.http.auth import OPEN_PATHS
+from service.http.auth import required_scope
 from service.http.problems import Problem
 
 Bounds = Mapping[tuple[type[BaseModel], str], int]
@@ -41,10 +41,12 @@ def _describe(app: FastAPI, models: Iterable[type[BaseModel]], bounds: Bounds, k
         page["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
     for path, methods in page["paths"].items():
         for operation in methods.values():
+            scope = required_scope(path)
             if not keys:
-                operation["responses"].pop("401", None)
-            elif path not in OPEN_PATHS:
-                operation["security"] = [{"key": []}]
+                for status in ("401", "403"):
+                    operation["responses"].pop(status, None)
+            elif scope is not None:
+                operation["security"] = [{"key": [scope]}]
     return page
 
 

@@ -18,10 +18,16 @@ from service.errors import (
     ClientClosedRequest,
     InternalError,
     InvalidRequest,
+    KeyExpired,
+    KeyMalformed,
+    KeyMissing,
+    KeyRevoked,
+    KeyUnknown,
     MalformedBody,
     MethodNotAllowed,
     NotFound,
     Overloaded,
+    ScopeMissing,
     StateUnavailable,
     TastestreamError,
     Unauthorized,
@@ -35,7 +41,9 @@ ERROR = "tastestream.error"
 """In the scope: the code of the error in the response."""
 REASON = "tastestream.reason"
 """In the scope: the cause of the error, for the log only."""
-COMMON_ERRORS = (InvalidRequest, Unauthorized, Overloaded, StateUnavailable)
+KEY_ERRORS = (KeyMissing, KeyMalformed, KeyUnknown, KeyExpired, KeyRevoked, ScopeMissing)
+"""The errors of every call that needs an API key."""
+COMMON_ERRORS = (InvalidRequest, *KEY_ERRORS, Overloaded, StateUnavailable)
 """The errors of every call that reads or writes state."""
 BODY_ERRORS = (MalformedBody, BodyTimeout, BodyTooLarge, UnsupportedMedia)
 """The further errors of a call with a body."""
@@ -60,7 +68,9 @@ def respond(error: TastestreamError) -> Response:
     if error.retry_after_s is not None:
         headers["retry-after"] = str(max(1, math.ceil(error.retry_after_s)))
     if isinstance(error, Unauthorized):
-        headers["www-authenticate"] = "Bearer"
+        headers["www-authenticate"] = error.challenge
+    elif isinstance(error, ScopeMissing):
+        headers["www-authenticate"] = 'Bearer error="insufficient_scope"'
     return Response(orjson.dumps(problem(error)), error.status, headers, PROBLEM)
 
 

@@ -20,7 +20,7 @@ from model_store.registry.registry import Registry
 from model_store.serving.launch import free_port
 from model_store.serving.processes import Child, ChildFailed
 from service.client.client import ServiceClient
-from service.http.auth import read_keys, require_keys
+from service.http.auth import require_keys
 from service.local.redis import EmbeddedRedis
 from service.local.targets import address, targets_written
 from service.local.vllm import LocalEngine, choose
@@ -165,8 +165,7 @@ async def _play_demo(settings: Settings, url: str, home: Path, console: Console)
     # Imported here: it needs the `train` extra.
     from service.client.tour import Tour
 
-    keys = read_keys(settings.api_keys_file) if settings.api_keys_file else [None]
-    async with ServiceClient(url, api_key=keys[0]) as client:
+    async with ServiceClient(url, api_key=os.environ.get(f"{PREFIX}API_KEY")) as client:
         try:
             await Tour(client, home / "demo-world", console).run()
         except UserError as error:

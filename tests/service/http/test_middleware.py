@@ -2,13 +2,11 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 import structlog
 
-from model_store.errors import UserError
 from service.http import connection
 from service.settings import LimitSettings
 from service.state.users import Users
@@ -140,51 +138,3 @@ class TestBodyLimit:
                 assert b"413" in await reader.readline()
                 assert b"connection: close" in await reader.read()
             writer.close()
-
-
-class TestApiKeys:
-    @pytest.fixture
-    async def locked(self, open_gateway: OpenGateway, tmp_path: Path) -> AsyncIterator[Gateway]:
-        keys = tmp_path / "keys"
-        keys.write_text("# ours\n\nfirst-key\nschlüssel\n", "utf-8")
-        async with open_gateway(api_keys_file=keys) as gateway:
-            yield gateway
-
-    @pytest.mark.parametrize(
-        "header", [None, "", "first-key", "Bearer", "Bearer ", "Bearer wrong", "Basic first-key", "Bearer # ours"]
-    )
-    async def test_requests_without_a_valid_key_are_refused(self, locked: Gateway, header: str | None) -> None:
-        headers = {} if header is None else {"authorization": header}
-        for method, path in (("POST", "/events"), ("GET", "/users/u"), ("GET", "/nowhere"), ("GET", "/openapi.json")):
-            answer = await locked.ask(method, path, headers=headers)
-            assert (answer.status_code, answer.json()["code"]) == (401, "unauthorized")
-            assert answer.headers["www-authenticate"] == "Bearer"
-
-    @pytest.mark.parametrize("header", ["Bearer first-key", "bearer first-key"])
-    async def test_requests_with_a_key_are_accepted(self, locked: Gateway, header: str) -> None:
-        assert (await locked.ask("POST", "/events", EVENT, headers={"authorization": header})).status_code == 202
-
-    @pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics"])
-    async def test_health_and_metrics_are_open(self, locked: Gateway, path: str) -> None:
-        assert (await locked.ask("GET", path)).status_code == 200
-
-    async def test_a_body_without_a_key_is_not_read(self, locked: Gateway) -> None:
-        read = 0
-
-        async def drops() -> AsyncIterator[bytes]:
-            nonlocal read
-            for _ in range(100):
-                read += 1
-                yield b" "
-
-        assert (await locked.client.post("/events", content=drops())).status_code == 401
-        assert read == 0
-
-    @pytest.mark.parametrize("content", ["", "# nothing but this\n"])
-    def test_a_file_without_keys_prevents_the_start(
-        self, open_gateway: OpenGateway, tmp_path: Path, content: str
-    ) -> None:
-        (tmp_path / "none").write_text(content)
-        context = open_gateway(api_keys_file=tmp_path / "none")
-        with pytest.raises(UserError, match="contains no API key"):
-            asyncio.run(context.__aenter__())

@@ -117,15 +117,17 @@ def test_limits_of_the_settings_are_in_the_page() -> None:
     assert schemas["EventBatchIn"]["properties"]["events"]["maxItems"] == 9
 
 
-def test_operations_that_need_a_key_say_so(tmp_path: Path, openapi: dict[str, Any]) -> None:
+def test_operations_that_need_a_key_say_so_and_name_its_scope(tmp_path: Path, openapi: dict[str, Any]) -> None:
     (tmp_path / "keys").write_text("key\n")
     locked = page(api_keys_file=tmp_path / "keys")
-    needed = {path for path, _, operation in operations(locked) if operation.get("security") == [{"key": []}]}
-    assert needed == set(WIRE_TABLE) - {"/healthz", "/readyz", "/metrics"}
+    needed = {path: operation["security"] for path, _, operation in operations(locked) if "security" in operation}
+    assert needed.keys() == WIRE_TABLE.keys() - {"/healthz", "/readyz", "/metrics"}
+    assert needed["/items/{item_id}"] == [{"key": ["items"]}]
     for _, _, operation in operations(openapi):
         assert "security" not in operation
-        assert "401" not in operation["responses"]
-    assert all("401" in operation["responses"] for path, _, operation in operations(locked) if path in needed)
+        assert not {"401", "403"} & operation["responses"].keys()
+    for path, _, operation in operations(locked):
+        assert ({"401", "403"} <= operation["responses"].keys()) is (path in needed)
 
 
 async def test_the_interactive_page_is_served(gateway: Gateway) -> None:
