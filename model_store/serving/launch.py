@@ -7,8 +7,9 @@ import random
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib import metadata
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, Literal
 
@@ -43,15 +44,14 @@ def detect_device() -> Device:
     return "cpu" if is_cpu_build or not Path("/proc/driver/nvidia/version").exists() else "gpu"
 
 
-def command(manifest: Manifest, weights: Path, prompts: PromptSet, port: int, device: Device) -> list[str]:
-    """The command that serves a version on this machine, on the loopback address only.
+def flags(manifest: Manifest, weights: Path, prompts: PromptSet, device: Device) -> list[str]:
+    """vLLM's flags for a version, without an address.
 
     A ranker whose manifest names the scoring architecture becomes a pooling server for `/score`; all others generate.
     """
     serving = manifest.serving
     gpu_flags = ["--gpu-memory-utilization", str(serving.gpu_memory_utilization)]
     return [
-        *(sys.executable, "-m", "model_store.serving.vllm_server"),
         *("--model", str(weights), "--served-model-name", manifest.id),
         *("--dtype", cpu_dtype(serving.dtype) if device == "cpu" else serving.dtype),
         *("--max-model-len", str(serving.max_model_len)),
@@ -65,8 +65,22 @@ def command(manifest: Manifest, weights: Path, prompts: PromptSet, port: int, de
         *("--uvicorn-log-level", "warning", "--disable-uvicorn-access-log", "--disable-fastapi-docs"),
         *(_cpu_flags(manifest) if device == "cpu" else gpu_flags),
         *_scoring_flags(manifest, prompts),
-        *("--host", HOST, "--port", str(port)),
     ]
+
+
+def config_file(flags: Sequence[str]) -> str:
+    """The text of a file for vLLM's `--config` that is equivalent to `flags`: YAML, written as JSON."""
+    config: dict[str, str | bool] = {}
+    for flag, following in zip_longest(flags, flags[1:], fillvalue="--"):
+        if flag.startswith("--"):
+            config[flag.removeprefix("--")] = True if following.startswith("--") else following
+    return json.dumps(config, indent=2)
+
+
+def command(manifest: Manifest, weights: Path, prompts: PromptSet, port: int, device: Device) -> list[str]:
+    """The command that serves a version on this machine, on the loopback address only."""
+    server = [sys.executable, "-m", "model_store.serving.vllm_server"]
+    return [*server, *flags(manifest, weights, prompts, device), "--host", HOST, "--port", str(port)]
 
 
 def _cpu_flags(manifest: Manifest) -> list[str]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from rich.table import Table
@@ -16,6 +16,7 @@ from service.cli.terminal import out, settings_or_exit
 app = typer.Typer(no_args_is_help=True, help="List, show, promote and roll back model versions.")
 
 Name = Annotated[str, typer.Argument(help="The model's name, without a version.")]
+Reference = Annotated[str, typer.Argument(metavar="VERSION", help="`NAME@1`, `NAME@production`, or `NAME`.")]
 
 
 @app.command("list")
@@ -34,19 +35,42 @@ def list_versions(store: ModelStore = None) -> None:
 
 
 @app.command()
-def show(
-    version: Annotated[str, typer.Argument(help="`NAME@1`, `NAME@production`, or `NAME`.")], store: ModelStore = None
-) -> None:
+def show(version: Reference, store: ModelStore = None) -> None:
     """Print the manifest of one version.
 
     Example:
 
         tastestream models show demo-ranker
     """
-    own, built_in = _registry(store), Registry(MODELS)
-    name = version.partition("@")[0]
-    registry = built_in if built_in.versions(name) and not own.versions(name) else own
-    out.print(registry.get(version).dump(), markup=False, highlight=False, end="")
+    out.print(_with(version, store).get(version).dump(), markup=False, highlight=False, end="")
+
+
+@app.command("vllm-flags")
+def vllm_flags(
+    version: Reference,
+    device: Annotated[Literal["cpu", "gpu"], typer.Option(help="What the server computes on.")] = "gpu",
+    output: Annotated[
+        Path | None, typer.Option(help="The file to write, NAME.yaml.", show_default="standard output")
+    ] = None,
+    store: ModelStore = None,
+) -> None:
+    """Write the flags with which vLLM serves a version, as a file for `vllm serve --config`.
+
+    The file names the version's folders, so the server needs the model store at the same path.
+
+    Example:
+
+        tastestream models vllm-flags mine-ranker@1 --output ranker.yaml
+    """
+    from model_store.serving.launch import config_file, flags
+
+    registry = _with(version, store)
+    manifest = registry.get(version)
+    text = config_file(flags(manifest, registry.local_folder(manifest), registry.prompts(manifest), device))
+    if output is None:
+        out.print(text, markup=False, highlight=False, soft_wrap=True)
+    else:
+        output.write_text(text)
 
 
 @app.command()
@@ -84,6 +108,13 @@ def rollback(
 
 def _registry(store: Path | None) -> Registry:
     return Registry(store or settings_or_exit().models_folder)
+
+
+def _with(version: str, store: Path | None) -> Registry:
+    """The own store, or the built-in one if only that has the model."""
+    own, built_in = _registry(store), Registry(MODELS)
+    name = version.partition("@")[0]
+    return built_in if built_in.versions(name) and not own.versions(name) else own
 
 
 def _row(registry: Registry, manifest: Manifest) -> Iterator[str]:

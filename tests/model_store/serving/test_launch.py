@@ -7,6 +7,7 @@ import os
 import random
 import signal
 import socket
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -19,7 +20,17 @@ from model_store import precision
 from model_store.prompts import PromptSet
 from model_store.registry.manifest import Labels, Manifest
 from model_store.serving import launch
-from model_store.serving.launch import HOST, Device, VllmServer, command, environment, free_port, phase
+from model_store.serving.launch import (
+    HOST,
+    Device,
+    VllmServer,
+    command,
+    config_file,
+    environment,
+    flags,
+    free_port,
+    phase,
+)
 from model_store.serving.processes import ChildFailed
 
 WEIGHTS = Path("/store/demo/1/weights")
@@ -70,6 +81,32 @@ def test_each_architecture_gets_its_override_to_score_by_its_labels(architecture
     given = command(ranker, WEIGHTS, PROMPTS, 1, "cpu")
     overrides = json.loads(given[given.index("--hf-overrides") + 1])
     assert overrides == {"architectures": [architecture], "classifier_from_token": ["no", "yes"], **head}
+
+
+def test_a_config_file_is_equivalent_to_the_flags() -> None:
+    given = flags(RANKER, WEIGHTS, PROMPTS, "gpu")
+    config = json.loads(config_file(given))
+    assert config["model"] == str(WEIGHTS)
+    assert config["enable-prefix-caching"] is True
+    words = [word for key, value in config.items() for word in ([f"--{key}"] if value is True else [f"--{key}", value])]
+    assert words == given
+
+
+@pytest.mark.vllm
+def test_vllm_reads_the_config_file_as_the_flags(tmp_path: Path) -> None:
+    given = flags(RANKER, WEIGHTS, PROMPTS, "gpu")
+    (tmp_path / "flags.yaml").write_text(config_file(given))
+    program = (
+        "import sys; from vllm.utils.argparse_utils import FlexibleArgumentParser as Parser; "
+        "from vllm.entrypoints.launchers.cli_args import make_arg_parser; "
+        "print(vars(make_arg_parser(Parser()).parse_args(sys.argv[1:])))"
+    )
+    read = [
+        subprocess.run([sys.executable, "-c", program, *words], capture_output=True, text=True, check=True).stdout
+        for words in (given, ["--config", str(tmp_path / "flags.yaml")])
+    ]
+    assert "Qwen3VLForSequenceClassification" in read[0]
+    assert read[0] == read[1]
 
 
 class TestCommand:

@@ -53,6 +53,7 @@ def test_the_commands_are_those_that_the_documentation_names() -> None:
         "models show",
         "models promote",
         "models rollback",
+        "models vllm-flags",
     }
 
 

@@ -1,0 +1,25 @@
+#!/bin/sh
+# Makes deploy/secrets, which deploy/compose.yaml mounts: an API key and passwords, drawn at random. Files that exist stay.
+set -eu
+cd "$(dirname "$0")"
+umask 077
+mkdir -p secrets
+cd secrets
+
+random() { head -c 24 /dev/urandom | base64 | tr '+/' '-_'; }
+
+# make NAME reads the content from standard input. The folder is closed to other users; the files are open to the users
+# that the containers run as, since compose mounts a file with the owner it has here.
+make() {
+    if [ -e "$1" ]; then echo "secrets/$1 exists"; cat >/dev/null; return; fi
+    cat >"$1" && chmod 0644 "$1" && echo "made secrets/$1"
+}
+
+if [ ! -e redis.conf ] || [ ! -e settings.toml ]; then
+    password=$(random)
+    rm -f redis.conf settings.toml
+    printf 'requirepass %s\n' "$password" | make redis.conf
+    printf 'redis_url = "redis://:%s@redis:6379/0"\n' "$password" | make settings.toml
+fi
+random | make api-keys
+random | make grafana-password
