@@ -11,7 +11,8 @@ STEP := sh deploy/step.sh
 # How many processes run tests. Each starts servers of its own.
 TEST_PROCESSES ?= 2
 
-.PHONY: help run observe test test-fast bench-events bench-recommend performance check format docs rules demo-model recording lock clean
+.PHONY: help run observe test test-fast deploy-tools bench-events bench-recommend performance check format docs rules demo-model \
+	recording lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 17
@@ -72,6 +73,9 @@ $(INSTALLED): deploy/locks/cpu.txt pyproject.toml
 	@$(STEP) "installing tastestream" $(PIP) --no-build-isolation -e .
 	@touch $@
 
+deploy-tools: $(INSTALLED) ## install the linters of images, compose files and chart; their tests are skipped without
+	@$(STEP) "installing the deployment's linters" $(PIP) --require-hashes -r deploy/locks/deploy.txt
+
 COMPILE := uv pip compile --python-version 3.11 --python-platform x86_64-manylinux_2_28 \
 	--generate-hashes --no-emit-index-url --no-annotate --no-header --quiet
 
@@ -80,6 +84,9 @@ lock: ## resolve the dependencies anew (needs uv)
 		--output-file deploy/locks/cpu.txt
 	$(COMPILE) pyproject.toml --constraint deploy/locks/cpu.txt --output-file deploy/locks/base.txt
 	echo hatchling | $(COMPILE) - --constraint deploy/locks/cpu.txt --output-file deploy/locks/build.txt
+	$(COMPILE) pyproject.toml --extra cpu --override deploy/locks/overrides-cpu.txt --constraint deploy/locks/cpu.txt \
+		--no-emit-package torch --output-file deploy/locks/demo.txt
+	$(COMPILE) pyproject.toml --extra deploy --constraint deploy/locks/cpu.txt --output-file deploy/locks/deploy.txt
 
 clean: ## remove the environment and the demo's data
 	rm -rf $(VENV) .tastestream

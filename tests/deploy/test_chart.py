@@ -10,7 +10,7 @@ import yaml
 from model_store.serving.launch import environment
 from service.metrics import Metrics
 from service.settings import PREFIX, Settings
-from tests.deploy.rendered import CHART, NAME, ROOT, Rendered, helm, may_connect, render, values
+from tests.deploy.rendered import CHART, NAME, ROOT, Rendered, helm, may_connect, render, selects, values
 from tests.test_pages import names
 
 CASES = {"demo": ("demo",), "cluster": ("cluster",), "autoscaled": ("cluster", "autoscaled")}
@@ -208,3 +208,18 @@ def test_a_job_is_a_template_until_it_is_started_or_scheduled(cluster: Rendered)
 
 def test_no_secret_is_in_any_object(rendered: Rendered) -> None:
     assert rendered.kind("Secret") == []
+
+
+def test_targets_have_the_job_names_that_the_alerts_ask_for(cluster: Rendered) -> None:
+    monitor = cluster.get("ServiceMonitor")["spec"]
+    for endpoint in monitor["endpoints"]:
+        (relabeling,) = endpoint["relabelings"]
+        assert (relabeling["targetLabel"], relabeling["replacement"]) == ("job", "tastestream-$1")
+        assert endpoint["honorLabels"] is True
+    (components,) = monitor["selector"]["matchExpressions"]
+    prometheus = yaml.safe_load((ROOT / "deploy/compose/prometheus.yml").read_text("utf-8"))
+    jobs = {one["job_name"] for one in prometheus["scrape_configs"]}
+    assert jobs == {f"tastestream-{component}" for component in components["values"]}
+    services = [one for one in cluster.kind("Service") if selects(monitor["selector"], one["metadata"]["labels"])]
+    ports = {port["name"] for one in services for port in one["spec"]["ports"]}
+    assert ports == {endpoint["port"] for endpoint in monitor["endpoints"]}
