@@ -1,0 +1,131 @@
+"""Images built with buildah, and their processes started as an engine starts them: no Docker is needed, but root is.
+
+A started container has its image's user, environment and command, a process namespace of its own, a root that is
+mounted read-only, and fresh `/tmp` and `/data`. Its network is that of this machine, so that it has to be told to
+listen on the loopback address.
+"""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+BASE_PACKAGES = "ca-certificates,python3,python3-venv"
+BUILD_S = 1200.0
+# The build uses pip as this machine does.
+PIP_FILES = ("/etc/pip.conf", "/etc/ssl/certs/ca-certificates.crt")
+START = """
+set -e
+root=$1; user=$2; shift 2
+mount --bind "$root" "$root"
+mount -o remount,bind,ro "$root"
+mount -t proc proc "$root/proc"
+mount --rbind /dev "$root/dev"
+mount -t tmpfs tmpfs "$root/tmp"
+mount -t tmpfs -o mode=755,uid=${user%:*},gid=${user#*:} tmpfs "$root/data"
+exec chroot --userspec="$user" "$root" /usr/bin/env --chdir=/data "$@"
+"""
+
+
+def require_buildah() -> None:
+    """Skip the test where an image can't be built, or nobody asked for it: a build takes two to three minutes."""
+    missing = [name for name in ("buildah", "debootstrap", "unshare") if shutil.which(name) is None]
+    if missing or os.geteuid() != 0:
+        pytest.skip(f"images are built by root with buildah and debootstrap; missing: {', '.join(missing) or 'root'}")
+    if not (os.environ.get("CI") or os.environ.get("TEST_IMAGES")):
+        pytest.skip("set TEST_IMAGES=1 to build the image (2 to 3 minutes)")
+
+
+class Buildah:
+    """buildah with a store of its own in `folder`."""
+
+    def __init__(self, folder: Path) -> None:
+        self._command = ["buildah", "--root", str(folder / "root"), "--runroot", str(folder / "run")]
+        self._environment = {**os.environ, "BUILDAH_ISOLATION": "chroot", "STORAGE_DRIVER": "vfs"}
+
+    def __call__(self, *words: str | Path) -> str:
+        """Run one command; its standard output."""
+        command = [*self._command, *map(str, words)]
+        done = subprocess.run(command, env=self._environment, capture_output=True, text=True, timeout=BUILD_S)
+        assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+        return done.stdout.strip()
+
+    def base(self, folder: Path) -> str:
+        """A Debian with Python, installed into `folder` and committed: what BASE stands for where no registry is."""
+        sources = ["apt-get", "indextargets", "--format", "$(REPO_URI)", "Created-By: Packages"]
+        mirrors = subprocess.run(sources, capture_output=True, text=True, check=True).stdout.split()
+        command = ["debootstrap", "--variant=minbase", f"--include={BASE_PACKAGES}", "bookworm", folder, *mirrors[:1]]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=BUILD_S)
+        assert done.returncode == 0, done.stdout[-2000:]
+        container = self("from", "scratch")
+        self("add", "--quiet", container, folder, "/")
+        self("commit", "--quiet", "--rm", container, "base")
+        return "localhost/base"
+
+    def build(self, dockerfile: str, base: str) -> str:
+        """Build an image of this repository, with the given base."""
+        volumes = [f"--volume={file}:{file}:ro" for file in PIP_FILES if Path(file).exists()]
+        name = dockerfile.lower()
+        options = ["--format=docker", "--quiet", f"--build-arg=BASE={base}", f"--file={dockerfile}", f"--tag={name}"]
+        self("build", *options, *volumes, ROOT)
+        return f"localhost/{name}"
+
+    def unpack(self, image: str) -> "Image":
+        """The image's files, mounted, and its configuration."""
+        container = self("from", image)
+        config = json.loads(self("inspect", "--type", "image", image))["Docker"]["config"]
+        return Image(Path(self("mount", container)), config)
+
+
+@dataclass(frozen=True)
+class Image:
+    root: Path
+    config: Mapping[str, Any]
+
+    def start(self, arguments: Sequence[str], environment: Mapping[str, str], log: Path) -> "Container":
+        """Start a container with `arguments` after the image's entry point."""
+        variables = [*self.config["Env"], *(f"{name}={value}" for name, value in environment.items())]
+        command = ["env", "-i", *variables, *self.config["Entrypoint"], *arguments]
+        inside = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-c", START, "sh", str(self.root)]
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                [*inside, self.config["User"], *command], stdout=output, stderr=subprocess.STDOUT
+            )
+        return Container(self, process, dict(one.split("=", 1) for one in variables), log)
+
+
+@dataclass(frozen=True)
+class Container:
+    image: Image
+    process: subprocess.Popen[bytes]
+    environment: Mapping[str, str]
+    log: Path
+
+    def _pid(self) -> int:
+        """Of the container's first process, as this machine counts."""
+        parent = self.process.pid
+        return int(Path(f"/proc/{parent}/task/{parent}/children").read_text().split()[0])
+
+    def run(self, *command: str) -> subprocess.CompletedProcess[str]:
+        """Run a command in the container, as its user and with its environment."""
+        inside = ["nsenter", f"--target={self._pid()}", "--mount", "--pid"]
+        chroot = ["chroot", f"--userspec={self.image.config['User']}", str(self.image.root), "env", "-i"]
+        variables = [f"{name}={value}" for name, value in self.environment.items()]
+        return subprocess.run([*inside, *chroot, *variables, *command], capture_output=True, text=True, timeout=60)
+
+    def stop(self) -> int:
+        """Send the image's stop signal, and return the exit status."""
+        if self.process.poll() is None:
+            os.kill(self._pid(), signal.Signals[self.image.config["StopSignal"]])
+        try:
+            return self.process.wait(60)
+        finally:
+            self.process.kill()
