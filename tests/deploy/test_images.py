@@ -165,7 +165,8 @@ def test_the_calls_of_the_readme_pass(
     assert imported.returncode == 0, imported.stderr
 
     shown = (ROOT / "README.md").read_text("utf-8").partition("\n## API\n")[2].partition("\n## Configuration\n")[0]
-    calls = [block for block in re.findall(r"^```\n(.+?)^```", shown, re.DOTALL | re.MULTILINE) if "curl" in block]
+    blocks = re.findall(r"^```(\w*)\n(.+?)^```$", shown, re.DOTALL | re.MULTILINE)
+    calls = [text for language, text in blocks if not language and "curl" in text]
     assert len(calls) >= 7
     answered = ""
     for call in calls:
