@@ -21,8 +21,8 @@ COPY model_store model_store
 COPY service service
 COPY workers workers
 # Built with the pinned build tools; pip would fetch others without a hash. At runtime nothing needs pip.
-RUN /opt/build/bin/pip wheel --no-cache-dir --no-deps --no-build-isolation --wheel-dir /opt/wheels . \
-    && /opt/tastestream/bin/pip install --no-cache-dir --no-deps --no-index /opt/wheels/*.whl \
+RUN /opt/build/bin/pip wheel --no-cache-dir --no-deps --no-build-isolation --wheel-dir /opt/dist . \
+    && /opt/tastestream/bin/pip install --no-cache-dir --no-deps --no-index /opt/dist/*.whl \
     && /opt/tastestream/bin/pip uninstall --yes setuptools pip
 
 FROM ${BASE}
