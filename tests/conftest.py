@@ -26,6 +26,8 @@ hypothesis.settings.load_profile("tastestream")
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Let pytest-xdist keep a file in one process, and all tests of the shared vLLM servers in one as well."""
     for item in items:
+        if item.get_closest_marker("xdist_group") is not None:
+            continue
         shared = item.get_closest_marker("vllm") is not None
         item.add_marker(pytest.mark.xdist_group("vllm" if shared else item.location[0]))
 

@@ -35,13 +35,16 @@ exec chroot --userspec="$user" "$root" /usr/bin/env --chdir=/data "$@"
 """
 
 
-def require_buildah() -> None:
-    """Skip the test where an image can't be built, or nobody asked for it: a build takes two to three minutes."""
+def _why_not() -> str:
+    """Why no image is built here; empty if it is."""
     missing = [name for name in ("buildah", "debootstrap", "unshare") if shutil.which(name) is None]
     if missing or os.geteuid() != 0:
-        pytest.skip(f"images are built by root with buildah and debootstrap; missing: {', '.join(missing) or 'root'}")
-    if not (os.environ.get("CI") or os.environ.get("TEST_IMAGES")):
-        pytest.skip("set TEST_IMAGES=1 to build the image (2 to 3 minutes)")
+        return f"images are built by root with buildah and debootstrap; missing: {', '.join(missing) or 'root'}"
+    asked = os.environ.get("CI") or os.environ.get("TEST_IMAGES")
+    return "" if asked else "set TEST_IMAGES=1 to build the image, which takes two to three minutes"
+
+
+needs_buildah = pytest.mark.skipif(bool(_why_not()), reason=_why_not())
 
 
 class Buildah:

@@ -12,10 +12,12 @@ import pytest
 from model_store.demo import CATALOGUE, ITEMS, SEED
 from model_store.demo.world import make_items, write_catalogue
 from model_store.serving.launch import free_port
-from tests.deploy.containers import ROOT, Buildah, Container, Image, require_buildah
+from tests.deploy.containers import ROOT, Buildah, Container, Image, needs_buildah
 from tests.redis_servers import RedisServer, until
 from tests.vllm_servers import ServedModel
 
+# One process builds the image; one of the tests needs the shared vLLM servers as well.
+pytestmark = pytest.mark.xdist_group("vllm")
 DOCKERFILES = ("Dockerfile", "Dockerfile.demo")
 MODELS = "/opt/tastestream/lib/python3.11/site-packages/model_store/demo/models"
 Start = Callable[..., tuple[Container, str]]
@@ -55,7 +57,6 @@ def test_the_demo_image_has_nothing_of_the_tests() -> None:
 
 @pytest.fixture(scope="module")
 def image(tmp_path_factory: pytest.TempPathFactory) -> Image:
-    require_buildah()
     folder = tmp_path_factory.mktemp("buildah")
     buildah = Buildah(folder)
     return buildah.unpack(buildah.build("Dockerfile", buildah.base(folder / "base")))
@@ -102,6 +103,7 @@ def answers(url: str, container: Container) -> None:
     until(answered, f"{url} is not answered")
 
 
+@needs_buildah
 def test_the_image_holds_neither_pip_nor_a_model_library(image: Image) -> None:
     site = image.root / "opt/tastestream/lib/python3.11/site-packages"
     assert (site / "service/app.py").exists()
@@ -110,6 +112,7 @@ def test_the_image_holds_neither_pip_nor_a_model_library(image: Image) -> None:
     assert not (image.root / "src").exists()
 
 
+@needs_buildah
 def test_a_gateway_serves_from_a_read_only_root_without_privileges(start: Start) -> None:
     container, url = start("gateway")
     answers(f"{url}/readyz", container)
@@ -121,6 +124,7 @@ def test_a_gateway_serves_from_a_read_only_root_without_privileges(start: Start)
     assert container.stop() == 0
 
 
+@needs_buildah
 def test_the_health_check_fails_when_nothing_answers(start: Start) -> None:
     container, url = start("gateway")
     answers(f"{url}/healthz", container)
@@ -129,12 +133,14 @@ def test_the_health_check_fails_when_nothing_answers(start: Start) -> None:
     assert (failed.returncode, "does not answer" in failed.stderr) == (1, True)
 
 
+@needs_buildah
 def test_a_gateway_that_others_could_reach_wants_keys(start: Start) -> None:
     container, _ = start("gateway", TASTESTREAM_HOST="0.0.0.0")
     assert container.process.wait(60) != 0
     assert "TASTESTREAM_API_KEYS_FILE" in container.log.read_text()
 
 
+@needs_buildah
 @pytest.mark.vllm
 def test_the_calls_of_the_readme_pass(
     start: Start, summarizer_server: ServedModel, ranker_server: ServedModel, tmp_path: Path
