@@ -1,17 +1,23 @@
 """Opens the engines of the configured model servers."""
 
 from model_store.engine.engine import Engine, Mode, open_engine
+from model_store.engine.replicas import Replicas
+from model_store.pictures import FittedPictures
 from model_store.registry.registry import Registry
 from service.settings import EngineSettings, Settings
 
 
-def open_ranker(settings: Settings) -> Engine | None:
-    """The engine that scores candidates, or None if the settings have no URL for it.
+def open_ranker(settings: Settings) -> Replicas | None:
+    """The engines that score candidates, or None if the settings have no URL for them.
 
     Raises:
         ManifestError: the settings name a model version that is not in the store.
     """
-    return _open(settings, settings.ranker, settings.ranker.mode)
+    engines: list[Engine] = []
+    for url in settings.ranker.urls:
+        shared = engines[0].pictures if engines else None
+        engines.append(_open(settings, settings.ranker, url, settings.ranker.mode, shared))
+    return Replicas(engines) if engines else None
 
 
 def open_summarizer(settings: Settings) -> Engine | None:
@@ -20,14 +26,14 @@ def open_summarizer(settings: Settings) -> Engine | None:
     Raises:
         ManifestError: as `open_ranker`.
     """
-    return _open(settings, settings.summarizer)
+    return next((_open(settings, settings.summarizer, url) for url in settings.summarizer.urls), None)
 
 
-def _open(settings: Settings, engine: EngineSettings, mode: Mode = "score") -> Engine | None:
-    if engine.url is None:
-        return None
+def _open(
+    settings: Settings, engine: EngineSettings, url: str, mode: Mode = "score", pictures: FittedPictures | None = None
+) -> Engine:
     return open_engine(
-        engine.url,
+        url,
         engine.model,
         engine.version,
         Registry(settings.models_folder),
@@ -37,4 +43,5 @@ def _open(settings: Settings, engine: EngineSettings, mode: Mode = "score") -> E
         max_concurrent_calls=engine.max_concurrent_calls,
         api_key=engine.api_key.get_secret_value() if engine.api_key else None,
         vocabulary=settings.signals.vocabulary(),
+        pictures=pictures,
     )

@@ -7,7 +7,7 @@ are errors in both.
 import os
 from collections.abc import Collection
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, field_validator, model_validator
@@ -60,23 +60,40 @@ class EngineSettings(_Level):
     connect_timeout_s: Seconds = _setting(1.0, "Timeout of connecting to the server.")
     max_concurrent_calls: Count = _setting(64, "Calls to the server at the same time; more wait.")
 
+    MOST_SERVERS: ClassVar[int] = 1
+
     @field_validator("url")
     @classmethod
     def _must_be_http(cls, url: str | None) -> str | None:
-        if url is not None and not _is_url(url, ("http", "https")):
+        urls = _split(url or "")
+        if url is not None and not (urls and all(_is_url(one, ("http", "https")) for one in urls)):
             raise ValueError("must be the root of a server: http://HOST:PORT or https://HOST")
+        if len(urls) > cls.MOST_SERVERS or len(set(urls)) < len(urls):
+            raise ValueError(f"names a server twice, or more than {cls.MOST_SERVERS}")
         return url
+
+    @property
+    def urls(self) -> list[str]:
+        """The URL of each server; none without a server."""
+        urls: list[str] = _split(self.url or "")
+        return urls
 
     @model_validator(mode="after")
     def _must_name_a_model(self) -> Self:
         if self.url is not None and self.model is None and self.version is None:
             raise ValueError("with a URL, MODEL (the served name) or VERSION must be set")
-        if self.url is not None and self.api_key is not None and "@" in urlsplit(self.url).netloc:
+        if self.api_key is not None and any("@" in urlsplit(url).netloc for url in self.urls):
             raise ValueError("give API_KEY, or a user name and password in the URL, not both")
         return self
 
 
 class RankerSettings(EngineSettings):
+    MOST_SERVERS: ClassVar[int] = 64
+    url: str | None = _setting(
+        None,
+        "Root URL of the server, without /v1. Several, separated by commas, are replicas of one model: the requests of "
+        "a user go to the same one while it works.",
+    )
     mode: Literal["score", "chat"] = _setting(
         "score", "`score` for a pooling server, `chat` for a generating server with label log-probabilities."
     )

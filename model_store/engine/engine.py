@@ -40,10 +40,10 @@ class Engine:
         manifest: the model version, which gives picture size, label tokens, token limits and probe; None for a general
             model, whose label tokens `mode="chat"` then asks of the server's tokenizer.
         mode: `score` asks a pooling server for all candidates at once, `chat` a generating one for each.
-        timeout_s: how long a call may take that is given no time itself.
-        connect_timeout_s: the longest wait for a connection.
+        timeout_s, connect_timeout_s: of a call that is given no time itself, and of connecting.
         max_concurrent_calls: requests sent at the same time; further ones wait within their own time.
         api_key: the server's key, sent as a bearer token.
+        pictures: pictures at the model's size, which engines of one model may share.
     """
 
     def __init__(
@@ -58,21 +58,21 @@ class Engine:
         connect_timeout_s: float = 1.0,
         max_concurrent_calls: int = 64,
         api_key: str | None = None,
+        pictures: FittedPictures | None = None,
     ) -> None:
         self.model = model
         self.prompts = prompts
         self.manifest = manifest
-        self._pictures = FittedPictures(manifest.picture if manifest else _GENERAL_PICTURE)
+        self.pictures = pictures or FittedPictures(manifest.picture if manifest else _GENERAL_PICTURE)
         self._serving = manifest.serving if manifest else Serving()
         self._timeout_s = timeout_s
         self._client = VllmClient(
             url, connect_timeout_s=connect_timeout_s, max_concurrent_calls=max_concurrent_calls, api_key=api_key
         )
         self.url = self._client.url
-        labels = manifest.labels if manifest else None
-        self._scorer: Scorer = (
-            PoolingScorer(self._client, model) if mode == "score" else ChatScorer(self._client, model, labels)
-        )
+        self._scorer: Scorer = PoolingScorer(self._client, model)
+        if mode == "chat":
+            self._scorer = ChatScorer(self._client, model, manifest.labels if manifest else None)
         self._prober = Prober(manifest.probe if manifest else None, self._score_one)
 
     @property
@@ -104,11 +104,10 @@ class Engine:
 
     async def healthy(self) -> bool:
         """Whether `check` passes."""
-        try:
+        with suppress(EngineError):
             await self.check()
-        except EngineError:
-            return False
-        return True
+            return True
+        return False
 
     async def describe(self, item: ItemView, *, attempt: int = 0) -> str:
         """The item summary: what the picture and the title show, in a few words.
@@ -122,7 +121,7 @@ class Engine:
         answer_tokens = self._serving.max_description_tokens
 
         async def ask(limit: int) -> str:
-            picture = await asyncio.to_thread(picture_parts, item.image, self._pictures)
+            picture = await asyncio.to_thread(picture_parts, item.image, self.pictures)
             text = fitting.first_fitting(fitting.descriptions(self.prompts, item), limit)
             content = [*picture, text_part(text)] if picture else text
             request = text_request(content, answer_tokens, attempt)
@@ -185,11 +184,10 @@ class Engine:
         return await self._fitted(ask, 1, timeout_s)
 
     def _question(self, user: UserView, items: Sequence[ItemView], limit: int) -> tuple[str, list[Candidate]]:
-        """The user's text, and the candidates."""
         texts = [fitting.candidate(self.prompts, item, limit) for item in items]
         longest = max(len(text.encode()) for text in texts)
         query = fitting.first_fitting(fitting.users(self.prompts, user), limit - longest)
-        pictures = [picture_parts(item.image, self._pictures) for item in items]
+        pictures = [picture_parts(item.image, self.pictures) for item in items]
         return query, list(zip(texts, pictures, strict=True))
 
     async def _generate(self, request: dict[str, Any], limit: int) -> str:
@@ -200,7 +198,7 @@ class Engine:
         self, ask: Callable[[int], Awaitable[_T]], answer_tokens: int, timeout_s: float | None = None
     ) -> _T:
         """Call `ask` with the bytes that the prompt may take, and with fewer when the server finds it too long."""
-        *limits, last = fitting.limits(self._serving, self._pictures.size, answer_tokens)
+        *limits, last = fitting.limits(self._serving, self.pictures.size, answer_tokens)
         async with self._client.deadline(self._timeout_s if timeout_s is None else timeout_s):
             for limit in limits:
                 with suppress(PromptTooLong):
@@ -220,6 +218,7 @@ def open_engine(
     max_concurrent_calls: int = 64,
     api_key: str | None = None,
     vocabulary: Vocabulary | None = None,
+    pictures: FittedPictures | None = None,
 ) -> Engine:
     """An engine for `version`, or for a general model with the built-in prompts; see `Engine` for the other arguments.
 
@@ -247,4 +246,5 @@ def open_engine(
         connect_timeout_s=connect_timeout_s,
         max_concurrent_calls=max_concurrent_calls,
         api_key=api_key,
+        pictures=pictures,
     )

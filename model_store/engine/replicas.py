@@ -41,13 +41,8 @@ class Replicas:
     """
 
     def __init__(self, engines: Sequence[Engine]) -> None:
-        self.engine = engines[0]
-        """Stands for all: they have the same model version and prompts."""
+        self.id, self.manifest, self.prompts = engines[0].id, engines[0].manifest, engines[0].prompts
         self._servers = {engine.url: _Server(engine) for engine in engines}
-
-    @property
-    def id(self) -> str:
-        return self.engine.id
 
     def order(self, user_id: str) -> list[str]:
         """The URLs of all servers, the user's first choice first."""

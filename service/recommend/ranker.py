@@ -5,7 +5,6 @@ import time
 from collections.abc import Sequence
 from typing import Protocol
 
-from model_store.engine.engine import Engine
 from model_store.engine.errors import (
     EngineError,
     EngineOverloaded,
@@ -14,6 +13,7 @@ from model_store.engine.errors import (
     EngineUnavailable,
     WrongScores,
 )
+from model_store.engine.replicas import Replicas
 from model_store.errors import UserError
 from model_store.prompts import RECENTS
 from model_store.registry.manifest import Blend
@@ -39,14 +39,6 @@ class Server(Protocol):
     async def close(self) -> None: ...
 
 
-class Scorer(Server, Protocol):
-    """What ranking asks of an engine; see `model_store.engine.Engine.score`."""
-
-    async def score(
-        self, user: UserView, items: Sequence[ItemView], *, timeout_s: float | None = None
-    ) -> list[float | None]: ...
-
-
 class RankerUnavailable(Exception):
     """The ranker returned no scores; `reason` is a stable label."""
 
@@ -59,7 +51,7 @@ class Ranker:
     """Scores candidates within a deadline, at most `concurrent` requests at a time.
 
     Args:
-        engine: asks the model.
+        engines: ask the model.
         blend: the model version's blend weights.
         signals: what event types mean to its prompts; None to use the settings.
         recents: how many of a user's last interactions its prompts show.
@@ -68,7 +60,7 @@ class Ranker:
 
     def __init__(
         self,
-        engine: Scorer,
+        engines: Replicas,
         blend: Blend,
         metrics: Metrics,
         concurrent: int,
@@ -81,21 +73,23 @@ class Ranker:
         self.recents = recents
         self.reads_context = reads_context
         self.signals = signals
-        self._engine = engine
+        self._engines = engines
         self._metrics = metrics
         self._slots = asyncio.Semaphore(concurrent)
 
     @property
     def id(self) -> str:
-        return self._engine.id
+        return self._engines.id
 
     async def healthy(self) -> bool:
-        return await self._engine.healthy()
+        return await self._engines.healthy()
 
     async def close(self) -> None:
-        await self._engine.close()
+        await self._engines.close()
 
-    async def score(self, user: UserView, items: Sequence[ItemView], deadline: Deadline) -> list[float | None]:
+    async def score(
+        self, user_id: str, user: UserView, items: Sequence[ItemView], deadline: Deadline
+    ) -> list[float | None]:
         """p(yes) of each item, None for an item that the server rejects.
 
         Raises:
@@ -108,25 +102,23 @@ class Ranker:
         except TimeoutError:
             raise RankerUnavailable("ranker_busy" if self._slots.locked() else "ranker_late") from None
         try:
-            return await self._ask(user, items, deadline.for_ranking_s())
+            return await self._ask(user_id, user, items, deadline.for_ranking_s())
         finally:
             self._slots.release()
 
-    async def _ask(self, user: UserView, items: Sequence[ItemView], timeout_s: float) -> list[float | None]:
+    async def _ask(
+        self, user_id: str, user: UserView, items: Sequence[ItemView], timeout_s: float
+    ) -> list[float | None]:
         started = time.perf_counter()
         outcome = "cancelled"
         try:
-            async with asyncio.timeout(timeout_s):
-                scores = await self._engine.score(user, items, timeout_s=timeout_s)
+            scores = await self._engines.score(user_id, user, items, timeout_s=timeout_s)
             outcome = "ok"
             return scores
-        except TimeoutError:
-            outcome = EngineTimeout.code
-            raise RankerUnavailable("ranker_late") from None
         except EngineError as error:
             outcome = error.code
             if isinstance(error, WrongScores):
-                log.error("ranker_wrong_scores", model=self._engine.id, error=str(error))
+                log.error("ranker_wrong_scores", model=self._engines.id, error=str(error))
             raise RankerUnavailable(_reason(error)) from error
         finally:
             self._metrics.engine_calls.labels("ranker", "score", outcome).inc()
@@ -153,15 +145,15 @@ def open_ranker(settings: Settings, metrics: Metrics) -> Ranker | None:
         ManifestError: the settings name a model version that is not in the store.
         UserError: the prompts of the version show more of a user's interactions than the settings keep.
     """
-    engine = engines.open_ranker(settings)
-    if engine is None:
+    ranker = engines.open_ranker(settings)
+    if ranker is None:
         return None
-    require_recents(engine, settings)
-    blend = engine.manifest.blend if engine.manifest else Blend()
-    prompts = engine.prompts
+    require_recents(ranker, settings)
+    blend = ranker.manifest.blend if ranker.manifest else Blend()
+    prompts = ranker.prompts
     slots = settings.recommend.max_concurrent_ranks
     return Ranker(
-        engine,
+        ranker,
         blend,
         metrics,
         slots,
@@ -171,7 +163,7 @@ def open_ranker(settings: Settings, metrics: Metrics) -> Ranker | None:
     )
 
 
-def require_recents(engine: Engine, settings: Settings) -> None:
+def require_recents(engine: Replicas, settings: Settings) -> None:
     """Require that the service keeps as many interactions as the prompts of the model version show.
 
     Raises:

@@ -76,7 +76,7 @@ class CachedRanker:
             return Ranking(cached)
         user = user_view(state, recents, self._shown, context or ())
         try:
-            scores = await self._ask(ranker, user, missing, deadline)
+            scores = await self._ask(ranker, state.user_id, user, missing, deadline)
         except RankerUnavailable as error:
             return Ranking(cached, reason=error.reason)
         fresh = {
@@ -97,7 +97,7 @@ class CachedRanker:
         return {}
 
     async def _ask(
-        self, ranker: Ranker, user: UserView, candidates: Sequence[Candidate], deadline: Deadline
+        self, ranker: Ranker, user_id: str, user: UserView, candidates: Sequence[Candidate], deadline: Deadline
     ) -> list[float | None]:
         items = [candidate.item for candidate in candidates]
         pictures: Mapping[str, bytes] = {}
@@ -105,7 +105,7 @@ class CachedRanker:
             async with deadline.limit():
                 pictures = await self._pictures.read_many(item.picture for item in items if item.picture)
         views: list[ItemView] = [item_view(item, pictures.get(item.picture or "")) for item in items]
-        return await ranker.score(user, views, deadline)
+        return await ranker.score(user_id, user, views, deadline)
 
     async def _keep(
         self,

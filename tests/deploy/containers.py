@@ -17,6 +17,8 @@ from typing import Any
 
 import pytest
 
+from tests.redis_servers import until
+
 ROOT = Path(__file__).parents[2]
 BASE_PACKAGES = "ca-certificates,python3,python3-venv"
 BUILD_S = 1200.0
@@ -28,6 +30,7 @@ root=$1; user=$2; shift 2
 mount --bind "$root" "$root"
 mount -o remount,bind,ro "$root"
 mount -t proc proc "$root/proc"
+mount -t sysfs -o ro sysfs "$root/sys"
 mount --rbind /dev "$root/dev"
 mount -t tmpfs tmpfs "$root/tmp"
 mount -t tmpfs -o mode=755,uid=${user%:*},gid=${user#*:} tmpfs "$root/data"
@@ -113,9 +116,10 @@ class Container:
     log: Path
 
     def _pid(self) -> int:
-        """Of the container's first process, as this machine counts."""
-        parent = self.process.pid
-        return int(Path(f"/proc/{parent}/task/{parent}/children").read_text().split()[0])
+        """Of the container's first process, as this machine counts; `unshare` needs a moment to fork it."""
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
+        until(children.read_text, "the container has no process")
+        return int(children.read_text().split()[0])
 
     def run(self, *command: str) -> subprocess.CompletedProcess[str]:
         """Run a command in the container, as its user and with its environment."""

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from model_store.registry.manifest import ManifestError
 from service.engines import open_ranker, open_summarizer
@@ -23,7 +24,7 @@ async def test_each_role_has_its_server_and_its_version(model_store: Path) -> No
     ranker, summarizer = open_ranker(settings(model_store)), open_summarizer(settings(model_store))
     assert ranker is not None
     assert summarizer is not None
-    assert (ranker.url, ranker.model, ranker.id) == ("http://ranker:8001", "served", VERSION)
+    assert (ranker.order("user"), ranker.id) == (["http://ranker:8001"], VERSION)
     assert (summarizer.url, summarizer.id) == ("http://summarizer:8002", "writer")
     await ranker.close()
     await summarizer.close()
@@ -34,6 +35,30 @@ async def test_the_vocabulary_of_the_settings_reaches_the_prompts(model_store: P
     assert engine is not None
     assert engine.prompts.signals("click") == "negative"
     await engine.close()
+
+
+async def test_urls_separated_by_commas_are_replicas_of_the_ranker(model_store: Path) -> None:
+    urls = ["http://ranker-0:8000", "http://ranker-1:8000", "https://ranker-2"]
+    several = RankerSettings(url=", ".join(urls), version=VERSION)
+    engines = open_ranker(Settings(model_store=model_store, ranker=several))
+    assert engines is not None
+    assert sorted(engines.order("user")) == urls
+    await engines.close()
+
+
+@pytest.mark.parametrize(
+    ("kind", "url"),
+    [
+        (RankerSettings, "http://a,http://a"),
+        (RankerSettings, "http://a,ftp://b"),
+        (RankerSettings, ","),
+        (RankerSettings, ",".join(f"http://ranker-{n}" for n in range(65))),
+        (EngineSettings, "http://a,http://b"),
+    ],
+)
+def test_urls_that_are_no_set_of_servers_are_refused(kind: type[EngineSettings], url: str) -> None:
+    with pytest.raises(ValidationError, match=r"names a server twice, or more than|must be the root of a server"):
+        kind(url=url, model="served")
 
 
 def test_without_a_url_there_is_no_engine() -> None:
