@@ -118,7 +118,7 @@ class Container:
     def _pid(self) -> int:
         """Of the container's first process, as this machine counts; `unshare` needs a moment to fork it."""
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
-        until(children.read_text, "the container has no process")
+        until(lambda: bool(children.read_text()), "the container has no process")
         return int(children.read_text().split()[0])
 
     def run(self, *command: str) -> subprocess.CompletedProcess[str]:

@@ -8,10 +8,9 @@ import pytest
 import yaml
 
 from model_store.serving.launch import environment
-from service.metrics import Metrics
 from service.settings import PREFIX, Settings
+from tests.deploy.promql import declared_series
 from tests.deploy.rendered import CHART, NAME, ROOT, Rendered, helm, may_connect, render, selects, values
-from tests.test_pages import names
 
 CASES = {"demo": ("demo",), "cluster": ("cluster",), "autoscaled": ("cluster", "autoscaled")}
 KUBERNETES = ("1.30", "1.35")
@@ -157,8 +156,7 @@ def test_workers_are_scaled_by_the_largest_queue_that_a_process_reports() -> Non
     queries = [trigger["metadata"]["query"] for trigger in triggers]
     series = ("tastestream_oldest_due_seconds", "tastestream_due_users")
     assert queries == [f'max({name}{{namespace="recs"}})' for name in series]
-    declared = {name for family in Metrics().registry.collect() for name in names(family.name, family.type)}
-    assert declared.issuperset(series)
+    assert declared_series().issuperset(series)
 
 
 @pytest.mark.parametrize("device", ["cpu", "gpu"])

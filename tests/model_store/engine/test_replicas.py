@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model_store.engine import Engine, EngineRejected, EngineTimeout, EngineUnavailable, replicas
+from model_store.engine import replicas
+from model_store.engine.engine import Engine
+from model_store.engine.errors import EngineRejected, EngineTimeout, EngineUnavailable
 from model_store.engine.replicas import Replicas
 from model_store.prompts import PromptSet
 from model_store.views import ItemView, UserView
