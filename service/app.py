@@ -19,6 +19,7 @@ from service.events.webhook import webhook_router
 from service.heap import freeze_heap
 from service.http import openapi, problems
 from service.http.admission import Admission
+from service.http.audit import Audit
 from service.http.auth import ApiKeys, KeyRing, require_keys
 from service.http.body_limit import BodyLimit
 from service.http.compression import DecompressBodies
@@ -130,6 +131,7 @@ def _add_middleware(app: FastAPI, settings: Settings, metrics: Metrics, keys: Ke
     app.add_middleware(Admission, limits=settings.limits, metrics=metrics)
     if keys is not None:
         app.add_middleware(ApiKeys, ring=keys)
+    app.add_middleware(Audit)
     app.add_middleware(EncodedPaths)
     if settings.trusted_hosts or keys is None:
         app.add_middleware(TrustedHosts, names=settings.trusted_hosts)

@@ -5,6 +5,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,6 +13,8 @@ import typer
 
 from model_store.errors import UserError
 from model_store.progress import stages
+from service.audit import pseudonym
+from service.cli.audit import audited
 from service.cli.events import wire_event
 from service.cli.options import Yes
 from service.cli.store import opened_store
@@ -96,6 +99,13 @@ class Selection:
     reason: str | None = None
     ids: Sequence[str] = ()
 
+    def audited(self, action: str) -> AbstractContextManager[dict[str, object]]:
+        """Writes the selection to the audit log when the block ends; see `service.cli.audit`."""
+        names = {"user": self.user, "item": self.item}
+        digests = {name: pseudonym(value) for name, value in names.items() if value is not None}
+        reason = {} if self.reason is None else {"reason": self.reason}
+        return audited(action, ids=list(self.ids) or "all", **digests, **reason)
+
     async def letters(self, store: "Store") -> AsyncIterator[DeadLetter]:
         async for letter in store.dead_letters.read(self.user, self.item):
             raise_if_interrupted()
@@ -152,15 +162,17 @@ async def _retry(settings: Settings, selection: Selection) -> int:
     """Retry, print the outcome, and return how many were not retried."""
     outcomes: Counter[str] = Counter()
     async with opened_store(settings) as store:
-        try:
-            async for letter_id in selection.letter_ids(store):
-                outcome = await store.dead_letters.retry(letter_id)
-                outcomes[outcome] += 1
-                if selection.ids or outcome != "retried":
-                    say(f"{letter_id}: {_OUTCOMES[outcome]}")
-        finally:
-            if not selection.ids:
-                say(f"retried {outcomes['retried']:,} of {outcomes.total():,} dead letters")
+        with selection.audited("dead_letter.retry") as fields:
+            try:
+                async for letter_id in selection.letter_ids(store):
+                    outcome = await store.dead_letters.retry(letter_id)
+                    outcomes[outcome] += 1
+                    if selection.ids or outcome != "retried":
+                        say(f"{letter_id}: {_OUTCOMES[outcome]}")
+            finally:
+                fields["retried"] = outcomes["retried"]
+                if not selection.ids:
+                    say(f"retried {outcomes['retried']:,} of {outcomes.total():,} dead letters")
     return outcomes.total() - outcomes["retried"]
 
 
@@ -169,15 +181,17 @@ async def _drop(settings: Settings, selection: Selection, *, yes: bool) -> int:
     outcomes: Counter[bool] = Counter()
     async with opened_store(settings) as store:
         await _confirm_drop(store, selection, yes)
-        try:
-            async for letter_id in selection.letter_ids(store):
-                dropped = await store.dead_letters.drop(letter_id)
-                outcomes[dropped] += 1
-                if selection.ids:
-                    say(f"{letter_id}: {'dropped' if dropped else 'not found'}")
-        finally:
-            if not selection.ids:
-                say(f"dropped {outcomes[True]:,} dead letters")
+        with selection.audited("dead_letter.drop") as fields:
+            try:
+                async for letter_id in selection.letter_ids(store):
+                    dropped = await store.dead_letters.drop(letter_id)
+                    outcomes[dropped] += 1
+                    if selection.ids:
+                        say(f"{letter_id}: {'dropped' if dropped else 'not found'}")
+            finally:
+                fields["dropped"] = outcomes[True]
+                if not selection.ids:
+                    say(f"dropped {outcomes[True]:,} dead letters")
     return outcomes[False]
 
 

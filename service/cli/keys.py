@@ -20,6 +20,7 @@ from service.api_keys.records import (
     read_scopes,
     time_text,
 )
+from service.cli.audit import audited
 from service.cli.options import Yes
 from service.cli.terminal import confirm, err, print_table, say, settings_or_exit
 from service.settings import PREFIX
@@ -59,7 +60,9 @@ def create(
         key = ApiKey(digest_of(secret), read_name(name), read_name(tenant), read_scopes(scope), now_s, expires_s)
     except ValueError as error:
         raise UserError(str(error)) from None
-    keys_file.add_key(_file(file), key)
+    path = _file(file)
+    with audited("key.create", **_fields(key), file=str(path)):
+        keys_file.add_key(path, key)
     err.print(f"Created {key.id} for {key.name}. This is the only time that the key is shown:", highlight=False)
     say(secret)
 
@@ -106,8 +109,15 @@ def revoke(
         raise UserError(f"no key of the name {name!r} is left to revoke")
     confirm(f"Revoke {', '.join(f'{key.id} ({key.name})' for key in chosen)} permanently?", yes)
     digests = {key.digest for key in chosen}
-    for key in keys_file.revoke_keys(path, lambda key: key.digest in digests):
+    with audited("key.revoke", key_ids=[key.id for key in chosen], file=str(path)):
+        revoked = keys_file.revoke_keys(path, lambda key: key.digest in digests)
+    for key in revoked:
         say(f"revoked {key.id} ({key.name})")
+
+
+def _fields(key: ApiKey) -> dict[str, object]:
+    scopes = [scope for scope in SCOPES if scope in key.scopes]
+    return {"key": key.name, "key_id": key.id, "tenant": key.tenant, "scopes": scopes}
 
 
 def _file(given: Path | None) -> Path:

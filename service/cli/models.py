@@ -10,6 +10,7 @@ from rich.table import Table
 from model_store.demo import MODELS
 from model_store.registry.manifest import Manifest
 from model_store.registry.registry import Registry
+from service.cli.audit import audited
 from service.cli.options import ModelStore
 from service.cli.terminal import out, settings_or_exit
 
@@ -86,7 +87,9 @@ def promote(
 
         tastestream models promote movielens-ranker 2
     """
-    _registry(store).promote(name, version, alias)
+    registry = _registry(store)
+    with audited("model.promote", model=name, version=version, alias=alias, store=str(registry.root)):
+        registry.promote(name, version, alias)
     out.print(f"{name}@{alias} is now {name}@{version}")
 
 
@@ -102,7 +105,9 @@ def rollback(
 
         tastestream models rollback movielens-ranker
     """
-    version = _registry(store).rollback(name, alias)
+    registry = _registry(store)
+    with audited("model.rollback", model=name, alias=alias, store=str(registry.root)) as fields:
+        version = fields["version"] = registry.rollback(name, alias)
     out.print(f"{name}@{alias} is {name}@{version} again")
 
 

@@ -8,6 +8,7 @@ import typer
 
 from model_store.errors import UserError
 from model_store.progress import stages
+from service.cli.audit import audited
 from service.cli.options import Yes
 from service.cli.store import opened_store
 from service.cli.terminal import confirm, say, settings_or_exit
@@ -67,7 +68,10 @@ async def _rebuild(
         logged = await store.log.count()
         whose = "all users in the log" if only is None else f"{len(only):,} users"
         confirm(f"Fold the events of {whose} again? The log has {logged:,} events, and each needs the model.", yes)
-        with stages() as report:
+        with (
+            audited("summaries.rebuild", users="all" if only is None else len(only), partial=partial) as fields,
+            stages() as report,
+        ):
             running = Rebuild(store, only, partial=partial, max_pending=bound, report=report)
             try:
                 await running.run(start)
@@ -75,6 +79,8 @@ async def _rebuild(
                 say(f"interrupted; resume with --from-bucket {running.progress.bucket}")
                 _print_summary(running.progress)
                 raise
+            finally:
+                fields["rebuilt"] = running.progress.users["rebuilt"]
         _print_summary(running.progress)
         say(f"{await store.users.backlog():,} events are pending")
 

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from service.audit import pseudonym
+from service.cli.audit import audited
 from service.cli.options import Yes
 from service.cli.store import opened_store
 from service.cli.terminal import confirm, err, say, settings_or_exit
@@ -42,7 +44,9 @@ def erase(
 async def _erase(settings: Settings, user_id: str, *, rewrite: bool, yes: bool) -> None:
     async with opened_store(settings) as store:
         confirm(f"Erase everything about {user_id!r} permanently?", yes)
-        say(_sentence(await store.users.delete(user_id)))
+        with audited("user.erase", target=pseudonym(user_id)):
+            deleted = await store.users.delete(user_id)
+        say(_sentence(deleted))
         if not rewrite:
             return
         with err.status("rewriting the append-only files ..."):

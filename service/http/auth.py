@@ -62,9 +62,6 @@ class KeyRing:
     def __iter__(self) -> Iterator[ApiKey]:
         return iter(self._by_digest.values())
 
-    def __len__(self) -> int:
-        return len(self._by_digest)
-
     def replace(self, keys: Iterable[ApiKey]) -> None:
         self._by_digest = {key.digest: key for key in keys}
 

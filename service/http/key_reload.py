@@ -5,6 +5,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from model_store.errors import UserError
+from service import audit
 from service.api_keys.file import parse_keys, read_content
 from service.http.auth import KeyRing
 from service.logs import get_logger
@@ -49,9 +50,11 @@ class KeyReload:
         try:
             content = await asyncio.to_thread(read_content, self._file)
             if content != self._content:
+                before = self._live_ids()
                 self.ring.replace(parse_keys(content, self._file))
                 self._content = content
-                log.info("api_keys_reloaded", keys=len(self.ring))
+                after = self._live_ids()
+                audit.record("keys.reload", audit.OK, added=sorted(after - before), removed=sorted(before - after))
                 self._warn_of_plain_keys()
         except (OSError, UserError) as error:
             self._fail(str(error))
@@ -63,6 +66,9 @@ class KeyReload:
         while True:
             await asyncio.sleep(READ_EVERY_S)
             await self.reload()
+
+    def _live_ids(self) -> set[str]:
+        return {key.id for key in self.ring if key.revoked_s is None}
 
     def _fail(self, why: str) -> None:
         self._stale.set(1)
