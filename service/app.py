@@ -1,6 +1,7 @@
 """The gateway: settings -> store, engines, pictures -> routers. There is no global state."""
 
 import sys
+import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
@@ -28,6 +29,7 @@ from service.http.cors import Cors
 from service.http.hosts import TrustedHosts
 from service.http.key_reload import KeyReload
 from service.http.middleware import EncodedPaths, Telemetry
+from service.http.rates import RateLimits
 from service.http.routes import PlainRoutes
 from service.items.catalogue import Catalogue
 from service.items.endpoints import items_router
@@ -130,7 +132,7 @@ def _add_middleware(app: FastAPI, settings: Settings, metrics: Metrics, keys: Ke
     app.add_middleware(DecompressBodies)
     app.add_middleware(Admission, limits=settings.limits, metrics=metrics)
     if keys is not None:
-        app.add_middleware(ApiKeys, ring=keys)
+        app.add_middleware(ApiKeys, ring=keys, rates=RateLimits(settings.limits, time.monotonic))
     app.add_middleware(Audit)
     app.add_middleware(EncodedPaths)
     if settings.trusted_hosts or keys is None:

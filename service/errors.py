@@ -142,6 +142,10 @@ class Overloaded(TastestreamError):
     status, code, title = 429, "overloaded", "Too many requests"  # too many requests, connections or events
 
 
+class RateLimited(TastestreamError):
+    status, code, title = 429, "rate_limited", "Rate limited"  # more requests per second than a key may send
+
+
 class BacklogFull(TastestreamError):
     status, code, title = 429, "backlog_full", "Backlog full"
 

@@ -27,6 +27,7 @@ _REDIS_SCHEMES = ("redis", "rediss", "unix", "redis+cluster", "rediss+cluster")
 Seconds = Annotated[float, Field(ge=0.001, le=1e9)]
 """At least one millisecond, Redis's unit, and no more than Redis can add to its clock."""
 SecondsOrZero = Annotated[float, Field(ge=0, le=1e9)]
+Rate = Annotated[float, Field(ge=0.001, le=1e6)]
 Count = Annotated[int, Field(gt=0)]
 CountOrZero = Annotated[int, Field(ge=0)]
 Port = Annotated[int, Field(ge=0, le=65535)]
@@ -163,6 +164,16 @@ class ConcurrencySettings(_Level):
     operations: Count = _setting(16, "`/readyz` and `/metrics`. `/healthz` has no limit.")
 
 
+class RateSettings(_Level):
+    """Requests per second of one API key, by scope, in each gateway process. Further ones are rejected with 429."""
+
+    events: Rate | None = _setting(None, "`/events`; a batch or a stream is one request. Default: no limit.")
+    recommend: Rate | None = _setting(None, "`/recommend`. Default: no limit.")
+    items: Rate | None = _setting(None, "`/items` and all below. Default: no limit.")
+    users: Rate | None = _setting(None, "`/users/{id}`. Default: no limit.")
+    admin: Rate | None = _setting(None, "All other paths that need a key. Default: no limit.")
+
+
 class LimitSettings(_Level):
     """What a caller may send. Limits of the length of texts are fixed; the OpenAPI page shows them."""
 
@@ -185,6 +196,10 @@ class LimitSettings(_Level):
     max_concurrent_requests: ConcurrencySettings = ConcurrencySettings()
     caller_share: Annotated[float, Field(gt=0, le=1)] = _setting(
         0.5, "Share of `max_concurrent_requests` that one API key may use; without keys, one address."
+    )
+    requests_per_s: RateSettings = RateSettings()
+    rate_burst_s: SecondsOrZero = _setting(
+        5.0, "Seconds without requests after which a key may send `requests_per_s` for as many seconds at once."
     )
     bytes_in_flight: Count = _setting(128 * 1024 * 1024, "Memory for the request bodies of a gateway.")
 

@@ -21,6 +21,7 @@ from service.errors import (
 from service.http.headers import header
 from service.http.hosts import is_loopback
 from service.http.problems import refuse
+from service.http.rates import RateLimits
 from service.settings import Settings
 
 OPEN_PATHS = frozenset({"/healthz", "/readyz", "/metrics"})
@@ -93,11 +94,15 @@ class KeyRing:
 
 
 class ApiKeys:
-    """Requires `Authorization: Bearer` and a key with the scope of the path, before the body is read."""
+    """Requires `Authorization: Bearer` and a key with the scope of the path, and limits the rate of its requests.
 
-    def __init__(self, app: ASGIApp, ring: KeyRing) -> None:
+    Requests are refused before their body is read.
+    """
+
+    def __init__(self, app: ASGIApp, ring: KeyRing, rates: RateLimits) -> None:
         self.app = app
         self._ring = ring
+        self._rates = rates
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         # Brokers ask for permission before they have a key, and responses to OPTIONS need no protection.
@@ -115,3 +120,4 @@ class ApiKeys:
         key = scope[CALLER] = self._ring.authenticate(header(scope, b"authorization"))
         if not key.allows(needed):
             raise ScopeMissing(f"this API key lacks the scope {needed!r}", extensions={"scope": needed})
+        self._rates.take(key.name, needed)

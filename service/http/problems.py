@@ -27,6 +27,7 @@ from service.errors import (
     MethodNotAllowed,
     NotFound,
     Overloaded,
+    RateLimited,
     ScopeMissing,
     StateUnavailable,
     TastestreamError,
@@ -41,7 +42,7 @@ ERROR = "tastestream.error"
 """In the scope: the code of the error in the response."""
 REASON = "tastestream.reason"
 """In the scope: the cause of the error, for the log only."""
-KEY_ERRORS = (KeyMissing, KeyMalformed, KeyUnknown, KeyExpired, KeyRevoked, ScopeMissing)
+KEY_ERRORS = (KeyMissing, KeyMalformed, KeyUnknown, KeyExpired, KeyRevoked, ScopeMissing, RateLimited)
 """The errors of every call that needs an API key."""
 COMMON_ERRORS = (InvalidRequest, *KEY_ERRORS, Overloaded, StateUnavailable)
 """The errors of every call that reads or writes state."""
