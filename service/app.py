@@ -110,7 +110,7 @@ def create_app(
     app.include_router(events_router(ingest, limits))
     app.include_router(webhook_router(settings.webhook_origins, settings.webhook_rate))
     app.include_router(recommend_router(recommender, settings.recommend, limits))
-    app.include_router(items_router(catalogue, store.items, store.cooccurrence, limits))
+    app.include_router(items_router(catalogue, store, limits))
     app.include_router(users_router(store.users))
     app.include_router(operations_router(probes))
     problems.install(app)

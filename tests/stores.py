@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+from service.state.cooccurrence import cosines, named, nearest
 from service.state.records import DeadLetter
 from service.state.store import Store
 
@@ -17,6 +18,29 @@ async def popularity(store: Store, items: Sequence[str]) -> Mapping[str, float]:
     counts = wave.add(store.cooccurrence.counts(items))
     await wave.send()
     return counts.value().popular
+
+
+async def collaborative(store: Store, recent: Sequence[str], candidates: Sequence[str]) -> dict[str, float]:
+    """For each candidate, the sum of its cosines with the distinct `recent` items."""
+    wave = store.wave()
+    together = wave.add(store.cooccurrence.pairs(recent, candidates))
+    counts = wave.add(store.cooccurrence.counts([*recent, *candidates]))
+    await wave.send()
+    return cosines(together.value(), counts.value())
+
+
+async def neighbours_of(store: Store, item: str, k: int) -> list[str]:
+    """The `k` items of the catalogue that are most similar to this one, best first."""
+    wave = store.wave()
+    lists = wave.add(store.cooccurrence.lists([item]))
+    await wave.send()
+    together = lists.value()
+    wave = store.wave()
+    counts = wave.add(store.cooccurrence.counts(named(together)))
+    await wave.send()
+    best = nearest(together, counts.value(), {item})
+    known = await store.items.known(best)
+    return [other for other in best if other in known][:k]
 
 
 async def cached_scores(store: Store, user_id: str, cache_key: str, revisions: Mapping[str, int]) -> dict[str, float]:

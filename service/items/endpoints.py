@@ -13,17 +13,10 @@ from service.http.media import JSON, NDJSON
 from service.http.problems import BODY_ERRORS, COMMON_ERRORS, documented
 from service.http.wire import Json, read_json
 from service.items.catalogue import Catalogue, item_out, read_item, read_items
-from service.items.schemas import (
-    ITEM_EXAMPLE,
-    ItemBatchAnswer,
-    ItemOut,
-    ItemPage,
-    SimilarItem,
-    SimilarItems,
-)
+from service.items.schemas import ITEM_EXAMPLE, ItemBatchAnswer, ItemOut, ItemPage, SimilarItems
+from service.items.similar import similar
 from service.settings import LimitSettings
-from service.state.cooccurrence import CooccurrenceCounts
-from service.state.items import Items
+from service.state.store import Store
 
 _NAMED_EXAMPLE = {"item_id": "i7", **ITEM_EXAMPLE}
 _ITEM_BODY = {
@@ -64,16 +57,8 @@ _BULK_BODY = {
 }
 
 
-def items_router(
-    catalogue: Catalogue, items: Items, cooccurrence: CooccurrenceCounts, limits: LimitSettings
-) -> APIRouter:
-    """The routes of the catalogue.
-
-    Args:
-        catalogue: writes items.
-        items: reads them.
-        cooccurrence: what is known of items that users liked together.
-    """
+def items_router(catalogue: Catalogue, store: Store, limits: LimitSettings) -> APIRouter:
+    """The routes of the catalogue: `catalogue` writes items, `store` reads them."""
     router = APIRouter(tags=["items"], prefix="/items")
 
     @router.post(
@@ -100,7 +85,7 @@ def items_router(
         cursor: Annotated[str | None, Query(max_length=2048, description="`next_cursor` of the page before.")] = None,
     ) -> Response:
         """A page of the catalogue, in a stable order."""
-        page, next_cursor = await items.page(limit, cursor)
+        page, next_cursor = await store.items.page(limit, cursor)
         return Json(ItemPage([item_out(item) for item in page], next_cursor))
 
     @router.get(
@@ -114,13 +99,7 @@ def items_router(
         k: Annotated[int, Query(ge=1, le=100, description="The most items in the answer.")] = 10,
     ) -> Response:
         """The nearest items by co-occurrence in the same users' likes, best first; empty while there are none."""
-        near = await cooccurrence.neighbours(item_id, k)
-        known = await items.get_many([item_id, *near])
-        if item_id not in known:
-            raise _not_found(item_id)
-        scores = await cooccurrence.collaborative([item_id], near)
-        found = [SimilarItem(one, known[one].title, scores[one]) for one in near if one in known]
-        return Json(SimilarItems(item_id, found))
+        return Json(await similar(store, item_id, k))
 
     @router.put(
         "/{item_id}",
@@ -148,7 +127,7 @@ def items_router(
     )
     async def get_item(item_id: ItemPath) -> Response:
         """The item with what the service derived from its picture."""
-        item = await items.get(item_id)
+        item = await store.items.get(item_id)
         if item is None:
             raise _not_found(item_id)
         return Json(item_out(item))

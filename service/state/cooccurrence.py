@@ -16,9 +16,9 @@ from model_store.cooccurrence import cosine, summed_cosine
 from service.settings import StateSettings
 from service.state import votes
 from service.state.counting import calls, list_calls, parse_counts
-from service.state.early import COUNT, Early, Known
+from service.state.early import COUNT, Early
 from service.state.keys import DELETED_ITEMS, POPULAR, SEEDED, neighbours
-from service.state.reads import Read, Wave, alone
+from service.state.reads import Read
 from service.state.redis.scripts import Call, Scripts
 
 CALLS_PER_ROUND_TRIP = 50
@@ -45,15 +45,13 @@ class CooccurrenceCounts:
     """Bounded by the settings: `neighbours` items per item, `popular` items in all, temporarily a quarter more.
 
     Args:
-        known: returns those of the given items that are in the catalogue.
-        early: counts items that are not.
+        early: counts items that are not in the catalogue.
     """
 
-    def __init__(self, scripts: Scripts, settings: StateSettings, known: Known, early: Early) -> None:
+    def __init__(self, scripts: Scripts, settings: StateSettings, early: Early) -> None:
         self._scripts = scripts
         self._settings = settings
         self._early = early
-        self._known = known
 
     async def record(
         self, liked: Sequence[str], before: Sequence[str | None], absent: Collection[str] = frozenset()
@@ -102,21 +100,12 @@ class CooccurrenceCounts:
         await self._scripts.run([("SADD", SEEDED, marker)])
         return True
 
-    async def collaborative(self, recent: Sequence[str], candidates: Sequence[str]) -> dict[str, float]:
-        """For each candidate, the sum of its cosines with the distinct `recent` items; 0 where nothing is known.
+    def pairs(self, recent: Sequence[str], candidates: Sequence[str]) -> Read[Together]:
+        """For each candidate, how many users liked it together with each of the `recent` items.
 
         Reads the candidates' lists and not those of the recents: a popular recent has more neighbours than its list
         holds, so its list would favour other popular items.
         """
-        if not candidates:
-            return {}
-        wave = Wave(self._scripts)
-        together, counts = wave.add(self.pairs(recent, candidates)), wave.add(self.counts([*recent, *candidates]))
-        await wave.send()
-        return cosines(together.value(), counts.value())
-
-    def pairs(self, recent: Sequence[str], candidates: Sequence[str]) -> Read[Together]:
-        """For each candidate, how many users liked it together with each of the `recent` items."""
         return Read(
             [("ZMSCORE", neighbours(item), *recent) for item in candidates] if recent else (),
             lambda rows: {
@@ -142,14 +131,6 @@ class CooccurrenceCounts:
         return Read(
             (("ZREVRANGE", POPULAR, start, start + size - 1),), lambda results: [name.decode() for name in results[0]]
         )
-
-    async def neighbours(self, item: str, k: int) -> list[str]:
-        """The `k` items of the catalogue that are most similar to this one, best first."""
-        together = await alone(self._scripts, self.lists([item]))
-        counts = await alone(self._scripts, self.counts(named(together)))
-        best = nearest(together, counts, {item})
-        known = await self._known(best)
-        return [other for other in best if other in known][:k]
 
     def _counting(self, counts: Mapping[str, float], together: Together) -> list[Call]:
         popular = calls("count", POPULAR, counts, self._settings.popular)

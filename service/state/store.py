@@ -62,7 +62,7 @@ class Store:
         self.new_items = NewItems(scripts)
         self.items = Items(scripts, keys, early, self.new_items)
         self.pictures = PictureQueue(scripts, keys, FETCH)
-        self.cooccurrence = CooccurrenceCounts(scripts, state, self.items.known, early)
+        self.cooccurrence = CooccurrenceCounts(scripts, state, early)
         self.users = Users(scripts, keys, self.log, self.cooccurrence)
         self.deleted_items = DeletedItems(scripts, self.items.known)
         self.locks = Locks(scripts)

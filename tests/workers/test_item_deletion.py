@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from model_store.views import InteractionView
 from service.state.records import Item
 from service.state.store import Store
-from tests.stores import popularity
+from tests.stores import neighbours_of, popularity
 from tests.workers.conftest import Start, event, put, text, until
 from tests.workers.doubles import RecordingSummarizer
 
@@ -33,4 +33,4 @@ async def test_a_like_of_an_item_that_was_deleted_meanwhile_is_not_counted(store
     await worker.drain()
     assert await text(store, "u") == "u-0 u-1 u-2"
     assert await popularity(store, ["u-0"]) == {"u-0": 0}
-    assert await store.cooccurrence.neighbours("u-2", 5) == []
+    assert await neighbours_of(store, "u-2", 5) == []

@@ -22,7 +22,7 @@ from service.state.queues import Summaries
 from service.state.records import Event, Item, SummaryClaim
 from service.state.store import Store
 from tests.redis_servers import on_both
-from tests.stores import dead_letters, popularity
+from tests.stores import collaborative, dead_letters, neighbours_of, popularity
 from tests.workers.conftest import NOW_MS, Start, event, put, text, until
 from tests.workers.doubles import Fault, RecordingSummarizer, titles
 from workers.pool import HEARTBEATS_PER_LEASE
@@ -140,9 +140,9 @@ async def test_likes_are_counted_together_with_earlier_likes(store: Store, start
     await put(store, [event("u", 3), event("u", 4), event("u", 5, type="skip")])
     await until(lambda: _is(store, "u", names("u", 6)))
     await until(lambda: _popularity(store, {"u-0": 1, "u-1": 0, "u-2": 0, "u-3": 1, "u-4": 1, "u-5": 0}))
-    assert set(await store.cooccurrence.neighbours("u-0", 9)) == {"u-3", "u-4"}
-    assert set(await store.cooccurrence.neighbours("u-3", 9)) == {"u-0", "u-4"}
-    assert await store.cooccurrence.collaborative(["u-3"], ["u-0", "u-4"]) == {"u-0": 1, "u-4": 1}, "counted once"
+    assert set(await neighbours_of(store, "u-0", 9)) == {"u-3", "u-4"}
+    assert set(await neighbours_of(store, "u-3", 9)) == {"u-0", "u-4"}
+    assert await collaborative(store, ["u-3"], ["u-0", "u-4"]) == {"u-0": 1, "u-4": 1}, "counted once"
 
 
 async def test_signals_decide_what_counts_as_liked(store: Store, start: Start) -> None:
@@ -154,7 +154,7 @@ async def test_signals_decide_what_counts_as_liked(store: Store, start: Start) -
     await until(lambda: _is(store, "u", names("u", len(kinds))))
     counts = {f"u-{number}": float(number < len(liked)) for number in range(len(kinds))}
     await until(lambda: _popularity(store, counts))
-    assert await store.cooccurrence.neighbours("u-0", 99) == [f"u-{number}" for number in range(1, len(liked))]
+    assert await neighbours_of(store, "u-0", 99) == [f"u-{number}" for number in range(1, len(liked))]
 
 
 async def test_the_settings_decide_what_counts_as_liked(store: Store, start: Start, settings: Settings) -> None:
@@ -195,7 +195,7 @@ class TestOneUserIsOneVote:
         await start(RecordingSummarizer())
         await like(store, "u", *["a", "b"] * 8)
         await until(lambda: _popularity(store, {"a": 1, "b": 1}))
-        assert await store.cooccurrence.collaborative(["a"], ["b"]) == {"b": 1}
+        assert await collaborative(store, ["a"], ["b"]) == {"b": 1}
 
     async def test_nine_hundred_likes_of_one_item_are_one(self, store: Store, start: Start) -> None:
         await store.items.put_many([Item("a", "a"), Item("b", "b")])
@@ -221,7 +221,7 @@ class TestOneUserIsOneVote:
             await until(lambda: _near(store, "c", {"a", "b"}))
             assert await store.users.delete(f"u{round_}")
         assert await _popularity(store, {"a": 1, "b": 1, "c": 0})
-        assert await store.cooccurrence.collaborative(["a", "c"], ["b"]) == {"b": 1}
+        assert await collaborative(store, ["a", "c"], ["b"]) == {"b": 1}
 
     async def test_an_item_liked_first_among_many_views_is_still_paired_and_taken_back(
         self, store: Store, start: Start
@@ -236,7 +236,7 @@ class TestOneUserIsOneVote:
         await like(store, "u", "b", "a", start_at=200)
         await until(lambda: _popularity(store, {"a": 1, "b": 1}))
         await until(lambda: _near(store, "b", {"a"}))
-        assert await store.cooccurrence.collaborative(["a"], ["b"]) == {"b": 1}
+        assert await collaborative(store, ["a"], ["b"]) == {"b": 1}
         await store.users.delete("u")
         assert await _popularity(store, {"a": 0, "b": 0})
         assert await _near(store, "b", set())
@@ -253,7 +253,7 @@ async def test_likes_that_come_before_their_item_count_when_it_comes(store: Stor
     await until(lambda: _nothing_pending(store))
     await store.items.put(Item("late", "late"))
     assert await _popularity(store, {"a": 3, "late": 3})
-    assert await store.cooccurrence.collaborative(["a"], ["late"]) == {"late": 1}
+    assert await collaborative(store, ["a"], ["late"]) == {"late": 1}
 
 
 async def _nothing_pending(store: Store) -> bool:
@@ -261,7 +261,7 @@ async def _nothing_pending(store: Store) -> bool:
 
 
 async def _near(store: Store, item: str, expected: set[str]) -> bool:
-    return set(await store.cooccurrence.neighbours(item, 9)) == expected
+    return set(await neighbours_of(store, item, 9)) == expected
 
 
 class TestPoison:

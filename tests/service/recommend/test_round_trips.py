@@ -1,4 +1,4 @@
-"""How often a recommendation asks Redis: once for each thing that has to be known before the next is asked."""
+"""How many round trips to Redis a request takes."""
 
 import asyncio
 from typing import Any
@@ -91,3 +91,11 @@ async def test_filters_by_genre_cost_two_round_trips_more(filled: Gateway, monke
     answer = await recommend(filled, candidates=None, k=10, filters={"genres": [f"genre of {NAMES[60]}"]})
     assert ids(answer) == [NAMES[60]]
     assert counted.trips <= 7
+
+
+@on_both
+async def test_similar_items_cost_three_round_trips(filled: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    counted = Counted(monkeypatch)
+    answer = (await filled.ask("GET", f"/items/{NAMES[5]}/similar?k=4")).json()
+    assert [item["item_id"] for item in answer["items"]] == [NAMES[4], NAMES[6], NAMES[3], NAMES[7]]
+    assert counted.trips == 3

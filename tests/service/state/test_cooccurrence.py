@@ -10,7 +10,7 @@ from service.state.keys import POPULAR
 from service.state.records import Item
 from service.state.store import Store
 from tests.redis_servers import admin_of, all_keys
-from tests.stores import popularity
+from tests.stores import collaborative, neighbours_of, popularity
 
 
 async def put(store: Store, *names: str) -> None:
@@ -21,20 +21,20 @@ async def test_counts_are_of_likes_and_of_pairs_liked_by_one_user(store: Store) 
     await store.cooccurrence.record(["a", "b"], [])
     await store.cooccurrence.record(["c", "c"], ["a", "b", "a"])
     assert await popularity(store, ["a", "b", "c", "z"]) == {"a": 1, "b": 1, "c": 1, "z": 0}
-    assert await store.cooccurrence.collaborative(["a"], ["b", "c", "z"]) == {"b": 1, "c": 1, "z": 0}
+    assert await collaborative(store, ["a"], ["b", "c", "z"]) == {"b": 1, "c": 1, "z": 0}
 
 
 async def test_cosine_divides_by_both_popularities_and_sums_over_the_recents(store: Store) -> None:
     await put(store, *"abc")
     pairs = [("b", "a", 3), ("c", "a", 2), ("c", "b", 6), ("a", "b", 3), ("a", "c", 2), ("b", "c", 6)]
     await store.cooccurrence.seed("m@1", [("a", 4), ("b", 9), ("c", 16)], pairs)
-    scores = await store.cooccurrence.collaborative(["a", "b", "a"], ["c", "b"])
+    scores = await collaborative(store, ["a", "b", "a"], ["c", "b"])
     assert scores["c"] == pytest.approx(2 / math.sqrt(4 * 16) + 6 / math.sqrt(9 * 16))
     assert scores["b"] == pytest.approx(3 / math.sqrt(4 * 9))
-    assert await store.cooccurrence.neighbours("a", 5) == ["b", "c"]
-    assert await store.cooccurrence.neighbours("unknown", 5) == []
-    assert await store.cooccurrence.collaborative([], ["a"]) == {"a": 0}
-    assert await store.cooccurrence.collaborative(["a"], []) == {}
+    assert await neighbours_of(store, "a", 5) == ["b", "c"]
+    assert await neighbours_of(store, "unknown", 5) == []
+    assert await collaborative(store, [], ["a"]) == {"a": 0}
+    assert await collaborative(store, ["a"], []) == {}
 
 
 def test_the_nearest_items_have_the_highest_sums_of_cosines() -> None:
@@ -76,13 +76,13 @@ async def test_absent_items_are_not_found_and_displace_no_others(store: Store) -
     absent = [f"absent-{number}" for number in range(300)]
     counts = [("a", 9), *((item, 9) for item in absent), ("far", 1), ("rare", 1)]
     await store.cooccurrence.seed("m@1", counts, [("a", item, 5) for item in absent[:60]] + [("a", "far", 1)])
-    assert await store.cooccurrence.neighbours("a", 2) == ["far"]
+    assert await neighbours_of(store, "a", 2) == ["far"]
 
 
 async def test_an_item_is_no_neighbour_of_itself(store: Store) -> None:
     await put(store, "a")
     await store.cooccurrence.record(["a", "a"], ["a"])
-    assert await store.cooccurrence.neighbours("a", 5) == []
+    assert await neighbours_of(store, "a", 5) == []
     assert await popularity(store, ["a"]) == {"a": 0}, "counted before"
 
 
@@ -95,7 +95,7 @@ class TestBounds:
         await put(store, "often")
         for number in range(60):
             await store.cooccurrence.record(["a"], [f"rare-{number}", "often"])
-        assert (await store.cooccurrence.neighbours("a", 1)) == ["often"]
+        assert (await neighbours_of(store, "a", 1)) == ["often"]
         with admin_of(redis_url) as admin:
             assert max(admin.zcard(key) for key in all_keys(admin, "ts:{c:*")) <= 10
             assert admin.zcard("ts:popular") <= 20

@@ -6,7 +6,7 @@ from service.state.keys import neighbours
 from service.state.records import Item
 from service.state.store import Store
 from tests.redis_servers import admin_of, all_keys
-from tests.stores import popularity
+from tests.stores import collaborative, neighbours_of, popularity
 
 RARE = "0-rare"
 """Of members with the same count, the first in lexical order is removed first."""
@@ -27,9 +27,9 @@ async def one_sided(store: Store) -> None:
     await store.cooccurrence.record([RARE], ["star"])
     for number in range(40):
         await store.cooccurrence.record(["star"], [f"i{number % 8}"])
-    assert RARE not in await store.cooccurrence.neighbours("star", 10)
+    assert RARE not in await neighbours_of(store, "star", 10)
     await store.cooccurrence.record([RARE], [])
-    assert await store.cooccurrence.neighbours(RARE, 10) == ["star"]
+    assert await neighbours_of(store, RARE, 10) == ["star"]
 
 
 async def test_counts_in_lists_that_the_items_own_list_does_not_name_are_void_immediately(store: Store) -> None:
@@ -37,8 +37,8 @@ async def test_counts_in_lists_that_the_items_own_list_does_not_name_are_void_im
     await store.items.delete("star")
     await put(store, "star")
     await store.cooccurrence.record(["star"], [])
-    assert await store.cooccurrence.neighbours(RARE, 10) == []
-    assert await store.cooccurrence.collaborative(["star"], [RARE]) == {RARE: 0}
+    assert await neighbours_of(store, RARE, 10) == []
+    assert await collaborative(store, ["star"], [RARE]) == {RARE: 0}
 
 
 async def test_a_sweep_removes_them_and_the_item_starts_from_zero(store: Store, redis_url: str) -> None:
@@ -48,9 +48,9 @@ async def test_a_sweep_removes_them_and_the_item_starts_from_zero(store: Store, 
     assert await store.deleted_items.sweep() == 1
     assert await store.deleted_items.sweep() == 0
     await store.cooccurrence.record(["star"], [])
-    assert await store.cooccurrence.neighbours(RARE, 10) == []
+    assert await neighbours_of(store, RARE, 10) == []
     await store.cooccurrence.record(["star"], [RARE])
-    assert await store.cooccurrence.neighbours(RARE, 10) == ["star"]
+    assert await neighbours_of(store, RARE, 10) == ["star"]
     with admin_of(redis_url) as admin:
         assert admin.exists("ts:deleted_items") == 0
 
@@ -59,11 +59,11 @@ async def test_a_like_that_was_folded_during_the_deletion_does_not_stay(store: S
     await put(store, "a", "b")
     await store.items.delete("a")
     await store.cooccurrence.record(["a"], ["b"])
-    assert await store.cooccurrence.neighbours("b", 5) == []
+    assert await neighbours_of(store, "b", 5) == []
     await store.deleted_items.sweep()
     await put(store, "a")
     assert await popularity(store, ["a"]) == {"a": 0}
-    assert await store.cooccurrence.collaborative(["b"], ["a"]) == {"a": 0}
+    assert await collaborative(store, ["b"], ["a"]) == {"a": 0}
 
 
 async def test_no_list_of_a_deleted_item_stays(store: Store, redis_url: str) -> None:

@@ -11,7 +11,7 @@ from service.errors import InvalidRequest
 from service.state.records import Item, ItemClaim
 from service.state.store import Store
 from tests.service.state.conftest import Clock
-from tests.stores import dead_letters, popularity
+from tests.stores import collaborative, dead_letters, neighbours_of, popularity
 
 FULL = Item(
     "i}{1 é",
@@ -185,7 +185,7 @@ async def test_a_deleted_item_is_nowhere(store: Store) -> None:
     assert await store.items.page(10) == ([], None)
     assert await store.items.count() == 0
     assert await popularity(store, [FULL.item_id]) == {FULL.item_id: 0}
-    assert await store.cooccurrence.neighbours(FULL.item_id, 5) == []
+    assert await neighbours_of(store, FULL.item_id, 5) == []
     (letter,) = await dead_letters(store)
     assert await store.dead_letters.retry(letter.id) == "retried"
     assert await store.descriptions.claim(10) == []
@@ -198,8 +198,8 @@ async def test_a_deleted_item_leaves_the_lists_of_others(store: Store) -> None:
     await store.items.put(Item("b", "b"))
     assert await popularity(store, ["b"]) == {"b": 0}
     await store.cooccurrence.record(["b"], [])
-    assert await store.cooccurrence.neighbours("a", 5) == ["c"]
-    assert await store.cooccurrence.collaborative(["a"], ["b", "c"]) == {"b": 0, "c": 1}
+    assert await neighbours_of(store, "a", 5) == ["c"]
+    assert await collaborative(store, ["a"], ["b", "c"]) == {"b": 0, "c": 1}
 
 
 async def test_an_item_put_again_after_its_deletion_is_not_taken_for_the_old_one(store: Store) -> None:

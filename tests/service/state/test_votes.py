@@ -7,7 +7,7 @@ import pytest
 from service.state import votes
 from service.state.store import Store
 from tests.redis_servers import admin_of, all_keys
-from tests.stores import popularity
+from tests.stores import collaborative, popularity
 
 
 def test_an_item_counts_when_it_is_first_liked() -> None:
@@ -43,7 +43,7 @@ async def test_a_withdrawal_leaves_what_others_added(store: Store, redis_url: st
     await store.cooccurrence.record(["d"], ["c", None, "b"])
     await store.cooccurrence.withdraw(["b", "c", "d", None])
     assert await popularity(store, ["a", "b", "c", "d"]) == {"a": 1, "b": 1, "c": 0, "d": 0}
-    assert await store.cooccurrence.collaborative(["a", "c", "d"], ["b"]) == {"b": 1}
+    assert await collaborative(store, ["a", "c", "d"], ["b"]) == {"b": 1}
     await store.cooccurrence.withdraw(["a", "b"])
     await store.cooccurrence.withdraw(["a", "b"])
     with admin_of(redis_url) as admin:
@@ -54,7 +54,7 @@ async def test_a_withdrawal_leaves_what_others_added(store: Store, redis_url: st
 async def test_a_cosine_is_never_above_one(store: Store, users: int) -> None:
     for _ in range(users):
         await store.cooccurrence.record(["a", "b", "a", "b"], [])
-    assert await store.cooccurrence.collaborative(["a"], ["b"]) == {"b": pytest.approx(1)}
+    assert await collaborative(store, ["a"], ["b"]) == {"b": pytest.approx(1)}
     with_gap = [("a", 1), ("b", 1)]
     await store.cooccurrence.seed("m@1", with_gap, [("b", "a", 40), ("a", "b", 40)])
-    assert await store.cooccurrence.collaborative(["a"], ["b"]) == {"b": 1}
+    assert await collaborative(store, ["a"], ["b"]) == {"b": 1}

@@ -1,0 +1,38 @@
+"""Items that the same users liked."""
+
+from service.errors import ItemNotFound
+from service.items.schemas import SimilarItem, SimilarItems
+from service.state.cooccurrence import cosines, named, nearest
+from service.state.store import Store
+
+
+async def similar(store: Store, item_id: str, k: int) -> SimilarItems:
+    """The `k` items of the catalogue nearest to this one by co-occurrence, best first.
+
+    The score is read from the list of the neighbour: a popular item has more neighbours than its own list holds.
+
+    Raises:
+        ItemNotFound: the catalogue has no such item.
+        StateUnavailable: the store can't be read.
+    """
+    wave = store.wave()
+    item, lists = wave.add(store.items.reading([item_id])), wave.add(store.cooccurrence.lists([item_id]))
+    await wave.send()
+    if not item.value():
+        raise ItemNotFound(f"no item {item_id!r}")
+    wave = store.wave()
+    counted = wave.add(store.cooccurrence.counts(named(lists.value())))
+    await wave.send()
+    counts = counted.value()
+    best = nearest(lists.value(), counts, {item_id})
+    found: list[SimilarItem] = []
+    for start in range(0, len(best), k):
+        looked = best[start : start + k]
+        wave = store.wave()
+        items, pairs = wave.add(store.items.reading(looked)), wave.add(store.cooccurrence.pairs([item_id], looked))
+        await wave.send()
+        known, scores = items.value(), cosines(pairs.value(), counts)
+        found += [SimilarItem(one, known[one].title, scores[one]) for one in looked if one in known]
+        if len(found) >= k:
+            break
+    return SimilarItems(item_id, found[:k])
