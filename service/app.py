@@ -80,7 +80,7 @@ def create_app(
     ranker = ranker or open_ranker(settings, metrics)
     summarizer = open_summarizer(settings)
     pictures, decoder = open_pictures(settings), PictureDecoder(settings.pictures, metrics)
-    signals = (ranker.signals if ranker else None) or Signals(settings.signals.vocabulary())
+    signals = ranker.signals if ranker else Signals(settings.signals.vocabulary())
     unknown_items = UnknownItems(store.items, metrics.unknown_items)
     probes = Probes(store, metrics, ranker, summarizer)
 

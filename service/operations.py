@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass
-from typing import Generic, Literal, TypeVar
+from typing import Generic, Literal, Protocol, TypeVar
 
 from fastapi import APIRouter, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
@@ -12,7 +12,6 @@ from service.errors import NotReady, StateUnavailable
 from service.http.problems import documented
 from service.http.wire import Json
 from service.metrics import Metrics
-from service.recommend.ranker import Server
 from service.state.store import Store
 
 T = TypeVar("T")
@@ -35,6 +34,12 @@ class Readiness:
     redis: Literal["ok", "down"]
     ranker: Condition
     summarizer: Condition
+
+
+class Server(Protocol):
+    """A model server."""
+
+    async def healthy(self) -> bool: ...
 
 
 class SharedProbe(Generic[T]):

@@ -1,26 +1,13 @@
 """Ranking candidates by the MLLM's score and by what other users did. Pure arithmetic."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 from model_store.blend import blend, blend_features, logit, sigmoid
 from model_store.registry.manifest import Blend
 
 FALLBACK = Blend(collaborative=1.0, popular=0.1)
 """Weights for a model version that has none, used when its own scores are missing."""
-
-
-@dataclass(frozen=True, slots=True)
-class Features:
-    """What is known about the candidates, by item id; an item that is not in a mapping lacks that feature.
-
-    `mllm` is p(yes) in 0..1, `collaborative` the summed cosine co-occurrence with the recents (0..), `popular` the
-    number of interactions (0..).
-    """
-
-    mllm: Mapping[str, float] = field(default_factory=dict)
-    collaborative: Mapping[str, float] = field(default_factory=dict)
-    popular: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,17 +21,27 @@ class Scored:
     popular: float
 
 
-def blended(item_ids: Sequence[str], features: Features, weights: Blend) -> list[Scored]:
-    """The candidates, best first; a missing feature counts 0.
+def blended(
+    item_ids: Iterable[str],
+    mllm: Mapping[str, float],
+    collaborative: Mapping[str, float],
+    popular: Mapping[str, float],
+    weights: Blend,
+) -> list[Scored]:
+    """The candidates, best first.
 
     Ties are broken by the collaborative score, by popularity and by the given order.
+
+    Args:
+        mllm: p(yes) by item id, 0..1. In this and the next mappings, a missing feature counts 0.
+        collaborative: summed cosine co-occurrence with the recents, 0..
+        popular: number of users who liked the item, 0..
     """
     rows = []
     for item_id in item_ids:
-        mllm = features.mllm.get(item_id)
-        collaborative, popular = features.collaborative.get(item_id, 0.0), features.popular.get(item_id, 0.0)
-        odds = blend(weights, blend_features(0.0 if mllm is None else logit(mllm), collaborative, popular))
-        rows.append((odds, Scored(item_id, sigmoid(odds), mllm, collaborative, popular)))
+        score, together, likes = mllm.get(item_id), collaborative.get(item_id, 0.0), popular.get(item_id, 0.0)
+        odds = blend(weights, blend_features(0.0 if score is None else logit(score), together, likes))
+        rows.append((odds, Scored(item_id, sigmoid(odds), score, together, likes)))
     # Odds come second: far out, where all scores round to 1, they still differ.
     rows.sort(key=lambda row: (-row[1].score, -row[0], -row[1].collaborative, -row[1].popular))
     return [scored for _, scored in rows]

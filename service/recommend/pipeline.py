@@ -9,7 +9,7 @@ from model_store.signals import Signals
 from service.metrics import Metrics
 from service.pictures.store import PictureStore
 from service.recommend.answer import answer, count
-from service.recommend.blend import Features, Scored, blended, without_model
+from service.recommend.blend import Scored, blended, without_model
 from service.recommend.candidates import Candidate
 from service.recommend.context import situation
 from service.recommend.deadline import Deadline, Timing
@@ -78,10 +78,11 @@ class Recommender:
 
     def _rerank(self, candidates: list[Candidate], ranking: Ranking, found: Retrieved) -> list[Scored]:
         """The candidates in the order of the blend of their features."""
-        blend = self._ranker.blend if self._ranker else Blend()
-        features = Features(ranking.scores, found.collaborative, found.popular)
-        ids = [candidate.item.item_id for candidate in candidates]
-        return blended(ids, features, blend if ranking.reason is None else without_model(blend))
+        weights = self._ranker.blend if self._ranker else Blend()
+        if ranking.reason is not None:
+            weights = without_model(weights)
+        ids = (candidate.item.item_id for candidate in candidates)
+        return blended(ids, ranking.scores, found.collaborative, found.popular, weights)
 
 
 async def _in_time(read: Awaitable[T], deadline: Deadline) -> T:

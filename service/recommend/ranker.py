@@ -3,21 +3,11 @@
 import asyncio
 import time
 from collections.abc import Sequence
-from typing import Protocol
 
-from model_store.engine.errors import (
-    EngineError,
-    EngineOverloaded,
-    EngineRejected,
-    EngineTimeout,
-    EngineUnavailable,
-    WrongScores,
-)
+from model_store.engine.errors import EngineError, WrongScores
 from model_store.engine.replicas import Replicas
 from model_store.errors import UserError
-from model_store.prompts import RECENTS
 from model_store.registry.manifest import Blend
-from model_store.signals import Signals
 from model_store.views import ItemView, UserView
 from service import engines
 from service.logs import get_logger
@@ -26,17 +16,15 @@ from service.recommend.deadline import Deadline
 from service.settings import Settings
 
 log = get_logger(__name__)
-
-
-class Server(Protocol):
-    """What readiness asks of a model server."""
-
-    @property
-    def id(self) -> str: ...
-
-    async def healthy(self) -> bool: ...
-
-    async def close(self) -> None: ...
+_REASONS = {
+    "engine_timeout": "ranker_late",
+    "engine_overloaded": "ranker_overloaded",
+    "engine_unavailable": "ranker_down",
+    "engine_rejected": "ranker_rejected",
+    "prompt_too_long": "ranker_rejected",
+    "wrong_scores": "ranker_wrong_scores",
+}
+"""By the code of the engine's error; the reason of others is `ranker_bad_answer`."""
 
 
 class RankerUnavailable(Exception):
@@ -50,29 +38,18 @@ class RankerUnavailable(Exception):
 class Ranker:
     """Scores candidates within a deadline, at most `concurrent` requests at a time.
 
-    Args:
-        engines: ask the model.
+    Attributes:
         blend: the model version's blend weights.
-        signals: what event types mean to its prompts; None to use the settings.
         recents: how many of a user's last interactions its prompts show.
         reads_context: whether its prompts show the context of a request.
+        signals: what event types mean to its prompts.
     """
 
-    def __init__(
-        self,
-        engines: Replicas,
-        blend: Blend,
-        metrics: Metrics,
-        concurrent: int,
-        signals: Signals | None = None,
-        *,
-        recents: int = RECENTS,
-        reads_context: bool = False,
-    ) -> None:
-        self.blend = blend
-        self.recents = recents
-        self.reads_context = reads_context
-        self.signals = signals
+    def __init__(self, engines: Replicas, concurrent: int, metrics: Metrics) -> None:
+        self.blend = engines.manifest.blend if engines.manifest else Blend()
+        self.recents = engines.prompts.recents
+        self.reads_context = engines.prompts.reads_context
+        self.signals = engines.prompts.signals
         self._engines = engines
         self._metrics = metrics
         self._slots = asyncio.Semaphore(concurrent)
@@ -119,23 +96,10 @@ class Ranker:
             outcome = error.code
             if isinstance(error, WrongScores):
                 log.error("ranker_wrong_scores", model=self._engines.id, error=str(error))
-            raise RankerUnavailable(_reason(error)) from error
+            raise RankerUnavailable(_REASONS.get(error.code, "ranker_bad_answer")) from error
         finally:
             self._metrics.engine_calls.labels("ranker", "score", outcome).inc()
             self._metrics.engine_seconds.labels("ranker", "score").observe(time.perf_counter() - started)
-
-
-_REASONS: tuple[tuple[type[EngineError], str], ...] = (
-    (EngineTimeout, "ranker_late"),
-    (EngineOverloaded, "ranker_overloaded"),
-    (EngineUnavailable, "ranker_down"),
-    (WrongScores, "ranker_wrong_scores"),
-    (EngineRejected, "ranker_rejected"),
-)
-
-
-def _reason(error: EngineError) -> str:
-    return next((reason for kind, reason in _REASONS if isinstance(error, kind)), "ranker_bad_answer")
 
 
 def open_ranker(settings: Settings, metrics: Metrics) -> Ranker | None:
@@ -145,33 +109,13 @@ def open_ranker(settings: Settings, metrics: Metrics) -> Ranker | None:
         ManifestError: the settings name a model version that is not in the store.
         UserError: the prompts of the version show more of a user's interactions than the settings keep.
     """
-    ranker = engines.open_ranker(settings)
-    if ranker is None:
+    replicas = engines.open_ranker(settings)
+    if replicas is None:
         return None
-    require_recents(ranker, settings)
-    blend = ranker.manifest.blend if ranker.manifest else Blend()
-    prompts = ranker.prompts
-    slots = settings.recommend.max_concurrent_ranks
-    return Ranker(
-        ranker,
-        blend,
-        metrics,
-        slots,
-        prompts.signals,
-        recents=prompts.recents,
-        reads_context=prompts.reads_context,
-    )
-
-
-def require_recents(engine: Replicas, settings: Settings) -> None:
-    """Require that the service keeps as many interactions as the prompts of the model version show.
-
-    Raises:
-        UserError: it keeps fewer; the message names the setting.
-    """
-    shown, kept = engine.prompts.recents, settings.state.recents
-    if engine.manifest and shown > kept:
+    shown, kept = replicas.prompts.recents, settings.state.recents
+    if replicas.manifest and shown > kept:
         raise UserError(
-            f"the prompts of {engine.manifest.id} show a user's last {shown} interactions, and {kept} are kept: "
+            f"the prompts of {replicas.manifest.id} show a user's last {shown} interactions, and {kept} are kept: "
             f"set TASTESTREAM_STATE__RECENTS={shown}"
         )
+    return Ranker(replicas, settings.recommend.max_concurrent_ranks, metrics)

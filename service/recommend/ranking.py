@@ -140,5 +140,5 @@ def cache_key(
         (event.item_id, event.type, event.value, event.timestamp_ms, catalogue_revision(items.get(event.item_id)))
         for event in state.recents[-recents:]
     ]
-    signals = ranker.signals.digest if ranker.signals else None
-    return blake2b(orjson.dumps((ranker.id, signals, summary, shown, context)), digest_size=12).hexdigest()
+    read = (ranker.id, ranker.signals.digest, summary, shown, context)
+    return blake2b(orjson.dumps(read), digest_size=12).hexdigest()

@@ -26,7 +26,7 @@ UNKNOWN = Receipt("unknown", "")
 
 def issue(served_by: ServedBy, model: str | None) -> str:
     """A new id."""
-    body = os.urandom(_RANDOM) + _digest(served_by, _NAME) + _digest(model or "", _NAME)
+    body = os.urandom(_RANDOM) + _digest(served_by) + _digest(model or "")
     return (body + _check(body)).hex()
 
 
@@ -40,16 +40,16 @@ def read(recommendation_id: str, model: str | None) -> Receipt:
     if len(raw) != _SIZE or check != _check(body):
         return UNKNOWN
     served, version = body[_RANDOM : _RANDOM + _NAME], body[_RANDOM + _NAME :]
-    models = {_digest(one, _NAME): one for one in (model or "", "")}
+    models = {_digest(one): one for one in (model or "", "")}
     return Receipt(_SERVED.get(served, "unknown"), models.get(version, "other"))
 
 
-def _digest(text: str, size: int) -> bytes:
-    return blake2b(text.encode(), digest_size=size, person=b"receipt").digest()
+def _digest(text: str) -> bytes:
+    return blake2b(text.encode(), digest_size=_NAME, person=b"receipt").digest()
 
 
 def _check(body: bytes) -> bytes:
     return blake2b(body, digest_size=_CHECK, person=b"receipt check").digest()
 
 
-_SERVED: dict[bytes, str] = {_digest(one, _NAME): one for one in get_args(ServedBy)}
+_SERVED: dict[bytes, str] = {_digest(one): one for one in get_args(ServedBy)}

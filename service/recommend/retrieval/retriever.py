@@ -6,17 +6,12 @@ from dataclasses import dataclass, field
 
 from model_store.signals import Signals
 from service.metrics import Metrics
-from service.recommend.candidates import Candidate
+from service.recommend.candidates import Candidate, given_candidates
 from service.recommend.deadline import Deadline
 from service.recommend.features import FeatureReader
-from service.recommend.retrieval.by_term import ByTerm
-from service.recommend.retrieval.catalogue import Catalogue
 from service.recommend.retrieval.collector import Collector
-from service.recommend.retrieval.cooccurrence import Cooccurrence
-from service.recommend.retrieval.given import given_candidates
-from service.recommend.retrieval.popular import PAGE, Popular
-from service.recommend.retrieval.recent import Recent
-from service.recommend.retrieval.stage import Stage
+from service.recommend.retrieval.listed import ByTerm, Catalogue
+from service.recommend.retrieval.stages import PAGE, Cooccurrence, Newest, Popular, Stage
 from service.recommend.schemas import RecommendIn, Skipped
 from service.settings import RecommendSettings
 from service.state.reads import Answer
@@ -88,11 +83,11 @@ class Retriever:
         state, scores = wave.add(store.users.reading(ask.user_id)), wave.add(store.scores.reading(ask.user_id))
         given = wave.add(store.items.reading(candidate.item_id for candidate in ask.candidates or ()))
         stages = self._stages(ask) if ask.candidates is None else []
-        early = [stage for stage in stages if not stage.needs_user and not stage.done]
-        for stage in early:
+        first = [stage for stage in stages if stage.asked_first and not stage.done]
+        for stage in first:
             stage.ask(wave)
         await wave.send()
-        for stage in early:
+        for stage in first:
             stage.take()
         return Opening(state.value(), scores, given.value(), stages)
 
@@ -122,13 +117,13 @@ class Retriever:
         store, settings, metrics = self._store, self._settings, self._metrics
         places = math.ceil(settings.new_items_share * max(settings.retrieve, ask.k))
         sample = store.new_items.sample(ask.user_id, SAMPLED * places, settings.new_items_s)
-        recent = Recent(sample, SAMPLED * places if ask.filters else places, metrics)
+        newest = Newest(sample, SAMPLED * places if ask.filters else places, metrics)
         near = Cooccurrence(store.cooccurrence, metrics)
         by_term = ByTerm(store.items, store.cooccurrence, ask.filters, metrics)
         if not by_term.done:
-            return [recent, near, Popular(store.cooccurrence, PAGE, metrics), by_term]
+            return [newest, near, Popular(store.cooccurrence, PAGE, metrics), by_term]
         depth = FILTERED_DEPTH if ask.filters else DEPTH
-        return [recent, near, Popular(store.cooccurrence, depth, metrics), Catalogue(store.items, metrics)]
+        return [newest, near, Popular(store.cooccurrence, depth, metrics), Catalogue(store.items, metrics)]
 
     async def _find(
         self,

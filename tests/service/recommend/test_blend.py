@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from model_store.blend import sigmoid
 from model_store.registry.manifest import Blend
-from service.recommend.blend import Features, blended, without_model
+from service.recommend.blend import blended, without_model
 
 weights = st.floats(0, 5)
 blends = st.builds(Blend, bias=st.floats(-5, 5), mllm=weights, collaborative=weights, popular=weights)
@@ -18,13 +18,13 @@ ids = st.lists(st.text(min_size=1, max_size=3), unique=True, max_size=8)
 
 
 def test_the_model_alone_gives_its_own_probability() -> None:
-    (scored,) = blended(["i"], Features({"i": 0.83}), Blend())
+    (scored,) = blended(["i"], {"i": 0.83}, {}, {}, Blend())
     assert scored.score == pytest.approx(0.83)
 
 
 def score(blend: Blend, mllm: float | None, collaborative: float, popular: float) -> float:
     model = {} if mllm is None else {"i": mllm}
-    (scored,) = blended(["i"], Features(model, {"i": collaborative}, {"i": popular}), blend)
+    (scored,) = blended(["i"], model, {"i": collaborative}, {"i": popular}, blend)
     return scored.score
 
 
@@ -37,7 +37,7 @@ def test_the_formula_is_that_of_the_manifest() -> None:
 @given(blends, counts, counts)
 def test_missing_features_count_nothing(blend: Blend, collaborative: float, popular: float) -> None:
     assert score(blend, None, collaborative, popular) == score(blend, 0.5, collaborative, popular)
-    assert blended(["i"], Features(), blend)[0].score == sigmoid(blend.bias)
+    assert blended(["i"], {}, {}, {}, blend)[0].score == sigmoid(blend.bias)
 
 
 @given(blends, scores, scores, counts, counts)
@@ -54,7 +54,7 @@ def test_the_ranking_holds_every_candidate_once_best_first(
 ) -> None:
     known = st.dictionaries(st.sampled_from(item_ids), counts) if item_ids else st.just({})
     model = st.dictionaries(st.sampled_from(item_ids), scores) if item_ids else st.just({})
-    ranking = blended(item_ids, Features(data.draw(model), data.draw(known), data.draw(known)), blend)
+    ranking = blended(item_ids, data.draw(model), data.draw(known), data.draw(known), blend)
     assert sorted(scored.item_id for scored in ranking) == sorted(item_ids)
     found = [scored.score for scored in ranking]
     assert found == sorted(found, reverse=True)
@@ -63,16 +63,12 @@ def test_the_ranking_holds_every_candidate_once_best_first(
 
 @given(ids, blends)
 def test_without_any_feature_the_given_order_stays(item_ids: list[str], blend: Blend) -> None:
-    assert [scored.item_id for scored in blended(item_ids, Features(), blend)] == item_ids
+    assert [scored.item_id for scored in blended(item_ids, {}, {}, {}, blend)] == item_ids
 
 
 def test_ties_are_broken_by_what_others_did() -> None:
-    features = Features({}, {"near": 0.2}, {"near": 1, "known": 9})
-    assert [scored.item_id for scored in blended(["new", "known", "near"], features, Blend())] == [
-        "near",
-        "known",
-        "new",
-    ]
+    ranking = blended(["new", "known", "near"], {}, {"near": 0.2}, {"near": 1, "known": 9}, Blend())
+    assert [scored.item_id for scored in ranking] == ["near", "known", "new"]
 
 
 def test_without_the_model_a_blend_has_weights_for_the_other_features() -> None:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.recommend.retrieval.collector import LOOKED_AT_ONCE, Collector
-from service.recommend.retrieval.stage import Stage
+from service.recommend.retrieval.stages import Stage
 from service.recommend.schemas import Filters, SourceName
 from service.state.reads import Wave
 from service.state.records import Item

@@ -1,0 +1,136 @@
+"""Retrieval stages: the interface, and the stages that read new, co-occurring and popular items."""
+
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Collection, Sequence
+from typing import ClassVar
+
+from service.metrics import Metrics
+from service.recommend.optional import optional, value_or
+from service.recommend.schemas import SourceName
+from service.state.cooccurrence import CooccurrenceCounts, Counts, Together, named, nearest
+from service.state.reads import Answer, Read, Wave
+
+PAGE = 300
+"""Items of the popularity ranking that one read lists."""
+
+
+class Stage(ABC):
+    """Names item ids for one request, best first.
+
+    `ask` adds the next read to a wave of reads. After the wave was sent, `take` appends the ids it found to `ids`. The
+    collector checks whether an id is unknown, seen or filtered out.
+
+    Args:
+        places: how many more of this stage's ids may be looked at; None for no limit.
+
+    Attributes:
+        name: the source of its items in an explained answer.
+        asked_first: whether the stage is asked in the first round trip, before the user is known.
+        last_resort: whether the stage is asked only while fewer than `k` items were found.
+        ids: named ids that were not collected yet.
+        done: whether the stage is exhausted.
+    """
+
+    name: ClassVar[SourceName]
+    asked_first: ClassVar[bool] = False
+    last_resort: ClassVar[bool] = False
+
+    def __init__(self, places: int | None = None) -> None:
+        self.ids: deque[str] = deque()
+        self.done = False
+        self.places = places
+
+    def begin(self, near: Sequence[str], seen: Collection[str]) -> None:  # noqa: B027 - few stages need to know
+        """Receive the user: `near` holds recently liked items, `seen` those that must not be recommended."""
+
+    @abstractmethod
+    def ask(self, wave: Wave) -> None:
+        """Add the next read to `wave`. Must not be called when the stage is done."""
+
+    @abstractmethod
+    def take(self) -> None:
+        """Append what the last read found. A failed read finds nothing."""
+
+
+class Newest(Stage):
+    """Items that entered the catalogue recently, so that some are tried before anyone has liked them.
+
+    Args:
+        sample: reads more ids than there are places, because some may be rejected.
+    """
+
+    name = "new"
+    asked_first = True
+
+    def __init__(self, sample: Read[list[str]], places: int, metrics: Metrics) -> None:
+        super().__init__(places)
+        self._sample = sample
+        self._metrics = metrics
+
+    def ask(self, wave: Wave) -> None:
+        self._answer = wave.add(self._sample)
+
+    def take(self) -> None:
+        self.ids.extend(value_or([], self._answer, "new", self._metrics))
+        self.done = True
+
+
+class Cooccurrence(Stage):
+    """Neighbours of recently liked items by summed cosine. Reads their co-occurrence lists, then the like counts."""
+
+    name = "cooccurrence"
+
+    def __init__(self, cooccurrence: CooccurrenceCounts, metrics: Metrics) -> None:
+        super().__init__()
+        self._cooccurrence = cooccurrence
+        self._metrics = metrics
+        self._near: Sequence[str] = ()
+        self._exclude: Collection[str] = ()
+        self._lists: Answer[Together] | None = None
+        self._counts: Answer[Counts] | None = None
+        self._together: Together = {}
+
+    def begin(self, near: Sequence[str], seen: Collection[str]) -> None:
+        self._near = near
+        self._exclude = {*near, *seen}
+        self.done = not near
+
+    def ask(self, wave: Wave) -> None:
+        if self._lists is None:
+            self._lists = wave.add(self._cooccurrence.lists(self._near))
+        else:
+            self._counts = wave.add(self._cooccurrence.counts(named(self._together)))
+
+    def take(self) -> None:
+        with optional("neighbours", self._metrics):
+            if self._counts is not None:
+                self.ids.extend(nearest(self._together, self._counts.value(), self._exclude))
+            elif self._lists is not None:
+                self._together = self._lists.value()
+                self.done = not any(self._together.values())
+                return
+        self.done = True
+
+
+class Popular(Stage):
+    """The first `depth` items of the popularity ranking, read page by page."""
+
+    name = "popular"
+    asked_first = True
+
+    def __init__(self, ranking: CooccurrenceCounts, depth: int, metrics: Metrics) -> None:
+        super().__init__()
+        self._ranking = ranking
+        self._depth = depth
+        self._metrics = metrics
+        self._start = 0
+
+    def ask(self, wave: Wave) -> None:
+        self._page = wave.add(self._ranking.ranking(self._start, PAGE))
+
+    def take(self) -> None:
+        page = value_or([], self._page, "popular", self._metrics)
+        self.ids.extend(page)
+        self._start += PAGE
+        self.done = len(page) < PAGE or self._start >= self._depth
