@@ -1,11 +1,14 @@
 """Writing items: their words are checked, their pictures taken in, then both are stored."""
 
 import asyncio
-from collections.abc import Coroutine, Mapping, Sequence
-from typing import Any, Protocol, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
+
+from fastapi import Request
 
 from service.errors import InvalidRequest, TastestreamError
 from service.http.batches import Rejection, reject
+from service.http.client_closed import unless_closed
 from service.http.ids import require_meaning
 from service.http.wire import validate
 from service.items.schemas import (
@@ -23,7 +26,6 @@ from service.state.items import Items, Keep
 from service.state.records import Item
 
 AnyItem = TypeVar("AnyItem", bound=ItemIn)
-T = TypeVar("T")
 _TAKEN_AT_ONCE = 4
 """Pictures of one request that are decoded or wait for it: those of others wait for no more than these."""
 _CHECKED_AT_ONCE = 25
@@ -37,12 +39,6 @@ _KEPT: Mapping[str, Keep] = {
     "refused": "picture",
     "untouched": "both",
 }
-
-
-class WhileThere(Protocol):
-    """Runs work for a caller; see `service.http.client_closed`."""
-
-    async def __call__(self, work: Coroutine[Any, Any, T]) -> T: ...
 
 
 def read_item(raw: Any) -> ItemIn:
@@ -91,18 +87,16 @@ class Catalogue:
         self._pictures = pictures
         self._metrics = metrics
 
-    async def put(self, item_id: str, item: ItemIn, while_there: WhileThere) -> tuple[Item, bool]:
+    async def put(self, item_id: str, item: ItemIn, request: Request) -> tuple[Item, bool]:
         """Store one item; returns it and whether it is new.
 
-        Args:
-            while_there: runs the decoding of pictures; a caller who leaves meanwhile ends it.
-
         Raises:
+            ClientClosedRequest: the client of the request disconnected while a picture was decoded.
             Overloaded: too many pictures wait to be decoded.
             StateUnavailable: the store or the picture folder can't be written.
         """
         if item.image_base64 is not None:
-            picture = await while_there(self._pictures.take_base64(item.image_base64))
+            picture = await unless_closed(request, self._pictures.take_base64(item.image_base64))
         else:
             picture = self._without_bytes(item)
         stored, created = await self._items.put(_record(item_id, item, picture), keep=_KEPT[picture.outcome])
@@ -110,16 +104,16 @@ class Catalogue:
         return stored, created
 
     async def put_many(
-        self, items: Mapping[int, NamedItemIn], rejected: list[Rejection], while_there: WhileThere
+        self, items: Mapping[int, NamedItemIn], rejected: list[Rejection], request: Request
     ) -> ItemBatchAnswer:
         """Store a batch. Of several items with one id, the last counts.
 
         Args:
             items: the acceptable items by their index.
             rejected: the others.
-            while_there: runs the decoding of pictures; a caller who leaves meanwhile finds the other items stored.
 
         Raises:
+            ClientClosedRequest: the client disconnected while pictures were decoded; the other items were stored.
             InvalidRequest: there are no acceptable items.
             Overloaded: too many pictures wait to be decoded; the items of all others were stored.
             StateUnavailable: the store or the picture folder can't be written; some items may have been.
@@ -136,7 +130,7 @@ class Catalogue:
                 results[index] = self._without_bytes(items[index])
         await self._write([(items[index], one) for index, one in results.items()])
         if with_bytes := [index for index in last.values() if index not in results]:
-            results |= await while_there(self._take(with_bytes, items))
+            results |= await unless_closed(request, self._take(with_bytes, items))
         self._count_rejected(rejected)
         named = [(index, item_id, results[index]) for item_id, index in last.items()]
         errors = [PictureError(index, item_id, one.error) for index, item_id, one in named if one.error is not None]

@@ -1,24 +1,21 @@
 """The catalogue: `/items`."""
 
-from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
 from service.errors import BatchTooLarge, ItemNotFound
 from service.http.batches import read_batch
-from service.http.client_closed import unless_closed
 from service.http.ids import ItemPath, NewItemPath, require_meaning
 from service.http.media import JSON, NDJSON
 from service.http.problems import BODY_ERRORS, COMMON_ERRORS, documented
 from service.http.wire import Json, read_json
 from service.items.catalogue import Catalogue, item_out, read_item, read_items
-from service.items.schemas import ITEM_EXAMPLE, ItemBatchAnswer, ItemOut, ItemPage, SimilarItems
+from service.items.schemas import ITEM_EXAMPLE, NAMED_ITEM_EXAMPLE, ItemBatchAnswer, ItemOut, ItemPage, SimilarItems
 from service.items.similar import similar
 from service.settings import LimitSettings
 from service.state.store import Store
 
-_NAMED_EXAMPLE = {"item_id": "i7", **ITEM_EXAMPLE}
 _ITEM_BODY = {
     "requestBody": {
         "required": True,
@@ -46,7 +43,7 @@ _BULK_BODY = {
                         {"$ref": "#/components/schemas/NamedItemIn"},
                     ]
                 },
-                "examples": {"array": {"summary": "An array", "value": [_NAMED_EXAMPLE]}},
+                "examples": {"array": {"summary": "An array", "value": [NAMED_ITEM_EXAMPLE]}},
             },
             NDJSON: {
                 "schema": {"type": "string"},
@@ -77,7 +74,7 @@ def items_router(catalogue: Catalogue, store: Store, limits: LimitSettings) -> A
         """
         values = await read_batch(request, limits, limits.bulk_items, "items")
         acceptable, rejected = await read_items(values)
-        return Json(await catalogue.put_many(acceptable, rejected, partial(unless_closed, request)), 202)
+        return Json(await catalogue.put_many(acceptable, rejected, request), 202)
 
     @router.get("", summary="List items", response_model=ItemPage, responses=documented(*COMMON_ERRORS))
     async def list_items(
@@ -99,7 +96,9 @@ def items_router(catalogue: Catalogue, store: Store, limits: LimitSettings) -> A
         k: Annotated[int, Query(ge=1, le=100, description="The most items in the answer.")] = 10,
     ) -> Response:
         """The nearest items by co-occurrence in the same users' likes, best first; empty while there are none."""
-        return Json(await similar(store, item_id, k))
+        if (found := await similar(store, item_id, k)) is None:
+            raise _not_found(item_id)
+        return Json(found)
 
     @router.put(
         "/{item_id}",
@@ -119,7 +118,7 @@ def items_router(catalogue: Catalogue, store: Store, limits: LimitSettings) -> A
         """
         require_meaning(item_id, "item_id")
         item = read_item(await read_json(request, limits))
-        stored, created = await catalogue.put(item_id, item, partial(unless_closed, request))
+        stored, created = await catalogue.put(item_id, item, request)
         return Json(item_out(stored), 201 if created else 200)
 
     @router.get(
@@ -127,8 +126,7 @@ def items_router(catalogue: Catalogue, store: Store, limits: LimitSettings) -> A
     )
     async def get_item(item_id: ItemPath) -> Response:
         """The item with what the service derived from its picture."""
-        item = await store.items.get(item_id)
-        if item is None:
+        if (item := await store.items.get(item_id)) is None:
             raise _not_found(item_id)
         return Json(item_out(item))
 

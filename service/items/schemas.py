@@ -9,17 +9,13 @@ from service.http.batches import Rejection
 from service.http.ids import Id
 from service.http.wire import NOT_BLANK, check_bytes, null_is
 
-TITLE_CHARS = 500
-DESCRIPTION_CHARS = 10_000
-MAX_TERMS = 50
-TERM_CHARS = 100
 ATTRIBUTES_BYTES = 4096
 
-Title = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=TITLE_CHARS, pattern=NOT_BLANK)]
+Title = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=500, pattern=NOT_BLANK)]
 Text = Annotated[str, StringConstraints(strict=True)]
-Description = Annotated[str, StringConstraints(strict=True, max_length=DESCRIPTION_CHARS)]
-Term = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=TERM_CHARS)]
-Terms = Annotated[list[Term], Field(max_length=MAX_TERMS, fail_fast=True)]
+Description = Annotated[str, StringConstraints(strict=True, max_length=10_000)]
+Term = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=100)]
+Terms = Annotated[list[Term], Field(max_length=50, fail_fast=True)]
 
 ITEM_EXAMPLE: dict[str, Any] = {
     "title": "Blue ceramic teapot",
@@ -29,8 +25,7 @@ ITEM_EXAMPLE: dict[str, Any] = {
     "attributes": {"price": 39.5, "in_stock": True},
     "image_url": "https://example.com/teapot.jpg",
 }
-_EXAMPLES: dict[str, Any] = {"examples": [ITEM_EXAMPLE]}
-_NAMED_EXAMPLES: dict[str, Any] = {"examples": [{"item_id": "i7", **ITEM_EXAMPLE}]}
+NAMED_ITEM_EXAMPLE: dict[str, Any] = {"item_id": "i7", **ITEM_EXAMPLE}
 
 
 class ItemText(BaseModel):
@@ -47,7 +42,7 @@ class ItemText(BaseModel):
 class ItemIn(ItemText):
     """An item. Without a picture field an item keeps the picture it has; `null` in both takes it away."""
 
-    model_config = ConfigDict(extra="forbid", title="Item", json_schema_extra=_EXAMPLES)
+    model_config = ConfigDict(extra="forbid", title="Item", json_schema_extra={"examples": [ITEM_EXAMPLE]})
 
     title: Title
     image_url: Text | None = Field(None, max_length=4096, description="Fetched once, by a worker, soon; http or https.")
@@ -59,7 +54,7 @@ class ItemIn(ItemText):
 class NamedItemIn(ItemIn):
     """An item with its id."""
 
-    model_config = ConfigDict(extra="forbid", title="NamedItem", json_schema_extra=_NAMED_EXAMPLES)
+    model_config = ConfigDict(extra="forbid", title="NamedItem", json_schema_extra={"examples": [NAMED_ITEM_EXAMPLE]})
 
     item_id: Id
 

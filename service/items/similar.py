@@ -1,25 +1,21 @@
 """Items that the same users liked."""
 
-from service.errors import ItemNotFound
 from service.items.schemas import SimilarItem, SimilarItems
 from service.state.cooccurrence import cosines, named, nearest
 from service.state.store import Store
 
 
-async def similar(store: Store, item_id: str, k: int) -> SimilarItems:
-    """The `k` items of the catalogue nearest to this one by co-occurrence, best first.
-
-    The score is read from the list of the neighbour: a popular item has more neighbours than its own list holds.
+async def similar(store: Store, item_id: str, k: int) -> SimilarItems | None:
+    """The `k` items of the catalogue nearest to this one by co-occurrence, best first; None if it has no such item.
 
     Raises:
-        ItemNotFound: the catalogue has no such item.
         StateUnavailable: the store can't be read.
     """
     wave = store.wave()
     item, lists = wave.add(store.items.reading([item_id])), wave.add(store.cooccurrence.lists([item_id]))
     await wave.send()
     if not item.value():
-        raise ItemNotFound(f"no item {item_id!r}")
+        return None
     wave = store.wave()
     counted = wave.add(store.cooccurrence.counts(named(lists.value())))
     await wave.send()

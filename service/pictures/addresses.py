@@ -5,7 +5,7 @@ globally reachable or not: no web server has an address in them. The standard li
 state of the registries, differently in each Python.
 """
 
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address
 
 REFUSED_V4 = tuple(
     IPv4Network(network)
@@ -54,8 +54,4 @@ def is_public(address: str) -> bool:
             return parsed in UNICAST_V6 and not any(parsed in network for network in REFUSED_V6)
         # The system connects to the address inside.
         parsed = parsed.ipv4_mapped
-    return _is_public_v4(parsed)
-
-
-def _is_public_v4(address: IPv4Address) -> bool:
-    return not any(address in network for network in REFUSED_V4)
+    return not any(parsed in network for network in REFUSED_V4)

@@ -30,7 +30,7 @@ log = get_logger(__name__)
 _START_S = 60.0
 _IDLE_S = 60.0
 _RETRY_S = 1.0
-_KILLED_FOR_TIME = (-signal.SIGXCPU,)
+_TOO_SLOW = "too_costly: decoding it takes too long"
 _HEADROOM = 64 * 1024
 """Bytes that an answer may have beside four for each pixel."""
 
@@ -100,10 +100,13 @@ class PictureDecoder:
             outcome = "ok"
         except TimeoutError:
             outcome = "timeout"
-            raise _too_slow() from None
-        except _Died as error:
-            outcome = "cpu" if error.of_cpu else "crash"
-            raise (_too_slow() if error.of_cpu else BadPicture("damaged: its decoder crashed")) from None
+            raise BadPicture(_TOO_SLOW) from None
+        except _OutOfCpu:
+            outcome = "cpu"
+            raise BadPicture(_TOO_SLOW) from None
+        except _Died:
+            outcome = "crash"
+            raise BadPicture("damaged: its decoder crashed") from None
         finally:
             if outcome == "ok":
                 self._rest(child)
@@ -141,7 +144,6 @@ class PictureDecoder:
     def _close_idle(self) -> None:
         if self._closing_idle is not None:
             self._closing_idle.cancel()
-            self._closing_idle = None
         while self._idle:
             self._end(self._idle.pop())
 
@@ -154,9 +156,9 @@ class PictureDecoder:
 class _Died(Exception):
     """The process is gone, or says what it never should."""
 
-    def __init__(self, message: str, *, of_cpu: bool = False) -> None:
-        super().__init__(message)
-        self.of_cpu = of_cpu
+
+class _OutOfCpu(_Died):
+    """The kernel ended the process after `decode_cpu_s`."""
 
 
 class _Child:
@@ -174,17 +176,14 @@ class _Child:
         Raises:
             OSError: the system starts no more processes.
         """
-        given = {
-            "limits": asdict(_limits(settings)),
-            "memory_bytes": settings.decode_memory_bytes,
-            "cpu_s": settings.decode_cpu_s,
-        }
+        limits = DecodeLimits(settings.max_bytes, settings.max_side, settings.max_pixels, settings.stored_side)
+        bounds = {"memory_bytes": settings.decode_memory_bytes, "cpu_s": settings.decode_cpu_s}
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-P",
             "-m",
             "service.pictures.decoder_process",
-            json.dumps(given),
+            json.dumps({"limits": asdict(limits), **bounds}),
             stdin=PIPE,
             stdout=PIPE,
             stderr=DEVNULL,
@@ -223,25 +222,12 @@ class _Child:
             return await self._output.readexactly(length)
         except (asyncio.IncompleteReadError, ConnectionError):
             status = await self._process.wait()
-            raise _Died(f"it ended with {status}", of_cpu=status in _KILLED_FOR_TIME) from None
-
-
-def _too_slow() -> BadPicture:
-    return BadPicture("too_costly: decoding it takes too long")
+            raise (_OutOfCpu if status == -signal.SIGXCPU else _Died)(f"it ended with {status}") from None
 
 
 def _not_started(error: Exception) -> StateUnavailable:
     log.error("picture_decoder_not_started", error=str(error) or type(error).__name__)
     return StateUnavailable("pictures can't be decoded: no process can be started", retry_after_s=_RETRY_S)
-
-
-def _limits(settings: PictureSettings) -> DecodeLimits:
-    return DecodeLimits(
-        max_bytes=settings.max_bytes,
-        max_side=settings.max_side,
-        max_pixels=settings.max_pixels,
-        stored_side=settings.stored_side,
-    )
 
 
 def _environment() -> Mapping[str, str]:

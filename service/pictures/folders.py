@@ -11,7 +11,7 @@ import time
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import fsspec
 
@@ -22,31 +22,7 @@ PARTS = tuple(f"{number:02x}" for number in range(256))
 _OURS = re.compile(r"[0-9a-f]{64}(\.[0-9a-f]{16})?")
 
 
-class Folder(Protocol):
-    """Names are `<part>/<file name>`. Every method raises OSError when the folder can't be used."""
-
-    def read(self, names: list[str]) -> dict[str, bytes]:
-        """The files that are there."""
-        ...
-
-    def write(self, name: str, content: bytes) -> None:
-        """Write a file whole, or make the one that is there as good as new."""
-        ...
-
-    def sizes(self, part: str) -> dict[str, int]:
-        """Bytes of each of this store's files in one subfolder; other files are not listed."""
-        ...
-
-    def age_s(self, name: str) -> float | None:
-        """Seconds since the file was written last; None if there is none."""
-        ...
-
-    def remove(self, name: str, older_than_s: float) -> bool:
-        """Remove the file unless it is younger or gone."""
-        ...
-
-
-def open_folder(url: str, refresh_s: float) -> Folder:
+def open_folder(url: str, refresh_s: float) -> "_LocalFolder | _RemoteFolder":
     """The folder at an fsspec URL or a local path.
 
     Args:
@@ -59,10 +35,13 @@ def open_folder(url: str, refresh_s: float) -> Folder:
 
 
 class _LocalFolder:
+    """Names are `<part>/<file name>`. Every method raises OSError when the folder can't be used."""
+
     def __init__(self, root: Path) -> None:
         self._root = root
 
     def read(self, names: list[str]) -> dict[str, bytes]:
+        """The files that are there."""
         found = {}
         for name in names:
             with suppress(FileNotFoundError):
@@ -70,6 +49,7 @@ class _LocalFolder:
         return found
 
     def write(self, name: str, content: bytes) -> None:
+        """Write a file whole, or make the one that is there as good as new."""
         path = self._root / name
         # PermissionError: another user's file can't be touched, but it can be replaced.
         with suppress(FileNotFoundError, PermissionError):
@@ -91,6 +71,7 @@ class _LocalFolder:
             raise
 
     def sizes(self, part: str) -> dict[str, int]:
+        """Bytes of each of this store's files in one subfolder; other files are not listed."""
         sizes = {}
         with suppress(FileNotFoundError):
             for path in (self._root / part).iterdir():
@@ -100,12 +81,14 @@ class _LocalFolder:
         return sizes
 
     def age_s(self, name: str) -> float | None:
+        """Seconds since the file was written last; None if there is none."""
         try:
             return time.time() - (self._root / name).stat().st_mtime
         except FileNotFoundError:
             return None
 
     def remove(self, name: str, older_than_s: float) -> bool:
+        """Remove the file unless it is younger or gone."""
         # Out of the way first: whoever writes the picture from now on doesn't find it, and writes it
         # anew; whoever touched it before has left a fresh time on what was moved.
         path = self._root / name
@@ -124,7 +107,10 @@ class _LocalFolder:
 
 
 class _RemoteFolder:
-    """Between the look at a file's age and its removal a writer may refresh it: the store behind can't exclude that."""
+    """The same on any filesystem that fsspec knows.
+
+    Between the look at a file's age and its removal a writer may refresh it: the store behind can't exclude that.
+    """
 
     def __init__(self, url: str, refresh_s: float) -> None:
         try:

@@ -61,24 +61,20 @@ class Resolver:
         found: asyncio.Future[Sequence[tuple[Any, ...]]] = loop.create_future()
         self._shares.take(target.site)
 
-        def done(entries: Sequence[tuple[Any, ...]] | BaseException) -> None:
+        def done(settle: Callable[[Any], None], outcome: Any) -> None:
             self._shares.give(target.site)
-            if found.done():
-                return
-            if isinstance(entries, BaseException):
-                found.set_exception(entries)
-            else:
-                found.set_result(entries)
+            if not found.done():
+                settle(outcome)
 
         def look() -> None:
-            entries: Sequence[tuple[Any, ...]] | BaseException
+            settled: tuple[Callable[[Any], None], Any]
             try:
-                entries = self._lookup(self._name(target), target.port)
+                settled = found.set_result, self._lookup(self._name(target), target.port)
             except BaseException as error:  # noqa: BLE001 - raised again where it is awaited
-                entries = error
+                settled = found.set_exception, error
             # A loop that is closed waits for nothing.
             with suppress(RuntimeError):
-                loop.call_soon_threadsafe(done, entries)
+                loop.call_soon_threadsafe(done, *settled)
 
         # A daemon: the process may end while a name server is silent.
         threading.Thread(target=look, name="resolve-picture-host", daemon=True).start()

@@ -3,20 +3,16 @@
 import asyncio
 import re
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Iterable
 from collections.abc import Set as AbstractSet
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from hashlib import sha256
-from typing import ParamSpec, TypeVar
 
 from model_store.byte_cache import ByteCache
 from service.pictures.folders import PARTS, open_folder
 from service.settings import Settings
 
-P = ParamSpec("P")
-T = TypeVar("T")
 _HASH = re.compile(r"[0-9a-f]{64}")
 _READERS, _WRITERS = 8, 4
 
@@ -65,7 +61,8 @@ class PictureStore:
         wanted = {picture for picture in pictures if _HASH.fullmatch(picture)}
         found = {picture: content for picture in wanted if (content := self._cache.get(picture)) is not None}
         if missing := {_name(picture): picture for picture in wanted - found.keys()}:
-            read = await _in(self._reading, self._folder.read, list(missing))
+            loop = asyncio.get_running_loop()
+            read = await loop.run_in_executor(self._reading, self._folder.read, list(missing))
             for name, content in read.items():
                 found[missing[name]] = content
                 self._cache.add(missing[name], content)
@@ -80,7 +77,8 @@ class PictureStore:
             OSError: the folder can't be written.
         """
         picture = sha256(content).hexdigest()
-        await _in(self._writing, self._folder.write, _name(picture), content)
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(self._writing, self._folder.write, _name(picture), content)
         self._cache.add(picture, content)
         return picture
 
@@ -99,9 +97,10 @@ class PictureStore:
         Raises:
             OSError: the folder can't be read or written, or does not tell ages.
         """
+        loop = asyncio.get_running_loop()
         for part in PARTS:
             least_age_s = grace_s + time.monotonic() - began
-            yield await _in(self._writing, self._sweep_part, part, named, least_age_s, dry_run)
+            yield await loop.run_in_executor(self._writing, self._sweep_part, part, named, least_age_s, dry_run)
 
     def _sweep_part(self, part: str, named: AbstractSet[bytes], least_age_s: float, dry_run: bool) -> Swept:
         kept = young = removed = removed_bytes = 0
@@ -125,11 +124,6 @@ def open_pictures(settings: Settings) -> PictureStore:
     given = settings.pictures
     url = given.url or str(settings.data_dir / "pictures")
     return PictureStore(url, cached_bytes=given.cached_bytes, refresh_s=given.grace_s / 2)
-
-
-async def _in(threads: ThreadPoolExecutor, function: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
-    call = partial(function, *arguments, **named)
-    return await asyncio.get_running_loop().run_in_executor(threads, call)
 
 
 def _name(picture: str) -> str:

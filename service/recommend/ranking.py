@@ -79,12 +79,11 @@ class CachedRanker:
             scores = await self._ask(ranker, state.user_id, user, missing, deadline)
         except RankerUnavailable as error:
             return Ranking(cached, reason=error.reason)
-        fresh = {
-            candidate.item.item_id: score for candidate, score in zip(missing, scores, strict=True) if score is not None
-        }
-        self._metrics.candidates.labels("unscored").inc(len(missing) - len(fresh))
-        await self._keep(state, key, missing, fresh, deadline)
-        return Ranking({**cached, **fresh}, len(fresh), None if cached or fresh else "ranker_rejected")
+        scored = [(one, score) for one, score in zip(missing, scores, strict=True) if score is not None]
+        self._metrics.candidates.labels("unscored").inc(len(missing) - len(scored))
+        await self._keep(state, key, scored, deadline)
+        known = cached | {candidate.item.item_id: score for candidate, score in scored}
+        return Ranking(known, len(scored), None if known else "ranker_rejected")
 
     def _cached(
         self, state: UserState, kept: Answer[Kept], key: str, candidates: Sequence[Candidate]
@@ -108,24 +107,15 @@ class CachedRanker:
         return await ranker.score(user_id, user, views, deadline)
 
     async def _keep(
-        self,
-        state: UserState,
-        key: str,
-        candidates: Sequence[Candidate],
-        scores: Mapping[str, float],
-        deadline: Deadline,
+        self, state: UserState, key: str, scored: Sequence[tuple[Candidate, float]], deadline: Deadline
     ) -> None:
         """Cache fresh scores. Unknown users have no cache: made-up user ids would fill Redis."""
         if not state.known:
             return
-        revisions = {
-            candidate.item.item_id: (candidate.revision, scores[candidate.item.item_id])
-            for candidate in candidates
-            if candidate.item.item_id in scores
-        }
+        scores = {candidate.item.item_id: (candidate.revision, score) for candidate, score in scored}
         with optional("score_cache", self._metrics):
             async with deadline.limit():
-                await self._scores.write(state.user_id, key, revisions, state.read_at_ms)
+                await self._scores.write(state.user_id, key, scores, state.read_at_ms)
 
 
 def cache_key(

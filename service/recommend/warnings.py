@@ -7,8 +7,7 @@ from service.recommend.retrieval.retriever import Retrieved
 from service.recommend.schemas import RecommendIn, Skipped, Warned
 from service.state.records import Event
 
-UNKNOWN_RECENTS, CONTEXT_UNUSED, CONTEXT_PARTLY_UNUSED = "unknown_recents", "context_unused", "context_partly_unused"
-NO_CANDIDATES, FEWER_THAN_K, FILTERS_EXHAUSTED = "no_candidates", "fewer_than_k", "filters_exhausted"
+NO_CANDIDATES = "no_candidates"
 _REASONS = {
     "none_given": "the list of candidates is empty",
     "unknown_item": "none of the candidates is in the catalogue or has a title",
@@ -26,10 +25,10 @@ def warn(ask: RecommendIn, found: Retrieved, filtered: Sequence[Skipped], ranked
         reason = _reason(ask, found, filtered)
         warned.append(Warned(NO_CANDIDATES, f"nothing was ranked: {_REASONS[reason]}", reason))
     elif ranked < ask.k and (ask.candidates is None or len(ask.candidates) >= ask.k):
-        warned.append(Warned(FEWER_THAN_K, f"only {ranked} items can be recommended, k is {ask.k}"))
+        warned.append(Warned("fewer_than_k", f"only {ranked} items can be recommended, k is {ask.k}"))
     if found.bounded:
         detail = "the search reached its limit; more items may pass the filters, send them as candidates"
-        warned.append(Warned(FILTERS_EXHAUSTED, detail))
+        warned.append(Warned("filters_exhausted", detail))
     return warned
 
 
@@ -50,13 +49,13 @@ def warn_of_user(
             f"{len(lacking)} of the user's last {len(recents)} interactions are with items that the catalogue lacks, "
             f"the last with {lacking[-1]!r}: the model is not shown them"
         )
-        warned.append(Warned(UNKNOWN_RECENTS, detail))
+        warned.append(Warned("unknown_recents", detail))
     if ask.context and context is None:
         detail = "the prompts of the model version show no context, or no model is configured"
-        warned.append(Warned(CONTEXT_UNUSED, detail))
+        warned.append(Warned("context_unused", detail))
     elif context is not None and (left := sorted((ask.context or {}).keys() - dict(context).keys())):
         shown = f"the model is shown at most {MOST_SHOWN} texts, numbers and booleans in order of name"
-        warned.append(Warned(CONTEXT_PARTLY_UNUSED, f"{shown}; {left[0][:40]!r} is left out"))
+        warned.append(Warned("context_partly_unused", f"{shown}; {left[0][:40]!r} is left out"))
     return warned
 
 
