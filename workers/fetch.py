@@ -8,8 +8,8 @@ from service.errors import BadPicture, Overloaded, StateUnavailable
 from service.pictures.decoder import PictureDecoder
 from service.pictures.fetch import PictureFetcher
 from service.pictures.ingest import PictureIngest
-from service.pictures.resolver import HostTrouble
-from service.pictures.shares import HostBusy
+from service.pictures.resolver import HostUnavailable
+from service.pictures.slots import HostBusy
 from service.state.leases import DeadLettered
 from service.state.records import PictureClaim
 from workers.backoff import Pause, Retry
@@ -46,7 +46,7 @@ class FetchJob(Job[PictureClaim]):
             stored = await self._ingest.take(await self._fetcher.fetch(claim.url, again=claim.attempts > 0))
         except (HostBusy, Overloaded) as error:
             raise NotNow(self._return_in_s()) from error
-        except HostTrouble as error:
+        except HostUnavailable as error:
             raise WorkFailed(f"picture_{error.detail.partition(':')[0]}", error.detail) from error
         except BadPicture as error:
             if not await self._queue.refuse(claim, error.detail):

@@ -1,4 +1,4 @@
-"""Base64 as people have it: in a data URI, wrapped, URL-safe, without padding, with a newline at its end."""
+"""Base64 in the forms that clients send: data URIs, line breaks, the URL-safe alphabet, missing padding."""
 
 import binascii
 from urllib.parse import unquote_to_bytes
@@ -6,17 +6,17 @@ from urllib.parse import unquote_to_bytes
 from service.errors import BadPicture
 
 SLACK = 1024
-"""Characters that a data URI's head and a few line ends may add."""
+"""Characters allowed for the head of a data URI and a few line breaks."""
 _STANDARD = bytes.maketrans(b"-_", b"+/")
 
 
 def longest(max_bytes: int) -> int:
-    """Characters of the longest text that may hold `max_bytes`: four for three, and line ends after every 40."""
+    """The maximum length of a text that may encode `max_bytes`: 4 characters per 3 bytes, a line break every 40."""
     return max_bytes * 4 // 3 * 21 // 20 + SLACK
 
 
 def decode_base64(text: bytes, max_bytes: int) -> bytes:
-    """The bytes that `text` stands for.
+    """Decode base64 or a data URI.
 
     Raises:
         BadPicture: not base64, or more than `max_bytes`.
@@ -32,8 +32,7 @@ def decode_base64(text: bytes, max_bytes: int) -> bytes:
 
 
 def _payload(text: bytes) -> bytes:
-    start = text[:SLACK].lstrip()
-    if start[:5].lower() != b"data:":
+    if text[:SLACK].lstrip()[:5].lower() != b"data:":
         return text
     head, comma, payload = text.partition(b",")
     if not comma or not head.rstrip().lower().endswith(b";base64"):

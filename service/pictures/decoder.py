@@ -1,8 +1,8 @@
-"""Decoding strangers' pictures in other processes, so that no picture costs more than itself.
+"""Decodes untrusted pictures in separate processes.
 
-A picture of a few bytes may want seconds or gigabytes of its decoder, or crash it. Here it gets a process with little
-memory and time, which is replaced when it does not keep to them. The processes start with the first picture, serve
-one after the other, and end when there were none for a while.
+A picture of a few bytes may take its decoder seconds or gigabytes, or crash it. Here, each is decoded in a process with
+little memory and time, which is replaced if it exceeds them. The processes start with the first picture, decode one
+picture after another, and end after a minute without any.
 """
 
 import asyncio
@@ -11,7 +11,6 @@ import os
 import signal
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -22,7 +21,7 @@ from service.errors import BadPicture, Overloaded, StateUnavailable
 from service.logs import get_logger
 from service.metrics import Metrics
 from service.pictures import base64_text
-from service.pictures.decoder_process import ACCEPTED, ANSWER, PICTURE, QUESTION, READY, READY_UNBOUNDED, TEXT
+from service.pictures.decoder_process import ACCEPTED, PICTURE, READY, READY_UNBOUNDED, REQUEST, RESPONSE, TEXT
 from service.pictures.reencode import DecodeLimits, ReEncoded
 from service.settings import PictureSettings
 
@@ -32,15 +31,11 @@ _IDLE_S = 60.0
 _RETRY_S = 1.0
 _TOO_SLOW = "too_costly: decoding it takes too long"
 _HEADROOM = 64 * 1024
-"""Bytes that an answer may have beside four for each pixel."""
+"""Bytes that a response may have in addition to four for each pixel."""
 
 
 class PictureDecoder:
-    """Makes of any picture the one that is stored, at most `max_concurrent_decodes` at a time.
-
-    Args:
-        settings: the bounds of one picture, and of all that are decoded or wait for it.
-    """
+    """Checks and re-encodes pictures, at most `max_concurrent_decodes` at a time."""
 
     def __init__(self, settings: PictureSettings, metrics: Metrics) -> None:
         self._settings = settings
@@ -52,28 +47,24 @@ class PictureDecoder:
         self._closing_idle: asyncio.TimerHandle | None = None
 
     async def decode(self, encoded: bytes) -> ReEncoded:
-        """Check a picture and encode it again; see `reencode.re_encode`.
+        """Check and re-encode a picture; see `reencode.re_encode`.
 
         Raises:
-            BadPicture: it is not acceptable, or decoding it takes too long, too much memory or crashes.
-            Overloaded: too many wait already.
+            BadPicture: it is not acceptable, or decoding it takes too long, takes too much memory or crashes.
+            Overloaded: too many pictures wait already.
             StateUnavailable: no process can be started.
         """
         if len(encoded) > self._settings.max_bytes:
             raise BadPicture(f"too_many_bytes: more than {self._settings.max_bytes}")
-        return await self._queued(PICTURE, encoded)
+        return await self._decode(PICTURE, encoded)
 
     async def decode_base64(self, text: str) -> ReEncoded:
-        """The same for a picture in base64, or in a data URI.
-
-        Raises:
-            BadPicture, Overloaded, StateUnavailable: as `decode`.
-        """
+        """The same for a picture in base64 or in a data URI; raises as `decode`."""
         if len(text) > base64_text.longest(self._settings.max_bytes):
             raise BadPicture(f"too_many_bytes: more than {self._settings.max_bytes}")
         if not text.isascii():
             raise BadPicture("base64: not base64")
-        return await self._queued(TEXT, text.encode())
+        return await self._decode(TEXT, text.encode())
 
     async def close(self) -> None:
         """End all processes."""
@@ -81,22 +72,22 @@ class PictureDecoder:
         if self._ending:
             await asyncio.wait(self._ending)
 
-    async def _queued(self, kind: bytes, content: bytes) -> ReEncoded:
+    async def _decode(self, kind: bytes, content: bytes) -> ReEncoded:
         if self._waiting >= self._settings.max_waiting_decodes:
             raise Overloaded("too many pictures wait to be decoded", retry_after_s=_RETRY_S)
         self._waiting += 1
         try:
             async with self._slots:
-                return await self._asked(kind, content)
+                return await self._decode_now(kind, content)
         finally:
             self._waiting -= 1
 
-    async def _asked(self, kind: bytes, content: bytes) -> ReEncoded:
+    async def _decode_now(self, kind: bytes, content: bytes) -> ReEncoded:
         child = self._idle.pop() if self._idle else await self._start()
         outcome = "cancelled"
         try:
             async with asyncio.timeout(self._settings.decode_timeout_s):
-                answer = await child.ask(kind, content)
+                response = await child.ask(kind, content)
             outcome = "ok"
         except TimeoutError:
             outcome = "timeout"
@@ -109,13 +100,13 @@ class PictureDecoder:
             raise BadPicture("damaged: its decoder crashed") from None
         finally:
             if outcome == "ok":
-                self._rest(child)
+                self._keep_idle(child)
             else:
                 self._metrics.picture_decoders_ended.labels(outcome).inc()
                 self._end(child)
-        if isinstance(answer, BadPicture):
-            raise answer
-        return answer
+        if isinstance(response, BadPicture):
+            raise response
+        return response
 
     async def _start(self) -> "_Child":
         try:
@@ -124,7 +115,7 @@ class PictureDecoder:
             raise _not_started(error) from error
         try:
             async with asyncio.timeout(_START_S):
-                bounded = await child.hello()
+                bounded = await child.ready()
         except (TimeoutError, _Died) as error:
             self._end(child)
             raise _not_started(error) from error
@@ -135,7 +126,7 @@ class PictureDecoder:
             log.warning("picture_memory_unbounded", why="this system does not bound the memory of a process")
         return child
 
-    def _rest(self, child: "_Child") -> None:
+    def _keep_idle(self, child: "_Child") -> None:
         self._idle.append(child)
         if self._closing_idle is not None:
             self._closing_idle.cancel()
@@ -154,7 +145,7 @@ class PictureDecoder:
 
 
 class _Died(Exception):
-    """The process is gone, or says what it never should."""
+    """The process ended, or broke the protocol."""
 
 
 class _OutOfCpu(_Died):
@@ -162,20 +153,17 @@ class _OutOfCpu(_Died):
 
 
 class _Child:
-    """One process; see `decoder_process` for what is said."""
+    """One process; see `decoder_process` for the protocol."""
 
-    def __init__(self, process: Process, longest_answer: int) -> None:
+    def __init__(self, process: Process, max_response: int) -> None:
         self._process = process
         self._input = cast("asyncio.StreamWriter", process.stdin)
         self._output = cast("asyncio.StreamReader", process.stdout)
-        self._longest_answer = longest_answer
+        self._max_response = max_response
 
     @classmethod
     async def start(cls, settings: PictureSettings) -> "_Child":
-        """
-        Raises:
-            OSError: the system starts no more processes.
-        """
+        """Start a process; raises OSError if the system refuses."""
         limits = DecodeLimits(settings.max_bytes, settings.max_side, settings.max_pixels, settings.stored_side)
         bounds = {"memory_bytes": settings.decode_memory_bytes, "cpu_s": settings.decode_cpu_s}
         process = await asyncio.create_subprocess_exec(
@@ -188,26 +176,26 @@ class _Child:
             stdout=PIPE,
             stderr=DEVNULL,
             env=_environment(),
-            # Ctrl-C is for the gateway, which then ends this one.
+            # Ctrl-C must reach only the gateway, which then ends this process.
             start_new_session=True,
         )
         return cls(process, 4 * settings.stored_side**2 + _HEADROOM)
 
-    async def hello(self) -> bool:
-        """Whether its memory is bounded."""
-        said = await self._read(1)
-        if said not in (READY, READY_UNBOUNDED):
-            raise _Died(f"it began with {said!r}")
-        return said == READY
+    async def ready(self) -> bool:
+        """Wait until it has started; returns whether its memory is bounded."""
+        first = await self._read(1)
+        if first not in (READY, READY_UNBOUNDED):
+            raise _Died(f"it began with {first!r}")
+        return first == READY
 
     async def ask(self, kind: bytes, content: bytes) -> ReEncoded | BadPicture:
         with suppress(ConnectionError):
-            self._input.write(QUESTION.pack(kind, len(content)))
+            self._input.write(REQUEST.pack(kind, len(content)))
             self._input.write(content)
             await self._input.drain()
-        status, note_length, length = ANSWER.unpack(await self._read(ANSWER.size))
-        if note_length + length > self._longest_answer:
-            raise _Died("its answer is longer than any picture")
+        status, note_length, length = RESPONSE.unpack(await self._read(RESPONSE.size))
+        if note_length + length > self._max_response:
+            raise _Died("its response is longer than any picture")
         note = (await self._read(note_length)).decode(errors="replace")
         picture = await self._read(length)
         return ReEncoded(picture, note or None) if status == ACCEPTED else BadPicture(note)
@@ -230,9 +218,9 @@ def _not_started(error: Exception) -> StateUnavailable:
     return StateUnavailable("pictures can't be decoded: no process can be started", retry_after_s=_RETRY_S)
 
 
-def _environment() -> Mapping[str, str]:
-    """What it takes to find Python's packages, and none of the gateway's secrets."""
+def _environment() -> dict[str, str]:
+    """The variables that Python needs to find its packages, without the gateway's secrets."""
     passed = {name: os.environ[name] for name in ("LD_LIBRARY_PATH", "PATH", "PYTHONHOME") if name in os.environ}
     here = str(Path(service.__path__[0]).parent)
-    # One arena: each further one reserves address space that the picture may not use then.
+    # Each further arena would reserve address space, which is bounded.
     return {**passed, "PYTHONPATH": here, "PYTHONDONTWRITEBYTECODE": "1", "MALLOC_ARENA_MAX": "1"}

@@ -1,4 +1,4 @@
-"""What an encoded picture says of itself before anything decodes it: its kind and, of a JPEG, its scans."""
+"""What can be read from an encoded picture without decoding it: its format, and the scans of a JPEG."""
 
 import re
 from collections.abc import Iterator
@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from service.errors import BadPicture
 
 KINDS = "PNG, JPEG, WebP, GIF, AVIF, BMP and TIFF"
-_BEGINNINGS = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF87a", b"GIF89a", b"BM", b"II*\0", b"MM\0*")
+_SIGNATURES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF87a", b"GIF89a", b"BM", b"II*\0", b"MM\0*")
 _AVIF = frozenset({b"avif", b"avis"})
 _HEIC = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"})
-_OTHERS = (
+_UNSUPPORTED = (
     (re.compile(rb"<\?xml|<!--|<svg", re.IGNORECASE), "SVG or XML; draw it as PNG"),
     (re.compile(rb"<!doctype|<html|<head|<body", re.IGNORECASE), "a web page; give the URL of the picture itself"),
     (re.compile(rb"%PDF-"), "PDF; save the page as PNG or JPEG"),
@@ -19,34 +19,33 @@ _OTHERS = (
     (re.compile(rb"data:|https?:", re.IGNORECASE), "a URL, not the bytes of a picture"),
     (re.compile(rb"[A-Za-z0-9+/_-]{64}"), "text, perhaps base64 twice"),
 )
-# A marker is neither a stuffed zero, nor a restart, nor a fill byte.
+# Not a marker: stuffed zeros, restarts and fill bytes.
 _MARKER = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])", re.DOTALL)
 _START_OF_SCAN, _END_OF_IMAGE = 0xDA, 0xD9
-_BARE = frozenset({0x01, 0xD8})
-"""Markers without a length."""
+_WITHOUT_LENGTH = frozenset({0x01, 0xD8})
 
 
 def unknown_kind(encoded: bytes) -> BadPicture:
-    """Why these bytes can't be opened, with what to do about it where they are known."""
+    """Why these bytes can't be opened and, for known formats, what to do about it."""
     head = encoded[:256].lstrip()
     brand = encoded[8:12] if encoded[4:8] == b"ftyp" else b""
-    if encoded.startswith(_BEGINNINGS) or (encoded[:4] == b"RIFF" and encoded[8:12] == b"WEBP"):
+    if encoded.startswith(_SIGNATURES) or (encoded[:4] == b"RIFF" and encoded[8:12] == b"WEBP"):
         return BadPicture("damaged: it can't be decoded")
     if brand in _AVIF:
         return BadPicture("format: AVIF that is damaged, or that the service was built without; save it as JPEG or PNG")
     if brand in _HEIC:
         return BadPicture("format: HEIC; save it as JPEG (an iPhone does with Camera, Formats, Most Compatible)")
-    for pattern, remedy in _OTHERS:
+    for pattern, remedy in _UNSUPPORTED:
         if pattern.match(head):
             return BadPicture(f"format: {remedy}")
     return BadPicture(f"format: not one of {KINDS}")
 
 
 def check_scans(encoded: bytes, pixels: int, max_scans: int, max_scanned_pixels: int) -> None:
-    """Bound the passes that a progressive JPEG makes over its pixels; each costs time, however few bytes it has.
+    """Bound the scans of a progressive JPEG: each is a pass over all pixels, however few bytes it has.
 
     Raises:
-        BadPicture: too_costly.
+        BadPicture: more than `max_scans`, or than `max_scanned_pixels` in all scans together.
     """
     for count, _ in enumerate(_scans(encoded), 1):
         if count > max_scans or count * pixels > max(max_scanned_pixels, pixels):
@@ -54,7 +53,7 @@ def check_scans(encoded: bytes, pixels: int, max_scans: int, max_scanned_pixels:
 
 
 def _scans(encoded: bytes) -> Iterator[int]:
-    """Where the scans of the first image begin. Thumbnails in metadata are stepped over."""
+    """The positions at which the scans of the first image begin. Thumbnails in metadata are skipped."""
     position = 0
     while (found := _MARKER.search(encoded, position)) is not None:
         marker, position = found[1][0], found.end()
@@ -62,5 +61,5 @@ def _scans(encoded: bytes) -> Iterator[int]:
             return
         if marker == _START_OF_SCAN:
             yield position
-        if marker not in _BARE:
+        if marker not in _WITHOUT_LENGTH:
             position += max(2, int.from_bytes(encoded[position : position + 2], "big"))

@@ -1,4 +1,4 @@
-"""Fetching a picture from a URL that a stranger gave."""
+"""Fetches pictures from untrusted URLs."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
@@ -9,25 +9,24 @@ import httpx
 from cachetools import LRUCache
 
 from service.errors import BadPicture
-from service.pictures.resolver import HostTrouble, Lookup, Resolver, look_up
-from service.pictures.shares import Shares
+from service.pictures.resolver import HostUnavailable, Lookup, Resolver, look_up
+from service.pictures.slots import Slots
 from service.pictures.urls import Target, join, parse
 from service.settings import PictureSettings
 
 _HEADERS = {"accept": "image/*", "accept-encoding": "identity", "user-agent": "tastestream"}
-_PASSING = frozenset({408, 425, 429})
-_REMEMBERED = 1024
-"""Sites that are known to answer."""
+_TEMPORARY_STATUS = frozenset({408, 425, 429})
+_PROVEN_SITES = 1024
 _MAX_REDIRECTS = 3
-_PER_ADDRESS = 2
-"""Times the slots of one site: several sites may share an address."""
+_SITES_PER_ADDRESS = 2
+"""An address has the slots of this many sites, because several sites may share it."""
 
 
 class PictureFetcher:
-    """Fetches pictures within the settings' bytes, time and redirects, from public addresses only.
+    """Fetches pictures within the bounds of the settings, from public addresses only.
 
-    Sites that nothing came from lately have three quarters of the slots, and their second tries one quarter, so that
-    however many dead hosts strangers name, those that are known to answer are asked, and new ones soon.
+    Sites without a recent success may use three quarters of the slots, and retries of these one quarter. So URLs of
+    dead hosts, however many, hold up neither the sites that answered nor, for long, new sites.
 
     Args:
         lookup: replaces the system's resolver in tests.
@@ -36,15 +35,15 @@ class PictureFetcher:
     def __init__(self, settings: PictureSettings, *, lookup: Lookup = look_up) -> None:
         slots, per_site = settings.max_concurrent_fetches, settings.max_concurrent_fetches_per_site
         self._settings = settings
-        self._sites = Shares(slots, per_site)
-        self._unproven = Shares(max(1, slots * 3 // 4), per_site)
-        self._retried = Shares(max(1, slots // 4), per_site)
-        self._proven: LRUCache[str, bool] = LRUCache(_REMEMBERED)
-        self._addresses = Shares(slots, _PER_ADDRESS * per_site)
+        self._sites = Slots(slots, per_site)
+        self._unproven = Slots(max(1, slots * 3 // 4), per_site)
+        self._retried = Slots(max(1, slots // 4), per_site)
+        self._proven: LRUCache[str, bool] = LRUCache(_PROVEN_SITES)
+        self._addresses = Slots(slots, _SITES_PER_ADDRESS * per_site)
         self._resolver = Resolver(2 * slots, per_site, allow_private=settings.allow_private_addresses, lookup=lookup)
-        # Not a client: that would keep the cookies of strangers, for ever and for each other, and ask proxies, which
-        # connect to an address that was not checked. No idle connections: they are pooled by address, and one made
-        # for another name on it must not be used again.
+        # A transport instead of a client, which would keep cookies and use proxies of the environment; a proxy would
+        # connect to an address that was not checked. No idle connections, because they are pooled by address: one
+        # opened for another host name must not be reused.
         self._http = httpx.AsyncHTTPTransport(
             trust_env=False, limits=httpx.Limits(max_connections=slots, max_keepalive_connections=0)
         )
@@ -54,16 +53,16 @@ class PictureFetcher:
         await self._http.aclose()
 
     async def fetch(self, url: str, *, again: bool = False) -> bytes:
-        """The bytes behind `url`; everything together may take `fetch_timeout_s`, less in a first try.
+        """The bytes at `url`. All of it may take `fetch_timeout_s`, or `fetch_first_timeout_s` in a first attempt.
 
         Args:
-            again: it was tried before.
+            again: an attempt was made before.
 
         Raises:
-            BadPicture: the URL, its address, its answer or the bytes' number is not acceptable; the detail
-                begins with a stable word.
-            HostTrouble: of these, what may pass by itself.
-            HostBusy: its site's slots, or all, are taken.
+            BadPicture: the URL, its address, the response or its size is not acceptable; the detail begins with a
+                stable word.
+            HostUnavailable: the same, where a later attempt may succeed.
+            HostBusy: no slot is free, or none for this site.
         """
         target = parse(url, self._settings)
         most_s = self._settings.fetch_timeout_s
@@ -75,21 +74,21 @@ class PictureFetcher:
                     content = await self._follow(target)
             except TimeoutError:
                 self._proven.pop(target.site, None)
-                raise HostTrouble(f"timeout: not fetched within {most_s:g} s") from None
+                raise HostUnavailable(f"timeout: not fetched within {most_s:g} s") from None
             except (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL) as error:
                 self._proven.pop(target.site, None)
-                raise HostTrouble(f"unreachable: {type(error).__name__}") from None
+                raise HostUnavailable(f"unreachable: {type(error).__name__}") from None
         self._proven[target.site] = True
         return content
 
     @contextmanager
     def _slots(self, site: str, again: bool) -> Iterator[None]:
         with ExitStack() as slots:
-            slots.enter_context(self._sites.slot(site))
+            slots.enter_context(self._sites.hold(site))
             if site not in self._proven:
-                slots.enter_context(self._unproven.slot(site))
+                slots.enter_context(self._unproven.hold(site))
                 if again:
-                    slots.enter_context(self._retried.slot(site))
+                    slots.enter_context(self._retried.hold(site))
             yield
 
     async def _follow(self, target: Target) -> bytes:
@@ -103,7 +102,7 @@ class PictureFetcher:
     @asynccontextmanager
     async def _get(self, target: Target) -> AsyncIterator[httpx.Response]:
         address = await self._resolver.resolve(target)
-        with self._addresses.slot(_network(address)):
+        with self._addresses.hold(_network(address)):
             request = httpx.Request(
                 "GET",
                 target.url.copy_with(host=address),
@@ -118,8 +117,8 @@ class PictureFetcher:
 
     async def _read(self, response: httpx.Response) -> bytes:
         if response.status_code != 200:
-            passing = response.status_code >= 500 or response.status_code in _PASSING
-            raise (HostTrouble if passing else BadPicture)(f"status: the server answered {response.status_code}")
+            temporary = response.status_code >= 500 or response.status_code in _TEMPORARY_STATUS
+            raise (HostUnavailable if temporary else BadPicture)(f"status: the server answered {response.status_code}")
         if response.headers.get("content-encoding", "identity") != "identity":
             raise BadPicture("encoding: the server sent it compressed")
         limit = self._settings.max_bytes
@@ -132,6 +131,6 @@ class PictureFetcher:
 
 
 def _network(address: str) -> str:
-    """Whom an address belongs to: of IPv6, a site has 2**64."""
+    """The network that an address counts for; a site with IPv6 has a /64 network."""
     address = address.partition("%")[0]
     return str(ip_network(f"{address}/64", strict=False)) if ":" in address else address

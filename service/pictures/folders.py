@@ -1,8 +1,7 @@
-"""Where picture files lie: a local folder, or any other that fsspec knows.
+"""The folder of picture files: local, or on any filesystem that fsspec supports.
 
-A picture lies under `ab/<hash>`, where `ab` are the first two digits of its hash. A file that is
-being written or removed is called `ab/<hash>.<16 hex digits>` meanwhile; one that a killed process
-left is found by that name.
+A picture is stored as `ab/<hash>`, where `ab` are the first two digits of its hash. While a file is written or removed,
+its name is `ab/<hash>.<16 hex digits>`. By that name, a sweep finds what a killed process left.
 """
 
 import os
@@ -19,29 +18,29 @@ from model_store.errors import UserError
 
 PARTS = tuple(f"{number:02x}" for number in range(256))
 """The subfolders."""
-_OURS = re.compile(r"[0-9a-f]{64}(\.[0-9a-f]{16})?")
+_OWN_FILE = re.compile(r"[0-9a-f]{64}(\.[0-9a-f]{16})?")
 
 
 def open_folder(url: str, refresh_s: float) -> "_LocalFolder | _RemoteFolder":
     """The folder at an fsspec URL or a local path.
 
     Args:
-        refresh_s: a remote file that is written again is left as it is while it is younger.
+        refresh_s: a remote file younger than this is not written again.
 
     Raises:
-        UserError: nothing is known of such URLs, or a package for them is missing.
+        UserError: fsspec does not support the URL, or a package for it is missing.
     """
     return _RemoteFolder(url, refresh_s) if "://" in url or "::" in url else _LocalFolder(Path(url))
 
 
 class _LocalFolder:
-    """Names are `<part>/<file name>`. Every method raises OSError when the folder can't be used."""
+    """A local folder. Names are `<part>/<file name>`. Every method raises OSError if the folder can't be used."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
 
     def read(self, names: list[str]) -> dict[str, bytes]:
-        """The files that are there."""
+        """The contents of the files that exist, by name."""
         found = {}
         for name in names:
             with suppress(FileNotFoundError):
@@ -49,68 +48,65 @@ class _LocalFolder:
         return found
 
     def write(self, name: str, content: bytes) -> None:
-        """Write a file whole, or make the one that is there as good as new."""
+        """Write a file atomically, or set the time of an existing one to now."""
         path = self._root / name
-        # PermissionError: another user's file can't be touched, but it can be replaced.
+        # PermissionError: a file of another user can't be touched, but it can be replaced.
         with suppress(FileNotFoundError, PermissionError):
             os.utime(path)
-            # The touched file may have been moved away between being found and being touched, too late
-            # for `remove` to see it. Still under its name, the touch came before any look at its age.
+            # `remove` may have renamed the file before it was touched and checked its age before that. If the file
+            # still has its name, any check of its age comes after the touch.
             path.stat()
             return
         path.parent.mkdir(parents=True, exist_ok=True)
-        beside = _beside(path)
+        temporary = _temporary(path)
         try:
-            with beside.open("xb") as file:
+            with temporary.open("xb") as file:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
-            beside.replace(path)
+            temporary.replace(path)
         except BaseException:
-            beside.unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
             raise
 
     def sizes(self, part: str) -> dict[str, int]:
-        """Bytes of each of this store's files in one subfolder; other files are not listed."""
+        """The sizes in bytes of this store's files in one subfolder."""
         sizes = {}
         with suppress(FileNotFoundError):
             for path in (self._root / part).iterdir():
                 with suppress(FileNotFoundError):
-                    if _OURS.fullmatch(path.name):
+                    if _OWN_FILE.fullmatch(path.name):
                         sizes[f"{part}/{path.name}"] = path.stat().st_size
         return sizes
 
     def age_s(self, name: str) -> float | None:
-        """Seconds since the file was written last; None if there is none."""
+        """Seconds since the file was last written; None if it does not exist."""
         try:
             return time.time() - (self._root / name).stat().st_mtime
         except FileNotFoundError:
             return None
 
     def remove(self, name: str, older_than_s: float) -> bool:
-        """Remove the file unless it is younger or gone."""
-        # Out of the way first: whoever writes the picture from now on doesn't find it, and writes it
-        # anew; whoever touched it before has left a fresh time on what was moved.
+        """Remove the file if it is older; returns whether it was removed."""
+        # Renamed before its age is checked: a later writer finds no file and writes a new one, and an earlier touch
+        # shows in the time of the renamed file.
         path = self._root / name
-        # What a killed process left has no writer. Another sweep may take what this one moved for that.
-        aside = path if path.suffix else _beside(path)
+        # A temporary file has no writer, so it is not renamed. It may be one that another sweep has just renamed.
+        renamed = path if path.suffix else _temporary(path)
         try:
-            if aside != path:
-                path.rename(aside)
-            if time.time() - aside.stat().st_mtime < older_than_s:
-                aside.replace(path)
+            if renamed != path:
+                path.rename(renamed)
+            if time.time() - renamed.stat().st_mtime < older_than_s:
+                renamed.replace(path)
                 return False
-            aside.unlink()
+            renamed.unlink()
         except FileNotFoundError:
             return False
         return True
 
 
 class _RemoteFolder:
-    """The same on any filesystem that fsspec knows.
-
-    Between the look at a file's age and its removal a writer may refresh it: the store behind can't exclude that.
-    """
+    """The same on a filesystem of fsspec, except that a writer may refresh a file between its age check and removal."""
 
     def __init__(self, url: str, refresh_s: float) -> None:
         try:
@@ -138,10 +134,10 @@ class _RemoteFolder:
             return
         path = f"{self._root}/{name}"
         self._fs.makedirs(path.rpartition("/")[0], exist_ok=True)
-        # Beside and then moved: not every filesystem writes a file in one step.
-        beside = f"{path}.{os.urandom(8).hex()}"
-        self._fs.pipe_file(beside, content)
-        self._fs.mv(beside, path)
+        # Not every filesystem writes a file atomically.
+        temporary = f"{path}.{os.urandom(8).hex()}"
+        self._fs.pipe_file(temporary, content)
+        self._fs.mv(temporary, path)
 
     def sizes(self, part: str) -> dict[str, int]:
         self._fs.invalidate_cache()
@@ -150,7 +146,7 @@ class _RemoteFolder:
         except FileNotFoundError:
             return {}
         names = ((entry["name"].rpartition("/")[2], entry) for entry in entries if entry["type"] == "file")
-        return {f"{part}/{name}": entry["size"] or 0 for name, entry in names if _OURS.fullmatch(name)}
+        return {f"{part}/{name}": entry["size"] or 0 for name, entry in names if _OWN_FILE.fullmatch(name)}
 
     def age_s(self, name: str) -> float | None:
         path = f"{self._root}/{name}"
@@ -173,5 +169,5 @@ class _RemoteFolder:
         return True
 
 
-def _beside(path: Path) -> Path:
+def _temporary(path: Path) -> Path:
     return path.with_name(f"{path.name.partition('.')[0]}.{os.urandom(8).hex()}")

@@ -1,4 +1,4 @@
-"""Takes pictures in: each is checked, encoded again and stored; one given by URL is left to a worker."""
+"""Checks, re-encodes and stores pictures; those given by URL are left to a worker."""
 
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
@@ -17,7 +17,7 @@ log = get_logger(__name__)
 
 
 class Stored(NamedTuple):
-    """A picture's content hash, and a warning about it if there is one."""
+    """The content hash of a picture, and a warning if one applies."""
 
     picture: str
     warning: str | None
@@ -25,10 +25,10 @@ class Stored(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class IngestResult:
-    """What became of the picture of an item.
+    """What happened to the picture of an item.
 
-    `stored`: `picture` is its hash, and `error` a warning if there is one. `pending`: it is to be fetched from `url`.
-    `refused`: `error` says why. `none`: the item shall have none. `untouched`: the item does not mention one.
+    `stored`: `picture` is its hash, `error` a warning or None. `pending`: a worker will fetch it from `url`. `refused`:
+    `error` says why. `none`: the picture is to be removed. `untouched`: the request has no picture field.
     """
 
     outcome: Literal["stored", "pending", "refused", "none", "untouched"]
@@ -38,7 +38,7 @@ class IngestResult:
 
 
 class PictureIngest:
-    """Takes pictures in, and counts what becomes of each."""
+    """Stores or refuses pictures, and counts the outcomes."""
 
     def __init__(
         self, settings: PictureSettings, decoder: PictureDecoder, store: PictureStore, metrics: Metrics
@@ -54,16 +54,12 @@ class PictureIngest:
         Raises:
             BadPicture: it is not acceptable.
             Overloaded: too many pictures wait to be decoded.
-            StateUnavailable: the picture folder can't be written, or nothing decodes pictures.
+            StateUnavailable: the picture folder can't be written, or no decoder can be started.
         """
         return await self._keep(await self._decoder.decode(encoded))
 
     async def take_base64(self, text: str) -> IngestResult:
-        """Check and store a picture in base64 or in a data URI; a bad one is a result, not an error.
-
-        Raises:
-            Overloaded, StateUnavailable: as `take`.
-        """
+        """Check and store a picture in base64 or in a data URI; raises as `take`, but returns a bad one as refused."""
         try:
             stored = await self._keep(await self._decoder.decode_base64(text))
         except BadPicture as error:
@@ -71,7 +67,7 @@ class PictureIngest:
         return IngestResult("stored", stored.picture, stored.warning)
 
     def take_url(self, url: str) -> IngestResult:
-        """Check what can be known of a URL without asking anybody; a worker fetches the picture."""
+        """Check a URL as far as possible without network access; a worker fetches the picture."""
         try:
             target = parse(url, self._settings)
             if target.is_address and not (self._settings.allow_private_addresses or is_public(target.host)):
@@ -81,7 +77,7 @@ class PictureIngest:
         return IngestResult("pending", url=url)
 
     def count_refused(self, error: BadPicture) -> None:
-        """Count a picture that is given up."""
+        """Count a picture as refused, by the word that its detail begins with."""
         self._metrics.pictures.labels(error.detail.partition(":")[0]).inc()
 
     def _refused(self, error: BadPicture) -> IngestResult:

@@ -1,6 +1,6 @@
-"""Checks that something is a picture of acceptable size, and encodes it again, so that only its pixels are kept.
+"""Checks that bytes are an acceptable picture, and re-encodes it, so that only its pixels are kept.
 
-Runs in the processes of `decoder_process`, which load Pillow and nothing else of the service.
+Runs in the processes of `decoder_process`, which load Pillow and little else of the service.
 """
 
 import io
@@ -24,13 +24,13 @@ from service.pictures.encoded import check_scans, unknown_kind
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "AVIF", "BMP", "TIFF")
 _LOADED = (AvifImagePlugin, ImageColor, ImagePalette, MpoImagePlugin, TiffImagePlugin, WebPImagePlugin)
-"""What Pillow would load with the first picture that needs it, when this process can open no file any more."""
+"""What Pillow would import with the first picture that needs it, when this process can no longer open files."""
 Image.preinit()
 LOSSY = frozenset({"JPEG", "MPO", "AVIF"})
 ANIMATED = frozenset({"GIF", "PNG", "WEBP", "AVIF"})
-"""Further pages of other formats are not later pictures of the same thing."""
-_SHOWS_SOMETHING, _SHOWS_ALL = 64, 192
-"""Levels of contrast at which a first frame is taken, and at which no better one is looked for."""
+"""In other formats, further pages are not later frames of the same picture."""
+_ENOUGH_CONTRAST, _FULL_CONTRAST = 64, 192
+"""Contrast at which the first frame is taken, and at which the search for a better frame ends."""
 _QUALITY = 92
 _BROKEN = (
     OSError,
@@ -43,13 +43,13 @@ _BROKEN = (
     RuntimeError,
     struct.error,
 )
-# A thread for each processor would take its stack from the memory that the picture may use.
+# One thread per processor would use the memory bound for stacks.
 AvifImagePlugin.DEFAULT_MAX_THREADS = 1
 
 
 @dataclass(frozen=True, slots=True)
 class DecodeLimits:
-    """What a picture may be. `stored_side` is the longest side, in pixels, of what is made of it."""
+    """The bounds of a picture. `stored_side` is the longest side of the stored picture in pixels."""
 
     max_bytes: int
     max_side: int
@@ -57,33 +57,33 @@ class DecodeLimits:
     stored_side: int
     max_scans: int = 100
     max_scanned_pixels: int = 640_000_000
-    """All scans of a JPEG together: sixteen over the largest picture."""
+    """For all scans of a JPEG together; by default, 16 scans of the largest picture."""
     frames: int = 32
-    """Frames of an animation that are looked at for one that shows something."""
+    """Frames of an animation that are searched for one with contrast."""
 
 
 class ReEncoded(NamedTuple):
-    """The picture as it is stored; `warning` begins with a stable word."""
+    """The picture to store; `warning` begins with a stable word."""
 
     content: bytes
     warning: str | None = None
 
 
 def re_encode(encoded: bytes, limits: DecodeLimits) -> ReEncoded:
-    """Check `encoded` and encode it again: upright, RGB, longest side `stored_side`, without metadata.
+    """Check and re-encode a picture: upright, RGB, longest side at most `stored_side`, without metadata.
 
-    A JPEG or AVIF becomes a JPEG, all others PNG, so that what was lossless stays so. Of an animation the first frame
-    counts, or where that shows nothing (a fade-in), the one of the first `frames` that shows most. What is white or
-    black all over is kept with a warning; any other single colour is taken for a swatch.
+    JPEG and AVIF become JPEG, other formats PNG, so that lossless pictures stay lossless. Of an animation, the first
+    frame is used or, if it has little contrast (a fade-in), the frame with most contrast of the first `frames`. A
+    picture that is all white or all black is kept with a warning; one of any other single colour may be a swatch.
 
     Raises:
-        BadPicture: too many bytes or pixels, another format, damaged, too costly, or wholly transparent; the detail
-            begins with a stable word.
+        BadPicture: too many bytes or pixels, an unsupported format, damaged, too costly, or fully transparent; the
+            detail begins with a stable word.
     """
     if len(encoded) > limits.max_bytes:
         raise BadPicture(f"too_many_bytes: more than {limits.max_bytes}")
     with _open(encoded, limits) as opened:
-        # The header is read, the pixels are not yet.
+        # Only the header has been read so far.
         if opened.width * opened.height > limits.max_pixels:
             raise _too_many_pixels(limits)
         if max(opened.size) > limits.max_side:
@@ -114,12 +114,12 @@ def _open(encoded: bytes, limits: DecodeLimits) -> Image.Image:
 
 def _best_frame(opened: Image.Image, limits: DecodeLimits) -> Image.Image | None:
     side = limits.stored_side
-    # Lets a JPEG decode at a fraction of its size; twice the target keeps the resize sharp.
+    # Lets Pillow decode a JPEG at a fraction of its size; twice the target size keeps the result sharp.
     opened.draft("RGB", (2 * side, 2 * side))
     opened.load()
     best = small_rgb(opened, side)
     most = -1 if best is None else contrast(best)
-    if opened.format not in ANIMATED or most >= _SHOWS_SOMETHING:
+    if opened.format not in ANIMATED or most >= _ENOUGH_CONTRAST:
         return best
     affordable = limits.max_pixels // (opened.width * opened.height)
     for number in range(1, min(limits.frames, affordable)):
@@ -130,14 +130,14 @@ def _best_frame(opened: Image.Image, limits: DecodeLimits) -> Image.Image | None
             break
         if frame is not None and contrast(frame) > most:
             best, most = frame, contrast(frame)
-        if most >= _SHOWS_ALL:
+        if most >= _FULL_CONTRAST:
             break
     return best
 
 
 def _encode(picture: Image.Image, *, lossy: bool) -> bytes:
     out = io.BytesIO()
-    # Drawn onto a new image: what the source carried beside its pixels would be written along.
+    # Pasted into a new image, because Pillow would also save metadata of the source.
     bare = Image.new("RGB", picture.size)
     bare.paste(picture)
     if lossy:

@@ -19,7 +19,7 @@ _READERS, _WRITERS = 8, 4
 
 @dataclass(frozen=True, slots=True)
 class Swept:
-    """Files of one subfolder: those that were kept, of them the young ones that no item names, and those removed."""
+    """What a sweep did to the files of one subfolder. `young` files are kept though no item names them."""
 
     kept: int = 0
     young: int = 0
@@ -28,24 +28,24 @@ class Swept:
 
 
 class PictureStore:
-    """Pictures by the SHA-256 of their bytes. Writing one twice is harmless; none is ever changed.
+    """Immutable pictures by the SHA-256 of their bytes. Writing one again is harmless.
 
     Args:
-        url: an fsspec URL or a local path; made when it is missing.
-        cached_bytes: how much of what was read last is kept in memory.
-        refresh_s: a remote picture that is written again is left as it is while it is younger.
+        url: an fsspec URL or a local path; created if it is missing.
+        cached_bytes: the memory for pictures that were read or written recently.
+        refresh_s: a remote picture younger than this is not written again.
     """
 
     def __init__(self, url: str, *, cached_bytes: int = 64 * 1024 * 1024, refresh_s: float = 0.0) -> None:
         self._folder = open_folder(url, refresh_s)
-        # Not the event loop's own threads: a folder far away that is slow, or slow to write what strangers send, would
-        # hold up everything else that is done in threads, and rankings, which read.
+        # Separate from the event loop's threads, and from each other: a slow folder must not hold up other work in
+        # threads, and slow writes must not hold up the reads of rankings.
         self._reading = ThreadPoolExecutor(_READERS, "read-pictures")
         self._writing = ThreadPoolExecutor(_WRITERS, "write-pictures")
         self._cache: ByteCache[str, bytes] = ByteCache(cached_bytes)
 
     async def read(self, picture: str) -> bytes | None:
-        """The bytes of the picture with this hash, None if there is none.
+        """The bytes of the picture with this hash; None if it does not exist.
 
         Raises:
             OSError: the folder can't be read.
@@ -53,7 +53,7 @@ class PictureStore:
         return (await self.read_many([picture])).get(picture)
 
     async def read_many(self, pictures: Iterable[str]) -> dict[str, bytes]:
-        """The bytes of the pictures with these hashes, without those that are not there.
+        """The bytes of the pictures that exist, by hash.
 
         Raises:
             OSError: the folder can't be read.
@@ -69,9 +69,7 @@ class PictureStore:
         return found
 
     async def write(self, content: bytes) -> str:
-        """Keep `content` and return its hash; whoever reads sees all of it or nothing.
-
-        A picture that is there already counts as written now, so that no sweep takes it for old.
+        """Store `content` atomically and return its hash. A picture that exists counts as written now.
 
         Raises:
             OSError: the folder can't be written.
@@ -85,17 +83,17 @@ class PictureStore:
     async def sweep(
         self, named: AbstractSet[bytes], grace_s: float, began: float, *, dry_run: bool = False
     ) -> AsyncIterator[Swept]:
-        """Remove the pictures that are not `named` and were old when the naming began, and what killed writers left.
+        """Remove the pictures that no item names and what killed writers left. Yields once for each of the `PARTS`.
 
-        Yields once for each of the `PARTS`.
+        A picture that an item names only after `began` is kept: it was written less than `grace_s` before, or later.
 
         Args:
             named: hashes, 32 bytes each.
-            grace_s: how old a picture had to be at that time.
-            began: `time.monotonic()` at that time. Whoever is named since has a picture that was young then.
+            grace_s: the minimum age at `began` of a picture that is removed.
+            began: `time.monotonic()` before `named` was read.
 
         Raises:
-            OSError: the folder can't be read or written, or does not tell ages.
+            OSError: the folder can't be read or written, or does not know the age of its files.
         """
         loop = asyncio.get_running_loop()
         for part in PARTS:

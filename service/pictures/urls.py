@@ -1,4 +1,4 @@
-"""URLs of pictures, as strangers give them."""
+"""Untrusted URLs of pictures."""
 
 import re
 from ipaddress import ip_address
@@ -14,14 +14,14 @@ _PORTS = {"http": 80, "https": 443}
 _LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
 _NAME = re.compile(rf"(?=.{{1,253}}\Z){_LABEL}(?:\.{_LABEL})*")
 MAX_CHARS = 4096
-"""The longest URL that a redirect may lead to; a request's are bounded by its schema."""
+"""The longest URL that a redirect may lead to. The schema of items bounds those in requests."""
 
 
 class Target(NamedTuple):
     """A URL that may be fetched.
 
-    `host` is ASCII: a name as it is looked up and sent to the server (IDNA 2008), or an address without brackets.
-    `is_address` tells which.
+    `host` is ASCII: a name as it is looked up and sent to the server (IDNA 2008), or an address without brackets if
+    `is_address`.
     """
 
     url: httpx.URL
@@ -31,7 +31,7 @@ class Target(NamedTuple):
 
     @property
     def site(self) -> str:
-        """Whom the host belongs to: roughly what is registered of its name. It serves to share out slots only."""
+        """The owner of the host: roughly its registered domain. Only used to limit concurrency per owner."""
         labels = self.host.split(".")
         if self.is_address or len(labels) < 3:
             return self.host
@@ -40,12 +40,17 @@ class Target(NamedTuple):
 
 
 def parse(text: str, settings: PictureSettings) -> Target:
-    """Read a URL.
+    """Parse a URL.
 
     Raises:
-        BadPicture: it may not be fetched, whatever its host resolves to; the detail begins with `url` or `port`.
+        BadPicture: it must not be fetched, whatever its host resolves to; the detail begins with `url` or `port`.
     """
-    url = _url(text)
+    try:
+        url = httpx.URL(text)
+        # Raises for an invalid name in ASCII form.
+        _ = url.host
+    except (httpx.InvalidURL, ValueError):
+        raise BadPicture("url: not a URL") from None
     if url.scheme not in _PORTS or not url.raw_host:
         raise BadPicture("url: only http and https URLs with a host are fetched")
     if url.userinfo:
@@ -60,10 +65,10 @@ def parse(text: str, settings: PictureSettings) -> Target:
 
 
 def join(target: Target, location: str, settings: PictureSettings) -> Target:
-    """Where a redirect leads.
+    """The target of a redirect from `target` to `location`.
 
     Raises:
-        BadPicture: nowhere that may be fetched.
+        BadPicture: it must not be fetched.
     """
     try:
         joined = urljoin(str(target.url), location)
@@ -72,16 +77,6 @@ def join(target: Target, location: str, settings: PictureSettings) -> Target:
     if len(joined) > MAX_CHARS:
         raise BadPicture(f"redirects: to a URL of more than {MAX_CHARS} characters")
     return parse(joined, settings)
-
-
-def _url(text: str) -> httpx.URL:
-    try:
-        url = httpx.URL(text)
-        # Checks a name that is given in its ASCII form.
-        _ = url.host
-    except (httpx.InvalidURL, ValueError):
-        raise BadPicture("url: not a URL") from None
-    return url
 
 
 def _host(url: httpx.URL) -> tuple[str, bool]:

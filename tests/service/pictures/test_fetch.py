@@ -15,8 +15,8 @@ from starlette.routing import Route
 from service.errors import BadPicture
 from service.pictures import resolver
 from service.pictures.fetch import PictureFetcher
-from service.pictures.resolver import HostTrouble
-from service.pictures.shares import HostBusy
+from service.pictures.resolver import HostUnavailable
+from service.pictures.slots import HostBusy
 from service.settings import PictureSettings
 from tests.service.serving import serving
 
@@ -217,7 +217,7 @@ async def test_a_first_try_is_short_and_a_second_has_the_whole_time(server: str)
     settings = PictureSettings(allow_private_addresses=True, fetch_first_timeout_s=0.1, fetch_timeout_s=0.2)
     fetcher = PictureFetcher(settings)
     for again, least in ((False, "0.1"), (True, "0.2")):
-        with pytest.raises(HostTrouble, match=f"timeout: not fetched within {least} s"):
+        with pytest.raises(HostUnavailable, match=f"timeout: not fetched within {least} s"):
             await fetcher.fetch(f"{server}/slow", again=again)
     await fetcher.close()
 

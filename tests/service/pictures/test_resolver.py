@@ -10,7 +10,7 @@ import pytest
 
 from service.errors import BadPicture
 from service.pictures.resolver import Resolver
-from service.pictures.shares import HostBusy
+from service.pictures.slots import HostBusy
 from service.pictures.urls import parse
 from service.settings import PictureSettings
 
