@@ -1,4 +1,4 @@
-"""Writing items: their words are checked, their pictures taken in, then both are stored."""
+"""Writes items: checks their fields, processes their pictures and stores both."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -26,12 +26,12 @@ from service.state.items import Items, Keep
 from service.state.records import Item
 
 AnyItem = TypeVar("AnyItem", bound=ItemIn)
-_TAKEN_AT_ONCE = 4
-"""Pictures of one request that are decoded or wait for it: those of others wait for no more than these."""
+_MAX_CONCURRENT_DECODES = 4
+"""Pictures of one request that are decoded or wait for a decoder; a picture of another request waits for no more."""
 _CHECKED_AT_ONCE = 25
-"""Then others get their turn."""
+"""Items that are checked before other requests get their turn."""
 _WRITTEN_AT_ONCE = 100
-# A picture that can't be had now is no reason to lose the one that could be had before.
+# A refused or pending picture does not replace the stored one.
 _KEPT: Mapping[str, Keep] = {
     "stored": "nothing",
     "none": "nothing",
@@ -51,7 +51,7 @@ def read_item(raw: Any) -> ItemIn:
 
 
 async def read_items(raw: Sequence[Any]) -> tuple[dict[int, NamedItemIn], list[Rejection]]:
-    """Check each item of a batch; the good ones by their index, and why the others were rejected.
+    """Check each item of a batch; returns the valid ones by index, and why the others were rejected.
 
     An exception in `raw` stands for a value that could not be parsed.
     """
@@ -80,7 +80,7 @@ def _checked(item: AnyItem) -> AnyItem:
 
 
 class Catalogue:
-    """Writes items with their pictures, and counts what becomes of them."""
+    """Writes and deletes items with their pictures, and counts the outcomes."""
 
     def __init__(self, items: Items, pictures: PictureIngest, metrics: Metrics) -> None:
         self._items = items
@@ -91,7 +91,7 @@ class Catalogue:
         """Store one item; returns it and whether it is new.
 
         Raises:
-            ClientClosedRequest: the client of the request disconnected while a picture was decoded.
+            ClientClosedRequest: the client disconnected while the picture was decoded; nothing was stored.
             Overloaded: too many pictures wait to be decoded.
             StateUnavailable: the store or the picture folder can't be written.
         """
@@ -106,23 +106,24 @@ class Catalogue:
     async def put_many(
         self, items: Mapping[int, NamedItemIn], rejected: list[Rejection], request: Request
     ) -> ItemBatchAnswer:
-        """Store a batch. Of several items with one id, the last counts.
+        """Store a batch. Of several items with one id, only the last is stored.
 
         Args:
-            items: the acceptable items by their index.
+            items: the valid items by index.
             rejected: the others.
 
         Raises:
             ClientClosedRequest: the client disconnected while pictures were decoded; the other items were stored.
-            InvalidRequest: there are no acceptable items.
-            Overloaded: too many pictures wait to be decoded; the items of all others were stored.
-            StateUnavailable: the store or the picture folder can't be written; some items may have been.
+            InvalidRequest: no item is valid.
+            Overloaded: too many pictures wait to be decoded; the items of all other pictures were stored.
+            StateUnavailable: the store or the picture folder can't be written; some items may have been stored.
         """
         if not items:
             self._count_rejected(rejected)
             raise _nothing_acceptable(rejected)
         last = {item.item_id: index for index, item in items.items()}
         results: dict[int, IngestResult] = {}
+        # Without tasks: one would cost more than all other work on an item without picture bytes.
         for number, index in enumerate(last.values()):
             if number % _CHECKED_AT_ONCE == 0:
                 await asyncio.sleep(0)
@@ -130,7 +131,7 @@ class Catalogue:
                 results[index] = self._without_bytes(items[index])
         await self._write([(items[index], one) for index, one in results.items()])
         if with_bytes := [index for index in last.values() if index not in results]:
-            results |= await unless_closed(request, self._take(with_bytes, items))
+            results |= await unless_closed(request, self._decode(with_bytes, items))
         self._count_rejected(rejected)
         named = [(index, item_id, results[index]) for item_id, index in last.items()]
         errors = [PictureError(index, item_id, one.error) for index, item_id, one in named if one.error is not None]
@@ -138,7 +139,7 @@ class Catalogue:
         return ItemBatchAnswer(len(last), len(items) - len(last), rejected, errors, pending)
 
     async def delete(self, item_id: str) -> bool:
-        """Remove an item; returns whether it was there.
+        """Delete an item; returns whether it existed.
 
         Raises:
             StateUnavailable: the store can't be written.
@@ -153,19 +154,18 @@ class Catalogue:
             return self._pictures.take_url(item.image_url)
         return IngestResult("none" if item.model_fields_set & {"image_url", "image_base64"} else "untouched")
 
-    async def _take(self, indices: Sequence[int], items: Mapping[int, NamedItemIn]) -> dict[int, IngestResult]:
-        """Decode the pictures of these items and store the items; one that fails costs no other."""
-        slots = asyncio.Semaphore(_TAKEN_AT_ONCE)
+    async def _decode(self, indices: Sequence[int], items: Mapping[int, NamedItemIn]) -> dict[int, IngestResult]:
+        """Decode the pictures of these items and store the items, also if a picture of another item fails."""
+        slots = asyncio.Semaphore(_MAX_CONCURRENT_DECODES)
 
-        async def take(item: ItemIn) -> IngestResult:
+        async def decode(item: ItemIn) -> IngestResult:
             async with slots:
                 return await self._pictures.take_base64(item.image_base64 or "")
 
-        # A task for each would cost more than all else that is done for an item without a picture.
-        taken = await asyncio.gather(*(take(items[index]) for index in indices), return_exceptions=True)
-        results = {index: one for index, one in zip(indices, taken, strict=True) if isinstance(one, IngestResult)}
+        decoded = await asyncio.gather(*(decode(items[index]) for index in indices), return_exceptions=True)
+        results = {index: one for index, one in zip(indices, decoded, strict=True) if isinstance(one, IngestResult)}
         await self._write([(items[index], one) for index, one in results.items()])
-        for one in taken:
+        for one in decoded:
             if isinstance(one, BaseException):
                 raise one
         return results

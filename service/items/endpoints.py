@@ -24,7 +24,7 @@ _ITEM_BODY = {
                 "schema": {"$ref": "#/components/schemas/ItemIn"},
                 "examples": {
                     "item": {"summary": "With a picture", "value": ITEM_EXAMPLE},
-                    "title": {"summary": "The least", "value": {"title": "Iron kettle"}},
+                    "title": {"summary": "Only what is required", "value": {"title": "Iron kettle"}},
                 },
             }
         },
@@ -67,10 +67,10 @@ def items_router(catalogue: Catalogue, store: Store, limits: LimitSettings) -> A
         openapi_extra=_BULK_BODY,
     )
     async def post_items(request: Request) -> Response:
-        """Store items. Each is checked by itself: good ones are stored, the others listed in `rejected`.
+        """Store items. Each is validated separately: valid ones are stored, the others listed in `rejected`.
 
-        A picture that can't be taken is no reason to reject its item; `picture_errors` lists those. Pictures given by
-        URL are fetched afterwards; `pictures_pending` lists their items.
+        An item whose picture is refused is stored without it and listed in `picture_errors`. Pictures given by URL are
+        fetched later; `pictures_pending` lists their items.
         """
         values = await read_batch(request, limits, limits.bulk_items, "items")
         acceptable, rejected = await read_items(values)
@@ -78,8 +78,8 @@ def items_router(catalogue: Catalogue, store: Store, limits: LimitSettings) -> A
 
     @router.get("", summary="List items", response_model=ItemPage, responses=documented(*COMMON_ERRORS))
     async def list_items(
-        limit: Annotated[int, Query(ge=1, le=1000, description="The most items in the answer.")] = 100,
-        cursor: Annotated[str | None, Query(max_length=2048, description="`next_cursor` of the page before.")] = None,
+        limit: Annotated[int, Query(ge=1, le=1000, description="Maximum number of items in the response.")] = 100,
+        cursor: Annotated[str | None, Query(max_length=2048, description="`next_cursor` of the previous page.")] = None,
     ) -> Response:
         """A page of the catalogue, in a stable order."""
         page, next_cursor = await store.items.page(limit, cursor)
@@ -87,15 +87,15 @@ def items_router(catalogue: Catalogue, store: Store, limits: LimitSettings) -> A
 
     @router.get(
         "/{item_id}/similar",
-        summary="Items taken together with this one",
+        summary="Items liked by the same users",
         response_model=SimilarItems,
         responses=documented(ItemNotFound, *COMMON_ERRORS),
     )
     async def similar_items(
         item_id: ItemPath,
-        k: Annotated[int, Query(ge=1, le=100, description="The most items in the answer.")] = 10,
+        k: Annotated[int, Query(ge=1, le=100, description="Maximum number of items in the response.")] = 10,
     ) -> Response:
-        """The nearest items by co-occurrence in the same users' likes, best first; empty while there are none."""
+        """The nearest items by co-occurrence in users' likes, best first; empty if nothing is known."""
         if (found := await similar(store, item_id, k)) is None:
             raise _not_found(item_id)
         return Json(found)
@@ -111,10 +111,10 @@ def items_router(catalogue: Catalogue, store: Store, limits: LimitSettings) -> A
         openapi_extra=_ITEM_BODY,
     )
     async def put_one_item(request: Request, item_id: NewItemPath) -> Response:
-        """Store an item. Its words are replaced; its picture stays unless a picture field is given.
+        """Store an item. Its text and attributes are replaced; its picture stays unless a picture field is given.
 
-        A picture given by URL is fetched afterwards, once: `picture_pending` until then, and the picture before stays.
-        One that is refused is named in `picture_error`; the item is kept without it.
+        A picture given by URL is fetched later, once. Until then `picture_pending` is true, and the previous picture
+        stays. If a picture is refused, `picture_error` says why, and the item is stored without it.
         """
         require_meaning(item_id, "item_id")
         item = read_item(await read_json(request, limits))
@@ -125,20 +125,20 @@ def items_router(catalogue: Catalogue, store: Store, limits: LimitSettings) -> A
         "/{item_id}", summary="One item", response_model=ItemOut, responses=documented(ItemNotFound, *COMMON_ERRORS)
     )
     async def get_item(item_id: ItemPath) -> Response:
-        """The item with what the service derived from its picture."""
+        """The item, with the description that a model derived from its picture."""
         if (item := await store.items.get(item_id)) is None:
             raise _not_found(item_id)
         return Json(item_out(item))
 
     @router.delete(
         "/{item_id}",
-        summary="Remove an item",
+        summary="Delete an item",
         status_code=204,
         response_model=None,
         responses=documented(ItemNotFound, *COMMON_ERRORS),
     )
     async def delete_item(item_id: ItemPath) -> Response:
-        """Remove the item and what was counted about it."""
+        """Delete the item and its counts of likes and co-occurrence."""
         if not await catalogue.delete(item_id):
             raise _not_found(item_id)
         return Response(status_code=204)

@@ -29,23 +29,23 @@ NAMED_ITEM_EXAMPLE: dict[str, Any] = {"item_id": "i7", **ITEM_EXAMPLE}
 
 
 class ItemText(BaseModel):
-    """What an item says of itself besides its title."""
+    """The text and attributes of an item, except its title."""
 
     model_config = ConfigDict(extra="forbid")
 
     description: Annotated[Description, null_is(str, Description)] = ""
     genres: Annotated[Terms, null_is(list, Terms)] = Field(default_factory=list)
     tags: Annotated[Terms, null_is(list, Terms)] = Field(default_factory=list)
-    attributes: dict[str, Any] | None = Field(None, description="Anything to filter by; bounded in bytes.")
+    attributes: dict[str, Any] | None = Field(None, description="Values for filtering; at most 4096 bytes of JSON.")
 
 
 class ItemIn(ItemText):
-    """An item. Without a picture field an item keeps the picture it has; `null` in both takes it away."""
+    """An item. Without a picture field, an item keeps its picture; `null` removes it."""
 
     model_config = ConfigDict(extra="forbid", title="Item", json_schema_extra={"examples": [ITEM_EXAMPLE]})
 
     title: Title
-    image_url: Text | None = Field(None, max_length=4096, description="Fetched once, by a worker, soon; http or https.")
+    image_url: Text | None = Field(None, max_length=4096, description="http or https; a worker fetches it once.")
     image_base64: Text | None = Field(
         None, description="PNG, JPEG, WebP, GIF, AVIF, BMP or TIFF, in base64 or as a data URI."
     )
@@ -69,11 +69,10 @@ class ItemBatchIn(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class ItemOut:
-    """An item of the catalogue. `picture` is the stored picture's SHA-256, `summary` what a model saw on it.
+    """An item of the catalogue. `picture` is the SHA-256 of the stored picture, `summary` a model's description.
 
-    `picture_error` says why the picture that was given last was refused, or that it is `blank`. While
-    `picture_pending`, the picture at the URL that was given last is still to be fetched, and `picture` is the one
-    before it.
+    `picture_error` says why the last picture was refused, or that it is `blank`. While `picture_pending`, the picture
+    at the last URL is not fetched yet, and `picture` is the previous one.
     """
 
     item_id: str
@@ -92,7 +91,7 @@ class ItemOut:
 
 @dataclass(frozen=True, slots=True)
 class ItemPage:
-    """Items in an order that does not change; `next_cursor` asks for the rest, null at the end."""
+    """Items in a stable order. `next_cursor` requests the next page; it is null on the last."""
 
     items: list[ItemOut]
     next_cursor: str | None
@@ -107,7 +106,7 @@ class SimilarItem:
 
 @dataclass(frozen=True, slots=True)
 class SimilarItems:
-    """Items that users took together with `item_id`; scores are cosines of co-occurrence, 0..1."""
+    """Items liked by the users who liked `item_id`; scores are cosines of co-occurrence, 0..1."""
 
     item_id: str
     items: list[SimilarItem]
@@ -115,7 +114,7 @@ class SimilarItems:
 
 @dataclass(frozen=True, slots=True)
 class PictureError:
-    """Why an item of a batch was kept without its picture."""
+    """Why an item of a batch was stored without its picture, or with a warning."""
 
     index: int
     item_id: str
@@ -124,7 +123,7 @@ class PictureError:
 
 @dataclass(frozen=True, slots=True)
 class PendingPicture:
-    """An item of a batch whose picture is still to be fetched; `GET` the item to see what became of it."""
+    """An item of a batch whose picture is not fetched yet; `GET` the item to see the result."""
 
     index: int
     item_id: str
@@ -132,7 +131,7 @@ class PendingPicture:
 
 @dataclass(frozen=True, slots=True)
 class ItemBatchAnswer:
-    """What became of a batch. `duplicates` were overtaken by a later item of the batch with the same id."""
+    """The outcome of a batch. `duplicates` counts items that a later one with the same id replaced."""
 
     accepted: int
     duplicates: int
@@ -142,10 +141,10 @@ class ItemBatchAnswer:
 
 
 def check_attributes(text: ItemText, place: str = "") -> None:
-    """Hold the attributes to their bytes; `place` is where the item is in the request.
+    """Check the size of the attributes; `place` is the path of the item in the request.
 
     Raises:
-        InvalidRequest: they take more; `field` names them.
+        InvalidRequest: they take more than `ATTRIBUTES_BYTES`; `field` names them.
     """
     if text.attributes:
         check_bytes(text.attributes, ATTRIBUTES_BYTES, f"{place}attributes")

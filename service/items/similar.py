@@ -1,4 +1,4 @@
-"""Items that the same users liked."""
+"""Items that were liked by the same users."""
 
 from service.items.schemas import SimilarItem, SimilarItems
 from service.state.cooccurrence import cosines, named, nearest
@@ -6,7 +6,7 @@ from service.state.store import Store
 
 
 async def similar(store: Store, item_id: str, k: int) -> SimilarItems | None:
-    """The `k` items of the catalogue nearest to this one by co-occurrence, best first; None if it has no such item.
+    """The `k` items of the catalogue nearest to this one by co-occurrence, best first; None for an unknown item.
 
     Raises:
         StateUnavailable: the store can't be read.
