@@ -2,11 +2,13 @@
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Awaitable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
-from service.errors import DeadlineExceeded, StateUnavailable, TastestreamError
+from service.errors import DeadlineExceeded, StateUnavailable
 
+T = TypeVar("T")
 _RESERVE_S = 0.05
 """Ranking ends this long before the deadline, to leave time for the blend and the response."""
 
@@ -31,16 +33,26 @@ class Deadline:
         """The time left for the ranker."""
         return max(0.0, self.remaining_s() - self._reserve_s)
 
-    def exceeded(self, what: str) -> TastestreamError:
-        """The error to raise at the deadline. A deadline set by the caller does not mean that Redis is unavailable."""
-        if self._asked:
-            detail = f"{what} within deadline_ms = {self._total_s * 1000:g}; send a longer one"
-            return DeadlineExceeded(detail, field="deadline_ms", retry_after_s=1)
-        return StateUnavailable(f"{what} within {self._total_s:g} s", retry_after_s=1)
-
     def limit(self) -> asyncio.Timeout:
         """A scope that raises TimeoutError when the deadline has passed."""
         return asyncio.timeout(self.remaining_s())
+
+    async def in_time(self, read: Awaitable[T]) -> T:
+        """The result of a read of the state store.
+
+        Raises:
+            DeadlineExceeded: it takes longer than the caller allows, which does not mean that Redis is unavailable.
+            StateUnavailable: it takes longer than the service's own deadline.
+        """
+        try:
+            async with self.limit():
+                return await read
+        except TimeoutError:
+            late = "the state store did not answer within"
+            if self._asked:
+                detail = f"{late} deadline_ms = {self._total_s * 1000:g}; send a longer one"
+                raise DeadlineExceeded(detail, field="deadline_ms", retry_after_s=1) from None
+            raise StateUnavailable(f"{late} {self._total_s:g} s", retry_after_s=1) from None
 
 
 class Timing:

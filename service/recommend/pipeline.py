@@ -1,8 +1,5 @@
 """How a recommendation is made: state -> retrieve -> filter -> rank -> rerank -> answer, under one deadline."""
 
-from collections.abc import Awaitable
-from typing import TypeVar
-
 from model_store.prompts import RECENTS
 from model_store.registry.manifest import Blend
 from model_store.signals import Signals
@@ -21,8 +18,6 @@ from service.recommend.schemas import Recommendation, RecommendIn
 from service.recommend.warnings import warn, warn_of_user
 from service.settings import RecommendSettings
 from service.state.store import Store
-
-T = TypeVar("T")
 
 
 class Recommender:
@@ -46,7 +41,7 @@ class Recommender:
         self._ranker = ranker
         self._metrics = metrics
         self._retriever = Retriever(store, signals, settings, self._shown, metrics)
-        self._ranking = CachedRanker(ranker, store.scores, pictures, self._shown, metrics)
+        self._ranking = CachedRanker(ranker, store.scores, pictures, metrics)
 
     async def recommend(self, ask: RecommendIn, deadline: Deadline) -> Recommendation:
         """Rank candidates for a user before the deadline, without the model if necessary.
@@ -57,11 +52,11 @@ class Recommender:
         """
         timing, ranker = Timing(), self._ranker
         with timing.step("state"):
-            opening = await _in_time(self._retriever.open(ask), deadline)
+            opening = await deadline.in_time(self._retriever.open(ask))
         state = opening.state
         context = situation(ask.context) if ranker and ranker.reads_context else None
         with timing.step("retrieve"):
-            found = await _in_time(self._retriever.retrieve(ask, opening, deadline), deadline)
+            found = await deadline.in_time(self._retriever.retrieve(ask, opening, deadline))
         with timing.step("filter"):
             kept, filtered = keep(found.candidates, state.seen if ask.exclude_seen else frozenset(), ask.filters)
         with timing.step("rank"):
@@ -83,11 +78,3 @@ class Recommender:
             weights = without_model(weights)
         ids = (candidate.item.item_id for candidate in candidates)
         return blended(ids, ranking.scores, found.collaborative, found.popular, weights)
-
-
-async def _in_time(read: Awaitable[T], deadline: Deadline) -> T:
-    try:
-        async with deadline.limit():
-            return await read
-    except TimeoutError:
-        raise deadline.exceeded("the state store did not answer") from None

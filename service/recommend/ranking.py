@@ -34,16 +34,12 @@ class CachedRanker:
 
     Args:
         ranker: None if no model is configured.
-        shown: how many of a user's recents the prompts show.
     """
 
-    def __init__(
-        self, ranker: Ranker | None, scores: Scores, pictures: PictureStore, shown: int, metrics: Metrics
-    ) -> None:
+    def __init__(self, ranker: Ranker | None, scores: Scores, pictures: PictureStore, metrics: Metrics) -> None:
         self._ranker = ranker
         self._scores = scores
         self._pictures = pictures
-        self._shown = shown
         self._metrics = metrics
 
     async def rank(
@@ -67,14 +63,14 @@ class CachedRanker:
             return Ranking({}, reason="no_ranker")
         if not candidates:
             return Ranking({})
-        key = cache_key(state, recents, ranker, self._shown, context or ())
+        key = cache_key(state, recents, ranker, context or ())
         cached = self._cached(state, kept, key, candidates)
         missing = [candidate for candidate in candidates if candidate.item.item_id not in cached]
         self._metrics.cached_scores.labels("hit").inc(len(cached))
         self._metrics.cached_scores.labels("miss").inc(len(missing))
         if not missing:
             return Ranking(cached)
-        user = user_view(state, recents, self._shown, context or ())
+        user = user_view(state, recents, ranker.recents, context or ())
         try:
             scores = await self._ask(ranker, state.user_id, user, missing, deadline)
         except RankerUnavailable as error:
@@ -118,9 +114,7 @@ class CachedRanker:
                 await self._scores.write(state.user_id, key, scores, state.read_at_ms)
 
 
-def cache_key(
-    state: UserState, items: Mapping[str, Item], ranker: Ranker, recents: int, context: Situation = ()
-) -> str:
+def cache_key(state: UserState, items: Mapping[str, Item], ranker: Ranker, context: Situation = ()) -> str:
     """A digest of everything that a score depends on except the item: the model version and what it sees of the user.
 
     `items` holds the items of the recents by id, because the prompt shows them.
@@ -128,7 +122,7 @@ def cache_key(
     summary = (state.summary.version, state.summary.updated_at_ms) if state.summary else None
     shown = [
         (event.item_id, event.type, event.value, event.timestamp_ms, catalogue_revision(items.get(event.item_id)))
-        for event in state.recents[-recents:]
+        for event in state.recents[-ranker.recents :]
     ]
-    read = (ranker.id, ranker.signals.digest, summary, shown, context)
-    return blake2b(orjson.dumps(read), digest_size=12).hexdigest()
+    content = (ranker.id, ranker.signals.digest, summary, shown, context)
+    return blake2b(orjson.dumps(content), digest_size=12).hexdigest()

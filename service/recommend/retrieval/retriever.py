@@ -97,9 +97,12 @@ class Retriever:
         Raises:
             StateUnavailable: the store can't be read.
         """
-        shown = {event.item_id for event in opening.state.recents[-self._shown :]}
-        near = positive_items(opening.state, self._signals)
-        features = FeatureReader(self._store, near, self._metrics)
+        recents = opening.state.recents
+        shown = {event.item_id for event in recents[-self._shown :]}
+        # The distinct items of the positive events, newest last.
+        liked = (event.item_id for event in recents if self._signals(event.type, event.value) == "positive")
+        near = list(dict.fromkeys(liked))
+        features = FeatureReader(self._store.cooccurrence, near, self._metrics)
         if ask.candidates is None:
             seen = opening.state.seen if ask.exclude_seen else frozenset()
             for stage in opening.stages:
@@ -107,10 +110,10 @@ class Retriever:
             return await self._find(ask, opening.stages, seen, shown, features, deadline)
         candidates, skipped = given_candidates(ask.candidates, opening.given)
         wave = self._store.wave()
-        recents = wave.add(self._store.items.reading(shown))
+        items = wave.add(self._store.items.reading(shown))
         features.ask(wave, (candidate.item.item_id for candidate in candidates))
         await wave.send()
-        return Retrieved(candidates, recents.value(), *features.read(), skipped)
+        return Retrieved(candidates, items.value(), *features.read(), skipped)
 
     def _stages(self, ask: RecommendIn) -> list[Stage]:
         """The stages that name candidates, in order of preference."""
@@ -172,10 +175,3 @@ class Retriever:
             filtered=collector.filtered,
             bounded=collector.short and (late or collector.at_bound),
         )
-
-
-def positive_items(state: UserState, signals: Signals) -> list[str]:
-    """The distinct items of the positive events among the recents, newest last."""
-    return list(
-        dict.fromkeys(event.item_id for event in state.recents if signals(event.type, event.value) == "positive")
-    )

@@ -82,7 +82,7 @@ async def test_a_score_is_cached_for_the_value_that_the_prompt_showed(ranked: Ga
     ranker = open_ranker(ranked.settings, ranked.metrics)
     assert ranker is not None
     low, high = (Event("", "u", "tea", "rating", 1_750_000_000_000, value) for value in (1.0, 5.0))
-    keys = {cache_key(UserState("u", None, (event,), 0, frozenset()), {}, ranker, 6) for event in (low, high)}
+    keys = {cache_key(UserState("u", None, (event,), 0, frozenset()), {}, ranker) for event in (low, high)}
     assert len(keys) == 2
 
 
