@@ -78,7 +78,7 @@ def items_router(catalogue: Catalogue, store: Store, limits: LimitSettings) -> A
 
     @router.get("", summary="List items", response_model=ItemPage, responses=documented(*COMMON_ERRORS))
     async def list_items(
-        limit: Annotated[int, Query(ge=1, le=1000, description="Maximum number of items in the response.")] = 100,
+        limit: Annotated[int, Query(ge=1, le=1000, description="Maximum number of items.")] = 100,
         cursor: Annotated[str | None, Query(max_length=2048, description="`next_cursor` of the previous page.")] = None,
     ) -> Response:
         """A page of the catalogue, in a stable order."""
@@ -93,7 +93,7 @@ def items_router(catalogue: Catalogue, store: Store, limits: LimitSettings) -> A
     )
     async def similar_items(
         item_id: ItemPath,
-        k: Annotated[int, Query(ge=1, le=100, description="Maximum number of items in the response.")] = 10,
+        k: Annotated[int, Query(ge=1, le=100, description="Maximum number of items.")] = 10,
     ) -> Response:
         """The nearest items by co-occurrence in users' likes, best first; empty if nothing is known."""
         if (found := await similar(store, item_id, k)) is None:

@@ -1,4 +1,4 @@
-"""The answer to `POST /recommend`, and what is counted of it."""
+"""The response of `POST /recommend`, and its metrics."""
 
 from collections.abc import Mapping, Sequence
 
@@ -34,7 +34,7 @@ def answer(
     warnings: list[Warned],
     timing_ms: Mapping[str, float],
 ) -> Recommendation:
-    """The first `k` of `scored`, which are in their order, with the explanations and warnings for the caller."""
+    """The first `k` of `scored`, which is sorted, with explanations and warnings."""
     served_by = _served_by(ranking, scored)
     sources = {candidate.item.item_id: candidate.source for candidate in candidates} if ask.explain else {}
     return Recommendation(
@@ -67,7 +67,7 @@ def count(metrics: Metrics, recommendation: Recommendation, ranked: int, timing:
 
 
 def _served_by(ranking: Ranking, scored: Sequence[Scored]) -> ServedBy:
-    """The best feature that the order rests on."""
+    """The best feature that the order is based on."""
     if not scored:
         return "none"
     if ranking.reason is None:
@@ -78,7 +78,7 @@ def _served_by(ranking: Ranking, scored: Sequence[Scored]) -> ServedBy:
 
 
 def _item(scored: Scored, place: int, source: SourceName | None) -> RankedItem | ExplainedItem:
-    """`source` is given where the item is to be explained."""
+    """One item of the answer; with its components if `source` is given."""
     if source is None:
         return RankedItem(scored.item_id, scored.score, place)
     components = Components(scored.mllm, scored.collaborative, scored.popular)

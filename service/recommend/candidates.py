@@ -1,4 +1,4 @@
-"""Candidates, those that the caller gives, and the revisions that cached scores belong to. No I/O."""
+"""Candidates, also those of the caller, and the revisions that their cached scores belong to. No I/O."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace

@@ -23,7 +23,7 @@ class Deadline:
         self._total_s = total_s
         self._asked = asked
         self._end = started + total_s
-        # A very short deadline must leave the ranker something.
+        # Less for a very short deadline, which must leave time for the ranker.
         self._reserve_s = min(_RESERVE_S, total_s / 4)
 
     def remaining_s(self) -> float:

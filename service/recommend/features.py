@@ -1,4 +1,4 @@
-"""The candidates' features from other users' behaviour, read together with their items."""
+"""The features of candidates that come from other users' behaviour, read together with the items."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,18 +21,18 @@ class FeatureReader:
     _counts: list[Answer[Counts]] = field(default_factory=list)
 
     def ask(self, wave: Wave, item_ids: Iterable[str]) -> None:
-        """Add to the wave what is asked about these items, if it was not asked before."""
+        """Add the reads of these items' features to the wave, unless they were added before."""
         wanted = [item_id for item_id in item_ids if item_id not in self._asked]
         if not wanted:
             return
         self._pairs.append(wave.add(self.cooccurrence.pairs(self.near, wanted)))
-        # What was counted of the near ones is asked once.
+        # The counts of `near` are read once.
         counted = wanted if self._asked else list(dict.fromkeys([*self.near, *wanted]))
         self._counts.append(wave.add(self.cooccurrence.counts(counted)))
         self._asked.update(wanted)
 
     def read(self) -> tuple[Mapping[str, float], Mapping[str, float]]:
-        """Collaborative scores and interaction counts by item id, once all waves were sent."""
+        """Collaborative scores and like counts by item id. All waves must have been sent."""
         counts = Counts({}, frozenset())
         collaborative: Mapping[str, float] = {}
         with optional("popular", self.metrics):

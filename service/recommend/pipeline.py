@@ -1,4 +1,4 @@
-"""How a recommendation is made: state -> retrieve -> filter -> rank -> rerank -> answer, under one deadline."""
+"""The steps of a recommendation: state -> retrieve -> filter -> rank -> rerank -> answer, under one deadline."""
 
 from model_store.prompts import RECENTS
 from model_store.registry.manifest import Blend

@@ -15,7 +15,7 @@ _SIZE = _RANDOM + 2 * _NAME + _CHECK
 
 
 class Receipt(NamedTuple):
-    """What ranked a recommendation. `model` is "" where no model is set up, `other` for one of another gateway."""
+    """What ranked a recommendation. `model` is "" if none is configured, and `other` for that of another gateway."""
 
     served_by: str
     model: str
@@ -31,7 +31,7 @@ def issue(served_by: ServedBy, model: str | None) -> str:
 
 
 def read(recommendation_id: str, model: str | None) -> Receipt:
-    """What an id says to a gateway whose ranker is `model`; `UNKNOWN` of an id that is not ours."""
+    """Decode an id in a gateway whose ranker is `model`; returns `UNKNOWN` for an id of another system."""
     try:
         raw = bytes.fromhex(recommendation_id)
     except ValueError:

@@ -41,7 +41,7 @@ def _wanted(value: Any, check: ValidatorFunctionWrapHandler) -> Any:
 
 
 def _at_most_50(value: Any) -> Any:
-    # Of an object pydantic checks all values before it counts them.
+    # Pydantic checks all values of an object before it counts them.
     if isinstance(value, dict) and len(value) > _MOST_WANTED:
         raise PydanticCustomError("too_long", "must have at most 50 entries", {"max_length": _MOST_WANTED})
     return value
@@ -79,7 +79,7 @@ def _candidate(value: Any) -> Any:
     if not isinstance(value, dict):
         raise PydanticCustomError("candidate", "must be an item id, or an object with item_id")
     if None in value.values():
-        # Not given: what the catalogue says stays.
+        # A null field counts as not given: the value of the catalogue is used.
         return {name: one for name, one in value.items() if one is not None or name == "item_id"}
     return value
 
@@ -109,7 +109,7 @@ class RecommendIn(BaseModel):
         ]
         | None
     ) = Field(None, description="Item ids or items; without them, candidates are retrieved.")
-    k: Annotated[Number, null_is(lambda: 10, Number)] = Field(10, description="The most items in the answer.")
+    k: Annotated[Number, null_is(lambda: 10, Number)] = Field(10, description="Maximum number of items.")
     exclude_seen: Annotated[StrictBool, null_is(lambda: True, StrictBool)] = True
     filters: Filters | None = None
     deadline_ms: Annotated[int, Field(strict=True, ge=1, le=MAX_DEADLINE_MS)] | None = Field(
@@ -159,10 +159,7 @@ class Skipped:
 
 @dataclass(frozen=True, slots=True)
 class Warned:
-    """A warning: a stable `code` and a sentence.
-
-    `reason` is a stable label, for codes that have several reasons.
-    """
+    """A warning: a stable `code`, a sentence and, for codes with several reasons, a stable `reason`."""
 
     code: str
     detail: str
@@ -171,7 +168,7 @@ class Warned:
 
 @dataclass(frozen=True, slots=True)
 class Recommendation:
-    """The ranked items, best first. `degraded`: the model was not available in time, `degraded_reason` says why.
+    """The ranked items, best first. `degraded`: the model was not available in time; `degraded_reason` says why.
 
     `served_by` is `none` if nothing was ranked. `timing_ms` has the milliseconds of each step and the `total`.
     """

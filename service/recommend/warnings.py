@@ -1,4 +1,4 @@
-"""Warnings: what an answer lacks, and what part of the request could not be used. No I/O."""
+"""Warnings about what is missing in an answer, and about unused parts of the request. No I/O."""
 
 from collections.abc import Collection, Sequence
 
@@ -53,17 +53,16 @@ def warn_of_user(
     if ask.context and context is None:
         detail = "the prompts of the model version show no context, or no model is configured"
         warned.append(Warned("context_unused", detail))
-    elif context is not None and (left := sorted((ask.context or {}).keys() - dict(context).keys())):
+    elif context is not None and (unused := sorted((ask.context or {}).keys() - dict(context).keys())):
         shown = f"the model is shown at most {MOST_SHOWN} texts, numbers and booleans in order of name"
-        warned.append(Warned("context_partly_unused", f"{shown}; {left[0][:40]!r} is left out"))
+        warned.append(Warned("context_partly_unused", f"{shown}; {unused[0][:40]!r} is left out"))
     return warned
 
 
 def _reason(ask: RecommendIn, found: Retrieved, filtered: Sequence[Skipped]) -> str:
     if ask.candidates is not None and not ask.candidates:
         return "none_given"
-    reasons: set[str] = set()
-    reasons.update(skipped.reason for skipped in (*found.skipped, *filtered) if skipped.reason != "duplicate")
+    reasons: set[str] = {skipped.reason for skipped in (*found.skipped, *filtered)} - {"duplicate"}
     reasons |= {reason for reason, count in (("seen", found.seen), ("filtered", found.filtered)) if count}
     if not reasons:
         return "empty_catalogue"
