@@ -1,4 +1,4 @@
-"""Promises of `/items`."""
+"""Guarantees of `/items`."""
 
 import asyncio
 import socket
@@ -53,9 +53,7 @@ async def test_an_item_is_created_replaced_read_and_removed(gateway: Gateway) ->
 
 
 @pytest.mark.parametrize("levels", [100, *range(246, 258)])
-async def test_attributes_are_nested_so_deeply_that_they_can_be_answered_or_are_refused(
-    gateway: Gateway, levels: int
-) -> None:
+async def test_attributes_nested_too_deeply_for_an_answer_are_refused(gateway: Gateway, levels: int) -> None:
     deep = b'{"item_id": "i1", "title": "Pot", "attributes": {"a": ' + b"[" * levels + b"]" * levels + b"}}"
     put = await gateway.ask("POST", "/items", content=deep)
     assert put.status_code in {202, 422}
@@ -155,7 +153,7 @@ BAD_PICTURES = [
 
 
 @pytest.mark.parametrize(("base64", "reason"), BAD_PICTURES)
-async def test_a_bad_picture_is_named_and_the_item_is_kept_without_it(
+async def test_a_bad_picture_is_reported_and_the_item_is_stored_without_it(
     gateway: Gateway, base64: str, reason: str
 ) -> None:
     answer = await gateway.ask("PUT", "/items/i", {**TEAPOT, "image_base64": base64})
@@ -172,7 +170,7 @@ async def test_a_picture_of_too_many_bytes_is_named(open_gateway: OpenGateway) -
         assert answer.json()["picture_error"].startswith("too_many_bytes:")
 
 
-async def test_a_picture_stays_until_it_is_replaced_or_taken_away(gateway: Gateway) -> None:
+async def test_a_picture_stays_until_it_is_replaced_or_removed(gateway: Gateway) -> None:
     red, blue = encoded(picture(colour="red")), encoded(picture(colour="blue"))
     first = (await gateway.ask("PUT", "/items/i", {**TEAPOT, "image_base64": red})).json()["picture"]
     assert (await gateway.ask("PUT", "/items/i", {"title": "Pot"})).json()["picture"] == first
@@ -184,7 +182,7 @@ async def test_a_picture_stays_until_it_is_replaced_or_taken_away(gateway: Gatew
     assert (await gateway.ask("PUT", "/items/i", {"title": "Pot", "image_url": None})).json()["picture"] is None
 
 
-async def test_a_picture_at_a_url_is_pending_and_the_one_before_stays(gateway: Gateway) -> None:
+async def test_a_picture_at_a_url_is_pending_and_the_previous_one_stays(gateway: Gateway) -> None:
     before = (await gateway.ask("PUT", "/items/i", {**TEAPOT, "image_base64": encoded(picture())})).json()["picture"]
     asked = {**TEAPOT, "image_url": "https://example.com/teapot.jpg"}
     answer = await gateway.ask("PUT", "/items/i", asked)
@@ -200,7 +198,7 @@ async def test_a_picture_at_a_url_is_pending_and_the_one_before_stays(gateway: G
 @pytest.mark.parametrize(
     "change", [{"image_base64": encoded(picture(colour="blue"))}, {"image_base64": "%"}, {"image_url": None}]
 )
-async def test_whatever_is_said_later_of_a_picture_counts(gateway: Gateway, change: dict[str, Any]) -> None:
+async def test_a_later_picture_field_replaces_a_pending_one(gateway: Gateway, change: dict[str, Any]) -> None:
     await gateway.ask("PUT", "/items/i", {**TEAPOT, "image_url": "https://example.com/teapot.jpg"})
     assert (await gateway.ask("PUT", "/items/i", {"title": "Pot"})).json()["picture_pending"]
     assert not (await gateway.ask("PUT", "/items/i", {**TEAPOT, **change})).json()["picture_pending"]
@@ -220,7 +218,7 @@ async def test_whatever_is_said_later_of_a_picture_counts(gateway: Gateway, chan
         ("", "url"),
     ],
 )
-async def test_a_url_that_is_never_fetched_is_named_at_once_and_costs_no_neighbour(
+async def test_a_refused_url_is_reported_at_once_and_other_items_are_stored(
     gateway: Gateway, url: str, reason: str
 ) -> None:
     """`http://xn--a/` was a 500, and its batch was lost."""
@@ -235,7 +233,7 @@ async def test_a_url_that_is_never_fetched_is_named_at_once_and_costs_no_neighbo
     assert await gateway.store.pictures.count() == 0
 
 
-async def test_one_picture_that_cannot_be_taken_now_costs_no_other_item(
+async def test_one_picture_that_cannot_be_decoded_now_fails_no_other_item(
     gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     genuine = PictureIngest.take_base64
@@ -257,7 +255,7 @@ async def test_one_picture_that_cannot_be_taken_now_costs_no_other_item(
 
 
 @pytest.mark.parametrize("path", ["/items", "/items/i1"])
-async def test_a_picture_folder_that_cannot_be_written_is_a_503_that_says_when_to_come_back(
+async def test_a_picture_folder_that_cannot_be_written_is_a_503_with_retry_after(
     open_gateway: OpenGateway, tmp_path: Path, path: str
 ) -> None:
     folder = tmp_path / "no-folder"
@@ -285,7 +283,7 @@ async def test_no_picture_is_decoded_in_the_gateway(gateway: Gateway, monkeypatc
     assert answer.json()["picture_error"].startswith("too_costly: ")
 
 
-async def test_a_picture_that_is_too_costly_costs_its_neighbours_nothing(gateway: Gateway) -> None:
+async def test_a_picture_that_is_too_costly_affects_no_other_item(gateway: Gateway) -> None:
     given = {"a": progressive(4000), "b": picture(), "c": png_that_claims(1, 40_000_000), "d": picture("WEBP")}
     items = [{"item_id": name, "title": name, "image_base64": encoded(one)} for name, one in given.items()]
     answer = (await gateway.ask("POST", "/items", items)).json()
@@ -295,7 +293,7 @@ async def test_a_picture_that_is_too_costly_costs_its_neighbours_nothing(gateway
     assert stored == {"b", "d"}
 
 
-async def test_a_request_with_many_pictures_takes_few_places_of_those_that_wait(
+async def test_a_request_with_many_pictures_decodes_few_at_a_time(
     gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waiting, most = 0, 0
@@ -316,7 +314,7 @@ async def test_a_request_with_many_pictures_takes_few_places_of_those_that_wait(
 
 
 @pytest.mark.parametrize("head", ["", "data:image/png;base64,"])
-async def test_base64_is_taken_as_people_send_it(gateway: Gateway, head: str) -> None:
+async def test_base64_is_accepted_in_the_forms_that_clients_send(gateway: Gateway, head: str) -> None:
     wrapped = head + encodebytes(picture(colour="red")).decode().replace("=", "")
     answer = (await gateway.ask("PUT", "/items/i", {**TEAPOT, "image_base64": wrapped})).json()
     plain = (await gateway.ask("PUT", "/items/j", {**TEAPOT, "image_base64": encoded(picture(colour="red"))})).json()
@@ -324,7 +322,7 @@ async def test_base64_is_taken_as_people_send_it(gateway: Gateway, head: str) ->
     assert answer["picture"] == plain["picture"]
 
 
-async def test_what_came_out_blank_is_said(gateway: Gateway) -> None:
+async def test_a_blank_picture_is_reported(gateway: Gateway) -> None:
     white, clear = picture(colour="white"), picture(mode="RGBA", colour=(9, 9, 9, 0))
     items = [{"item_id": n, "title": n, "image_base64": encoded(one)} for n, one in (("w", white), ("t", clear))]
     errors = (await gateway.ask("POST", "/items", items)).json()["picture_errors"]
@@ -337,8 +335,8 @@ async def test_what_came_out_blank_is_said(gateway: Gateway) -> None:
     assert gateway.count("tastestream_pictures_total", result="stored_blank") == 1
 
 
-async def test_a_caller_that_gives_up_finds_its_items_stored(open_gateway: OpenGateway) -> None:
-    """Of 100 items none was stored, not even those without pictures, when a picture host was dead."""
+async def test_items_are_stored_even_if_the_client_disconnects(open_gateway: OpenGateway) -> None:
+    """With one dead picture host, none of 100 items was stored, not even those without pictures."""
     items = [
         {"item_id": f"i{n}", "title": "T", **({"image_url": f"http://dead{n}.example/a"} if n % 2 else {})}
         for n in range(100)
@@ -354,13 +352,13 @@ async def test_a_caller_that_gives_up_finds_its_items_stored(open_gateway: OpenG
         writer.close()
 
         async with asyncio.timeout(60):
-            while await gateway.store.items.count() < 100:  # noqa: ASYNC110 - what is waited for lies in Redis
+            while await gateway.store.items.count() < 100:  # noqa: ASYNC110 - the condition is in Redis
                 await asyncio.sleep(0.01)
         assert await gateway.store.pictures.count() == 50
 
 
-async def test_the_gateway_looks_no_picture_host_up(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
-    """200 silent ones held up every recommendation for 100 s."""
+async def test_the_gateway_does_not_look_up_picture_hosts(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    """200 hosts whose name servers did not answer delayed every recommendation by 100 s."""
     asked: list[Any] = []
     monkeypatch.setattr(socket, "getaddrinfo", lambda host, *more, **named: asked.append(host))
     items = [{"item_id": f"i{n}", "title": "T", "image_url": f"http://silent{n}.example/a"} for n in range(200)]
@@ -435,17 +433,17 @@ async def test_the_catalogue_is_read_page_by_page(gateway: Gateway) -> None:
         ("cursor=%ff", "cursor"),
     ],
 )
-async def test_a_wrong_page_is_refused_by_name(gateway: Gateway, query: str, field: str) -> None:
+async def test_an_invalid_page_parameter_is_named(gateway: Gateway, query: str, field: str) -> None:
     answer = await gateway.ask("GET", f"/items?{query}")
     assert (answer.status_code, answer.json()["code"], answer.json()["field"]) == (422, "invalid_request", field)
 
 
-async def test_similar_items_are_those_that_users_took_together(gateway: Gateway) -> None:
+async def test_similar_items_are_those_that_the_same_users_liked(gateway: Gateway) -> None:
     await gateway.ask("POST", "/items", [{"item_id": name, "title": name.upper()} for name in "abc"])
-    evidence = gateway.store.cooccurrence
-    await evidence.record(["a", "b", "unknown"], [])
-    await evidence.record(["a", "b"], [])
-    await evidence.record(["a", "c"], [])
+    cooccurrence = gateway.store.cooccurrence
+    await cooccurrence.record(["a", "b", "unknown"], [])
+    await cooccurrence.record(["a", "b"], [])
+    await cooccurrence.record(["a", "c"], [])
     answer = (await gateway.ask("GET", "/items/a/similar?k=2")).json()
     assert answer["item_id"] == "a"
     assert (answer["items"][0]["item_id"], answer["items"][0]["title"]) == ("b", "B")

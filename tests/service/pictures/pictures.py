@@ -31,7 +31,7 @@ def opened(picture: bytes) -> Image.Image:
 
 
 def png_that_claims(width: int, height: int) -> bytes:
-    """A PNG of a few bytes whose header promises many pixels."""
+    """A PNG of a few bytes whose header claims many pixels."""
 
     def chunk(name: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
@@ -41,7 +41,7 @@ def png_that_claims(width: int, height: int) -> bytes:
 
 
 def progressive(scans: int, size: tuple[int, int] = (64, 64)) -> bytes:
-    """A progressive JPEG that repeats its last scan until it has so many; each is of a few bytes for much work."""
+    """A progressive JPEG that repeats its last scan; each scan has few bytes and takes much time."""
     whole = saved(Image.linear_gradient("L").resize(size), "JPEG", progressive=True)
     last = whole.rindex(b"\xff\xda")
     return whole[:last] + whole[last:-2] * (scans - whole.count(b"\xff\xda") + 1) + whole[-2:]

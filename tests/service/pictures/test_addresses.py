@@ -1,4 +1,4 @@
-"""Promises of the address check."""
+"""Guarantees of the address check."""
 
 import pytest
 
@@ -73,7 +73,7 @@ def test_special_addresses_are_not_public(address: str) -> None:
         "2001:0:7f00:1::",
     ],
 )
-def test_addresses_that_lead_inside_or_nowhere_are_not_public(address: str) -> None:
+def test_private_and_unassigned_addresses_are_not_public(address: str) -> None:
     assert not is_public(address)
 
 

@@ -1,4 +1,4 @@
-"""Promises of reading base64."""
+"""Guarantees of reading base64."""
 
 from base64 import b64encode, encodebytes, urlsafe_b64encode
 from random import Random
@@ -28,7 +28,7 @@ PLAIN = b64encode(BYTES)
         b"data:image/png;base64," + PLAIN.replace(b"+", b"%2B").replace(b"/", b"%2f").replace(b"=", b"%3D"),
     ],
 )
-def test_base64_is_read_as_people_send_it(text: bytes) -> None:
+def test_base64_is_read_in_the_forms_that_clients_send(text: bytes) -> None:
     assert decode_base64(text, 1000) == BYTES
 
 
@@ -40,7 +40,7 @@ def test_what_is_not_base64_is_refused(text: bytes) -> None:
         decode_base64(text, 1000)
 
 
-def test_the_bytes_are_bounded_whatever_the_form() -> None:
+def test_the_bytes_are_bounded_in_every_form() -> None:
     with pytest.raises(BadPicture, match=r"^too_many_bytes: "):
         decode_base64(PLAIN, 999)
 

@@ -1,4 +1,4 @@
-"""Promises of decoding in other processes."""
+"""Guarantees of decoding in other processes."""
 
 import asyncio
 import os
@@ -48,7 +48,7 @@ def ended(metrics: Metrics, cause: str) -> float:
 
 
 def children() -> set[int]:
-    """Processes of this one that decode pictures."""
+    """Child processes that decode pictures."""
     found = set()
     for task in Path("/proc/self/task").iterdir():
         for pid in (task / "children").read_text().split():
@@ -67,7 +67,7 @@ async def refusal(decoder: PictureDecoder, encoded: bytes) -> str:
     return caught.value.detail.partition(":")[0]
 
 
-async def test_a_picture_comes_back_redrawn_from_bytes_and_from_base64(open_decoder: OpenDecoder) -> None:
+async def test_pictures_are_re_encoded_from_bytes_and_from_base64(open_decoder: OpenDecoder) -> None:
     async with open_decoder() as decoder:
         sent = picture("PNG", (1000, 500))
         drawn = await decoder.decode(sent)
@@ -75,7 +75,7 @@ async def test_a_picture_comes_back_redrawn_from_bytes_and_from_base64(open_deco
         assert await decoder.decode_base64(b64encode(sent).decode()) == drawn
 
 
-async def test_what_is_refused_says_why_and_costs_no_process(open_decoder: OpenDecoder, metrics: Metrics) -> None:
+async def test_a_refusal_has_a_reason_and_ends_no_process(open_decoder: OpenDecoder, metrics: Metrics) -> None:
     async with open_decoder(max_concurrent_decodes=1) as decoder:
         assert await refusal(decoder, b"no picture") == "format"
         serving = children()
@@ -98,7 +98,7 @@ async def test_a_picture_that_takes_too_much_processor_time_is_refused_and_the_n
     async with open_decoder(decode_cpu_s=1, max_pixels=10**9) as decoder:
         await decoder.decode(picture())
         for pid in children():
-            # As if a picture had used most of it.
+            # As if a picture had used up the time.
             os.kill(pid, signal.SIGXCPU)
         assert await refusal(decoder, slow) == "too_costly"
         assert ended(metrics, "cpu") == 1
@@ -113,7 +113,7 @@ async def test_a_picture_that_takes_too_long_is_refused_and_its_process_replaced
         assert ended(metrics, "timeout") == 1
 
 
-async def test_a_decoder_that_crashes_costs_one_picture(open_decoder: OpenDecoder, metrics: Metrics) -> None:
+async def test_a_crash_of_the_decoder_affects_one_picture(open_decoder: OpenDecoder, metrics: Metrics) -> None:
     async with open_decoder(max_concurrent_decodes=1) as decoder:
         await decoder.decode(picture())
         (pid,) = children()
@@ -145,14 +145,14 @@ async def test_no_more_processes_than_the_settings_say(open_decoder: OpenDecoder
     assert children() == set()
 
 
-async def test_more_than_may_wait_are_asked_to_come_later(open_decoder: OpenDecoder) -> None:
+async def test_more_pictures_than_may_wait_are_rejected(open_decoder: OpenDecoder) -> None:
     async with open_decoder(max_concurrent_decodes=1, max_waiting_decodes=3) as decoder:
         outcomes = await asyncio.gather(*(decoder.decode(picture()) for _ in range(5)), return_exceptions=True)
         assert [type(outcome) for outcome in outcomes[3:]] == [Overloaded, Overloaded]
         assert not any(isinstance(outcome, BaseException) for outcome in outcomes[:3])
 
 
-async def test_a_caller_that_leaves_ends_the_work_on_its_picture(open_decoder: OpenDecoder, metrics: Metrics) -> None:
+async def test_a_cancelled_caller_ends_the_work_on_its_picture(open_decoder: OpenDecoder, metrics: Metrics) -> None:
     async with open_decoder(max_concurrent_decodes=1) as decoder:
         await decoder.decode(picture())
         asked = asyncio.create_task(decoder.decode(NOISE))
@@ -164,7 +164,7 @@ async def test_a_caller_that_leaves_ends_the_work_on_its_picture(open_decoder: O
         await decoder.decode(picture())
 
 
-async def test_where_no_process_starts_the_caller_may_try_again(
+async def test_if_no_process_can_be_started_the_caller_may_retry(
     open_decoder: OpenDecoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def fail(*_: object, **__: object) -> None:

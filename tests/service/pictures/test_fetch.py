@@ -1,4 +1,4 @@
-"""Promises of the picture fetcher, against a server on this machine."""
+"""Guarantees of the picture fetcher, against a server on this machine."""
 
 import asyncio
 import socket
@@ -117,8 +117,8 @@ async def test_a_picture_is_fetched(server: str) -> None:
     assert await fetch(f"{server}/picture") == b"picture"
 
 
-async def test_no_proxy_of_the_environment_is_asked(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It would connect to whatever address it finds behind the name."""
+async def test_no_proxy_of_the_environment_is_used(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A proxy resolves the name itself and would connect to an address that was not checked."""
     for name in ("http_proxy", "HTTP_PROXY", "ALL_PROXY", "all_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:1")
     monkeypatch.delenv("NO_PROXY", raising=False)
@@ -126,7 +126,7 @@ async def test_no_proxy_of_the_environment_is_asked(server: str, monkeypatch: py
     assert await fetch(f"{server}/picture") == b"picture"
 
 
-async def test_a_private_address_is_never_asked(server: str) -> None:
+async def test_a_private_address_is_never_contacted(server: str) -> None:
     assert await refusal(f"{server}/picture", private=False) == "private_address"
     assert await refusal(server.replace("127.0.0.1", "localhost") + "/picture", private=False) == "private_address"
     assert HOSTS == []
@@ -152,7 +152,7 @@ async def test_every_redirect_is_checked(server: str) -> None:
 
 
 @pytest.mark.usefixtures("only_the_first_is_public")
-async def test_the_address_that_was_checked_is_the_one_asked(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_address_that_was_checked_is_the_one_contacted(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
     port = int(server.rpartition(":")[2])
     asked = 0
     genuine = socket.getaddrinfo
@@ -209,11 +209,11 @@ async def test_a_slow_server_is_not_waited_for(server: str) -> None:
     assert await refusal(f"{server}/slow", fetch_timeout_s=0.2) == "timeout"
 
 
-async def test_a_server_that_is_not_there_is_named_so() -> None:
+async def test_a_server_that_does_not_listen_is_unreachable() -> None:
     assert await refusal("http://127.0.0.1:1/a.png") == "unreachable"
 
 
-async def test_a_first_try_is_short_and_a_second_has_the_whole_time(server: str) -> None:
+async def test_a_first_attempt_is_short_and_a_second_has_the_whole_timeout(server: str) -> None:
     settings = PictureSettings(allow_private_addresses=True, fetch_first_timeout_s=0.1, fetch_timeout_s=0.2)
     fetcher = PictureFetcher(settings)
     for again, least in ((False, "0.1"), (True, "0.2")):
@@ -222,7 +222,7 @@ async def test_a_first_try_is_short_and_a_second_has_the_whole_time(server: str)
     await fetcher.close()
 
 
-async def test_cookies_of_one_stranger_are_not_kept_for_the_next(server: str) -> None:
+async def test_cookies_are_not_kept(server: str) -> None:
     settings = PictureSettings(allow_private_addresses=True)
     fetcher = PictureFetcher(settings)
     for _ in range(2):
@@ -231,7 +231,7 @@ async def test_cookies_of_one_stranger_are_not_kept_for_the_next(server: str) ->
 
 
 class SilentHosts:
-    """Name servers of which one answers."""
+    """Name servers that answer at once only for `good.example`."""
 
     def __init__(self, port: int) -> None:
         self.speak = threading.Event()
@@ -243,8 +243,8 @@ class SilentHosts:
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))]
 
 
-async def test_hosts_that_answer_are_asked_however_many_do_not(server: str) -> None:
-    """Each of many dead hosts has a site of its own."""
+async def test_hosts_that_answer_are_fetched_from_however_many_do_not(server: str) -> None:
+    """Each dead host is a separate site."""
     port = int(server.rpartition(":")[2])
     silent = SilentHosts(port)
     fetcher = PictureFetcher(

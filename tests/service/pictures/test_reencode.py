@@ -1,4 +1,4 @@
-"""Promises of the picture check."""
+"""Re-encoding: what is accepted, what is stored, and what is refused."""
 
 from contextlib import suppress
 from dataclasses import replace
@@ -29,7 +29,7 @@ ORIENTATION = 0x0112
         ("AVIF", "JPEG"),
     ],
 )
-def test_what_pillow_reads_safely_is_taken(kind: str, stored: str) -> None:
+def test_supported_formats_are_re_encoded(kind: str, stored: str) -> None:
     drawn = opened(re_encode(picture(kind, (30, 20)), LIMITS).content)
     assert (drawn.format, drawn.size, drawn.mode) == (stored, (30, 20), "RGB")
 
@@ -69,7 +69,7 @@ def test_a_picture_is_turned_upright_and_its_metadata_dropped() -> None:
     assert "comment" not in drawn.info
 
 
-def test_of_an_animation_the_first_frame_counts() -> None:
+def test_the_first_frame_of_an_animation_is_used() -> None:
     first, second = (Image.linear_gradient("L").rotate(turn) for turn in (0, 180))
     drawn = opened(re_encode(saved(first, "GIF", save_all=True, append_images=[second]), LIMITS).content)
     assert drawn.getpixel((0, 0)) < drawn.getpixel((0, 63))
@@ -77,7 +77,7 @@ def test_of_an_animation_the_first_frame_counts() -> None:
 
 @pytest.mark.parametrize("kind", ["GIF", "PNG", "WEBP", "AVIF"])
 @pytest.mark.parametrize("blank", ["white", "black"])
-def test_of_an_animation_that_fades_in_a_frame_that_shows_something_counts(kind: str, blank: str) -> None:
+def test_of_an_animation_that_fades_in_a_frame_with_contrast_is_used(kind: str, blank: str) -> None:
     ground, shown = Image.new("RGB", (64, 64), blank), Image.linear_gradient("L").resize((64, 64)).convert("RGB")
     frames = [Image.blend(ground, shown, part / 8) for part in range(9)]
     drawn = re_encode(saved(frames[0], kind, save_all=True, append_images=frames[1:]), LIMITS)
@@ -173,7 +173,7 @@ def test_every_format_is_turned_upright(kind: str) -> None:
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_broken_metadata_costs_no_picture() -> None:
+def test_broken_metadata_is_ignored() -> None:
     whole = picture("JPEG", (40, 20), exif=b"Exif\0\0II*\0\xff\xff\xff\x7f" + b"\xff" * 50)
     assert opened(re_encode(whole, LIMITS).content).size == (40, 20)
 
@@ -188,7 +188,7 @@ def test_broken_metadata_costs_no_picture() -> None:
         (b"https://example.com/a.jpg", "URL"),
     ],
 )
-def test_what_is_not_read_is_named_with_a_remedy(encoded: bytes, remedy: str) -> None:
+def test_an_unsupported_format_is_named_with_a_remedy(encoded: bytes, remedy: str) -> None:
     with pytest.raises(BadPicture, match=f"^format: .*{remedy}"):
         re_encode(encoded, LIMITS)
 
@@ -202,7 +202,7 @@ def test_a_jpeg_of_many_scans_is_refused_before_it_is_decoded(monkeypatch: pytes
             re_encode(encoded, replace(LIMITS, max_bytes=10**7, max_scanned_pixels=19_000_000))
 
 
-def test_a_thumbnail_in_a_jpeg_counts_for_no_scan() -> None:
+def test_thumbnails_in_a_jpeg_do_not_count_as_scans() -> None:
     exif = b"Exif\0\0II*\0\x08\0\0\0\0\0\0\0\0\0" + b"\xff\xda" * 500
     re_encode(picture("JPEG", (40, 20), exif=exif), LIMITS)
 
@@ -229,7 +229,7 @@ def test_what_is_transparent_is_reduced_before_it_is_composited(monkeypatch: pyt
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "GIF", "AVIF", "BMP", "TIFF"])
-def test_a_mutated_picture_is_redrawn_or_refused(kind: str) -> None:
+def test_a_mutated_picture_is_re_encoded_or_refused(kind: str) -> None:
     source = saved(Image.linear_gradient("L").resize((40, 30)).convert("RGB"), kind)
     for seed in range(150):
         random = Random(seed)

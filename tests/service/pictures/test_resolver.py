@@ -1,4 +1,4 @@
-"""Promises of looking up the hosts of pictures."""
+"""Guarantees of looking up the hosts of pictures."""
 
 import asyncio
 import socket
@@ -23,7 +23,7 @@ def answer(*addresses: str) -> list[tuple[Any, ...]]:
 
 
 class SilentServer:
-    """A resolver that answers nobody until it is told to."""
+    """A resolver that answers only for hosts that begin with `good`, until `speak` is set."""
 
     def __init__(self) -> None:
         self.speak = threading.Event()
@@ -47,7 +47,7 @@ def silent() -> Iterator[SilentServer]:
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "2130706433", "0x7f.1", "0177.0.0.1", "[::1]"])
-async def test_however_it_is_written_a_private_address_is_refused(host: str) -> None:
+async def test_a_private_address_is_refused_in_any_notation(host: str) -> None:
     with pytest.raises(BadPicture, match=r"private_address|unresolved|url"):
         await Resolver(4, 4, allow_private=False).resolve(parse(f"http://{host}/", PictureSettings()))
 
@@ -58,7 +58,7 @@ async def test_one_private_address_among_public_ones_is_refused() -> None:
         await resolver.resolve(parse("http://two-faced.example/", OPEN))
 
 
-async def test_a_name_is_looked_up_as_it_stands_without_the_machines_own_domains(silent: SilentServer) -> None:
+async def test_a_name_is_looked_up_without_the_search_domains_of_the_machine(silent: SilentServer) -> None:
     resolver = Resolver(4, 4, allow_private=False, lookup=silent)
     assert await resolver.resolve(parse("http://good.faß.example/", OPEN)) == "8.8.8.8"
     assert silent.asked == [b"good.xn--fa-hia.example."]
@@ -76,20 +76,20 @@ async def test_an_unknown_host_is_refused(raised: Exception) -> None:
 async def test_a_silent_name_server_holds_only_its_sites_threads(silent: SilentServer) -> None:
     resolver = Resolver(16, 3, allow_private=False, lookup=silent)
     stuck = [asyncio.create_task(resolver.resolve(parse(f"http://h{n}.dead.example/", OPEN))) for n in range(20)]
-    # All have begun once this one has.
+    # All have started when this one has.
     await asyncio.gather(asyncio.create_task(asyncio.sleep(0)))
     assert sum(isinstance(one.exception(), HostBusy) for one in stuck if one.done()) == 17
     assert await resolver.resolve(parse("http://good.shop.test/", OPEN)) == "8.8.8.8"
     for one in stuck:
         one.cancel()
     await asyncio.gather(*stuck, return_exceptions=True)
-    # Whoever gave up left its thread in its place.
+    # The cancelled look-ups still hold their threads.
     with pytest.raises(HostBusy):
         await resolver.resolve(parse("http://h99.dead.example/", OPEN))
 
 
 async def test_the_event_loops_own_lookups_go_on_meanwhile(silent: SilentServer) -> None:
-    """200 silent names held all threads of the loop's resolver, and with them the ranker's connections."""
+    """200 names without an answer held all threads of the loop's resolver and blocked connections to the ranker."""
     resolver = Resolver(300, 300, allow_private=False, lookup=silent)
     stuck = [asyncio.create_task(resolver.resolve(parse(f"http://h{n}.dead{n}.example/", OPEN))) for n in range(MANY)]
     await asyncio.to_thread(silent.full.wait, 30)

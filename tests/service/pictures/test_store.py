@@ -1,4 +1,4 @@
-"""Promises of the picture store."""
+"""Guarantees of the picture store."""
 
 import asyncio
 import os
@@ -38,7 +38,7 @@ async def test_what_was_written_is_read_under_its_hash_by_another_process(url: s
     assert await PictureStore(url).read(hashed) == b"picture"
 
 
-async def test_many_are_read_at_once_and_the_missing_ones_left_out(url: str) -> None:
+async def test_many_are_read_at_once_without_the_missing_ones(url: str) -> None:
     store = PictureStore(url)
     hashes = [await store.write(content) for content in (b"a", b"b")]
     missing = sha256(b"c").hexdigest()
@@ -69,7 +69,7 @@ async def test_nothing_half_written_is_left_behind(tmp_path: Path, monkeypatch: 
     assert files(tmp_path) == []
 
 
-async def test_what_was_read_is_kept_within_its_bytes(tmp_path: Path) -> None:
+async def test_the_cache_is_bounded_in_bytes(tmp_path: Path) -> None:
     store = PictureStore(str(tmp_path), cached_bytes=2 * (4 + OVERHEAD))
     hashes = [await store.write(bytes([number]) * 4) for number in range(3)]
     for path in files(tmp_path):
@@ -130,7 +130,7 @@ async def test_a_sweep_removes_what_a_killed_writer_left_and_nothing_of_others(u
 
 
 async def test_a_picture_that_came_during_a_sweep_longer_than_its_grace_stays(url: str) -> None:
-    """Its item is in no page that was read; by the clock of the removal it is old."""
+    """Its item was put after its page was read, and when it is checked it is older than the grace period."""
     store = PictureStore(url, cached_bytes=0)
     before, since = await store.write(b"before"), await store.write(b"since")
     age(url, name(before), 5 * HOUR_S)
@@ -176,7 +176,7 @@ async def test_a_picture_that_is_written_while_it_is_removed_is_there_afterwards
     assert len(files(tmp_path)) == 1
 
 
-def test_two_sweeps_at_once_do_not_trip_over_each_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_concurrent_sweeps_do_not_interfere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = open_folder(str(tmp_path), 0.0)
     picture = name(sha256(b"picture").hexdigest())
     folder.write(picture, b"picture")
@@ -193,7 +193,7 @@ def test_two_sweeps_at_once_do_not_trip_over_each_other(tmp_path: Path, monkeypa
     assert files(tmp_path) == []
 
 
-def test_a_picture_that_is_removed_between_being_found_and_being_touched_is_written_anew(
+def test_a_picture_that_is_removed_between_being_found_and_being_touched_is_written_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = open_folder(str(tmp_path), 0.0)
@@ -222,7 +222,7 @@ async def test_a_picture_that_became_young_before_its_removal_stays(url: str) ->
 async def test_reading_goes_on_while_writing_is_stuck_and_neither_takes_the_loops_threads(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A slow folder held up the threads in which rankings are prepared."""
+    """A slow folder blocked the threads in which rankings are prepared."""
     store = PictureStore(str(tmp_path), cached_bytes=0)
     hashed = await store.write(b"picture")
     go_on = threading.Event()

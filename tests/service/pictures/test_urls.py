@@ -1,4 +1,4 @@
-"""Promises of the reading of picture URLs."""
+"""Guarantees of the reading of picture URLs."""
 
 import random
 
@@ -90,7 +90,7 @@ def test_a_redirect_may_be_relative(location: str, expected: str) -> None:
     assert str(join(parse("http://example.com/a/b", SETTINGS), location, SETTINGS).url) == expected
 
 
-def test_no_text_is_more_than_a_refusal() -> None:
+def test_any_text_is_parsed_or_refused() -> None:
     """`http://xn--a/` was a 500 that lost its batch."""
     chance = random.Random(7)
     base = parse("http://example.com/a/b", SETTINGS)

@@ -1,4 +1,4 @@
-"""Promises of the blend."""
+"""Guarantees of the blend."""
 
 import math
 
@@ -62,11 +62,11 @@ def test_the_ranking_holds_every_candidate_once_best_first(
 
 
 @given(ids, blends)
-def test_without_any_feature_the_given_order_stays(item_ids: list[str], blend: Blend) -> None:
+def test_without_features_the_given_order_is_kept(item_ids: list[str], blend: Blend) -> None:
     assert [scored.item_id for scored in blended(item_ids, {}, {}, {}, blend)] == item_ids
 
 
-def test_ties_are_broken_by_what_others_did() -> None:
+def test_ties_are_broken_by_co_occurrence_and_popularity() -> None:
     ranking = blended(["new", "known", "near"], {}, {"near": 0.2}, {"near": 1, "known": 9}, Blend())
     assert [scored.item_id for scored in ranking] == ["near", "known", "new"]
 

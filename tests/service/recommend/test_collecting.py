@@ -91,7 +91,7 @@ async def test_a_search_that_ends_at_its_bound_says_so(open_ranked: OpenGateway,
     assert "candidates" in answer["warnings"][1]["detail"]
 
 
-async def test_what_no_item_passes_is_no_answer_of_the_model(ranked: Gateway, model: ModelServer) -> None:
+async def test_an_answer_without_items_is_not_attributed_to_the_model(ranked: Gateway, model: ModelServer) -> None:
     await fill(ranked, 20, genres=["common"])
     answer = await recommend(ranked, candidates=None, filters={"genres": ["none"]})
     assert (answer["items"], answer["served_by"], answer["degraded"]) == ([], "none", False)
@@ -120,7 +120,7 @@ async def test_an_answer_without_items_says_why(ranked: Gateway, ask: dict[str, 
     assert ranked.count("tastestream_empty_recommendations_total", reason=reason) == 1
 
 
-async def test_an_empty_catalogue_and_one_that_was_seen_are_told_apart(ranked: Gateway) -> None:
+async def test_an_empty_catalogue_and_one_that_was_seen_are_distinguished(ranked: Gateway) -> None:
     assert (await recommend(ranked, candidates=None))["warnings"][0]["reason"] == "empty_catalogue"
     (only,) = await fill(ranked, 1)
     await send(ranked, only)

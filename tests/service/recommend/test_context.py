@@ -1,4 +1,4 @@
-"""The context of a request: what the model is shown of it, and what the caller is told."""
+"""The context of a request: what the model is shown of it, and the warnings for the caller."""
 
 from typing import Any
 
@@ -24,11 +24,11 @@ from tests.service.serving import ModelServer, serving
 )
 def test_a_situation_is_of_few_plain_values_by_name(context: dict[str, Any] | None, shown: object) -> None:
     found = situation(context)
-    as_told = {int: len(found), str: " ".join(f"{name} {value}" for name, value in found), tuple: found}
-    assert as_told[type(shown)] == shown
+    as_shown = {int: len(found), str: " ".join(f"{name} {value}" for name, value in found), tuple: found}
+    assert as_shown[type(shown)] == shown
 
 
-def test_the_default_prompts_show_it_and_the_compact_ones_have_no_place_for_it() -> None:
+def test_the_default_prompts_show_it_and_the_compact_ones_do_not() -> None:
     user = UserView(context=(("device", "tv"), ("time", "evening")))
     assert "\nSituation: device: tv, time: evening\n" in PromptSet.built_in("default").rank_user(user)
     assert PromptSet.built_in("compact").rank_user(user) == PromptSet.built_in("compact").rank_user(UserView())
@@ -81,18 +81,18 @@ async def test_another_context_is_another_prompt_and_other_cached_scores(
     assert "cart" in answer["warnings"][0]["detail"]
 
 
-async def test_a_context_that_the_prompts_have_no_place_for_is_said(ranked: Gateway) -> None:
+async def test_a_context_that_the_prompts_do_not_show_is_a_warning(ranked: Gateway) -> None:
     await fill(ranked)
     assert codes(await recommend(ranked, context={"device": "tv"})) == ["context_unused"]
     assert codes(await recommend(ranked)) == []
 
 
-async def test_a_context_without_a_ranker_is_said(gateway: Gateway) -> None:
+async def test_a_context_without_a_ranker_is_a_warning(gateway: Gateway) -> None:
     await fill(gateway)
     assert codes(await recommend(gateway, context={"device": "tv"})) == ["context_unused"]
 
 
-async def test_recents_that_the_catalogue_lacks_are_said(ranked: Gateway) -> None:
+async def test_recents_that_the_catalogue_lacks_are_a_warning(ranked: Gateway) -> None:
     await fill(ranked)
     await ranked.ask("POST", "/events", [{"user_id": "u", "item_id": f"sku-{number}"} for number in range(2)])
     (warning,) = (await recommend(ranked))["warnings"]

@@ -1,4 +1,4 @@
-"""Promises of `POST /recommend`, with a real engine that asks a model server over HTTP."""
+"""Guarantees of `POST /recommend`, with a real engine that asks a model server over HTTP."""
 
 import asyncio
 from typing import Any
@@ -91,8 +91,8 @@ async def test_scores_are_cached_until_the_user_or_the_item_changes(ranked: Gate
     assert [len(request["documents"]) for request in model.requests] == [3, 1, 3]
 
 
-async def test_what_is_asked_for_a_made_up_user_is_not_kept(ranked: Gateway, model: ModelServer) -> None:
-    """Whoever asks for many of them would fill Redis."""
+async def test_scores_for_an_unknown_user_are_not_cached(ranked: Gateway, model: ModelServer) -> None:
+    """Requests for many unknown users would fill Redis."""
     await fill(ranked, "tea", "pan", "hat")
     before = await keys_of(ranked)
     for _ in range(2):
@@ -106,7 +106,7 @@ async def keys_of(gateway: Gateway) -> list[str]:
         return sorted(str(key) for key in all_keys(admin))
 
 
-async def test_an_item_can_be_brought_along(ranked: Gateway, model: ModelServer) -> None:
+async def test_a_candidate_may_be_an_item_that_the_catalogue_lacks(ranked: Gateway, model: ModelServer) -> None:
     await fill(ranked, "tea")
     model.scores = {"kettle": 0.9, "green": 0.8}
     answer = await recommend(
@@ -161,7 +161,7 @@ async def test_without_candidates_neighbours_come_first_then_popular_items(ranke
     assert set(ids(everything)) == {"hat", "pot", "pan"}
 
 
-async def test_a_user_nobody_has_seen_gets_an_answer(ranked: Gateway) -> None:
+async def test_an_unknown_user_gets_an_answer(ranked: Gateway) -> None:
     await fill(ranked, "tea", "pan")
     answer = await recommend(ranked, user_id="stranger", candidates=None)
     assert len(answer["items"]) == 2
@@ -196,9 +196,7 @@ async def test_a_model_that_answers_nonsense_degrades_the_answer(ranked: Gateway
     assert (await recommend(ranked))["degraded_reason"] == "ranker_bad_answer"
 
 
-async def test_without_the_model_collaborative_evidence_comes_before_popularity(
-    ranked: Gateway, model: ModelServer
-) -> None:
+async def test_without_the_model_co_occurrence_comes_before_popularity(ranked: Gateway, model: ModelServer) -> None:
     await fill(ranked, "tea", "pan", "hat")
     evidence = ranked.store.cooccurrence
     await evidence.record(["cup", "tea"], [])
@@ -286,7 +284,7 @@ async def test_beyond_the_requests_in_flight_the_gateway_sheds_load(
         assert (await gateway.ask("GET", "/users/u")).status_code == 200
 
 
-async def test_when_the_caller_hangs_up_the_model_is_no_longer_asked(
+async def test_when_the_client_disconnects_the_call_of_the_model_ends(
     open_ranked: OpenGateway, model: ModelServer
 ) -> None:
     model.answering.clear()
@@ -330,7 +328,7 @@ async def test_a_lost_state_store_is_a_503(open_gateway: OpenGateway, tmp_path_f
 
 @pytest.mark.parametrize(("key", "part"), [(neighbours("tea"), "collaborative"), (POPULAR, "popular")])
 @pytest.mark.parametrize("candidates", [ASK["candidates"], None])
-async def test_an_answer_with_less_evidence_beats_none(
+async def test_a_feature_that_cannot_be_read_does_not_fail_the_answer(
     ranked: Gateway, redis_url: str, key: str, part: str, candidates: list[str] | None
 ) -> None:
     await fill(ranked, "tea", "pan", "hat")
@@ -342,7 +340,7 @@ async def test_an_answer_with_less_evidence_beats_none(
     assert ranked.count("tastestream_dependency_failures_total", dependency=part) >= 1
 
 
-async def test_pictures_that_cannot_be_read_are_ranked_by_their_words(
+async def test_items_whose_pictures_cannot_be_read_are_ranked_by_their_text(
     ranked: Gateway, model: ModelServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def fail(*_: object) -> None:

@@ -1,4 +1,4 @@
-"""Promises of the filter."""
+"""Guarantees of the filter."""
 
 from typing import Any
 
@@ -34,7 +34,7 @@ def test_an_item_passes_when_every_filter_finds_something(filters: dict[str, Any
     assert passes(ITEM, Filters.model_validate(filters)) is expected
 
 
-def test_what_was_seen_or_filtered_is_named() -> None:
+def test_seen_and_filtered_candidates_are_reported() -> None:
     candidates = [Candidate(Item(name, name, genres=(name,)), 1) for name in ("a", "b", "c")]
     kept, skipped = keep(candidates, {"a"}, Filters(genres=["b"]))
     assert [candidate.item.item_id for candidate in kept] == ["b"]

@@ -1,4 +1,4 @@
-"""A changed item is scored and described anew, a deleted one is found nowhere: at the gateway, at once."""
+"""A changed item is scored and described again, and a deleted one is found nowhere: in the gateway, at once."""
 
 from typing import Any
 
@@ -38,7 +38,7 @@ async def describe(gateway: Gateway, text: str = "seen: {}") -> None:
         assert await descriptions.commit(claimed, text.format(claimed.item.title), "describer@1")
 
 
-async def asked_anew(gateway: Gateway, model: ModelServer, **ask: Any) -> str:
+async def asked_again(gateway: Gateway, model: ModelServer, **ask: Any) -> str:
     """The documents that the next request has scored, as JSON; "[]" when all scores were cached."""
     before = len(model.requests)
     assert not (await recommend(gateway, **ask))["degraded"]
@@ -49,31 +49,31 @@ async def asked_anew(gateway: Gateway, model: ModelServer, **ask: Any) -> str:
 class TestChanges:
     @pytest.fixture(autouse=True)
     async def _active(self, ranked: Gateway) -> None:
-        """Scores are cached for users who did something."""
+        """Scores are cached only for users with events."""
         await send(ranked, "spoon")
 
-    async def test_a_new_title_is_scored_anew_and_nothing_else_is(self, ranked: Gateway, model: ModelServer) -> None:
+    async def test_a_new_title_is_scored_again_and_nothing_else_is(self, ranked: Gateway, model: ModelServer) -> None:
         await pictured(ranked)
         await describe(ranked)
         await recommend(ranked)
         await put(ranked, "pan", title="A steel skillet")
-        documents = await asked_anew(ranked, model)
+        documents = await asked_again(ranked, model)
         assert "A steel skillet" in documents
         assert "A tea" not in documents
         assert "A hat" not in documents
-        assert await asked_anew(ranked, model) == "[]"
+        assert await asked_again(ranked, model) == "[]"
 
-    async def test_a_new_picture_is_scored_anew_and_nothing_else_is(self, ranked: Gateway, model: ModelServer) -> None:
+    async def test_a_new_picture_is_scored_again_and_nothing_else_is(self, ranked: Gateway, model: ModelServer) -> None:
         await pictured(ranked)
         await recommend(ranked)
-        one = orjson.loads(await asked_anew(ranked, model, user_id="another"))[1]
+        one = orjson.loads(await asked_again(ranked, model, user_id="another"))[1]
         assert (await put(ranked, "pan", image_base64=BLUE))["revision"] == 2
-        (other,) = orjson.loads(await asked_anew(ranked, model))
+        (other,) = orjson.loads(await asked_again(ranked, model))
         assert "A pan" in orjson.dumps(other).decode()
         assert other["content"][0] != one["content"][0]
-        assert await asked_anew(ranked, model) == "[]"
+        assert await asked_again(ranked, model) == "[]"
 
-    async def test_a_new_description_is_scored_anew_and_nothing_else_is(
+    async def test_a_new_description_is_scored_again_and_nothing_else_is(
         self, ranked: Gateway, model: ModelServer
     ) -> None:
         await pictured(ranked)
@@ -82,7 +82,7 @@ class TestChanges:
         await put(ranked, "pan", image_base64=BLUE)
         await recommend(ranked)
         await describe(ranked, "blue as the sea")
-        documents = await asked_anew(ranked, model)
+        documents = await asked_again(ranked, model)
         assert "A pan" in documents
         assert len(orjson.loads(documents)) == 1
 
@@ -96,12 +96,12 @@ class TestChanges:
         await recommend(ranked)
         assert "red as wine" in model.requests[-1]["queries"]
         assert (await put(ranked, "pan", **change))["summary"] is None
-        assert len(orjson.loads(await asked_anew(ranked, model))) == 2
+        assert len(orjson.loads(await asked_again(ranked, model))) == 2
         assert "red as wine" not in model.requests[-1]["queries"]
         assert (await claim(ranked)).item.revision == 2
 
     @pytest.mark.parametrize("change", [{"title": "Another pan"}, {"image_base64": BLUE}])
-    async def test_a_describer_of_what_the_item_was_changes_nothing(
+    async def test_a_late_description_of_the_previous_revision_changes_nothing(
         self, ranked: Gateway, model: ModelServer, change: dict[str, Any]
     ) -> None:
         descriptions = ranked.store.descriptions
@@ -110,25 +110,25 @@ class TestChanges:
         await put(ranked, "pan", **change)
         await recommend(ranked)
         assert not await descriptions.commit(late, "red as wine", "describer@1")
-        assert await asked_anew(ranked, model) == "[]"
+        assert await asked_again(ranked, model) == "[]"
         anew = await claim(ranked)
         assert not await descriptions.commit(late, "red as wine", "describer@1")
         assert await descriptions.commit(anew, "as it is now", "describer@1")
         assert (await ranked.ask("GET", "/items/pan")).json()["summary"] == "as it is now"
 
-    async def test_a_price_costs_no_description(self, ranked: Gateway) -> None:
+    async def test_a_new_price_does_not_void_the_description(self, ranked: Gateway) -> None:
         await put(ranked, "pan", image_base64=RED, attributes={"price": 3})
         await describe(ranked, "red as wine")
         changed = await put(ranked, "pan", attributes={"price": 4})
         assert (changed["revision"], changed["attributes"], changed["summary"]) == (2, {"price": 4}, "red as wine")
         assert await ranked.store.descriptions.claim(10) == []
 
-    async def test_the_same_item_again_costs_nothing(self, ranked: Gateway, model: ModelServer) -> None:
+    async def test_the_same_item_again_changes_nothing(self, ranked: Gateway, model: ModelServer) -> None:
         await pictured(ranked)
         await describe(ranked)
         await recommend(ranked)
         await pictured(ranked)
-        assert await asked_anew(ranked, model) == "[]"
+        assert await asked_again(ranked, model) == "[]"
         assert await ranked.store.descriptions.claim(10) == []
 
     async def test_a_refused_picture_leaves_the_one_there_was_with_its_summary(self, ranked: Gateway) -> None:
@@ -137,13 +137,15 @@ class TestChanges:
         after = await put(ranked, "pan", image_base64="%")
         assert (after["picture"], after["summary"], after["revision"]) == (before["picture"], "red as wine", 1)
 
-    async def test_who_took_a_changed_item_is_asked_about_anew(self, ranked: Gateway, model: ModelServer) -> None:
+    async def test_scores_of_a_user_who_liked_a_changed_item_are_not_reused(
+        self, ranked: Gateway, model: ModelServer
+    ) -> None:
         await fill(ranked, "cup", *ASK["candidates"])
         await send(ranked, "cup")
         await recommend(ranked)
         assert "A cup" in model.requests[-1]["queries"]
         await put(ranked, "cup", title="A golden goblet")
-        assert len(orjson.loads(await asked_anew(ranked, model))) == 3
+        assert len(orjson.loads(await asked_again(ranked, model))) == 3
         assert "golden goblet" in model.requests[-1]["queries"]
 
 
@@ -191,14 +193,14 @@ class TestDeletion:
         await recommend(full)
         assert "A dead" in model.requests[-1]["queries"]
         await self.delete(full)
-        assert len(orjson.loads(await asked_anew(full, model))) == 3
+        assert len(orjson.loads(await asked_again(full, model))) == 3
         assert "A dead" not in model.requests[-1]["queries"]
 
-    async def test_put_again_it_is_scored_anew(self, full: Gateway, model: ModelServer) -> None:
+    async def test_put_again_it_is_scored_again(self, full: Gateway, model: ModelServer) -> None:
         await recommend(full, candidates=["dead"])
         await self.delete(full)
         await fill(full, "dead")
-        assert "A dead" in await asked_anew(full, model, candidates=["dead"])
+        assert "A dead" in await asked_again(full, model, candidates=["dead"])
 
     async def test_put_again_it_brings_nothing_back(self, full: Gateway, model: ModelServer) -> None:
         await put(full, "dead", image_base64=RED)
@@ -223,14 +225,14 @@ class TestDeletion:
 
 
 class TestRoom:
-    async def test_ids_that_no_catalogue_knows_take_nobodys_place(self, ranked: Gateway) -> None:
+    async def test_unknown_ids_do_not_displace_candidates(self, ranked: Gateway) -> None:
         await fill(ranked, "cup", *ASK["candidates"])
         absent = [(f"absent-{number}", 9.0) for number in range(500)]
         await ranked.store.cooccurrence.seed("m@1", [*absent, ("tea", 1), ("pan", 1), ("cup", 1)], [])
         answer = await recommend(ranked, candidates=None, k=4, user_id="stranger")
         assert set(ids(answer)) == {"cup", *ASK["candidates"]}
 
-    async def test_what_was_seen_takes_nobodys_place(self, ranked: Gateway) -> None:
+    async def test_seen_items_do_not_displace_candidates(self, ranked: Gateway) -> None:
         names = [f"i{number}" for number in range(120)]
         await fill(ranked, *names)
         page, _ = await ranked.store.items.page(120)
@@ -241,7 +243,7 @@ class TestRoom:
         assert answer["skipped"] == []
 
 
-async def test_what_was_counted_of_an_item_that_is_gone_is_left_out(gateway: Gateway) -> None:
+async def test_counts_of_a_deleted_item_are_ignored(gateway: Gateway) -> None:
     await gateway.ask("PUT", "/items/here", {"title": "T"})
     await gateway.store.cooccurrence.seed("m@1", [("gone", 2), ("here", 1)], [])
     answer = await gateway.ask("POST", "/recommend", {"user_id": "u"})

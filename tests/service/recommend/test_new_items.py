@@ -1,4 +1,4 @@
-"""Items that nobody has liked yet are among what is retrieved."""
+"""New items without likes are among the retrieved candidates."""
 
 import asyncio
 from typing import Any

@@ -1,4 +1,4 @@
-"""Promises of `POST /recommend` with a real model on a real vLLM server."""
+"""Guarantees of `POST /recommend` with a real model on a real vLLM server."""
 
 from pathlib import Path
 

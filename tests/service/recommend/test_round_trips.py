@@ -15,7 +15,7 @@ NAMES = [f"i{number}" for number in range(120)]
 
 
 class Counted:
-    """Round trips since `begin`: calls of a pipeline, side by side or one after the other."""
+    """Round trips since `begin`: calls of a pipeline, concurrent or sequential."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.trips = 0
@@ -35,13 +35,13 @@ class Counted:
 
 @pytest.fixture
 async def filled(ranked: Gateway) -> Gateway:
-    """A catalogue, likes of other users, and a user who liked three items, one of which no catalogue has."""
+    """A catalogue, likes of other users, and a user who liked three items, one of which is not in the catalogue."""
     await fill(ranked, *NAMES)
-    evidence = ranked.store.cooccurrence
+    cooccurrence = ranked.store.cooccurrence
     for start in range(40):
-        await evidence.record(NAMES[start : start + 3], [])
+        await cooccurrence.record(NAMES[start : start + 3], [])
     await asyncio.gather(*(send(ranked, item) for item in (NAMES[0], NAMES[5], "of no catalogue")))
-    # Redis knows the scripts from now on.
+    # From now on, Redis has the scripts.
     await recommend(ranked, candidates=None, user_id="warms up")
     await recommend(ranked, user_id="u", candidates=[NAMES[9]])
     return ranked

@@ -1,4 +1,4 @@
-"""What interactions mean, as recommendations show it: evidence, prompts and cached scores."""
+"""What interactions mean, as recommendations show it: co-occurrence, prompts and cached scores."""
 
 from typing import Any
 
@@ -30,7 +30,7 @@ async def recommend(gateway: Gateway, **ask: Any) -> dict[str, Any]:
 
 
 async def collaborative(gateway: Gateway) -> float:
-    """The evidence that a pot gets from the user's own tea, which another user liked together with it."""
+    """The collaborative score of a pot for a user of tea, which another user liked together with it."""
     (item,) = (await recommend(gateway, candidates=["pot"]))["items"]
     return float(item["components"]["collaborative"])
 
@@ -51,7 +51,7 @@ async def collaborative(gateway: Gateway) -> float:
         ("wink", None, False),
     ],
 )
-async def test_only_what_speaks_for_an_item_is_evidence_for_others(
+async def test_only_positive_events_count_as_co_occurrence(
     gateway: Gateway, kind: str, value: float | None, counts: bool
 ) -> None:
     await fill(gateway, "tea", "pot")
@@ -60,7 +60,7 @@ async def test_only_what_speaks_for_an_item_is_evidence_for_others(
     assert (await collaborative(gateway) > 0) == counts
 
 
-async def test_the_settings_say_what_is_evidence(open_gateway: OpenGateway) -> None:
+async def test_the_settings_decide_which_types_are_positive(open_gateway: OpenGateway) -> None:
     async with open_gateway(signals=SignalSettings(positive=("wink",))) as gateway:
         await fill(gateway, "tea", "pot")
         await gateway.store.cooccurrence.record(["tea", "pot"], [])

@@ -1,4 +1,4 @@
-"""Collecting: the order of the stages holds, and so do places, filters, seen items and bounds."""
+"""Guarantees of the collector: the order of the stages, places, filters, seen items and bounds."""
 
 from collections.abc import Collection
 from typing import Any, ClassVar
@@ -55,7 +55,7 @@ def collected(
     most: int = 1000,
     unknown: Collection[str] = (),
 ) -> Collector:
-    """A collector that has asked its stages until it wants no more. An id that begins with r is of a rare item."""
+    """A finished collector. Items whose ids begin with r pass the filter `RARE`."""
     collector = Collector(stages, count=count, enough=enough, seen=seen, filters=filters, most=most)
     while True:
         look, stage = collector.look(), collector.next_stage()
@@ -78,14 +78,14 @@ def test_stages_are_used_in_their_order_and_the_first_to_name_an_item_is_its_sou
     assert sources(collector) == {"a": "cooccurrence", "b": "cooccurrence", "c": "popular", "d": "popular"}
 
 
-def test_what_a_later_stage_has_named_already_waits_for_the_earlier_ones() -> None:
+def test_ids_that_a_later_stage_has_named_wait_for_the_earlier_stages() -> None:
     """The popularity ranking is read in the first round trip, before the user is known."""
     early = Second(["c", "d", "e"])
     early.take()
     assert list(collected(First(["a"], ["b"]), early, count=3, enough=3).found) == ["a", "b", "c"]
 
 
-def test_what_is_seen_or_of_no_catalogue_takes_nobodys_place() -> None:
+def test_seen_and_unknown_ids_do_not_displace_candidates() -> None:
     collector = collected(First(["a", "b", "c", "d", "e", "f"]), seen={"a", "b"}, unknown={"c"})
     assert (list(collector.found), collector.skipped_seen) == (["d", "e", "f"], 2)
 
@@ -128,7 +128,7 @@ def test_the_bound_on_the_items_looked_at_ends_the_search_and_says_so() -> None:
     st.booleans(),
     st.integers(0, 30),
 )
-def test_whatever_the_stages_name_the_promises_hold(
+def test_the_guarantees_hold_for_any_pages(
     pages: list[list[str]], count: int, seen: set[str], filtered: bool, most: int
 ) -> None:
     stages = [Second(*pages[:2]), First(*pages[2:], places=3)]
