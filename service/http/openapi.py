@@ -10,10 +10,18 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from service.http.auth import required_scope
+from service.http.media import JSON
 from service.http.problems import Problem
 
 Bounds = Mapping[tuple[type[BaseModel], str], int]
 """The maximum of a number, or the most entries of an array, by model and field."""
+
+
+def json_body(model: str, **examples: tuple[str, Any]) -> dict[str, Any]:
+    """The description of a JSON body that a route reads raw: its model, and the summary and value of each example."""
+    shown = {name: {"summary": summary, "value": value} for name, (summary, value) in examples.items()}
+    content = {JSON: {"schema": {"$ref": f"#/components/schemas/{model}"}, "examples": shown}}
+    return {"requestBody": {"required": True, "content": content}}
 
 
 def install(app: FastAPI, models: Iterable[type[BaseModel]], bounds: Bounds, *, keys: bool) -> None:

@@ -8,6 +8,7 @@ from service.errors import BatchTooLarge, ItemNotFound
 from service.http.batches import read_batch
 from service.http.ids import ItemPath, NewItemPath, require_meaning
 from service.http.media import JSON, NDJSON
+from service.http.openapi import json_body
 from service.http.problems import BODY_ERRORS, COMMON_ERRORS, documented
 from service.http.wire import Json, read_json
 from service.items.catalogue import Catalogue, item_out, read_item, read_items
@@ -16,20 +17,9 @@ from service.items.similar import similar
 from service.settings import LimitSettings
 from service.state.store import Store
 
-_ITEM_BODY = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            JSON: {
-                "schema": {"$ref": "#/components/schemas/ItemIn"},
-                "examples": {
-                    "item": {"summary": "With a picture", "value": ITEM_EXAMPLE},
-                    "title": {"summary": "Only what is required", "value": {"title": "Iron kettle"}},
-                },
-            }
-        },
-    }
-}
+_ITEM_BODY = json_body(
+    "ItemIn", item=("With a picture", ITEM_EXAMPLE), title=("Only what is required", {"title": "Iron kettle"})
+)
 _BULK_BODY = {
     "requestBody": {
         "required": True,

@@ -9,7 +9,7 @@ from service.errors import DeadlineExceeded, InvalidRequest
 from service.http.body_limit import limit_body
 from service.http.client_closed import unless_closed
 from service.http.ids import require_meaning
-from service.http.media import JSON
+from service.http.openapi import json_body
 from service.http.problems import BODY_ERRORS, COMMON_ERRORS, documented
 from service.http.wire import CONTEXT_BYTES, Json, check_bytes, read_json, validate
 from service.items.schemas import check_attributes
@@ -18,24 +18,15 @@ from service.recommend.pipeline import Recommender
 from service.recommend.schemas import RECOMMEND_EXAMPLE, Recommendation, RecommendIn
 from service.settings import LimitSettings, RecommendSettings
 
-_BODY = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            JSON: {
-                "schema": {"$ref": "#/components/schemas/RecommendIn"},
-                "examples": {
-                    "candidates": {"summary": "Rank these", "value": RECOMMEND_EXAMPLE},
-                    "retrieve": {"summary": "Retrieve items", "value": {"user_id": "u1", "k": 5}},
-                    "explain": {
-                        "summary": "Within 300 ms, explained",
-                        "value": {"user_id": "u1", "candidates": ["i7"], "deadline_ms": 300, "explain": True},
-                    },
-                },
-            }
-        },
-    }
-}
+_BODY = json_body(
+    "RecommendIn",
+    candidates=("Rank these", RECOMMEND_EXAMPLE),
+    retrieve=("Retrieve items", {"user_id": "u1", "k": 5}),
+    explain=(
+        "Within 300 ms, explained",
+        {"user_id": "u1", "candidates": ["i7"], "deadline_ms": 300, "explain": True},
+    ),
+)
 
 
 def recommend_router(recommender: Recommender, settings: RecommendSettings, limits: LimitSettings) -> APIRouter:
