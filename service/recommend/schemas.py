@@ -74,10 +74,10 @@ class CandidateIn(ItemText):
 def _candidate(value: Any) -> Any:
     if isinstance(value, str):
         return {"item_id": value}
-    if isinstance(value, dict) and (unknown := value.keys() - CandidateIn.model_fields.keys()):
-        raise PydanticCustomError("unknown_field", "no such field", {"below": (min(unknown),)})
     if not isinstance(value, dict):
         raise PydanticCustomError("candidate", "must be an item id, or an object with item_id")
+    if unknown := value.keys() - CandidateIn.model_fields.keys():
+        raise PydanticCustomError("unknown_field", "no such field", {"below": (min(unknown),)})
     if None in value.values():
         # A null field counts as not given: the value of the catalogue is used.
         return {name: one for name, one in value.items() if one is not None or name == "item_id"}
