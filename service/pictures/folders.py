@@ -91,7 +91,7 @@ class _LocalFolder:
         # Renamed before its age is checked: a later writer finds no file and writes a new one, and an earlier touch
         # shows in the time of the renamed file.
         path = self._root / name
-        # A temporary file has no writer, so it is not renamed. It may be one that another sweep has just renamed.
+        # An old temporary file has no writer, so it needs no new name. Another sweep may have just renamed it to that.
         renamed = path if path.suffix else _temporary(path)
         try:
             if renamed != path:

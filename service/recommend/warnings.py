@@ -62,8 +62,8 @@ def warn_of_user(
 def _reason(ask: RecommendIn, found: Retrieved, filtered: Sequence[Skipped]) -> str:
     if ask.candidates is not None and not ask.candidates:
         return "none_given"
-    reasons: set[str] = {skipped.reason for skipped in (*found.skipped, *filtered)} - {"duplicate"}
-    reasons |= {reason for reason, count in (("seen", found.seen), ("filtered", found.filtered)) if count}
+    reasons = {reason for reason, count in (("seen", found.seen), ("filtered", found.filtered)) if count}
+    reasons |= {skipped.reason for skipped in (*found.skipped, *filtered)} - {"duplicate"}
     if not reasons:
         return "empty_catalogue"
     return reasons.pop() if len(reasons) == 1 else "mixed"

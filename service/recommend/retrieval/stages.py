@@ -72,7 +72,8 @@ class Newest(Stage):
         self._answer = wave.add(self._sample)
 
     def take(self) -> None:
-        self.ids.extend(value_or([], self._answer, "new", self._metrics))
+        ids = value_or([], self._answer, "new", self._metrics)
+        self.ids.extend(ids)
         self.done = True
 
 
