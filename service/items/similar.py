@@ -16,11 +16,11 @@ async def similar(store: Store, item_id: str, k: int) -> SimilarItems | None:
     await wave.send()
     if not item.value():
         return None
-    wave = store.wave()
-    counted = wave.add(store.cooccurrence.counts(named(lists.value())))
+    together, wave = lists.value(), store.wave()
+    counted = wave.add(store.cooccurrence.counts(named(together)))
     await wave.send()
     counts = counted.value()
-    best = nearest(lists.value(), counts, {item_id})
+    best = nearest(together, counts, {item_id})
     found: list[SimilarItem] = []
     for start in range(0, len(best), k):
         looked = best[start : start + k]
