@@ -86,7 +86,7 @@ def _confine(memory_bytes: int) -> bool:
     _bound(resource.RLIMIT_CORE, 0)
     _bound(resource.RLIMIT_FSIZE, 0)
     bounded = _bound(resource.RLIMIT_AS, _address_space() + memory_bytes)
-    # From here on it opens nothing: no file, no socket, not its gateway's environment in /proc.
+    # From now on, it can open neither sockets nor files, such as its gateway's environment in /proc.
     _bound(resource.RLIMIT_NOFILE, 0)
     return bounded
 

@@ -132,7 +132,7 @@ async def test_every_kind_of_picture_is_decoded_without_opening_a_file(open_deco
     kinds += [saved(shaded.convert(mode), "TIFF") for mode in ("LAB", "I;16", "CMYK", "P", "RGBA", "1")]
     async with open_decoder(max_concurrent_decodes=1) as decoder:
         for encoded in kinds:
-            # A process of its own: what one kind has loaded must not help the next.
+            # In a new process, so that modules that one kind has loaded do not help the next.
             await decoder.close()
             assert opened((await decoder.decode(encoded)).content).size == (256, 256)
 
