@@ -64,8 +64,8 @@ async def test_another_encoding_is_refused_with_a_remedy(gateway: Gateway, encod
     ("encoding", "body"),
     [
         ("gzip", b"[]"),
-        ("gzip", gzip.compress(b"[" * 1000)[:-9]),
-        ("gzip", gzip.compress(b"[]") + b"more"),
+        ("gzip", gzip.compress(b"[" * 1000, mtime=0)[:-9]),
+        ("gzip", gzip.compress(b"[]", mtime=0) + b"more"),
         ("deflate", b"\xff\xff\xff"),
         ("deflate", zlib.compress(b"[]") + b"more"),
     ],
