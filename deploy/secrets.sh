@@ -1,5 +1,5 @@
 #!/bin/sh
-# Makes deploy/secrets, which deploy/compose.yaml mounts: an API key and passwords, drawn at random. Files that exist stay.
+# Makes deploy/secrets, which deploy/compose.yaml mounts: an API key and passwords, drawn at random. What exists stays.
 set -eu
 cd "$(dirname "$0")"
 umask 077
@@ -21,5 +21,14 @@ if [ ! -e redis.conf ] || [ ! -e settings.toml ]; then
     printf 'requirepass %s\n' "$password" | make redis.conf
     printf 'redis_url = "redis://:%s@redis:6379/0"\n' "$password" | make settings.toml
 fi
-random | make api-keys
+if [ ! -e api-keys ]; then
+    # What gateways read is a hash; the key itself stays here.
+    key=$(random)
+    (printf '%s\n' "$key" >api-key)
+    hash=$(printf %s "$key" | sha256sum | cut -d' ' -f1)
+    scopes=events,recommend,items,users,admin
+    printf 'sha256:%s name=first tenant=default scopes=%s created=%s\n' "$hash" "$scopes" "$(date -u +%Y-%m-%dT%H:%M:%SZ)"
+else
+    cat api-keys
+fi | make api-keys
 random | make grafana-password

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 import yaml
 
+from service.api_keys.file import read_keys
+from service.api_keys.records import SCOPES, digest_of
 from service.settings import PREFIX
 from tests.test_pages import is_setting
 
@@ -112,7 +114,13 @@ def test_secrets_are_drawn_once_and_kept_from_other_users(tmp_path: Path) -> Non
     assert first.stdout.count("made") == 4
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     kept = {one.name: one.read_text() for one in folder.iterdir()}
-    assert {f"./secrets/{name}" for name in kept} == {one["file"] for one in load("compose.yaml")["secrets"].values()}
+    mounted = {one["file"] for one in load("compose.yaml")["secrets"].values()}
+    assert {f"./secrets/{name}" for name in kept.keys() - {"api-key"}} == mounted
+    assert {stat.S_IMODE((tmp_path / name).stat().st_mode) for name in mounted} == {0o644}, "containers read them"
+    assert stat.S_IMODE((folder / "api-key").stat().st_mode) == 0o600
+    (key,) = read_keys(folder / "api-keys")
+    assert key.digest == digest_of(kept["api-key"].strip())
+    assert key.scopes == set(SCOPES)
     password = kept["redis.conf"].split()[1]
     assert len(password) == 32
     assert f"redis://:{password}@redis:6379/0" in kept["settings.toml"]
