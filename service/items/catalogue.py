@@ -27,7 +27,7 @@ from service.state.records import Item
 
 AnyItem = TypeVar("AnyItem", bound=ItemIn)
 _MAX_CONCURRENT_DECODES = 4
-"""Per request, of the pictures that are decoded or wait for a decoder, so that other requests wait for no more."""
+"""Pictures of one request that are decoded or wait for a decoder. More would hold up other requests."""
 _CHECKED_AT_ONCE = 25
 """Items that are checked before other requests get their turn."""
 _WRITTEN_AT_ONCE = 100

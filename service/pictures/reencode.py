@@ -8,15 +8,7 @@ import struct
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from PIL import (
-    AvifImagePlugin,
-    Image,
-    ImageColor,
-    ImagePalette,
-    MpoImagePlugin,
-    TiffImagePlugin,
-    WebPImagePlugin,
-)
+from PIL import AvifImagePlugin, Image, ImageColor, ImagePalette, MpoImagePlugin, TiffImagePlugin, WebPImagePlugin
 
 from model_store.colours import contrast, is_blank, small_rgb
 from service.errors import BadPicture
