@@ -11,7 +11,7 @@ STEP := sh deploy/step.sh
 # How many processes run tests. Each starts servers of its own.
 TEST_PROCESSES ?= 2
 
-.PHONY: help run observe test test-fast deploy-tools bench-events bench-recommend performance check format docs rules demo-model \
+.PHONY: help run observe test test-fast deploy-tools checkov bench-events bench-recommend performance check format docs rules demo-model \
 	recording lock clean
 
 help: ## list the targets
@@ -76,6 +76,13 @@ $(INSTALLED): deploy/locks/cpu.txt pyproject.toml
 deploy-tools: $(INSTALLED) ## install the linters of images, compose files and chart; their tests are skipped without
 	@$(STEP) "installing the deployment's linters" $(PIP) --require-hashes -r deploy/locks/deploy.txt
 
+# checkov pins packages that differ from ours, hence an environment of its own (290 MB).
+CHECKOV := .venv-checkov
+checkov: deploy-tools ## check the rendered chart and the Dockerfiles with checkov
+	@test -x $(CHECKOV)/bin/checkov || { $(STEP) "making $(CHECKOV)" $(PYTHON) -m venv $(CHECKOV) && $(STEP) "installing checkov" \
+		$(CHECKOV)/bin/python -m pip install --disable-pip-version-check --no-input --no-deps --require-hashes -r deploy/locks/checkov.txt; }
+	$(BIN)/python -m pytest tests/deploy/test_checkov.py
+
 COMPILE := uv pip compile --python-version 3.11 --python-platform x86_64-manylinux_2_28 \
 	--generate-hashes --no-emit-index-url --no-annotate --no-header --quiet
 
@@ -86,7 +93,8 @@ lock: ## resolve the dependencies anew (needs uv)
 	echo hatchling | $(COMPILE) - --constraint deploy/locks/cpu.txt --output-file deploy/locks/build.txt
 	$(COMPILE) pyproject.toml --extra cpu --override deploy/locks/overrides-cpu.txt --constraint deploy/locks/cpu.txt \
 		--no-emit-package torch --output-file deploy/locks/demo.txt
+	echo checkov | $(COMPILE) - --output-file deploy/locks/checkov.txt
 	$(COMPILE) pyproject.toml --extra deploy --constraint deploy/locks/cpu.txt --output-file deploy/locks/deploy.txt
 
 clean: ## remove the environment and the demo's data
-	rm -rf $(VENV) .tastestream
+	rm -rf $(VENV) $(CHECKOV) .tastestream

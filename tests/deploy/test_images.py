@@ -35,7 +35,7 @@ def test_every_package_of_an_image_is_pinned_by_hash(name: str) -> None:
         assert any(flag in install for flag in ("--require-hashes", "--no-index", "--no-build-isolation")), install
 
 
-@pytest.mark.parametrize("lock", ["base", "build", "cpu", "demo", "deploy"])
+@pytest.mark.parametrize("lock", ["base", "build", "checkov", "cpu", "demo", "deploy"])
 def test_every_package_of_a_lock_has_hashes(lock: str) -> None:
     text = (ROOT / f"deploy/locks/{lock}.txt").read_text("utf-8")
     packages = re.findall(r"^[a-z0-9].*==.*$", text, re.MULTILINE)
