@@ -101,14 +101,16 @@ class TestHeartbeat:
     async def test_it_also_ends_when_its_cancellation_is_lost_in_a_claim(
         self, store: Store, settings: Settings, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        async def broken(work: Summaries, claims: Sequence[SummaryClaim]) -> list[bool]:
-            raise RuntimeError("a mistake of the program")
+        claim, waiting, lost = Summaries.claim, asyncio.Event(), asyncio.Event()
 
-        claim, lost = Summaries.claim, asyncio.Event()
+        async def broken(work: Summaries, claims: Sequence[SummaryClaim]) -> list[bool]:
+            await waiting.wait()
+            raise RuntimeError("a mistake of the program")
 
         async def losing(work: Summaries, limit: int) -> Sequence[SummaryClaim]:
             claims = await claim(work, limit)
             if not claims and not lost.is_set():
+                waiting.set()
                 try:
                     await asyncio.sleep(60)
                 except asyncio.CancelledError:
