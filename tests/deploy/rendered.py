@@ -93,11 +93,14 @@ def selects(selector: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
     return all(labels.get(one["key"]) in one["values"] for one in selector.get("matchExpressions", ()))
 
 
-def may_connect(policies: Sequence[Object], caller: Mapping[str, str], to: Mapping[str, str], port: int) -> bool:
-    """Whether pods with the labels `caller` may open `port` of pods with the labels `to`, in one namespace."""
-    return _allows(policies, "Ingress", "from", to, caller, port) and _allows(
-        policies, "Egress", "to", caller, to, port
-    )
+def accepts(policies: Sequence[Object], to: Mapping[str, str], caller: Mapping[str, str], port: int) -> bool:
+    """Whether pods with the labels `to` accept connections to `port` from pods with the labels `caller`."""
+    return _allows(policies, "Ingress", "from", to, caller, port)
+
+
+def may_open(policies: Sequence[Object], caller: Mapping[str, str], to: Mapping[str, str], port: int) -> bool:
+    """Whether pods with the labels `caller` may open connections to `port` of pods with the labels `to`."""
+    return _allows(policies, "Egress", "to", caller, to, port)
 
 
 def _allows(

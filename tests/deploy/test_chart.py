@@ -10,7 +10,7 @@ import yaml
 from model_store.serving.launch import environment
 from service.settings import PREFIX, Settings
 from tests.deploy.promql import declared_series
-from tests.deploy.rendered import CHART, NAME, ROOT, Rendered, helm, may_connect, render, selects, values
+from tests.deploy.rendered import CHART, NAME, ROOT, Rendered, accepts, helm, may_open, render, selects, values
 
 CASES = {"demo": ("demo",), "cluster": ("cluster",), "autoscaled": ("cluster", "autoscaled")}
 KUBERNETES = ("1.30", "1.35")
@@ -134,10 +134,10 @@ def test_a_server_answers_only_those_that_need_it(case: str, target: str, port: 
     to = given["redis"].get("podLabels", {}) if target == "redis" else {}
     components = ("gateway", "worker", "job", "ranker", "summarizer", "redis")
     pods: dict[str, dict[str, str]] = {name: labels(name) for name in components} | {"stranger": {"app": "other"}}
-    reached = {name for name, caller in pods.items() if may_connect(policies, caller, to or labels(target), port)} - {
-        target
-    }
-    assert reached == callers
+    server = to or labels(target)
+    assert {name for name, pod in pods.items() if accepts(policies, server, pod, port)} - {target} == callers
+    assert all(may_open(policies, pods[name], server, port) for name in callers)
+    assert not may_open(policies, labels("ranker"), labels("redis"), 6379)
 
 
 def test_workers_fetch_pictures_from_public_addresses_only(cluster: Rendered) -> None:

@@ -119,6 +119,19 @@ async def test_a_request_asks_two_servers_at_most() -> None:
         assert sorted(len(fake.requests) for fake in fakes) == [0, 1, 1]
 
 
+async def test_both_servers_share_the_time_of_the_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[float] = []
+
+    async def score(self: Engine, user: UserView, items: list[ItemView], *, timeout_s: float) -> list[float | None]:
+        given.append(timeout_s)
+        raise EngineUnavailable("down")
+
+    monkeypatch.setattr(Engine, "score", score)
+    with pytest.raises(EngineUnavailable):
+        await of(["http://a", "http://b"]).score("ana", UserView(), ITEMS, timeout_s=9.0)
+    assert 9.0 >= given[0] >= given[1] > 0
+
+
 async def test_a_failed_server_is_left_alone_and_then_tried_by_one_request(monkeypatch: pytest.MonkeyPatch) -> None:
     loop, release = asyncio.get_running_loop(), asyncio.Event()
     async with serving(2) as (fakes, servers):
