@@ -79,6 +79,8 @@ def create_app(
     store = store or Store(settings)
     ranker = ranker or open_ranker(settings, metrics)
     summarizer = open_summarizer(settings)
+    if summarizer is not None:
+        metrics.watch_engine(summarizer, "summarizer", "generate")
     pictures, decoder = open_pictures(settings), PictureDecoder(settings.pictures, metrics)
     signals = ranker.signals if ranker else Signals(settings.signals.vocabulary())
     unknown_items = UnknownItems(store.items, metrics.unknown_items)
@@ -109,7 +111,7 @@ def create_app(
     )
     app.include_router(events_router(ingest, limits))
     app.include_router(webhook_router(settings.webhook_origins, settings.webhook_rate))
-    app.include_router(recommend_router(recommender, settings.recommend, limits))
+    app.include_router(recommend_router(recommender, settings.recommend, limits, metrics))
     app.include_router(items_router(catalogue, store, limits))
     app.include_router(users_router(store.users))
     app.include_router(operations_router(probes))

@@ -12,6 +12,7 @@ from service.errors import NotReady, StateUnavailable
 from service.http.problems import documented
 from service.http.wire import Json
 from service.metrics import Metrics
+from service.metrics.look import look_at
 from service.state.store import Store
 
 T = TypeVar("T")
@@ -96,11 +97,7 @@ class Probes:
 
     async def _metrics_page(self) -> bytes:
         # The gateway also shows the gauges of the shared queue, because workers need not have a port.
-        try:
-            async with asyncio.timeout(_PROBE_TIMEOUT_S):
-                self._metrics.show_waiting(await self._store.waiting())
-        except (StateUnavailable, TimeoutError):
-            self._metrics.redis_up.set(0)
+        await look_at(self._store, self._metrics)
         return generate_latest(self._metrics.registry)
 
 

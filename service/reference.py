@@ -53,7 +53,7 @@ def metrics_page() -> str:
         rows.append((f"`{name}`", family.type, labels, family.documentation))
     parts = [
         _METRICS_INTRO,
-        _GENERATED.format(source="service/metrics.py"),
+        _GENERATED.format(source="service/metrics"),
         _table(("Series", "Type", "Labels", "Meaning"), sorted(rows)),
         "The Prometheus client adds series about the process (`process_*`, `python_info`).",
     ]

@@ -3,7 +3,7 @@
 import asyncio
 import signal
 from collections.abc import Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from importlib import import_module
 from typing import Any
 
@@ -17,6 +17,7 @@ from service.errors import NotReady, StateUnavailable
 from service.heap import freeze_heap
 from service.logs import configure, get_logger
 from service.metrics import Metrics
+from service.metrics.look import look_at
 from service.pictures.store import open_pictures
 from service.settings import Settings
 from service.state.kinds import KINDS
@@ -65,6 +66,7 @@ async def _run(settings: Settings) -> None:
         if engine is None:
             raise NotReady("no summarizer: set TASTESTREAM_SUMMARIZER__URL")
         on_exit.push_async_callback(engine.close)
+        metrics.watch_engine(engine, "summarizer", "generate")
         prompt = engine.manifest.prompts_sha256[:12] if engine.manifest else "default"
         await work(settings, engine, prompt, engine.prompts.signals, metrics, stop)
 
@@ -109,9 +111,7 @@ async def _watch(store: Store, metrics: Metrics, stop: asyncio.Event) -> None:
     """Update the gauges of the backlog, and trim the event log to its age."""
     stopping = asyncio.create_task(stop.wait())
     while not stop.is_set():
-        try:
-            metrics.show_waiting(await store.waiting())
+        await look_at(store, metrics)
+        with suppress(StateUnavailable):
             await store.log.trim(short=await store.memory.short())
-        except StateUnavailable:
-            metrics.redis_up.set(0)
         await asyncio.wait({stopping}, timeout=_WATCH_S)

@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
@@ -84,16 +85,20 @@ class SummarizeJob(Job[SummaryClaim]):
 
     async def _fold(self, claim: SummaryClaim, items: Mapping[str, Item]) -> tuple[str, int, Exception | None]:
         """The new text, how many events are in it, and the failure that kept the others out."""
-        text, folded = claim.base.text if claim.base else "", 0
-        for count in self._plan(claim):
-            if folded and self._stop.is_set():
-                break
-            try:
+        text, folded, calls = claim.base.text if claim.base else "", 0, 0
+        try:
+            for count in self._plan(claim):
+                if folded and self._stop.is_set():
+                    break
                 attempt = 0 if folded else claim.attempts
-                text = await self._step(text, claim.pending[folded : folded + count], items, attempt)
-            except (ModelRejected, ServerUnavailable) as failure:
-                return text, folded, failure
-            folded += count
+                block = self._informative(claim.pending[folded : folded + count], items)
+                calls += bool(block)
+                text = await self._step(text, block, items, attempt) if block else text
+                folded += count
+        except (ModelRejected, ServerUnavailable) as failure:
+            return text, folded, failure
+        finally:
+            self._metrics.fold_llm_calls.observe(calls)
         return text, folded, None
 
     def _plan(self, claim: SummaryClaim) -> list[int]:
@@ -104,16 +109,13 @@ class SummarizeJob(Job[SummaryClaim]):
             pending = min(pending, state.block_size * state.claim_blocks)
         return blocks(pending, state.block_size, state.catch_up_block, state.claim_blocks)
 
-    async def _step(self, summary: str, block: Sequence[Event], items: Mapping[str, Item], attempt: int) -> str:
-        """One recurrent step: summary[n] = LLM(summary[n-1], block), the block by event time.
+    def _informative(self, block: Sequence[Event], items: Mapping[str, Item]) -> list[Event]:
+        """The events that a model is shown: one that sees items without text invents a taste."""
+        return [event for event in block if event.item_id in items and not event.exposure]
 
-        A model that sees items without text invents a taste. It gets only items that are in the catalogue, and is not
-        called if there are none.
-        """
-        informative = [event for event in block if event.item_id in items and not event.exposure]
-        if not informative:
-            return summary
-        views = interaction_views(sorted(informative, key=lambda event: event.timestamp_ms), items)
+    async def _step(self, summary: str, block: Sequence[Event], items: Mapping[str, Item], attempt: int) -> str:
+        """One recurrent step: summary[n] = LLM(summary[n-1], block), the block by event time."""
+        views = interaction_views(sorted(block, key=lambda event: event.timestamp_ms), items)
         async with self._calls:
             answer = self._engine.summarize(summary, views, attempt=attempt)
             return await answer_of("summarize", answer, self._engine, self._metrics)
@@ -124,6 +126,11 @@ class SummarizeJob(Job[SummaryClaim]):
         if not await self._store.summaries.commit(claim, text, self._engine.id, self._prompt, folded, liked.items):
             return False
         self._metrics.folded_events.inc(folded)
+        now_s = time.time()
+        for accepted_ms in claim.accepted_ms[:folded]:
+            if accepted_ms is not None:
+                # Redis's clock may be ahead of this one.
+                self._metrics.event_to_summary.observe(max(0.0, now_s - accepted_ms / 1000))
         missing = sum(event.item_id not in items and not event.exposure for event in events)
         self._metrics.folded_events_missing.labels("item").inc(missing)
         self._metrics.folded_events_missing.labels("interaction").inc(sum(event.exposure for event in events))

@@ -23,6 +23,7 @@ from model_store.engine.errors import (
     EngineUnavailable,
     PromptTooLong,
 )
+from model_store.engine.observer import Observer, Unobserved, Usage
 
 MAX_ANSWER_BYTES = 8 * 2**20
 """Reading stops when an answer is longer."""
@@ -43,6 +44,9 @@ class VllmClient:
         url: the server's root, without `/v1`. A user name and password in it are sent as Basic authorization, and never
             appear in an error or a log.
         max_concurrent_calls: requests sent at the same time; more wait, within their own deadlines.
+
+    Attributes:
+        observer: is told the tokens of each answer.
     """
 
     def __init__(
@@ -55,6 +59,7 @@ class VllmClient:
         self._certificates = httpx.create_ssl_context()
         self._free = asyncio.Semaphore(max_concurrent_calls)
         self._opened: aiohttp.ClientSession | None = None
+        self.observer: Observer = Unobserved()
 
     def _session(self) -> aiohttp.ClientSession:
         """Opened with the first request: aiohttp binds it to the running event loop."""
@@ -110,7 +115,10 @@ class VllmClient:
         async with self._free:
             async for attempt in retries:
                 with attempt:
-                    return _parse(await self._send("POST", path, content))
+                    answer = _parse(await self._send("POST", path, content))
+                    if usage := Usage.of(answer):
+                        self.observer.usage(usage)
+                    return answer
         raise AssertionError("stamina ends with a result or an exception")
 
     async def _send(self, method: str, path: str, content: bytes | None) -> bytes:

@@ -12,6 +12,7 @@ from model_store.engine.bisection import Candidate
 from model_store.engine.chat import picture_parts, read_text, text_part, text_request
 from model_store.engine.client import VllmClient
 from model_store.engine.errors import BadAnswer, EngineError, EngineRejected, PromptTooLong
+from model_store.engine.observer import Observer
 from model_store.engine.plausible import require_plausible
 from model_store.engine.probe import Prober, is_doubtful
 from model_store.engine.score import ChatScorer, PoolingScorer, Scorer
@@ -79,6 +80,10 @@ class Engine:
     def id(self) -> str:
         """What answers name: the model version (`name@1`), or the served name of a general model."""
         return self.manifest.id if self.manifest else self.model
+
+    def observe(self, observer: Observer) -> None:
+        """Tell `observer` what further answers say about themselves."""
+        self._client.observer = observer
 
     async def close(self) -> None:
         """Close the pooled connections."""

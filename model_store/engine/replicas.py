@@ -11,6 +11,7 @@ from hashlib import blake2b
 
 from model_store.engine.engine import Engine
 from model_store.engine.errors import EngineError, EngineOverloaded, EngineTimeout, EngineUnavailable, WrongScores
+from model_store.engine.observer import Observer
 from model_store.views import ItemView, UserView
 
 _ASKED = 2
@@ -67,6 +68,11 @@ class Replicas:
             except _ELSEWHERE as error:
                 log.info("another server is asked: %s", error)
         return await self._ask(last, user, items, until)
+
+    def observe(self, observer: Observer) -> None:
+        """Tell `observer` what further answers say about themselves."""
+        for server in self._servers.values():
+            server.engine.observe(observer)
 
     async def healthy(self) -> bool:
         """Whether at least one server works."""

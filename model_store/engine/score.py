@@ -8,8 +8,9 @@ text comes first and is the same for all candidates, which lets the server compu
 
 import asyncio
 import logging
+import math
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from model_store.blend import sigmoid
 from model_store.engine.bisection import Bisection, Candidate, RejectedCandidates
@@ -116,7 +117,9 @@ class ChatScorer:
 
     async def _ask(self, query: str, text: str, picture: list[Part], labels: Labels) -> float:
         body = {"model": self._model, **one_token_request([text_part(query), *picture, text_part(text)], labels)}
-        return read_one_token(await self._client.post("/v1/chat/completions", body), labels)
+        read = read_one_token(await self._client.post("/v1/chat/completions", body), labels)
+        self._client.observer.label_mass(read.mass)
+        return read.yes
 
     async def _ask_labels(self) -> Labels:
         yes_id, no_id = [await self._token(word) for word in _LABEL_WORDS]
@@ -171,16 +174,25 @@ def one_token_request(content: list[Part], labels: Labels) -> dict[str, Any]:
     }
 
 
-def read_one_token(answer: Any, labels: Labels) -> float:
-    """p(yes): the softmax over the two labels' log-probabilities.
+class OneToken(NamedTuple):
+    """`yes` is p(yes), the softmax over the two labels' log-probabilities; `mass` is p(yes) + p(no) of all tokens.
 
+    The mass is 1 where a server reports log-probabilities after `allowed_token_ids` (vLLM: `processed_logprobs`).
+    """
+
+    yes: float
+    mass: float
+
+
+def read_one_token(answer: Any, labels: Labels) -> OneToken:
+    """
     Raises:
         BadAnswer: the answer lacks one of the two.
     """
     try:
         entries = answer["choices"][0]["logprobs"]["content"][0]["top_logprobs"]
         by_token = {entry["token"]: float(entry["logprob"]) for entry in entries}
-        margin = by_token[f"token_id:{labels.yes_id}"] - by_token[f"token_id:{labels.no_id}"]
-        return sigmoid(margin)
+        yes, no = by_token[f"token_id:{labels.yes_id}"], by_token[f"token_id:{labels.no_id}"]
+        return OneToken(sigmoid(yes - no), min(1.0, math.exp(yes) + math.exp(no)))
     except (KeyError, IndexError, TypeError, ValueError, OverflowError) as error:
         raise BadAnswer("malformed", f"no log-probability for each label: {error!r}") from None

@@ -7,6 +7,7 @@ store's root. Once registered, a version never changes.
 
 import hashlib
 import tomllib
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -100,6 +101,8 @@ class Manifest(StrictModel):
     name: Name
     version: int = Field(gt=0)
     role: Role
+    created: datetime | None = None
+    """When it was registered; unknown for versions that are older than this field."""
     base: str = ""
     """Base model and revision, or "from scratch"."""
     weights: str = ""

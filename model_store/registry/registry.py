@@ -122,6 +122,7 @@ class Registry:
             update={
                 "prompts_sha256": hash_files(prompts),
                 "weights_sha256": hash_files(weights or self._local(manifest, "weights")),
+                "created": manifest.created or datetime.now(UTC).replace(microsecond=0),
             }
         )
         self._files.write(f"{where}/{MANIFEST}", hashed.dump().encode())

@@ -59,6 +59,8 @@ def flags(manifest: Manifest, weights: Path, prompts: PromptSet, device: Device)
         # Without the sampling parameters that the checkpoint recommends: greedy requests stay greedy.
         *("--generation-config", "vllm"),
         "--enable-prefix-caching",
+        # A chat answer says how many tokens of its prompt were cached.
+        "--enable-prompt-tokens-details",
         *("--limit-mm-per-prompt", _json({"image": 1, "video": 0})),
         # Pictures come as bytes. No host can have this name: URLs are never fetched.
         *("--allowed-media-domains", "none.invalid"),

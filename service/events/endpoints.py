@@ -1,8 +1,10 @@
 """`POST /events`."""
 
+import time
 from collections.abc import Sequence
 
 from fastapi import APIRouter, Request, Response
+from starlette.types import Scope
 
 from service.errors import BacklogFull, BatchTooLarge, InvalidRequest
 from service.events.batch import Batch, parse_batch
@@ -14,6 +16,7 @@ from service.events.schemas import EventsAnswer, ResultsAnswer, StreamAnswer
 from service.events.stream import accept_stream
 from service.http.headers import Preferences, preferences
 from service.http.media import NDJSON_NAMES, content_kind
+from service.http.objectives import judge
 from service.http.problems import BODY_ERRORS, COMMON_ERRORS, documented
 from service.http.routes import PlainRoute
 from service.http.times import now_ms
@@ -55,7 +58,7 @@ def events_router(ingest: EventIngest, limits: LimitSettings) -> APIRouter:
         nothing was rejected.
         """
         # Taken before the body is read: an event that is still arriving during a deletion is refused.
-        received_ms = now_ms()
+        received_ms, arrived_s = now_ms(), time.perf_counter()
         kind = content_kind(request)
         wishes = preferences(request)
         with_results = _wants_results(request)
@@ -63,16 +66,16 @@ def events_router(ingest: EventIngest, limits: LimitSettings) -> APIRouter:
             if with_results:
                 raise InvalidRequest("results: not for a stream of lines; send a JSON array", field="results")
             streamed = await accept_stream(request, ingest, limits, strict=wishes.strict)
-            return _respond(streamed, wishes, minimal=wishes.minimal is True)
+            return _respond(request.scope, streamed, wishes, minimal=wishes.minimal is True)
         body = await read_values(request, kind, limits)
         batch = await parse_batch(body.values, received_ms)
-        outcomes = await ingest.accept(batch, received_ms)
+        outcomes = await ingest.accept(batch, received_ms, arrived_s)
         answer = EventsAnswer(outcomes.count("accepted"), outcomes.count("duplicate"), rejections(batch, outcomes))
         if with_results:
             answer = _with_results(answer, batch, outcomes, await ingest.unknown(batch))
         _require_some(answer, outcomes, strict=wishes.strict)
         minimal = body.binary if wishes.minimal is None else wishes.minimal
-        return _respond(answer, wishes, minimal=minimal and not with_results)
+        return _respond(request.scope, answer, wishes, minimal=minimal and not with_results)
 
     return router
 
@@ -86,7 +89,7 @@ def _wants_results(request: Request) -> bool:
         raise InvalidRequest("results: must be true or false", field="results") from None
 
 
-def _respond(answer: EventsAnswer, wishes: Preferences, *, minimal: bool) -> Response:
+def _respond(scope: Scope, answer: EventsAnswer, wishes: Preferences, *, minimal: bool) -> Response:
     """The answer; if `minimal`, an empty one where nothing was rejected.
 
     `Retry-After` says that some events may be accepted later, so that a sink need not read the body.
@@ -95,6 +98,7 @@ def _respond(answer: EventsAnswer, wishes: Preferences, *, minimal: bool) -> Res
         return Response(status_code=204, headers=wishes.applied(minimal=True))
     headers = wishes.applied(minimal=False)
     if answer.retryable_total if isinstance(answer, StreamAnswer) else _retryable(answer):
+        judge(scope, "refused")
         headers["retry-after"] = f"{RETRY_AFTER_S:.0f}"
     return Json(answer, 202, headers)
 

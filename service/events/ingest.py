@@ -1,5 +1,6 @@
 """Stores events and counts the outcomes."""
 
+import time
 from collections.abc import Sequence
 
 from model_store.signals import Signals
@@ -28,8 +29,12 @@ class EventIngest:
         self._metrics = metrics
         self._model = model
 
-    async def accept(self, batch: Batch, received_ms: int) -> list[Accepted]:
+    async def accept(self, batch: Batch, received_ms: int, arrived_s: float) -> list[Accepted]:
         """Store the events of `batch`, and count its events and its rejections.
+
+        Args:
+            received_ms: see `Events.accept`.
+            arrived_s: when the request or its chunk arrived, by `time.perf_counter`.
 
         Returns:
             The outcome of each event, in the order of `batch.events`.
@@ -41,6 +46,9 @@ class EventIngest:
         if batch.events:
             types = {event.type for event in batch.events}
             outcomes = await self._events.accept(batch.events, received_ms, self._signals.exposures(types))
+            if "accepted" in outcomes:
+                self._metrics.event_to_recents.observe(time.perf_counter() - arrived_s)
+                self._metrics.last_event.set(time.time())
             self._count(batch.events, outcomes, types)
         if batch.rejected:
             self._metrics.events.labels("rejected").inc(len(batch.rejected))

@@ -1,6 +1,7 @@
 """NDJSON of any length: lines are accepted in groups as they arrive, and only one group is in memory."""
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
@@ -42,18 +43,20 @@ async def accept_stream(request: Request, ingest: EventIngest, limits: LimitSett
     lines = LineSplitter(limits.line_bytes)
     progress = _Progress(ingest, limits, strict=strict)
     try:
-        async for chunk, received_ms in _chunks(request):
+        async for chunk, received_ms, arrived_s in _chunks(request):
             for piece in pieces(chunk):
-                await progress.take(lines.feed(piece), received_ms)
-        await progress.take(lines.end(), received_ms)
+                await progress.take(lines.feed(piece), received_ms, arrived_s)
+        await progress.take(lines.end(), received_ms, arrived_s)
     except TastestreamError as error:
         error.extensions = {**extensions(progress.answer), "resume_at": progress.lines}
         raise
     return progress.finish()
 
 
-async def _chunks(request: Request) -> AsyncIterator[tuple[bytes, int]]:
-    """The chunks of the body, at least one, each with a time before its arrival.
+async def _chunks(request: Request) -> AsyncIterator[tuple[bytes, int, float]]:
+    """The chunks of the body, at least one, each with a time before its arrival and the time of its reading.
+
+    The first is in milliseconds since the epoch, the second one of `time.perf_counter`.
 
     A user's deletion after that time refuses the chunk's events, so the time must be early enough. A chunk that arrived
     while the last one was written may be as old as the reading of that one; a chunk that was awaited is not.
@@ -61,7 +64,7 @@ async def _chunks(request: Request) -> AsyncIterator[tuple[bytes, int]]:
     earliest = asked = now_ms()
     async for chunk in request.stream():
         read = now_ms()
-        yield chunk, earliest if read - asked <= _MAX_BUFFERED_MS else read - _MAX_BUFFERED_MS
+        yield chunk, earliest if read - asked <= _MAX_BUFFERED_MS else read - _MAX_BUFFERED_MS, time.perf_counter()
         earliest, asked = read, now_ms()
 
 
@@ -78,18 +81,18 @@ class _Progress:
         self.answer = StreamAnswer(0, 0, [], 0, 0)
         self.lines = 0
 
-    async def take(self, lines: Sequence[Line], received_ms: int) -> None:
+    async def take(self, lines: Sequence[Line], received_ms: int, arrived_s: float) -> None:
         size = self._limits.batch_events
         for start in range(0, len(lines), size):
-            await self._take_group([parse_line(line) for line in lines[start : start + size]], received_ms)
+            await self._take_group([parse_line(line) for line in lines[start : start + size]], received_ms, arrived_s)
         if not lines:
             await asyncio.sleep(0)
 
-    async def _take_group(self, values: Sequence[Any], received_ms: int) -> None:
+    async def _take_group(self, values: Sequence[Any], received_ms: int, arrived_s: float) -> None:
         batch = await parse_batch(values, received_ms, first=self.lines, alike=self._alike)
         if len(self._alike) > _MAX_ALIKE:
             self._alike.clear()
-        outcomes = await self._ingest.accept(batch, received_ms)
+        outcomes = await self._ingest.accept(batch, received_ms, arrived_s)
         if not outcomes:
             # Other requests get their turn even if no line is valid.
             await asyncio.sleep(0)

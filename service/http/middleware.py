@@ -10,6 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from service.errors import InternalError
 from service.http.auth import OPEN_PATHS
 from service.http.headers import header
+from service.http.objectives import Objectives
 from service.http.problems import ERROR, REASON, refuse
 from service.logs import REQUEST_ID, get_logger
 from service.metrics import Metrics
@@ -31,6 +32,7 @@ class Telemetry:
         self.metrics = metrics
         self.log_all = log_all
         self.in_flight = 0
+        self.objectives = Objectives(metrics)
         metrics.requests_in_flight.set_function(lambda: self.in_flight)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -67,6 +69,7 @@ class Telemetry:
         route = getattr(scope.get("route"), "path", "unmatched")
         method = scope["method"] if scope["method"] in _METHODS else "other"
         self.metrics.request_seconds.labels(method, route, str(status)).observe(seconds)
+        self.objectives.count(scope, status)
         if code := scope.get(ERROR):
             self.metrics.errors.labels(code).inc()
         if status >= 400 or status == 0 or (self.log_all and route not in OPEN_PATHS):

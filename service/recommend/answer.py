@@ -1,5 +1,6 @@
 """The response of `POST /recommend`, and its metrics."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from service.metrics import Metrics
@@ -53,9 +54,24 @@ def answer(
     )
 
 
-def count(metrics: Metrics, recommendation: Recommendation, ranked: int, timing: Timing) -> None:
-    """Count an answer that had `ranked` items to choose from."""
-    metrics.recommendations.labels(recommendation.served_by, recommendation.degraded_reason or "").inc()
+def count(
+    metrics: Metrics,
+    ask: RecommendIn,
+    recommendation: Recommendation,
+    found: Sequence[Candidate],
+    ranked: int,
+    timing: Timing,
+) -> None:
+    """Count an answer for which `found` were retrieved or given, and that had `ranked` of them to choose from."""
+    served_by, items = recommendation.served_by, len(recommendation.items)
+    metrics.recommendations.labels(served_by, recommendation.degraded_reason or "").inc()
+    if items:
+        metrics.exposures.labels(served_by, recommendation.model or "").inc()
+    if 0 < items < ask.k:
+        metrics.short_recommendations.inc()
+    for source, number in Counter(candidate.source for candidate in found).items():
+        metrics.retrieved_candidates.labels(source).inc(number)
+    metrics.ranked_candidates.observe(ranked)
     metrics.candidates.labels("ranked").inc(ranked)
     for warned in recommendation.warnings:
         if warned.code == NO_CANDIDATES and warned.reason:

@@ -26,6 +26,10 @@ class Deadline:
         # Less for a very short deadline, which must leave time for the ranker.
         self._reserve_s = min(_RESERVE_S, total_s / 4)
 
+    def used(self) -> float:
+        """The share of its time that has passed; more than 1 when it is over."""
+        return 1 + (time.monotonic() - self._end) / self._total_s
+
     def remaining_s(self) -> float:
         return max(0.0, self._end - time.monotonic())
 

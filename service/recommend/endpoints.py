@@ -9,10 +9,12 @@ from service.errors import DeadlineExceeded, InvalidRequest
 from service.http.body_limit import limit_body
 from service.http.client_closed import unless_closed
 from service.http.ids import require_meaning
+from service.http.objectives import judge
 from service.http.openapi import json_body
 from service.http.problems import BODY_ERRORS, COMMON_ERRORS, documented
 from service.http.wire import CONTEXT_BYTES, Json, check_bytes, read_json, validate
 from service.items.schemas import check_attributes
+from service.metrics import Metrics
 from service.recommend.deadline import Deadline
 from service.recommend.pipeline import Recommender
 from service.recommend.schemas import RECOMMEND_EXAMPLE, Recommendation, RecommendIn
@@ -29,7 +31,9 @@ _BODY = json_body(
 )
 
 
-def recommend_router(recommender: Recommender, settings: RecommendSettings, limits: LimitSettings) -> APIRouter:
+def recommend_router(
+    recommender: Recommender, settings: RecommendSettings, limits: LimitSettings, metrics: Metrics
+) -> APIRouter:
     """The route that recommends."""
     router = APIRouter(tags=["recommend"])
 
@@ -51,7 +55,13 @@ def recommend_router(recommender: Recommender, settings: RecommendSettings, limi
         ask = read_ask(await read_json(request, limits), limits)
         total_s = (ask.deadline_ms or settings.deadline_ms) / 1000
         deadline = Deadline(started, total_s, asked=ask.deadline_ms is not None)
-        return Json(await unless_closed(request, recommender.recommend(ask, deadline)))
+        recommendation = await unless_closed(request, recommender.recommend(ask, deadline))
+        response = Json(recommendation)
+        used = deadline.used()
+        metrics.deadline_used.observe(used)
+        if recommendation.degraded or used > 1:
+            judge(request.scope, "degraded" if recommendation.degraded else "late")
+        return response
 
     return router
 

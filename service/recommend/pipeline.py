@@ -68,7 +68,7 @@ class Recommender:
         skipped = [*found.skipped, *filtered]
         model = ranker.id if ranker else None
         recommendation = answer(ask, state, model, ranking, scored, kept, skipped, warnings, timing.close())
-        count(self._metrics, recommendation, len(scored), timing)
+        count(self._metrics, ask, recommendation, found.candidates, len(scored), timing)
         return recommendation
 
     def _rerank(self, candidates: list[Candidate], ranking: Ranking, found: Retrieved) -> list[Scored]:

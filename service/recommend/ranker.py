@@ -118,4 +118,5 @@ def open_ranker(settings: Settings, metrics: Metrics) -> Ranker | None:
             f"the prompts of {replicas.manifest.id} show a user's last {shown} interactions, and {kept} are kept: "
             f"set TASTESTREAM_STATE__RECENTS={shown}"
         )
+    metrics.watch_engine(replicas, "ranker", settings.ranker.mode)
     return Ranker(replicas, settings.recommend.max_concurrent_ranks, metrics)

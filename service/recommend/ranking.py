@@ -76,6 +76,7 @@ class CachedRanker:
         except RankerUnavailable as error:
             return Ranking(cached, reason=error.reason)
         scored = [(one, score) for one, score in zip(missing, scores, strict=True) if score is not None]
+        self._metrics.count_scores(ranker.id, (score for _, score in scored))
         self._metrics.candidates.labels("unscored").inc(len(missing) - len(scored))
         await self._keep(state, key, scored, deadline)
         known = cached | {candidate.item.item_id: score for candidate, score in scored}

@@ -17,9 +17,10 @@ from service.settings import StateSettings
 from service.state import votes
 from service.state.counting import calls, list_calls, parse_counts
 from service.state.early import COUNT, Early
+from service.state.index_times import Index, IndexTimes
 from service.state.keys import DELETED_ITEMS, POPULAR, SEEDED, neighbours
 from service.state.reads import Read
-from service.state.redis.scripts import Call, Scripts
+from service.state.redis.scripts import Operation, Scripts
 
 CALLS_PER_ROUND_TRIP = 50
 Together = Mapping[str, Mapping[str, float]]
@@ -52,6 +53,7 @@ class CooccurrenceCounts:
         self._scripts = scripts
         self._settings = settings
         self._early = early
+        self.times = IndexTimes(scripts)
 
     async def record(
         self, liked: Sequence[str], before: Sequence[str | None], absent: Collection[str] = frozenset()
@@ -68,7 +70,7 @@ class CooccurrenceCounts:
             for item, others in together.items()
             if item not in away
         }
-        await self._run(self._counting(dict.fromkeys((item for item in new if item not in away), 1.0), present))
+        await self._count(dict.fromkeys((item for item in new if item not in away), 1.0), present)
         if early := [item for item in new if item in away]:
             await self._early.record({item: together.get(item, {}) for item in early})
         if older := {item: row for item, row in together.items() if item in away and item not in early}:
@@ -96,7 +98,7 @@ class CooccurrenceCounts:
         together = _table()
         for item, neighbour, count in pairs:
             together[item][neighbour] += count
-        await self._run(self._counting(dict(counts), together))
+        await self._count(dict(counts), together)
         await self._scripts.run([("SADD", SEEDED, marker)])
         return True
 
@@ -132,13 +134,16 @@ class CooccurrenceCounts:
             (("ZREVRANGE", POPULAR, start, start + size - 1),), lambda results: [name.decode() for name in results[0]]
         )
 
-    def _counting(self, counts: Mapping[str, float], together: Together) -> list[Call]:
+    async def _count(self, counts: Mapping[str, float], together: Together) -> None:
         popular = calls("count", POPULAR, counts, self._settings.popular)
-        return [*popular, *list_calls(together, self._settings.neighbours)]
+        lists = list_calls(together, self._settings.neighbours)
+        changed: dict[Index, bool] = {"popular": bool(popular), "cooccurrence": bool(lists)}
+        times = self.times.updating([index for index, has_changed in changed.items() if has_changed])
+        await self._run([*popular, *lists, *times])
 
-    async def _run(self, calls: Sequence[Call]) -> None:
-        for start in range(0, len(calls), CALLS_PER_ROUND_TRIP):
-            await self._scripts.run(calls[start : start + CALLS_PER_ROUND_TRIP])
+    async def _run(self, operations: Sequence[Operation]) -> None:
+        for start in range(0, len(operations), CALLS_PER_ROUND_TRIP):
+            await self._scripts.run(operations[start : start + CALLS_PER_ROUND_TRIP])
 
 
 def _together(items: Sequence[str | None], first: int = 0) -> Together:

@@ -52,6 +52,12 @@ def pending_event(user_id: str, entry: bytes) -> Event:
     return event._replace(**fields, refolded=b"r" in accepted, exposure=b"e" in accepted)
 
 
+def accepted_ms(entry: bytes) -> int | None:
+    """When a pending event was accepted; None if it was folded or dead-lettered since."""
+    time = entry[: entry.index(b"[")].removesuffix(b"e")
+    return int(time) if time.isdigit() else None
+
+
 def recents_events(user_id: str, entries: Iterable[bytes]) -> tuple[Event, ...]:
     return tuple(Event("", user_id, *orjson.loads(entry)) for entry in entries)
 

@@ -26,7 +26,8 @@ revision before a deletion).
 
 Across items: `ts:{c:<digest>}` (zset, co-occurring items), `ts:popular` (zset), `ts:seeded` (set), `ts:deleted_items`
 (zset, deleted items whose counts are being removed), `ts:new` (zset, the newest items), `ts:early` (zset, liked
-items that are not in the catalogue), `ts:lock:<task>` (string). `ts:buckets` (string) is the number of buckets.
+items that are not in the catalogue), `ts:updated` (hash, when each index last counted a like), `ts:lock:<task>`
+(string). `ts:buckets` (string) is the number of buckets.
 """
 
 import base64
@@ -42,6 +43,7 @@ SEEDED = "ts:seeded"
 DELETED_ITEMS = "ts:deleted_items"
 EARLY = "ts:early"
 NEW = "ts:new"
+UPDATED = "ts:updated"
 LOCK_STEM = "ts:lock:"
 NEIGHBOURS_PATTERN = "ts:{c:*}"
 

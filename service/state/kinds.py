@@ -46,6 +46,7 @@ def _summary_claim(key: str, token: int, attempts: int, summary: bytes, pending:
         summary=encoding.summary(summary),
         pending=tuple(encoding.pending_event(key, entry) for entry in pending),
         recents=encoding.recents_events(key, recents),
+        accepted_ms=tuple(encoding.accepted_ms(entry) for entry in pending),
     )
 
 

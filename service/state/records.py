@@ -111,13 +111,15 @@ class Claim:
 class SummaryClaim(Claim):
     """A user whose events are to be folded.
 
-    `pending` holds the first pending events, in folding order. `recents` are the user's at the time of the claim,
+    `pending` holds the first pending events, in folding order; `accepted_ms` has for each the time of its acceptance by
+    the store's clock, None if it was folded or dead-lettered before. `recents` are the user's at the time of the claim,
     without pending events.
     """
 
     summary: Summary | None
     pending: tuple[Event, ...]
     recents: tuple[Event, ...] = ()
+    accepted_ms: tuple[int | None, ...] = ()
 
     @property
     def base(self) -> Summary | None:
@@ -186,3 +188,21 @@ class Waiting:
     pending_events: int
     dead_letters: int
     pending_pictures: int
+
+
+@dataclass(frozen=True, slots=True)
+class RedisState:
+    """What Redis says about itself; of a cluster, its masters together.
+
+    Args:
+        memory_used, memory_max: bytes in all; 0 for no `maxmemory`.
+        aof_ok: every master keeps an append-only file, and its last write and rewrite succeeded.
+        replicas: connected to the master that has the fewest.
+        clock_skew_s: this process's clock minus Redis's, of the server for which the difference is largest.
+    """
+
+    memory_used: int
+    memory_max: int
+    aof_ok: bool
+    replicas: int
+    clock_skew_s: float

@@ -24,6 +24,7 @@ from service.state.redis.append_only import AppendOnlyFiles
 from service.state.redis.client import call_timeout_s, connect
 from service.state.redis.memory import MemoryReserve
 from service.state.redis.scripts import Scripts
+from service.state.redis.servers import Servers
 from service.state.scores import Scores
 from service.state.users import Users
 
@@ -50,7 +51,8 @@ class Store:
         self._client = client = connect(settings.redis_url, state)
         keys, scripts = Keys(state.buckets), Scripts(client, state, now_ms, lua_table(derived))
         self._scripts = scripts
-        self.memory = MemoryReserve(client, state.memory_reserve)
+        self.servers = Servers(client)
+        self.memory = MemoryReserve(self.servers, state.memory_reserve)
         self.events = Events(scripts, keys, self.memory, call_timeout_s(state))
         self.log = EventLog(scripts, keys, state.event_log_retention_s)
         self.summaries = Summaries(scripts, keys, state)

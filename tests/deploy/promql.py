@@ -5,31 +5,7 @@ import re
 from service.metrics import Metrics
 
 # Series of the metric contract that the service does not declare yet.
-PENDING = {
-    "tastestream_breaker_state",
-    "tastestream_clock_skew_seconds",
-    "tastestream_event_to_recents_seconds_bucket",
-    "tastestream_event_to_summary_seconds_bucket",
-    "tastestream_event_to_summary_seconds_count",
-    "tastestream_events_slo_total",
-    "tastestream_exposures_total",
-    "tastestream_fold_llm_calls_bucket",
-    "tastestream_index_updated_timestamp_seconds",
-    "tastestream_label_mass_bucket",
-    "tastestream_label_mass_count",
-    "tastestream_label_mass_sum",
-    "tastestream_last_event_timestamp_seconds",
-    "tastestream_model_created_timestamp_seconds",
-    "tastestream_model_info",
-    "tastestream_recommend_slo_total",
-    "tastestream_redis_aof_ok",
-    "tastestream_redis_memory_max_bytes",
-    "tastestream_redis_memory_used_bytes",
-    "tastestream_redis_replicas",
-    "tastestream_retrieved_candidates_total",
-    "tastestream_scores_total",
-    "tastestream_short_recommendations_total",
-}
+PENDING = {"tastestream_breaker_state"}
 OF_PROMETHEUS = {"up", "ALERTS", "process_open_fds", "process_max_fds", "process_resident_memory_bytes"}
 OF_VLLM = {
     "vllm:kv_cache_usage_perc",

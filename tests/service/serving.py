@@ -57,6 +57,7 @@ class ModelServer:
     answering: asyncio.Event = field(default_factory=asyncio.Event)
     requests: list[dict[str, Any]] = field(default_factory=list)
     abandoned: int = 0
+    usage: dict[str, int] | None = None
 
     def __post_init__(self) -> None:
         self.answering.set()
@@ -88,7 +89,7 @@ class ModelServer:
         if self.status != 200:
             return JSONResponse({"error": {"message": "not now"}}, self.status)
         data = [{"index": index, "score": self._of(one)} for index, one in enumerate(body["documents"])]
-        return JSONResponse({"data": data})
+        return JSONResponse({"data": data, **({"usage": self.usage} if self.usage else {})})
 
     def _of(self, document: Any) -> float:
         words = document if isinstance(document, str) else document["content"][-1]["text"]

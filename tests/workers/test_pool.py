@@ -98,6 +98,18 @@ class TestHeartbeat:
                 await asyncio.shield(worker.task)
         assert failed.group_contains(RuntimeError, match="a mistake")
 
+    async def test_a_lease_that_is_lost_while_the_model_writes_is_counted(self, store: Store, start: Start) -> None:
+        gate = Gate()
+        worker = await start(RecordingSummarizer(gate))
+        await put(store, [event("u", number) for number in range(3)])
+        await gate.entered.wait()
+        assert await store.users.delete("u")
+
+        async def lost() -> bool:
+            return worker.folds("lost") == 1
+
+        await until(lost)
+
     async def test_it_also_ends_when_its_cancellation_is_lost_in_a_claim(
         self, store: Store, settings: Settings, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -1,6 +1,7 @@
 """Folding: every event once and in order, with few calls; a failure affects no other user."""
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -67,6 +68,31 @@ async def test_every_event_is_folded_once_in_order_with_the_model_that_wrote_it(
 
 async def _is(store: Store, user: str, expected: str) -> bool:
     return await text(store, user) == expected
+
+
+async def test_freshness_is_the_time_from_acceptance_to_commit_of_each_event(store: Store, start: Start) -> None:
+    worker_started = time.time()
+    await put(store, [event("u", number) for number in range(7)])
+    worker = await start(RecordingSummarizer())
+    await until(lambda: _is(store, "u", names("u", 7)))
+    await worker.drain()
+    elapsed = time.time() - worker_started
+    value = worker.metrics.registry.get_sample_value
+    assert value("tastestream_event_to_summary_seconds_count") == 7
+    assert 0 < (value("tastestream_event_to_summary_seconds_sum") or 0) < 7 * elapsed
+
+
+async def test_calls_to_the_model_are_counted_per_claim(store: Store, start: Start) -> None:
+    await put(store, [event("u", number) for number in range(9)])
+    await store.events.accept([event("unknown", number) for number in range(3)], 0)
+    worker = await start(RecordingSummarizer())
+    await until(lambda: _is(store, "u", names("u", 9)))
+    await until(lambda: _folded_all(store, "unknown", 3))
+    await worker.drain()
+    value = worker.metrics.registry.get_sample_value
+    assert value("tastestream_fold_llm_calls_count") == 2
+    assert value("tastestream_fold_llm_calls_sum") == 3
+    assert value("tastestream_fold_llm_calls_bucket", {"le": "0.0"}) == 1, "items that nobody knows cost none"
 
 
 async def test_inside_a_block_events_are_ordered_by_their_time(store: Store, start: Start) -> None:

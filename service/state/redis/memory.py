@@ -3,12 +3,9 @@
 import asyncio
 import time
 
-from redis.asyncio import RedisCluster
-
 from service.errors import Overloaded, StateUnavailable
 from service.logs import get_logger
-from service.state.redis.client import Client
-from service.state.redis.scripts import unavailable
+from service.state.redis.servers import Servers
 
 CHECK_INTERVAL_S = 1.0
 RETRY_AFTER_S = 5.0
@@ -23,8 +20,8 @@ class MemoryReserve:
         reserve: the part, 0..1. With 0, events are refused only when Redis is full.
     """
 
-    def __init__(self, client: Client, reserve: float) -> None:
-        self._client = client
+    def __init__(self, servers: Servers, reserve: float) -> None:
+        self._servers = servers
         self._reserve = reserve
         self._short = False
         self._checked_at = float("-inf")
@@ -42,9 +39,8 @@ class MemoryReserve:
         """Whether a server is short of memory now. Raises StateUnavailable if Redis does not answer."""
         if not self._reserve:
             return False
-        with unavailable():
-            servers = await self._memory()
-        short = any(used > (1 - self._reserve) * maximum for used, maximum in servers if maximum)
+        memory = await self._servers.memory()
+        short = any(used > (1 - self._reserve) * maximum for used, maximum in memory if maximum)
         if short != self._short:
             log.warning("memory_reserve", short=short)
         self._short = short
@@ -63,12 +59,3 @@ class MemoryReserve:
             log.debug("memory_unknown", error=error.detail)
         finally:
             self._checked_at, self._checking = time.monotonic(), None
-
-    async def _memory(self) -> list[tuple[int, int]]:
-        """Used bytes and `maxmemory` (0: none) of every server that accepts writes."""
-        if isinstance(self._client, RedisCluster):
-            found = await self._client.info("memory", target_nodes=RedisCluster.PRIMARIES)
-            servers = list(found.values()) if "used_memory" not in found else [found]
-        else:
-            servers = [await self._client.info("memory")]
-        return [(int(one["used_memory"]), int(one["maxmemory"])) for one in servers]

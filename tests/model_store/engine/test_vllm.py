@@ -16,6 +16,7 @@ from model_store.engine.errors import BadAnswer, EngineError, EngineRejected, Pr
 from model_store.pictures import PictureSize
 from model_store.registry.manifest import Serving
 from model_store.views import InteractionView, ItemView, UserView
+from tests.model_store.engine.test_engine import Recorder
 from tests.vllm_servers import ServedModel
 
 pytestmark = [pytest.mark.vllm, pytest.mark.timeout(1800)]
@@ -161,6 +162,30 @@ async def test_unknown_labels_are_read_from_the_tokenizer(summarizer_server: Ser
     assert await asked.score(UserView(), [ITEM]) == await known.score(UserView(), [ITEM])
     await known.close()
     await asked.close()
+
+
+async def test_tokens_cached_ones_and_label_mass_are_reported(
+    summarizer_server: ServedModel, ranker_server: ServedModel
+) -> None:
+    chat, pooling = summarizer_server.engine(mode="chat"), ranker_server.engine()
+    generated, scored = Recorder(), Recorder()
+    chat.observe(generated)
+    pooling.observe(scored)
+    user = UserView(f"A user of {time.time_ns()} who enjoys towers, rivers, harbours and lamps at night.")
+    items = [ItemView(f"Lamp {n}", ("comedy",)) for n in range(4)]
+    for item in items:
+        await chat.score(user, [item])
+    await pooling.score(user, items)
+    await chat.close()
+    await pooling.close()
+    assert [usage.completion for usage in generated.usages] == [1] * 4
+    assert all(usage.cached < usage.prompt for usage in generated.usages)
+    assert all(usage.cached > 0 for usage in generated.usages[1:]), "the user is the same"
+    assert all(0 < mass < 1 for mass in generated.masses), "of all tokens, not of the two allowed ones"
+    assert len(generated.masses) == 4
+    (usage,) = scored.usages
+    assert usage.prompt > 4 * len(user.summary) / 4
+    assert usage.completion == usage.cached == 0
 
 
 async def test_retries_whose_prompts_do_not_fit_into_one_step_leave_the_server_alive(summarizer: Engine) -> None:

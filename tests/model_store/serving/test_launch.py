@@ -60,7 +60,8 @@ def line(name: str, dtype: str, length: int, device: str, scoring: str = "") -> 
     return " ".join(
         f"{sys.executable} -m model_store.serving.vllm_server --model {WEIGHTS} --served-model-name {name} "
         f"--dtype {dtype} --max-model-len {length} --max-num-queued-reqs 1500 --generation-config vllm "
-        f"--enable-prefix-caching --limit-mm-per-prompt {PICTURES} --allowed-media-domains none.invalid "
+        f"--enable-prefix-caching --enable-prompt-tokens-details --limit-mm-per-prompt {PICTURES} "
+        f"--allowed-media-domains none.invalid "
         f"--uvicorn-log-level warning --disable-uvicorn-access-log --disable-fastapi-docs "
         f"{device} {scoring} --host 127.0.0.1 --port 8101".split()
     )

@@ -61,6 +61,7 @@ BOUNDS: dict[str, Bound] = {
     "early": lambda admin, key: admin.zcard(key) <= MOST,
     "new": lambda admin, key: admin.zcard(key) <= new_items.MOST,
     "seeded": lambda admin, key: admin.scard(key) <= 2,
+    "updated": lambda admin, key: admin.hlen(key) <= 2,
 }
 
 

@@ -10,6 +10,7 @@ from service.state.keys import POPULAR
 from service.state.records import Item
 from service.state.store import Store
 from tests.redis_servers import admin_of, all_keys
+from tests.service.state.conftest import Clock
 from tests.stores import collaborative, neighbours_of, popularity
 
 
@@ -35,6 +36,23 @@ async def test_cosine_divides_by_both_popularities_and_sums_over_the_recents(sto
     assert await neighbours_of(store, "unknown", 5) == []
     assert await collaborative(store, [], ["a"]) == {"a": 0}
     assert await collaborative(store, ["a"], []) == {}
+
+
+async def test_each_index_knows_to_the_second_when_it_last_counted_a_like(store: Store, clock: Clock) -> None:
+    times = store.cooccurrence.times
+    assert await times.read() == {}
+    await store.cooccurrence.record(["a"], [])
+    alone = clock() / 1000
+    assert await times.read() == {"popular": alone}
+    clock.pass_s(60)
+    await store.cooccurrence.record(["b"], ["a"])
+    assert await times.read() == {"popular": alone + 60, "cooccurrence": alone + 60}
+    clock.pass_s(0.5)
+    await store.cooccurrence.record(["c"], ["a"])
+    assert await times.read() == {"popular": alone + 60, "cooccurrence": alone + 60}, "written at most once a second"
+    clock.pass_s(0.5)
+    await store.cooccurrence.record(["d"], ["a"])
+    assert await times.read() == {"popular": alone + 61, "cooccurrence": alone + 61}
 
 
 def test_the_nearest_items_have_the_highest_sums_of_cosines() -> None:

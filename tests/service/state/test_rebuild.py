@@ -64,6 +64,9 @@ async def test_folded_and_pending_events_are_folded_again_in_order_and_marked_if
         *((f"u-{number}", True) for number in range(3)),
         ("u-3", False),
     ]
+    (claim,) = await store.summaries.claim(1)
+    assert claim.accepted_ms == (None, None, None, START_MS)
+    assert await store.summaries.release(claim)
     assert await store.users.backlog() == 4
     await fold(store)
     assert await text(store) == "u-0 u-1 u-2 u-3"

@@ -69,6 +69,25 @@ class TestDue:
         assert [e.event_id for e in (await claim_one(store)).pending] == ["u-7"]
 
 
+class TestAcceptance:
+    async def test_a_claim_says_when_each_event_was_accepted(self, store: Store, clock: Clock) -> None:
+        await accept(store, "u", 1)
+        clock.pass_s(2)
+        await accept(store, "u", 2, 3)
+        shown = event("u", 4, type="impression")
+        await store.events.accept([shown], START_MS, {"impression"})
+        assert (await claim_one(store)).accepted_ms == (START_MS, *[START_MS + 2000] * 3)
+
+    async def test_what_waits_anew_does_not(self, store: Store) -> None:
+        """It was accepted long ago, and the time of the entry is that of the retry."""
+        await accept(store, "u", 1, 2, 3)
+        await store.summaries.dead_letter(await claim_one(store), "bad", 3)
+        (letter,) = await dead_letters(store)
+        assert await store.dead_letters.retry(letter.id) == "retried"
+        await accept(store, "u", 4)
+        assert (await claim_one(store)).accepted_ms == (None, None, None, START_MS)
+
+
 class TestLease:
     async def test_a_leased_user_can_not_be_claimed_even_if_events_arrive(self, store: Store, clock: Clock) -> None:
         await accept(store, "u", 1, 2, 3)

@@ -1,0 +1,82 @@
+"""Series of model versions and of calls to model servers."""
+
+from collections import Counter
+from collections.abc import Iterable
+
+from model_store.engine.engine import Engine
+from model_store.engine.observer import Usage
+from model_store.engine.replicas import Replicas
+from service.metrics.declare import Declare
+
+_BINS = tuple(f"0.{tenth}" for tenth in range(10))
+_MASS = (0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 1.0)
+
+
+class ModelSeries:
+    def __init__(self, declare: Declare) -> None:
+        self.engine_calls = declare.counter(
+            "tastestream_engine_calls_total",
+            "Calls to a model server by outcome: ok or an error code.",
+            ("engine", "call", "outcome"),
+        )
+        self.engine_seconds = declare.histogram(
+            "tastestream_engine_call_seconds", "Duration of a call to a model server.", ("engine", "call")
+        )
+        self.llm_tokens = declare.counter(
+            "tastestream_llm_tokens_total",
+            "Tokens as model servers report them: prompt, cached (those of the prompt that the prefix cache had; "
+            "`/score` answers do not say), completion.",
+            ("engine", "kind"),
+        )
+        self.scores = declare.counter(
+            "tastestream_scores_total",
+            "Scores p(yes) that the model gave, without cached ones, by ten equal bins; `bin` is the lower end.",
+            ("model", "bin"),
+        )
+        self.label_mass = declare.histogram(
+            "tastestream_label_mass",
+            "p(yes) + p(no) at the first answer token; with `ranker.mode` chat only, since `/score` answers have none.",
+            ("model",),
+            buckets=_MASS,
+        )
+        self.model_info = declare.gauge(
+            "tastestream_model_info",
+            "1 for each model version in use. `mode` is how it is asked: score, chat, or generate.",
+            ("role", "model", "mode"),
+            across="latest",
+        )
+        self.model_created = declare.gauge(
+            "tastestream_model_created_timestamp_seconds",
+            "When the model version was made, if its manifest says so.",
+            ("role", "model"),
+            across="latest",
+        )
+
+    def watch_engine(self, engine: Engine | Replicas, role: str, mode: str) -> None:
+        """Show which model version is asked, and count what its answers say about themselves."""
+        self.model_info.labels(role, engine.id, mode).set(1)
+        if engine.manifest and engine.manifest.created:
+            self.model_created.labels(role, engine.id).set(engine.manifest.created.timestamp())
+        engine.observe(_EngineObserver(self, role, engine.id))
+
+    def count_scores(self, model: str, scores: Iterable[float]) -> None:
+        """Count fresh scores, each in 0..1, by their bin."""
+        for tenth, number in Counter(min(int(score * 10), 9) for score in scores).items():
+            self.scores.labels(model, _BINS[tenth]).inc(number)
+
+
+class _EngineObserver:
+    def __init__(self, metrics: ModelSeries, engine: str, model: str) -> None:
+        self._prompt, self._cached, self._completion = (
+            metrics.llm_tokens.labels(engine, kind) for kind in ("prompt", "cached", "completion")
+        )
+        self._metrics = metrics
+        self._model = model
+
+    def usage(self, usage: Usage) -> None:
+        self._prompt.inc(usage.prompt)
+        self._cached.inc(usage.cached)
+        self._completion.inc(usage.completion)
+
+    def label_mass(self, mass: float) -> None:
+        self._metrics.label_mass.labels(self._model).observe(mass)

@@ -1,0 +1,65 @@
+"""Series of recommendations."""
+
+from service.metrics.declare import STEP_BUCKETS, Declare
+
+_CANDIDATES = (1, 5, 10, 20, 50, 100, 200, 500)
+_SHARES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.5, 2.0)
+
+
+class RecommendSeries:
+    def __init__(self, declare: Declare) -> None:
+        self.recommendations = declare.counter(
+            "tastestream_recommendations_total",
+            "Recommendations by what ranked them (none: no items) and degraded reason (empty: not degraded).",
+            ("served_by", "degraded_reason"),
+        )
+        self.exposures = declare.counter(
+            "tastestream_exposures_total",
+            "Recommendations with at least one item, by what ranked them and the model version: the denominator of "
+            "`tastestream_recommendation_outcomes_total`.",
+            ("served_by", "model"),
+        )
+        self.empty_recommendations = declare.counter(
+            "tastestream_empty_recommendations_total",
+            "Empty recommendations by reason: none_given, unknown_item, seen, filtered, mixed, empty_catalogue.",
+            ("reason",),
+        )
+        self.short_recommendations = declare.counter(
+            "tastestream_short_recommendations_total", "Recommendations of fewer items than asked for, but not empty."
+        )
+        self.deadline_used = declare.histogram(
+            "tastestream_recommend_deadline_used_ratio",
+            "Share of its deadline that a recommendation took; more than 1 is late.",
+            buckets=_SHARES,
+        )
+        self.step_seconds = declare.histogram(
+            "tastestream_recommend_step_seconds",
+            "Duration of each step of a recommendation.",
+            ("step",),
+            buckets=STEP_BUCKETS,
+        )
+        self.ranked_candidates = declare.histogram(
+            "tastestream_recommend_candidates", "Candidates ranked for one recommendation.", buckets=_CANDIDATES
+        )
+        self.retrieved_candidates = declare.counter(
+            "tastestream_retrieved_candidates_total",
+            "Distinct candidates before the filter, by source: given (by the caller), or the stage of retrieval.",
+            ("source",),
+        )
+        self.candidates = declare.counter(
+            "tastestream_candidates_total",
+            "Candidates by outcome: ranked, the reason why they were skipped, or unscored (the model rejected them).",
+            ("outcome",),
+        )
+        self.cached_scores = declare.counter(
+            "tastestream_score_cache_total", "Lookups in the score cache by result: hit, miss.", ("result",)
+        )
+        self.dependency_failures = declare.counter(
+            "tastestream_dependency_failures_total",
+            "Failures of optional dependencies: the recommendation or fold went on without them.",
+            ("dependency",),
+        )
+        self.ranker_wait_seconds = declare.histogram(
+            "tastestream_ranker_wait_seconds",
+            "Time that a ranking waited because `recommend.max_concurrent_ranks` others were in progress.",
+        )

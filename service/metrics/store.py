@@ -1,0 +1,69 @@
+"""Series of what is in Redis: the same whichever process asks."""
+
+from collections.abc import Mapping
+
+from prometheus_client import Gauge
+
+from service.metrics.declare import Declare
+from service.state.records import RedisState, Waiting
+
+
+class StoreSeries:
+    def __init__(self, declare: Declare) -> None:
+        def gauge(name: str, meaning: str) -> Gauge:
+            return declare.gauge(name, meaning, across="latest")
+
+        self.redis_up = gauge("tastestream_redis_up", "1 if Redis answered the last probe, otherwise 0.")
+        self.due_users = gauge("tastestream_due_users", "Users whose summary is due to be rewritten.")
+        self.pending_events = gauge("tastestream_pending_events", "Accepted events that are not yet folded.")
+        self.pending_pictures = gauge("tastestream_pending_pictures", "Items whose picture is not yet fetched.")
+        self.oldest_due_seconds = gauge(
+            "tastestream_oldest_due_seconds", "Time for which the longest-waiting user has been due."
+        )
+        self.dead_letters = gauge("tastestream_dead_letters", "Dead letters in Redis.")
+        self.index_updated = declare.gauge(
+            "tastestream_index_updated_timestamp_seconds",
+            "When a like was last counted in an index of retrieval: cooccurrence, popular.",
+            ("index",),
+            across="latest",
+        )
+        self.redis_memory_used = gauge(
+            "tastestream_redis_memory_used_bytes", "Memory that Redis uses; of a cluster, the sum of its masters."
+        )
+        self.redis_memory_max = gauge(
+            "tastestream_redis_memory_max_bytes",
+            "`maxmemory` of Redis, 0 without one; of a cluster, the sum of its masters.",
+        )
+        self.redis_aof_ok = gauge(
+            "tastestream_redis_aof_ok",
+            "1 if every master keeps an append-only file and its last write and rewrite succeeded, otherwise 0.",
+        )
+        self.redis_replicas = gauge(
+            "tastestream_redis_replicas", "Connected replicas; of a cluster, of the master that has the fewest."
+        )
+        self.clock_skew = gauge(
+            "tastestream_clock_skew_seconds",
+            "The clock of this process minus that of Redis; of a cluster, the largest difference.",
+        )
+
+    def show_waiting(self, waiting: Waiting) -> None:
+        """Set the gauges of what waits in Redis, which answered."""
+        self.redis_up.set(1)
+        self.due_users.set(waiting.due_users)
+        self.oldest_due_seconds.set(waiting.oldest_due_s)
+        self.pending_events.set(waiting.pending_events)
+        self.dead_letters.set(waiting.dead_letters)
+        self.pending_pictures.set(waiting.pending_pictures)
+
+    def show_indexes(self, updated_s: Mapping[str, float]) -> None:
+        """Set when each index was updated, in seconds since the epoch."""
+        for index, at_s in updated_s.items():
+            self.index_updated.labels(index).set(at_s)
+
+    def show_redis(self, state: RedisState) -> None:
+        """Set the gauges of what Redis says about itself."""
+        self.redis_memory_used.set(state.memory_used)
+        self.redis_memory_max.set(state.memory_max)
+        self.redis_aof_ok.set(state.aof_ok)
+        self.redis_replicas.set(state.replicas)
+        self.clock_skew.set(state.clock_skew_s)
