@@ -24,7 +24,7 @@ observe: ## start Prometheus with our rules beside `make run`, on 127.0.0.1:9090
 	@sh deploy/prometheus/observe.sh
 
 test: $(INSTALLED) ## run all tests (they start their own Redis and vLLM servers)
-	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadgroup $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n $(TEST_PROCESSES) $(PYTEST_ARGS)
 
 # One or two folders or files of each package that are quick and fail early when something is broken.
 FAST := tests/test_floors.py tests/test_pages.py $(addprefix tests/model_store/,data prompts registry test_*.py) \

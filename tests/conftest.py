@@ -2,13 +2,18 @@
 
 import os
 from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 from tests.redis_servers import RedisCluster, RedisServer, emptied
 from tests.vllm_servers import ranker_server, summarizer_server
 
+ROOT = Path(__file__).parents[1]
 __all__ = ["RedisServer", "ranker_server", "summarizer_server"]
 
 # Examples and their making have no time limit of their own: it would measure what else the machine does.
@@ -22,14 +27,22 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("tastestream")
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let pytest-xdist keep a file in one process, and all tests of the shared vLLM servers in one as well."""
-    for item in items:
-        if item.get_closest_marker("xdist_group") is not None:
-            continue
-        shared = item.get_closest_marker("vllm") is not None
-        item.add_marker(pytest.mark.xdist_group("vllm" if shared else item.location[0]))
+class OneProcessPerFile(LoadScopeScheduling):  # type: ignore[misc]
+    """Runs a file's tests in one process, and all files that use the shared vLLM servers in the same one."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return "vllm" if _uses_vllm(file) else file
+
+
+@cache
+def _uses_vllm(file: str) -> bool:
+    return "mark.vllm" in (ROOT / file).read_text("utf-8")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
+    return OneProcessPerFile(config, log)
 
 
 @pytest.fixture(scope="session")

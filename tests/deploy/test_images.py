@@ -16,8 +16,6 @@ from tests.deploy.containers import ROOT, Buildah, Container, Image, needs_build
 from tests.redis_servers import RedisServer, until
 from tests.vllm_servers import ServedModel
 
-# One process builds the image; one of the tests needs the shared vLLM servers as well.
-pytestmark = pytest.mark.xdist_group("vllm")
 DOCKERFILES = ("Dockerfile", "Dockerfile.demo")
 MODELS = "/opt/tastestream/lib/python3.11/site-packages/model_store/demo/models"
 Start = Callable[..., tuple[Container, str]]
