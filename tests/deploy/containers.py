@@ -54,6 +54,7 @@ class Buildah:
     """buildah with a store of its own in `folder`."""
 
     def __init__(self, folder: Path) -> None:
+        self._folder = folder
         self._command = ["buildah", "--root", str(folder / "root"), "--runroot", str(folder / "run")]
         self._environment = {**os.environ, "BUILDAH_ISOLATION": "chroot", "STORAGE_DRIVER": "vfs"}
 
@@ -63,6 +64,14 @@ class Buildah:
         done = subprocess.run(command, env=self._environment, capture_output=True, text=True, timeout=BUILD_S)
         assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
         return done.stdout.strip()
+
+    def close(self) -> None:
+        """Unmount and remove all containers, and what buildah itself mounted: mounted folders can't be removed."""
+        self("umount", "--all")
+        self("rm", "--all")
+        for line in reversed(Path("/proc/self/mounts").read_text("utf-8").splitlines()):
+            if (point := Path(line.split()[1])).is_relative_to(self._folder):
+                subprocess.run(["umount", point], check=True)
 
     def base(self, folder: Path) -> str:
         """A Debian with Python, installed into `folder` and committed: what BASE stands for where no registry is."""

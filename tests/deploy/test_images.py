@@ -54,10 +54,13 @@ def test_the_demo_image_has_nothing_of_the_tests() -> None:
 
 
 @pytest.fixture(scope="module")
-def image(tmp_path_factory: pytest.TempPathFactory) -> Image:
+def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Image]:
     folder = tmp_path_factory.mktemp("buildah")
     buildah = Buildah(folder)
-    return buildah.unpack(buildah.build("Dockerfile", buildah.base(folder / "base")))
+    try:
+        yield buildah.unpack(buildah.build("Dockerfile", buildah.base(folder / "base")))
+    finally:
+        buildah.close()
 
 
 @pytest.fixture(scope="module")
