@@ -7,7 +7,7 @@ import resource
 import signal
 from base64 import b64encode
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -48,12 +48,13 @@ def ended(metrics: Metrics, cause: str) -> float:
 
 
 def children() -> set[int]:
-    """Child processes that decode pictures."""
+    """Child processes that decode pictures; a thread or a process may end while they are listed."""
     found = set()
     for task in Path("/proc/self/task").iterdir():
-        for pid in (task / "children").read_text().split():
-            if b"decoder_process" in Path(f"/proc/{pid}/cmdline").read_bytes():
-                found.add(int(pid))
+        with suppress(FileNotFoundError, ProcessLookupError):
+            for pid in (task / "children").read_text().split():
+                if b"decoder_process" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                    found.add(int(pid))
     return found
 
 
