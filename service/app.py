@@ -75,6 +75,7 @@ def create_app(
         OSError: the file of API keys can't be read.
     """
     metrics = metrics or Metrics()
+    metrics.show_limits(settings.state)
     keys = KeyReload(settings.api_keys_file, metrics) if settings.api_keys_file else None
     store = store or Store(settings)
     ranker = ranker or open_ranker(settings, metrics)

@@ -166,6 +166,15 @@ class InternalError(TastestreamError):
     """Anything unforeseen; only the log has details."""
 
 
+def codes() -> list[str]:
+    """The code of every error, in alphabetical order."""
+    found, classes = set(), [TastestreamError]
+    while classes:
+        found.add((error := classes.pop()).code)
+        classes += error.__subclasses__()
+    return sorted(found)
+
+
 def problem(error: TastestreamError) -> dict[str, Any]:
     """The RFC 9457 body of `error`."""
     body: dict[str, Any] = {

@@ -118,7 +118,7 @@ def test_prometheus_finds_the_metrics_of_everything_that_was_started(up: Running
         pages[labels["job"]] = httpx.get(url, trust_env=False).raise_for_status().text
     assert pages.keys() == {f"tastestream-{job}" for job in ("gateway", "worker", "ranker", "summarizer")}
     assert "tastestream_recommendations_total{" in pages["tastestream-gateway"]
-    assert 'tastestream_jobs_total{job="summarize",outcome="committed"}' in pages["tastestream-worker"]
+    assert 'tastestream_jobs_total{kind="summarize",outcome="committed"}' in pages["tastestream-worker"]
     assert "vllm:num_requests_waiting{" in pages["tastestream-ranker"]
     assert "vllm:num_requests_waiting{" in pages["tastestream-summarizer"]
 

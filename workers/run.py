@@ -55,6 +55,7 @@ async def _run(settings: Settings) -> None:
     for name in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(name, stop.set)
     metrics = Metrics()
+    metrics.show_limits(settings.state)
     async with AsyncExitStack() as on_exit:
         if settings.worker.metrics_port is not None:
             server, thread = start_http_server(

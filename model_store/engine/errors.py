@@ -11,7 +11,9 @@ EngineError
 └── BadAnswer           answer_empty | answer_too_long | answer_malformed | answer_implausible
 """
 
-from typing import Literal
+from typing import Literal, get_args
+
+_Reason = Literal["empty", "too_long", "malformed", "implausible"]
 
 
 class EngineError(Exception):
@@ -59,7 +61,15 @@ class BadAnswer(EngineError):
 
     code = "bad_answer"
 
-    def __init__(self, reason: Literal["empty", "too_long", "malformed", "implausible"], message: str) -> None:
+    def __init__(self, reason: _Reason, message: str) -> None:
         super().__init__(message)
         self.reason = reason
         self.code = f"answer_{reason}"
+
+
+CODES = (
+    *(error.code for error in (EngineUnavailable, EngineTimeout, EngineOverloaded, EngineRejected)),
+    *(error.code for error in (PromptTooLong, WrongScores)),
+    *(f"answer_{reason}" for reason in get_args(_Reason)),
+)
+"""Every code that an error may have."""

@@ -35,6 +35,7 @@ def bounded_http(limits: LimitSettings, metrics: Metrics) -> type[asyncio.Protoc
     """The protocol class of connections that are limited by `limits` and counted in `metrics`."""
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     bound = min(limits.connections, max(files - _RESERVED_FILES, files // 2))
+    metrics.max_connections.set(bound)
     return type("BoundedHttp", (_BoundedHttp,), {"limits": limits, "metrics": metrics, "most_connections": bound})
 
 

@@ -1,6 +1,6 @@
 """How a series is declared: in the registry of its process, with the way in which several processes are combined."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -19,8 +19,15 @@ class Declare:
     def __init__(self, registry: CollectorRegistry) -> None:
         self._registry = registry
 
-    def counter(self, name: str, meaning: str, labels: Sequence[str] = ()) -> Counter:
-        return Counter(name, meaning, labels, registry=self._registry)
+    def counter(
+        self, name: str, meaning: str, labels: Sequence[str] = (), *, known: Iterable[Sequence[str]] = ()
+    ) -> Counter:
+        """`known` are the values of `labels` that are exported as 0 from the start: what first appears as 1 has no
+        increase, and an alert on it does not see its first occurrence."""
+        counter = Counter(name, meaning, labels, registry=self._registry)
+        for values in known:
+            counter.labels(*values)
+        return counter
 
     def gauge(self, name: str, meaning: str, labels: Sequence[str] = (), *, across: Across) -> Gauge:
         return Gauge(name, meaning, labels, registry=self._registry, multiprocess_mode=_MODES[across])  # type: ignore[arg-type]

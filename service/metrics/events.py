@@ -2,13 +2,17 @@
 
 from service.metrics.declare import Declare
 
+_EVENT_RESULTS = ("accepted", "duplicate", "rejected", "backlog_full", "overloaded", "deleted")
+_DECODER_CAUSES = ("cpu", "timeout", "crash", "cancelled")
+
 
 class EventSeries:
     def __init__(self, declare: Declare) -> None:
         self.events = declare.counter(
             "tastestream_events_total",
-            "Received events by result: accepted, duplicate, rejected, backlog_full, overloaded, deleted.",
+            f"Received events by result: {', '.join(_EVENT_RESULTS)}.",
             ("result",),
+            known=[(result,) for result in _EVENT_RESULTS],
         )
         self.last_event = declare.gauge(
             "tastestream_last_event_timestamp_seconds",
@@ -47,6 +51,7 @@ class CatalogueSeries:
         )
         self.picture_decoders_ended = declare.counter(
             "tastestream_picture_decoders_ended_total",
-            "Decoder processes that ended while decoding a picture, by cause: cpu, timeout, crash, cancelled.",
+            f"Decoder processes that ended while decoding a picture, by cause: {', '.join(_DECODER_CAUSES)}.",
             ("cause",),
+            known=[(cause,) for cause in _DECODER_CAUSES],
         )

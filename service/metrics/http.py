@@ -1,5 +1,6 @@
 """Series of requests and connections."""
 
+from service.errors import codes
 from service.metrics.declare import Declare
 
 
@@ -36,9 +37,19 @@ class HttpSeries:
         self.connections = declare.gauge(
             "tastestream_http_connections", "Open connections, including idle ones.", across="sum"
         )
+        self.max_connections = declare.gauge(
+            "tastestream_max_connections",
+            "`limits.connections`, or fewer if the process may open fewer files.",
+            across="sum",
+        )
         self.api_keys_stale = declare.gauge(
             "tastestream_api_keys_stale",
             "1 while the file of API keys can't be read or has a wrong line, so that its last good keys are in force.",
             across="max",
         )
-        self.errors = declare.counter("tastestream_errors_total", "Error responses by code.", ("code",))
+        self.errors = declare.counter(
+            "tastestream_errors_total",
+            "Error responses by code.",
+            ("code",),
+            known=[(code,) for code in codes()],
+        )

@@ -2,13 +2,16 @@
 
 from collections import Counter
 from collections.abc import Iterable
+from itertools import product
 
 from model_store.engine.engine import Engine
+from model_store.engine.errors import CODES
 from model_store.engine.observer import Usage
 from model_store.engine.replicas import Replicas
 from service.metrics.declare import Declare
 
 _BINS = tuple(f"0.{tenth}" for tenth in range(10))
+_CALLS = {"ranker": ("score",), "summarizer": ("summarize", "describe")}
 _MASS = (0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 1.0)
 
 
@@ -55,6 +58,8 @@ class ModelSeries:
     def watch_engine(self, engine: Engine | Replicas, role: str, mode: str) -> None:
         """Show which model version is asked, and count what its answers say about themselves."""
         self.model_info.labels(role, engine.id, mode).set(1)
+        for call, outcome in product(_CALLS[role], ("ok", "cancelled", *CODES)):
+            self.engine_calls.labels(role, call, outcome)
         if engine.manifest and engine.manifest.created:
             self.model_created.labels(role, engine.id).set(engine.manifest.created.timestamp())
         engine.observe(_EngineObserver(self, role, engine.id))

@@ -3,6 +3,7 @@
 from service.metrics.declare import STEP_BUCKETS, Declare
 
 _CANDIDATES = (1, 5, 10, 20, 50, 100, 200, 500)
+_EMPTY_REASONS = ("none_given", "unknown_item", "seen", "filtered", "mixed", "empty_catalogue")
 _SHARES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.5, 2.0)
 
 
@@ -21,8 +22,9 @@ class RecommendSeries:
         )
         self.empty_recommendations = declare.counter(
             "tastestream_empty_recommendations_total",
-            "Empty recommendations by reason: none_given, unknown_item, seen, filtered, mixed, empty_catalogue.",
+            f"Empty recommendations by reason: {', '.join(_EMPTY_REASONS)}.",
             ("reason",),
+            known=[(reason,) for reason in _EMPTY_REASONS],
         )
         self.short_recommendations = declare.counter(
             "tastestream_short_recommendations_total", "Recommendations of fewer items than asked for, but not empty."

@@ -1,10 +1,11 @@
-"""Series of what is in Redis: the same whichever process asks."""
+"""Series of what is in Redis and of its limits: the same whichever process asks."""
 
 from collections.abc import Mapping
 
 from prometheus_client import Gauge
 
 from service.metrics.declare import Declare
+from service.settings import StateSettings
 from service.state.records import RedisState, Waiting
 
 
@@ -16,6 +17,12 @@ class StoreSeries:
         self.redis_up = gauge("tastestream_redis_up", "1 if Redis answered the last probe, otherwise 0.")
         self.due_users = gauge("tastestream_due_users", "Users whose summary is due to be rewritten.")
         self.pending_events = gauge("tastestream_pending_events", "Accepted events that are not yet folded.")
+        self.max_backlog = gauge(
+            "tastestream_max_backlog", "`state.max_backlog`: with as many pending events, further ones are refused."
+        )
+        self.lease_seconds = gauge(
+            "tastestream_lease_seconds", "`state.lease_s`: the time that a worker has for claimed work."
+        )
         self.pending_pictures = gauge("tastestream_pending_pictures", "Items whose picture is not yet fetched.")
         self.oldest_due_seconds = gauge(
             "tastestream_oldest_due_seconds", "Time for which the longest-waiting user has been due."
@@ -45,6 +52,11 @@ class StoreSeries:
             "tastestream_clock_skew_seconds",
             "The clock of this process minus that of Redis; of a cluster, the largest difference.",
         )
+
+    def show_limits(self, settings: StateSettings) -> None:
+        """Set the gauges of what the others are compared with."""
+        self.max_backlog.set(settings.max_backlog)
+        self.lease_seconds.set(settings.lease_s)
 
     def show_waiting(self, waiting: Waiting) -> None:
         """Set the gauges of what waits in Redis, which answered."""

@@ -1,8 +1,13 @@
 """Series of background work."""
 
+from itertools import product
+
 from service.metrics.declare import Declare
+from service.state.kinds import KINDS
 
 _FRESHNESS = (0.5, 1, 2.5, 5, 10, 20, 30, 45, 60, 90, 120, 300, 600, 1800)
+_KINDS = tuple(kind.name for kind in KINDS)
+_OUTCOMES = ("committed", "refused", "retried", "dead_lettered", "released", "lost")
 _CALLS = (0, 1, 2, 3, 4, 6, 8, 12, 16)
 
 
@@ -10,15 +15,16 @@ class WorkerSeries:
     def __init__(self, declare: Declare) -> None:
         self.jobs = declare.counter(
             "tastestream_jobs_total",
-            "Claimed work by job (summarize, describe, fetch) and outcome: committed, refused (a picture that is not "
+            f"Claimed work by kind ({', '.join(_KINDS)}) and outcome: committed, refused (a picture that is not "
             "acceptable), retried, dead_lettered, released (not an attempt), lost (the lease ran out or the work was "
             "superseded).",
-            ("job", "outcome"),
+            ("kind", "outcome"),
+            known=product(_KINDS, _OUTCOMES),
         )
         self.job_seconds = declare.histogram(
             "tastestream_job_seconds",
             "Time of one attempt at claimed work, from its start to its commit or failure.",
-            ("job",),
+            ("kind",),
         )
         self.event_to_summary = declare.histogram(
             "tastestream_event_to_summary_seconds",

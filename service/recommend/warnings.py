@@ -8,7 +8,7 @@ from service.recommend.schemas import RecommendIn, Skipped, Warned
 from service.state.records import Event
 
 NO_CANDIDATES = "no_candidates"
-_REASONS = {
+REASONS = {
     "none_given": "the list of candidates is empty",
     "unknown_item": "none of the candidates is in the catalogue or has a title",
     "seen": "the user has seen all of them",
@@ -23,7 +23,7 @@ def warn(ask: RecommendIn, found: Retrieved, filtered: Sequence[Skipped], ranked
     warned = []
     if ranked == 0:
         reason = _reason(ask, found, filtered)
-        warned.append(Warned(NO_CANDIDATES, f"nothing was ranked: {_REASONS[reason]}", reason))
+        warned.append(Warned(NO_CANDIDATES, f"nothing was ranked: {REASONS[reason]}", reason))
     elif ranked < ask.k and (ask.candidates is None or len(ask.candidates) >= ask.k):
         warned.append(Warned("fewer_than_k", f"only {ranked} items can be recommended, k is {ask.k}"))
     if found.bounded:

@@ -3,17 +3,25 @@
 import asyncio
 import platform
 import time
+from typing import get_args
 
 import pytest
 
 from model_store.registry.manifest import Manifest
+from service.errors import codes
+from service.http.connection import bounded_http
+from service.metrics import Metrics
 from service.recommend.deadline import Deadline
+from service.recommend.warnings import REASONS
 from service.settings import ConcurrencySettings, EngineSettings, LimitSettings, StateSettings
+from service.state.kinds import KINDS
+from service.state.records import Accepted
 from tests.service.conftest import Gateway, OpenGateway
 from tests.service.recommend.test_endpoints import ASK, fill, recommend, send
 from tests.service.serving import VERSION, ModelServer, serving, until
 
 EVENT = {"user_id": "u", "item_id": "tea"}
+OUTCOMES = ("committed", "refused", "retried", "dead_lettered", "released", "lost")
 RECOMMEND, EVENTS = "tastestream_recommend_slo_total", "tastestream_events_slo_total"
 
 
@@ -95,6 +103,44 @@ class TestObjectives:
         assert gateway.count("tastestream_slo_freshness_threshold_seconds") == 60
         assert gateway.metrics.registry.get_sample_value(RECOMMEND, {"result": "failed"}) == 0
         assert gateway.metrics.registry.get_sample_value(EVENTS, {"result": "refused"}) == 0
+
+
+class TestFromTheStart:
+    """What first appears as 1 has no increase, so that an alert on it would not see the first occurrence."""
+
+    @pytest.mark.parametrize(
+        ("series", "known"),
+        [
+            ("tastestream_errors", [{"code": code} for code in codes()]),
+            ("tastestream_events", [{"result": result} for result in (*get_args(Accepted), "rejected")]),
+            ("tastestream_empty_recommendations", [{"reason": reason} for reason in REASONS]),
+            (
+                "tastestream_jobs",
+                [{"kind": kind.name, "outcome": outcome} for kind in KINDS for outcome in OUTCOMES],
+            ),
+        ],
+    )
+    def test_every_known_label_is_zero(self, series: str, known: list[dict[str, str]]) -> None:
+        (family,) = (one for one in Metrics().registry.collect() if one.name == series)
+        samples = [one for one in family.samples if one.name.endswith("_total")]
+        assert sorted(map(str, known)) == sorted(str(one.labels) for one in samples)
+        assert {one.value for one in samples} == {0}
+
+    def test_the_codes_are_those_of_the_classes(self) -> None:
+        assert {"internal_error", "state_unavailable", "key_revoked", "rate_limited"} <= set(codes())
+
+    async def test_calls_of_the_engines_in_use_are_zero(self, ranked: Gateway) -> None:
+        calls = "tastestream_engine_calls_total"
+        for outcome in ("ok", "engine_timeout", "engine_unavailable", "answer_empty"):
+            labels = {"engine": "ranker", "call": "score", "outcome": outcome}
+            assert ranked.metrics.registry.get_sample_value(calls, labels) == 0
+
+    async def test_limits_are_shown_beside_what_they_limit(self, open_gateway: OpenGateway) -> None:
+        async with open_gateway(state=StateSettings(max_backlog=77, lease_s=12.5)) as gateway:
+            assert gateway.count("tastestream_max_backlog") == 77
+            assert gateway.count("tastestream_lease_seconds") == 12.5
+            bounded_http(LimitSettings(connections=50), gateway.metrics)
+            assert gateway.count("tastestream_max_connections") == 50
 
 
 class TestEvents:

@@ -58,9 +58,9 @@ class Worker:
         self.stop.set()
         await self.task
 
-    def count(self, job: str, outcome: str) -> float:
+    def count(self, kind: str, outcome: str) -> float:
         """How many claims ended with this outcome."""
-        return self.metrics.jobs.labels(job, outcome)._value.get()
+        return self.metrics.jobs.labels(kind, outcome)._value.get()
 
     def folds(self, outcome: str) -> float:
         return self.count("summarize", outcome)
