@@ -13,17 +13,17 @@ from hashlib import sha256
 from secrets import token_urlsafe
 from typing import Literal, get_args
 
+from service.names import DEFAULT_TENANT, read_name
+
 Scope = Literal["events", "recommend", "items", "users", "admin"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
 ADMIN: Scope = "admin"
 """Includes all other scopes."""
-DEFAULT_TENANT = "default"
 KEY_PREFIX = "tastestream_"
 """Begins every generated key, so that scanners find keys that were published by mistake."""
 
 _KEY_BYTES = 32
 _KEY = re.compile(rf"{KEY_PREFIX}[A-Za-z0-9_-]{{43}}")
-_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _HASH = re.compile(r"sha256:([0-9a-f]{64})")
 _FIELDS = ("name", "tenant", "scopes", "created", "expires", "revoked")
 _ID_CHARS = 12
@@ -116,13 +116,6 @@ def read_line(text: str, number: int) -> ApiKey:
         times["expires"],
         times["revoked"],
     )
-
-
-def read_name(text: str) -> str:
-    """The name of a key or tenant. Raises ValueError if it is not one."""
-    if not _NAME.fullmatch(text):
-        raise ValueError(f"{text!r} is not a name: 1 to 64 lower-case letters, digits, '.', '_', '-'")
-    return text
 
 
 def read_scopes(names: list[str]) -> frozenset[Scope]:

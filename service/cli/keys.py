@@ -11,18 +11,17 @@ import typer
 from model_store.errors import UserError
 from service.api_keys import file as keys_file
 from service.api_keys.records import (
-    DEFAULT_TENANT,
     SCOPES,
     ApiKey,
     digest_of,
     new_key,
-    read_name,
     read_scopes,
     time_text,
 )
 from service.cli.audit import audited
 from service.cli.options import Yes
 from service.cli.terminal import confirm, err, print_table, say, settings_or_exit
+from service.names import DEFAULT_TENANT, read_name
 from service.settings import PREFIX
 
 app = typer.Typer(no_args_is_help=True, help="Create, list and revoke API keys.")

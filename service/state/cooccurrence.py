@@ -18,7 +18,7 @@ from service.state import votes
 from service.state.counting import calls, list_calls, parse_counts
 from service.state.early import COUNT, Early
 from service.state.index_times import Index, IndexTimes
-from service.state.keys import DELETED_ITEMS, POPULAR, SEEDED, neighbours
+from service.state.keys import Keys
 from service.state.reads import Read
 from service.state.redis.scripts import Operation, Scripts
 
@@ -49,11 +49,12 @@ class CooccurrenceCounts:
         early: counts items that are not in the catalogue.
     """
 
-    def __init__(self, scripts: Scripts, settings: StateSettings, early: Early) -> None:
+    def __init__(self, scripts: Scripts, keys: Keys, settings: StateSettings, early: Early) -> None:
         self._scripts = scripts
+        self._keys = keys
         self._settings = settings
         self._early = early
-        self.times = IndexTimes(scripts)
+        self.times = IndexTimes(scripts, keys)
 
     async def record(
         self, liked: Sequence[str], before: Sequence[str | None], absent: Collection[str] = frozenset()
@@ -81,8 +82,8 @@ class CooccurrenceCounts:
         counts = dict.fromkeys((item for item in liked if item is not None), 1.0)
         together = _together(liked)
         # The count of an item that was never in the catalogue is in its own list.
-        rows = {neighbours(item): {COUNT: 1.0, **together.get(item, {})} for item in counts}
-        rankings: dict[str, Mapping[str, float]] = {POPULAR: counts, **rows}
+        rows = {self._keys.neighbours(item): {COUNT: 1.0, **together.get(item, {})} for item in counts}
+        rankings: dict[str, Mapping[str, float]] = {self._keys.popular: counts, **rows}
         await self._run([call for ranking, counts in rankings.items() for call in calls("uncount", ranking, counts)])
 
     async def seed(
@@ -92,14 +93,14 @@ class CooccurrenceCounts:
 
         A pair (item, neighbour, count) is added to the item's list only.
         """
-        (seeded,) = await self._scripts.run([("SISMEMBER", SEEDED, marker)])
+        (seeded,) = await self._scripts.run([("SISMEMBER", self._keys.seeded, marker)])
         if seeded:
             return False
         together = _table()
         for item, neighbour, count in pairs:
             together[item][neighbour] += count
         await self._count(dict(counts), together)
-        await self._scripts.run([("SADD", SEEDED, marker)])
+        await self._scripts.run([("SADD", self._keys.seeded, marker)])
         return True
 
     def pairs(self, recent: Sequence[str], candidates: Sequence[str]) -> Read[Together]:
@@ -109,7 +110,7 @@ class CooccurrenceCounts:
         holds, so its list would favour other popular items.
         """
         return Read(
-            [("ZMSCORE", neighbours(item), *recent) for item in candidates] if recent else (),
+            [("ZMSCORE", self._keys.neighbours(item), *recent) for item in candidates] if recent else (),
             lambda rows: {
                 item: {other: count for other, count in zip(recent, row, strict=True) if count}
                 for item, row in zip(candidates, rows or [()] * len(candidates), strict=False)
@@ -119,24 +120,25 @@ class CooccurrenceCounts:
     def lists(self, recent: Sequence[str]) -> Read[Together]:
         """For each of the `recent` items, how many users liked each of its neighbours together with it."""
         return Read(
-            [("ZRANGE", neighbours(item), 0, -1, "WITHSCORES") for item in recent],
+            [("ZRANGE", self._keys.neighbours(item), 0, -1, "WITHSCORES") for item in recent],
             lambda rows: {item: _neighbours(flat) for item, flat in zip(recent, rows, strict=True)},
         )
 
     def counts(self, items: Sequence[str]) -> Read[Counts]:
         """How many users liked each of the items."""
-        rankings = (POPULAR, DELETED_ITEMS) if items else ()
+        rankings = (self._keys.popular, self._keys.deleted_items) if items else ()
         return Read([("ZMSCORE", ranking, *items) for ranking in rankings], partial(_counts, items))
 
     def ranking(self, start: int, size: int) -> Read[list[str]]:
         """`size` items of the popularity ranking from position `start`; they need not be in the catalogue."""
         return Read(
-            (("ZREVRANGE", POPULAR, start, start + size - 1),), lambda results: [name.decode() for name in results[0]]
+            (("ZREVRANGE", self._keys.popular, start, start + size - 1),),
+            lambda results: [name.decode() for name in results[0]],
         )
 
     async def _count(self, counts: Mapping[str, float], together: Together) -> None:
-        popular = calls("count", POPULAR, counts, self._settings.popular)
-        lists = list_calls(together, self._settings.neighbours)
+        popular = calls("count", self._keys.popular, counts, self._settings.popular)
+        lists = list_calls(self._keys, together, self._settings.neighbours)
         changed: dict[Index, bool] = {"popular": bool(popular), "cooccurrence": bool(lists)}
         times = self.times.updating([index for index, has_changed in changed.items() if has_changed])
         await self._run([*popular, *lists, *times])

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from service.state.encoding import pairs
-from service.state.keys import neighbours
+from service.state.keys import Keys
 from service.state.redis.client import Argument
 from service.state.redis.scripts import Call
 
@@ -17,9 +17,9 @@ def calls(script: str, ranking: str, counts: Mapping[str, float], *first: Argume
     return [Call(script, (ranking,), (*first, *flat[start : start + size])) for start in range(0, len(flat), size)]
 
 
-def list_calls(together: Mapping[str, Mapping[str, float]], most: int) -> list[Call]:
+def list_calls(keys: Keys, together: Mapping[str, Mapping[str, float]], most: int) -> list[Call]:
     """The runs of `count` that add these pairs to the items' lists, which keep the `most` frequent."""
-    return [call for item, others in together.items() for call in calls("count", neighbours(item), others, most)]
+    return [call for item, others in together.items() for call in calls("count", keys.neighbours(item), others, most)]
 
 
 def parse_counts(flat: Sequence[bytes]) -> dict[str, float]:

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from typing import Literal, get_args
 
-from service.state.keys import UPDATED
+from service.state.keys import Keys
 from service.state.redis.client import Argument
 from service.state.redis.scripts import Scripts
 
@@ -13,8 +13,9 @@ PRECISION_MS = 1000
 
 
 class IndexTimes:
-    def __init__(self, scripts: Scripts) -> None:
+    def __init__(self, scripts: Scripts, keys: Keys) -> None:
         self._scripts = scripts
+        self._key = keys.updated
         self._written: dict[Index, int] = {}
 
     def updating(self, indexes: Collection[Index]) -> Sequence[tuple[Argument, ...]]:
@@ -22,7 +23,7 @@ class IndexTimes:
         now = self._scripts.host_now()
         due = [index for index in indexes if now - self._written.get(index, 0) >= PRECISION_MS]
         self._written |= dict.fromkeys(due, now)
-        return [("HSET", UPDATED, index, now) for index in due]
+        return [("HSET", self._key, index, now) for index in due]
 
     async def read(self) -> Mapping[str, float]:
         """The time by index, in seconds since the epoch, of those that were ever updated.
@@ -31,5 +32,5 @@ class IndexTimes:
             StateUnavailable: Redis did not answer.
         """
         indexes = get_args(Index)
-        (times,) = await self._scripts.run([("HMGET", UPDATED, *indexes)])
+        (times,) = await self._scripts.run([("HMGET", self._key, *indexes)])
         return {index: int(at_ms) / 1000 for index, at_ms in zip(indexes, times, strict=True) if at_ms is not None}

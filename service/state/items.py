@@ -93,9 +93,9 @@ class Items:
         bucket = self._keys.item_bucket(item_id)
         names = (bucket.item_stem + item_id, bucket.stem, bucket.index, bucket.revision_stem + item_id)
         # Before the item is removed: then its counts are void even if the process dies in between.
-        await deleted_items.note(self._scripts, item_id)
+        await deleted_items.note(self._scripts, self._keys, item_id)
         (deleted,) = await self._scripts.run([Call("item_delete", names, (item_id,))])
-        await deleted_items.clear(self._scripts, item_id)
+        await deleted_items.clear(self._scripts, self._keys, item_id)
         return bool(deleted)
 
     async def count(self) -> int:

@@ -1,5 +1,8 @@
 """All key names of the store; no other module builds one.
 
+Every tenant has all of these keys. Those shown are of the tenant `default`; those of another begin with `ts@NAME:`
+instead of `ts:`. A name has no colon, so whatever an id contains, the part before the first colon says whose a key is.
+
 A user lives in one of `buckets` buckets. All keys of the user and of the bucket's queue carry the
 bucket's hash tag, so that one script may touch them together on Redis Cluster:
 
@@ -27,7 +30,7 @@ revision before a deletion).
 Across items: `ts:{c:<digest>}` (zset, co-occurring items), `ts:popular` (zset), `ts:seeded` (set), `ts:deleted_items`
 (zset, deleted items whose counts are being removed), `ts:new` (zset, the newest items), `ts:early` (zset, liked
 items that are not in the catalogue), `ts:updated` (hash, when each index last counted a like), `ts:lock:<task>`
-(string). `ts:buckets` (string) is the number of buckets.
+(string). `ts:buckets` (string), which is no tenant's, is the number of buckets of all tenants.
 """
 
 import base64
@@ -36,16 +39,10 @@ from collections.abc import Iterable
 from hashlib import blake2b
 from typing import Literal
 
+from service.names import DEFAULT_TENANT
+
 Field = Literal["genres", "tags"]
 BUCKETS = "ts:buckets"
-POPULAR = "ts:popular"
-SEEDED = "ts:seeded"
-DELETED_ITEMS = "ts:deleted_items"
-EARLY = "ts:early"
-NEW = "ts:new"
-UPDATED = "ts:updated"
-LOCK_STEM = "ts:lock:"
-NEIGHBOURS_PATTERN = "ts:{c:*}"
 
 
 class UserKeys:
@@ -69,9 +66,9 @@ class BucketKeys:
     All of them begin with `stem`, which is never a key itself. An id or term name is appended to the `*_stem` ones.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, stem: str, name: str) -> None:
         self.name = name
-        self.stem = f"ts:{{{name}}}:"
+        self.stem = f"{stem}{{{name}}}:"
         self.dead = f"{self.stem}dead"
         self.backlog = f"{self.stem}backlog"
         self.log = f"{self.stem}log"
@@ -86,12 +83,23 @@ class BucketKeys:
 
 
 class Keys:
-    """Key names for a store of `buckets` buckets; the number must never change on a live store."""
+    """Key names of one tenant in a store of `buckets` buckets; the number must never change on a live store.
 
-    def __init__(self, buckets: int) -> None:
-        self.users = tuple(BucketKeys(f"b{number}") for number in range(buckets))
-        self.items = tuple(BucketKeys(f"i{number}") for number in range(buckets))
+    All of them begin with `stem`, and no key of another tenant does.
+    """
+
+    def __init__(self, buckets: int, tenant: str = DEFAULT_TENANT) -> None:
+        self.stem = stem = "ts:" if tenant == DEFAULT_TENANT else f"ts@{tenant}:"
+        self.users = tuple(BucketKeys(stem, f"b{number}") for number in range(buckets))
+        self.items = tuple(BucketKeys(stem, f"i{number}") for number in range(buckets))
         self.buckets = (*self.users, *self.items)
+        self.popular = f"{stem}popular"
+        self.seeded = f"{stem}seeded"
+        self.deleted_items = f"{stem}deleted_items"
+        self.early = f"{stem}early"
+        self.new = f"{stem}new"
+        self.updated = f"{stem}updated"
+        self.neighbours_pattern = f"{stem}{{c:*}}"
 
     def user_bucket(self, user_id: str) -> BucketKeys:
         return self.users[self.bucket(user_id)]
@@ -108,14 +116,17 @@ class Keys:
     def bucket(self, identity: str) -> int:
         return zlib.crc32(identity.encode()) % len(self.users)
 
+    def neighbours(self, item_id: str) -> str:
+        """The co-occurrence key of an item. It holds a digest, since an id may contain the braces of a hash tag."""
+        return f"{self.stem}{{c:{blake2b(item_id.encode(), digest_size=12).hexdigest()}}}"
+
+    def lock(self, task: str) -> str:
+        """The lock of a periodic task."""
+        return f"{self.stem}lock:{task}"
+
     def named(self, name: str) -> BucketKeys | None:
         """The bucket called `name` (`b7`, `i7`), or None."""
         return next((bucket for bucket in self.buckets if bucket.name == name), None)
-
-
-def neighbours(item_id: str) -> str:
-    """The co-occurrence key of an item. It holds a digest, since an id may contain the braces of a hash tag."""
-    return f"ts:{{c:{blake2b(item_id.encode(), digest_size=12).hexdigest()}}}"
 
 
 def term_name(field: Field, term: str) -> str:

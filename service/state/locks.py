@@ -1,17 +1,19 @@
 """Locks of periodic tasks that only one of many workers runs."""
 
-from service.state.keys import LOCK_STEM
+from service.state.keys import Keys
 from service.state.redis.scripts import Scripts
 
 
 class Locks:
-    def __init__(self, scripts: Scripts) -> None:
+    def __init__(self, scripts: Scripts, keys: Keys) -> None:
         self._scripts = scripts
+        self._keys = keys
 
     async def take(self, task: str, every_s: float) -> bool:
         """Try to become the one worker that runs this task; True for the first caller in `every_s` seconds.
 
         The lock is never released: it expires, even if its owner dies.
         """
-        (taken,) = await self._scripts.run([("SET", LOCK_STEM + task, 1, "NX", "PX", max(1, round(every_s * 1000)))])
+        milliseconds = max(1, round(every_s * 1000))
+        (taken,) = await self._scripts.run([("SET", self._keys.lock(task), 1, "NX", "PX", milliseconds)])
         return bool(taken)

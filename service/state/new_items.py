@@ -8,7 +8,7 @@ import time
 import zlib
 from collections.abc import Sequence
 
-from service.state.keys import NEW
+from service.state.keys import Keys
 from service.state.reads import Read
 from service.state.redis.scripts import Call, Scripts
 
@@ -18,8 +18,9 @@ ROTATED_S = 3600
 
 
 class NewItems:
-    def __init__(self, scripts: Scripts) -> None:
+    def __init__(self, scripts: Scripts, keys: Keys) -> None:
         self._scripts = scripts
+        self._key = keys.new
 
     async def add(self, item_ids: Sequence[str]) -> None:
         """Add items that were put for the first time."""
@@ -27,7 +28,7 @@ class NewItems:
             return
         now_ms = time.time_ns() // 1_000_000
         timed = [part for item_id in item_ids[-MOST:] for part in (now_ms, item_id)]
-        await self._scripts.run([("ZADD", NEW, *timed), ("ZREMRANGEBYRANK", NEW, 0, -MOST - 1)])
+        await self._scripts.run([("ZADD", self._key, *timed), ("ZREMRANGEBYRANK", self._key, 0, -MOST - 1)])
 
     def sample(self, user_id: str, count: int, within_s: float) -> Read[list[str]]:
         """At most `count` items added in the last `within_s` seconds: the newest, alternating with others.
@@ -36,5 +37,5 @@ class NewItems:
         """
         seed = zlib.crc32(f"{int(time.time() // ROTATED_S)} {user_id}".encode())
         since_ms = round((time.time() - within_s) * 1000)
-        call = Call("new_sample", (NEW,), (since_ms, count, seed))
+        call = Call("new_sample", (self._key,), (since_ms, count, seed))
         return Read((call,) if count else (), lambda results: [name.decode() for name in (results or [[]])[0]])

@@ -12,7 +12,7 @@ from service.state.early import Early
 from service.state.event_log import EventLog
 from service.state.events import Events
 from service.state.items import Items
-from service.state.keys import POPULAR, Keys
+from service.state.keys import Keys
 from service.state.kinds import DERIVED, DESCRIBE, FETCH, SUMMARIZE, Derived, lua_table
 from service.state.locks import Locks
 from service.state.new_items import NewItems
@@ -50,7 +50,7 @@ class Store:
         state = settings.state
         self._client = client = connect(settings.redis_url, state)
         keys, scripts = Keys(state.buckets), Scripts(client, state, now_ms, lua_table(derived))
-        self._scripts = scripts
+        self._scripts, self._keys = scripts, keys
         self.servers = Servers(client)
         self.memory = MemoryReserve(self.servers, state.memory_reserve)
         self.events = Events(scripts, keys, self.memory, call_timeout_s(state))
@@ -60,14 +60,14 @@ class Store:
         self.descriptions = self.derivations[DESCRIBE.name]
         self.dead_letters = DeadLetters(scripts, keys, (SUMMARIZE, FETCH, *derived))
         self.rebuilds = Rebuilds(scripts, keys, state.max_pending)
-        early = Early(scripts, state)
-        self.new_items = NewItems(scripts)
+        early = Early(scripts, keys, state)
+        self.new_items = NewItems(scripts, keys)
         self.items = Items(scripts, keys, early, self.new_items)
         self.pictures = PictureQueue(scripts, keys, FETCH)
-        self.cooccurrence = CooccurrenceCounts(scripts, state, early)
+        self.cooccurrence = CooccurrenceCounts(scripts, keys, state, early)
         self.users = Users(scripts, keys, self.log, self.cooccurrence)
-        self.deleted_items = DeletedItems(scripts, self.items.known)
-        self.locks = Locks(scripts)
+        self.deleted_items = DeletedItems(scripts, keys, self.items.known)
+        self.locks = Locks(scripts, keys)
         self.append_only = AppendOnlyFiles(client)
         self.scores = Scores(scripts, keys, state.score_cache_items)
 
@@ -77,7 +77,7 @@ class Store:
 
     async def ping(self) -> None:
         """Raises StateUnavailable if Redis does not answer."""
-        await self._scripts.run([("EXISTS", POPULAR)])
+        await self._scripts.run([("EXISTS", self._keys.popular)])
 
     async def waiting(self) -> Waiting:
         """The sizes of the queues of all users and items."""

@@ -8,15 +8,16 @@ import pytest
 
 from service.pictures.store import PictureStore
 from service.settings import ConcurrencySettings, LimitSettings, RecommendSettings
-from service.state.keys import POPULAR, neighbours
+from service.state.keys import Keys
 from service.state.reads import Wave
 from tests.conftest import RedisServer
 from tests.redis_servers import admin_of, all_keys
-from tests.service.conftest import Gateway, OpenGateway
+from tests.service.conftest import PATIENT, Gateway, OpenGateway
 from tests.service.pictures.pictures import encoded, picture
 from tests.service.serving import VERSION, ModelServer, serving, until
 
 ASK = {"user_id": "u", "candidates": ["tea", "pan", "hat"]}
+KEYS = Keys(PATIENT.buckets)
 
 
 async def fill(gateway: Gateway, *names: str) -> None:
@@ -326,7 +327,7 @@ async def test_a_lost_state_store_is_a_503(open_gateway: OpenGateway, tmp_path_f
         assert (events.status_code, events.json()["code"]) == (503, "state_unavailable")
 
 
-@pytest.mark.parametrize(("key", "part"), [(neighbours("tea"), "collaborative"), (POPULAR, "popular")])
+@pytest.mark.parametrize(("key", "part"), [(KEYS.neighbours("tea"), "collaborative"), (KEYS.popular, "popular")])
 @pytest.mark.parametrize("candidates", [ASK["candidates"], None])
 async def test_a_feature_that_cannot_be_read_does_not_fail_the_answer(
     ranked: Gateway, redis_url: str, key: str, part: str, candidates: list[str] | None

@@ -6,7 +6,6 @@ import pytest
 
 from service.settings import Settings, StateSettings
 from service.state.cooccurrence import Counts, nearest
-from service.state.keys import POPULAR
 from service.state.records import Item
 from service.state.store import Store
 from tests.redis_servers import admin_of, all_keys
@@ -78,7 +77,7 @@ async def test_a_new_item_can_enter_a_full_ranking(redis_url: str) -> None:
     assert await popularity(store, ["new"]) == {"new": 5}
     await store.cooccurrence.record([f"once-{number}" for number in range(5)], [])
     with admin_of(redis_url) as admin:
-        assert admin.zcard(POPULAR) == 20
+        assert admin.zcard("ts:popular") == 20
     assert await popularity(store, ["new"]) == {"new": 5}
     await store.close()
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from service.state.keys import neighbours
+from service.state.keys import Keys
 from service.state.records import Item
 from service.state.store import Store
 from tests.redis_servers import admin_of, all_keys
@@ -72,7 +72,7 @@ async def test_no_list_of_a_deleted_item_stays(store: Store, redis_url: str) -> 
     await store.cooccurrence.record(["a"], ["b"])
     await store.deleted_items.sweep()
     with admin_of(redis_url) as admin:
-        assert admin.exists(neighbours("a")) == 0
+        assert admin.exists(Keys(4).neighbours("a")) == 0
 
 
 async def test_deleting_an_unknown_item_leaves_no_note(store: Store, redis_url: str) -> None:
