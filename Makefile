@@ -11,7 +11,7 @@ STEP := sh deploy/step.sh
 # How many processes run tests. Each starts servers of its own.
 TEST_PROCESSES ?= 2
 
-.PHONY: help run observe test test-fast deploy-tools checkov bench-events bench-recommend performance check format docs rules demo-model \
+.PHONY: help run observe test test-fast deploy-tools checkov bench-events bench-recommend performance check format docs rules dashboards demo-model \
 	recording lock clean
 
 help: ## list the targets
@@ -58,6 +58,9 @@ docs: $(INSTALLED) ## write docs/settings.md and docs/metrics.md from their decl
 
 rules: $(INSTALLED) ## write the Prometheus rules of the objectives
 	$(BIN)/python deploy/prometheus/generate.py
+
+dashboards: $(INSTALLED) ## write the Grafana dashboards
+	$(BIN)/python -m deploy.grafana.generate
 
 demo-model: $(INSTALLED) ## rebuild the demo world's model from its seed (30 minutes to an hour; ARGS="--steps 500" for a trial)
 	$(BIN)/python -m model_store.demo.build $(ARGS)

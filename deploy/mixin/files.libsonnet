@@ -11,5 +11,11 @@
     importstr '../prometheus/rules/slo_recommend.yml',
     importstr '../prometheus/rules/workers.yml',
   ],
-  dashboards: {},
+  dashboards: {
+    'catalogue-pictures.json': import '../grafana/dashboards/catalogue-pictures.json',
+    'freshness-workers.json': import '../grafana/dashboards/freshness-workers.json',
+    'inference.json': import '../grafana/dashboards/inference.json',
+    'model-quality.json': import '../grafana/dashboards/model-quality.json',
+    'overview.json': import '../grafana/dashboards/overview.json',
+  },
 }

@@ -18,7 +18,8 @@ local only(field) = [
 
 {
   _config:: {
-    // The address of the folder docs. Without one, the rules take it from Prometheus's external label tastestream_docs.
+    // The address of the folder docs. Without one, the rules take it from Prometheus's external label tastestream_docs,
+    // and the dashboards from their variable docs.
     docs: null,
     // Labels that every alert gets, such as { team: 'search' }.
     alertLabels: {},
@@ -41,5 +42,14 @@ local only(field) = [
     groups+: only('record'),
   },
 
-  grafanaDashboards+:: files.dashboards,
+  local linked(variable) = if config.docs == null || variable.name != 'docs' then variable else variable {
+    query: config.docs,
+    current: { text: config.docs, value: config.docs },
+    options: [{ selected: true, text: config.docs, value: config.docs }],
+  },
+
+  grafanaDashboards+:: {
+    [name]: files.dashboards[name] { templating+: { list: std.map(linked, super.list) } }
+    for name in std.objectFields(files.dashboards)
+  },
 }

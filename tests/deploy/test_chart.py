@@ -176,7 +176,7 @@ def test_the_packaged_chart_holds_the_rules_and_dashboards_of_the_repository(
         found = {
             Path(one.name).name: packed.extractfile(one).read()  # type: ignore[union-attr]
             for one in packed.getmembers()
-            if one.name.startswith(f"tastestream/{inside}/") and not one.name.endswith("/.gitkeep")
+            if one.name.startswith(f"tastestream/{inside}/")
         }
     assert found == {one.name: one.read_bytes() for one in (ROOT / "deploy" / folder).glob("[!.]*")}
 

@@ -63,3 +63,10 @@ def test_a_configuration_sets_the_address_of_the_runbooks_and_labels_of_all_aler
 
 def test_the_mixin_has_all_dashboards() -> None:
     assert mixin()["dashboards"] == {file.name: json.loads(file.read_text("utf-8")) for file in DASHBOARDS}
+
+
+def test_a_configuration_sets_the_address_of_the_runbooks_in_the_dashboards() -> None:
+    docs = "https://example.com/docs"
+    for board in mixin(f"{{ docs: '{docs}' }}")["dashboards"].values():
+        (variable,) = [one for one in board["templating"]["list"] if one["name"] == "docs"]
+        assert (variable["query"], variable["current"]["value"]) == (docs, docs)

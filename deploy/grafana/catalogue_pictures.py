@@ -1,0 +1,138 @@
+"""The catalogue, what retrieval finds in it, and its pictures."""
+
+from deploy.grafana.board import Board, Row
+from deploy.grafana.panels import Query, lines
+from deploy.grafana.queries import occurring, or_none, per_second, quantile, series, share
+
+_ACCEPTED = per_second("tastestream_events_total", 'result="accepted"')
+_OF_ITEMS = 'kind=~"fetch|describe"'
+_JOBS = "tastestream_jobs_total"
+_WAITING, _ENDED = "TastestreamPicturesWaiting", "TastestreamPictureDecodersEnded"
+
+_CATALOGUE_ROW = Row(
+    "Catalogue",
+    [
+        lines(
+            "Items written, by result",
+            "created, updated, rejected or deleted. An import shows as a hill.",
+            Query(or_none(per_second("tastestream_items_total", by="result"), "result"), "{{result}}"),
+            unit="cps",
+            stacked=True,
+        ),
+        lines(
+            "Events of unknown items and types",
+            "Share of the accepted events. An event of an unknown item reaches no summary; one of an unknown type "
+            "counts as neutral.",
+            Query(share(per_second("tastestream_events_unknown_item_total"), _ACCEPTED), "unknown item"),
+            Query(share(per_second("tastestream_unknown_event_types_total"), _ACCEPTED), "unknown type"),
+            unit="percentunit",
+            thresholds=[(0.1, "red")],
+            runbooks=["TastestreamUnknownItems", "TastestreamUnknownEventTypes"],
+        ),
+        lines(
+            "Age of the indexes of retrieval",
+            "Time since a like was last counted.",
+            Query(
+                f"time() - max by (index) ({series('tastestream_index_updated_timestamp_seconds')} > 0)", "{{index}}"
+            ),
+            unit="s",
+            runbooks=["TastestreamIndexStale"],
+        ),
+        lines(
+            "Candidates before the filter, by source",
+            "given: by the caller. The others are the stages of retrieval.",
+            Query(or_none(per_second("tastestream_retrieved_candidates_total", by="source"), "source"), "{{source}}"),
+            unit="cps",
+            width=12,
+            stacked=True,
+        ),
+        lines(
+            "Candidates, by outcome",
+            "ranked, or why not: unknown, seen before, filtered; unscored: the model rejected them.",
+            Query(or_none(per_second("tastestream_candidates_total", by="outcome"), "outcome"), "{{outcome}}"),
+            unit="cps",
+            width=12,
+            stacked=True,
+            runbooks=["TastestreamEmptyLists", "TastestreamShortLists"],
+        ),
+    ],
+)
+
+_PICTURES_ROW = Row(
+    "Pictures",
+    [
+        lines(
+            "Pictures, by result",
+            "stored, stored_blank (all white or black), or why it was rejected.",
+            Query(or_none(per_second("tastestream_pictures_total", by="result"), "result"), "{{result}}"),
+            unit="cps",
+            stacked=True,
+            runbooks=[_ENDED],
+        ),
+        lines(
+            "Pictures that wait to be fetched",
+            "Items given with the URL of their picture. Meanwhile they are recommended without it.",
+            Query(f"max ({series('tastestream:pending_pictures:max')})", "waiting"),
+            unit="short",
+            runbooks=[_WAITING],
+        ),
+        lines(
+            "Decoders that ended over a picture",
+            "Each costs one picture. cpu and timeout: it took too long. crash: memory, or a fault of the decoder. "
+            "cancelled: nobody waits for it any more.",
+            Query(or_none(per_second("tastestream_picture_decoders_ended_total", by="cause"), "cause"), "{{cause}}"),
+            unit="cps",
+            runbooks=[_ENDED],
+        ),
+        lines(
+            "Fetches and descriptions, by outcome",
+            "fetch gets a picture, describe writes what the model sees on it. refused: not an acceptable picture.",
+            Query(
+                occurring(per_second(_JOBS, _OF_ITEMS, by="kind, outcome"), "kind"),
+                "{{kind}} {{outcome}}",
+            ),
+            unit="cps",
+            width=12,
+            stacked=True,
+            runbooks=[_WAITING, "TastestreamDeadLetters"],
+        ),
+        lines(
+            "Time of a fetch and of a description",
+            "One attempt, with the download or the call to the model.",
+            Query(quantile(0.5, "tastestream_job_seconds", _OF_ITEMS, by="kind"), "{{kind}} p50"),
+            Query(quantile(0.99, "tastestream_job_seconds", _OF_ITEMS, by="kind"), "{{kind}} p99"),
+            unit="s",
+            width=12,
+            runbooks=[_WAITING],
+        ),
+        lines(
+            "Removals of unused pictures",
+            "In the last 6 hours. One worker removes them every `pictures.sweep_every_s`; failed means that the folder "
+            "could not be read or written.",
+            Query(
+                or_none(f"sum by (outcome) (increase({series('tastestream_sweeps_total')}[6h]))", "outcome"),
+                "{{outcome}}",
+            ),
+            unit="short",
+        ),
+        lines(
+            "Removed pictures",
+            "In the last 6 hours.",
+            Query(f"sum (increase({series('tastestream_pictures_removed_total')}[6h]))", "pictures"),
+            unit="short",
+        ),
+        lines(
+            "Space freed",
+            "In the last 6 hours.",
+            Query(f"sum (increase({series('tastestream_picture_bytes_freed_total')}[6h]))", "bytes"),
+            unit="bytes",
+        ),
+    ],
+)
+
+CATALOGUE_PICTURES = Board(
+    "catalogue-pictures",
+    "Catalogue and pictures",
+    "What is in the catalogue, whether events and requests name it, and what becomes of its pictures.",
+    [_CATALOGUE_ROW, _PICTURES_ROW],
+)
