@@ -40,8 +40,8 @@ _RANKER_ROW = Row(
         ),
         lines(
             "Circuit breakers",
-            "Of each model server, the process that is worst off. While a breaker is open, nothing is asked; half-open, one "
-            "call at a time tries whether the server is back.",
+            "Of each model server, in the process that is worst off. Open: nothing is asked. Half-open: one call "
+            "at a time tries whether the server is back.",
             Query(or_none(f"max by (engine) ({series('tastestream_breaker_state')})", "engine"), "{{engine}}"),
             unit="short",
             width=6,
