@@ -61,8 +61,15 @@ class Child:
 
     def exit_report(self) -> str:
         """How the process ended, with the last lines of its log."""
+        return f"{self.name} {self._end()}. Its log, {self.log}, ends with:\n{tail(self.log)}"
+
+    def _end(self) -> str:
         status = self._process.returncode if self._process else None
-        return f"{self.name} ended with status {status}. Its log, {self.log}, ends with:\n{tail(self.log)}"
+        if status is None or status >= 0:
+            return f"ended with status {status}"
+        with contextlib.suppress(ValueError):
+            return f"was killed by {signal.Signals(-status).name} (status {status})"
+        return f"was killed by signal {-status}"
 
     async def stop(self, grace_s: float = 10.0) -> None:
         """Ask the process to end; after `grace_s` seconds kill it and the processes that it started."""

@@ -73,12 +73,12 @@ class EmbeddedRedis:
         self._link.symlink_to(self._socket)
         await self.child.start()
         deadline = time.monotonic() + _START_S
-        async with redis.asyncio.Redis(unix_socket_path=str(self._socket)) as client:
+        async with redis.asyncio.Redis(unix_socket_path=str(self._socket), socket_timeout=_TIMEOUT_S) as client:
             while True:
                 try:
                     await client.ping()
                     return
-                except (redis.exceptions.ConnectionError, redis.exceptions.BusyLoadingError):
+                except (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError):
                     self.child.check()
                     if time.monotonic() > deadline:
                         raise ChildFailed(f"redis did not answer within {_START_S:.0f} s") from None

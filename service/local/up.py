@@ -24,11 +24,11 @@ from service.http.auth import require_keys
 from service.local.redis import EmbeddedRedis
 from service.local.targets import address, targets_written
 from service.local.vllm import LocalEngine, choose
+from service.local.watch import unless_one_ends, watch
 from service.settings import PREFIX, Settings
 from service.state.store import Store
 
 _READY_S = 30.0
-_WATCH_S = 0.5
 
 
 async def run_up(settings: Settings, *, models: str, demo: bool, console: Console) -> None:
@@ -62,21 +62,23 @@ async def _serve(settings: Settings, models: str, demo: bool, console: Console) 
     started = time.monotonic()
     async with contextlib.AsyncExitStack() as stack:
         stack.enter_context(_only_one(home))
+        children = list[Child]()
         if not settings.redis_url:
             redis = EmbeddedRedis(home / "redis", logs / "redis.log")
             stack.push_async_callback(redis.stop)
+            children.append(redis.child)
             with _step(console, "Redis"):
                 await redis.start()
             settings = settings.model_copy(update={"redis_url": redis.url})
         worker = settings.worker.model_copy(update={"metrics_port": settings.worker.metrics_port or free_port()})
         settings = settings.model_copy(update={"worker": worker})
         engines = choose(settings, models, logs)
-        await _start_engines(engines, settings, stack, console)
+        servers = [engine.server for engine in engines]
+        await unless_one_ends([*children, *servers], _start_engines(engines, settings, stack, console))
         environment = _environment(settings, home)
         for engine in engines:
             environment |= engine.environment()
         stack.enter_context(targets_written(home, _servers(settings, engines)))
-        children = []
         for name in ("gateway", "worker"):
             child = Child(name, [sys.executable, "-m", "service.cli.main", name], environment, logs / f"{name}.log")
             stack.push_async_callback(child.stop, 25.0)
@@ -84,12 +86,13 @@ async def _serve(settings: Settings, models: str, demo: bool, console: Console) 
             children.append(child)
         url = f"http://{settings.host}:{settings.port}"
         with _step(console, "gateway and worker"):
-            await _ready(url, children)
+            await unless_one_ends([*children, *servers], _ready(url, logs / "gateway.log"))
         console.print(f"[bold green]ready[/] after {time.monotonic() - started:.0f} s: {url}")
         if demo:
-            await _play_demo(settings, url, home, console)
+            # Without a model server the tour would wait for summaries that nobody writes.
+            await unless_one_ends([*children, *servers], _play_demo(url, home, console))
         console.print(f"serving on {url} (API: {url}/docs, metrics: {url}/metrics, logs: {logs}). Ctrl-C stops.")
-        await _watch(children, engines, console)
+        await watch(children, engines, console)
 
 
 async def _start_engines(
@@ -161,7 +164,7 @@ def _make_private(home: Path) -> None:
         folder.chmod(0o700)
 
 
-async def _play_demo(settings: Settings, url: str, home: Path, console: Console) -> None:
+async def _play_demo(url: str, home: Path, console: Console) -> None:
     # Imported here: it needs the `train` extra.
     from service.client.tour import Tour
 
@@ -172,29 +175,14 @@ async def _play_demo(settings: Settings, url: str, home: Path, console: Console)
             console.print(f"[yellow]the demo tour stopped:[/] {escape(str(error))}", soft_wrap=True)
 
 
-async def _ready(url: str, children: list[Child]) -> None:
+async def _ready(url: str, log: Path) -> None:
+    """Wait until the gateway, which writes `log`, can serve."""
     deadline = time.monotonic() + _READY_S
     async with ServiceClient(url) as client:
         while not await client.ready():
-            for child in children:
-                child.check()
             if time.monotonic() > deadline:
-                raise ChildFailed(f"the gateway did not become ready within {_READY_S:.0f} s; see {children[0].log}")
+                raise ChildFailed(f"the gateway did not become ready within {_READY_S:.0f} s; see {log}")
             await asyncio.sleep(0.1)
-
-
-async def _watch(children: list[Child], engines: list[LocalEngine], console: Console) -> None:
-    """Raise `ChildFailed` if gateway or worker ends. Without a model server, answers are only degraded."""
-    reported = set[str]()
-    while True:
-        await asyncio.sleep(_WATCH_S)
-        for child in children:
-            child.check()
-        for engine in engines:
-            if engine.server.ended() and engine.role not in reported:
-                reported.add(engine.role)
-                console.print(f"[yellow]{escape(engine.server.exit_report())}[/]", soft_wrap=True)
-                console.print("answers are degraded until it is back")
 
 
 @contextlib.contextmanager
