@@ -1,9 +1,11 @@
 """The gateway: settings -> store, engines, pictures -> routers. There is no global state."""
 
+import socket
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
 
 import uvicorn
 from fastapi import FastAPI
@@ -35,6 +37,7 @@ from service.items.catalogue import Catalogue
 from service.items.endpoints import items_router
 from service.items.schemas import ItemBatchIn, ItemIn, NamedItemIn
 from service.metrics import Metrics
+from service.metrics.shared import Shared
 from service.operations import Probes, operations_router
 from service.pictures.decoder import PictureDecoder
 from service.pictures.ingest import PictureIngest
@@ -145,8 +148,22 @@ def _add_middleware(app: FastAPI, settings: Settings, metrics: Metrics, keys: Ke
     app.add_middleware(Telemetry, metrics=metrics, log_all=settings.log_requests == "all")
 
 
-def run_gateway(settings: Settings) -> None:
-    """Serve until SIGINT or SIGTERM.
+@dataclass(frozen=True)
+class OneOfSeveral:
+    """What a process shares with the others that serve the same port.
+
+    Args:
+        sockets: what it listens on.
+        alive: called once a second while it serves.
+    """
+
+    sockets: list[socket.socket]
+    metrics: Shared
+    alive: Callable[[], None]
+
+
+def run_gateway(settings: Settings, together: OneOfSeveral | None = None) -> None:
+    """Serve until SIGINT or SIGTERM, alone or `together` with other processes.
 
     Raises:
         NotReady, UserError: the settings name no Redis, name a model, a folder or keys that do not exist, or would
@@ -155,17 +172,24 @@ def run_gateway(settings: Settings) -> None:
     """
     require_keys(settings)
     logs.configure(json=settings.log_json)
-    server = uvicorn.Server(server_config(settings))
+    config = server_config(settings, together)
+    server = uvicorn.Server(config)
     freeze_heap()
     with suppress(KeyboardInterrupt):
-        server.run()
+        server.run(together.sockets if together else None)
     if not server.started:
         sys.exit(_STARTUP_FAILURE)
 
 
-def server_config(settings: Settings) -> uvicorn.Config:
+def server_config(settings: Settings, together: OneOfSeveral | None = None) -> uvicorn.Config:
     """The HTTP server and its application; raises the errors of `create_app`."""
-    metrics = Metrics()
+    metrics = Metrics(together.metrics if together else None)
+
+    async def every_second() -> None:
+        if together is not None:
+            metrics.refresh()
+            together.alive()
+
     return uvicorn.Config(
         create_app(settings, metrics=metrics),
         host=settings.host,
@@ -177,4 +201,6 @@ def server_config(settings: Settings) -> uvicorn.Config:
         server_header=False,
         timeout_keep_alive=_KEEP_ALIVE_S,
         timeout_graceful_shutdown=_DRAIN_S,
+        timeout_notify=1,
+        callback_notify=every_second if together else None,
     )

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Generic, Literal, Protocol, TypeVar
 
 from fastapi import APIRouter, Response
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST
 
 from service.errors import NotReady, StateUnavailable
 from service.http.problems import documented
@@ -98,7 +98,11 @@ class Probes:
     async def _metrics_page(self) -> bytes:
         # The gateway also shows the gauges of the shared queue, because workers need not have a port.
         await look_at(self._store, self._metrics)
-        return generate_latest(self._metrics.registry)
+        if not self._metrics.is_shared:
+            return self._metrics.page()
+        self._metrics.refresh()
+        # It reads the files of all processes.
+        return await asyncio.to_thread(self._metrics.page)
 
 
 async def _condition(server: Server | None) -> Condition:
@@ -140,7 +144,7 @@ def operations_router(probes: Probes) -> APIRouter:
         responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
     )
     async def metrics() -> Response:
-        """All series of the process and of the shared queue, at most a second old."""
+        """All series of the gateway, of all its processes, and of the shared queue, at most a second old."""
         return Response(await probes.metrics(), headers={"content-type": CONTENT_TYPE_LATEST})
 
     return router

@@ -295,6 +295,9 @@ class Settings(BaseSettings):
     )
     host: str = _setting("127.0.0.1", "Address on which the gateway listens.")
     port: Port = _setting(8000, "Port on which the gateway listens.")
+    processes: Annotated[int, Field(ge=1, le=64)] = _setting(
+        1, "Processes of a gateway, which share its port. Each has all limits for itself, as separate gateways would."
+    )
     data_dir: Path = _setting(Path(".tastestream"), "Folder of local data.")
     model_store: Path | None = _setting(None, "Folder of model versions; default: `models` in `data_dir`.")
     api_keys_file: Path | None = _setting(None, "File of API keys, which `tastestream keys` writes.")

@@ -35,6 +35,7 @@ app = typer.Typer(
 _RUN, _DATA, _MODELS = "Run the service", "Manage its data", "Train and evaluate models"
 for process in (processes.up, processes.gateway, processes.worker):
     app.command(rich_help_panel=_RUN)(process)
+app.command("gateway-process", hidden=True)(processes.gateway_process)
 for name, group in {
     "items": items.app,
     "events": events.app,

@@ -1,16 +1,23 @@
 """`tastestream up`, `gateway` and `worker`: the processes of the service."""
 
 import asyncio
+import os
+import shutil
+import signal
 import socket
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 from model_store.errors import UserError
 from service.cli.options import ModelStore
-from service.cli.terminal import out, settings_or_exit
-from service.settings import PREFIX
+from service.cli.terminal import err, out, settings_or_exit
+from service.settings import PREFIX, Settings
 
 Insecure = Annotated[
     bool, typer.Option("--insecure", help="Serve without API keys on an address that other machines can reach.")
@@ -53,7 +60,18 @@ def up(
     asyncio.run(run_up(settings, models=models, demo=demo, console=out))
 
 
-def gateway(insecure: Insecure = False) -> None:
+def gateway(
+    processes: Annotated[
+        int | None,
+        typer.Option(
+            help="How many processes serve the port. Each has all limits for itself.",
+            show_default="TASTESTREAM_PROCESSES or 1",
+            min=1,
+            max=64,
+        ),
+    ] = None,
+    insecure: Insecure = False,
+) -> None:
     """Run one gateway, which serves the HTTP API. Starts nothing else.
 
     Needs `TASTESTREAM_REDIS_URL`, and `TASTESTREAM_RANKER__URL` to rank with a model. Requests need a key from
@@ -63,13 +81,63 @@ def gateway(insecure: Insecure = False) -> None:
 
         TASTESTREAM_REDIS_URL=redis://localhost:6379 tastestream gateway
     """
-    from service.app import run_gateway
-
     settings = settings_or_exit()
     if insecure:
         settings = settings.model_copy(update={"insecure": True})
     _require_free_port(settings.host, settings.port, f"{PREFIX}PORT")
+    number = processes or settings.processes
+    if number > 1:
+        _run_several(number, settings)
+        return
+    from service.app import run_gateway
+
     run_gateway(settings)
+
+
+def gateway_process(number: int, alive: int, folder: Path, parent: int, port: int, insecure: bool) -> None:
+    """One of several processes of a gateway.
+
+    `alive` is the file descriptor for signs of life to the process `parent`, `folder` that of the series.
+    """
+    from service.app import OneOfSeveral, run_gateway
+    from service.metrics.shared import Shared
+    from service.supervisor import bound
+
+    def give_sign_of_life() -> None:
+        with suppress(BlockingIOError, BrokenPipeError):
+            os.write(alive, b".")
+
+    settings = settings_or_exit()
+    settings = settings.model_copy(update={"port": port, "insecure": insecure or settings.insecure})
+    # uvicorn repeats the signal after it has drained, which would end the process here and now.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
+    try:
+        # Without its parent it would get no signal when that ends.
+        if os.getppid() == parent:
+            run_gateway(settings, OneOfSeveral(bound(settings.host, port), Shared(folder, number), give_sign_of_life))
+    finally:
+        if os.getppid() != parent:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _run_several(number: int, settings: Settings) -> None:
+    """Run `number` processes until SIGINT or SIGTERM. If they can't be started, exit with the status of one of them."""
+    from service import logs
+    from service.supervisor import ProcessFailed, Supervisor, bound
+
+    logs.configure(json=settings.log_json)
+    sockets = bound(settings.host, settings.port)
+    port = sockets[0].getsockname()[1]
+
+    def command(number: int, alive: int, folder: Path) -> Sequence[str]:
+        values = (number, alive, folder, os.getpid(), port, settings.insecure)
+        return [sys.executable, "-m", "service.cli.main", "gateway-process", *map(str, values)]
+
+    try:
+        asyncio.run(Supervisor(number, command).run())
+    except ProcessFailed as failed:
+        err.print(f"[red]error:[/] {escape(str(failed))}", soft_wrap=True)
+        raise typer.Exit(failed.status if failed.status > 0 else 1) from None
 
 
 def worker() -> None:

@@ -64,7 +64,7 @@ class _Class:
         self._callers: dict[object, int] = {}
         self._class_full = metrics.requests_refused.labels(name, "class_full")
         self._caller_full = metrics.requests_refused.labels(name, "caller_share")
-        metrics.requests_admitted.labels(name).set_function(lambda: self._in_flight)
+        metrics.compute(metrics.requests_admitted.labels(name), lambda: self._in_flight)
 
     def enter(self, caller: object) -> Overloaded | None:
         """Count a request of `caller`, or return why it is refused."""

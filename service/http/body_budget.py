@@ -46,7 +46,7 @@ class BodyBudget:
         self._used = 0
         self._holdings: set[Holding] = set()
         self._refused = metrics.bodies_refused
-        metrics.body_bytes.set_function(lambda: self._used)
+        metrics.compute(metrics.body_bytes, lambda: self._used)
 
     def hold(self, holding: Holding, size: int) -> None:
         """Set the size of the body to `size` bytes.

@@ -33,7 +33,7 @@ class Telemetry:
         self.log_all = log_all
         self.in_flight = 0
         self.objectives = Objectives(metrics)
-        metrics.requests_in_flight.set_function(lambda: self.in_flight)
+        metrics.compute(metrics.requests_in_flight, lambda: self.in_flight)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":

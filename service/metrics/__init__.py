@@ -1,10 +1,11 @@
 """Every Prometheus series, declared once. No user id, item id or text is ever a label."""
 
 import platform
+from collections.abc import Callable
 from functools import cache
 from importlib.metadata import version
 
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, Gauge, generate_latest
 from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
@@ -15,6 +16,7 @@ from service.metrics.http import HttpSeries
 from service.metrics.models import ModelSeries
 from service.metrics.objectives import ObjectiveSeries
 from service.metrics.recommend import RecommendSeries
+from service.metrics.shared import ProcessSeries, Shared
 from service.metrics.store import StoreSeries
 from service.metrics.workers import WorkerSeries
 
@@ -22,13 +24,24 @@ from service.metrics.workers import WorkerSeries
 class Metrics(
     HttpSeries, EventSeries, CatalogueSeries, RecommendSeries, ModelSeries, WorkerSeries, StoreSeries, ObjectiveSeries
 ):
-    """The series of one process, in their own registry."""
+    """The series of one process, in their own registry.
 
-    def __init__(self) -> None:
+    Args:
+        shared: where it meets the other processes that serve the same port.
+    """
+
+    def __init__(self, shared: Shared | None = None) -> None:
         self.registry = CollectorRegistry()
-        ProcessCollector(registry=self.registry)
-        PlatformCollector(registry=self.registry)
+        self.is_shared = shared is not None
+        self._computed: list[tuple[Gauge, Callable[[], float]]] = []
         declare = Declare(self.registry)
+        if shared is None:
+            ProcessCollector(registry=self.registry)
+            PlatformCollector(registry=self.registry)
+            self._served, self._process = self.registry, None
+        else:
+            shared.keep_values()
+            self._served, self._process = shared.registry(), ProcessSeries(declare)
         HttpSeries.__init__(self, declare)
         EventSeries.__init__(self, declare)
         CatalogueSeries.__init__(self, declare)
@@ -45,6 +58,24 @@ class Metrics(
         )
         self.build_info.labels(version("tastestream"), platform.python_version()).set(1)
         _cache_labels(self.request_seconds, self.events)
+
+    def compute(self, gauge: Gauge, value: Callable[[], float]) -> None:
+        """Let `gauge` show what `value` returns when the page is made; of another process, at the last `refresh`."""
+        if self.is_shared:
+            self._computed.append((gauge, value))
+        else:
+            gauge.set_function(value)
+
+    def refresh(self) -> None:
+        """Let the other processes know what is only computed here. Does nothing if there are none."""
+        if self._process is not None:
+            self._process.refresh()
+        for gauge, value in self._computed:
+            gauge.set(value())
+
+    def page(self) -> bytes:
+        """All series, in Prometheus's text format. With several processes it reads their files, which takes longer."""
+        return generate_latest(self._served)
 
 
 def _cache_labels(*metrics: MetricWrapperBase) -> None:
