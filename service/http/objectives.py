@@ -6,6 +6,8 @@ from typing import Literal
 from prometheus_client import Counter
 from starlette.types import Scope
 
+from service.errors import RateLimited
+from service.http.problems import ERROR
 from service.metrics import Metrics
 from service.metrics.objectives import EVENTS_RESULTS, RECOMMEND_RESULTS
 
@@ -21,7 +23,8 @@ def judge(scope: Scope, short: Short) -> None:
 
 class Objectives:
     """Counts each request to `/recommend` and `/events` with one result. Those that fail by the caller's fault (4xx
-    except 429) or whose caller has left say nothing about the service."""
+    except 429, and 429 for more requests than its key may send) or whose caller has left say nothing about the service.
+    """
 
     def __init__(self, metrics: Metrics) -> None:
         self._results = {
@@ -37,7 +40,7 @@ class Objectives:
         results, good, failed = counted
         if 200 <= status < 400:
             results[scope.get(_SHORT, good)].inc()
-        elif status >= 500 or status == 429:
+        elif status >= 500 or (status == 429 and scope.get(ERROR) != RateLimited.code):
             results[failed].inc()
 
 

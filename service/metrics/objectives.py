@@ -17,13 +17,14 @@ class ObjectiveSeries:
         self.recommend_slo = declare.counter(
             "tastestream_recommend_slo_total",
             "`POST /recommend` requests by result: good, degraded (not ranked by the model as it should be), late "
-            "(after the deadline), failed (5xx or 429). Without those that are the caller's fault (other 4xx).",
+            "(after the deadline), failed (5xx or 429). Without those that are the caller's fault (other 4xx, and 429 "
+            "rate_limited).",
             ("result",),
         )
         self.events_slo = declare.counter(
             "tastestream_events_slo_total",
             "`POST /events` requests by result: accepted, refused (5xx, 429, or events of it must be sent again). "
-            "Without those that are the caller's fault (other 4xx).",
+            "Without those that are the caller's fault (other 4xx, and 429 rate_limited).",
             ("result",),
         )
         self.slo_target = declare.gauge(

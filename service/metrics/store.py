@@ -41,6 +41,10 @@ class StoreSeries:
             "tastestream_redis_memory_max_bytes",
             "`maxmemory` of Redis, 0 without one; of a cluster, the sum of its masters.",
         )
+        self.redis_memory_share = gauge(
+            "tastestream_redis_memory_used_ratio",
+            "Share of its `maxmemory` that Redis uses, 0 without one; of a cluster, of the master that is fullest.",
+        )
         self.redis_aof_ok = gauge(
             "tastestream_redis_aof_ok",
             "1 if every master keeps an append-only file and its last write and rewrite succeeded, otherwise 0.",
@@ -76,6 +80,7 @@ class StoreSeries:
         """Set the gauges of what Redis says about itself."""
         self.redis_memory_used.set(state.memory_used)
         self.redis_memory_max.set(state.memory_max)
+        self.redis_memory_share.set(state.memory_share)
         self.redis_aof_ok.set(state.aof_ok)
         self.redis_replicas.set(state.replicas)
         self.clock_skew.set(state.clock_skew_s)

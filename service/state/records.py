@@ -196,6 +196,7 @@ class RedisState:
 
     Args:
         memory_used, memory_max: bytes in all; 0 for no `maxmemory`.
+        memory_share: of the fullest master, how much of its `maxmemory` it uses; 0 without one.
         aof_ok: every master keeps an append-only file, and its last write and rewrite succeeded.
         replicas: connected to the master that has the fewest.
         clock_skew_s: this process's clock minus Redis's, of the server for which the difference is largest.
@@ -203,6 +204,7 @@ class RedisState:
 
     memory_used: int
     memory_max: int
+    memory_share: float
     aof_ok: bool
     replicas: int
     clock_skew_s: float

@@ -82,6 +82,26 @@ async def test_freshness_is_the_time_from_acceptance_to_commit_of_each_event(sto
     assert 0 < (value("tastestream_event_to_summary_seconds_sum") or 0) < 7 * elapsed
 
 
+async def test_what_is_folded_again_says_nothing_about_freshness(store: Store, start: Start) -> None:
+    await put(store, [event("rebuilt", number) for number in range(3)])
+    await put(store, [event("retried", number) for number in range(3)])
+    claims = {claim.key: claim for claim in await store.summaries.claim(2)}
+    assert await store.summaries.dead_letter(claims["retried"], "bad", 3) == "dead_lettered"
+    await store.summaries.release(claims["rebuilt"])
+    worker = await start(RecordingSummarizer())
+    value = worker.metrics.registry.get_sample_value
+    await until(lambda: _true(value("tastestream_folded_events_total") == 3))
+    assert value("tastestream_event_to_summary_seconds_count") == 3
+    (letter,) = await dead_letters(store)
+    assert await store.dead_letters.retry(letter.id) == "retried"
+    await until(lambda: _true(value("tastestream_folded_events_total") == 6))
+    ids = [one.id async for one in store.log.read(store.log.bucket("rebuilt")) if one.event.user_id == "rebuilt"]
+    (result,) = await store.rebuilds.rebuild({"rebuilt": ids}, ids[-1])
+    assert result.outcome == "rebuilt"
+    await until(lambda: _true(value("tastestream_folded_events_total") == 9))
+    assert value("tastestream_event_to_summary_seconds_count") == 3
+
+
 async def test_calls_to_the_model_are_counted_per_claim(store: Store, start: Start) -> None:
     await put(store, [event("u", number) for number in range(9)])
     await store.events.accept([event("unknown", number) for number in range(3)], 0)

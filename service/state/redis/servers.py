@@ -32,9 +32,11 @@ class Servers:
             StateUnavailable: Redis did not answer.
         """
         servers = await self._info()
+        memory = [(int(one["used_memory"]), int(one["maxmemory"])) for one in servers]
         return RedisState(
-            memory_used=sum(int(one["used_memory"]) for one in servers),
-            memory_max=sum(int(one["maxmemory"]) for one in servers),
+            memory_used=sum(used for used, _ in memory),
+            memory_max=sum(most for _, most in memory),
+            memory_share=max(used / most if most else 0.0 for used, most in memory),
             aof_ok=all(_aof_ok(one) for one in servers),
             replicas=min(int(one["connected_slaves"]) for one in servers),
             clock_skew_s=await self._clock_skew_s(),

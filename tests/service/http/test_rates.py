@@ -89,3 +89,16 @@ async def test_a_key_beyond_its_rate_gets_a_429_and_others_do_not(open_gateway: 
         assert [await status("one", "/items"), await status("two", "/items/x")] == [429, 429]
         assert [await status("one", "/users/u"), await status("three", "/items")] == [200, 200]
         assert gateway.count("tastestream_errors_total", code="rate_limited") == 2
+
+
+async def test_requests_beyond_the_rate_of_a_key_are_not_bad_ones(open_gateway: OpenGateway, tmp_path: Path) -> None:
+    add_key(tmp_path / "keys", ApiKey(digest_of("one"), "web", "shop", frozenset({"events", "recommend"})))
+    limits = LimitSettings(requests_per_s=RateSettings(events=0.001, recommend=0.001), rate_burst_s=0)
+    async with open_gateway(api_keys_file=tmp_path / "keys", limits=limits) as gateway:
+        for path, body in (("/events", {"user_id": "u", "item_id": "i"}), ("/recommend", {"user_id": "u"})):
+            headers = {"authorization": "Bearer one"}
+            answers = [await gateway.ask("POST", path, body, headers=headers) for _ in range(3)]
+            assert [answer.status_code for answer in answers[1:]] == [429, 429]
+        events, recommendations = "tastestream_events_slo_total", "tastestream_recommend_slo_total"
+        assert (gateway.count(events, result="accepted"), gateway.count(events, result="refused")) == (1, 0)
+        assert gateway.count(recommendations, result="failed") == 0

@@ -40,6 +40,24 @@ async def test_one_server_without_an_append_only_file_is_enough_to_say_so(
         assert (state.aof_ok, state.replicas) == (False, 0), fault
 
 
+async def test_the_share_of_memory_is_that_of_the_fullest_server(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    written = {
+        "aof_enabled": 1,
+        "aof_last_write_status": "ok",
+        "aof_last_bgrewrite_status": "ok",
+        "connected_slaves": 0,
+    }
+    memory = [(10, 100), (90, 100), (500, 0)]
+
+    async def answers(*_: object) -> list[dict[str, object]]:
+        return [{"used_memory": used, "maxmemory": most, **written} for used, most in memory]
+
+    monkeypatch.setattr(store.servers, "_info", answers)
+    assert (await store.servers.state()).memory_share == 0.9
+    del memory[:2]
+    assert (await store.servers.state()).memory_share == 0, "without maxmemory there is no share"
+
+
 @pytest.mark.parametrize("ahead_s", [-7.0, 7.0])
 async def test_the_difference_of_the_clocks_is_seen(
     store: Store, monkeypatch: pytest.MonkeyPatch, ahead_s: float
