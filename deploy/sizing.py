@@ -100,7 +100,7 @@ MEASURED = Prompts(user=561, candidate=127, picture=49, fold=493, answer=96)
 CANDIDATES = 50
 """In a request: `recommend.retrieve`."""
 IN_FLIGHT = 8
-"""Requests that a ranker works on: `recommend.max_concurrent_ranks`."""
+"""Requests that a ranker works on at the same time."""
 BATCH_TOKENS = 16_384
 """New tokens that vLLM computes at once: what `--max-num-batched-tokens` is about, by default, on large GPUs."""
 BATCH = 32

@@ -1,7 +1,9 @@
 """Opens the engines of the configured model servers."""
 
+from model_store.engine.breaker import Breaker, BreakerRules
 from model_store.engine.engine import Engine, Mode, open_engine
 from model_store.engine.replicas import Replicas
+from model_store.engine.retry_budget import RetryBudget
 from model_store.pictures import FittedPictures
 from model_store.registry.registry import Registry
 from service.settings import EngineSettings, Settings
@@ -14,9 +16,10 @@ def open_ranker(settings: Settings) -> Replicas | None:
         ManifestError: the settings name a model version that is not in the store.
     """
     engines: list[Engine] = []
+    retries = RetryBudget(settings.ranker.retry_share)
     for url in settings.ranker.urls:
         shared = engines[0].pictures if engines else None
-        engines.append(_open(settings, settings.ranker, url, settings.ranker.mode, shared))
+        engines.append(_open(settings, settings.ranker, url, retries, settings.ranker.mode, shared))
     return Replicas(engines) if engines else None
 
 
@@ -26,11 +29,17 @@ def open_summarizer(settings: Settings) -> Engine | None:
     Raises:
         ManifestError: as `open_ranker`.
     """
-    return next((_open(settings, settings.summarizer, url) for url in settings.summarizer.urls), None)
+    retries = RetryBudget(settings.summarizer.retry_share)
+    return next((_open(settings, settings.summarizer, url, retries) for url in settings.summarizer.urls), None)
 
 
 def _open(
-    settings: Settings, engine: EngineSettings, url: str, mode: Mode = "score", pictures: FittedPictures | None = None
+    settings: Settings,
+    engine: EngineSettings,
+    url: str,
+    retries: RetryBudget,
+    mode: Mode = "score",
+    pictures: FittedPictures | None = None,
 ) -> Engine:
     return open_engine(
         url,
@@ -44,4 +53,6 @@ def _open(
         api_key=engine.api_key.get_secret_value() if engine.api_key else None,
         vocabulary=settings.signals.vocabulary(),
         pictures=pictures,
+        breaker=Breaker(BreakerRules(max_open_s=engine.breaker_max_open_s)),
+        retries=retries,
     )

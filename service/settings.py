@@ -60,6 +60,12 @@ class EngineSettings(_Level):
     timeout_s: Seconds = _setting(30.0, "Timeout of a call to the server.")
     connect_timeout_s: Seconds = _setting(1.0, "Timeout of connecting to the server.")
     max_concurrent_calls: Count = _setting(64, "Calls to the server at the same time; more wait.")
+    breaker_max_open_s: Seconds = _setting(
+        10.0, "Longest time for which a failing server is not called; then a few calls try whether it is back."
+    )
+    retry_share: Annotated[float, Field(ge=0, le=1)] = _setting(
+        0.1, "Retries as a share of the calls, in each process; a few more are allowed after a quiet time."
+    )
 
     MOST_SERVERS: ClassVar[int] = 1
 
@@ -258,7 +264,20 @@ class RecommendSettings(_Level):
     )
     new_items_s: Seconds = _setting(14 * 86400.0, "Age up to which an item is new.")
     max_scanned_items: Count = _setting(2000, "Items read for one request whose filters match few items.")
-    max_concurrent_ranks: Count = _setting(8, "Requests that call the ranker at the same time; more wait.")
+    min_concurrent_ranks: Count = _setting(
+        1, "Requests that may call the ranker at the same time, at least, however slow it becomes."
+    )
+    max_concurrent_ranks: Count = _setting(
+        64,
+        "And at most. In between, each gateway process adapts the limit to the ranker's latency; more requests wait, "
+        "as long as their deadlines allow.",
+    )
+
+    @model_validator(mode="after")
+    def _must_be_a_range(self) -> Self:
+        if self.min_concurrent_ranks > self.max_concurrent_ranks:
+            raise ValueError("MIN_CONCURRENT_RANKS must not be more than MAX_CONCURRENT_RANKS")
+        return self
 
 
 class SignalSettings(_Level):

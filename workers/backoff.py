@@ -23,17 +23,23 @@ class Retry:
 
 
 class Pause:
-    """Stops new work while something that all of it needs is down. Each failure in a row doubles the pause."""
+    """Stops new work while something that all of it needs is down. Each failure in a row doubles the pause.
+
+    Args:
+        closed_s: seconds for which a circuit breaker lets nothing through; a pause lasts at least so long.
+    """
 
     def __init__(
         self,
         retry: Retry,
         *,
+        closed_s: Callable[[], float] = lambda: 0.0,
         clock: Callable[[], float] = time.monotonic,
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self.max_s = retry.max_s
         self._retry = retry
+        self._closed_s = closed_s
         self._clock = clock
         self._jitter = jitter
         self._failures = 0
@@ -42,11 +48,14 @@ class Pause:
 
     def left_s(self) -> float:
         """Seconds until work may be claimed again; 0 if it may be claimed now."""
+        return max(self._own_s(), self._closed_s())
+
+    def _own_s(self) -> float:
         return max(0.0, self._until - self._clock())
 
     def trip(self) -> float:
         """Record a failure and return the seconds to wait. Failures during a pause don't lengthen it."""
-        if self.left_s() == 0:
+        if self._own_s() == 0:
             self._until = self._clock() + self._retry.delay_s(self._failures, self._jitter())
             self._failures += 1
         return self.left_s()

@@ -56,11 +56,13 @@ class ServerUnavailable(Exception):
     """The model server seems to be down.
 
     `suspect` is the failure of this work if the work may be the cause. It counts if other work succeeds meanwhile.
+    `asked` is false if the server was not asked, because its circuit breaker is open.
     """
 
-    def __init__(self, message: str, suspect: WorkFailed | None = None) -> None:
+    def __init__(self, message: str, suspect: WorkFailed | None = None, *, asked: bool = True) -> None:
         super().__init__(message)
         self.suspect = suspect
+        self.asked = asked
 
 
 class JobUnavailable(Exception):

@@ -5,6 +5,7 @@ from collections.abc import Awaitable
 
 from model_store.engine.engine import Engine
 from model_store.engine.errors import (
+    CircuitOpen,
     EngineError,
     EngineOverloaded,
     EngineRejected,
@@ -35,14 +36,15 @@ async def answer_of(call: str, answer: Awaitable[str], engine: Engine, metrics: 
         return text
     except EngineError as error:
         outcome = error.code
+        if isinstance(error, CircuitOpen):
+            raise ServerUnavailable(f"{error.code}: {error}", asked=False) from error
         rejected = ModelRejected(error.code)
         if await server_failed(engine, error):
             suspect = rejected if await _may_be_the_cause(engine, error) else None
             raise ServerUnavailable(f"{error.code}: {error}", suspect) from error
         raise rejected from error
     finally:
-        metrics.engine_calls.labels("summarizer", call, outcome).inc()
-        metrics.engine_seconds.labels("summarizer", call).observe(time.perf_counter() - started)
+        metrics.count_call("summarizer", call, outcome, time.perf_counter() - started)
 
 
 async def server_failed(engine: Engine, error: EngineError) -> bool:

@@ -23,6 +23,8 @@ log = get_logger(__name__)
 
 HEARTBEATS_PER_LEASE = 3
 _REMEMBERED_FAILURES = 4096
+_PROBING_S = 1.0
+"""While few calls find out whether the model server is back, other work waits for them."""
 
 
 class Pool(Generic[C]):
@@ -112,8 +114,13 @@ class Pool(Generic[C]):
         """Pause all work, unless other work succeeded meanwhile: then only this claim waits, for the longest delay.
 
         Meanwhile is since the claim's last such failure, or else since it started. If the claim may be the cause, it
-        counts as a failed attempt (I7); otherwise it would be retried forever.
+        counts as a failed attempt (I7); otherwise it would be retried forever. A claim for which the server was not
+        asked says nothing: it waits until its breaker may be closed again.
         """
+        if not error.asked:
+            with contextlib.suppress(StateUnavailable):
+                await self._job.release(claim, max(_PROBING_S, self._pause.left_s()))
+            return
         alone = self._pause.cleared_since(self._failed_at.pop(claim.key, started))
         self._failed_at[claim.key] = self._pause.now()
         wait_s = self._pause.max_s if alone else self._pause.trip()

@@ -96,7 +96,7 @@ async def work(
             stop=stop,
             on_exit=on_exit,
             retry=retry,
-            server_pause=Pause(retry),
+            server_pause=Pause(retry, closed_s=engine.breaker.wait_s),
         )
         pools = [make_pool(resources) for make_pool in _POOL_MAKERS]
         log.info("working", concurrency=settings.worker.max_concurrent_summaries, model=engine.id, prompt=prompt)

@@ -39,9 +39,37 @@ _RANKER_ROW = Row(
             runbooks=[_SHEDDING],
         ),
         lines(
+            "Rankings at the same time",
+            "How many are in progress, and how many may be: the limit of each gateway process follows the ranker's "
+            "latency. Sum of all processes.",
+            Query(f"sum({series('tastestream_ranker_concurrent')})", "in progress"),
+            Query(f"sum({series('tastestream_ranker_concurrency_limit')})", "limit"),
+            unit="short",
+            runbooks=[_SHEDDING],
+        ),
+        lines(
+            "Requests shed",
+            "Requests per second that overload kept from the service they asked for. Class `recommend`: answered "
+            "without the model, because no place at the ranker would have been free in time.",
+            Query(occurring(per_second("tastestream_shed_total", by="class"), "class"), "{{class}}"),
+            unit="reqps",
+            runbooks=[_SHEDDING],
+        ),
+        lines(
+            "Retry budgets",
+            "What is left of the budget of retries, in the process that has least. At 0, calls are not retried.",
+            Query(
+                or_none(f"min by (engine) ({series('tastestream_retry_budget_ratio')})", "engine"),
+                "{{engine}}",
+            ),
+            unit="percentunit",
+            most=1,
+            runbooks=[_OPEN],
+        ),
+        lines(
             "Circuit breakers",
-            "Of each model server, in the process that is worst off. Open: nothing is asked. Half-open: one call "
-            "at a time tries whether the server is back.",
+            "Of each model server, in the process that is worst off. Open: nothing is asked. Half-open: a few calls "
+            "try whether the server is back.",
             Query(or_none(f"max by (engine) ({series('tastestream_breaker_state')})", "engine"), "{{engine}}"),
             unit="short",
             width=6,

@@ -24,6 +24,7 @@ from model_store.engine.errors import (
     PromptTooLong,
 )
 from model_store.engine.observer import Observer, Unobserved, Usage
+from model_store.engine.retry_budget import RetryBudget
 
 MAX_ANSWER_BYTES = 8 * 2**20
 """Reading stops when an answer is longer."""
@@ -44,13 +45,20 @@ class VllmClient:
         url: the server's root, without `/v1`. A user name and password in it are sent as Basic authorization, and never
             appear in an error or a log.
         max_concurrent_calls: requests sent at the same time; more wait, within their own deadlines.
+        retries: the budget of retries, which clients of one model may share.
 
     Attributes:
         observer: is told the tokens of each answer.
     """
 
     def __init__(
-        self, url: str, *, connect_timeout_s: float, max_concurrent_calls: int, api_key: str | None = None
+        self,
+        url: str,
+        *,
+        connect_timeout_s: float,
+        max_concurrent_calls: int,
+        api_key: str | None = None,
+        retries: RetryBudget | None = None,
     ) -> None:
         self.url, credentials = _split_credentials(url.rstrip("/"))
         authorization = f"Bearer {api_key}" if api_key else credentials
@@ -59,6 +67,7 @@ class VllmClient:
         self._certificates = httpx.create_ssl_context()
         self._free = asyncio.Semaphore(max_concurrent_calls)
         self._opened: aiohttp.ClientSession | None = None
+        self.retries = retries or RetryBudget()
         self.observer: Observer = Unobserved()
 
     def _session(self) -> aiohttp.ClientSession:
@@ -98,14 +107,23 @@ class VllmClient:
     async def post(self, path: str, body: Mapping[str, Any]) -> Any:
         """Send `body` as JSON and return the answer's JSON; cancelling the call aborts the request.
 
-        A broken connection or an overloaded server is retried a few times.
+        A broken connection or an overloaded server is retried a few times, as far as the budget of retries allows.
 
         Raises:
             EngineError: see `errors`.
         """
         content = orjson.dumps(body)
+        self.retries.called()
+        attempts = 0
+
+        def may_retry(error: Exception) -> bool:
+            nonlocal attempts
+            attempts += 1
+            retried = isinstance(error, ConnectionLost | EngineOverloaded) and attempts < _ATTEMPTS
+            return retried and self.retries.take()
+
         retries = stamina.retry_context(
-            on=(ConnectionLost, EngineOverloaded),
+            on=may_retry,
             attempts=_ATTEMPTS,
             timeout=None,
             wait_initial=0.05,

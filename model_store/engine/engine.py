@@ -9,12 +9,15 @@ import orjson
 
 from model_store.engine import fitting
 from model_store.engine.bisection import Candidate
+from model_store.engine.breaker import Breaker
 from model_store.engine.chat import picture_parts, read_text, text_part, text_request
 from model_store.engine.client import VllmClient
-from model_store.engine.errors import BadAnswer, EngineError, EngineRejected, PromptTooLong
+from model_store.engine.errors import BadAnswer, CircuitOpen, EngineError, EngineRejected, PromptTooLong
+from model_store.engine.guard import guarded
 from model_store.engine.observer import Observer
 from model_store.engine.plausible import require_plausible
 from model_store.engine.probe import Prober, is_doubtful
+from model_store.engine.retry_budget import RetryBudget
 from model_store.engine.score import ChatScorer, PoolingScorer, Scorer
 from model_store.pictures import FittedPictures, PictureSize
 from model_store.prompts import PromptSet
@@ -45,6 +48,8 @@ class Engine:
         max_concurrent_calls: requests sent at the same time; further ones wait within their own time.
         api_key: the server's key, sent as a bearer token.
         pictures: pictures at the model's size, which engines of one model may share.
+        breaker: stops calls while the server fails.
+        retries: the budget of retries, which engines of one model may share.
     """
 
     def __init__(
@@ -60,6 +65,8 @@ class Engine:
         max_concurrent_calls: int = 64,
         api_key: str | None = None,
         pictures: FittedPictures | None = None,
+        breaker: Breaker | None = None,
+        retries: RetryBudget | None = None,
     ) -> None:
         self.model = model
         self.prompts = prompts
@@ -68,8 +75,14 @@ class Engine:
         self._serving = manifest.serving if manifest else Serving()
         self._timeout_s = timeout_s
         self._client = VllmClient(
-            url, connect_timeout_s=connect_timeout_s, max_concurrent_calls=max_concurrent_calls, api_key=api_key
+            url,
+            connect_timeout_s=connect_timeout_s,
+            max_concurrent_calls=max_concurrent_calls,
+            api_key=api_key,
+            retries=retries,
         )
+        self.breaker = breaker or Breaker()
+        self.retries = self._client.retries
         self.url = self._client.url
         self._scorer: Scorer = PoolingScorer(self._client, model)
         if mode == "chat":
@@ -82,8 +95,12 @@ class Engine:
         return self.manifest.id if self.manifest else self.model
 
     def observe(self, observer: Observer) -> None:
-        """Tell `observer` what further answers say about themselves."""
+        """Tell `observer` what further answers say about themselves, and how the breaker and the budget stand."""
         self._client.observer = observer
+        self.breaker.on_change = lambda state: observer.breaker(self.url, state)
+        self.retries.on_change = observer.retry_budget
+        observer.breaker(self.url, self.breaker.state)
+        observer.retry_budget(self.retries.left)
 
     async def close(self) -> None:
         """Close the pooled connections."""
@@ -133,7 +150,8 @@ class Engine:
             # A picture may show any script.
             return require_plausible(await self._generate(request, self.prompts.limits.item_summary))
 
-        return await self._fitted(ask, answer_tokens)
+        with guarded(self.breaker, self.url):
+            return await self._fitted(ask, answer_tokens)
 
     async def summarize(self, summary: str, block: Sequence[InteractionView], *, attempt: int = 0) -> str:
         """The new preference summary, from the old one ("" for none) and one block, oldest event first.
@@ -152,7 +170,8 @@ class Engine:
             written = await self._generate(request, self.prompts.limits.summary)
             return require_plausible(written, prompt=text, opening=self._serving.summary_opening)
 
-        return await self._fitted(ask, answer_tokens)
+        with guarded(self.breaker, self.url):
+            return await self._fitted(ask, answer_tokens)
 
     async def score(
         self, user: UserView, items: Sequence[ItemView], *, timeout_s: float | None = None
@@ -166,20 +185,25 @@ class Engine:
         """
         if not items:
             return []
+        limit_s = self._timeout_s if timeout_s is None else timeout_s
         try:
-            await self._prober.check()
-            return await self._scores(user, items, timeout_s)
+            with guarded(self.breaker, self.url):
+                async with self._client.deadline(limit_s):
+                    await self._prober.check()
+                    return await self._scores(user, items, limit_s)
+        except CircuitOpen:
+            raise
         except EngineError as error:
             if is_doubtful(error):
                 self._prober.doubt()
             raise
 
     async def _score_one(self, user: UserView, item: ItemView) -> float | None:
-        return (await self._scores(user, [item], None))[0]
+        return (await self._scores(user, [item], self._timeout_s))[0]
 
-    async def _scores(self, user: UserView, items: Sequence[ItemView], timeout_s: float | None) -> list[float | None]:
+    async def _scores(self, user: UserView, items: Sequence[ItemView], timeout_s: float) -> list[float | None]:
         loop = asyncio.get_running_loop()
-        bisect_until = loop.time() + _BISECTION_SHARE * (self._timeout_s if timeout_s is None else timeout_s)
+        bisect_until = loop.time() + _BISECTION_SHARE * timeout_s
 
         async def ask(limit: int) -> list[float | None]:
             # Fitting hundreds of pictures that are not cached takes a second: not on the event loop.
@@ -224,6 +248,8 @@ def open_engine(
     api_key: str | None = None,
     vocabulary: Vocabulary | None = None,
     pictures: FittedPictures | None = None,
+    breaker: Breaker | None = None,
+    retries: RetryBudget | None = None,
 ) -> Engine:
     """An engine for `version`, or for a general model with the built-in prompts; see `Engine` for the other arguments.
 
@@ -252,4 +278,6 @@ def open_engine(
         max_concurrent_calls=max_concurrent_calls,
         api_key=api_key,
         pictures=pictures,
+        breaker=breaker,
+        retries=retries,
     )

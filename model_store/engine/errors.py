@@ -2,7 +2,8 @@
 
 EngineError
 ├── EngineUnavailable   engine_unavailable   the server failed (5xx)
-│   └── ConnectionLost  engine_unavailable   no connection, or it broke before the answer
+│   ├── ConnectionLost  engine_unavailable   no connection, or it broke before the answer
+│   └── CircuitOpen     engine_open          not asked, because it failed before
 ├── EngineTimeout       engine_timeout       no answer within the call's time
 ├── EngineOverloaded    engine_overloaded    the server sheds load (429, 503)
 ├── EngineRejected      engine_rejected      the request is wrong for this server (4xx)
@@ -28,6 +29,10 @@ class EngineUnavailable(EngineError):
 
 class ConnectionLost(EngineUnavailable):
     pass
+
+
+class CircuitOpen(EngineUnavailable):
+    code = "engine_open"
 
 
 class EngineTimeout(EngineError):
@@ -69,7 +74,7 @@ class BadAnswer(EngineError):
 
 CODES = (
     *(error.code for error in (EngineUnavailable, EngineTimeout, EngineOverloaded, EngineRejected)),
-    *(error.code for error in (PromptTooLong, WrongScores)),
+    *(error.code for error in (CircuitOpen, PromptTooLong, WrongScores)),
     *(f"answer_{reason}" for reason in get_args(_Reason)),
 )
 """Every code that an error may have."""

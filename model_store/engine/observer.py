@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Any, Protocol, Self
 
+from model_store.engine.breaker import State
+
 
 @dataclass(frozen=True, slots=True)
 class Usage:
@@ -31,6 +33,12 @@ class Observer(Protocol):
     def label_mass(self, mass: float) -> None:
         """p(yes) + p(no) at the first answer position, in 0..1: how far the model answers the question at all."""
 
+    def breaker(self, url: str, state: State) -> None:
+        """The circuit breaker of this server has this state now."""
+
+    def retry_budget(self, left: float) -> None:
+        """This share of the retry budget is left, in 0..1."""
+
 
 class Unobserved:
     """Counts nothing."""
@@ -39,4 +47,10 @@ class Unobserved:
         pass
 
     def label_mass(self, mass: float) -> None:
+        pass
+
+    def breaker(self, url: str, state: State) -> None:
+        pass
+
+    def retry_budget(self, left: float) -> None:
         pass

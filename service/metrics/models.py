@@ -4,12 +4,15 @@ from collections import Counter
 from collections.abc import Iterable
 from itertools import product
 
+from model_store.engine.breaker import State
 from model_store.engine.engine import Engine
-from model_store.engine.errors import CODES
+from model_store.engine.errors import CODES, CircuitOpen
 from model_store.engine.observer import Usage
 from model_store.engine.replicas import Replicas
+from service.logs import get_logger
 from service.metrics.declare import Declare
 
+log = get_logger(__name__)
 _BINS = tuple(f"0.{tenth}" for tenth in range(10))
 _CALLS = {"ranker": ("score",), "summarizer": ("summarize", "describe")}
 _MASS = (0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 1.0)
@@ -19,7 +22,8 @@ class ModelSeries:
     def __init__(self, declare: Declare) -> None:
         self.engine_calls = declare.counter(
             "tastestream_engine_calls_total",
-            "Calls to a model server by outcome: ok or an error code.",
+            "Calls to a model server by outcome: ok or an error code; engine_open for those that were not made because "
+            "the circuit breaker was open.",
             ("engine", "call", "outcome"),
         )
         self.engine_seconds = declare.histogram(
@@ -55,14 +59,35 @@ class ModelSeries:
             across="latest",
         )
 
+        self.breaker_state = declare.gauge(
+            "tastestream_breaker_state",
+            "Circuit breaker of a model server: 0 closed, 1 half-open (a few calls try whether it is back), 2 open. Of "
+            "several servers or processes the worst.",
+            ("engine",),
+            across="max",
+        )
+        self.retry_budget = declare.gauge(
+            "tastestream_retry_budget_ratio",
+            "Share of the budget of retries that is left: 0 when calls to the server are not retried any more. Of "
+            "several processes the smallest.",
+            ("engine",),
+            across="min",
+        )
+
     def watch_engine(self, engine: Engine | Replicas, role: str, mode: str) -> None:
-        """Show which model version is asked, and count what its answers say about themselves."""
+        """Show which model version is asked, count what its answers say about themselves, and show its breakers."""
         self.model_info.labels(role, engine.id, mode).set(1)
         for call, outcome in product(_CALLS[role], ("ok", "cancelled", *CODES)):
             self.engine_calls.labels(role, call, outcome)
         if engine.manifest and engine.manifest.created:
             self.model_created.labels(role, engine.id).set(engine.manifest.created.timestamp())
         engine.observe(_EngineObserver(self, role, engine.id))
+
+    def count_call(self, engine: str, call: str, outcome: str, seconds: float) -> None:
+        """Count one call by its outcome, and how long it took if it was made."""
+        self.engine_calls.labels(engine, call, outcome).inc()
+        if outcome != CircuitOpen.code:
+            self.engine_seconds.labels(engine, call).observe(seconds)
 
     def count_scores(self, model: str, scores: Iterable[float]) -> None:
         """Count fresh scores, each in 0..1, by their bin."""
@@ -75,6 +100,10 @@ class _EngineObserver:
         self._prompt, self._cached, self._completion = (
             metrics.llm_tokens.labels(engine, kind) for kind in ("prompt", "cached", "completion")
         )
+        self._engine = engine
+        self._breaker = metrics.breaker_state.labels(engine)
+        self._budget = metrics.retry_budget.labels(engine)
+        self._states: dict[str, State] = {}
         self._metrics = metrics
         self._model = model
 
@@ -85,3 +114,12 @@ class _EngineObserver:
 
     def label_mass(self, mass: float) -> None:
         self._metrics.label_mass.labels(self._model).observe(mass)
+
+    def breaker(self, url: str, state: State) -> None:
+        if self._states.get(url, State.CLOSED) is not state:
+            log.warning("circuit_breaker", engine=self._engine, server=url, state=state.name.lower())
+        self._states[url] = state
+        self._breaker.set(max(self._states.values()))
+
+    def retry_budget(self, left: float) -> None:
+        self._budget.set(left)

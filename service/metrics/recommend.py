@@ -63,5 +63,21 @@ class RecommendSeries:
         )
         self.ranker_wait_seconds = declare.histogram(
             "tastestream_ranker_wait_seconds",
-            "Time that a ranking waited because `recommend.max_concurrent_ranks` others were in progress.",
+            "Time that a ranking waited because as many others were in progress as the ranker can serve.",
+        )
+        self.ranker_limit = declare.gauge(
+            "tastestream_ranker_concurrency_limit",
+            "Calls to the ranker that may be in progress at the same time. It follows the ranker's latency, between "
+            "`recommend.min_concurrent_ranks` and `recommend.max_concurrent_ranks` in each process.",
+            across="sum",
+        )
+        self.ranker_concurrent = declare.gauge(
+            "tastestream_ranker_concurrent", "Calls to the ranker that are in progress.", across="sum"
+        )
+        self.shed = declare.counter(
+            "tastestream_shed_total",
+            "Requests that overload kept from the service they asked for, by class: recommend (answered without the "
+            "model, because no place at the ranker would have been free in time).",
+            ("class",),
+            known=[("recommend",)],
         )

@@ -1,6 +1,5 @@
 """The model that ranks: its calls, its limits, and the reasons why it is unavailable."""
 
-import asyncio
 import time
 from collections.abc import Sequence
 
@@ -12,7 +11,9 @@ from model_store.views import ItemView, UserView
 from service import engines
 from service.logs import get_logger
 from service.metrics import Metrics
+from service.recommend.concurrency import Began, ConcurrencyLimit
 from service.recommend.deadline import Deadline
+from service.recommend.slots import Hopeless, Slots
 from service.settings import Settings
 
 log = get_logger(__name__)
@@ -20,6 +21,7 @@ _REASONS = {
     "engine_timeout": "ranker_late",
     "engine_overloaded": "ranker_overloaded",
     "engine_unavailable": "ranker_down",
+    "engine_open": "ranker_open",
     "engine_rejected": "ranker_rejected",
     "prompt_too_long": "ranker_rejected",
     "wrong_scores": "ranker_wrong_scores",
@@ -36,7 +38,10 @@ class RankerUnavailable(Exception):
 
 
 class Ranker:
-    """Scores candidates within a deadline, at most `concurrent` requests at a time.
+    """Scores candidates within a deadline, as many requests at a time as the ranker can serve.
+
+    Args:
+        limit: how many; each call adapts it.
 
     Attributes:
         blend: the model version's blend weights.
@@ -45,14 +50,16 @@ class Ranker:
         signals: what event types mean to its prompts.
     """
 
-    def __init__(self, engines: Replicas, concurrent: int, metrics: Metrics) -> None:
+    def __init__(self, engines: Replicas, limit: ConcurrencyLimit, metrics: Metrics) -> None:
         self.blend = engines.manifest.blend if engines.manifest else Blend()
         self.recents = engines.prompts.recents
         self.reads_context = engines.prompts.reads_context
         self.signals = engines.prompts.signals
         self._engines = engines
         self._metrics = metrics
-        self._slots = asyncio.Semaphore(concurrent)
+        self._limit = limit
+        self._slots = Slots(lambda: limit.limit, metrics.ranker_concurrent.set)
+        metrics.ranker_limit.set(limit.limit)
 
     @property
     def id(self) -> str:
@@ -72,34 +79,51 @@ class Ranker:
         Raises:
             RankerUnavailable: no scores before the deadline.
         """
+        asked_s = deadline.for_ranking_s()
+        if asked_s <= 0:
+            raise RankerUnavailable("ranker_late")
         try:
             with self._metrics.ranker_wait_seconds.time():
-                async with asyncio.timeout(deadline.for_ranking_s()):
-                    await self._slots.acquire()
-        except TimeoutError:
-            raise RankerUnavailable("ranker_busy" if self._slots.locked() else "ranker_late") from None
+                await self._slots.acquire(asked_s)
+        except Hopeless:
+            self._metrics.shed.labels("recommend").inc()
+            raise RankerUnavailable("ranker_busy") from None
+        took_s = None
         try:
-            return await self._ask(user_id, user, items, deadline.for_ranking_s())
+            scores, took_s = await self._ask(user_id, user, items, asked_s, deadline.for_ranking_s())
+            return scores
         finally:
-            self._slots.release()
+            self._slots.release(took_s)
 
     async def _ask(
-        self, user_id: str, user: UserView, items: Sequence[ItemView], timeout_s: float
-    ) -> list[float | None]:
-        started = time.perf_counter()
+        self, user_id: str, user: UserView, items: Sequence[ItemView], asked_s: float, left_s: float
+    ) -> tuple[list[float | None], float]:
+        """The scores, and how long they took."""
+        call, started = self._limit.begin(), time.perf_counter()
         outcome = "cancelled"
         try:
-            scores = await self._engines.score(user_id, user, items, timeout_s=timeout_s)
+            scores = await self._engines.score(user_id, user, items, timeout_s=left_s)
             outcome = "ok"
-            return scores
+            return scores, time.perf_counter() - started
         except EngineError as error:
             outcome = error.code
             if isinstance(error, WrongScores):
                 log.error("ranker_wrong_scores", model=self._engines.id, error=str(error))
             raise RankerUnavailable(_REASONS.get(error.code, "ranker_bad_answer")) from error
         finally:
-            self._metrics.engine_calls.labels("ranker", "score", outcome).inc()
-            self._metrics.engine_seconds.labels("ranker", "score").observe(time.perf_counter() - started)
+            took_s = time.perf_counter() - started
+            self._learn(call, outcome, took_s, asked_s)
+            self._metrics.count_call("ranker", "score", outcome, took_s)
+
+    def _learn(self, call: Began, outcome: str, took_s: float, asked_s: float) -> None:
+        match outcome:
+            case "ok":
+                self._limit.answered(call, took_s=took_s, asked_s=asked_s, in_flight=self._slots.in_flight)
+            case "engine_timeout":
+                self._limit.late(call, waited_s=took_s, asked_s=asked_s)
+            case "engine_overloaded":
+                self._limit.shed(call)
+        self._metrics.ranker_limit.set(self._limit.limit)
 
 
 def open_ranker(settings: Settings, metrics: Metrics) -> Ranker | None:
@@ -119,4 +143,7 @@ def open_ranker(settings: Settings, metrics: Metrics) -> Ranker | None:
             f"set TASTESTREAM_STATE__RECENTS={shown}"
         )
     metrics.watch_engine(replicas, "ranker", settings.ranker.mode)
-    return Ranker(replicas, settings.recommend.max_concurrent_ranks, metrics)
+    asked = settings.recommend
+    usual = Deadline(time.monotonic(), asked.deadline_ms / 1000)
+    limit = ConcurrencyLimit(asked.min_concurrent_ranks, asked.max_concurrent_ranks, usual.for_ranking_s())
+    return Ranker(replicas, limit, metrics)

@@ -4,8 +4,6 @@ import re
 
 from service.metrics import Metrics
 
-# Series of the metric contract that the service does not declare yet.
-PENDING = {"tastestream_breaker_state"}
 OF_PROMETHEUS = {
     "up",
     "ALERTS",
@@ -59,4 +57,4 @@ def declared_series() -> set[str]:
 
 
 def known_series() -> set[str]:
-    return declared_series() | PENDING | OF_PROMETHEUS | OF_VLLM
+    return declared_series() | OF_PROMETHEUS | OF_VLLM

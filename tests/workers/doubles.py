@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
+from model_store.engine.breaker import Breaker
 from model_store.views import InteractionView, ItemView
 
 Fault = Callable[[str, Sequence[InteractionView]], Awaitable[None]]
@@ -24,6 +25,7 @@ class RecordingSummarizer:
     described: list[ItemView] = field(default_factory=list)
     in_flight: int = 0
     most_in_flight: int = 0
+    breaker: Breaker = field(default_factory=Breaker)
 
     @property
     def id(self) -> str:

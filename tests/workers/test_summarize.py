@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from model_store.engine.breaker import Breaker, State
 from model_store.engine.errors import (
     BadAnswer,
     EngineError,
@@ -16,6 +17,7 @@ from model_store.engine.errors import (
     EngineUnavailable,
     PromptTooLong,
 )
+from model_store.engine.guard import guarded
 from model_store.views import InteractionView
 from service.settings import Settings, SignalSettings
 from service.state.cooccurrence import CooccurrenceCounts
@@ -417,6 +419,36 @@ class TestOutage:
             await until(lambda user=user: _is(store, f"u{user}", names(f"u{user}", 3)))
         assert worker.folds("retried") == worker.folds("dead_lettered") == 0
         assert worker.folds("released") == 30
+        assert await store.dead_letters.count() == 0
+
+    async def test_while_the_breaker_is_open_nothing_is_asked_and_no_attempt_is_counted(
+        self, store: Store, start: Start
+    ) -> None:
+        now, calls = 0.0, 0
+        breaker = Breaker(clock=lambda: now)
+
+        async def fault(summary: str, block: Sequence[InteractionView]) -> None:
+            nonlocal calls
+            with guarded(breaker, "http://summarizer"):
+                calls += 1
+                if now == 0:
+                    raise EngineUnavailable("down")
+
+        worker = await start(RecordingSummarizer(fault, breaker=breaker))
+        await put(store, [event(f"u{user}", number) for user in range(12) for number in range(3)])
+
+        async def released() -> bool:
+            return worker.folds("released") >= 12
+
+        await until(released)
+        assert breaker.state is State.OPEN
+        unasked = worker.metrics.engine_calls.labels("summarizer", "summarize", "engine_open")._value.get()
+        assert (worker.folds("released"), unasked) == (12, 12 - calls), "while it is open, nothing is claimed"
+        assert calls == 5
+        now = 60.0
+        for user in range(12):
+            await until(lambda user=user: _is(store, f"u{user}", names(f"u{user}", 3)))
+        assert worker.folds("retried") == worker.folds("dead_lettered") == 0
         assert await store.dead_letters.count() == 0
 
     async def test_a_server_that_does_not_serve_the_model_counts_as_down(self, store: Store, start: Start) -> None:

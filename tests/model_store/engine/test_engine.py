@@ -25,7 +25,7 @@ from model_store.engine.errors import (
     EngineUnavailable,
     PromptTooLong,
 )
-from model_store.engine.observer import Usage
+from model_store.engine.observer import Unobserved, Usage
 from model_store.pictures import PictureSize, fit_picture
 from model_store.prompts import PromptSet
 from model_store.registry.manifest import Labels, Manifest, Serving
@@ -386,7 +386,7 @@ class TestObserving:
         assert observer.masses == []
 
 
-class Recorder:
+class Recorder(Unobserved):
     def __init__(self) -> None:
         self.usages: list[Usage] = []
         self.masses: list[float] = []

@@ -2,6 +2,7 @@
 
 import asyncio
 import functools
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -10,31 +11,40 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model_store.engine import replicas
+from model_store.engine.breaker import Breaker, BreakerRules
 from model_store.engine.engine import Engine
-from model_store.engine.errors import EngineRejected, EngineTimeout, EngineUnavailable
+from model_store.engine.errors import CircuitOpen, EngineRejected, EngineTimeout, EngineUnavailable
 from model_store.engine.replicas import Replicas
+from model_store.engine.retry_budget import RetryBudget
 from model_store.prompts import PromptSet
 from model_store.views import ItemView, UserView
 from tests.model_store.engine.fake_vllm import FakeVllm, Reply, Request, refusal, running
+from tests.service.serving import until
 
 PROMPTS = PromptSet.built_in("default")
 ITEMS = [ItemView("Red Harbour"), ItemView("Blue Tower")]
 SCORES = [pytest.approx(1 / 3), pytest.approx(2 / 3)]
 WAIT_S = 60.0
+RULES = BreakerRules()
 
 pytestmark = pytest.mark.usefixtures("quick_retries")
 
 
-def of(urls: list[str]) -> Replicas:
-    return Replicas([Engine(url, "fake", PROMPTS) for url in urls])
+def of(urls: list[str], clock: Callable[[], float] = time.monotonic, share: float = 1.0) -> Replicas:
+    retries = RetryBudget(share, size=1000 if share else 2, per_s=0.0)
+    return Replicas(
+        [Engine(url, "fake", PROMPTS, breaker=Breaker(RULES, clock=clock), retries=retries) for url in urls]
+    )
 
 
 @asynccontextmanager
-async def serving(count: int) -> AsyncIterator[tuple[list[FakeVllm], Replicas]]:
+async def serving(
+    count: int, clock: Callable[[], float] = time.monotonic, share: float = 1.0
+) -> AsyncIterator[tuple[list[FakeVllm], Replicas]]:
+    """Args: `share` of the budget of retries; 0 allows two."""
     async with AsyncExitStack() as stack:
         fakes = [await stack.enter_async_context(running()) for _ in range(count)]
-        servers = of([fake.url for fake in fakes])
+        servers = of([fake.url for fake in fakes], clock, share)
         stack.push_async_callback(servers.close)
         yield fakes, servers
 
@@ -132,43 +142,68 @@ async def test_both_servers_share_the_time_of_the_request(monkeypatch: pytest.Mo
     assert 9.0 >= given[0] >= given[1] > 0
 
 
-async def test_a_failed_server_is_left_alone_and_then_tried_by_one_request(monkeypatch: pytest.MonkeyPatch) -> None:
-    loop, release = asyncio.get_running_loop(), asyncio.Event()
-    async with serving(2) as (fakes, servers):
+async def test_a_server_that_fails_is_left_alone_and_then_tried_by_a_few_requests() -> None:
+    now, release = 0.0, asyncio.Event()
+    async with serving(2, lambda: now) as (fakes, servers):
         first, second = in_order(servers, "ana", fakes)
         first.replies["/score"] = failing(500)
-        for _ in range(5):
+        for _ in range(RULES.run + 5):
             assert await score(servers, "ana") == SCORES
-        assert (len(first.requests), len(second.requests)) == (1, 5)
+        assert (len(first.requests), len(second.requests)) == (RULES.run, RULES.run + 5)
 
         async def slow(request: Request) -> Reply:
             await release.wait()
             return first.default(request)
 
         first.replies["/score"] = slow
-        first.asked.clear()
-        now = loop.time
-        monkeypatch.setattr(loop, "time", lambda: now() + replicas._AVOIDED_S)
-        trial = asyncio.create_task(score(servers, "ana"))
-        await first.asked.wait()
+        now += RULES.max_open_s
+        probes = [asyncio.create_task(score(servers, "ana")) for _ in range(RULES.probes)]
+        await until(lambda: first.in_flight == RULES.probes)
         assert await score(servers, "ana") == SCORES
-        assert (len(first.requests), len(second.requests)) == (2, 6), "others avoid the server during the trial"
+        assert len(first.requests) == RULES.run + RULES.probes, "others go elsewhere during the probes"
         release.set()
-        assert await trial == SCORES
+        assert await asyncio.gather(*probes) == [SCORES] * RULES.probes
         await score(servers, "ana")
-        assert (len(first.requests), len(second.requests)) == (3, 6), "the server is back"
+        assert len(first.requests) == RULES.run + RULES.probes + 1, "the server is back"
 
 
-async def test_a_server_that_hangs_is_avoided_after_three_timeouts() -> None:
+async def test_a_server_that_hangs_is_left_alone_after_a_run_of_timeouts() -> None:
     async with serving(2) as (fakes, servers):
         first, second = in_order(servers, "ana", fakes)
-        first.replies["/score"] = silent
         for _ in range(3):
+            await score(servers, "ana")
+        first.replies["/score"] = silent
+        for _ in range(RULES.run):
             with pytest.raises(EngineTimeout):
-                await score(servers, "ana", timeout_s=0.1)
+                await score(servers, "ana", timeout_s=1.0)
         assert second.requests == []
         assert await score(servers, "ana") == SCORES
         assert len(second.requests) == 1
+
+
+async def test_when_no_server_may_be_asked_the_answer_is_immediate() -> None:
+    async with serving(2) as (fakes, servers):
+        for fake in fakes:
+            fake.replies["/score"] = failing(500)
+        for _ in range(RULES.run):
+            with pytest.raises(EngineUnavailable):
+                await score(servers, "ana")
+        asked = [len(fake.requests) for fake in fakes]
+        with pytest.raises(CircuitOpen):
+            await score(servers, "ana")
+        assert asked == [len(fake.requests) for fake in fakes] == [RULES.run] * 2
+
+
+async def test_without_a_budget_no_second_server_is_asked() -> None:
+    async with serving(2, share=0.0) as (fakes, servers):
+        first, second = in_order(servers, "ana", fakes)
+        first.replies["/score"] = lambda request: failing(500)(request) if failed else first.default(request)
+        failed = True
+        for _ in range(2):
+            assert await score(servers, "ana") == SCORES
+        with pytest.raises(EngineUnavailable):
+            await score(servers, "ana")
+        assert (len(first.requests), len(second.requests)) == (3, 2)
 
 
 async def test_a_request_that_the_model_refuses_is_not_sent_elsewhere() -> None:

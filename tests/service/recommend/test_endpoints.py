@@ -7,7 +7,7 @@ import orjson
 import pytest
 
 from service.pictures.store import PictureStore
-from service.settings import ConcurrencySettings, LimitSettings, RecommendSettings
+from service.settings import ConcurrencySettings, LimitSettings, RankerSettings, RecommendSettings
 from service.state.keys import Keys
 from service.state.reads import Wave
 from tests.conftest import RedisServer
@@ -238,6 +238,30 @@ async def test_a_model_that_is_not_there_degrades_the_answer(open_ranked: OpenGa
         assert (answer["degraded_reason"], answer["model"]) == ("ranker_down", VERSION)
 
 
+async def test_a_model_that_fails_again_and_again_is_not_asked_until_it_may_be_back(
+    open_ranked: OpenGateway, model: ModelServer
+) -> None:
+    state, limit = "tastestream_breaker_state", "tastestream_ranker_concurrency_limit"
+    ranker = {"version": VERSION, "connect_timeout_s": 20.0, "breaker_max_open_s": 0.2, "retry_share": 0.5}
+    async with serving(model.app()) as url, open_ranked(url, ranker=RankerSettings(url=url, **ranker)) as gateway:
+        await fill(gateway, "tea", "pan", "hat")
+        assert (await recommend(gateway, user_id="one"))["served_by"] == "mllm"
+        assert gateway.count(state, engine="ranker") == 0
+        assert gateway.count("tastestream_retry_budget_ratio", engine="ranker") == 1
+        model.status, asked = 500, len(model.requests)
+        reasons = {(await recommend(gateway))["degraded_reason"] for _ in range(5)}
+        assert reasons == {"ranker_down"}
+        assert gateway.count(state, engine="ranker") == 2
+        assert (await recommend(gateway))["degraded_reason"] == "ranker_open"
+        assert len(model.requests) == asked + 5
+        model.status = 200
+        async with asyncio.timeout(60):
+            while gateway.count(state, engine="ranker") > 0:
+                await recommend(gateway, user_id="another")
+        assert gateway.count(limit) == 8, "failures say nothing about how much the ranker can do at a time"
+        assert gateway.count("tastestream_ranker_concurrent") == 0
+
+
 async def test_without_a_ranker_the_answer_is_degraded(gateway: Gateway) -> None:
     await fill(gateway, "tea", "pan", "hat")
     await gateway.store.cooccurrence.record(["hat"], [])
@@ -259,6 +283,7 @@ async def test_no_more_rankings_run_at_once_than_allowed(open_ranked: OpenGatewa
         await until(lambda: len(model.requests) == 1)
         second = await recommend(gateway, user_id="second", deadline_ms=2000)
         assert second["degraded_reason"] == "ranker_busy"
+        assert gateway.count("tastestream_shed_total", **{"class": "recommend"}) == 1
         assert len(model.requests) == 1
         model.answering.set()
         assert (await first)["served_by"] == "mllm"
