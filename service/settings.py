@@ -166,8 +166,9 @@ class ConcurrencySettings(_Level):
     event_streams: Count = _setting(256, "Streams of events, which may stay open.")
     recommend: Count = _setting(256, "`POST /recommend`.")
     items: Count = _setting(64, "Writes to the catalogue.")
+    deletes: Count = _setting(64, "`DELETE /users/{id}`.")
     reads: Count = _setting(256, "Reads of users and items, and all other requests.")
-    operations: Count = _setting(16, "`/readyz` and `/metrics`. `/healthz` has no limit.")
+    operations: Count = _setting(16, "`/readyz`. `/healthz` and `/metrics` have no limit.")
 
 
 class RateSettings(_Level):

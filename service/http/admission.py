@@ -16,9 +16,10 @@ from service.http.problems import refuse
 from service.metrics import Metrics
 from service.settings import LimitSettings
 
-RouteClass = Literal["events", "event_streams", "recommend", "items", "reads", "operations"]
+RouteClass = Literal["events", "event_streams", "recommend", "items", "deletes", "reads", "operations"]
 
-_UNLIMITED = "/healthz"
+_UNLIMITED = frozenset({"/healthz", "/metrics"})
+"""Served whatever else there is to do; `/metrics` is computed once a second, however many ask."""
 _DELAY_S = 1.0
 """Before a request without a key is refused: a caller that retries at once would keep the event loop busy."""
 _READING = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -37,7 +38,7 @@ class Admission:
         self._classes = {name: _Class(name, limit, limits.caller_share, metrics) for name, limit in most.items()}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"] == _UNLIMITED:
+        if scope["type"] != "http" or scope["path"] in _UNLIMITED:
             await self.app(scope, receive, send)
             return
         kind = route_class(scope)
@@ -95,6 +96,8 @@ def route_class(scope: Scope) -> RouteClass:
         return "recommend"
     if path in OPEN_PATHS:
         return "operations"
+    if method == "DELETE" and path.startswith("/users/"):
+        return "deletes"
     if path.startswith("/items") and method not in _READING:
         return "items"
     return "reads"
