@@ -81,6 +81,7 @@ def create_app(
     metrics.show_limits(settings.state)
     keys = KeyReload(settings.api_keys_file, metrics) if settings.api_keys_file else None
     store = store or Store(settings)
+    metrics.watch_retries("redis", store.retries)
     ranker = ranker or open_ranker(settings, metrics)
     summarizer = open_summarizer(settings)
     if summarizer is not None:

@@ -85,6 +85,7 @@ async def work(
     async with AsyncExitStack() as on_exit:
         store, pictures = Store(settings), open_pictures(settings)
         on_exit.push_async_callback(store.close)
+        metrics.watch_retries("redis", store.retries)
         resources = Resources(
             settings=settings,
             store=store,

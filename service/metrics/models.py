@@ -9,6 +9,7 @@ from model_store.engine.engine import Engine
 from model_store.engine.errors import CODES, CircuitOpen
 from model_store.engine.observer import Usage
 from model_store.engine.replicas import Replicas
+from model_store.engine.retry_budget import RetryBudget
 from service.logs import get_logger
 from service.metrics.declare import Declare
 
@@ -68,8 +69,8 @@ class ModelSeries:
         )
         self.retry_budget = declare.gauge(
             "tastestream_retry_budget_ratio",
-            "Share of the budget of retries that is left: 0 when calls to the server are not retried any more. Of "
-            "several processes the smallest.",
+            "Share of the budget of retries that is left: 0 when calls to the ranker, the summarizer or redis are not "
+            "retried any more. Of several processes the smallest.",
             ("engine",),
             across="min",
         )
@@ -82,6 +83,11 @@ class ModelSeries:
         if engine.manifest and engine.manifest.created:
             self.model_created.labels(role, engine.id).set(engine.manifest.created.timestamp())
         engine.observe(_EngineObserver(self, role, engine.id))
+
+    def watch_retries(self, engine: str, retries: RetryBudget) -> None:
+        """Show what is left of a budget that is not one of a model server."""
+        retries.on_change = self.retry_budget.labels(engine).set
+        retries.on_change(retries.left)
 
     def count_call(self, engine: str, call: str, outcome: str, seconds: float) -> None:
         """Count one call by its outcome, and how long it took if it was made."""

@@ -23,6 +23,7 @@ from service.state.records import Waiting
 from service.state.redis.append_only import AppendOnlyFiles
 from service.state.redis.client import call_timeout_s, connect
 from service.state.redis.memory import MemoryReserve
+from service.state.redis.retries import budget
 from service.state.redis.scripts import Scripts
 from service.state.redis.servers import Servers
 from service.state.scores import Scores
@@ -38,6 +39,9 @@ class Store:
         now_ms: replaces Redis's clock in tests.
         derived: the results that are derived from items; tests may add some.
 
+    Attributes:
+        retries: the budget of retries of calls to Redis.
+
     Raises:
         NotReady: `redis_url` is not set.
     """
@@ -48,8 +52,9 @@ class Store:
         if settings.redis_url is None:
             raise NotReady("no Redis: set TASTESTREAM_REDIS_URL")
         state = settings.state
-        self._client = client = connect(settings.redis_url, state)
-        keys, scripts = Keys(state.buckets), Scripts(client, state, now_ms, lua_table(derived))
+        self.retries = budget(state)
+        self._client = client = connect(settings.redis_url, state, self.retries)
+        keys, scripts = Keys(state.buckets), Scripts(client, state, self.retries, now_ms, lua_table(derived))
         self._scripts, self._keys = scripts, keys
         self.servers = Servers(client)
         self.memory = MemoryReserve(self.servers, state.memory_reserve)

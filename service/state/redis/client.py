@@ -12,11 +12,13 @@ from redis._parsers.hiredis import NOT_ENOUGH_DATA, _AsyncHiredisParser
 from redis.asyncio import BlockingConnectionPool, Redis, RedisCluster
 from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
-from redis.backoff import ExponentialWithJitterBackoff, NoBackoff
+from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as Disconnected
 from redis.exceptions import RedisError
 
+from model_store.engine.retry_budget import RetryBudget
 from service.settings import StateSettings
+from service.state.redis.retries import BudgetedRetry
 
 C = TypeVar("C", bound=AbstractConnection)
 T = TypeVar("T")
@@ -33,8 +35,12 @@ def call_timeout_s(settings: StateSettings) -> float:
     return settings.redis_timeout_s + (settings.replication_timeout_s if waits else 0.0)
 
 
-def connect(url: str, settings: StateSettings) -> Client:
-    """A client that connects on first use. Raises ValueError for an invalid URL."""
+def connect(url: str, settings: StateSettings, retries: RetryBudget) -> Client:
+    """A client that connects on first use. Raises ValueError for an invalid URL.
+
+    Args:
+        retries: the budget for its retries.
+    """
     timeout = settings.redis_timeout_s
     options: Any = {"protocol": 2, "socket_timeout": call_timeout_s(settings), "socket_connect_timeout": timeout}
     if CLUSTER in url:
@@ -53,7 +59,7 @@ def connect(url: str, settings: StateSettings) -> Client:
         return cluster
     pool = BlockingConnectionPool.from_url(
         url,
-        retry=Retry(ExponentialWithJitterBackoff(base=0.02, cap=0.2), 2),
+        retry=BudgetedRetry(retries),
         max_connections=settings.redis_connections,
         timeout=timeout,
         **options,

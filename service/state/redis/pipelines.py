@@ -4,8 +4,9 @@ Commands with the same hash tag run in their order. Each has a result, which may
 RedisError, RedisClusterException or OSError if Redis did not answer, or if what was written is in fewer places than
 `durability` requires; some commands may have run then.
 
-Calls on broken connections are retried, on a cluster after reading the slot table again. Every script except `claim`
-gives the same result when it runs twice. A claim whose answer was lost is claimed again when its lease ends.
+Calls on broken connections are retried within a budget, on a cluster after reading the slot table again. Every script
+except `claim` gives the same result when it runs twice. A claim whose answer was lost is claimed again when its lease
+ends.
 """
 
 import asyncio
@@ -21,6 +22,7 @@ from redis.exceptions import ConnectionError as Disconnected
 from redis.exceptions import MovedError, RedisClusterException, RedisError, ResponseError
 from redis.exceptions import TimeoutError as Unanswered
 
+from model_store.engine.retry_budget import RetryBudget
 from service.settings import StateSettings
 from service.state.redis.client import Argument, call_timeout_s
 from service.state.redis.durability import Durability
@@ -65,8 +67,9 @@ class OfCluster:
     that follows, and find only half of a slot that is moving. The commands of such a slot fail until it has moved.
     """
 
-    def __init__(self, client: RedisCluster, settings: StateSettings) -> None:
+    def __init__(self, client: RedisCluster, settings: StateSettings, retries: RetryBudget) -> None:
         self._client = client
+        self._retries = retries
         self._timeout_s = call_timeout_s(settings)
         self._free = asyncio.Semaphore(settings.redis_connections)
         self._suspect: str | None = None
@@ -75,6 +78,7 @@ class OfCluster:
         deadline = asyncio.get_running_loop().time() + self._timeout_s
         results: list[Any] = [None] * len(commands)
         left: Sequence[int] = range(len(commands))
+        self._retries.called()
         async with self._connection(deadline):
             for max_pause_s in (*MAX_PAUSES_S, None):
                 async with asyncio.timeout_at(deadline):
@@ -90,7 +94,7 @@ class OfCluster:
                     for at, result in zip(positions, answer, strict=True):
                         results[at] = result
                 left = [at for at in left if isinstance(results[at], Disconnected | MovedError)]
-                if not left or max_pause_s is None:
+                if not left or max_pause_s is None or not self._retries.take():
                     break
                 async with asyncio.timeout_at(deadline):
                     await asyncio.sleep(random.uniform(0, max_pause_s))

@@ -17,6 +17,7 @@ from typing import Any, Literal
 from redis.asyncio import RedisCluster
 from redis.exceptions import NoScriptError, RedisClusterException, RedisError
 
+from model_store.engine.retry_budget import RetryBudget
 from service.errors import StateUnavailable
 from service.settings import StateSettings
 from service.state.keys import BUCKETS
@@ -59,14 +60,21 @@ class Scripts:
     `now_ms` replaces Redis's clock; the clocks of hosts differ, so only tests pass it.
     """
 
-    def __init__(self, client: Client, settings: StateSettings, now_ms: Callable[[], int] | None, derived: str) -> None:
+    def __init__(
+        self,
+        client: Client,
+        settings: StateSettings,
+        retries: RetryBudget,
+        now_ms: Callable[[], int] | None,
+        derived: str,
+    ) -> None:
         self.client = client
         self.clustered = isinstance(client, RedisCluster)
         self._now_ms = now_ms
         self._constants = constants(settings, derived)
         self._durability = Durability.of(settings)
         self._pipelines: OfOne | OfCluster = (
-            OfCluster(client, settings) if isinstance(client, RedisCluster) else OfOne(client, settings)
+            OfCluster(client, settings, retries) if isinstance(client, RedisCluster) else OfOne(client, settings)
         )
         self._buckets = settings.buckets
         self._fits = False

@@ -12,6 +12,7 @@ from redis.exceptions import BusyLoadingError, ResponseError
 
 from service.settings import Settings
 from service.state.redis.client import Client, connect
+from service.state.redis.retries import budget
 from service.state.store import Store
 from tests.conftest import RedisServer
 from tests.service.state.conftest import Clock, break_once, event
@@ -56,7 +57,7 @@ def test_a_bug_of_our_own_is_not_reported_as_a_lost_connection(
         await send(connection, command)
 
     async def ask() -> None:
-        client: Client = connect(settings.redis_url or "", settings.state)
+        client: Client = connect(settings.redis_url or "", settings.state, budget(settings.state))
         with pytest.raises(AttributeError, match="misspelt"):
             await client.info("memory")
         await client.aclose()
@@ -97,7 +98,9 @@ async def test_a_reply_that_comes_after_its_caller_was_cancelled_is_not_taken_fo
     redis_server: RedisServer, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """When a connection is returned, the client's pool finds replies that have arrived, but not later ones."""
-    client: Client = connect(redis_server.url, settings.state.model_copy(update={"redis_connections": 1}))
+    client: Client = connect(
+        redis_server.url, settings.state.model_copy(update={"redis_connections": 1}), budget(settings.state)
+    )
     await client.set("key", "value")
     sent = asyncio.Event()
     send = AbstractConnection.send_packed_command
@@ -120,7 +123,7 @@ async def test_a_reply_that_comes_after_its_caller_was_cancelled_is_not_taken_fo
 
 
 async def test_replies_that_arrive_together_are_kept_apart(settings: Settings) -> None:
-    client: Client = connect(settings.redis_url or "", settings.state)
+    client: Client = connect(settings.redis_url or "", settings.state, budget(settings.state))
     async with client.pipeline(transaction=False) as pipeline:
         for number in range(100):
             pipeline.set(f"key-{number}", number)
@@ -145,7 +148,7 @@ async def test_a_connection_is_given_up_when_its_redis_still_loads(settings: Set
 
     server = await asyncio.start_server(loading, "127.0.0.1", 0)
     url = f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    client: Client = connect(url, settings.state)
+    client: Client = connect(url, settings.state, budget(settings.state))
     pipeline = client.pipeline(transaction=False).get("a").get("b")
     with pytest.raises(BusyLoadingError):
         await pipeline.execute(raise_on_error=False)
