@@ -31,11 +31,23 @@ _RANKER_ROW = Row(
             runbooks=[_SHEDDING],
         ),
         lines(
+            "Circuit breakers",
+            "Of each model server, in the process that is worst off. Open: nothing is asked. Half-open: a few calls "
+            "try whether the server is back.",
+            Query(or_none(f"max by (engine) ({series('tastestream_breaker_state')})", "engine"), "{{engine}}"),
+            unit="short",
+            stepped=True,
+            most=2,
+            names={0: "closed", 1: "half-open", 2: "open"},
+            runbooks=[_OPEN],
+        ),
+        lines(
             "Wait for a free place",
             "Time that a ranking waits because as many others as may are in progress.",
             Query(quantile(0.5, "tastestream_ranker_wait_seconds"), "p50"),
             Query(quantile(0.99, "tastestream_ranker_wait_seconds"), "p99"),
             unit="s",
+            width=6,
             runbooks=[_SHEDDING],
         ),
         lines(
@@ -45,6 +57,7 @@ _RANKER_ROW = Row(
             Query(f"sum({series('tastestream_ranker_concurrent')})", "in progress"),
             Query(f"sum({series('tastestream_ranker_concurrency_limit')})", "limit"),
             unit="short",
+            width=6,
             runbooks=[_SHEDDING],
         ),
         lines(
@@ -53,6 +66,7 @@ _RANKER_ROW = Row(
             "without the model, because no place at the ranker would have been free in time.",
             Query(occurring(per_second("tastestream_shed_total", by="class"), "class"), "{{class}}"),
             unit="reqps",
+            width=6,
             runbooks=[_SHEDDING],
         ),
         lines(
@@ -63,19 +77,8 @@ _RANKER_ROW = Row(
                 "{{engine}}",
             ),
             unit="percentunit",
-            most=1,
-            runbooks=[_OPEN],
-        ),
-        lines(
-            "Circuit breakers",
-            "Of each model server, in the process that is worst off. Open: nothing is asked. Half-open: a few calls "
-            "try whether the server is back.",
-            Query(or_none(f"max by (engine) ({series('tastestream_breaker_state')})", "engine"), "{{engine}}"),
-            unit="short",
             width=6,
-            stepped=True,
-            most=2,
-            names={0: "closed", 1: "half-open", 2: "open"},
+            most=1,
             runbooks=[_OPEN],
         ),
         lines(

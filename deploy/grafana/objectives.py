@@ -24,7 +24,14 @@ def _burn(slo: str, name: str, runbook: str) -> Panel:
         "hour and above 6 over 6 hours, if the last minutes burn as well."
     )
     return lines(
-        f"Burn rate: {name}", meaning, *queries, unit="short", runbooks=[runbook], thresholds=thresholds, symlog=True
+        f"Burn rate: {name}",
+        meaning,
+        *queries,
+        unit="short",
+        runbooks=[runbook],
+        thresholds=thresholds,
+        symlog=True,
+        at_least=20,
     )
 
 

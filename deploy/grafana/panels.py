@@ -42,9 +42,13 @@ def lines(
     symlog: bool = False,
     stepped: bool = False,
     most: float | None = None,
+    at_least: float | None = None,
     names: Mapping[float, str] | None = None,
 ) -> Panel:
-    """Values over time. Thresholds are drawn as dashed lines; `symlog` also shows what is a thousand times as large."""
+    """Values over time, on an axis that ends at `most`, or that does not end below `at_least`.
+
+    Thresholds are drawn as dashed lines; `symlog` also shows what is a thousand times as large.
+    """
     custom = {
         "drawStyle": "line",
         "lineWidth": 1,
@@ -56,6 +60,7 @@ def lines(
         "scaleDistribution": {"type": "symlog", "log": 10, "linearThreshold": 1} if symlog else {"type": "linear"},
         "thresholdsStyle": {"mode": "dashed" if thresholds else "off"},
         "axisSoftMin": 0,
+        **({} if at_least is None else {"axisSoftMax": at_least}),
     }
     defaults = {
         **_defaults(unit, thresholds, base, names),
