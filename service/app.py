@@ -48,6 +48,7 @@ from service.recommend.ranker import Ranker, open_ranker
 from service.recommend.schemas import RecommendIn
 from service.settings import Settings
 from service.state.store import Store
+from service.tracing import Tracer, open_tracer
 from service.users.endpoints import users_router
 
 _DRAIN_S = 10
@@ -74,11 +75,13 @@ def create_app(
     Raises:
         NotReady: the settings name no Redis.
         ManifestError: the settings name a model version that is not in the store.
-        UserError: the picture folder can't be used, or the file of API keys has none or a wrong line.
+        UserError: the picture folder can't be used, the file of API keys has none or a wrong line, or OpenTelemetry
+            is not installed and needed.
         OSError: the file of API keys can't be read.
     """
     metrics = metrics or Metrics()
     metrics.show_limits(settings.state)
+    tracer = open_tracer(settings, "gateway")
     keys = KeyReload(settings.api_keys_file, metrics) if settings.api_keys_file else None
     store = store or Store(settings)
     metrics.watch_retries("redis", store.retries)
@@ -99,7 +102,7 @@ def create_app(
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
-            for opened in (store, decoder, ranker, summarizer, probes, unknown_items, keys):
+            for opened in (tracer, store, decoder, ranker, summarizer, probes, unknown_items, keys):
                 if opened is not None:
                     stack.push_async_callback(opened.close)
             if keys is not None:
@@ -128,11 +131,13 @@ def create_app(
         (RecommendIn, "candidates"): limits.candidates,
     }
     openapi.install(app, _RAW_BODIES, bounds, keys=keys is not None)
-    _add_middleware(app, settings, metrics, keys.ring if keys else None)
+    _add_middleware(app, settings, metrics, keys.ring if keys else None, tracer)
     return app
 
 
-def _add_middleware(app: FastAPI, settings: Settings, metrics: Metrics, keys: KeyRing | None) -> None:
+def _add_middleware(
+    app: FastAPI, settings: Settings, metrics: Metrics, keys: KeyRing | None, tracer: Tracer | None
+) -> None:
     """The last one added is the first to see a request."""
     app.add_middleware(PlainRoutes, fastapi=app)
     app.add_middleware(BodyLimit, limits=settings.limits, metrics=metrics)
@@ -146,7 +151,7 @@ def _add_middleware(app: FastAPI, settings: Settings, metrics: Metrics, keys: Ke
         app.add_middleware(TrustedHosts, names=settings.trusted_hosts)
     if settings.cors_origins:
         app.add_middleware(Cors, origins=settings.cors_origins)
-    app.add_middleware(Telemetry, metrics=metrics, log_all=settings.log_requests == "all")
+    app.add_middleware(Telemetry, metrics=metrics, tracer=tracer, log_all=settings.log_requests == "all")
 
 
 @dataclass(frozen=True)

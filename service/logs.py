@@ -1,4 +1,4 @@
-"""Logs: one JSON object per line on stderr, with the request's id; never secrets, never texts of users or items."""
+"""Logs: one JSON object per line on stderr, with the ids of request and trace; never secrets, never users' texts."""
 
 import logging
 import sys
@@ -10,12 +10,14 @@ import structlog
 
 REQUEST_ID: ContextVar[str | None] = ContextVar("request_id", default=None)
 """Is in every line that is logged for a request."""
+TRACE: ContextVar[tuple[str, str | None] | None] = ContextVar("trace", default=None)
+"""The trace id and the span id of the lines that are logged meanwhile; no span id if only the caller traces."""
 
 
 def configure(*, json: bool) -> None:
     """Set up structlog for this process: JSON, or text for people."""
     processors: list[structlog.types.Processor] = [
-        _add_request_id,
+        _add_ids,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
@@ -37,11 +39,15 @@ def configure(*, json: bool) -> None:
     )
 
 
-def _add_request_id(
+def _add_ids(
     logger: structlog.types.WrappedLogger, method: str, entry: structlog.types.EventDict
 ) -> structlog.types.EventDict:
     if (request_id := REQUEST_ID.get()) is not None:
         entry["request_id"] = request_id
+    if (trace := TRACE.get()) is not None:
+        entry["trace_id"], span_id = trace
+        if span_id is not None:
+            entry["span_id"] = span_id
     return entry
 
 

@@ -281,6 +281,23 @@ class RecommendSettings(_Level):
         return self
 
 
+class TracingSettings(_Level):
+    """Traces by OpenTelemetry, which the extra `tracing` installs. Other settings of its SDK are its own variables,
+    such as `OTEL_EXPORTER_OTLP_HEADERS`, `OTEL_RESOURCE_ATTRIBUTES` and `OTEL_BSP_MAX_QUEUE_SIZE`."""
+
+    endpoint: str | None = _setting(None, "Root URL of a collector that takes OTLP over HTTP; default: no traces.")
+    sample_ratio: Annotated[float, Field(ge=0, le=1)] = _setting(
+        1.0, "Share of the requests that are traced, if the caller's `traceparent` does not decide."
+    )
+
+    @field_validator("endpoint")
+    @classmethod
+    def _must_be_http(cls, url: str | None) -> str | None:
+        if url is not None and not _is_url(url, ("http", "https")):
+            raise ValueError("must be the root of a collector: http://HOST:4318")
+        return url
+
+
 class SignalSettings(_Level):
     """What event types mean. These settings override the model version and the built-in table.
 
@@ -342,6 +359,7 @@ class Settings(BaseSettings):
     pictures: PictureSettings = PictureSettings()
     recommend: RecommendSettings = RecommendSettings()
     signals: SignalSettings = SignalSettings()
+    tracing: TracingSettings = TracingSettings()
 
     @property
     def models_folder(self) -> Path:

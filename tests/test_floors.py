@@ -20,6 +20,7 @@ FOR_WORKERS = (
     "service.metrics",
     "service.settings",
     "service.state",
+    "service.tracing",
 )
 HEAVY = ("numpy", "scipy", "sklearn", "tokenizers", "torch", "transformers", "vllm")
 

@@ -15,7 +15,7 @@ import random
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from contextlib import AsyncExitStack
+from contextlib import AbstractContextManager, AsyncExitStack, nullcontext
 from dataclasses import dataclass
 from typing import Generic, Literal
 
@@ -28,6 +28,7 @@ from service.settings import Settings
 from service.state.kinds import C
 from service.state.leases import DeadLettered, LeasedQueue
 from service.state.store import Store
+from service.tracing import Span, Tracer
 from workers.backoff import Pause, Retry
 
 log = get_logger(__name__)
@@ -88,6 +89,7 @@ class Resources:
         on_exit: closes what a job opened.
         retry: for jobs that need the model server.
         server_pause: shared by the jobs that need the model server.
+        tracer: None without a collector.
     """
 
     settings: Settings
@@ -101,6 +103,7 @@ class Resources:
     on_exit: AsyncExitStack
     retry: Retry
     server_pause: Pause
+    tracer: Tracer | None = None
 
 
 class Job(ABC, Generic[C]):
@@ -125,6 +128,10 @@ class Job(ABC, Generic[C]):
     @abstractmethod
     async def dead_letter(self, claim: C, failure: WorkFailed) -> DeadLettered:
         """Move the claimed work to the dead letters."""
+
+    def traced(self, claim: C) -> AbstractContextManager[Span | None]:
+        """The span of the claimed work, if its kind has any."""
+        return nullcontext()
 
     async def claim(self, limit: int) -> Sequence[C]:
         return [] if self._pause.left_s() > 0 else await self._leases.claim(limit)
@@ -152,10 +159,16 @@ class Job(ABC, Generic[C]):
             ServerUnavailable: no attempt was counted.
             StateUnavailable: the work may have been committed or not.
         """
+        with self.traced(claim) as span:
+            return await self._run(claim, span)
+
+    async def _run(self, claim: C, span: Span | None) -> bool:
         started = time.perf_counter()
         try:
             outcome = await self.work(claim)
         except WorkFailed as failure:
+            if span is not None:
+                span.fail(failure.reason)
             self._observe(started)
             await self.fail(claim, failure)
             return failure.server_answered

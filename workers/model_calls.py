@@ -14,6 +14,7 @@ from model_store.engine.errors import (
     PromptTooLong,
 )
 from service.metrics import Metrics
+from service.tracing import span
 from workers.job import ServerUnavailable, WorkFailed
 
 
@@ -31,7 +32,8 @@ async def answer_of(call: str, answer: Awaitable[str], engine: Engine, metrics: 
     started = time.perf_counter()
     outcome = "cancelled"
     try:
-        text = await answer
+        with span(call, calls=True):
+            text = await answer
         outcome = "ok"
         return text
     except EngineError as error:

@@ -22,6 +22,7 @@ from service.pictures.store import open_pictures
 from service.settings import Settings
 from service.state.kinds import KINDS
 from service.state.store import Store
+from service.tracing import Tracer, open_tracer
 from workers.backoff import Pause, Retry
 from workers.job import Resources
 from workers.pool import Pool
@@ -42,6 +43,7 @@ def run_worker(settings: Settings) -> None:
     Raises:
         NotReady: Redis or the summarizer is not named in the settings.
         ManifestError: the settings name a model version that is not in the store.
+        UserError: OpenTelemetry is not installed and needed.
     """
     configure(json=settings.log_json)
     freeze_heap()
@@ -69,11 +71,20 @@ async def _run(settings: Settings) -> None:
         on_exit.push_async_callback(engine.close)
         metrics.watch_engine(engine, "summarizer", "generate")
         prompt = engine.manifest.prompts_sha256[:12] if engine.manifest else "default"
-        await work(settings, engine, prompt, engine.prompts.signals, metrics, stop)
+        tracer = open_tracer(settings, "worker")
+        if tracer is not None:
+            on_exit.push_async_callback(tracer.close)
+        await work(settings, engine, prompt, engine.prompts.signals, metrics, stop, tracer)
 
 
 async def work(
-    settings: Settings, engine: Engine, prompt: str, signals: Signals, metrics: Metrics, stop: asyncio.Event
+    settings: Settings,
+    engine: Engine,
+    prompt: str,
+    signals: Signals,
+    metrics: Metrics,
+    stop: asyncio.Event,
+    tracer: Tracer | None = None,
 ) -> None:
     """Claim, work and commit until `stop` is set, then finish or give back what is running.
 
@@ -98,6 +109,7 @@ async def work(
             on_exit=on_exit,
             retry=retry,
             server_pause=Pause(retry, closed_s=engine.breaker.wait_s),
+            tracer=tracer,
         )
         pools = [make_pool(resources) for make_pool in _POOL_MAKERS]
         log.info("working", concurrency=settings.worker.max_concurrent_summaries, model=engine.id, prompt=prompt)

@@ -4,7 +4,7 @@ import asyncio
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import NamedTuple
 
 from service.errors import StateUnavailable
@@ -13,6 +13,7 @@ from service.state import votes
 from service.state.leases import DeadLettered
 from service.state.records import Event, Item, SummaryClaim
 from service.state.views import interaction_views
+from service.tracing import Span, from_store
 from workers.blocks import blocks
 from workers.job import Job, Outcome, Resources, ServerUnavailable, WorkFailed, committed
 from workers.model_calls import ModelRejected, answer_of
@@ -54,6 +55,16 @@ class SummarizeJob(Job[SummaryClaim]):
         self._stop = worker.stop
         self._signals = worker.signals
         self._committing: set[int] = set()
+        self._tracer = worker.tracer
+
+    def traced(self, claim: SummaryClaim) -> AbstractContextManager[Span | None]:
+        """A span in the trace of the first event. What is folded again was caused by somebody else."""
+        if self._tracer is None:
+            return nullcontext()
+        stored = (event.trace for event in claim.pending if event.trace is not None and not event.refolded)
+        fold = self._tracer.work("fold", [place for text in stored if (place := from_store(text)) is not None])
+        fold.add({"tastestream.events": len(claim.pending), "tastestream.attempt": claim.attempts + 1})
+        return fold
 
     async def extend(self, claims: Sequence[SummaryClaim]) -> list[bool]:
         """A claim that is being committed counts as held, since its commit ends the lease."""

@@ -5,6 +5,7 @@ import io
 from base64 import b64encode
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from typing import Any
 from urllib.parse import unquote, urlsplit, urlunsplit
 
@@ -36,6 +37,8 @@ _OVERLOADED = {429, 503}
 _TOO_LONG = ("maximum context length", "maximum model length", "max_model_len", "longer than the maximum")
 _UNCOMPRESSED = {"accept-encoding": "identity"}
 _JSON = {"content-type": "application/json"}
+TRACEPARENT: ContextVar[str | None] = ContextVar("traceparent", default=None)
+"""The W3C trace header of the requests that are sent meanwhile."""
 
 
 class VllmClient:
@@ -143,7 +146,9 @@ class VllmClient:
         where = self.url + path
         # From a buffer, a very large body is written piece by piece, without blocking the event loop.
         data = io.BytesIO(content) if content is not None and len(content) > _LARGE_BYTES else content
-        headers = None if content is None else _JSON
+        headers = {} if content is None else _JSON
+        if (traceparent := TRACEPARENT.get()) is not None:
+            headers = {**headers, "traceparent": traceparent}
         try:
             async with self._session().request(
                 method, where, data=data, headers=headers, allow_redirects=False

@@ -4,6 +4,7 @@ import time
 from collections.abc import Sequence
 
 from model_store.signals import Signals
+from service import tracing
 from service.events.batch import Batch
 from service.events.unknown_items import UnknownItems
 from service.metrics import Metrics
@@ -45,7 +46,9 @@ class EventIngest:
         outcomes: list[Accepted] = []
         if batch.events:
             types = {event.type for event in batch.events}
-            outcomes = await self._events.accept(batch.events, received_ms, self._signals.exposures(types))
+            with tracing.span("accept"):
+                exposures, trace = self._signals.exposures(types), tracing.to_store()
+                outcomes = await self._events.accept(batch.events, received_ms, exposures, trace)
             if "accepted" in outcomes:
                 self._metrics.event_to_recents.observe(time.perf_counter() - arrived_s)
                 self._metrics.last_event.set(time.time())

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 from service.errors import DeadlineExceeded, StateUnavailable
+from service.tracing import span
 
 T = TypeVar("T")
 _RESERVE_S = 0.05
@@ -70,7 +71,8 @@ class Timing:
     def step(self, name: str) -> Iterator[None]:
         started = time.perf_counter()
         try:
-            yield
+            with span(name):
+                yield
         finally:
             self.seconds[name] = time.perf_counter() - started
 

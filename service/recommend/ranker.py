@@ -15,6 +15,7 @@ from service.recommend.concurrency import Began, ConcurrencyLimit
 from service.recommend.deadline import Deadline
 from service.recommend.slots import Hopeless, Slots
 from service.settings import Settings
+from service.tracing import span
 
 log = get_logger(__name__)
 _REASONS = {
@@ -102,7 +103,8 @@ class Ranker:
         call, started = self._limit.begin(), time.perf_counter()
         outcome = "cancelled"
         try:
-            scores = await self._engines.score(user_id, user, items, timeout_s=left_s)
+            with span("score", calls=True):
+                scores = await self._engines.score(user_id, user, items, timeout_s=left_s)
             outcome = "ok"
             return scores, time.perf_counter() - started
         except EngineError as error:

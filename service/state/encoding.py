@@ -1,8 +1,8 @@
 """Events and summaries as the store writes them: compact JSON arrays without trailing nulls.
 
 A recents entry is `[item_id,type,timestamp_ms,value]`, a pending entry `<ms of acceptance>[event_id,
-recommendation_id,context]<tab><recents entry>` (the script joins the two; JSON contains no raw tab). After the time
-comes an `r` if the event is folded again from the log, an `s` if it was dead-lettered, and then an `e` if it is an
+recommendation_id,context,trace]<tab><recents entry>` (the script joins the two; JSON contains no raw tab). After the
+time comes an `r` if the event is folded again from the log, an `s` if it was dead-lettered, and then an `e` if it is an
 exposure, which is never among the recents.
 
 A summary is
@@ -19,15 +19,20 @@ import orjson
 from service.errors import InvalidRequest
 from service.state.records import Event, Item, Summary, Version
 
+_OWN = ("event_id", "recommendation_id", "context", "trace")
 
-def pending_part(event: Event, *, exposure: bool = False) -> bytes:
+
+def pending_part(event: Event, *, exposure: bool = False, trace: str | None = None) -> bytes:
     """The part of a pending entry that is not in a recents entry.
 
     Raises:
         InvalidRequest: a context that can't be written as JSON (too deep, integers beyond 64 bits).
     """
-    if event.context:
-        fields: tuple[Any, ...] = (event.event_id, event.recommendation_id, dict(event.context))
+    if trace is not None:
+        context = dict(event.context) if event.context else None
+        fields: tuple[Any, ...] = (event.event_id, event.recommendation_id, context, trace)
+    elif event.context:
+        fields = (event.event_id, event.recommendation_id, dict(event.context))
     elif event.recommendation_id is not None:
         fields = (event.event_id, event.recommendation_id)
     else:
@@ -47,7 +52,7 @@ def recents_entry(event: Event) -> bytes:
 def pending_event(user_id: str, entry: bytes) -> Event:
     own, _, shown = entry.partition(b"\t")
     accepted, bracket, rest = own.partition(b"[")
-    fields = dict(zip(("event_id", "recommendation_id", "context"), orjson.loads(bracket + rest), strict=False))
+    fields = dict(zip(_OWN, orjson.loads(bracket + rest), strict=False))
     event = Event("", user_id, *orjson.loads(shown))
     return event._replace(**fields, refolded=b"r" in accepted, exposure=b"e" in accepted)
 

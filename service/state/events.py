@@ -50,13 +50,13 @@ class Events:
         self._groups: dict[str, GroupCommit[_Entry, Accepted]] = defaultdict(group)
 
     async def accept(
-        self, events: Sequence[Event], received_at_ms: int, exposures: Collection[str] = ()
+        self, events: Sequence[Event], received_at_ms: int, exposures: Collection[str] = (), trace: str | None = None
     ) -> list[Accepted]:
         """Accept `events`, those of one user in their order. Returns one result per event.
 
         `received_at_ms` is when the request arrived, by the caller's clock: an event received before its user's
         deletion is refused, however late it is written. Events of the types `exposures` are pending and logged, but
-        never among the recents.
+        never among the recents. `trace` is kept with pending events, for the trace of their fold.
 
         Raises:
             StateUnavailable: none, some or all were accepted. It is safe to send them again: those that were
@@ -66,7 +66,7 @@ class Events:
         """
         self._memory.check()
         request = next(self._requests)
-        entries = [self._entry(event, received_at_ms, request, exposures) for event in events]
+        entries = [self._entry(event, received_at_ms, request, exposures, trace) for event in events]
         try:
             with unavailable():
                 return await self._accept(entries)
@@ -86,9 +86,11 @@ class Events:
         groups = [self._groups[server].add([entries[at] for at in found]) for server, found in servers.items()]
         return _in_order(servers.values(), await asyncio.gather(*groups))
 
-    def _entry(self, event: Event, received_at_ms: int, request: int, exposures: Collection[str]) -> _Entry:
+    def _entry(
+        self, event: Event, received_at_ms: int, request: int, exposures: Collection[str], trace: str | None
+    ) -> _Entry:
         digest = ids.digest(event.event_id) + _BY_ARRIVAL if event.by_arrival else ids.digest(event.event_id)
-        own = encoding.pending_part(event, exposure=event.type in exposures)
+        own = encoding.pending_part(event, exposure=event.type in exposures, trace=trace)
         arguments = (digest, own, encoding.recents_entry(event))
         return _Entry(self._keys.user_bucket(event.user_id).stem, event.user_id, received_at_ms, request, arguments)
 

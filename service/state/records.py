@@ -25,6 +25,8 @@ class Event(NamedTuple):
     """It came without id and time: its arrival decides whether it is a duplicate, see `service.state.ids`."""
     exposure: bool = False
     """The item was only shown to the user: the event is not among the recents or seen items, nor in a summary."""
+    trace: str | None = None
+    """The span that accepted it, see `service.tracing`."""
 
 
 Accepted = Literal["accepted", "duplicate", "backlog_full", "deleted", "overloaded"]
