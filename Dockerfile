@@ -17,12 +17,14 @@ RUN python3 -m venv /opt/tastestream \
     && python3 -m venv /opt/build \
     && /opt/build/bin/pip install --no-cache-dir --no-deps --require-hashes -r deploy/locks/build.txt
 COPY pyproject.toml README.md LICENSE ./
+COPY deploy/licences.py deploy/licences.toml deploy/sbom.py deploy/
 COPY model_store model_store
 COPY service service
 COPY workers workers
 # Built with the pinned build tools; pip would fetch others without a hash. At runtime nothing needs pip.
 RUN /opt/build/bin/pip wheel --no-cache-dir --no-deps --no-build-isolation --wheel-dir /opt/dist . \
     && /opt/tastestream/bin/pip install --no-cache-dir --no-deps --no-index /opt/dist/*.whl \
+    && /opt/tastestream/bin/python deploy/sbom.py base > /opt/tastestream/sbom.cdx.json \
     && /opt/tastestream/bin/pip uninstall --yes setuptools pip
 
 FROM ${BASE}

@@ -11,7 +11,7 @@ STEP := sh deploy/step.sh
 # How many processes run tests. Each starts servers of its own.
 TEST_PROCESSES ?= 2
 
-.PHONY: help run observe test test-fast deploy-tools checkov bench-events bench-recommend performance check format docs rules dashboards demo-model \
+.PHONY: help run observe test test-fast deploy-tools checkov leaks sbom audit bench-events bench-recommend performance check format docs rules dashboards demo-model \
 	recording lock clean
 
 help: ## list the targets
@@ -34,10 +34,11 @@ FAST := tests/test_floors.py tests/test_pages.py $(addprefix tests/model_store/,
 test-fast: $(INSTALLED) ## run a selection of tests in less than a minute, without vLLM
 	$(BIN)/python -m pytest -x -m "not vllm" $(wildcard $(FAST)) $(PYTEST_ARGS)
 
-check: $(INSTALLED) ## ruff and mypy --strict
+check: $(INSTALLED) ## ruff with bandit's rules, mypy --strict, licences of the locked packages
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/python deploy/licences.py
 
 format: $(INSTALLED) ## let ruff rewrite the code
 	$(BIN)/ruff check --fix .
@@ -86,6 +87,22 @@ checkov: deploy-tools ## check the rendered chart and the Dockerfiles with check
 		$(CHECKOV)/bin/python -m pip install --disable-pip-version-check --no-input --no-deps --require-hashes -r deploy/locks/checkov.txt; }
 	$(BIN)/python -m pytest tests/deploy/test_checkov.py
 
+leaks: deploy-tools ## look for secrets in the files that git tracks, and for keys in every line that was ever committed
+	$(BIN)/python deploy/secret_scan.py tree
+	$(BIN)/python deploy/secret_scan.py history
+
+sbom: $(INSTALLED) ## write what the locks hold as CycloneDX documents to dist/sbom
+	@mkdir -p dist/sbom
+	@for lock in base build cpu demo deploy; do $(BIN)/python deploy/sbom.py $$lock > dist/sbom/$$lock.cdx.json || exit; done
+	@ls dist/sbom/*.cdx.json
+
+# pip-audit pins packages that differ from ours, pip among them. It asks a database in the network; CI is offline.
+AUDIT := .venv-audit
+audit: ## look up known vulnerabilities of the locked packages (needs api.osv.dev)
+	@test -x $(AUDIT)/bin/pip-audit || { $(STEP) "making $(AUDIT)" $(PYTHON) -m venv $(AUDIT) && $(STEP) "installing pip-audit" \
+		$(AUDIT)/bin/python -m pip install --disable-pip-version-check --no-input --no-deps --require-hashes -r deploy/locks/audit.txt; }
+	@sh deploy/audit.sh $(AUDIT)/bin base build demo deploy
+
 COMPILE := uv pip compile --python-version 3.11 --python-platform x86_64-manylinux_2_28 \
 	--generate-hashes --no-emit-index-url --no-annotate --no-header --quiet
 
@@ -97,7 +114,8 @@ lock: ## resolve the dependencies anew (needs uv)
 	$(COMPILE) pyproject.toml --extra cpu --override deploy/locks/overrides-cpu.txt --constraint deploy/locks/cpu.txt \
 		--no-emit-package torch --output-file deploy/locks/demo.txt
 	echo checkov | $(COMPILE) - --output-file deploy/locks/checkov.txt
+	echo pip-audit | $(COMPILE) - --output-file deploy/locks/audit.txt
 	$(COMPILE) pyproject.toml --extra deploy --constraint deploy/locks/cpu.txt --output-file deploy/locks/deploy.txt
 
 clean: ## remove the environment and the demo's data
-	rm -rf $(VENV) $(CHECKOV) .tastestream
+	rm -rf $(VENV) $(CHECKOV) $(AUDIT) .tastestream

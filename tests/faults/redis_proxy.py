@@ -178,7 +178,7 @@ class RedisProxy:
         if value[0] == b"EVALSHA":
             return self._scripts.get(value[1], "")
         if value[0] == b"EVAL":
-            return self._scripts.get(hashlib.sha1(value[1]).hexdigest().encode(), "")
+            return self._scripts.get(hashlib.sha1(value[1], usedforsecurity=False).hexdigest().encode(), "")
         return ""
 
     async def _pass(self, side: Side, command: Command, raw: bytes) -> None:
