@@ -271,8 +271,9 @@ def _answers(client: redis.Redis) -> bool:
         return False
 
 
-def until(condition: Callable[[], bool], otherwise: str) -> None:
-    deadline = time.monotonic() + START_S
+def until(condition: Callable[[], bool], otherwise: str, within_s: float = START_S) -> None:
+    """Return when `condition` is true; fail, saying `otherwise`, if it isn't in time."""
+    deadline = time.monotonic() + within_s
     while not condition():
         assert time.monotonic() < deadline, otherwise
         time.sleep(0.01)

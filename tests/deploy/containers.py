@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from tests.redis_servers import until
@@ -24,18 +25,23 @@ BASE_PACKAGES = "ca-certificates,python3,python3-venv"
 BUILD_S = 1200.0
 # The build uses pip as this machine does.
 PIP_FILES = ("/etc/pip.conf", "/etc/ssl/certs/ca-certificates.crt")
+SITE_PACKAGES = "opt/tastestream/lib/python3.11/site-packages"
 START = """
 set -e
-root=$1; user=$2; shift 2
+root=$1; user=$2; under=$3; shift 3
 mount --bind "$root" "$root"
 mount -o remount,bind,ro "$root"
+if [ -n "$under" ]; then
+    site=$root/$SITE_PACKAGES
+    mount -t overlay -o "ro,lowerdir=$site:$under" overlay "$site"
+fi
 mount -t proc proc "$root/proc"
 mount -t sysfs -o ro sysfs "$root/sys"
 mount --rbind /dev "$root/dev"
 mount -t tmpfs tmpfs "$root/tmp"
 mount -t tmpfs -o mode=755,uid=${user%:*},gid=${user#*:} tmpfs "$root/data"
 exec chroot --userspec="$user" "$root" /usr/bin/env --chdir=/data "$@"
-"""
+""".replace("$SITE_PACKAGES", SITE_PACKAGES)
 
 
 def _why_not() -> str:
@@ -85,10 +91,10 @@ class Buildah:
         self("commit", "--quiet", "--rm", container, "base")
         return "localhost/base"
 
-    def build(self, dockerfile: str, base: str) -> str:
+    def build(self, dockerfile: Path, base: str) -> str:
         """Build an image of this repository, with the given base."""
         volumes = [f"--volume={file}:{file}:ro" for file in PIP_FILES if Path(file).exists()]
-        name = dockerfile.lower()
+        name = dockerfile.name.lower()
         options = ["--format=docker", "--quiet", f"--build-arg=BASE={base}", f"--file={dockerfile}", f"--tag={name}"]
         self("build", *options, *volumes, ROOT)
         return f"localhost/{name}"
@@ -102,18 +108,24 @@ class Buildah:
 
 @dataclass(frozen=True)
 class Image:
+    """An image's files and configuration.
+
+    Args:
+        under: a folder of packages that a container sees beneath its own, as if they were installed.
+    """
+
     root: Path
     config: Mapping[str, Any]
+    under: Path | None = None
 
     def start(self, arguments: Sequence[str], environment: Mapping[str, str], log: Path) -> "Container":
         """Start a container with `arguments` after the image's entry point."""
         variables = [*self.config["Env"], *(f"{name}={value}" for name, value in environment.items())]
         command = ["env", "-i", *variables, *self.config["Entrypoint"], *arguments]
-        inside = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-c", START, "sh", str(self.root)]
+        inside = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-c", START, "sh"]
+        given = [str(self.root), self.config["User"], str(self.under or "")]
         with log.open("wb") as output:
-            process = subprocess.Popen(
-                [*inside, self.config["User"], *command], stdout=output, stderr=subprocess.STDOUT
-            )
+            process = subprocess.Popen([*inside, *given, *command], stdout=output, stderr=subprocess.STDOUT)
         return Container(self, process, dict(one.split("=", 1) for one in variables), log)
 
 
@@ -127,7 +139,8 @@ class Container:
     def _pid(self) -> int:
         """Of the container's first process, as this machine counts; `unshare` needs a moment to fork it."""
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
-        until(lambda: bool(children.read_text()), "the container has no process")
+        until(lambda: self.process.poll() is not None or bool(children.read_text()), "the container has no process")
+        assert self.process.poll() is None, self.log.read_text()
         return int(children.read_text().split()[0])
 
     def run(self, *command: str) -> subprocess.CompletedProcess[str]:
@@ -145,3 +158,16 @@ class Container:
             return self.process.wait(60)
         finally:
             self.process.kill()
+
+
+def answers(url: str, container: Container) -> None:
+    """Wait until `url` is answered with success."""
+
+    def answered() -> bool:
+        assert container.process.poll() is None, container.log.read_text()
+        try:
+            return httpx.get(url, timeout=5, trust_env=False).is_success
+        except httpx.TransportError:
+            return False
+
+    until(answered, f"{url} is not answered")

@@ -1,23 +1,24 @@
 """The images: pinned by hash, and the one of gateway and worker built and started for real."""
 
+import json
 import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import httpx
 import pytest
 
+from deploy.licences import packages
 from model_store.demo import CATALOGUE, ITEMS, SEED
 from model_store.demo.world import make_items, write_catalogue
 from model_store.serving.launch import free_port
-from tests.deploy.containers import ROOT, Buildah, Container, Image, needs_buildah
-from tests.redis_servers import RedisServer, until
+from tests.deploy.containers import ROOT, SITE_PACKAGES, Buildah, Container, Image, answers, needs_buildah
+from tests.redis_servers import RedisServer
 from tests.vllm_servers import ServedModel
 
 DOCKERFILES = ("Dockerfile", "Dockerfile.demo")
-MODELS = "/opt/tastestream/lib/python3.11/site-packages/model_store/demo/models"
+MODELS = f"/{SITE_PACKAGES}/model_store/demo/models"
 Start = Callable[..., tuple[Container, str]]
 
 
@@ -33,7 +34,7 @@ def test_every_package_of_an_image_is_pinned_by_hash(name: str) -> None:
         assert any(flag in install for flag in ("--require-hashes", "--no-index", "--no-build-isolation")), install
 
 
-@pytest.mark.parametrize("lock", ["base", "build", "checkov", "cpu", "demo", "deploy"])
+@pytest.mark.parametrize("lock", ["audit", "base", "build", "checkov", "cpu", "demo", "deploy"])
 def test_every_package_of_a_lock_has_hashes(lock: str) -> None:
     text = (ROOT / f"deploy/locks/{lock}.txt").read_text("utf-8")
     packages = re.findall(r"^[a-z0-9].*==.*$", text, re.MULTILINE)
@@ -54,13 +55,8 @@ def test_the_demo_image_has_nothing_of_the_tests() -> None:
 
 
 @pytest.fixture(scope="module")
-def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Image]:
-    folder = tmp_path_factory.mktemp("buildah")
-    buildah = Buildah(folder)
-    try:
-        yield buildah.unpack(buildah.build("Dockerfile", buildah.base(folder / "base")))
-    finally:
-        buildah.close()
+def image(buildah: Buildah, base: str) -> Image:
+    return buildah.unpack(buildah.build(ROOT / "Dockerfile", base))
 
 
 @pytest.fixture(scope="module")
@@ -91,26 +87,16 @@ def start(image: Image, redis_port: int, tmp_path: Path) -> Iterator[Start]:
         container.stop()
 
 
-def answers(url: str, container: Container) -> None:
-    """Wait until `url` is answered with success."""
-
-    def answered() -> bool:
-        assert container.process.poll() is None, container.log.read_text()
-        try:
-            return httpx.get(url, timeout=5, trust_env=False).is_success
-        except httpx.TransportError:
-            return False
-
-    until(answered, f"{url} is not answered")
-
-
 @needs_buildah
 def test_the_image_holds_neither_pip_nor_a_model_library(image: Image) -> None:
-    site = image.root / "opt/tastestream/lib/python3.11/site-packages"
+    site = image.root / SITE_PACKAGES
     assert (site / "service/app.py").exists()
     assert not [name for name in ("pip", "setuptools", "torch", "vllm", "numpy") if (site / name).exists()]
     assert image.config["Labels"]["org.opencontainers.image.title"] == "tastestream"
     assert not (image.root / "src").exists()
+    bill = json.loads((image.root / "opt/tastestream/sbom.cdx.json").read_text("utf-8"))
+    assert {one["name"]: one["version"] for one in bill["components"]} == packages("base")
+    assert all(one["licenses"] for one in bill["components"])
 
 
 @needs_buildah
