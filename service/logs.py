@@ -12,6 +12,8 @@ REQUEST_ID: ContextVar[str | None] = ContextVar("request_id", default=None)
 """Is in every line that is logged for a request."""
 TRACE: ContextVar[tuple[str, str | None] | None] = ContextVar("trace", default=None)
 """The trace id and the span id of the lines that are logged meanwhile; no span id if only the caller traces."""
+_LINES = "\n\t"
+_ESCAPED_BY_JSON = "".join(map(chr, range(0x20)))
 
 
 def configure(*, json: bool) -> None:
@@ -25,11 +27,14 @@ def configure(*, json: bool) -> None:
     if json:
         processors += [
             structlog.processors.format_exc_info,
+            _escaping(_ESCAPED_BY_JSON),
             structlog.processors.JSONRenderer(serializer=orjson.dumps),
         ]
         factory = structlog.BytesLoggerFactory(sys.stderr.buffer)
     else:
-        processors.append(structlog.dev.ConsoleRenderer())
+        # structlog's own tracebacks show the variables of each frame, among them keys and texts of users.
+        renderer = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+        processors += [structlog.processors.format_exc_info, _escaping(""), renderer]
         factory = structlog.PrintLoggerFactory(sys.stderr)
     structlog.configure(
         processors=processors,
@@ -37,6 +42,28 @@ def configure(*, json: bool) -> None:
         logger_factory=factory,
         cache_logger_on_first_use=True,
     )
+
+
+def _escaping(left: str) -> structlog.types.Processor:
+    """Escapes what can't be printed: what a caller sent must neither begin a line nor command a terminal.
+
+    Args:
+        left: letters that the renderer escapes by itself; lines of tracebacks are left as well.
+    """
+
+    def escape(
+        logger: structlog.types.WrappedLogger, method: str, entry: structlog.types.EventDict
+    ) -> structlog.types.EventDict:
+        for name, value in entry.items():
+            if isinstance(value, str) and not value.isprintable():
+                entry[name] = _escaped(value, _LINES if name == "exception" else left)
+        return entry
+
+    return escape
+
+
+def _escaped(text: str, left: str) -> str:
+    return "".join(letter if letter.isprintable() or letter in left else ascii(letter)[1:-1] for letter in text)
 
 
 def _add_ids(

@@ -15,6 +15,7 @@ from model_store.data.dataset import IMAGES, ITEMS, item_line, write_interaction
 from model_store.data.rows import InteractionRow
 from model_store.progress import Report, stages
 from model_store.signals import Signals
+from service.cli.audit import audited
 from service.cli.dataset_files import new_dataset, new_file
 from service.cli.store import opened_store
 from service.cli.terminal import print_table, raise_if_interrupted, say, settings_or_exit
@@ -78,12 +79,14 @@ def export(
     """
     os.umask(0o077)
     settings, span = settings_or_exit(), Span(since, until)
-    if ndjson is not None and folder is None:
-        asyncio.run(_export_events(settings, ndjson, span, force=force))
-    elif folder is not None and ndjson is None:
-        asyncio.run(_export_dataset(settings, folder, span, items=not no_items, images=not no_images, force=force))
-    else:
+    target = folder if ndjson is None else ndjson
+    if target is None or (folder is not None and ndjson is not None):
         raise typer.BadParameter("give either the dataset folder to write or --ndjson FILE")
+    with audited("events.export", file=str(target)):
+        if folder is None:
+            asyncio.run(_export_events(settings, target, span, force=force))
+        else:
+            asyncio.run(_export_dataset(settings, folder, span, items=not no_items, images=not no_images, force=force))
 
 
 @dataclass(frozen=True, slots=True)

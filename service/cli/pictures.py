@@ -8,6 +8,7 @@ from rich.filesize import decimal
 
 from model_store.errors import UserError
 from model_store.progress import stages
+from service.cli.audit import audited
 from service.cli.store import opened_store
 from service.cli.terminal import out, settings_or_exit
 from service.settings import Settings
@@ -29,10 +30,16 @@ def prune(
 
         tastestream pictures prune --dry-run
     """
-    asyncio.run(_prune(settings_or_exit(), dry_run=dry_run, force=force))
+    settings = settings_or_exit()
+    if dry_run:
+        asyncio.run(_prune(settings, dry_run=True, force=force))
+        return
+    with audited("pictures.prune") as fields:
+        fields["removed"] = asyncio.run(_prune(settings, dry_run=False, force=force))
 
 
-async def _prune(settings: Settings, *, dry_run: bool, force: bool) -> None:
+async def _prune(settings: Settings, *, dry_run: bool, force: bool) -> int:
+    """Returns how many files were removed, or would be."""
     from service.pictures.store import open_pictures
     from workers.sweep import sweep_pictures
 
@@ -51,3 +58,4 @@ async def _prune(settings: Settings, *, dry_run: bool, force: bool) -> None:
     what = "would be removed" if dry_run else "removed"
     out.print(f"{what}: {swept.removed:,} files, {decimal(swept.removed_bytes)}", highlight=False)
     out.print(f"kept: {swept.kept:,} files, {swept.young:,} of them younger than {grace_s:g} s", highlight=False)
+    return swept.removed

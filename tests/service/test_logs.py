@@ -1,9 +1,11 @@
 """Promises of the log."""
 
+import re
 import subprocess
 import sys
 
 import orjson
+import pytest
 
 PROGRAM = """
 from service import logs
@@ -20,9 +22,9 @@ except ZeroDivisionError:
 """
 
 
-def run(*, json: bool) -> list[str]:
+def run(*, json: bool, program: str = PROGRAM) -> list[str]:
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM.format(json=json)], capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-c", program.format(json=json)], capture_output=True, text=True, check=True, timeout=60
     )
     assert done.stdout == ""
     return done.stderr.splitlines()
@@ -40,3 +42,34 @@ def test_each_line_is_one_json_object_with_the_request_id() -> None:
 
 def test_text_for_people() -> None:
     assert "happened" in run(json=False)[0]
+
+
+HOSTILE = """
+from service import logs
+logs.configure(json={json})
+log = logs.get_logger("here")
+def fail():
+    api_key = "a key"
+    raise ValueError("1\\x1b[2J2\\r3")
+log.info("happened", given="a\\x1b[31mb\\nforged\\x9bc\\u202ed")
+try:
+    fail()
+except ValueError:
+    log.exception("failed")
+"""
+
+
+@pytest.mark.parametrize("json", [False, True])
+def test_nothing_that_is_logged_forges_a_line_or_commands_a_terminal(json: bool) -> None:
+    lines = run(json=json, program=HOSTILE)
+    text = re.sub(r"\x1b\[\d*m", "", "\n".join(lines))
+    assert text.replace("\n", "").isprintable()
+    assert not [line for line in lines if line.startswith("forged")]
+    assert "\x1b[31mb" not in "\n".join(lines)
+
+
+@pytest.mark.parametrize("json", [False, True])
+def test_a_traceback_shows_no_variables(json: bool) -> None:
+    text = "\n".join(run(json=json, program=HOSTILE))
+    assert "ValueError" in text
+    assert "a key" not in text

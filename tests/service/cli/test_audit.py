@@ -117,3 +117,41 @@ def test_promoting_a_model(tastestream: Run, tmp_path: Path) -> None:
         "version": 1,
     }
     assert line_of(tastestream("models", "promote", "m", "9", *store))["outcome"] == "ManifestError"
+
+
+def test_exporting_events(tastestream: Run, settings: Settings, tmp_path: Path) -> None:
+    on_store(settings, lambda store: accept(store, event("ann", 1)))
+    file = str(tmp_path / "events.ndjson")
+    line = line_of(tastestream("events", "export", "--ndjson", file))
+    assert line == {"event": "events.export", "outcome": "ok", "file": file}
+    assert line_of(tastestream("events", "export", "--ndjson", file))["outcome"] == "UserError"
+
+
+def test_pruning_pictures(tastestream: Run) -> None:
+    line = line_of(tastestream("pictures", "prune", "--force"))
+    assert line == {"event": "pictures.prune", "outcome": "ok", "removed": 0}
+    assert '"audit"' not in tastestream("pictures", "prune", "--dry-run").err
+
+
+AUDITED = {
+    *("users erase", "dead-letters retry", "dead-letters drop", "summaries rebuild", "keys create", "keys revoke"),
+    *("models promote", "models rollback", "events export", "pictures prune"),
+}
+NOT_AUDITED = {
+    *("up", "gateway", "worker"),  # They are the service.
+    *("items import", "replay"),  # They call it; its keys say who.
+    *("keys list", "models list", "models show", "models vllm-flags"),  # They show no data of users.
+    "dead-letters list",  # It shows reasons and ids, and changes nothing.
+    *("data import", "train"),  # Files, and versions that serve nobody until promoted.
+}
+
+
+def test_every_command_is_audited_or_known_not_to_be() -> None:
+    from typer.main import get_command
+
+    from service.cli.main import app
+
+    found = set()
+    for name, command in get_command(app).commands.items():  # type: ignore[attr-defined]
+        found |= {f"{name} {sub}" for sub in getattr(command, "commands", {})} or {name}
+    assert found == AUDITED | NOT_AUDITED
