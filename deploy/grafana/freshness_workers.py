@@ -15,7 +15,7 @@ _FRESHNESS_ROW = Row(
     "Freshness",
     [
         numbers(
-            "Events in the summary within 60 s",
+            "Fresh, last hour",
             "Share of the events that were folded in the last hour. Events that still wait are not in it: see oldest "
             "due.",
             Query(
@@ -46,6 +46,7 @@ _FRESHNESS_ROW = Row(
             Query(quantile(0.99, _TO_SUMMARY), "p99"),
             Query(f"max ({series('tastestream_slo_freshness_threshold_seconds')})", "objective"),
             unit="s",
+            scale="log",
             width=6,
             runbooks=[_BURN],
         ),
@@ -134,6 +135,7 @@ _WORK_ROW = Row(
             Query(quantile(0.99, "tastestream_job_seconds", by="kind"), "{{kind}} p99"),
             Query(f"max ({series('tastestream_lease_seconds')})", "lease"),
             unit="s",
+            scale="log",
             width=9,
             runbooks=["TastestreamLeaseLosses"],
         ),

@@ -30,7 +30,7 @@ def _burn(slo: str, name: str, runbook: str) -> Panel:
         unit="short",
         runbooks=[runbook],
         thresholds=thresholds,
-        symlog=True,
+        scale="symlog",
         at_least=20,
     )
 

@@ -9,6 +9,11 @@ Json = dict[str, Any]
 Steps = Sequence[tuple[float, str]]
 """Colours from a value on, in rising order; below the first one it is green, or what `base` says."""
 _LETTERS = "ABCDEFGHIJ"
+_SCALES: dict[str, Json] = {
+    "linear": {"type": "linear"},
+    "log": {"type": "log", "log": 10},
+    "symlog": {"type": "symlog", "log": 10, "linearThreshold": 1},
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +44,7 @@ def lines(
     thresholds: Steps = (),
     base: str = "green",
     stacked: bool = False,
-    symlog: bool = False,
+    scale: Literal["linear", "log", "symlog"] = "linear",
     stepped: bool = False,
     most: float | None = None,
     at_least: float | None = None,
@@ -47,7 +52,7 @@ def lines(
 ) -> Panel:
     """Values over time, on an axis that ends at `most`, or that does not end below `at_least`.
 
-    Thresholds are drawn as dashed lines; `symlog` also shows what is a thousand times as large.
+    Thresholds are drawn as dashed lines. The scale `log` has no 0; `symlog` has one, and is linear up to 1.
     """
     custom = {
         "drawStyle": "line",
@@ -57,9 +62,9 @@ def lines(
         "showPoints": "never",
         "spanNulls": False,
         "stacking": {"mode": "normal" if stacked else "none", "group": "A"},
-        "scaleDistribution": {"type": "symlog", "log": 10, "linearThreshold": 1} if symlog else {"type": "linear"},
+        "scaleDistribution": _SCALES[scale],
         "thresholdsStyle": {"mode": "dashed" if thresholds else "off"},
-        "axisSoftMin": 0,
+        **({} if scale == "log" else {"axisSoftMin": 0}),
         **({} if at_least is None else {"axisSoftMax": at_least}),
     }
     defaults = {
