@@ -150,9 +150,9 @@ def _commit(folder: Path, name: str, text: str) -> None:
 # Put together here, so that this file has none.
 PLANTED = {
     "a generated API key": new_key(),
-    "a cloud key": "AKIA" + "QYLPMN5HFIQR7XYA",
+    "a cloud key": "AKIA" + 2 * "QYLPMN5H",
     "a private key": "-----BEGIN " + "RSA PRIVATE KEY-----",
-    "a token of a code host": "ghp_" + "wWPw5k4aXcaT4fNP0UcnZwJUVFk6LO0pINUx",
+    "a token of a code host": "ghp_" + 4 * "wWPw5k4aX",
 }
 
 

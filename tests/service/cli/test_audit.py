@@ -138,7 +138,7 @@ AUDITED = {
     *("models promote", "models rollback", "events export", "pictures prune"),
 }
 NOT_AUDITED = {
-    *("up", "gateway", "worker"),  # They are the service.
+    *("up", "gateway", "gateway-process", "worker"),  # They are the service.
     *("items import", "replay"),  # They call it; its keys say who.
     *("keys list", "models list", "models show", "models vllm-flags"),  # They show no data of users.
     "dead-letters list",  # It shows reasons and ids, and changes nothing.
