@@ -11,13 +11,9 @@ import uvicorn
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 
-from model_store.signals import Signals
 from service import logs
-from service.engines import open_summarizer
 from service.events.endpoints import events_router
-from service.events.ingest import EventIngest
 from service.events.schemas import CloudEventIn, EventBatchIn, EventIn
-from service.events.unknown_items import UnknownItems
 from service.events.webhook import webhook_router
 from service.heap import freeze_heap
 from service.http import openapi, problems
@@ -33,21 +29,17 @@ from service.http.key_reload import KeyReload
 from service.http.middleware import EncodedPaths, Telemetry
 from service.http.rates import RateLimits
 from service.http.routes import PlainRoutes
-from service.items.catalogue import Catalogue
 from service.items.endpoints import items_router
 from service.items.schemas import ItemBatchIn, ItemIn, NamedItemIn
 from service.metrics import Metrics
 from service.metrics.shared import Shared
 from service.operations import Probes, operations_router
-from service.pictures.decoder import PictureDecoder
-from service.pictures.ingest import PictureIngest
-from service.pictures.store import open_pictures
 from service.recommend.endpoints import recommend_router
-from service.recommend.pipeline import Recommender
-from service.recommend.ranker import Ranker, open_ranker
+from service.recommend.ranker import Ranker
 from service.recommend.schemas import RecommendIn
 from service.settings import Settings
 from service.state.store import Store
+from service.tenants import Tenants
 from service.tracing import Tracer, open_tracer
 from service.users.endpoints import users_router
 
@@ -82,27 +74,20 @@ def create_app(
     metrics = metrics or Metrics()
     metrics.show_limits(settings.state)
     tracer = open_tracer(settings, "gateway")
-    keys = KeyReload(settings.api_keys_file, metrics) if settings.api_keys_file else None
-    store = store or Store(settings)
-    metrics.watch_retries("redis", store.retries)
-    ranker = ranker or open_ranker(settings, metrics)
-    summarizer = open_summarizer(settings)
-    if summarizer is not None:
-        metrics.watch_engine(summarizer, "summarizer", "generate")
-    pictures, decoder = open_pictures(settings), PictureDecoder(settings.pictures, metrics)
-    signals = ranker.signals if ranker else Signals(settings.signals.vocabulary())
-    unknown_items = UnknownItems(store.items, metrics.unknown_items)
-    probes = Probes(store, metrics, ranker, summarizer)
-
+    file, names = settings.api_keys_file, settings.tenant_names
+    metrics.show_tenants(names)
+    keys = KeyReload(file, names, metrics) if file else None
+    tenants = Tenants(settings, metrics, store, ranker)
+    metrics.watch_retries("redis", tenants.store.retries)
+    chosen = tenants.chosen(keys=keys is not None)
+    stores = {name: tenant.store for name, tenant in tenants.named.items()}
+    probes = Probes(stores, metrics, tenants.rankers.values(), tenants.summarizers.values())
     limits = settings.limits
-    ingest = EventIngest(store.events, unknown_items, signals, metrics, ranker.id if ranker else None)
-    recommender = Recommender(store, pictures, ranker, signals, settings.recommend, metrics)
-    catalogue = Catalogue(store.items, PictureIngest(settings.pictures, decoder, pictures, metrics), metrics)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
-            for opened in (tracer, store, decoder, ranker, summarizer, probes, unknown_items, keys):
+            for opened in (tracer, tenants, probes, keys):
                 if opened is not None:
                     stack.push_async_callback(opened.close)
             if keys is not None:
@@ -117,11 +102,13 @@ def create_app(
         lifespan=lifespan,
         redirect_slashes=False,
     )
-    app.include_router(events_router(ingest, limits))
+    app.include_router(events_router(chosen.map(lambda tenant: tenant.ingest), limits))
     app.include_router(webhook_router(settings.webhook_origins, settings.webhook_rate))
-    app.include_router(recommend_router(recommender, settings.recommend, limits, metrics))
-    app.include_router(items_router(catalogue, store, limits))
-    app.include_router(users_router(store.users))
+    recommenders = chosen.map(lambda tenant: tenant.recommender)
+    app.include_router(recommend_router(recommenders, settings.recommend, limits, metrics))
+    catalogues, stored = chosen.map(lambda tenant: tenant.catalogue), chosen.map(lambda tenant: tenant.store)
+    app.include_router(items_router(catalogues, stored, limits))
+    app.include_router(users_router(stored.map(lambda store: store.users)))
     app.include_router(operations_router(probes))
     problems.install(app)
     bounds: openapi.Bounds = {

@@ -1,7 +1,7 @@
 """`/healthz`, `/readyz` and `/metrics`: health and metrics of the gateway."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import asdict, dataclass
 from typing import Generic, Literal, Protocol, TypeVar
 
@@ -72,15 +72,22 @@ class Probes:
     """The state of the gateway's dependencies. Each is asked at most once a second, however many callers there are.
 
     Args:
-        ranker, summarizer: the model servers, None if the settings name none.
+        stores: those of the tenants, by name.
+        rankers, summarizers: the model servers of all tenants, None for a tenant that has none.
     """
 
-    def __init__(self, store: Store, metrics: Metrics, ranker: Server | None, summarizer: Server | None) -> None:
-        self._store = store
+    def __init__(
+        self,
+        stores: Mapping[str, Store],
+        metrics: Metrics,
+        rankers: Collection[Server | None],
+        summarizers: Collection[Server | None],
+    ) -> None:
+        self._stores = stores
         self._metrics = metrics
         self.redis = SharedProbe(self._redis_answers)
-        self.ranker = SharedProbe(lambda: _condition(ranker))
-        self.summarizer = SharedProbe(lambda: _condition(summarizer))
+        self.ranker = SharedProbe(lambda: _worst(rankers))
+        self.summarizer = SharedProbe(lambda: _worst(summarizers))
         self.metrics = SharedProbe(self._metrics_page)
 
     async def close(self) -> None:
@@ -90,19 +97,25 @@ class Probes:
     async def _redis_answers(self) -> bool:
         try:
             async with asyncio.timeout(_PROBE_TIMEOUT_S):
-                await self._store.ping()
+                await next(iter(self._stores.values())).ping()
         except (StateUnavailable, TimeoutError):
             return False
         return True
 
     async def _metrics_page(self) -> bytes:
         # The gateway also shows the gauges of the shared queue, because workers need not have a port.
-        await look_at(self._store, self._metrics)
+        await look_at(self._stores, self._metrics)
         if not self._metrics.is_shared:
             return self._metrics.page()
         self._metrics.refresh()
         # It reads the files of all processes.
         return await asyncio.to_thread(self._metrics.page)
+
+
+async def _worst(servers: Collection[Server | None]) -> Condition:
+    """The condition of the server that is worst off."""
+    found = await asyncio.gather(*map(_condition, servers))
+    return next((one for one in ("down", "not_configured") if one in found), "ok")
 
 
 async def _condition(server: Server | None) -> Condition:

@@ -7,10 +7,20 @@ are errors in both.
 import os
 from collections.abc import Collection
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -21,6 +31,7 @@ from pydantic_settings import (
 )
 
 from model_store.signals import ValueRule, Vocabulary
+from service.names import DEFAULT_TENANT, read_name
 
 PREFIX = "TASTESTREAM_"
 _REDIS_SCHEMES = ("redis", "rediss", "unix", "redis+cluster", "rediss+cluster")
@@ -39,6 +50,8 @@ def _split(names: Any) -> Any:
 
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 """Separated by commas in the environment."""
+MOST_TENANTS = 100
+"""Each has its own series, and its own look at its queues by every worker."""
 Ports = Annotated[tuple[Annotated[int, Field(gt=0, le=65535)], ...], NoDecode, BeforeValidator(_split)]
 
 
@@ -106,6 +119,44 @@ class RankerSettings(EngineSettings):
     )
 
 
+E = TypeVar("E", bound=EngineSettings)
+
+
+class EngineChoice(_Level):
+    """A tenant's own model server or model. What is not set here is that of all tenants."""
+
+    url: str | None = _setting(None, "Its own server, or servers. Their API key is not that of the others.")
+    model: str | None = _setting(
+        None, "Name under which the server serves the model; with it, no version is inherited."
+    )
+    version: str | None = _setting(None, "Version in the model store; with it, no name of a served model is inherited.")
+    api_key: SecretStr | None = _setting(None, "API key of the server.")
+
+    def instead_of(self, engine: E) -> E:
+        """`engine` with this choice. Raises ValueError if they don't go together."""
+        chosen = {name: value for name, value in self if value is not None}
+        if "url" in chosen:
+            # The key of one server is not sent to another.
+            chosen.setdefault("api_key", None)
+        if chosen.keys() & {"model", "version"}:
+            chosen = {"model": None, "version": None, **chosen}
+        try:
+            return type(engine)(**{**dict(engine), **chosen}) if chosen else engine
+        except ValidationError as error:
+            (first, *_) = error.errors()
+            raise ValueError(first["msg"].removeprefix("Value error, ")) from None
+
+
+class TenantSettings(_Level):
+    """What a tenant has instead of the settings of all tenants."""
+
+    ranker: EngineChoice = EngineChoice()
+    summarizer: EngineChoice = EngineChoice()
+
+
+TenantName = Annotated[str, AfterValidator(read_name)]
+
+
 class StateSettings(_Level):
     """What Redis keeps, and for how long."""
 
@@ -121,11 +172,15 @@ class StateSettings(_Level):
     dedupe_ttl_s: Seconds = _setting(86400.0, "Time for which event ids are kept to detect duplicates.")
     retry_window_s: Seconds = _setting(60.0, "Time in which a repeated event without id and timestamp is a duplicate.")
     max_pending: Count = _setting(1000, "Pending events per user; further ones are rejected with 429.")
-    max_backlog: Count = _setting(1_000_000, "Pending events of all users; further ones are rejected with 429.")
+    max_backlog: Count = _setting(
+        1_000_000, "Pending events of all users of a tenant; further ones are rejected with 429."
+    )
     memory_reserve: Annotated[float, Field(ge=0, lt=1)] = _setting(
         0.05, "Share of Redis's `maxmemory` that new events may not use, so that the backlog can still be folded."
     )
-    event_log_size: CountOrZero = _setting(1_000_000, "Accepted events kept for exports and rebuilds; 0 keeps none.")
+    event_log_size: CountOrZero = _setting(
+        1_000_000, "Accepted events of a tenant kept for exports and rebuilds; 0 keeps none."
+    )
     event_log_retention_s: Seconds = _setting(30 * 86400.0, "Time for which accepted events are kept in the event log.")
     summary_versions: Count = _setting(3, "Summary versions whose event ids are kept.")
     max_attempts: Count = _setting(5, "Attempts before work is dead-lettered.")
@@ -151,8 +206,10 @@ class StateSettings(_Level):
 class WorkerSettings(_Level):
     """How much one worker does at the same time."""
 
-    max_concurrent_summaries: Count = _setting(32, "Users whose summaries are rewritten at the same time.")
-    max_concurrent_descriptions: Count = _setting(8, "Items that are described at the same time.")
+    max_concurrent_summaries: Count = _setting(
+        32, "Users whose summaries are rewritten at the same time, for each summarizer."
+    )
+    max_concurrent_descriptions: Count = _setting(8, "Items that are described at the same time, for each summarizer.")
     poll_s: Seconds = _setting(0.1, "Interval at which an idle worker looks for work.")
     drain_s: Seconds = _setting(20.0, "Time that running work has to finish after SIGTERM.")
     metrics_host: str = _setting("127.0.0.1", "Address on which a worker serves /metrics.")
@@ -360,6 +417,39 @@ class Settings(BaseSettings):
     recommend: RecommendSettings = RecommendSettings()
     signals: SignalSettings = SignalSettings()
     tracing: TracingSettings = TracingSettings()
+    tenants: Annotated[dict[TenantName, TenantSettings], Field(max_length=MOST_TENANTS)] = Field(
+        default_factory=dict,
+        description="Tenants other than `default`, each with the model servers that differ from those of all: "
+        "`[tenants.shop.ranker]` in the file.",
+    )
+
+    @property
+    def tenant_names(self) -> tuple[str, ...]:
+        """All tenants, `default` first."""
+        return (DEFAULT_TENANT, *(name for name in self.tenants if name != DEFAULT_TENANT))
+
+    def of_tenant(self, name: str) -> "Settings":
+        """The settings of a tenant: with its own model servers, and its own folder of pictures.
+
+        Raises:
+            KeyError: the tenant does not exist.
+        """
+        if name not in self.tenant_names:
+            raise KeyError(name)
+        tenant = self.tenants.get(name, TenantSettings())
+        changed: dict[str, Any] = {
+            "ranker": tenant.ranker.instead_of(self.ranker),
+            "summarizer": tenant.summarizer.instead_of(self.summarizer),
+        }
+        if name != DEFAULT_TENANT:
+            folder = f"{self.pictures_url.rstrip('/')}/tenants/{name}"
+            changed["pictures"] = self.pictures.model_copy(update={"url": folder})
+        return self.model_copy(update=changed)
+
+    @property
+    def pictures_url(self) -> str:
+        """The folder of pictures: a path or an fsspec URL."""
+        return self.pictures.url or str(self.data_dir / "pictures")
 
     @property
     def models_folder(self) -> Path:
@@ -376,6 +466,16 @@ class Settings(BaseSettings):
                 "a password with /, ?, #, @ or : in it must be percent-encoded"
             )
         return url
+
+    @model_validator(mode="after")
+    def _must_fit_the_engines(self) -> Self:
+        for name, tenant in self.tenants.items():
+            for role in ("ranker", "summarizer"):
+                try:
+                    getattr(tenant, role).instead_of(getattr(self, role))
+                except ValueError as error:
+                    raise ValueError(f"tenants.{name}.{role}: {error}") from None
+        return self
 
     @model_validator(mode="after")
     def _must_remember_a_batch(self) -> Self:

@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import get_args, get_origin
 
 import pytest
 from pydantic import BaseModel
@@ -31,6 +32,10 @@ def is_setting(path: list[str]) -> bool:
     """Whether `path` leads from the tree of settings to one of them, or to a level of them."""
     kind: object = Settings
     for name in path:
+        if get_origin(kind) is dict:
+            # Any name.
+            kind = get_args(kind)[1]
+            continue
         if not (isinstance(kind, type) and issubclass(kind, BaseModel) and name in kind.model_fields):
             return False
         kind = kind.model_fields[name].annotation

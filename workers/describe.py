@@ -1,18 +1,24 @@
 """Describes items: from picture and title to the item summary (MLLM-MSR, stage 1)."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from service.state.leases import DeadLettered
 from service.state.records import ItemClaim
 from service.state.views import item_view
-from workers.job import Job, JobUnavailable, Outcome, Resources, WorkFailed, committed
+from workers.job import Job, JobUnavailable, Outcome, Resources, WorkFailed, by_summarizer, committed
 from workers.model_calls import answer_of
 from workers.pool import Pool
 
 
-def make_pool(worker: Resources) -> Pool[ItemClaim]:
+def make_pools(tenants: Sequence[Resources]) -> list[Pool[ItemClaim]]:
+    return [_pool(group) for group in by_summarizer(tenants)]
+
+
+def _pool(tenants: Sequence[Resources]) -> Pool[ItemClaim]:
+    worker = tenants[0]
     concurrency = worker.settings.worker.max_concurrent_descriptions
-    return Pool(DescribeJob(worker), worker.server_pause, concurrency, worker.settings)
+    return Pool([DescribeJob(tenant) for tenant in tenants], worker.server_pause, concurrency, worker.settings)
 
 
 class DescribeJob(Job[ItemClaim]):
@@ -21,7 +27,7 @@ class DescribeJob(Job[ItemClaim]):
     def __init__(self, worker: Resources) -> None:
         super().__init__(worker.store.descriptions, worker.retry, worker.metrics)
         self._queue = worker.store.descriptions
-        self._engine = worker.engine
+        self._engine = worker.summarizer.engine
         self._pictures = worker.pictures
 
     async def work(self, claim: ItemClaim) -> Outcome:

@@ -3,6 +3,7 @@
 import heapq
 import random
 import time
+from collections.abc import Sequence
 
 from service.errors import BadPicture, Overloaded, StateUnavailable
 from service.pictures.decoder import PictureDecoder
@@ -21,25 +22,27 @@ _RETURNS_PER_S = 100
 """Claims that return in one second, once many wait for slots of busy hosts."""
 
 
-def make_pool(worker: Resources) -> Pool[PictureClaim]:
-    concurrency = worker.settings.pictures.max_concurrent_fetches
-    return Pool(FetchJob(worker), Pause(worker.retry), concurrency, worker.settings)
+def make_pools(tenants: Sequence[Resources]) -> list[Pool[PictureClaim]]:
+    worker = tenants[0]
+    settings = worker.settings.pictures
+    fetcher, decoder = PictureFetcher(settings), PictureDecoder(settings, worker.metrics)
+    worker.on_exit.push_async_callback(fetcher.close)
+    worker.on_exit.push_async_callback(decoder.close)
+    jobs = [FetchJob(tenant, fetcher, decoder) for tenant in tenants]
+    return [Pool(jobs, Pause(worker.retry), settings.max_concurrent_fetches, worker.settings)]
 
 
 class FetchJob(Job[PictureClaim]):
     """Fetches, checks and stores pictures. A slow or busy host occupies only its own slots."""
 
-    def __init__(self, worker: Resources) -> None:
+    def __init__(self, worker: Resources, fetcher: PictureFetcher, decoder: PictureDecoder) -> None:
         settings, metrics = worker.settings.pictures, worker.metrics
         retry = Retry(settings.fetch_attempts, settings.fetch_retry_initial_s, settings.fetch_retry_max_s)
         super().__init__(worker.store.pictures, retry, metrics)
         self._queue = worker.store.pictures
-        self._fetcher = PictureFetcher(settings)
-        decoder = PictureDecoder(settings, metrics)
+        self._fetcher = fetcher
         self._ingest = PictureIngest(settings, decoder, worker.pictures, metrics)
         self._returns: list[float] = []
-        worker.on_exit.push_async_callback(self._fetcher.close)
-        worker.on_exit.push_async_callback(decoder.close)
 
     async def work(self, claim: PictureClaim) -> Outcome:
         try:

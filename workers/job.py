@@ -79,24 +79,34 @@ class NotNow(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Resources:
-    """What the jobs of one worker are built from.
+class Summarizer:
+    """The model that writes for one or several tenants.
 
     Args:
         prompt: names the prompts of `engine`; stored with every summary.
-        signals: what event types mean.
+        signals: what event types mean to the model version and in the settings.
+    """
+
+    engine: Engine
+    prompt: str
+    signals: Signals
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """What the jobs of one worker are built from, for one tenant.
+
+    Args:
         stop: set when the worker must drain.
         on_exit: closes what a job opened.
         retry: for jobs that need the model server.
-        server_pause: shared by the jobs that need the model server.
+        server_pause: shared by the jobs that need the same model server.
         tracer: None without a collector.
     """
 
     settings: Settings
     store: Store
-    engine: Engine
-    prompt: str
-    signals: Signals
+    summarizer: Summarizer
     pictures: PictureStore
     metrics: Metrics
     stop: asyncio.Event
@@ -104,6 +114,14 @@ class Resources:
     retry: Retry
     server_pause: Pause
     tracer: Tracer | None = None
+
+
+def by_summarizer(tenants: Sequence[Resources]) -> list[list[Resources]]:
+    """Those with the same model together: a server that hangs holds up only the tenants that use it."""
+    groups: dict[int, list[Resources]] = {}
+    for tenant in tenants:
+        groups.setdefault(id(tenant.summarizer), []).append(tenant)
+    return list(groups.values())
 
 
 class Job(ABC, Generic[C]):

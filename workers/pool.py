@@ -1,4 +1,4 @@
-"""Claim, work, refill, drain: the loop around one kind of work.
+"""Claim, work, refill, drain: the loop around one kind of work, for one or several tenants.
 
 Up to `concurrency` claims are worked at the same time, and a free slot is refilled at once. Meanwhile, one heartbeat
 renews all their leases. Work whose lease is lost is cancelled.
@@ -7,6 +7,8 @@ renews all their leases. Work whose lease is lost is cancelled.
 import asyncio
 import contextlib
 import time
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any, Generic
 
@@ -18,6 +20,7 @@ from service.settings import Settings
 from service.state.kinds import C
 from workers.backoff import Pause
 from workers.job import Job, ServerUnavailable, WorkFailed
+from workers.turns import Turns
 
 log = get_logger(__name__)
 
@@ -28,22 +31,24 @@ _PROBING_S = 1.0
 
 
 class Pool(Generic[C]):
-    """Works one job until it is stopped.
+    """Works on the jobs of one kind until it is stopped.
 
     Args:
+        jobs: one for each tenant; they take turns.
         pause: shared by all pools that need the same model server.
         concurrency: claims worked at the same time.
     """
 
-    def __init__(self, job: Job[C], pause: Pause, concurrency: int, settings: Settings) -> None:
-        self._job = job
+    def __init__(self, jobs: Sequence[Job[C]], pause: Pause, concurrency: int, settings: Settings) -> None:
+        self._name = jobs[0].name
+        self._turns = Turns(jobs, settings.worker.poll_s)
         self._pause = pause
         self._concurrency = concurrency
         self._poll_s = settings.worker.poll_s
         self._beat_s = settings.state.lease_s / HEARTBEATS_PER_LEASE
         self._drain_s = settings.worker.drain_s
-        self._running: dict[asyncio.Task[None], C] = {}
-        self._failed_at: FIFOCache[str, float] = FIFOCache(_REMEMBERED_FAILURES)
+        self._running: dict[asyncio.Task[None], tuple[Job[C], C]] = {}
+        self._failed_at: FIFOCache[tuple[Job[C], str], float] = FIFOCache(_REMEMBERED_FAILURES)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set, then finish or give back what is running.
@@ -72,13 +77,13 @@ class Pool(Generic[C]):
         if free <= 0:
             return True
         try:
-            claims = await self._job.claim(free)
+            claims = await self._turns.claim(free)
         except StateUnavailable as error:
-            log.warning("claim_failed", job=self._job.name, error=error.detail, wait_s=self._pause.trip())
+            log.warning("claim_failed", job=self._name, error=error.detail, wait_s=self._pause.trip())
             return False
-        for claim in claims:
-            task = asyncio.create_task(self._work(claim))
-            self._running[task] = claim
+        for job, claim in claims:
+            task = asyncio.create_task(self._work(job, claim))
+            self._running[task] = (job, claim)
             task.add_done_callback(self._running.pop)
         return len(claims) == free
 
@@ -89,28 +94,28 @@ class Pool(Generic[C]):
         else:
             await asyncio.wait(ending, timeout=self._poll_s, return_when=asyncio.FIRST_COMPLETED)
 
-    async def _work(self, claim: C) -> None:
+    async def _work(self, job: Job[C], claim: C) -> None:
         try:
-            await self._attempt(claim)
+            await self._attempt(job, claim)
         except Exception:
-            log.exception("crashed", job=self._job.name)
+            log.exception("crashed", job=self._name)
             with contextlib.suppress(StateUnavailable):
-                await self._job.fail(claim, WorkFailed("internal_error"))
+                await job.fail(claim, WorkFailed("internal_error"))
 
-    async def _attempt(self, claim: C) -> None:
+    async def _attempt(self, job: Job[C], claim: C) -> None:
         started = self._pause.now()
         try:
-            server_works = await self._job.run(claim)
+            server_works = await job.run(claim)
         except ServerUnavailable as error:
-            await self._server_unavailable(claim, error, started)
+            await self._server_unavailable(job, claim, error, started)
         except StateUnavailable as error:
-            log.warning("state_unavailable", job=self._job.name, error=error.detail, wait_s=self._pause.trip())
+            log.warning("state_unavailable", job=self._name, error=error.detail, wait_s=self._pause.trip())
         else:
-            self._failed_at.pop(claim.key, None)
+            self._failed_at.pop((job, claim.key), None)
             if server_works:
                 self._pause.clear()
 
-    async def _server_unavailable(self, claim: C, error: ServerUnavailable, started: float) -> None:
+    async def _server_unavailable(self, job: Job[C], claim: C, error: ServerUnavailable, started: float) -> None:
         """Pause all work, unless other work succeeded meanwhile: then only this claim waits, for the longest delay.
 
         Meanwhile is since the claim's last such failure, or else since it started. If the claim may be the cause, it
@@ -119,43 +124,47 @@ class Pool(Generic[C]):
         """
         if not error.asked:
             with contextlib.suppress(StateUnavailable):
-                await self._job.release(claim, max(_PROBING_S, self._pause.left_s()))
+                await job.release(claim, max(_PROBING_S, self._pause.left_s()))
             return
-        alone = self._pause.cleared_since(self._failed_at.pop(claim.key, started))
-        self._failed_at[claim.key] = self._pause.now()
+        alone = self._pause.cleared_since(self._failed_at.pop((job, claim.key), started))
+        self._failed_at[job, claim.key] = self._pause.now()
         wait_s = self._pause.max_s if alone else self._pause.trip()
-        log.warning("server_unavailable", job=self._job.name, error=str(error), wait_s=round(wait_s, 2), alone=alone)
+        log.warning("server_unavailable", job=self._name, error=str(error), wait_s=round(wait_s, 2), alone=alone)
         with contextlib.suppress(StateUnavailable):
             if alone and error.suspect is not None:
-                await self._job.fail(claim, error.suspect, wait_s)
+                await job.fail(claim, error.suspect, wait_s)
             else:
-                await self._job.release(claim, wait_s)
+                await job.release(claim, wait_s)
 
     async def _heartbeat(self) -> None:
         while True:
             await asyncio.sleep(self._beat_s)
-            running = dict(self._running)
-            if not running:
-                continue
-            try:
-                held = await self._job.extend(list(running.values()))
-            except StateUnavailable as error:
-                log.warning("heartbeat_failed", job=self._job.name, error=error.detail)
-                continue
-            for task, holds in zip(running, held, strict=True):
-                if not holds and task in self._running:
-                    log.warning("lease_lost", job=self._job.name)
-                    self._job.lost()
-                    task.cancel()
+            owned: dict[Job[C], dict[asyncio.Task[None], C]] = defaultdict(dict)
+            for task, (job, claim) in self._running.items():
+                owned[job][task] = claim
+            await asyncio.gather(*(self._extend(job, running) for job, running in owned.items()))
+
+    async def _extend(self, job: Job[C], running: Mapping[asyncio.Task[None], C]) -> None:
+        """Renew the leases of a job's `running` claims."""
+        try:
+            held = await job.extend(list(running.values()))
+        except StateUnavailable as error:
+            log.warning("heartbeat_failed", job=self._name, error=error.detail)
+            return
+        for task, holds in zip(running, held, strict=True):
+            if not holds and task in self._running:
+                log.warning("lease_lost", job=self._name)
+                job.lost()
+                task.cancel()
 
     async def _drain(self) -> None:
         deadline = time.monotonic() + self._drain_s
         while self._running and (left_s := deadline - time.monotonic()) > 0:
-            log.info("draining", job=self._job.name, running=len(self._running), left_s=round(left_s, 1))
+            log.info("draining", job=self._name, running=len(self._running), left_s=round(left_s, 1))
             await asyncio.wait(set(self._running), timeout=left_s)
         late = dict(self._running)
         for task in late:
             task.cancel()
         await asyncio.gather(*late, return_exceptions=True)
         with contextlib.suppress(StateUnavailable):
-            await asyncio.gather(*(self._job.release(claim, 0.0) for claim in late.values()))
+            await asyncio.gather(*(job.release(claim, 0.0) for job, claim in late.values()))

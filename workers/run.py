@@ -2,7 +2,7 @@
 
 import asyncio
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from importlib import import_module
 from typing import Any
@@ -10,8 +10,6 @@ from typing import Any
 import uvloop
 from prometheus_client import start_http_server
 
-from model_store.engine.engine import Engine
-from model_store.signals import Signals
 from service.engines import open_summarizer
 from service.errors import NotReady, StateUnavailable
 from service.heap import freeze_heap
@@ -19,20 +17,20 @@ from service.logs import configure, get_logger
 from service.metrics import Metrics
 from service.metrics.look import look_at
 from service.pictures.store import open_pictures
-from service.settings import Settings
+from service.settings import EngineSettings, Settings
 from service.state.kinds import KINDS
 from service.state.store import Store
 from service.tracing import Tracer, open_tracer
 from workers.backoff import Pause, Retry
-from workers.job import Resources
+from workers.job import Resources, Summarizer
 from workers.pool import Pool
 from workers.sweep import sweep_periodically
 
 log = get_logger(__name__)
 
 _WATCH_S = 5.0
-_POOL_MAKERS: list[Callable[[Resources], Pool[Any]]] = [
-    import_module(f"workers.{kind.name}").make_pool for kind in KINDS
+_POOL_MAKERS: list[Callable[[Sequence[Resources]], list[Pool[Any]]]] = [
+    import_module(f"workers.{kind.name}").make_pools for kind in KINDS
 ]
 """The job of each kind of work is in the module of that name."""
 
@@ -65,67 +63,98 @@ async def _run(settings: Settings) -> None:
             )
             for close in (thread.join, server.server_close, server.shutdown):
                 on_exit.callback(close)
-        engine = open_summarizer(settings)
-        if engine is None:
-            raise NotReady("no summarizer: set TASTESTREAM_SUMMARIZER__URL")
-        on_exit.push_async_callback(engine.close)
-        metrics.watch_engine(engine, "summarizer", "generate")
-        prompt = engine.manifest.prompts_sha256[:12] if engine.manifest else "default"
+        summarizers = _open_summarizers(settings, metrics, on_exit)
         tracer = open_tracer(settings, "worker")
         if tracer is not None:
             on_exit.push_async_callback(tracer.close)
-        await work(settings, engine, prompt, engine.prompts.signals, metrics, stop, tracer)
+        await work(settings, summarizers, metrics, stop, tracer)
+
+
+def _open_summarizers(settings: Settings, metrics: Metrics, on_exit: AsyncExitStack) -> dict[str, Summarizer]:
+    """The summarizer of each tenant; tenants with the same settings share one.
+
+    Raises:
+        NotReady: a tenant has none.
+    """
+    opened: dict[EngineSettings, Summarizer] = {}
+    for name in settings.tenant_names:
+        own = settings.of_tenant(name)
+        if own.summarizer not in opened:
+            engine = open_summarizer(own)
+            if engine is None:
+                raise NotReady("no summarizer: set TASTESTREAM_SUMMARIZER__URL")
+            on_exit.push_async_callback(engine.close)
+            metrics.watch_engine(engine, "summarizer", "generate")
+            prompt = engine.manifest.prompts_sha256[:12] if engine.manifest else "default"
+            opened[own.summarizer] = Summarizer(engine, prompt, engine.prompts.signals)
+    return {name: opened[settings.of_tenant(name).summarizer] for name in settings.tenant_names}
 
 
 async def work(
     settings: Settings,
-    engine: Engine,
-    prompt: str,
-    signals: Signals,
+    summarizers: Mapping[str, Summarizer],
     metrics: Metrics,
     stop: asyncio.Event,
     tracer: Tracer | None = None,
 ) -> None:
-    """Claim, work and commit until `stop` is set, then finish or give back what is running.
+    """Claim, work and commit for all tenants until `stop` is set, then finish or give back what is running.
 
     Args:
-        prompt: names the prompts of `engine`; stored with every summary.
-        signals: what event types mean to the model version and in the settings.
+        summarizers: by tenant.
     """
-    retry = Retry(settings.state.max_attempts, settings.state.retry_initial_s, settings.state.retry_max_s)
     async with AsyncExitStack() as on_exit:
-        store, pictures = Store(settings), open_pictures(settings)
-        on_exit.push_async_callback(store.close)
-        metrics.watch_retries("redis", store.retries)
-        resources = Resources(
+        tenants = _resources(settings, summarizers, metrics, stop, on_exit, tracer)
+        pools = [pool for make_pools in _POOL_MAKERS for pool in make_pools(tenants)]
+        for tenant in tenants:
+            model, prompt = tenant.summarizer.engine.id, tenant.summarizer.prompt
+            log.info("working", tenant=tenant.store.tenant, model=model, prompt=prompt)
+        async with asyncio.TaskGroup() as tasks:
+            for pool in pools:
+                tasks.create_task(pool.run(stop))
+            for tenant in tenants:
+                sweeping = sweep_periodically(tenant.store, tenant.pictures, settings.pictures, metrics, stop)
+                tasks.create_task(sweeping)
+            tasks.create_task(_watch({tenant.store.tenant: tenant.store for tenant in tenants}, metrics, stop))
+    log.info("stopped")
+
+
+def _resources(
+    settings: Settings,
+    summarizers: Mapping[str, Summarizer],
+    metrics: Metrics,
+    stop: asyncio.Event,
+    on_exit: AsyncExitStack,
+    tracer: Tracer | None,
+) -> list[Resources]:
+    """Those of each tenant; they share the connections to Redis."""
+    retry = Retry(settings.state.max_attempts, settings.state.retry_initial_s, settings.state.retry_max_s)
+    pauses = {id(one): Pause(retry, closed_s=one.engine.breaker.wait_s) for one in summarizers.values()}
+    store, pictures = Store(settings), open_pictures(settings)
+    on_exit.push_async_callback(store.close)
+    metrics.watch_retries("redis", store.retries)
+    return [
+        Resources(
             settings=settings,
-            store=store,
-            engine=engine,
-            prompt=prompt,
-            signals=signals,
-            pictures=pictures,
+            store=store.of(name),
+            summarizer=summarizer,
+            pictures=pictures.of(settings.of_tenant(name).pictures_url),
             metrics=metrics,
             stop=stop,
             on_exit=on_exit,
             retry=retry,
-            server_pause=Pause(retry, closed_s=engine.breaker.wait_s),
+            server_pause=pauses[id(summarizer)],
             tracer=tracer,
         )
-        pools = [make_pool(resources) for make_pool in _POOL_MAKERS]
-        log.info("working", concurrency=settings.worker.max_concurrent_summaries, model=engine.id, prompt=prompt)
-        async with asyncio.TaskGroup() as tasks:
-            for pool in pools:
-                tasks.create_task(pool.run(stop))
-            tasks.create_task(sweep_periodically(store, pictures, settings.pictures, metrics, stop))
-            tasks.create_task(_watch(store, metrics, stop))
-    log.info("stopped")
+        for name, summarizer in summarizers.items()
+    ]
 
 
-async def _watch(store: Store, metrics: Metrics, stop: asyncio.Event) -> None:
-    """Update the gauges of the backlog, and trim the event log to its age."""
+async def _watch(stores: Mapping[str, Store], metrics: Metrics, stop: asyncio.Event) -> None:
+    """Update the gauges of the backlog, and trim the event logs to their age."""
     stopping = asyncio.create_task(stop.wait())
     while not stop.is_set():
-        await look_at(store, metrics)
+        await look_at(stores, metrics)
         with suppress(StateUnavailable):
-            await store.log.trim(short=await store.memory.short())
+            for store in stores.values():
+                await store.log.trim(short=await store.memory.short())
         await asyncio.wait({stopping}, timeout=_WATCH_S)

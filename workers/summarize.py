@@ -15,7 +15,7 @@ from service.state.records import Event, Item, SummaryClaim
 from service.state.views import interaction_views
 from service.tracing import Span, from_store
 from workers.blocks import blocks
-from workers.job import Job, Outcome, Resources, ServerUnavailable, WorkFailed, committed
+from workers.job import Job, Outcome, Resources, ServerUnavailable, WorkFailed, by_summarizer, committed
 from workers.model_calls import ModelRejected, answer_of
 from workers.pool import Pool
 
@@ -36,24 +36,31 @@ class Liked(NamedTuple):
 _NOTHING_LIKED = Liked((), (), frozenset())
 
 
-def make_pool(worker: Resources) -> Pool[SummaryClaim]:
-    calls = worker.settings.worker.max_concurrent_summaries
+def make_pools(tenants: Sequence[Resources]) -> list[Pool[SummaryClaim]]:
+    return [_pool(group) for group in by_summarizer(tenants)]
+
+
+def _pool(tenants: Sequence[Resources]) -> Pool[SummaryClaim]:
+    worker = tenants[0]
+    most = worker.settings.worker.max_concurrent_summaries
+    calls = asyncio.Semaphore(most)
     # A quarter more claims than calls: their events and items are already read when the model becomes free.
-    return Pool(SummarizeJob(worker), worker.server_pause, calls + math.ceil(calls / 4), worker.settings)
+    claims = most + math.ceil(most / 4)
+    return Pool([SummarizeJob(tenant, calls) for tenant in tenants], worker.server_pause, claims, worker.settings)
 
 
 class SummarizeJob(Job[SummaryClaim]):
-    """Rewrites users' summaries."""
+    """Rewrites users' summaries. `calls` are the free calls to the model."""
 
-    def __init__(self, worker: Resources) -> None:
+    def __init__(self, worker: Resources, calls: asyncio.Semaphore) -> None:
         super().__init__(worker.store.summaries, worker.retry, worker.metrics)
         self._store = worker.store
-        self._engine = worker.engine
-        self._prompt = worker.prompt
+        self._engine = worker.summarizer.engine
+        self._prompt = worker.summarizer.prompt
         self._settings = worker.settings.state
-        self._calls = asyncio.Semaphore(worker.settings.worker.max_concurrent_summaries)
+        self._calls = calls
         self._stop = worker.stop
-        self._signals = worker.signals
+        self._signals = worker.summarizer.signals
         self._committing: set[int] = set()
         self._tracer = worker.tracer
 

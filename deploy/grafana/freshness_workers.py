@@ -67,7 +67,7 @@ _BACKLOG_ROW = Row(
     [
         lines(
             "Pending events",
-            "Accepted and not yet folded. At `state.max_backlog` further events are refused.",
+            "Accepted and not yet folded. At `state.max_backlog` further events of a tenant are refused.",
             Query(f"max ({series('tastestream:pending_events:max')})", "pending"),
             unit="short",
             width=5,
@@ -75,9 +75,11 @@ _BACKLOG_ROW = Row(
         ),
         numbers(
             "Backlog used",
-            "Pending events as a share of `state.max_backlog`.",
+            "Pending events of the tenant that has the most, as a share of `state.max_backlog`.",
             Query(
-                f"max ({series('tastestream_pending_events')} / {series('tastestream_max_backlog')})", "of the backlog"
+                f"max ({series('tastestream_pending_events')} / ignoring (tenant) group_left () "
+                f"{series('tastestream_max_backlog')})",
+                "of the backlog",
             ),
             unit="percentunit",
             decimals=2,

@@ -6,7 +6,7 @@ Without replacing the file, since a container that has the file itself mounted w
 import fcntl
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +18,7 @@ MAX_BYTES = 1024 * 1024
 
 
 def read_keys(file: Path) -> list[ApiKey]:
-    """The keys in `file`; blank lines and lines that begin with # are ignored.
+    """The keys in `file`, of any tenant; blank lines and lines that begin with # are ignored.
 
     Raises:
         UserError: see `parse_keys`.
@@ -33,12 +33,15 @@ def read_content(file: Path) -> bytes:
         return opened.read(MAX_BYTES + 1)
 
 
-def parse_keys(content: bytes, file: Path) -> list[ApiKey]:
+def parse_keys(content: bytes, file: Path, tenants: Collection[str] | None = None) -> list[ApiKey]:
     """The keys of a file, revoked and expired ones too.
 
+    Args:
+        tenants: those that exist; None if they don't matter.
+
     Raises:
-        UserError: a line is wrong (it is named by its number), two lines have the same key, keys that are not revoked
-            belong to more than one tenant, or there are no keys.
+        UserError: a line is wrong (it is named by its number), two lines have the same key, a key that is not revoked
+            belongs to a tenant that does not exist, or there are no keys.
     """
     if len(content) > MAX_BYTES:
         raise UserError(f"{file} is larger than {MAX_BYTES:,} bytes")
@@ -59,7 +62,8 @@ def parse_keys(content: bytes, file: Path) -> list[ApiKey]:
         found[key.digest] = (number, key)
     if not found:
         raise UserError(f"{file} contains no API key; `tastestream keys create` adds one")
-    _require_one_tenant(found.values(), file)
+    if tenants is not None:
+        _require_tenants(found.values(), file, tenants)
     return [key for _, key in found.values()]
 
 
@@ -67,7 +71,7 @@ def add_key(file: Path, key: ApiKey) -> None:
     """Append a key. A new file is readable only by its owner.
 
     Raises:
-        UserError: a line of the file is wrong, or the key belongs to another tenant.
+        UserError: a line of the file is wrong.
         OSError: the file can't be read or written.
     """
     with _locked(file):
@@ -103,17 +107,15 @@ def _append(file: Path, keys: Iterable[ApiKey]) -> None:
         os.close(descriptor)
 
 
-def _require_one_tenant(lines: Iterable[tuple[int, ApiKey]], file: Path) -> None:
-    tenants: dict[str, int] = {}
+def no_such_tenant(name: str) -> str:
+    """What to do about a tenant that does not exist."""
+    return f"the tenant {name!r} does not exist: declare [tenants.{name}] in the settings"
+
+
+def _require_tenants(lines: Iterable[tuple[int, ApiKey]], file: Path, tenants: Collection[str]) -> None:
     for number, key in lines:
-        if key.revoked_s is None:
-            tenants.setdefault(key.tenant, number)
-    if len(tenants) > 1:
-        (first, line), (second, number), *_ = tenants.items()
-        raise UserError(
-            f"{file}, line {number}: the tenant {second!r} beside {first!r} in line {line}: a service has only one "
-            "tenant, because its keys reach all its users and items. Run a service with its own Redis for each"
-        )
+        if key.revoked_s is None and key.tenant not in tenants:
+            raise UserError(f"{file}, line {number}: {no_such_tenant(key.tenant)}")
 
 
 @contextmanager

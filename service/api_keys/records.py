@@ -17,6 +17,8 @@ from service.names import DEFAULT_TENANT, read_name
 
 Scope = Literal["events", "recommend", "items", "users", "admin"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
+Caller = tuple[str, str]
+"""The tenant and the name of a key."""
 ADMIN: Scope = "admin"
 """Includes all other scopes."""
 KEY_PREFIX = "tastestream_"
@@ -47,6 +49,11 @@ class ApiKey:
     expires_s: int | None = None
     revoked_s: int | None = None
     plain: bool = False
+
+    @property
+    def caller(self) -> Caller:
+        """Whose rate and share of a gateway it uses: names of different tenants have nothing in common."""
+        return self.tenant, self.name
 
     @property
     def id(self) -> str:

@@ -38,7 +38,7 @@ File = Annotated[
 def create(
     name: Annotated[str, typer.Argument(help="Who will use the key, such as `web`.")],
     scope: Annotated[list[str], typer.Option(help=f"What it may do: {', '.join(SCOPES)}. May be given several times.")],
-    tenant: Annotated[str, typer.Option(help="Whose key it is. A service has one tenant.")] = DEFAULT_TENANT,
+    tenant: Annotated[str, typer.Option(help="Whose users and items it reaches.")] = DEFAULT_TENANT,
     expires: Annotated[
         str | None, typer.Option(help="When it expires: in `90d`, in `12h`, or a date in UTC.", show_default="never")
     ] = None,
@@ -59,6 +59,8 @@ def create(
         key = ApiKey(digest_of(secret), read_name(name), read_name(tenant), read_scopes(scope), now_s, expires_s)
     except ValueError as error:
         raise UserError(str(error)) from None
+    if key.tenant not in settings_or_exit().tenant_names:
+        raise UserError(keys_file.no_such_tenant(key.tenant))
     path = _file(file)
     with audited("key.create", **_fields(key), file=str(path)):
         keys_file.add_key(path, key)

@@ -36,7 +36,7 @@ def settings_or_exit() -> Settings:
     except ValidationError as error:
         problems = []
         for problem in error.errors():
-            path = "__".join(str(part).upper() for part in problem["loc"])
+            path = "__".join(str(part).upper() for part in problem["loc"] if part != "[key]")
             problems.append((f"{PREFIX}{path}: " if path else "") + problem["msg"].removeprefix("Value error, "))
     for text in problems:
         err.print(f"[red]error:[/] {escape(text)}", soft_wrap=True)

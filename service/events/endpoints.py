@@ -19,6 +19,7 @@ from service.http.media import NDJSON_NAMES, content_kind
 from service.http.objectives import judge
 from service.http.problems import BODY_ERRORS, COMMON_ERRORS, documented
 from service.http.routes import PlainRoute
+from service.http.tenants import PerTenant
 from service.http.times import now_ms
 from service.http.wire import Json
 from service.settings import LimitSettings
@@ -28,7 +29,7 @@ _RETRYABLE: tuple[Accepted, ...] = ("overloaded", "backlog_full")
 _SWITCH = {"true": True, "1": True, "false": False, "0": False}
 
 
-def events_router(ingest: EventIngest, limits: LimitSettings) -> APIRouter:
+def events_router(ingests: PerTenant[EventIngest], limits: LimitSettings) -> APIRouter:
     """The route that accepts events."""
     router = APIRouter(tags=["events"], route_class=PlainRoute)
 
@@ -59,6 +60,7 @@ def events_router(ingest: EventIngest, limits: LimitSettings) -> APIRouter:
         """
         # Taken before the body is read: an event that is still arriving during a deletion is refused.
         received_ms, arrived_s = now_ms(), time.perf_counter()
+        ingest = ingests.of(request.scope)
         kind = content_kind(request)
         wishes = preferences(request)
         with_results = _wants_results(request)

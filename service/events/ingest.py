@@ -19,16 +19,24 @@ class EventIngest:
     Args:
         signals: the meanings of event types.
         model: the id of the model version that ranks; None if there is none.
+        tenant: whose events they are.
     """
 
     def __init__(
-        self, events: Events, unknown_items: UnknownItems, signals: Signals, metrics: Metrics, model: str | None
+        self,
+        events: Events,
+        unknown_items: UnknownItems,
+        signals: Signals,
+        metrics: Metrics,
+        model: str | None,
+        tenant: str,
     ) -> None:
         self._events = events
         self._unknown_items = unknown_items
         self._signals = signals
         self._metrics = metrics
         self._model = model
+        self._tenant = tenant
 
     async def accept(self, batch: Batch, received_ms: int, arrived_s: float) -> list[Accepted]:
         """Store the events of `batch`, and count its events and its rejections.
@@ -54,7 +62,7 @@ class EventIngest:
                 self._metrics.last_event.set(time.time())
             self._count(batch.events, outcomes, types)
         if batch.rejected:
-            self._metrics.events.labels("rejected").inc(len(batch.rejected))
+            self._metrics.events.labels(self._tenant, "rejected").inc(len(batch.rejected))
         return outcomes
 
     async def unknown(self, batch: Batch) -> frozenset[str] | None:
@@ -63,7 +71,7 @@ class EventIngest:
 
     def _count(self, events: Sequence[Event], outcomes: Sequence[Accepted], types: set[str]) -> None:
         for outcome in set(outcomes):
-            self._metrics.events.labels(outcome).inc(outcomes.count(outcome))
+            self._metrics.events.labels(self._tenant, outcome).inc(outcomes.count(outcome))
         self._unknown_items.see(events, outcomes)
         led = [place for place, event in enumerate(events) if event.recommendation_id is not None]
         if led:

@@ -29,7 +29,7 @@ class Admission:
     """Answers 429 when too many requests of one class, or of one caller in it, are in flight.
 
     Slow and idle requests use up only their own class, see `route_class`. A caller is the name of an API key
-    or, where none is required, a network address.
+    of a tenant or, where none is required, a network address.
     """
 
     def __init__(self, app: ASGIApp, limits: LimitSettings, metrics: Metrics) -> None:
@@ -109,7 +109,7 @@ def _is_stream(content_type: str) -> bool:
 
 def _caller(scope: Scope) -> object:
     if (key := scope.get(CALLER)) is not None:
-        return key.name
+        return key.caller
     client = scope.get("client")
     return _network(client[0]) if client else ""
 

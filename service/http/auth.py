@@ -120,4 +120,4 @@ class ApiKeys:
         key = scope[CALLER] = self._ring.authenticate(header(scope, b"authorization"))
         if not key.allows(needed):
             raise ScopeMissing(f"this API key lacks the scope {needed!r}", extensions={"scope": needed})
-        self._rates.take(key.name, needed)
+        self._rates.take(key.caller, needed)

@@ -1,6 +1,7 @@
 """Keys change without a restart: the keys file is read again every second."""
 
 import asyncio
+from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
 
@@ -23,16 +24,17 @@ class KeyReload:
     secrets through links.
 
     Raises:
-        UserError: the file has no keys, or a line is wrong.
+        UserError: the file has no keys, a line is wrong, or a key's tenant does not exist.
         OSError: the file can't be read.
     """
 
-    def __init__(self, file: Path, metrics: Metrics) -> None:
+    def __init__(self, file: Path, tenants: Collection[str], metrics: Metrics) -> None:
         self._file = file
+        self._tenants = tenants
         self._stale = metrics.api_keys_stale
         self._failure = ""
         self._content = read_content(file)
-        self.ring = KeyRing(parse_keys(self._content, file))
+        self.ring = KeyRing(parse_keys(self._content, file, tenants))
         self._warn_of_plain_keys()
         self._task: asyncio.Task[None] | None = None
 
@@ -51,7 +53,7 @@ class KeyReload:
             content = await asyncio.to_thread(read_content, self._file)
             if content != self._content:
                 before = self._live_ids()
-                self.ring.replace(parse_keys(content, self._file))
+                self.ring.replace(parse_keys(content, self._file, self._tenants))
                 self._content = content
                 after = self._live_ids()
                 audit.record("keys.reload", audit.OK, added=sorted(after - before), removed=sorted(before - after))

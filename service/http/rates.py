@@ -6,7 +6,7 @@ admitted. So a rate is that of one process; callers behind a load balancer get t
 
 from collections.abc import Callable
 
-from service.api_keys.records import SCOPES, Scope
+from service.api_keys.records import SCOPES, Caller, Scope
 from service.errors import RateLimited
 from service.settings import LimitSettings
 
@@ -29,10 +29,10 @@ class RateLimits:
         self._refill_s = {scope: 1 / rate for scope, rate in rates.items() if rate is not None}
         self._burst_s = limits.rate_burst_s
         self._clock = clock
-        self._full_at: dict[tuple[str, Scope], float] = {}
+        self._full_at: dict[tuple[Caller, Scope], float] = {}
 
-    def take(self, name: str, scope: Scope) -> None:
-        """Take a token from the bucket of a key name and scope.
+    def take(self, caller: Caller, scope: Scope) -> None:
+        """Take a token from the bucket of a caller and scope.
 
         Raises:
             RateLimited: it is empty.
@@ -41,7 +41,7 @@ class RateLimits:
         if refill_s is None:
             return
         now = self._clock()
-        full_at = max(now, self._full_at.get((name, scope), now)) + refill_s
+        full_at = max(now, self._full_at.get((caller, scope), now)) + refill_s
         # A bucket holds at least one token, however low the rate.
         wait_s = full_at - now - max(self._burst_s, refill_s)
         if wait_s > 1e-9:
@@ -50,4 +50,4 @@ class RateLimits:
             )
         if len(self._full_at) >= _MOST_BUCKETS:
             self._full_at = {bucket: at for bucket, at in self._full_at.items() if at > now}
-        self._full_at[name, scope] = full_at
+        self._full_at[caller, scope] = full_at

@@ -10,6 +10,7 @@ from service.http.ids import ItemPath, NewItemPath, require_meaning
 from service.http.media import JSON, NDJSON
 from service.http.openapi import json_body
 from service.http.problems import BODY_ERRORS, COMMON_ERRORS, documented
+from service.http.tenants import PerTenant
 from service.http.wire import Json, read_json
 from service.items.catalogue import Catalogue, item_out, read_item, read_items
 from service.items.schemas import ITEM_EXAMPLE, NAMED_ITEM_EXAMPLE, ItemBatchAnswer, ItemOut, ItemPage, SimilarItems
@@ -44,8 +45,8 @@ _BULK_BODY = {
 }
 
 
-def items_router(catalogue: Catalogue, store: Store, limits: LimitSettings) -> APIRouter:
-    """The routes of the catalogue: `catalogue` writes items, `store` reads them."""
+def items_router(catalogues: PerTenant[Catalogue], stores: PerTenant[Store], limits: LimitSettings) -> APIRouter:
+    """The routes of the catalogue: `catalogues` write items, `stores` read them."""
     router = APIRouter(tags=["items"], prefix="/items")
 
     @router.post(
@@ -64,15 +65,16 @@ def items_router(catalogue: Catalogue, store: Store, limits: LimitSettings) -> A
         """
         values = await read_batch(request, limits, limits.bulk_items, "items")
         acceptable, rejected = await read_items(values)
-        return Json(await catalogue.put_many(acceptable, rejected, request), 202)
+        return Json(await catalogues.of(request.scope).put_many(acceptable, rejected, request), 202)
 
     @router.get("", summary="List items", response_model=ItemPage, responses=documented(*COMMON_ERRORS))
     async def list_items(
+        request: Request,
         limit: Annotated[int, Query(ge=1, le=1000, description="Maximum number of items.")] = 100,
         cursor: Annotated[str | None, Query(max_length=2048, description="`next_cursor` of the previous page.")] = None,
     ) -> Response:
         """A page of the catalogue, in a stable order."""
-        page, next_cursor = await store.items.page(limit, cursor)
+        page, next_cursor = await stores.of(request.scope).items.page(limit, cursor)
         return Json(ItemPage([item_out(item) for item in page], next_cursor))
 
     @router.get(
@@ -82,11 +84,12 @@ def items_router(catalogue: Catalogue, store: Store, limits: LimitSettings) -> A
         responses=documented(ItemNotFound, *COMMON_ERRORS),
     )
     async def similar_items(
+        request: Request,
         item_id: ItemPath,
         k: Annotated[int, Query(ge=1, le=100, description="Maximum number of items.")] = 10,
     ) -> Response:
         """The nearest items by co-occurrence in users' likes, best first; empty if nothing is known."""
-        if (found := await similar(store, item_id, k)) is None:
+        if (found := await similar(stores.of(request.scope), item_id, k)) is None:
             raise _not_found(item_id)
         return Json(found)
 
@@ -108,15 +111,15 @@ def items_router(catalogue: Catalogue, store: Store, limits: LimitSettings) -> A
         """
         require_meaning(item_id, "item_id")
         item = read_item(await read_json(request, limits))
-        stored, created = await catalogue.put(item_id, item, request)
+        stored, created = await catalogues.of(request.scope).put(item_id, item, request)
         return Json(item_out(stored), 201 if created else 200)
 
     @router.get(
         "/{item_id}", summary="One item", response_model=ItemOut, responses=documented(ItemNotFound, *COMMON_ERRORS)
     )
-    async def get_item(item_id: ItemPath) -> Response:
+    async def get_item(request: Request, item_id: ItemPath) -> Response:
         """The item, with the description that a model derived from its picture."""
-        if (item := await store.items.get(item_id)) is None:
+        if (item := await stores.of(request.scope).items.get(item_id)) is None:
             raise _not_found(item_id)
         return Json(item_out(item))
 
@@ -127,9 +130,9 @@ def items_router(catalogue: Catalogue, store: Store, limits: LimitSettings) -> A
         response_model=None,
         responses=documented(ItemNotFound, *COMMON_ERRORS),
     )
-    async def delete_item(item_id: ItemPath) -> Response:
+    async def delete_item(request: Request, item_id: ItemPath) -> Response:
         """Delete the item and its counts of likes and co-occurrence."""
-        if not await catalogue.delete(item_id):
+        if not await catalogues.of(request.scope).delete(item_id):
             raise _not_found(item_id)
         return Response(status_code=204)
 

@@ -1,6 +1,6 @@
 """How a series is declared: in the registry of its process, with the way in which several processes are combined."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -36,3 +36,22 @@ class Declare:
         self, name: str, meaning: str, labels: Sequence[str] = (), *, buckets: Sequence[float] = REQUEST_BUCKETS
     ) -> Histogram:
         return Histogram(name, meaning, labels, registry=self._registry, buckets=buckets)
+
+
+class Summed:
+    """A gauge that is the sum of what several parts of a process show."""
+
+    def __init__(self, gauge: Gauge) -> None:
+        self._gauge = gauge
+        self._values: list[float] = []
+
+    def part(self) -> Callable[[float], None]:
+        """A new part: call it with each of its values."""
+        place = len(self._values)
+        self._values.append(0.0)
+
+        def show(value: float) -> None:
+            self._values[place] = value
+            self._gauge.set(sum(self._values))
+
+        return show

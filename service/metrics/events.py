@@ -1,6 +1,9 @@
 """Series of events and of the catalogue."""
 
+from collections.abc import Iterable
+
 from service.metrics.declare import Declare
+from service.names import DEFAULT_TENANT
 
 _EVENT_RESULTS = ("accepted", "duplicate", "rejected", "backlog_full", "overloaded", "deleted")
 _DECODER_CAUSES = ("cpu", "timeout", "crash", "cancelled")
@@ -10,10 +13,10 @@ class EventSeries:
     def __init__(self, declare: Declare) -> None:
         self.events = declare.counter(
             "tastestream_events_total",
-            f"Received events by result: {', '.join(_EVENT_RESULTS)}.",
-            ("result",),
-            known=[(result,) for result in _EVENT_RESULTS],
+            f"Received events by tenant and result: {', '.join(_EVENT_RESULTS)}.",
+            ("tenant", "result"),
         )
+        self.show_tenants([DEFAULT_TENANT])
         self.last_event = declare.gauge(
             "tastestream_last_event_timestamp_seconds",
             "Time of the last accepted event, since the start of the process; 0 before the first.",
@@ -37,6 +40,12 @@ class EventSeries:
             "issued by this service), its model version (other: not the one of this gateway) and the event's signal.",
             ("served_by", "model", "signal"),
         )
+
+    def show_tenants(self, names: Iterable[str]) -> None:
+        """Export the events of these tenants, which are 0 so far."""
+        for name in names:
+            for result in _EVENT_RESULTS:
+                self.events.labels(name, result)
 
 
 class CatalogueSeries:

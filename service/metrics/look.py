@@ -1,6 +1,7 @@
 """Asks Redis for what the gauges of the store show."""
 
 import asyncio
+from collections.abc import Mapping
 
 from service.errors import StateUnavailable
 from service.logs import get_logger
@@ -11,16 +12,22 @@ log = get_logger(__name__)
 _TIMEOUT_S = 2.0
 
 
-async def look_at(store: Store, metrics: Metrics) -> None:
-    """Set the gauges of what waits, of the indexes and of Redis itself; without an answer, only `redis_up`."""
+async def look_at(stores: Mapping[str, Store], metrics: Metrics) -> None:
+    """Set the gauges of what waits, of the indexes and of Redis itself; without an answer, only `redis_up`.
+
+    `stores` are those of the tenants, by name.
+    """
     try:
         async with asyncio.timeout(_TIMEOUT_S):
-            waiting, updated = await asyncio.gather(store.waiting(), store.cooccurrence.times.read())
+            waiting = await asyncio.gather(*(store.waiting() for store in stores.values()))
+            updated = await asyncio.gather(*(store.cooccurrence.times.read() for store in stores.values()))
     except (StateUnavailable, TimeoutError):
         metrics.redis_up.set(0)
         return
-    metrics.show_waiting(waiting)
-    metrics.show_indexes(updated)
+    metrics.show_waiting(dict(zip(stores, waiting, strict=True)))
+    times = [one for tenant in updated for one in tenant.items()]
+    metrics.show_indexes({index: max(at for other, at in times if other == index) for index, _ in times})
+    store = next(iter(stores.values()))
     try:
         async with asyncio.timeout(_TIMEOUT_S):
             metrics.show_redis(await store.servers.state())

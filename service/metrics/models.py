@@ -1,6 +1,6 @@
 """Series of model versions and of calls to model servers."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from itertools import product
 
@@ -75,6 +75,10 @@ class ModelSeries:
             across="min",
         )
 
+        # By engine, then by model version and server: tenants may have different ones.
+        self.breakers: dict[str, dict[tuple[str, str], State]] = defaultdict(dict)
+        self.budgets: dict[str, dict[str, float]] = defaultdict(dict)
+
     def watch_engine(self, engine: Engine | Replicas, role: str, mode: str) -> None:
         """Show which model version is asked, count what its answers say about themselves, and show its breakers."""
         self.model_info.labels(role, engine.id, mode).set(1)
@@ -109,7 +113,7 @@ class _EngineObserver:
         self._engine = engine
         self._breaker = metrics.breaker_state.labels(engine)
         self._budget = metrics.retry_budget.labels(engine)
-        self._states: dict[str, State] = {}
+        self._states, self._budgets = metrics.breakers[engine], metrics.budgets[engine]
         self._metrics = metrics
         self._model = model
 
@@ -122,10 +126,12 @@ class _EngineObserver:
         self._metrics.label_mass.labels(self._model).observe(mass)
 
     def breaker(self, url: str, state: State) -> None:
-        if self._states.get(url, State.CLOSED) is not state:
+        server = (self._model, url)
+        if self._states.get(server, State.CLOSED) is not state:
             log.warning("circuit_breaker", engine=self._engine, server=url, state=state.name.lower())
-        self._states[url] = state
+        self._states[server] = state
         self._breaker.set(max(self._states.values()))
 
     def retry_budget(self, left: float) -> None:
-        self._budget.set(left)
+        self._budgets[self._model] = left
+        self._budget.set(min(self._budgets.values()))

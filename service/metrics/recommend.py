@@ -1,6 +1,6 @@
 """Series of recommendations."""
 
-from service.metrics.declare import STEP_BUCKETS, Declare
+from service.metrics.declare import STEP_BUCKETS, Declare, Summed
 
 _CANDIDATES = (1, 5, 10, 20, 50, 100, 200, 500)
 _EMPTY_REASONS = ("none_given", "unknown_item", "seen", "filtered", "mixed", "empty_catalogue")
@@ -11,8 +11,8 @@ class RecommendSeries:
     def __init__(self, declare: Declare) -> None:
         self.recommendations = declare.counter(
             "tastestream_recommendations_total",
-            "Recommendations by what ranked them (none: no items) and degraded reason (empty: not degraded).",
-            ("served_by", "degraded_reason"),
+            "Recommendations by tenant, what ranked them (none: no items) and degraded reason (empty: not degraded).",
+            ("tenant", "served_by", "degraded_reason"),
         )
         self.exposures = declare.counter(
             "tastestream_exposures_total",
@@ -73,6 +73,11 @@ class RecommendSeries:
         )
         self.ranker_concurrent = declare.gauge(
             "tastestream_ranker_concurrent", "Calls to the ranker that are in progress.", across="sum"
+        )
+        # Tenants may have different rankers.
+        self.ranker_limit_parts, self.ranker_concurrent_parts = (
+            Summed(self.ranker_limit),
+            Summed(self.ranker_concurrent),
         )
         self.shed = declare.counter(
             "tastestream_shed_total",

@@ -11,23 +11,30 @@ from service.state.records import RedisState, Waiting
 
 class StoreSeries:
     def __init__(self, declare: Declare) -> None:
-        def gauge(name: str, meaning: str) -> Gauge:
-            return declare.gauge(name, meaning, across="latest")
+        def gauge(name: str, meaning: str, *labels: str) -> Gauge:
+            return declare.gauge(name, meaning, labels, across="latest")
 
         self.redis_up = gauge("tastestream_redis_up", "1 if Redis answered the last probe, otherwise 0.")
-        self.due_users = gauge("tastestream_due_users", "Users whose summary is due to be rewritten.")
-        self.pending_events = gauge("tastestream_pending_events", "Accepted events that are not yet folded.")
+        self.due_users = gauge(
+            "tastestream_due_users", "Users whose summary is due to be rewritten, by tenant.", "tenant"
+        )
+        self.pending_events = gauge(
+            "tastestream_pending_events", "Accepted events that are not yet folded, by tenant.", "tenant"
+        )
         self.max_backlog = gauge(
-            "tastestream_max_backlog", "`state.max_backlog`: with as many pending events, further ones are refused."
+            "tastestream_max_backlog",
+            "`state.max_backlog`: with as many pending events of a tenant, further ones are refused.",
         )
         self.lease_seconds = gauge(
             "tastestream_lease_seconds", "`state.lease_s`: the time that a worker has for claimed work."
         )
         self.pending_pictures = gauge("tastestream_pending_pictures", "Items whose picture is not yet fetched.")
         self.oldest_due_seconds = gauge(
-            "tastestream_oldest_due_seconds", "Time for which the longest-waiting user has been due."
+            "tastestream_oldest_due_seconds",
+            "Time for which the longest-waiting user has been due, by tenant.",
+            "tenant",
         )
-        self.dead_letters = gauge("tastestream_dead_letters", "Dead letters in Redis.")
+        self.dead_letters = gauge("tastestream_dead_letters", "Dead letters in Redis, by tenant.", "tenant")
         self.index_updated = declare.gauge(
             "tastestream_index_updated_timestamp_seconds",
             "When a like was last counted in an index of retrieval: cooccurrence, popular.",
@@ -62,17 +69,18 @@ class StoreSeries:
         self.max_backlog.set(settings.max_backlog)
         self.lease_seconds.set(settings.lease_s)
 
-    def show_waiting(self, waiting: Waiting) -> None:
-        """Set the gauges of what waits in Redis, which answered."""
+    def show_waiting(self, tenants: Mapping[str, Waiting]) -> None:
+        """Set the gauges of what waits in Redis, which answered, for each tenant."""
         self.redis_up.set(1)
-        self.due_users.set(waiting.due_users)
-        self.oldest_due_seconds.set(waiting.oldest_due_s)
-        self.pending_events.set(waiting.pending_events)
-        self.dead_letters.set(waiting.dead_letters)
-        self.pending_pictures.set(waiting.pending_pictures)
+        for name, waiting in tenants.items():
+            self.due_users.labels(name).set(waiting.due_users)
+            self.oldest_due_seconds.labels(name).set(waiting.oldest_due_s)
+            self.pending_events.labels(name).set(waiting.pending_events)
+            self.dead_letters.labels(name).set(waiting.dead_letters)
+        self.pending_pictures.set(sum(waiting.pending_pictures for waiting in tenants.values()))
 
     def show_indexes(self, updated_s: Mapping[str, float]) -> None:
-        """Set when each index was updated, in seconds since the epoch."""
+        """Set when each index of any tenant was last updated, in seconds since the epoch."""
         for index, at_s in updated_s.items():
             self.index_updated.labels(index).set(at_s)
 

@@ -27,6 +27,15 @@ class Swept:
     removed_bytes: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class _Shared:
+    """What all folders share. `cache` has pictures by folder and hash."""
+
+    reading: ThreadPoolExecutor
+    writing: ThreadPoolExecutor
+    cache: ByteCache[tuple[str, str], bytes]
+
+
 class PictureStore:
     """Immutable pictures by the SHA-256 of their bytes. Writing one again is harmless.
 
@@ -34,15 +43,30 @@ class PictureStore:
         url: an fsspec URL or a local path; created if it is missing.
         cached_bytes: the memory for pictures that were read or written recently.
         refresh_s: a remote picture younger than this is not written again.
+        shared: that of another folder, see `of`.
     """
 
-    def __init__(self, url: str, *, cached_bytes: int = 64 * 1024 * 1024, refresh_s: float = 0.0) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        cached_bytes: int = 64 * 1024 * 1024,
+        refresh_s: float = 0.0,
+        shared: _Shared | None = None,
+    ) -> None:
+        self._url, self._refresh_s = url, refresh_s
         self._folder = open_folder(url, refresh_s)
         # Separate from the event loop's threads, and from each other: a slow folder must not hold up other work in
         # threads, and slow writes must not hold up the reads of rankings.
-        self._reading = ThreadPoolExecutor(_READERS, "read-pictures")
-        self._writing = ThreadPoolExecutor(_WRITERS, "write-pictures")
-        self._cache: ByteCache[str, bytes] = ByteCache(cached_bytes)
+        self._shared = shared or _Shared(
+            ThreadPoolExecutor(_READERS, "read-pictures"),
+            ThreadPoolExecutor(_WRITERS, "write-pictures"),
+            ByteCache(cached_bytes),
+        )
+
+    def of(self, url: str) -> "PictureStore":
+        """The store of another folder, with the same threads and the same memory for recent pictures."""
+        return PictureStore(url, refresh_s=self._refresh_s, shared=self._shared)
 
     async def read(self, picture: str) -> bytes | None:
         """The bytes of the picture with this hash; None if it does not exist.
@@ -59,13 +83,17 @@ class PictureStore:
             OSError: the folder can't be read.
         """
         wanted = {picture for picture in pictures if _HASH.fullmatch(picture)}
-        found = {picture: content for picture in wanted if (content := self._cache.get(picture)) is not None}
+        found = {
+            picture: content
+            for picture in wanted
+            if (content := self._shared.cache.get((self._url, picture))) is not None
+        }
         if missing := {_name(picture): picture for picture in wanted - found.keys()}:
             loop = asyncio.get_running_loop()
-            read = await loop.run_in_executor(self._reading, self._folder.read, list(missing))
+            read = await loop.run_in_executor(self._shared.reading, self._folder.read, list(missing))
             for name, content in read.items():
                 found[missing[name]] = content
-                self._cache.add(missing[name], content)
+                self._shared.cache.add((self._url, missing[name]), content)
         return found
 
     async def write(self, content: bytes) -> str:
@@ -76,8 +104,8 @@ class PictureStore:
         """
         picture = sha256(content).hexdigest()
         loop = asyncio.get_running_loop()
-        await loop.run_in_executor(self._writing, self._folder.write, _name(picture), content)
-        self._cache.add(picture, content)
+        await loop.run_in_executor(self._shared.writing, self._folder.write, _name(picture), content)
+        self._shared.cache.add((self._url, picture), content)
         return picture
 
     async def sweep(
@@ -98,7 +126,7 @@ class PictureStore:
         loop = asyncio.get_running_loop()
         for part in PARTS:
             least_age_s = grace_s + time.monotonic() - began
-            yield await loop.run_in_executor(self._writing, self._sweep_part, part, named, least_age_s, dry_run)
+            yield await loop.run_in_executor(self._shared.writing, self._sweep_part, part, named, least_age_s, dry_run)
 
     def _sweep_part(self, part: str, named: AbstractSet[bytes], least_age_s: float, dry_run: bool) -> Swept:
         kept = young = removed = removed_bytes = 0
@@ -120,8 +148,7 @@ class PictureStore:
 def open_pictures(settings: Settings) -> PictureStore:
     """The picture store that the settings name; by default, a folder in the data folder."""
     given = settings.pictures
-    url = given.url or str(settings.data_dir / "pictures")
-    return PictureStore(url, cached_bytes=given.cached_bytes, refresh_s=given.grace_s / 2)
+    return PictureStore(settings.pictures_url, cached_bytes=given.cached_bytes, refresh_s=given.grace_s / 2)
 
 
 def _name(picture: str) -> str:

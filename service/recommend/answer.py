@@ -56,6 +56,7 @@ def answer(
 
 def count(
     metrics: Metrics,
+    tenant: str,
     ask: RecommendIn,
     recommendation: Recommendation,
     found: Sequence[Candidate],
@@ -64,7 +65,7 @@ def count(
 ) -> None:
     """Count an answer for which `found` were retrieved or given, and that had `ranked` of them to choose from."""
     served_by, items = recommendation.served_by, len(recommendation.items)
-    metrics.recommendations.labels(served_by, recommendation.degraded_reason or "").inc()
+    metrics.recommendations.labels(tenant, served_by, recommendation.degraded_reason or "").inc()
     if items:
         metrics.exposures.labels(served_by, recommendation.model or "").inc()
     if 0 < items < ask.k:

@@ -12,6 +12,7 @@ from service.http.ids import require_meaning
 from service.http.objectives import judge
 from service.http.openapi import json_body
 from service.http.problems import BODY_ERRORS, COMMON_ERRORS, documented
+from service.http.tenants import PerTenant
 from service.http.wire import CONTEXT_BYTES, Json, check_bytes, read_json, validate
 from service.items.schemas import check_attributes
 from service.metrics import Metrics
@@ -32,7 +33,7 @@ _BODY = json_body(
 
 
 def recommend_router(
-    recommender: Recommender, settings: RecommendSettings, limits: LimitSettings, metrics: Metrics
+    recommenders: PerTenant[Recommender], settings: RecommendSettings, limits: LimitSettings, metrics: Metrics
 ) -> APIRouter:
     """The route that recommends."""
     router = APIRouter(tags=["recommend"])
@@ -55,7 +56,7 @@ def recommend_router(
         ask = read_ask(await read_json(request, limits), limits)
         total_s = (ask.deadline_ms or settings.deadline_ms) / 1000
         deadline = Deadline(started, total_s, asked=ask.deadline_ms is not None)
-        recommendation = await unless_closed(request, recommender.recommend(ask, deadline))
+        recommendation = await unless_closed(request, recommenders.of(request.scope).recommend(ask, deadline))
         response = Json(recommendation)
         used = deadline.used()
         metrics.deadline_used.observe(used)

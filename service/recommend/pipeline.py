@@ -26,6 +26,7 @@ class Recommender:
     Args:
         ranker: the model; None if none is configured.
         signals: what event types mean.
+        tenant: whose users they are.
     """
 
     def __init__(
@@ -36,10 +37,12 @@ class Recommender:
         signals: Signals,
         settings: RecommendSettings,
         metrics: Metrics,
+        tenant: str,
     ) -> None:
         self._shown = ranker.recents if ranker else RECENTS
         self._ranker = ranker
         self._metrics = metrics
+        self._tenant = tenant
         self._retriever = Retriever(store, signals, settings, self._shown, metrics)
         self._ranking = CachedRanker(ranker, store.scores, pictures, metrics)
 
@@ -68,7 +71,7 @@ class Recommender:
         skipped = [*found.skipped, *filtered]
         model = ranker.id if ranker else None
         recommendation = answer(ask, state, model, ranking, scored, kept, skipped, warnings, timing.close())
-        count(self._metrics, ask, recommendation, found.candidates, len(scored), timing)
+        count(self._metrics, self._tenant, ask, recommendation, found.candidates, len(scored), timing)
         return recommendation
 
     def _rerank(self, candidates: list[Candidate], ranking: Ranking, found: Retrieved) -> list[Scored]:

@@ -59,8 +59,9 @@ class Ranker:
         self._engines = engines
         self._metrics = metrics
         self._limit = limit
-        self._slots = Slots(lambda: limit.limit, metrics.ranker_concurrent.set)
-        metrics.ranker_limit.set(limit.limit)
+        self._slots = Slots(lambda: limit.limit, metrics.ranker_concurrent_parts.part())
+        self._show_limit = metrics.ranker_limit_parts.part()
+        self._show_limit(limit.limit)
 
     @property
     def id(self) -> str:
@@ -125,7 +126,7 @@ class Ranker:
                 self._limit.late(call, waited_s=took_s, asked_s=asked_s)
             case "engine_overloaded":
                 self._limit.shed(call)
-        self._metrics.ranker_limit.set(self._limit.limit)
+        self._show_limit(self._limit.limit)
 
 
 def open_ranker(settings: Settings, metrics: Metrics) -> Ranker | None:

@@ -36,47 +36,22 @@ class _Entry(NamedTuple):
     arguments: tuple[bytes, bytes, bytes]
 
 
-class Events:
-    """Events that arrive during a round trip are sent together in the next one."""
+class EventWrites:
+    """Writes events of all tenants: those that arrive during a round trip are sent together in the next one."""
 
-    def __init__(self, scripts: Scripts, keys: Keys, memory: MemoryReserve, timeout_s: float) -> None:
+    def __init__(self, scripts: Scripts, timeout_s: float) -> None:
         self._scripts = scripts
-        self._keys = keys
-        self._memory = memory
         self._requests = count()
         group = partial(
             GroupCommit, self._write, max_values=EVENTS_PER_CALL, max_concurrent=_CONCURRENT_WRITES, timeout_s=timeout_s
         )
         self._groups: dict[str, GroupCommit[_Entry, Accepted]] = defaultdict(group)
 
-    async def accept(
-        self, events: Sequence[Event], received_at_ms: int, exposures: Collection[str] = (), trace: str | None = None
-    ) -> list[Accepted]:
-        """Accept `events`, those of one user in their order. Returns one result per event.
+    def new_request(self) -> int:
+        """A number that no other request has: the events of a user are written together if they are of one request."""
+        return next(self._requests)
 
-        `received_at_ms` is when the request arrived, by the caller's clock: an event received before its user's
-        deletion is refused, however late it is written. Events of the types `exposures` are pending and logged, but
-        never among the recents. `trace` is kept with pending events, for the trace of their fold.
-
-        Raises:
-            StateUnavailable: none, some or all were accepted. It is safe to send them again: those that were
-                accepted are then duplicates.
-            InvalidRequest: a context that can't be stored; nothing was accepted.
-            Overloaded: Redis is short of memory; nothing was accepted.
-        """
-        self._memory.check()
-        request = next(self._requests)
-        entries = [self._entry(event, received_at_ms, request, exposures, trace) for event in events]
-        try:
-            with unavailable():
-                return await self._accept(entries)
-        except StateUnavailable as shared:
-            # A new error for each caller, since callers add to it.
-            raise StateUnavailable(
-                shared.detail, retry_after_s=shared.retry_after_s, public_detail=shared.public_detail
-            ) from shared
-
-    async def _accept(self, entries: Sequence[_Entry]) -> list[Accepted]:
+    async def add(self, entries: Sequence[_Entry]) -> list[Accepted]:
         """Write in one group per server: a server that hangs then delays only its own users."""
         if not self._scripts.clustered:
             return await self._groups[""].add(entries)
@@ -85,14 +60,6 @@ class Events:
             servers[self._scripts.server(entry.stem)].append(position)
         groups = [self._groups[server].add([entries[at] for at in found]) for server, found in servers.items()]
         return _in_order(servers.values(), await asyncio.gather(*groups))
-
-    def _entry(
-        self, event: Event, received_at_ms: int, request: int, exposures: Collection[str], trace: str | None
-    ) -> _Entry:
-        digest = ids.digest(event.event_id) + _BY_ARRIVAL if event.by_arrival else ids.digest(event.event_id)
-        own = encoding.pending_part(event, exposure=event.type in exposures, trace=trace)
-        arguments = (digest, own, encoding.recents_entry(event))
-        return _Entry(self._keys.user_bucket(event.user_id).stem, event.user_id, received_at_ms, request, arguments)
 
     async def _write(self, entries: Sequence[_Entry]) -> list[Accepted]:
         slots = self._by_slot(entries)
@@ -121,6 +88,54 @@ class Events:
                 arguments += entries[at].arguments
         stem = entries[users[0][0]].stem
         return Call("accept", (f"{stem}backlog", stem), arguments)
+
+
+class Events:
+    """Accepts events of one tenant.
+
+    Args:
+        writes: shared by all tenants.
+    """
+
+    def __init__(self, writes: EventWrites, keys: Keys, memory: MemoryReserve) -> None:
+        self._writes = writes
+        self._keys = keys
+        self._memory = memory
+
+    async def accept(
+        self, events: Sequence[Event], received_at_ms: int, exposures: Collection[str] = (), trace: str | None = None
+    ) -> list[Accepted]:
+        """Accept `events`, those of one user in their order. Returns one result per event.
+
+        `received_at_ms` is when the request arrived, by the caller's clock: an event received before its user's
+        deletion is refused, however late it is written. Events of the types `exposures` are pending and logged, but
+        never among the recents. `trace` is kept with pending events, for the trace of their fold.
+
+        Raises:
+            StateUnavailable: none, some or all were accepted. It is safe to send them again: those that were
+                accepted are then duplicates.
+            InvalidRequest: a context that can't be stored; nothing was accepted.
+            Overloaded: Redis is short of memory; nothing was accepted.
+        """
+        self._memory.check()
+        request = self._writes.new_request()
+        entries = [self._entry(event, received_at_ms, request, exposures, trace) for event in events]
+        try:
+            with unavailable():
+                return await self._writes.add(entries)
+        except StateUnavailable as shared:
+            # A new error for each caller, since callers add to it.
+            raise StateUnavailable(
+                shared.detail, retry_after_s=shared.retry_after_s, public_detail=shared.public_detail
+            ) from shared
+
+    def _entry(
+        self, event: Event, received_at_ms: int, request: int, exposures: Collection[str], trace: str | None
+    ) -> _Entry:
+        digest = ids.digest(event.event_id) + _BY_ARRIVAL if event.by_arrival else ids.digest(event.event_id)
+        own = encoding.pending_part(event, exposure=event.type in exposures, trace=trace)
+        arguments = (digest, own, encoding.recents_entry(event))
+        return _Entry(self._keys.user_bucket(event.user_id).stem, event.user_id, received_at_ms, request, arguments)
 
 
 def _in_order(positions: Iterable[Iterable[int]], results: Iterable[Iterable[T]]) -> list[T]:

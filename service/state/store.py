@@ -1,11 +1,12 @@
-"""The state store: one Redis, or a Redis Cluster, with one attribute per concept."""
+"""The state store: what a tenant has in Redis, with one attribute per concept."""
 
 import asyncio
 from collections.abc import Callable, Sequence
 
-from service.errors import NotReady
+from service.names import DEFAULT_TENANT
 from service.settings import Settings
 from service.state.cooccurrence import CooccurrenceCounts
+from service.state.database import Database
 from service.state.dead_letters import DeadLetters
 from service.state.deleted_items import DeletedItems
 from service.state.early import Early
@@ -20,24 +21,20 @@ from service.state.queues import Derivations, PictureQueue, Summaries
 from service.state.reads import Wave
 from service.state.rebuild import Rebuilds
 from service.state.records import Waiting
-from service.state.redis.append_only import AppendOnlyFiles
-from service.state.redis.client import call_timeout_s, connect
-from service.state.redis.memory import MemoryReserve
-from service.state.redis.retries import budget
-from service.state.redis.scripts import Scripts
-from service.state.redis.servers import Servers
 from service.state.scores import Scores
 from service.state.users import Users
 
 
 class Store:
-    """A store on `settings.redis_url` for one event loop. It connects on first use.
+    """What one tenant has in Redis. It connects on first use, for one event loop.
 
     Every part raises StateUnavailable when Redis fails.
 
     Args:
         now_ms: replaces Redis's clock in tests.
         derived: the results that are derived from items; tests may add some.
+        tenant: whose store it is.
+        database: that of another tenant's store; by default, a new one.
 
     Attributes:
         retries: the budget of retries of calls to Redis.
@@ -47,18 +44,22 @@ class Store:
     """
 
     def __init__(
-        self, settings: Settings, now_ms: Callable[[], int] | None = None, derived: Sequence[Derived] = DERIVED
+        self,
+        settings: Settings,
+        now_ms: Callable[[], int] | None = None,
+        derived: Sequence[Derived] = DERIVED,
+        *,
+        tenant: str = DEFAULT_TENANT,
+        database: Database | None = None,
     ) -> None:
-        if settings.redis_url is None:
-            raise NotReady("no Redis: set TASTESTREAM_REDIS_URL")
-        state = settings.state
-        self.retries = budget(state)
-        self._client = client = connect(settings.redis_url, state, self.retries)
-        keys, scripts = Keys(state.buckets), Scripts(client, state, self.retries, now_ms, lua_table(derived))
-        self._scripts, self._keys = scripts, keys
-        self.servers = Servers(client)
-        self.memory = MemoryReserve(self.servers, state.memory_reserve)
-        self.events = Events(scripts, keys, self.memory, call_timeout_s(state))
+        self.database = database or Database(settings, lua_table(derived), now_ms)
+        state, scripts = settings.state, self.database.scripts
+        self.tenant = tenant
+        self._settings, self._derived = settings, derived
+        self._scripts, self._keys = scripts, (keys := Keys(state.buckets, tenant))
+        self.servers, self.memory = self.database.servers, self.database.memory
+        self.append_only, self.retries = self.database.append_only, self.database.retries
+        self.events = Events(self.database.event_writes, keys, self.memory)
         self.log = EventLog(scripts, keys, state.event_log_retention_s)
         self.summaries = Summaries(scripts, keys, state)
         self.derivations = {kind.name: Derivations(scripts, keys, kind, state.summary_chars) for kind in derived}
@@ -73,8 +74,13 @@ class Store:
         self.users = Users(scripts, keys, self.log, self.cooccurrence)
         self.deleted_items = DeletedItems(scripts, keys, self.items.known)
         self.locks = Locks(scripts, keys)
-        self.append_only = AppendOnlyFiles(client)
         self.scores = Scores(scripts, keys, state.score_cache_items)
+
+    def of(self, tenant: str) -> "Store":
+        """The store of a tenant in the same database."""
+        if tenant == self.tenant:
+            return self
+        return Store(self._settings, derived=self._derived, tenant=tenant, database=self.database)
 
     def wave(self) -> Wave:
         """For reads of several parts in one round trip."""
@@ -92,5 +98,5 @@ class Store:
         return Waiting(due, oldest_ms / 1000, pending, letters, pictures)
 
     async def close(self) -> None:
-        await self.memory.close()
-        await self._client.aclose()
+        """Close the connections, for all tenants."""
+        await self.database.close()

@@ -155,7 +155,8 @@ def test_workers_are_scaled_by_the_largest_queue_that_a_process_reports() -> Non
     triggers = autoscaled.get("ScaledObject", "worker")["spec"]["triggers"]
     queries = [trigger["metadata"]["query"] for trigger in triggers]
     series = ("tastestream_oldest_due_seconds", "tastestream_due_users")
-    assert queries == [f'max({name}{{namespace="recs"}})' for name in series]
+    oldest, due = (f'{name}{{namespace="recs"}}' for name in series)
+    assert queries == [f"max({oldest})", f"sum(max by (tenant) ({due}))"]
     assert declared_series().issuperset(series)
 
 

@@ -27,8 +27,8 @@ def test_the_gateway_starts_without_the_heavy_packages() -> None:
 async def test_two_gateways_share_nothing(open_gateway: OpenGateway) -> None:
     async with open_gateway() as one, open_gateway() as other:
         await one.ask("POST", "/events", {"user_id": "u", "item_id": "i"})
-        assert one.count("tastestream_events_total", result="accepted") == 1
-        assert other.count("tastestream_events_total", result="accepted") == 0
+        assert one.count("tastestream_events_total", tenant="default", result="accepted") == 1
+        assert other.count("tastestream_events_total", tenant="default", result="accepted") == 0
         assert one.store is not other.store
 
 

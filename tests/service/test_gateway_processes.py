@@ -19,7 +19,7 @@ from tests.service.serving import until
 
 NUMBER = 2
 EVENT = {"user_id": "u", "item_id": "i"}
-ACCEPTED = 'tastestream_events_total{result="accepted"}'
+ACCEPTED = 'tastestream_events_total{result="accepted",tenant="default"}'
 SECONDS = 120.0
 
 
@@ -62,7 +62,8 @@ class Gateway:
     def accepted_by(self, number: int) -> float:
         """Events that one of the processes has accepted."""
         values = MmapedDict.read_all_values_from_file(self.folder / f"counter_{number}.db")  # type: ignore[no-untyped-call]
-        return sum(value for key, value, *_ in values if '"tastestream_events_total", {"result": "accepted"}' in key)
+        accepted = '"tastestream_events_total", {"result": "accepted", "tenant": "default"}'
+        return sum(value for key, value, *_ in values if accepted in key)
 
 
 @pytest.fixture
@@ -97,7 +98,7 @@ async def test_every_page_has_the_counts_of_all_processes_and_no_gauge_twice(gat
     pages = [await gateway.series() for _ in range(8)]
     assert {page[ACCEPTED] for page in pages} == {sent}
     assert {page["tastestream_event_to_recents_seconds_count"] for page in pages} == {sent}
-    assert {page["tastestream_pending_events"] for page in pages} == {sent}
+    assert {page['tastestream_pending_events{tenant="default"}'] for page in pages} == {sent}
     assert {page['tastestream_slo_target_ratio{slo="recommend"}'] for page in pages} == {0.999}
     assert {page["tastestream_redis_up"] for page in pages} == {1}
     own = (await gateway.series())["process_max_fds"]

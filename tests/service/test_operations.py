@@ -66,7 +66,7 @@ async def test_metrics_show_due_users(gateway: Gateway) -> None:
     assert families["tastestream_due_users"].samples[0].value == 1
     assert families["tastestream_pending_events"].samples[0].value == 3
     assert families["tastestream_redis_up"].samples[0].value == 1
-    assert families["tastestream_events"].samples[0].labels == {"result": "accepted"}
+    assert families["tastestream_events"].samples[0].labels == {"tenant": "default", "result": "accepted"}
 
 
 async def test_metrics_show_pending_events_and_dead_letters(gateway: Gateway) -> None:
@@ -74,8 +74,8 @@ async def test_metrics_show_pending_events_and_dead_letters(gateway: Gateway) ->
     (claim,) = await gateway.store.summaries.claim(1)
     await gateway.store.summaries.dead_letter(claim, "answer_empty", 3)
     await gateway.ask("GET", "/metrics")
-    assert gateway.count("tastestream_pending_events") == 2
-    assert gateway.count("tastestream_dead_letters") == 1
+    assert gateway.count("tastestream_pending_events", tenant="default") == 2
+    assert gateway.count("tastestream_dead_letters", tenant="default") == 1
 
 
 async def test_no_user_or_item_is_ever_a_label(ranked: Gateway) -> None:

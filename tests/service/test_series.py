@@ -112,7 +112,10 @@ class TestFromTheStart:
         ("series", "known"),
         [
             ("tastestream_errors", [{"code": code} for code in codes()]),
-            ("tastestream_events", [{"result": result} for result in (*get_args(Accepted), "rejected")]),
+            (
+                "tastestream_events",
+                [{"tenant": "default", "result": result} for result in (*get_args(Accepted), "rejected")],
+            ),
             ("tastestream_empty_recommendations", [{"reason": reason} for reason in REASONS]),
             (
                 "tastestream_jobs",
@@ -134,6 +137,11 @@ class TestFromTheStart:
         for outcome in ("ok", "engine_timeout", "engine_unavailable", "answer_empty"):
             labels = {"engine": "ranker", "call": "score", "outcome": outcome}
             assert ranked.metrics.registry.get_sample_value(calls, labels) == 0
+
+    async def test_events_of_each_tenant_are_zero(self, open_gateway: OpenGateway) -> None:
+        async with open_gateway(tenants={"shop": {}}) as gateway:
+            labels = {"tenant": "shop", "result": "overloaded"}
+            assert gateway.metrics.registry.get_sample_value("tastestream_events_total", labels) == 0
 
     async def test_limits_are_shown_beside_what_they_limit(self, open_gateway: OpenGateway) -> None:
         async with open_gateway(state=StateSettings(max_backlog=77, lease_s=12.5)) as gateway:

@@ -21,6 +21,7 @@ from model_store.signals import Signals
 from service.engines import open_summarizer
 from service.logs import _add_ids
 from service.metrics import Metrics
+from service.names import DEFAULT_TENANT
 from service.settings import EngineSettings, Settings, TracingSettings
 from service.state.store import Store
 from service.tracing import Place, from_store, from_traceparent, open_tracer, span, to_store
@@ -28,6 +29,7 @@ from tests.service.collector import Collector, collecting
 from tests.service.conftest import Gateway, OpenGateway
 from tests.service.recommend.test_endpoints import fill, recommend
 from tests.service.serving import ModelServer, serving
+from workers.job import Summarizer as OpenedSummarizer
 from workers.run import work
 
 TRACE_ID, CALLER = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
@@ -81,7 +83,8 @@ async def fold(settings: Settings) -> None:
     engine = open_summarizer(settings)
     assert engine is not None
     tracer, stop, store = open_tracer(settings, "worker"), asyncio.Event(), Store(settings)
-    working = asyncio.create_task(work(settings, engine, "p", Signals(), Metrics(), stop, tracer))
+    summarizers = {DEFAULT_TENANT: OpenedSummarizer(engine, "p", Signals())}
+    working = asyncio.create_task(work(settings, summarizers, Metrics(), stop, tracer))
     async with asyncio.timeout(60):
         while await store.users.backlog():  # noqa: ASYNC110 - it is another process's
             await asyncio.sleep(0.01)

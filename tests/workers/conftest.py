@@ -15,6 +15,7 @@ from service.settings import Settings, StateSettings, WorkerSettings
 from service.state.records import Event, Item
 from service.state.store import Store
 from tests.workers.doubles import RecordingSummarizer
+from workers.job import Summarizer
 from workers.run import work
 
 NOW_MS = 1_750_000_000_000
@@ -46,13 +47,16 @@ async def text(store: Store, user: str) -> str:
 
 
 class Worker:
-    """`workers.run.work` as a task."""
+    """`workers.run.work` as a task. `engine` writes for all tenants except the `others`, which are named."""
 
-    def __init__(self, settings: Settings, engine: RecordingSummarizer) -> None:
+    def __init__(self, settings: Settings, engine: RecordingSummarizer, **others: RecordingSummarizer) -> None:
         self.metrics = Metrics()
         self.stop = asyncio.Event()
         signals = Signals(settings.signals.vocabulary())
-        self.task = asyncio.create_task(work(settings, engine, "prompt", signals, self.metrics, self.stop))
+        first = Summarizer(engine, "prompt", signals)
+        summarizers = dict.fromkeys(settings.tenant_names, first)
+        summarizers |= {name: Summarizer(other, "prompt", signals) for name, other in others.items()}
+        self.task = asyncio.create_task(work(settings, summarizers, self.metrics, self.stop))
 
     async def drain(self) -> None:
         self.stop.set()

@@ -56,7 +56,7 @@ class Counter:
         self.job = LengthJob(store.derivations["length"], self.metrics)
         self._url = settings.redis_url or ""
         self._stop = asyncio.Event()
-        pool = Pool(self.job, Pause(RETRY), 4, settings)
+        pool = Pool([self.job], Pause(RETRY), 4, settings)
         self._task = asyncio.create_task(pool.run(self._stop))
 
     async def stop(self) -> None:

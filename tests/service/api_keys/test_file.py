@@ -70,11 +70,6 @@ def test_a_revoked_key_is_not_put_in_force_again(file: Path) -> None:
         (b"one\n\nsha256:0 name=a scopes=events\n", "line 3: a line must begin with sha256:"),
         (b"\xff\n", "is not UTF-8"),
         (b"#" * (MAX_BYTES + 1), "is larger than 1,048,576 bytes"),
-        (
-            f"{key('a').line()}\n{key('b', 'other').line()}\n".encode(),
-            "line 2: the tenant 'other' beside 'shop' in line 1",
-        ),
-        (f"plain\n{key('b').line()}\n".encode(), "line 2: the tenant 'shop' beside 'default' in line 1"),
     ],
 )
 def test_a_file_that_can_not_be_taken_as_a_whole_is_refused(file: Path, content: bytes, said: str) -> None:
@@ -83,15 +78,28 @@ def test_a_file_that_can_not_be_taken_as_a_whole_is_refused(file: Path, content:
     assert said in str(raised.value)
 
 
-def test_a_key_of_another_tenant_is_not_added(file: Path) -> None:
-    add_key(file, key("a"))
-    with pytest.raises(UserError, match="the tenant 'other' beside 'shop'"):
-        add_key(file, key("b", "other"))
-    assert read_keys(file) == [key("a")]
+def test_keys_of_several_tenants_are_read_if_all_exist(file: Path) -> None:
+    for one in (key("a"), key("b", "other")):
+        add_key(file, one)
+    content = file.read_bytes() + b"plain\n"
+    assert [one.tenant for one in parse_keys(content, file, ["default", "other", "shop"])] == [
+        "shop",
+        "other",
+        "default",
+    ]
 
 
-def test_a_tenant_whose_keys_are_revoked_does_not_count(file: Path) -> None:
+@pytest.mark.parametrize("tenants", [(), ("shop",), ("others", "shop"), ("othe", "shop")])
+def test_a_key_of_a_tenant_that_does_not_exist_is_named_by_its_line(file: Path, tenants: tuple[str, ...]) -> None:
+    content = f"{key('a').line()}\n{key('b', 'other').line()}\n".encode()
+    wrong = ("line 2", "other") if tenants else ("line 1", "shop")
+    said = rf"{wrong[0]}: the tenant '{wrong[1]}' does not exist: declare \[tenants.{wrong[1]}\]"
+    with pytest.raises(UserError, match=said):
+        parse_keys(content, file, tenants)
+
+
+def test_the_tenant_of_a_revoked_key_need_not_exist(file: Path) -> None:
     add_key(file, key("a"))
     revoke_keys(file, lambda _: True)
     add_key(file, key("b", "other"))
-    assert [one.tenant for one in read_keys(file)] == ["shop", "other"]
+    assert [one.tenant for one in parse_keys(file.read_bytes(), file, ["other"])] == ["shop", "other"]

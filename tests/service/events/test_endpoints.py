@@ -120,7 +120,7 @@ async def test_a_full_backlog_is_a_429_that_says_when_to_retry(open_gateway: Ope
         refused = await gateway.ask("POST", "/events", events[2])
         assert (refused.status_code, refused.json()["code"]) == (429, "backlog_full")
         assert int(refused.headers["retry-after"]) > 0
-        assert gateway.count("tastestream_events_total", result="backlog_full") == 2
+        assert gateway.count("tastestream_events_total", tenant="default", result="backlog_full") == 2
 
 
 async def test_a_full_store_is_a_429_that_says_when_to_retry(open_gateway: OpenGateway) -> None:
@@ -132,7 +132,7 @@ async def test_a_full_store_is_a_429_that_says_when_to_retry(open_gateway: OpenG
         refused = await gateway.ask("POST", "/events", events[2])
         assert (refused.status_code, refused.json()["code"]) == (429, "overloaded")
         assert int(refused.headers["retry-after"]) > 0
-        assert gateway.count("tastestream_events_total", result="overloaded") == 2
+        assert gateway.count("tastestream_events_total", tenant="default", result="overloaded") == 2
 
 
 class TestResults:
@@ -175,4 +175,8 @@ async def test_an_event_of_an_unknown_item_is_accepted(gateway: Gateway) -> None
 async def test_events_are_counted_by_result(gateway: Gateway) -> None:
     await gateway.ask("POST", "/events", [ONE, ONE, {"user_id": "u"}])
     results = ("accepted", "duplicate", "rejected")
-    assert [gateway.count("tastestream_events_total", result=result) for result in results] == [1, 1, 1]
+    assert [gateway.count("tastestream_events_total", tenant="default", result=result) for result in results] == [
+        1,
+        1,
+        1,
+    ]

@@ -306,7 +306,7 @@ class TestStops:
             writer.write(b"POST /events HTTP/1.1\r\nHost: t\r\n")
             writer.write(b"Content-Type: application/x-ndjson\r\nContent-Length: 10000\r\n\r\n")
             writer.write(line(0, user_id="u") + line(1, user_id="u")[:-4])
-            await until(lambda: gateway.count("tastestream_events_total", result="accepted") == 1)
+            await until(lambda: gateway.count("tastestream_events_total", tenant="default", result="accepted") == 1)
             writer.close()
             await until(lambda: gateway.count("tastestream_errors_total", code="client_closed_request") == 1)
             assert await recents(gateway) == ["i0"]
@@ -325,7 +325,7 @@ class TestBounds:
     async def test_lines_are_accepted_while_the_stream_is_open(self, gateway: Gateway) -> None:
         async def live() -> AsyncIterator[bytes]:
             yield line(0, user_id="u")
-            await until(lambda: gateway.count("tastestream_events_total", result="accepted") == 1)
+            await until(lambda: gateway.count("tastestream_events_total", tenant="default", result="accepted") == 1)
             assert await recents(gateway) == ["i0"]
             yield line(1, user_id="u")
 

@@ -36,7 +36,7 @@ async def test_a_line_has_the_action_the_key_a_digest_and_the_outcome(
     file = tmp_path / "keys"
     for one in (key("privacy", "users"), key("catalogue", "items")):
         add_key(file, one)
-    async with open_gateway(api_keys_file=file) as gateway:
+    async with open_gateway(api_keys_file=file, tenants={"shop": {}}) as gateway:
         await gateway.ask("PUT", "/items/secret-i", {"title": "t"}, headers={"authorization": "Bearer catalogue"})
         privacy = {"key": "privacy-name", "key_id": key("privacy").id, "tenant": "shop", "module": "audit"}
         catalogue = {"key": "catalogue-name", "key_id": key("catalogue").id, "tenant": "shop", "module": "audit"}
@@ -70,7 +70,7 @@ async def test_other_requests_are_not_in_the_log(gateway: Gateway) -> None:
 async def test_a_change_of_the_keys_file_is_in_the_log(tmp_path: Path) -> None:
     file = tmp_path / "keys"
     add_key(file, key("old", "events"))
-    keys = KeyReload(file, Metrics())
+    keys = KeyReload(file, ["shop"], Metrics())
     add_key(file, key("new", "events"))
     revoke_keys(file, lambda one: one.name == "old-name")
     with structlog.testing.capture_logs() as entries:

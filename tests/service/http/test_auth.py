@@ -47,7 +47,7 @@ async def locked(open_gateway: OpenGateway, tmp_path: Path, keys: dict[str, str]
         return replace(key, **times.get(name, {})).line()
 
     (tmp_path / "keys").write_text("\n".join(map(line, keys)))
-    async with open_gateway(api_keys_file=tmp_path / "keys") as gateway:
+    async with open_gateway(api_keys_file=tmp_path / "keys", tenants={"shop": {}}) as gateway:
         yield gateway
 
 
@@ -148,7 +148,7 @@ async def test_a_body_that_may_not_be_sent_is_not_read(
 
 async def test_a_plain_key_of_an_earlier_version_has_all_scopes(open_gateway: OpenGateway, tmp_path: Path) -> None:
     (tmp_path / "keys").write_text("# ours\n\nfirst-key\n", "utf-8")
-    async with open_gateway(api_keys_file=tmp_path / "keys") as gateway:
+    async with open_gateway(api_keys_file=tmp_path / "keys", tenants={"shop": {}}) as gateway:
         for path in ("/users/u", "/items", "/openapi.json"):
             assert (await gateway.ask("GET", path, headers=bearer("first-key"))).status_code == 200
         assert (await gateway.ask("GET", "/items", headers=bearer("# ours"))).status_code == 401

@@ -137,7 +137,7 @@ async def test_bytes_after_an_early_response_are_not_a_request(server: Server) -
         caller.send(b" " * 10 + b"POST /events HTTP/1.1\r\nHost: t\r\nContent-Type: application/json\r\n")
         caller.send(b"Content-Length: %d\r\n\r\n%b" % (len(EVENT), EVENT))
         assert await caller.ended() == b""
-    assert await server.count('tastestream_events_total{result="accepted"}') == 0
+    assert await server.count('tastestream_events_total{result="accepted",tenant="default"}') == 0
 
 
 async def test_pipelined_requests_are_answered_in_order(server: Server) -> None:

@@ -68,7 +68,7 @@ async def test_an_ambiguous_head_is_refused_and_nothing_after_it_is_parsed(serve
         caller.send(sent + hidden % (len(EVENT), EVENT))
         assert (await caller.answer())[1]["code"] == "malformed_request"
         assert await caller.ended() == b""
-    assert await server.count('tastestream_events_total{result="accepted"}') == 0
+    assert await server.count('tastestream_events_total{result="accepted",tenant="default"}') == 0
 
 
 @pytest.mark.parametrize("size", [b"-1", b"+1", b"0x1", b"1 ", b" 1", b"g", b"", b"f" * 17, b"1\n", b"1;a\n"])

@@ -12,6 +12,7 @@ from service.api_keys.records import ApiKey, digest_of
 from service.http import key_reload
 from service.http.key_reload import KeyReload
 from service.metrics import Metrics
+from service.names import DEFAULT_TENANT
 from tests.service.conftest import Gateway, OpenGateway
 
 STALE = "tastestream_api_keys_stale"
@@ -52,7 +53,7 @@ async def test_a_wrong_file_leaves_the_old_keys_in_force_is_logged_once_and_show
 ) -> None:
     file, metrics = tmp_path / "keys", Metrics()
     file.write_text("old\n")
-    keys = KeyReload(file, metrics)
+    keys = KeyReload(file, [DEFAULT_TENANT], metrics)
     if content is None:
         file.unlink()
     else:
@@ -74,7 +75,7 @@ async def test_a_wrong_file_leaves_the_old_keys_in_force_is_logged_once_and_show
 async def test_a_file_that_is_good_again_without_a_change_is_not_stale(tmp_path: Path) -> None:
     file, metrics = tmp_path / "keys", Metrics()
     file.write_text("old\n")
-    keys = KeyReload(file, metrics)
+    keys = KeyReload(file, [DEFAULT_TENANT], metrics)
     file.rename(tmp_path / "away")
     await keys.reload()
     (tmp_path / "away").rename(file)
@@ -85,7 +86,7 @@ async def test_a_file_that_is_good_again_without_a_change_is_not_stale(tmp_path:
 async def test_a_file_whose_keys_are_all_revoked_lets_nobody_in(tmp_path: Path) -> None:
     file = tmp_path / "keys"
     add_key(file, key("only"))
-    keys = KeyReload(file, Metrics())
+    keys = KeyReload(file, [DEFAULT_TENANT], Metrics())
     revoke_keys(file, lambda _: True)
     await keys.reload()
     assert [one.revoked_s is None for one in keys.ring] == [False]
@@ -94,7 +95,7 @@ async def test_a_file_whose_keys_are_all_revoked_lets_nobody_in(tmp_path: Path) 
 def test_keys_in_plain_text_are_warned_of_by_line(tmp_path: Path) -> None:
     (tmp_path / "keys").write_text("# ours\nsecret\n")
     with structlog.testing.capture_logs() as entries:
-        KeyReload(tmp_path / "keys", Metrics())
+        KeyReload(tmp_path / "keys", [DEFAULT_TENANT], Metrics())
     assert [(entry["event"], entry["lines"]) for entry in entries] == [("api_keys_in_plain_text", ["line-2"])]
 
 

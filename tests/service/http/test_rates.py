@@ -26,7 +26,7 @@ class Bucket:
 
     def takes(self, name: str = "web") -> bool:
         try:
-            self.limits.take(name, "events")
+            self.limits.take(("default", name), "events")
         except RateLimited as error:
             self.retry_after_s = error.retry_after_s or 0.0
             return False
@@ -62,6 +62,14 @@ def test_names_have_their_own_buckets() -> None:
     assert [bucket.takes("a"), bucket.takes("a"), bucket.takes("b")] == [True, False, True]
 
 
+def test_names_of_different_tenants_have_their_own_buckets() -> None:
+    bucket = Bucket(1, 0)
+    bucket.limits.take(("shop", "web"), "events")
+    bucket.limits.take(("news", "web"), "events")
+    with pytest.raises(RateLimited):
+        bucket.limits.take(("shop", "web"), "events")
+
+
 def test_the_buckets_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rates, "_MOST_BUCKETS", 10)
     bucket = Bucket(1, 0)
@@ -76,7 +84,7 @@ async def test_a_key_beyond_its_rate_gets_a_429_and_others_do_not(open_gateway: 
     for name, secret in (("web", "one"), ("web", "two"), ("job", "three")):
         add_key(tmp_path / "keys", ApiKey(digest_of(secret), name, "shop", frozenset({"items", "users"})))
     limits = LimitSettings(requests_per_s=RateSettings(items=0.001), rate_burst_s=2000)
-    async with open_gateway(api_keys_file=tmp_path / "keys", limits=limits) as gateway:
+    async with open_gateway(api_keys_file=tmp_path / "keys", limits=limits, tenants={"shop": {}}) as gateway:
 
         async def status(secret: str, path: str) -> int:
             answer = await gateway.ask("GET", path, headers={"authorization": f"Bearer {secret}"})
@@ -94,7 +102,7 @@ async def test_a_key_beyond_its_rate_gets_a_429_and_others_do_not(open_gateway: 
 async def test_requests_beyond_the_rate_of_a_key_are_not_bad_ones(open_gateway: OpenGateway, tmp_path: Path) -> None:
     add_key(tmp_path / "keys", ApiKey(digest_of("one"), "web", "shop", frozenset({"events", "recommend"})))
     limits = LimitSettings(requests_per_s=RateSettings(events=0.001, recommend=0.001), rate_burst_s=0)
-    async with open_gateway(api_keys_file=tmp_path / "keys", limits=limits) as gateway:
+    async with open_gateway(api_keys_file=tmp_path / "keys", limits=limits, tenants={"shop": {}}) as gateway:
         for path, body in (("/events", {"user_id": "u", "item_id": "i"}), ("/recommend", {"user_id": "u"})):
             headers = {"authorization": "Bearer one"}
             answers = [await gateway.ask("POST", path, body, headers=headers) for _ in range(3)]

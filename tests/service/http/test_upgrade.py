@@ -87,4 +87,4 @@ async def test_connect_is_refused(server: Server) -> None:
         caller.send(b"CONNECT t:80 HTTP/1.1\r\nHost: t\r\n\r\n" + POST + LENGTH)
         assert (await caller.answer())[1]["code"] == "malformed_request"
         assert await caller.ended() == b""
-    assert await server.count('tastestream_events_total{result="accepted"}') == 0
+    assert await server.count('tastestream_events_total{result="accepted",tenant="default"}') == 0

@@ -97,7 +97,9 @@ async def test_an_answer_without_items_is_not_attributed_to_the_model(ranked: Ga
     assert (answer["items"], answer["served_by"], answer["degraded"]) == ([], "none", False)
     assert codes(answer) == ["no_candidates"]
     assert model.requests == []
-    assert ranked.count("tastestream_recommendations_total", served_by="none", degraded_reason="") == 1
+    assert (
+        ranked.count("tastestream_recommendations_total", tenant="default", served_by="none", degraded_reason="") == 1
+    )
 
 
 @pytest.mark.parametrize(

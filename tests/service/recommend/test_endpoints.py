@@ -188,7 +188,10 @@ async def test_a_failing_model_degrades_the_answer_and_says_so(
     assert ids(answer)[0] == "hat"
     assert (answer["served_by"], answer["degraded"], answer["degraded_reason"]) == ("popular", True, reason)
     assert answer["model"] == VERSION
-    assert ranked.count("tastestream_recommendations_total", served_by="popular", degraded_reason=reason) == 1
+    assert (
+        ranked.count("tastestream_recommendations_total", tenant="default", served_by="popular", degraded_reason=reason)
+        == 1
+    )
 
 
 async def test_a_model_that_answers_nonsense_degrades_the_answer(ranked: Gateway, model: ModelServer) -> None:

@@ -69,7 +69,7 @@ class TestClosedByOthers:
         self, store: Store, monkeypatch: pytest.MonkeyPatch, before: bytes
     ) -> None:
         await store.ping()
-        await store._client.nodes_manager.aclose()
+        await store.database.scripts.client.nodes_manager.aclose()
         break_once(monkeypatch, AbstractConnection.disconnect, before=before)
         assert (await store.users.read("u")).pending == 0
 
