@@ -1,7 +1,7 @@
 """Stores events and counts the outcomes."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from model_store.signals import Signals
 from service import tracing
@@ -60,7 +60,7 @@ class EventIngest:
             if "accepted" in outcomes:
                 self._metrics.event_to_recents.observe(time.perf_counter() - arrived_s)
                 self._metrics.last_event.set(time.time())
-            self._count(batch.events, outcomes, types)
+            self._count(batch.events, outcomes, types, exposures)
         if batch.rejected:
             self._metrics.events.labels(self._tenant, "rejected").inc(len(batch.rejected))
         return outcomes
@@ -69,13 +69,17 @@ class EventIngest:
         """The items of the batch that are not in the catalogue; None if the store does not answer."""
         return await self._unknown_items.among(batch.events)
 
-    def _count(self, events: Sequence[Event], outcomes: Sequence[Accepted], types: set[str]) -> None:
+    def _count(
+        self, events: Sequence[Event], outcomes: Sequence[Accepted], types: set[str], exposures: Collection[str]
+    ) -> None:
         for outcome in set(outcomes):
             self._metrics.events.labels(self._tenant, outcome).inc(outcomes.count(outcome))
         self._unknown_items.see(events, outcomes)
         led = [place for place, event in enumerate(events) if event.recommendation_id is not None]
         if led:
-            self._count_led([events[place] for place in led if outcomes[place] == "accepted"])
+            accepted = [events[place] for place in led if outcomes[place] == "accepted"]
+            # What was only shown has not led to anything yet.
+            self._count_led([event for event in accepted if event.type not in exposures])
         if not all(map(self._signals.knows, types)):
             unknown = {one for one in types if not self._signals.knows(one)}
             pairs = zip(events, outcomes, strict=True)

@@ -36,8 +36,9 @@ class EventSeries:
         )
         self.outcomes = declare.counter(
             "tastestream_recommendation_outcomes_total",
-            "Accepted events with a recommendation id, by what ranked the recommendation (unknown: the id was not "
-            "issued by this service), its model version (other: not the one of this gateway) and the event's signal.",
+            "Accepted events with a recommendation id, except those that an item was only shown, by what ranked the "
+            "recommendation (unknown: the id was not issued by this service), its model version (other: not the one of "
+            "this gateway) and the event's signal.",
             ("served_by", "model", "signal"),
         )
 

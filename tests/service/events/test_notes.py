@@ -97,6 +97,7 @@ async def test_what_a_recommendation_led_to_is_counted_by_what_ranked_it(gateway
     sent = [
         event("tea", recommendation_id=ours),
         event("tea", recommendation_id=ours, type="rating", value=1),
+        event("tea", recommendation_id=ours, type="impression"),
         event("tea", recommendation_id="another shop's"),
         event("tea", recommendation_id="0" * 32),
         event("tea"),
@@ -107,6 +108,7 @@ async def test_what_a_recommendation_led_to_is_counted_by_what_ranked_it(gateway
     assert gateway.count(OUTCOMES, served_by="popular", model="", signal="positive") == 1
     assert gateway.count(OUTCOMES, served_by="popular", model="", signal="negative") == 1
     assert gateway.count(OUTCOMES, served_by="unknown", model="", signal="positive") == 2
+    assert gateway.count(OUTCOMES, served_by="popular", model="", signal="neutral") == 0, "it was only shown"
 
 
 def test_an_id_says_what_ranked_to_the_gateway_that_has_the_model_and_others_that_it_was_another() -> None:
