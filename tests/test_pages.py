@@ -12,7 +12,7 @@ from service.settings import PREFIX, Settings
 from tests.deploy.promql import declared_series
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").rglob("*.md"))]
 OTHER_NAMES = {"tastestream_docs"}
 """An external label of Prometheus."""
 
@@ -61,3 +61,8 @@ def test_every_link_leads_to_a_file_and_a_heading(page: Path) -> None:
         assert file.exists(), name
         headings = re.findall(r"^#+ (.+)$", file.read_text("utf-8"), re.MULTILINE) if heading else []
         assert not heading or heading in {text.lower().replace(" ", "-") for text in headings}, heading
+
+
+def test_every_test_that_is_named_exists(page: Path) -> None:
+    named = re.findall(r"`(tests/[\w/]+(?:\.\w+)?)`", page.read_text("utf-8"))
+    assert [name for name in named if not (ROOT / name).exists()] == []

@@ -34,7 +34,7 @@ def prune(
     if dry_run:
         asyncio.run(_prune(settings, dry_run=True, force=force))
         return
-    with audited("pictures.prune") as fields:
+    with audited("picture.prune") as fields:
         fields["removed"] = asyncio.run(_prune(settings, dry_run=False, force=force))
 
 

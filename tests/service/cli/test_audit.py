@@ -129,7 +129,7 @@ def test_exporting_events(tastestream: Run, settings: Settings, tmp_path: Path) 
 
 def test_pruning_pictures(tastestream: Run) -> None:
     line = line_of(tastestream("pictures", "prune", "--force"))
-    assert line == {"event": "pictures.prune", "outcome": "ok", "removed": 0}
+    assert line == {"event": "picture.prune", "outcome": "ok", "removed": 0}
     assert '"audit"' not in tastestream("pictures", "prune", "--dry-run").err
 
 
