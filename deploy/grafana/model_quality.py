@@ -129,10 +129,9 @@ _OUTCOMES_ROW = Row(
             unit="percentunit",
         ),
         lines(
-            "Outcomes, by signal",
-            "Accepted events that name a recommendation. unknown: the id was not issued by this service; other: the "
-            "version is no longer the one of the gateway.",
-            Query(or_none(per_second(_OUTCOMES, by="model, signal"), "signal"), "{{model}} {{signal}}"),
+            "Outcomes, by what ranked them and signal",
+            "Accepted events that name a recommendation. unknown: its id was not issued by this service.",
+            Query(or_none(per_second(_OUTCOMES, by="served_by, signal"), "served_by"), "{{served_by}} {{signal}}"),
             unit="cps",
             stacked=True,
             runbooks=[_JOIN],

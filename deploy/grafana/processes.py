@@ -2,7 +2,7 @@
 
 from deploy.grafana.board import Row
 from deploy.grafana.panels import Query, lines, numbers, table
-from deploy.grafana.queries import or_none, or_zero, per_second, series
+from deploy.grafana.queries import occurring, or_zero, per_second, series
 
 _OURS = 'job=~"tastestream-.*"'
 _OWN = 'job=~"tastestream-(gateway|worker)"'
@@ -23,7 +23,9 @@ LIMITS = Row(
             "Requests answered with 429, by class and reason: class_full (the gateway has too many of this class) or "
             "caller_share (one caller has too many of them).",
             Query(
-                or_none(per_second("tastestream_http_requests_refused_total", by="route_class, reason"), "route_class"),
+                occurring(
+                    per_second("tastestream_http_requests_refused_total", by="route_class, reason"), "route_class"
+                ),
                 "{{route_class}} {{reason}}",
             ),
             Query(per_second("tastestream_http_bodies_refused_total"), "bodies, for want of memory"),
