@@ -12,7 +12,7 @@ STEP := sh deploy/step.sh
 TEST_PROCESSES ?= 2
 
 .PHONY: help run observe test test-fast deploy-tools checkov leaks sbom audit bench-events bench-recommend performance check format docs rules dashboards demo-model \
-	recording lock clean
+	recording screenshots lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 17
@@ -68,6 +68,9 @@ demo-model: $(INSTALLED) ## rebuild the demo world's model from its seed (30 min
 
 recording: $(INSTALLED) ## record the demo for the README (3 minutes; needs port 8000)
 	$(BIN)/python -m tests.recording
+
+screenshots: $(INSTALLED) ## draw the dashboards from a real run, for docs/operating (15 minutes; needs prometheus)
+	$(BIN)/python -m tests.observe
 
 $(INSTALLED): deploy/locks/cpu.txt pyproject.toml
 	@$(STEP) "making $(VENV)" $(PYTHON) -m venv $(VENV)

@@ -50,6 +50,12 @@ class Child:
                 preexec_fn=lambda: libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM),
             )
 
+    @property
+    def pid(self) -> int:
+        """The process id, of a process that was started."""
+        assert self._process is not None, "not started"  # noqa: S101
+        return self._process.pid
+
     def ended(self) -> bool:
         """Whether the process was started and has ended."""
         return self._process is not None and self._process.returncode is not None

@@ -21,7 +21,7 @@ _PALETTE = (
 )
 _BLUES = LinearSegmentedColormap.from_list("blues", ["#ffffff", "#c7dcf3", "#5794d8", "#0a437c"])
 _SMALL, _NORMAL = 7.0, 8.5
-_LEGEND_ROWS, _MOST_LINES = 3, 15
+_LEGEND_ROWS, _MOST_LINES = 4, 15
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from tests.observe.prometheus import Prometheus
 _DPI = 100
 _WIDTH, _UNIT = 1500, 30
 """Pixels of 24 columns, and of one step of height."""
-_GAP, _HEAD, _LEFT, _AXIS, _LEGEND = 4, 26, 52, 16, 13
+_GAP, _HEAD, _LEFT, _AXIS, _LEGEND = 4, 26, 60, 16, 13
 """Pixels between panels, of a title, left of a chart, of its time axis, and of a row of its legend."""
 _COLOURS = 96
 _STEPS = 240
@@ -94,7 +94,7 @@ def _inside(
     elif shown.panel["type"] == "heatmap":
         below, beside = _AXIS + 8, (_LEFT, 12)
     elif shown.panel["type"] == "bargauge":
-        below, beside = 8, (110, 12)
+        below, beside = 8, (150, 12)
     else:
         below, beside = 8, (14, 14)
     x, width = left + beside[0], wide - sum(beside)

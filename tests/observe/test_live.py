@@ -170,10 +170,17 @@ def test_every_rule_is_evaluated_and_every_recorded_series_has_data(observed: Ob
     assert unwell == {}
 
 
+BEGIN_WITH_THE_FIRST = {
+    # Of the reasons for which a recommendation is degraded, those that have not occurred have no series.
+    "TastestreamRankerShedding",
+}
+"""Alerts that read a series which there may be none of, and the reason."""
+
+
 def test_no_alert_is_blind(observed: Observed) -> None:
     read = {(rule["alert"], selector) for rule in rules("alert") for selector in selectors_of(rule["expr"])}
     blind = {(alert, one) for alert, one in read if not observed.prometheus.query(f"last_over_time({one}[1h])")}
-    assert blind == set()
+    assert {alert for alert, _ in blind} <= BEGIN_WITH_THE_FIRST
 
 
 def test_a_killed_ranker_fires_its_alerts(observed: Observed) -> None:

@@ -86,7 +86,10 @@ class Traffic:
         seen = self._random.sample(self._world, self._random.choice((1, 3)))
         events = [self._event(user, item.item_id) for item in seen]
         await self._send(http, gateway, "POST", "/events", events)
-        answer = await self._send(http, gateway, "POST", "/recommend", self._ask(user, number))
+        ask = self._ask(user, number)
+        answer = await self._send(http, gateway, "POST", "/recommend", ask)
+        if number % 4 == 0:
+            answer = await self._send(http, gateway, "POST", "/recommend", ask)
         if answer and answer["items"]:
             taken = self._event(user, answer["items"][0]["item_id"], recommendation_id=answer["recommendation_id"])
             await self._send(http, gateway, "POST", "/events", taken)
@@ -115,7 +118,7 @@ class Traffic:
             ("PUT", f"/items/own-{number}", own | {"image_base64": encoded}),
             ("PUT", f"/items/fetched-{number}", own | {"image_url": f"{self._pictures}?{number}"}),
             ("PUT", f"/items/own-{number}", own | {"image_base64": "bm8gcGljdHVyZQ=="}),
-            ("DELETE", f"/items/own-{max(0, number - 20)}", None),
+            ("DELETE", f"/items/own-{number - 27}", None),
             ("DELETE", f"/users/{user}", None),
             ("POST", "/events", self._event(user, "nobody-knows")),
             ("POST", "/events", {"user_id": user, "item_id": known, "type": "gaze"}),
