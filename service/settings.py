@@ -441,10 +441,12 @@ class Settings(BaseSettings):
             "ranker": tenant.ranker.instead_of(self.ranker),
             "summarizer": tenant.summarizer.instead_of(self.summarizer),
         }
-        if name != DEFAULT_TENANT:
-            folder = f"{self.pictures_url.rstrip('/')}/tenants/{name}"
-            changed["pictures"] = self.pictures.model_copy(update={"url": folder})
+        changed["pictures"] = self.pictures.model_copy(update={"url": self.pictures_of(name)})
         return self.model_copy(update=changed)
+
+    def pictures_of(self, tenant: str) -> str:
+        """The folder of a tenant's pictures."""
+        return self.pictures_url if tenant == DEFAULT_TENANT else f"{self.pictures_url.rstrip('/')}/tenants/{tenant}"
 
     @property
     def pictures_url(self) -> str:

@@ -16,10 +16,11 @@ from model_store.progress import stages
 from service.audit import pseudonym
 from service.cli.audit import audited
 from service.cli.events import wire_event
-from service.cli.options import Yes
+from service.cli.options import Tenant, Yes
 from service.cli.store import opened_store
 from service.cli.terminal import confirm, print_table, raise_if_interrupted, say, settings_or_exit
 from service.http.times import format_time
+from service.names import DEFAULT_TENANT
 from service.settings import Settings
 from service.state.records import DeadLetter
 
@@ -42,6 +43,7 @@ def list_letters(
     user: User = None,
     item: Item = None,
     reason: Reason = None,
+    tenant: Tenant = DEFAULT_TENANT,
     limit: Annotated[int, typer.Option(help="How many to show, oldest first.", min=1)] = 50,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON lines that include the events.")] = False,
 ) -> None:
@@ -51,12 +53,17 @@ def list_letters(
 
         tastestream dead-letters list --reason answer_empty
     """
-    asyncio.run(_list(settings_or_exit(), Selection(user, item, reason), limit, as_json=as_json))
+    asyncio.run(_list(settings_or_exit(), Selection(user, item, reason, tenant=tenant), limit, as_json=as_json))
 
 
 @app.command()
 def retry(
-    ids: Ids = None, everything: All = False, user: User = None, item: Item = None, reason: Reason = None
+    ids: Ids = None,
+    everything: All = False,
+    user: User = None,
+    item: Item = None,
+    reason: Reason = None,
+    tenant: Tenant = DEFAULT_TENANT,
 ) -> None:
     """Queue dead letters again, after the cause was fixed.
 
@@ -67,7 +74,7 @@ def retry(
 
         tastestream dead-letters retry --all --reason answer_empty
     """
-    selection = _selection(ids or (), everything, user, item, reason)
+    selection = _selection(ids or (), everything, user, item, reason, tenant)
     raise typer.Exit(1 if asyncio.run(_retry(settings_or_exit(), selection)) else 0)
 
 
@@ -78,6 +85,7 @@ def drop(
     user: User = None,
     item: Item = None,
     reason: Reason = None,
+    tenant: Tenant = DEFAULT_TENANT,
     yes: Yes = False,
 ) -> None:
     """Remove dead letters permanently. Their events never enter a summary; their items stay without a description.
@@ -86,25 +94,26 @@ def drop(
 
         tastestream dead-letters drop --all --user user-00039
     """
-    selection = _selection(ids or (), everything, user, item, reason)
+    selection = _selection(ids or (), everything, user, item, reason, tenant)
     raise typer.Exit(1 if asyncio.run(_drop(settings_or_exit(), selection, yes=yes)) else 0)
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Selects dead letters by id, or all that match the fields that are not None."""
+    """Selects a tenant's dead letters by id, or all that match the fields that are not None."""
 
     user: str | None = None
     item: str | None = None
     reason: str | None = None
     ids: Sequence[str] = ()
+    tenant: str = DEFAULT_TENANT
 
     def audited(self, action: str) -> AbstractContextManager[dict[str, object]]:
         """Writes the selection to the audit log when the block ends; see `service.cli.audit`."""
         names = {"user": self.user, "item": self.item}
         digests = {name: pseudonym(value) for name, value in names.items() if value is not None}
         reason = {} if self.reason is None else {"reason": self.reason}
-        return audited(action, ids=list(self.ids) or "all", **digests, **reason)
+        return audited(action, ids=list(self.ids) or "all", tenant=self.tenant, **digests, **reason)
 
     async def letters(self, store: "Store") -> AsyncIterator[DeadLetter]:
         async for letter in store.dead_letters.read(self.user, self.item):
@@ -128,19 +137,19 @@ class Selection:
 
 
 def _selection(
-    ids: Sequence[str], everything: bool, user: str | None, item: str | None, reason: str | None
+    ids: Sequence[str], everything: bool, user: str | None, item: str | None, reason: str | None, tenant: str
 ) -> Selection:
     if bool(ids) == everything:
         raise UserError("give the ids of dead letters (`tastestream dead-letters list` shows them) or --all")
     if ids and any((user, item, reason)):
         raise UserError("--reason, --user and --item go with --all, not with ids")
-    return Selection(user, item, reason, ids)
+    return Selection(user, item, reason, ids, tenant)
 
 
 async def _list(settings: Settings, selection: Selection, limit: int, *, as_json: bool) -> None:
     rows: list[tuple[str, ...]] = []
     more = 0
-    async with opened_store(settings) as store:
+    async with opened_store(settings, selection.tenant) as store:
         async for letter in selection.letters(store):
             if len(rows) == limit:
                 if as_json:
@@ -161,7 +170,7 @@ async def _list(settings: Settings, selection: Selection, limit: int, *, as_json
 async def _retry(settings: Settings, selection: Selection) -> int:
     """Retry, print the outcome, and return how many were not retried."""
     outcomes: Counter[str] = Counter()
-    async with opened_store(settings) as store:
+    async with opened_store(settings, selection.tenant) as store:
         with selection.audited("dead_letter.retry") as fields:
             try:
                 async for letter_id in selection.letter_ids(store):
@@ -179,7 +188,7 @@ async def _retry(settings: Settings, selection: Selection) -> int:
 async def _drop(settings: Settings, selection: Selection, *, yes: bool) -> int:
     """Drop, print the outcome, and return how many were not found."""
     outcomes: Counter[bool] = Counter()
-    async with opened_store(settings) as store:
+    async with opened_store(settings, selection.tenant) as store:
         await _confirm_drop(store, selection, yes)
         with selection.audited("dead_letter.drop") as fields:
             try:

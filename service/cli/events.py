@@ -17,9 +17,11 @@ from model_store.progress import Report, stages
 from model_store.signals import Signals
 from service.cli.audit import audited
 from service.cli.dataset_files import new_dataset, new_file
+from service.cli.options import Tenant
 from service.cli.store import opened_store
 from service.cli.terminal import print_table, raise_if_interrupted, say, settings_or_exit
 from service.http.times import format_time, now_ms, parse_time
+from service.names import DEFAULT_TENANT
 from service.pictures.store import PictureStore, open_pictures
 from service.settings import Settings
 from service.state.records import Event, Item
@@ -66,6 +68,7 @@ def export(
     no_items: Annotated[bool, typer.Option("--no-items", help="Leave out the catalogue.")] = False,
     no_images: Annotated[bool, typer.Option("--no-images", help="Leave out the pictures.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace the dataset or the file.")] = False,
+    tenant: Tenant = DEFAULT_TENANT,
 ) -> None:
     """Write the event log and the catalogue as a dataset folder, which `train` and `replay` read.
 
@@ -82,11 +85,12 @@ def export(
     target = folder if ndjson is None else ndjson
     if target is None or (folder is not None and ndjson is not None):
         raise typer.BadParameter("give either the dataset folder to write or --ndjson FILE")
-    with audited("events.export", file=str(target)):
+    with audited("events.export", file=str(target), tenant=tenant):
         if folder is None:
-            asyncio.run(_export_events(settings, target, span, force=force))
+            asyncio.run(_export_events(settings, tenant, target, span, force=force))
         else:
-            asyncio.run(_export_dataset(settings, folder, span, items=not no_items, images=not no_images, force=force))
+            contents = {"items": not no_items, "images": not no_images}
+            asyncio.run(_export_dataset(settings, tenant, folder, span, **contents, force=force))
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,10 +115,10 @@ class _Exported:
     missing: int = 0
 
 
-async def _export_events(settings: Settings, file: Path, span: Span, *, force: bool) -> None:
+async def _export_events(settings: Settings, tenant: str, file: Path, span: Span, *, force: bool) -> None:
     """Write the events, each user's in the order in which they were accepted."""
     count = 0
-    async with opened_store(settings) as store:
+    async with opened_store(settings, tenant) as store:
         with new_file(file, force=force) as lines, stages() as report:
             async for event in _logged(store, span, report):
                 lines.write(json.dumps(wire_event(event)) + "\n")
@@ -138,13 +142,13 @@ def wire_event(event: Event) -> dict[str, Any]:
 
 
 async def _export_dataset(
-    settings: Settings, folder: Path, span: Span, *, items: bool, images: bool, force: bool
+    settings: Settings, tenant: str, folder: Path, span: Span, *, items: bool, images: bool, force: bool
 ) -> None:
     exported = _Exported()
-    async with opened_store(settings) as store:
+    async with opened_store(settings, tenant) as store:
         with new_dataset(folder, force=force) as partial, stages() as report:
             if items:
-                pictures = open_pictures(settings) if images else None
+                pictures = open_pictures(settings.of_tenant(tenant)) if images else None
                 await _write_items(store, pictures, partial, exported, report)
             signals = Signals(settings.signals.vocabulary())
             rows = [_row(event, signals) async for event in _logged(store, span, report)]

@@ -20,6 +20,7 @@ from service.api_keys.records import (
 )
 from service.cli.audit import audited
 from service.cli.options import Yes
+from service.cli.store import require_tenant
 from service.cli.terminal import confirm, err, print_table, say, settings_or_exit
 from service.names import DEFAULT_TENANT, read_name
 from service.settings import PREFIX
@@ -59,8 +60,7 @@ def create(
         key = ApiKey(digest_of(secret), read_name(name), read_name(tenant), read_scopes(scope), now_s, expires_s)
     except ValueError as error:
         raise UserError(str(error)) from None
-    if key.tenant not in settings_or_exit().tenant_names:
-        raise UserError(keys_file.no_such_tenant(key.tenant))
+    require_tenant(settings_or_exit(), key.tenant)
     path = _file(file)
     with audited("key.create", **_fields(key), file=str(path)):
         keys_file.add_key(path, key)

@@ -17,6 +17,7 @@ from service.cli import (
     processes,
     replay,
     summaries,
+    tenants,
     train,
     users,
 )
@@ -44,6 +45,7 @@ for name, group in {
     "pictures": pictures.app,
     "dead-letters": dead_letters.app,
     "keys": keys.app,
+    "tenants": tenants.app,
 }.items():
     app.add_typer(group, name=name, rich_help_panel=_DATA)
 app.add_typer(data.app, name="data", rich_help_panel=_MODELS)

@@ -22,6 +22,7 @@ ModelStore = Annotated[
     Path | None,
     typer.Option("--store", help="The folder of the model store.", show_default="models/ in the data folder"),
 ]
+Tenant = Annotated[str, typer.Option("--tenant", help="Whose users and items.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")]
 
 

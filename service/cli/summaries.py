@@ -9,9 +9,10 @@ import typer
 from model_store.errors import UserError
 from model_store.progress import stages
 from service.cli.audit import audited
-from service.cli.options import Yes
+from service.cli.options import Tenant, Yes
 from service.cli.store import opened_store
 from service.cli.terminal import confirm, say, settings_or_exit
+from service.names import DEFAULT_TENANT
 from service.settings import Settings
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ def rebuild(
     ] = False,
     max_pending: Annotated[int, typer.Option(help="Pause while more events than this are pending.", min=1)] = 5000,
     from_bucket: Annotated[int, typer.Option(help="Where to resume an interrupted run.", min=0)] = 0,
+    tenant: Tenant = DEFAULT_TENANT,
     yes: Yes = False,
 ) -> None:
     """Write summaries again from the event log, with the model that the workers use now.
@@ -49,13 +51,13 @@ def rebuild(
 
         tastestream summaries rebuild --yes
     """
-    asyncio.run(
-        _rebuild(settings_or_exit(), user or [], partial=partial, max_pending=max_pending, start=from_bucket, yes=yes)
-    )
+    settings, users = settings_or_exit(), user or []
+    running = _rebuild(settings, users, tenant, partial=partial, max_pending=max_pending, start=from_bucket, yes=yes)
+    asyncio.run(running)
 
 
 async def _rebuild(
-    settings: Settings, users: Sequence[str], *, partial: bool, max_pending: int, start: int, yes: bool
+    settings: Settings, users: Sequence[str], tenant: str, *, partial: bool, max_pending: int, start: int, yes: bool
 ) -> None:
     from service.cli.rebuilding import Rebuild
 
@@ -64,12 +66,13 @@ async def _rebuild(
     only = dict.fromkeys(users).keys() if users else None
     # Half of the backlog at which gateways refuse events.
     bound = min(max_pending, settings.state.max_backlog // 2)
-    async with opened_store(settings) as store:
+    async with opened_store(settings, tenant) as store:
         logged = await store.log.count()
         whose = "all users in the log" if only is None else f"{len(only):,} users"
         confirm(f"Fold the events of {whose} again? The log has {logged:,} events, and each needs the model.", yes)
+        what: dict[str, object] = {"users": "all" if only is None else len(only), "partial": partial, "tenant": tenant}
         with (
-            audited("summaries.rebuild", users="all" if only is None else len(only), partial=partial) as fields,
+            audited("summaries.rebuild", **what) as fields,
             stages() as report,
         ):
             running = Rebuild(store, only, partial=partial, max_pending=bound, report=report)

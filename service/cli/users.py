@@ -7,9 +7,10 @@ import typer
 
 from service.audit import pseudonym
 from service.cli.audit import audited
-from service.cli.options import Yes
+from service.cli.options import Tenant, Yes
 from service.cli.store import opened_store
 from service.cli.terminal import confirm, err, say, settings_or_exit
+from service.names import DEFAULT_TENANT
 from service.settings import Settings
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ def erase(
     rewrite_aof: Annotated[
         bool, typer.Option("--rewrite-aof", help="Also rewrite Redis's append-only files, and wait until it is done.")
     ] = False,
+    tenant: Tenant = DEFAULT_TENANT,
     yes: Yes = False,
 ) -> None:
     """Erase everything about a user, as `DELETE /users/USER` does, and print what was erased.
@@ -38,13 +40,13 @@ def erase(
 
         tastestream users erase user-00001 --rewrite-aof
     """
-    asyncio.run(_erase(settings_or_exit(), user, rewrite=rewrite_aof, yes=yes))
+    asyncio.run(_erase(settings_or_exit(), user, tenant, rewrite=rewrite_aof, yes=yes))
 
 
-async def _erase(settings: Settings, user_id: str, *, rewrite: bool, yes: bool) -> None:
-    async with opened_store(settings) as store:
+async def _erase(settings: Settings, user_id: str, tenant: str, *, rewrite: bool, yes: bool) -> None:
+    async with opened_store(settings, tenant) as store:
         confirm(f"Erase everything about {user_id!r} permanently?", yes)
-        with audited("user.erase", target=pseudonym(user_id)):
+        with audited("user.erase", target=pseudonym(user_id), tenant=tenant):
             deleted = await store.users.delete(user_id)
         say(_sentence(deleted))
         if not rewrite:

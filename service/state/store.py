@@ -10,6 +10,7 @@ from service.state.database import Database
 from service.state.dead_letters import DeadLetters
 from service.state.deleted_items import DeletedItems
 from service.state.early import Early
+from service.state.erasure import Erasure
 from service.state.event_log import EventLog
 from service.state.events import Events
 from service.state.items import Items
@@ -74,6 +75,7 @@ class Store:
         self.users = Users(scripts, keys, self.log, self.cooccurrence)
         self.deleted_items = DeletedItems(scripts, keys, self.items.known)
         self.locks = Locks(scripts, keys)
+        self.erasure = Erasure(scripts, keys)
         self.scores = Scores(scripts, keys, state.score_cache_items)
 
     def of(self, tenant: str) -> "Store":

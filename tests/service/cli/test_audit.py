@@ -44,7 +44,7 @@ def letter(settings: Settings) -> str:
 
 def test_erasing_a_user(tastestream: Run) -> None:
     line = line_of(tastestream("users", "erase", "ann", "--yes"))
-    assert line == {"event": "user.erase", "outcome": "ok", "target": pseudonym("ann")}
+    assert line == {"event": "user.erase", "outcome": "ok", "target": pseudonym("ann"), "tenant": "default"}
 
 
 def test_what_failed_has_its_error_as_outcome(tastestream: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -65,17 +65,19 @@ def test_dead_letters(tastestream: Run, letter: str) -> None:
         "event": "dead_letter.drop",
         "outcome": "ok",
         "ids": "all",
+        "tenant": "default",
         "user": pseudonym("bob"),
         "dropped": 0,
     }
     one = line_of(tastestream("dead-letters", "retry", letter))
-    assert one == {"event": "dead_letter.retry", "outcome": "ok", "ids": [letter], "retried": 1}
+    assert one == {"event": "dead_letter.retry", "outcome": "ok", "ids": [letter], "tenant": "default", "retried": 1}
 
 
 def test_rebuilding_summaries(tastestream: Run, settings: Settings) -> None:
     on_store(settings, lambda store: accept(store, event("ann", 1)))
     line = line_of(tastestream("summaries", "rebuild", "--yes"))
-    assert line == {"event": "summaries.rebuild", "outcome": "ok", "users": "all", "partial": False, "rebuilt": 1}
+    what = {"users": "all", "partial": False, "tenant": "default", "rebuilt": 1}
+    assert line == {"event": "summaries.rebuild", "outcome": "ok", **what}
 
 
 def test_keys(tastestream: Run, tmp_path: Path) -> None:
@@ -123,24 +125,25 @@ def test_exporting_events(tastestream: Run, settings: Settings, tmp_path: Path) 
     on_store(settings, lambda store: accept(store, event("ann", 1)))
     file = str(tmp_path / "events.ndjson")
     line = line_of(tastestream("events", "export", "--ndjson", file))
-    assert line == {"event": "events.export", "outcome": "ok", "file": file}
+    assert line == {"event": "events.export", "outcome": "ok", "file": file, "tenant": "default"}
     assert line_of(tastestream("events", "export", "--ndjson", file))["outcome"] == "UserError"
 
 
 def test_pruning_pictures(tastestream: Run) -> None:
     line = line_of(tastestream("pictures", "prune", "--force"))
-    assert line == {"event": "picture.prune", "outcome": "ok", "removed": 0}
+    assert line == {"event": "picture.prune", "outcome": "ok", "tenant": "default", "removed": 0}
     assert '"audit"' not in tastestream("pictures", "prune", "--dry-run").err
 
 
 AUDITED = {
     *("users erase", "dead-letters retry", "dead-letters drop", "summaries rebuild", "keys create", "keys revoke"),
-    *("models promote", "models rollback", "events export", "pictures prune"),
+    *("models promote", "models rollback", "events export", "pictures prune", "tenants erase"),
 }
 NOT_AUDITED = {
     *("up", "gateway", "gateway-process", "worker"),  # They are the service.
     *("items import", "replay"),  # They call it; its keys say who.
     *("keys list", "models list", "models show", "models vllm-flags"),  # They show no data of users.
+    "tenants list",  # It shows no data of users.
     "dead-letters list",  # It shows reasons and ids, and changes nothing.
     *("data import", "train"),  # Files, and versions that serve nobody until promoted.
 }

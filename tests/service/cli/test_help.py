@@ -46,6 +46,8 @@ def test_the_commands_are_those_that_the_documentation_names() -> None:
         "keys create",
         "keys list",
         "keys revoke",
+        "tenants list",
+        "tenants erase",
         "data import",
         "train",
         "replay",

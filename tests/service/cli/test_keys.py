@@ -16,6 +16,7 @@ DAY_S = 86_400
 @pytest.fixture
 def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("TASTESTREAM_API_KEYS_FILE", str(tmp_path / "keys"))
+    monkeypatch.setenv("TASTESTREAM_TENANTS__SHOP", "{}")
     return tmp_path / "keys"
 
 
@@ -68,7 +69,7 @@ def test_revoking_asks_for_confirmation(tastestream: Run, file: Path) -> None:
         (("create", "web", "--scope", "events", "--expires", "soon"), "--expires 'soon': neither a duration"),
         (("create", "web", "--scope", "events", "--expires", "0d"), "--expires '0d': neither a duration"),
         (("create", "web", "--scope", "events", "--expires", "2020-01-01"), "--expires 2020-01-01 has passed"),
-        (("create", "web", "--scope", "events", "--tenant", "b"), "the tenant 'b' beside 'default' in line 1"),
+        (("create", "web", "--scope", "events", "--tenant", "b"), "the tenant 'b' does not exist: declare [tenants.b]"),
         (("revoke",), "give the ids of keys"),
         (("revoke", "0123", "--name", "job"), "give the ids of keys"),
         (("revoke", "0123", "--yes"), "no such key, or it is revoked: 0123"),
