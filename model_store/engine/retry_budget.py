@@ -40,7 +40,9 @@ class RetryBudget:
 
     def called(self) -> None:
         """Count a call that is not a retry."""
-        self._add(self._share)
+        # A full bucket stays full, whatever the time: this is called with every call.
+        if self._tokens < self._size:
+            self._add(self._share)
 
     def take(self) -> bool:
         """Whether one more retry may be made; it is counted."""

@@ -59,7 +59,7 @@ class EventIngest:
                 outcomes = await self._events.accept(batch.events, received_ms, exposures, trace)
             if "accepted" in outcomes:
                 self._metrics.event_to_recents.observe(time.perf_counter() - arrived_s)
-                self._metrics.last_event.set(time.time())
+                self._metrics.last_event_s = time.time()
             self._count(batch.events, outcomes, types, exposures)
         if batch.rejected:
             self._metrics.events.labels(self._tenant, "rejected").inc(len(batch.rejected))

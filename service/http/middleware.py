@@ -10,7 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.errors import InternalError
 from service.http.auth import OPEN_PATHS
-from service.http.headers import header
+from service.http.headers import first_headers, header
 from service.http.objectives import Objectives
 from service.http.problems import ERROR, REASON, refuse
 from service.logs import REQUEST_ID, get_logger
@@ -74,8 +74,8 @@ class Telemetry:
 
     def _trace(self, scope: Scope) -> AbstractContextManager[Span | None]:
         """The span of the request, or else, in its log lines, the trace id of the caller."""
-        given = header(scope, b"traceparent")
-        caller = from_traceparent(given) if given else None
+        given = first_headers(scope).get(b"traceparent")
+        caller = None if given is None else from_traceparent(given.decode("latin-1"))
         if self.tracer is not None and scope["path"] not in OPEN_PATHS:
             return self.tracer.request("request", caller)
         return _UNTRACED if caller is None else named_by_caller(caller)

@@ -57,6 +57,7 @@ class Metrics(
             across="latest",
         )
         self.build_info.labels(version("tastestream"), platform.python_version()).set(1)
+        self.compute(self.last_event, lambda: self.last_event_s)
         _cache_labels(self.request_seconds, self.events)
 
     def compute(self, gauge: Gauge, value: Callable[[], float]) -> None:

@@ -17,6 +17,7 @@ class EventSeries:
             ("tenant", "result"),
         )
         self.show_tenants([DEFAULT_TENANT])
+        self.last_event_s = 0.0
         self.last_event = declare.gauge(
             "tastestream_last_event_timestamp_seconds",
             "Time of the last accepted event, since the start of the process; 0 before the first.",
