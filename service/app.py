@@ -27,6 +27,7 @@ from service.http.cors import Cors
 from service.http.hosts import TrustedHosts
 from service.http.key_reload import KeyReload
 from service.http.middleware import EncodedPaths, Telemetry
+from service.http.pressure import Pressure
 from service.http.rates import RateLimits
 from service.http.routes import PlainRoutes
 from service.items.endpoints import items_router
@@ -83,15 +84,17 @@ def create_app(
     stores = {name: tenant.store for name, tenant in tenants.named.items()}
     probes = Probes(stores, metrics, tenants.rankers.values(), tenants.summarizers.values())
     limits = settings.limits
+    pressure = Pressure(limits.max_loop_lag_s, metrics)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
-            for opened in (tracer, tenants, probes, keys):
+            for opened in (tracer, tenants, probes, keys, pressure):
                 if opened is not None:
                     stack.push_async_callback(opened.close)
             if keys is not None:
                 keys.start()
+            pressure.start()
             yield
 
     app = FastAPIOffline(
@@ -118,18 +121,24 @@ def create_app(
         (RecommendIn, "candidates"): limits.candidates,
     }
     openapi.install(app, _RAW_BODIES, bounds, keys=keys is not None)
-    _add_middleware(app, settings, metrics, keys.ring if keys else None, tracer)
+    app.state.pressure = pressure
+    _add_middleware(app, settings, metrics, pressure, keys.ring if keys else None, tracer)
     return app
 
 
 def _add_middleware(
-    app: FastAPI, settings: Settings, metrics: Metrics, keys: KeyRing | None, tracer: Tracer | None
+    app: FastAPI,
+    settings: Settings,
+    metrics: Metrics,
+    pressure: Pressure,
+    keys: KeyRing | None,
+    tracer: Tracer | None,
 ) -> None:
     """The last one added is the first to see a request."""
     app.add_middleware(PlainRoutes, fastapi=app)
     app.add_middleware(BodyLimit, limits=settings.limits, metrics=metrics)
     app.add_middleware(DecompressBodies)
-    app.add_middleware(Admission, limits=settings.limits, metrics=metrics)
+    app.add_middleware(Admission, limits=settings.limits, metrics=metrics, pressure=pressure)
     if keys is not None:
         app.add_middleware(ApiKeys, ring=keys, rates=RateLimits(settings.limits, time.monotonic))
     app.add_middleware(Audit)

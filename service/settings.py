@@ -265,6 +265,11 @@ class LimitSettings(_Level):
     rate_burst_s: SecondsOrZero = _setting(
         5.0, "Seconds without requests after which a key may send `requests_per_s` for as many seconds at once."
     )
+    max_loop_lag_s: Seconds = _setting(
+        0.5,
+        "Time that a recommendation may wait for the gateway's processor; above it, requests are rejected with 429: "
+        "first `items` and `reads`, then `recommend`.",
+    )
     bytes_in_flight: Count = _setting(128 * 1024 * 1024, "Memory for the request bodies of a gateway.")
 
     @model_validator(mode="after")

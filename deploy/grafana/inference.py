@@ -62,12 +62,20 @@ _RANKER_ROW = Row(
         ),
         lines(
             "Requests shed",
-            "Requests per second that overload kept from the service they asked for. Class `recommend`: answered "
-            "without the model, because no place at the ranker would have been free in time.",
+            "Requests per second that overload kept from the service they asked for. `ranking`: answered "
+            "without the model, because no place at the ranker would have been free in time. Others: refused with 429, "
+            "because the event loop of a gateway was late.",
             Query(occurring(per_second("tastestream_shed_total", by="class"), "class"), "{{class}}"),
             unit="reqps",
             width=6,
             runbooks=[_SHEDDING],
+        ),
+        lines(
+            "Lag of the event loop",
+            "How long a recommendation waits for the processor, in the gateway that is worst off. Above "
+            "`limits.max_loop_lag_s` (0.5 s) requests are shed.",
+            Query(f"max({series('tastestream_event_loop_lag_seconds')})", "lag"),
+            unit="s",
         ),
         lines(
             "Retry budgets",

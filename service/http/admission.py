@@ -12,6 +12,7 @@ from service.errors import Overloaded
 from service.http.auth import CALLER, OPEN_PATHS
 from service.http.headers import header
 from service.http.media import JSON, NDJSON_NAMES
+from service.http.pressure import Pressure
 from service.http.problems import refuse
 from service.metrics import Metrics
 from service.settings import LimitSettings
@@ -26,14 +27,15 @@ _READING = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 class Admission:
-    """Answers 429 when too many requests of one class, or of one caller in it, are in flight.
+    """Answers 429 when too many requests of one class, or of one caller in it, are in flight, or under `pressure`.
 
     Slow and idle requests use up only their own class, see `route_class`. A caller is the name of an API key
     of a tenant or, where none is required, a network address.
     """
 
-    def __init__(self, app: ASGIApp, limits: LimitSettings, metrics: Metrics) -> None:
+    def __init__(self, app: ASGIApp, limits: LimitSettings, metrics: Metrics, pressure: Pressure) -> None:
         self.app = app
+        self._pressure = pressure
         most = limits.max_concurrent_requests.model_dump()
         self._classes = {name: _Class(name, limit, limits.caller_share, metrics) for name, limit in most.items()}
 
@@ -42,6 +44,9 @@ class Admission:
             await self.app(scope, receive, send)
             return
         kind = route_class(scope)
+        if self._pressure.sheds(kind):
+            await refuse(Overloaded(f"the gateway is overloaded ({kind})", retry_after_s=1), scope, receive, send)
+            return
         admitted = self._classes[kind]
         caller = _caller(scope)
         error = admitted.enter(caller)

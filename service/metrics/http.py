@@ -25,6 +25,12 @@ class HttpSeries:
             "Requests rejected with 429 before their body was read, by class and reason (class_full, caller_share).",
             ("route_class", "reason"),
         )
+        self.loop_lag = declare.gauge(
+            "tastestream_event_loop_lag_seconds",
+            "How long a recommendation waits for the processor of a gateway; above `limits.max_loop_lag_s` requests "
+            "are shed. Of several processes the longest.",
+            across="max",
+        )
         self.body_bytes = declare.gauge(
             "tastestream_http_body_bytes",
             "Memory for request bodies in bytes. `limits.bytes_in_flight` is the limit.",

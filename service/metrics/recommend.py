@@ -81,8 +81,9 @@ class RecommendSeries:
         )
         self.shed = declare.counter(
             "tastestream_shed_total",
-            "Requests that overload kept from the service they asked for, by class: recommend (answered without the "
-            "model, because no place at the ranker would have been free in time).",
+            "Requests that overload kept from what they asked for, by class: ranking (answered without the model, "
+            "because no place at the ranker would have been free in time); items, reads, recommend (refused "
+            "with 429, because the event loop was late).",
             ("class",),
-            known=[("recommend",)],
+            known=[("ranking",), ("items",), ("reads",), ("recommend",)],
         )

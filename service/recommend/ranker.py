@@ -88,7 +88,7 @@ class Ranker:
             with self._metrics.ranker_wait_seconds.time():
                 await self._slots.acquire(asked_s)
         except Hopeless:
-            self._metrics.shed.labels("recommend").inc()
+            self._metrics.shed.labels("ranking").inc()
             raise RankerUnavailable("ranker_busy") from None
         took_s = None
         try:

@@ -286,7 +286,7 @@ async def test_no_more_rankings_run_at_once_than_allowed(open_ranked: OpenGatewa
         await until(lambda: len(model.requests) == 1)
         second = await recommend(gateway, user_id="second", deadline_ms=2000)
         assert second["degraded_reason"] == "ranker_busy"
-        assert gateway.count("tastestream_shed_total", **{"class": "recommend"}) == 1
+        assert gateway.count("tastestream_shed_total", **{"class": "ranking"}) == 1
         assert len(model.requests) == 1
         model.answering.set()
         assert (await first)["served_by"] == "mllm"
