@@ -11,7 +11,7 @@ STEP := sh deploy/step.sh
 # How many processes run tests. Each starts servers of its own.
 TEST_PROCESSES ?= 2
 
-.PHONY: help run observe test test-fast deploy-tools checkov leaks sbom audit bench-events bench-recommend performance check format docs rules dashboards demo-model \
+.PHONY: help run observe test test-fast deploy-tools checkov leaks sbom audit bench-events bench-recommend load performance check format docs rules dashboards demo-model \
 	recording screenshots lock clean
 
 help: ## list the targets
@@ -50,6 +50,9 @@ bench-events: $(INSTALLED) ## measure speed and size (about 20 minutes; BENCH=ac
 
 bench-recommend: $(INSTALLED) ## measure /recommend against the model alone (10 minutes; MODEL=70m: a larger model)
 	$(BIN)/python -m tests.benchmarks.recommend --model $(or $(MODEL),demo) $(BENCH_ARGS)
+
+load: $(INSTALLED) ## overload and faults against a real Redis and real vLLM; fails if a claim does not hold (15 minutes)
+	$(BIN)/python -m tests.benchmarks.load $(LOAD_ARGS)
 
 performance: $(INSTALLED) ## measure what docs/performance.md shows, and write it there (30 minutes; ARGS=accept: one alone)
 	$(BIN)/python -m tests.benchmarks.document $(ARGS)
