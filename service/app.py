@@ -138,7 +138,8 @@ def _add_middleware(
     app.add_middleware(PlainRoutes, fastapi=app)
     app.add_middleware(BodyLimit, limits=settings.limits, metrics=metrics)
     app.add_middleware(DecompressBodies)
-    app.add_middleware(Admission, limits=settings.limits, metrics=metrics, pressure=pressure)
+    several = {"several_tenants": len(settings.tenant_names) > 1}
+    app.add_middleware(Admission, limits=settings.limits, metrics=metrics, pressure=pressure, **several)
     if keys is not None:
         app.add_middleware(ApiKeys, ring=keys, rates=RateLimits(settings.limits, time.monotonic))
     app.add_middleware(Audit)

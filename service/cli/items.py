@@ -49,7 +49,7 @@ def import_items(
     given = Source(source, layout)
     if given.note:
         err.print(given.note, markup=False, highlight=False, soft_wrap=True)
-    checkpoint = Checkpoint(settings_or_exit().data_dir / "imports", given, url)
+    checkpoint = Checkpoint(settings_or_exit().data_dir / "imports", given, url, api_key())
     if restart:
         checkpoint.remove()
     tally = _import(given, url, checkpoint, rejects)

@@ -45,10 +45,14 @@ class Tally:
 
 
 class Checkpoint:
-    """The tally of one source and one service in a file. A changed source has another file."""
+    """The tally of one source, one service and one API key in a file. A changed source has another file.
 
-    def __init__(self, folder: Path, source: Source, url: str) -> None:
-        name = orjson.dumps([str(source.path), source.size, source.mtime_ns, url.rstrip("/")])
+    The key says which tenant gets the items, so another key starts from the beginning.
+    """
+
+    def __init__(self, folder: Path, source: Source, url: str, api_key: str | None = None) -> None:
+        whose = [] if api_key is None else [sha256(api_key.encode()).hexdigest()]
+        name = orjson.dumps([str(source.path), source.size, source.mtime_ns, url.rstrip("/"), *whose])
         self.path = folder / f"{sha256(name).hexdigest()[:16]}.json"
 
     def read(self) -> Tally | None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+from collections.abc import Sequence
 from functools import lru_cache
 from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Literal
@@ -30,11 +31,21 @@ class Admission:
     """Answers 429 when too many requests of one class, or of one caller in it, are in flight, or under `pressure`.
 
     Slow and idle requests use up only their own class, see `route_class`. A caller is the name of an API key
-    of a tenant or, where none is required, a network address.
+    of a tenant or, where none is required, a network address. With several tenants, all callers of one of them have
+    no larger share than one caller.
     """
 
-    def __init__(self, app: ASGIApp, limits: LimitSettings, metrics: Metrics, pressure: Pressure) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        limits: LimitSettings,
+        metrics: Metrics,
+        pressure: Pressure,
+        *,
+        several_tenants: bool = False,
+    ) -> None:
         self.app = app
+        self._several_tenants = several_tenants
         self._pressure = pressure
         most = limits.max_concurrent_requests.model_dump()
         self._classes = {name: _Class(name, limit, limits.caller_share, metrics) for name, limit in most.items()}
@@ -48,8 +59,8 @@ class Admission:
             await refuse(Overloaded(f"the gateway is overloaded ({kind})", retry_after_s=1), scope, receive, send)
             return
         admitted = self._classes[kind]
-        caller = _caller(scope)
-        error = admitted.enter(caller)
+        callers = self._callers(scope)
+        error = admitted.enter(callers)
         if error is not None:
             if kind == "operations":
                 await asyncio.sleep(_DELAY_S)
@@ -58,7 +69,14 @@ class Admission:
         try:
             await self.app(scope, receive, send)
         finally:
-            admitted.leave(caller)
+            admitted.leave(callers)
+
+    def _callers(self, scope: Scope) -> Sequence[object]:
+        """Those whose share a request uses up: its caller, and the caller's tenant."""
+        if (key := scope.get(CALLER)) is not None:
+            return (key.caller, key.tenant) if self._several_tenants else (key.caller,)
+        client = scope.get("client")
+        return (_network(client[0]) if client else "",)
 
 
 class _Class:
@@ -72,24 +90,25 @@ class _Class:
         self._caller_full = metrics.requests_refused.labels(name, "caller_share")
         metrics.compute(metrics.requests_admitted.labels(name), lambda: self._in_flight)
 
-    def enter(self, caller: object) -> Overloaded | None:
-        """Count a request of `caller`, or return why it is refused."""
+    def enter(self, callers: Sequence[object]) -> Overloaded | None:
+        """Count a request of `callers`, or return why it is refused."""
         if self._in_flight >= self._limit:
             self._class_full.inc()
             return Overloaded(f"too many requests in flight ({self._name})", retry_after_s=1)
-        in_flight = self._callers.get(caller, 0)
-        if in_flight >= self._caller_limit:
+        if any(self._callers.get(caller, 0) >= self._caller_limit for caller in callers):
             self._caller_full.inc()
             return Overloaded(f"too many requests of one caller in flight ({self._name})", retry_after_s=1)
         self._in_flight += 1
-        self._callers[caller] = in_flight + 1
+        for caller in callers:
+            self._callers[caller] = self._callers.get(caller, 0) + 1
         return None
 
-    def leave(self, caller: object) -> None:
+    def leave(self, callers: Sequence[object]) -> None:
         self._in_flight -= 1
-        in_flight = self._callers.pop(caller) - 1
-        if in_flight:
-            self._callers[caller] = in_flight
+        for caller in callers:
+            in_flight = self._callers.pop(caller) - 1
+            if in_flight:
+                self._callers[caller] = in_flight
 
 
 def route_class(scope: Scope) -> RouteClass:
@@ -110,13 +129,6 @@ def route_class(scope: Scope) -> RouteClass:
 
 def _is_stream(content_type: str) -> bool:
     return content_type != JSON and content_type.partition(";")[0].strip().lower() in NDJSON_NAMES
-
-
-def _caller(scope: Scope) -> object:
-    if (key := scope.get(CALLER)) is not None:
-        return key.caller
-    client = scope.get("client")
-    return _network(client[0]) if client else ""
 
 
 @lru_cache(1024)

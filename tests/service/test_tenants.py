@@ -1,5 +1,6 @@
 """What one tenant does, no other tenant reads, changes, counts or loses, even with the same user and item ids."""
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -11,20 +12,24 @@ import httpx
 import pytest
 from fastapi import FastAPI
 from starlette.routing import Mount
+from starlette.types import Message, Receive, Scope, Send
 
 from model_store.errors import UserError
 from service.api_keys.records import SCOPES, ApiKey, digest_of
 from service.app import create_app
+from service.http.admission import Admission
 from service.http.auth import CALLER
+from service.http.pressure import Pressure
 from service.http.tenants import PerTenant
+from service.metrics import Metrics
 from service.names import DEFAULT_TENANT
-from service.settings import EngineChoice, Settings, TenantSettings
+from service.settings import EngineChoice, LimitSettings, Settings, TenantSettings
 from service.state.keys import Keys
 from service.state.store import Store
 from tests.redis_servers import admin_of, all_keys
 from tests.service.conftest import Gateway, OpenGateway
 from tests.service.pictures.pictures import encoded, picture
-from tests.service.serving import ModelServer, serving
+from tests.service.serving import ModelServer, serving, until
 
 SHOP, NEWS = "shop", "shop-eu"
 """One name begins with the other."""
@@ -291,6 +296,38 @@ async def test_the_rate_of_a_key_is_not_that_of_another_tenants_key_of_its_name(
     async with open_gateway(api_keys_file=file, tenants={SHOP: {}, NEWS: {}}, limits=limits) as gateway:
         shop, news = Caller(gateway, SHOP), Caller(gateway, NEWS)
         assert [(await one.ask("GET", "/items")).status_code for one in (shop, shop, news)] == [200, 429, 200]
+
+
+async def test_a_tenant_with_many_keys_has_no_larger_share_than_one_key() -> None:
+    inside, release = [], asyncio.Event()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        inside.append(scope[CALLER].tenant)
+        await release.wait()
+
+    sent: list[Message] = []
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    async def receive() -> Message:
+        return {"type": "http.request"}
+
+    limits = LimitSettings(max_concurrent_requests={"recommend": 8}, caller_share=0.5)
+    metrics = Metrics()
+    for several, most in ((True, 4), (False, 8)):
+        inside.clear()
+        release.clear()
+        admission = Admission(app, limits, metrics, Pressure(60.0, metrics), several_tenants=several)
+        keys = [ApiKey(b"", f"key{number}", SHOP, frozenset()) for number in range(8)]
+        keys += [ApiKey(b"", "key0", NEWS, frozenset())]
+        scopes = [{"type": "http", "method": "POST", "path": "/recommend", "headers": [], CALLER: key} for key in keys]
+        async with asyncio.TaskGroup() as tasks:
+            for scope in scopes:
+                tasks.create_task(admission(scope, receive, send))
+            await until(lambda most=most, several=several: len(inside) == (most + 1 if several else most))
+            assert inside.count(SHOP) == most
+            release.set()
 
 
 async def test_without_keys_everything_is_of_the_default_tenant(open_gateway: OpenGateway, redis_url: str) -> None:

@@ -267,3 +267,11 @@ async def test_few_calls_are_in_flight_and_little_is_read_ahead(gateway: Gateway
 
     await run(write(tmp_path, 300), Transport(gateway, meddle), tmp_path)
     assert most == 4
+
+
+def test_another_api_key_has_another_checkpoint(tmp_path: Path) -> None:
+    """It may be that of another tenant, which has none of the items."""
+    source = write(tmp_path)
+    names = [Checkpoint(tmp_path, source, "http://t", key).path.name for key in (None, "one", "two", "one")]
+    assert len(set(names)) == 3
+    assert names[1] == names[3]
