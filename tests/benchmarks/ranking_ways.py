@@ -54,7 +54,7 @@ class Service:
         Raises:
             UserError: something else than the model's fresh scores was in an answer.
         """
-        before, cached, cpu = _counted(self._web.url), _counted(self._model_url), cpu_s(self._web.pid)
+        before, cached, cpu = counted_by(self._web.url), counted_by(self._model_url), cpu_s(self._web.pid)
         client = open_client(self._web.url)
         seconds, latencies = await drive(posting(client, "/recommend", requests), in_flight)
         await client.close()
@@ -70,14 +70,14 @@ class Service:
             [1000 * latency for latency in latencies],
             1000 * (taken - away) / len(requests),
             spent,
-            _hits(_counted(self._model_url) - cached),
+            hit_ratio(counted_by(self._model_url) - cached),
         )
 
     async def _counted_since(self, before: Counter[Series], requests: int) -> Counter[Series]:
         """What all requests counted; the gateway's page may be a second old."""
         deadline = time.monotonic() + _PAGE_S
         while True:
-            counted = _counted(self._web.url) - before
+            counted = counted_by(self._web.url) - before
             if _sum(counted, "tastestream_http_request_seconds_count", route="/recommend") >= requests:
                 return counted
             if time.monotonic() > deadline:
@@ -98,13 +98,13 @@ class Raw:
         self._url = model_url
 
     async def round(self, bodies: Sequence[Body], in_flight: int) -> Round:
-        before = _counted(self._url)
+        before = counted_by(self._url)
         client = open_client(self._url)
         seconds, latencies = await drive(posting(client, "/score", bodies), in_flight)
         await client.close()
         asked = sum(len(body["documents"]) for body in bodies)
         return Round(
-            asked / seconds, [1000 * latency for latency in latencies], hits=_hits(_counted(self._url) - before)
+            asked / seconds, [1000 * latency for latency in latencies], hits=hit_ratio(counted_by(self._url) - before)
         )
 
 
@@ -116,7 +116,7 @@ class Chat:
         self._labels = labels
 
     async def round(self, bodies: Sequence[Body], in_flight: int) -> Round:
-        before = _counted(self._url)
+        before = counted_by(self._url)
         client = open_client(self._url)
 
         def request(body: Body) -> Call:
@@ -127,7 +127,7 @@ class Chat:
         await client.close()
         asked = sum(len(body["documents"]) for body in bodies)
         return Round(
-            asked / seconds, [1000 * latency for latency in latencies], hits=_hits(_counted(self._url) - before)
+            asked / seconds, [1000 * latency for latency in latencies], hits=hit_ratio(counted_by(self._url) - before)
         )
 
     def _chat(self, body: Body, document: Body) -> Body:
@@ -172,7 +172,7 @@ class Paper:
             self._model.generate(**inputs, max_new_tokens=GENERATED, min_new_tokens=GENERATED, do_sample=False)
 
 
-def _counted(url: str) -> Counter[Series]:
+def counted_by(url: str) -> Counter[Series]:
     """The counters that a server shows, by name and labels."""
     text = httpx.get(f"{url}/metrics", trust_env=False, timeout=60).raise_for_status().text
     found: Counter[Series] = Counter()
@@ -187,6 +187,6 @@ def _sum(counted: Counter[Series], name: str, **labels: str) -> float:
     return sum(value for (series, given), value in counted.items() if series == name and wanted <= given)
 
 
-def _hits(counted: Counter[Series]) -> float:
+def hit_ratio(counted: Counter[Series]) -> float:
     asked = _sum(counted, "vllm:prefix_cache_queries_total")
     return _sum(counted, "vllm:prefix_cache_hits_total") / asked if asked else 0.0
