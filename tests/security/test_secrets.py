@@ -14,7 +14,7 @@ from service.api_keys.records import ApiKey, Scope, digest_of, new_key
 from tests.redis_servers import until
 
 CALLER, ADMIN, UNKNOWN = new_key(), new_key(), new_key()
-PASSWORD = "a-password-of-redis"
+PASSWORD = "a-password-of-redis"  # pragma: allowlist secret
 PATHS = ("/events", "/users/u", "/recommend", "/items/i", "/items", "/openapi.json", "/docs", "/nothing", "/metrics")
 METHODS = ("GET", "POST", "DELETE")
 AUTHORIZATIONS = (
