@@ -72,7 +72,7 @@ demo-model: $(INSTALLED) ## rebuild the demo world's model from its seed (30 min
 recording: $(INSTALLED) ## record the demo for the README (3 minutes; needs port 8000)
 	$(BIN)/python -m tests.recording
 
-screenshots: $(INSTALLED) ## draw the dashboards from a real run, for docs/operating (15 minutes; needs prometheus)
+screenshots: $(INSTALLED) ## draw the dashboards from a real run, for docs/operating (10 minutes; needs prometheus)
 	$(BIN)/python -m tests.observe
 
 $(INSTALLED): deploy/locks/cpu.txt pyproject.toml

@@ -40,7 +40,7 @@ FAULTS = (("ranker", 0.4, 0.57), ("worker", 0.75, 0.85))
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.observe", description="Draw docs/dashboards/*.png.")
     parser.add_argument("--output", type=Path, default=ROOT / "docs" / "dashboards")
-    parser.add_argument("--minutes", type=float, default=10.0, help="how long the service runs")
+    parser.add_argument("--minutes", type=float, default=7.0, help="how long the service runs")
     parser.add_argument("--keep", type=Path, help="keep what Prometheus recorded in this folder")
     parser.add_argument(
         "--from", dest="recording", type=Path, help="draw this recording instead of running the service"

@@ -144,8 +144,7 @@ def _round_bytes(high: float) -> list[float]:
 
 def _time_axis(axes: Axes, shown: Shown) -> None:
     axes.set_xlim(_moment(shown.start), _moment(shown.end))
-    locator = dates.AutoDateLocator(minticks=2, maxticks=5)
-    axes.xaxis.set_major_locator(locator)
+    axes.xaxis.set_major_locator(dates.MinuteLocator(interval=max(1, round((shown.end - shown.start) / 60 / 4))))
     axes.xaxis.set_major_formatter(dates.DateFormatter("%H:%M"))
     axes.grid(color=GRID, lw=0.6)
     axes.set_axisbelow(True)
