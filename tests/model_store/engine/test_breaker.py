@@ -102,6 +102,18 @@ def test_a_few_probes_at_a_time_find_out_whether_the_server_is_back(breaker: Bre
     assert breaker.state is State.CLOSED, "a call that began before says nothing about the state now"
 
 
+def test_calls_that_began_before_it_opened_neither_close_nor_open_it(breaker: Breaker, clock: Clock) -> None:
+    slow = [enter(breaker) for _ in range(3)]
+    fail(breaker, RULES.run)
+    breaker.succeed(slow[0], 5.0)
+    assert breaker.state is State.OPEN
+    clock.now += breaker.wait_s()
+    enter(breaker)
+    breaker.fail(slow[1])
+    breaker.time_out(slow[2], 60.0)
+    assert breaker.state is State.HALF_OPEN
+
+
 def test_each_failed_probe_doubles_the_time_up_to_the_longest(breaker: Breaker, clock: Clock) -> None:
     fail(breaker, RULES.run)
     waits = [breaker.wait_s(), *(reopen(breaker, clock) for _ in range(5))]

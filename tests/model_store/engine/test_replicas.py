@@ -181,6 +181,18 @@ async def test_a_server_that_hangs_is_left_alone_after_a_run_of_timeouts() -> No
         assert len(second.requests) == 1
 
 
+async def test_with_two_open_breakers_the_third_server_answers() -> None:
+    async with serving(3) as (fakes, servers):
+        first, second, third = in_order(servers, "ana", fakes)
+        for fake in (first, second):
+            fake.replies["/score"] = failing(500)
+        for _ in range(RULES.run):
+            with pytest.raises(EngineUnavailable):
+                await score(servers, "ana")
+        assert await score(servers, "ana") == SCORES
+        assert third.paths() == ["/score"]
+
+
 async def test_when_no_server_may_be_asked_the_answer_is_immediate() -> None:
     async with serving(2) as (fakes, servers):
         for fake in fakes:

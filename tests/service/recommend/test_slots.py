@@ -55,11 +55,12 @@ async def test_one_whose_time_is_too_short_for_a_usual_call_is_sent_away_at_once
     places = slots()
     for _ in range(100):
         await places.acquire(LONG_S)
-        places.release(10.0)
+        places.release(1e6)
     await places.acquire(LONG_S)
-    with pytest.raises(Hopeless):
-        await places.acquire(9.0)
-    hopeful = asyncio.create_task(places.acquire(LONG_S))
+    async with asyncio.timeout(LONG_S):
+        with pytest.raises(Hopeless):
+            await places.acquire(0.9e6)
+    hopeful = asyncio.create_task(places.acquire(2e6))
     await until(lambda: len(places._waiting) == 1)
     places.release()
     await hopeful
