@@ -1,6 +1,7 @@
 """Draws whole dashboards from what a Prometheus has recorded: each panel at its place in Grafana's grid."""
 
 import io
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -53,8 +54,18 @@ def _data(panel: dict[str, Any], prometheus: Prometheus, start: float, end: floa
         expr = re.sub(r"\$(\w+)", lambda found: variables[found[1]], target["expr"])
         from_s = end if target["instant"] or panel["type"] == "stat" else start
         for labels, points in prometheus.query_range(expr, from_s, end, step):
-            lines.append(Line(_name(target["legendFormat"], labels), labels, points))
+            lines.append(Line(_name(target["legendFormat"], labels), labels, with_gaps(points, step)))
     return lines
+
+
+def with_gaps(points: list[tuple[float, float]], step: float) -> list[tuple[float, float]]:
+    """The points with one that is no number wherever some are missing, so that no line is drawn across."""
+    found: list[tuple[float, float]] = []
+    for at, value in points:
+        if found and at - found[-1][0] > 1.5 * step:
+            found.append((found[-1][0] + step, math.nan))
+        found.append((at, value))
+    return found
 
 
 def _name(legend: str, labels: dict[str, str]) -> str:

@@ -1,5 +1,6 @@
 """Panels are drawn with what their queries return, and the documentation shows a picture of each dashboard."""
 
+import math
 import re
 from typing import Any
 
@@ -9,6 +10,7 @@ from matplotlib.figure import Figure
 from tests.deploy.dashboards import FILES, board, panels
 from tests.deploy.prometheus import ROOT
 from tests.observe.charts import Line, Shown, draw, legend_places
+from tests.observe.render import with_gaps
 from tests.observe.units import written
 
 PICTURES = ROOT / "docs" / "dashboards"
@@ -40,6 +42,12 @@ def test_a_panel_without_data_says_so() -> None:
     axes = Figure().add_subplot()
     draw(axes, Shown(PANELS[0][1], [], 1000.0, 1045.0))
     assert texts(axes) >= {"no data"}
+
+
+def test_no_line_is_drawn_where_data_is_missing() -> None:
+    points = with_gaps([(0.0, 1.0), (5.0, 2.0), (20.0, 3.0)], 5.0)
+    assert [at for at, _ in points] == [0.0, 5.0, 10.0, 20.0]
+    assert math.isnan(points[2][1])
 
 
 def test_a_number_has_the_colour_of_its_threshold() -> None:
