@@ -108,7 +108,7 @@ def create_app(
     app.include_router(events_router(chosen.map(lambda tenant: tenant.ingest), limits))
     app.include_router(webhook_router(settings.webhook_origins, settings.webhook_rate))
     recommenders = chosen.map(lambda tenant: tenant.recommender)
-    app.include_router(recommend_router(recommenders, settings.recommend, limits, metrics))
+    app.include_router(recommend_router(recommenders, settings.recommend, limits, metrics, pressure))
     catalogues, stored = chosen.map(lambda tenant: tenant.catalogue), chosen.map(lambda tenant: tenant.store)
     app.include_router(items_router(catalogues, stored, limits))
     app.include_router(users_router(stored.map(lambda store: store.users)))

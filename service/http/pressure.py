@@ -27,6 +27,10 @@ class Pressure:
     The lag is the time of as many turns of the loop as a recommendation takes. While it is more than `most_lag_s`, the
     pressure rises, otherwise it falls. Between 0 and 1 it is the share of the first classes that is shed; these are
     shed completely when it is between 1 and 2, and a share of the next.
+
+    Attributes:
+        level: the pressure.
+        lag_s: the lag, as it was in the best of the last looks.
     """
 
     def __init__(self, most_lag_s: float, metrics: Metrics) -> None:
@@ -37,6 +41,7 @@ class Pressure:
         self._owed = dict.fromkeys(ORDER, 0.0)
         self._watching: asyncio.Task[None] | None = None
         self.level = 0.0
+        self.lag_s = 0.0
 
     def start(self) -> None:
         """Watch the running event loop until `close`."""
@@ -54,6 +59,7 @@ class Pressure:
         change = max(-_FALL, min(_RISE, _RISE * excess)) * min(intervals, _MOST_INTERVALS)
         self.level = max(0.0, min(float(_STEPS), self.level + change))
         self._lag.set(lag_s)
+        self.lag_s = lag_s
 
     def sheds(self, name: str) -> bool:
         """Whether the next request of this class is to be refused; it is counted."""

@@ -17,15 +17,15 @@ _RESERVE_S = 0.05
 class Deadline:
     """A point in time, `total_s` seconds after `started` (monotonic clock).
 
-    `asked`: the caller set the deadline.
+    `asked`: the caller set the deadline. `lag_s`: how late the event loop is; blend and response wait for it as well.
     """
 
-    def __init__(self, started: float, total_s: float, *, asked: bool = False) -> None:
+    def __init__(self, started: float, total_s: float, *, asked: bool = False, lag_s: float = 0.0) -> None:
         self._total_s = total_s
         self._asked = asked
         self._end = started + total_s
         # Less for a very short deadline, which must leave time for the ranker.
-        self._reserve_s = min(_RESERVE_S, total_s / 4)
+        self._reserve_s = min(_RESERVE_S + lag_s, total_s / 4)
 
     def used(self) -> float:
         """The share of its time that has passed; more than 1 when it is over."""

@@ -11,6 +11,7 @@ from service.http.client_closed import unless_closed
 from service.http.ids import require_meaning
 from service.http.objectives import judge
 from service.http.openapi import json_body
+from service.http.pressure import Pressure
 from service.http.problems import BODY_ERRORS, COMMON_ERRORS, documented
 from service.http.tenants import PerTenant
 from service.http.wire import CONTEXT_BYTES, Json, check_bytes, read_json, validate
@@ -33,7 +34,11 @@ _BODY = json_body(
 
 
 def recommend_router(
-    recommenders: PerTenant[Recommender], settings: RecommendSettings, limits: LimitSettings, metrics: Metrics
+    recommenders: PerTenant[Recommender],
+    settings: RecommendSettings,
+    limits: LimitSettings,
+    metrics: Metrics,
+    pressure: Pressure,
 ) -> APIRouter:
     """The route that recommends."""
     router = APIRouter(tags=["recommend"])
@@ -55,7 +60,7 @@ def recommend_router(
         limit_body(request.scope, limits.recommend_bytes)
         ask = read_ask(await read_json(request, limits), limits)
         total_s = (ask.deadline_ms or settings.deadline_ms) / 1000
-        deadline = Deadline(started, total_s, asked=ask.deadline_ms is not None)
+        deadline = Deadline(started, total_s, asked=ask.deadline_ms is not None, lag_s=pressure.lag_s)
         recommendation = await unless_closed(request, recommenders.of(request.scope).recommend(ask, deadline))
         response = Json(recommendation)
         used = deadline.used()

@@ -1,5 +1,6 @@
 """While the event loop is late, the least important requests are refused, and never those that would be missed."""
 
+import time
 from collections.abc import Sequence
 
 import pytest
@@ -8,6 +9,7 @@ from hypothesis import strategies as st
 
 from service.http.pressure import ORDER, Pressure
 from service.metrics import Metrics
+from service.recommend.deadline import Deadline
 from service.settings import LimitSettings
 from tests.service.conftest import OpenGateway
 from tests.service.serving import until
@@ -49,6 +51,14 @@ def test_items_and_reads_are_shed_before_recommendations() -> None:
 @pytest.mark.parametrize("name", ["events", "event_streams", "deletes", "operations"])
 def test_events_deletions_and_probes_are_never_shed(name: str) -> None:
     assert share(pressure([9.0] * 100), name) == 0
+
+
+def test_ranking_ends_earlier_by_the_lag_which_the_response_waits_for_as_well() -> None:
+    late = pressure([0.3] * 3)
+    now = time.monotonic()
+    usual, earlier = Deadline(now, 60.0), Deadline(now, 60.0, lag_s=late.lag_s)
+    assert usual.for_ranking_s() - earlier.for_ranking_s() == pytest.approx(0.3, abs=0.05)
+    assert Deadline(now, 60.0, lag_s=90.0).for_ranking_s() > 40, "never more than a quarter of the deadline"
 
 
 def test_it_ends_with_the_overload() -> None:
