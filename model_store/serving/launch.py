@@ -165,11 +165,15 @@ class VllmServer(Child):
         weights: the local folder of the version's checkpoint.
         prompts: the version's prompts; a pooling server reads its chat template from their folder.
         log: the file for the server's output.
+        background: see `Child`.
     """
 
-    def __init__(self, manifest: Manifest, weights: Path, prompts: PromptSet, log: Path) -> None:
+    def __init__(
+        self, manifest: Manifest, weights: Path, prompts: PromptSet, log: Path, *, background: bool = False
+    ) -> None:
         device, port = detect_device(), free_port()
-        super().__init__(manifest.id, command(manifest, weights, prompts, port, device), environment(device), log)
+        started = command(manifest, weights, prompts, port, device)
+        super().__init__(manifest.id, started, environment(device), log, background=background)
         self.url = f"http://{HOST}:{port}"
         self._started = 0.0
 

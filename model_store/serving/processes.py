@@ -3,14 +3,20 @@
 import asyncio
 import contextlib
 import ctypes
+import logging
 import os
 import signal
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from model_store.errors import UserError
 
+BACKGROUND_NICENESS = 10
+"""Of processes whose work can wait: beside others that want the same CPU they get about a tenth of it."""
 _PR_SET_PDEATHSIG = 1
+_AUTOGROUP_TRIES, _AUTOGROUP_PAUSE_S = 20, 0.1
+logger = logging.getLogger(__name__)
 
 
 class ChildFailed(UserError):
@@ -28,17 +34,27 @@ class Child:
         command: the program and its arguments.
         environment: variables in addition to the parent's.
         log: the file for stdout and stderr; it is replaced at each start.
+        background: its work can wait: the processes that answer requests get the CPU first.
     """
 
-    def __init__(self, name: str, command: Sequence[str], environment: Mapping[str, str], log: Path) -> None:
+    def __init__(
+        self,
+        name: str,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        log: Path,
+        *,
+        background: bool = False,
+    ) -> None:
         self.name = name
         self.log = log
+        self._niceness = BACKGROUND_NICENESS if background else 0
         self._command = command
         self._environment = environment
         self._process: asyncio.subprocess.Process | None = None
 
     async def start(self) -> None:
-        libc = ctypes.CDLL(None)
+        prepare = partial(_prepare, ctypes.CDLL(None), self._niceness)
         with self.log.open("wb") as log:
             self._process = await asyncio.create_subprocess_exec(
                 *self._command,
@@ -47,8 +63,10 @@ class Child:
                 stdout=log,
                 stderr=asyncio.subprocess.STDOUT,
                 start_new_session=True,
-                preexec_fn=lambda: libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM),
+                preexec_fn=prepare,
             )
+        if self._niceness:
+            await _lower_session(self._process.pid, self._niceness)
 
     @property
     def pid(self) -> int:
@@ -88,6 +106,32 @@ class Child:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         await self._process.wait()
+
+
+def _prepare(libc: ctypes.CDLL, niceness: int) -> None:
+    """Runs in the child before its program."""
+    libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    os.nice(niceness)
+
+
+async def _lower_session(pid: int, niceness: int) -> None:
+    """Lower the share of a process's session as well: Linux may first divide CPUs among sessions (autogroups)."""
+    for _ in range(_AUTOGROUP_TRIES):
+        if _lowered(pid, niceness):
+            break
+        # Without privileges, one such change is allowed in a tenth of a second.
+        await asyncio.sleep(_AUTOGROUP_PAUSE_S)
+
+
+def _lowered(pid: int, niceness: int) -> bool:
+    """Whether there is no more to do."""
+    try:
+        Path(f"/proc/{pid}/autogroup").write_text(str(niceness))
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        logger.debug("the session of process %d keeps its share of the CPUs: %s", pid, error)
+    return True
 
 
 def tail(log: Path, lines: int = 15) -> str:

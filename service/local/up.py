@@ -80,7 +80,8 @@ async def _serve(settings: Settings, models: str, demo: bool, console: Console) 
             environment |= engine.environment()
         stack.enter_context(targets_written(home, _servers(settings, engines)))
         for name in ("gateway", "worker"):
-            child = Child(name, [sys.executable, "-m", "service.cli.main", name], environment, logs / f"{name}.log")
+            command = [sys.executable, "-m", "service.cli.main", name]
+            child = Child(name, command, environment, logs / f"{name}.log", background=name == "worker")
             stack.push_async_callback(child.stop, 25.0)
             await child.start()
             children.append(child)

@@ -22,7 +22,8 @@ class LocalEngine:
         self.role = role
         self.manifest = manifest
         self.registry = registry
-        self.server = VllmServer(manifest, registry.local_folder(manifest), registry.prompts(manifest), log)
+        weights, prompts = registry.local_folder(manifest), registry.prompts(manifest)
+        self.server = VllmServer(manifest, weights, prompts, log, background=role == "summarizer")
         self._started = 0.0
 
     async def start(self) -> None:

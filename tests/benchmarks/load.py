@@ -175,7 +175,8 @@ async def _real_rig(folder: Path, progress: Progress) -> AsyncIterator[Rig]:
         for role in ("ranker", "summarizer"):
             manifest = registry.get(f"demo-{role}")
             weights, prompts = registry.local_folder(manifest), registry.prompts(manifest)
-            servers[role] = VllmServer(manifest, weights, prompts, folder / f"{role}.log")
+            background = role == "summarizer"
+            servers[role] = VllmServer(manifest, weights, prompts, folder / f"{role}.log", background=background)
             stack.push_async_callback(servers[role].stop)
             await servers[role].start()
             environment |= {

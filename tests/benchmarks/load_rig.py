@@ -15,6 +15,7 @@ from typing import Protocol
 from prometheus_client.parser import text_string_to_metric_families
 
 from model_store.serving.launch import VllmServer, free_port
+from model_store.serving.processes import BACKGROUND_NICENESS
 from service.settings import Settings
 from service.state.store import Store
 from tests.benchmarks.fill import fold, open_store
@@ -109,7 +110,7 @@ class Rig:
 async def running_rig(
     folder: Path, environment: dict[str, str], ranker: Pausable, summarizer: Pausable, pictures: Path | None
 ) -> AsyncIterator[Rig]:
-    """Start Redis, a gateway and a worker.
+    """Start Redis, a gateway and, with the low priority that `tastestream up` gives it, a worker.
 
     Args:
         environment: settings of gateway and worker that name the model servers.
@@ -128,7 +129,7 @@ async def running_rig(
         **environment,
     }
     gateway = GatewayProcess(free_port(), settings, folder / "gateway.log")
-    worker = ServiceProcess("worker", settings, folder / "worker.log")
+    worker = ServiceProcess("worker", settings, folder / "worker.log", BACKGROUND_NICENESS)
     store = Store(Settings(redis_url=redis.url))
     try:
         for process in (gateway, worker):

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -15,10 +16,16 @@ START_S = 120.0
 
 
 class ServiceProcess:
-    """`tastestream gateway` or `worker`; may be started again after its end. Its log is appended to `log`."""
+    """`tastestream gateway` or `worker`; may be started again after its end. Its log is appended to `log`.
 
-    def __init__(self, command: Literal["gateway", "worker"], environment: Mapping[str, str], log: Path) -> None:
+    With `niceness`, it gets less of the CPU than other processes of this session.
+    """
+
+    def __init__(
+        self, command: Literal["gateway", "worker"], environment: Mapping[str, str], log: Path, niceness: int = 0
+    ) -> None:
         self._command = command
+        self._niceness = niceness
         self._environment = {**os.environ, **environment}
         self._log = log
         self._process: subprocess.Popen[bytes] | None = None
@@ -37,7 +44,9 @@ class ServiceProcess:
         with self._log.open("ab") as log:
             self._started_at = log.tell()
             command = [sys.executable, "-m", "service.cli.main", self._command]
-            self._process = subprocess.Popen(command, env=self._environment, stdout=log, stderr=log)
+            self._process = subprocess.Popen(
+                command, env=self._environment, stdout=log, stderr=log, preexec_fn=partial(os.nice, self._niceness)
+            )
 
     async def ready(self) -> None:
         """Wait until it does its work; fails when it has ended, or does not come up."""
