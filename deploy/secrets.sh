@@ -21,14 +21,15 @@ if [ ! -e redis.conf ] || [ ! -e settings.toml ]; then
     printf 'requirepass %s\n' "$password" | make redis.conf
     printf 'redis_url = "redis://:%s@redis:6379/0"\n' "$password" | make settings.toml
 fi
+# `make` opens its file while the other side of its pipe still runs, so what is written must be known before.
+line=
 if [ ! -e api-keys ]; then
     # What gateways read is a hash; the key itself stays here.
     key=$(random)
     (printf '%s\n' "$key" >api-key)
     hash=$(printf %s "$key" | sha256sum | cut -d' ' -f1)
     scopes=events,recommend,items,users,admin
-    printf 'sha256:%s name=first tenant=default scopes=%s created=%s\n' "$hash" "$scopes" "$(date -u +%Y-%m-%dT%H:%M:%SZ)"
-else
-    cat api-keys
-fi | make api-keys
+    line="sha256:$hash name=first tenant=default scopes=$scopes created=$(date -u +%Y-%m-%dT%H:%M:%SZ)"
+fi
+printf '%s\n' "$line" | make api-keys
 random | make grafana-password

@@ -44,7 +44,7 @@ def test_garbage_is_collected_first() -> None:
 
 
 def test_a_gateway_freezes_its_heap(monkeypatch: pytest.MonkeyPatch, frozen: list[int]) -> None:
-    monkeypatch.setattr(uvicorn.Server, "run", lambda _: frozen.append(gc.get_freeze_count()))
+    monkeypatch.setattr(uvicorn.Server, "run", lambda *_: frozen.append(gc.get_freeze_count()))
     with pytest.raises(SystemExit):
         app.run_gateway(Settings(redis_url="redis://127.0.0.1:1"))
     assert frozen[0] > LOADED

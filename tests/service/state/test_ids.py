@@ -78,8 +78,8 @@ async def test_what_is_new_in_a_request_that_is_sent_again_is_accepted(store: St
 
 async def test_requests_that_are_written_together_are_kept_apart(store: Store, clock: Clock) -> None:
     parsed = [parse_events([{"user_id": "u", "item_id": "i"}], clock(), 1000).events for _ in range(2)]
-    calls = store.events._write([store.events._entry(one, clock(), number, ()) for number, (one,) in enumerate(parsed)])
-    assert await calls == ["accepted", "duplicate"]
+    entries = [store.events._entry(one, clock(), number, (), None) for number, (one,) in enumerate(parsed)]
+    assert await store.events._writes._write(entries) == ["accepted", "duplicate"]
 
 
 async def test_what_was_logged_is_known_when_it_is_posted_again_with_its_ids(store: Store, clock: Clock) -> None:
