@@ -1,10 +1,12 @@
 """What callers see under more load than the service can carry, and when a part of it breaks.
 
-A real Redis, gateway, worker and two real vLLM servers with the demo's models. First the capacity is measured: callers
-that wait for their answers, more and more of them, until the recommendations that the model ranks in time become no
-more. Then requests arrive at random (Poisson) at multiples of it, whatever becomes of the earlier ones: single events
-and batches, recommendations with and without candidates, changes of items. Latencies count from the time at which a
-request was due.
+A real Redis, gateway, worker and two real vLLM servers with the demo's models. The ranker has half of the processors
+for itself, as it has a machine of its own in production; otherwise the tables would show how the kernel shares them.
+
+First the capacity is measured: callers that wait for their answers, more and more of them, until the recommendations
+that the model ranks in time become no more. Then requests arrive at random (Poisson) at multiples of it, whatever
+becomes of the earlier ones: single events and batches, recommendations with and without candidates, changes of items.
+Latencies count from the time at which a request was due.
 
 Faults then happen under half of the capacity: the ranker stops or is killed, the summarizer is slow, Redis stops or is
 restarted, all workers are gone, the disk of the pictures is full.
@@ -32,7 +34,17 @@ from model_store.serving.launch import VllmServer
 from tests.benchmarks.command import run
 from tests.benchmarks.load_claims import FAULT_COLUMNS, LEVEL_COLUMNS, Claims, Level, check_levels, goodput
 from tests.benchmarks.load_faults import Trial, faults
-from tests.benchmarks.load_rig import HISTORY, PausableVllm, Rig, fill, freshness_of, running_rig, small_disk
+from tests.benchmarks.load_rig import (
+    HISTORY,
+    PausableVllm,
+    Rig,
+    fill,
+    freshness_of,
+    on_processors,
+    running_rig,
+    shared_out,
+    small_disk,
+)
 from tests.benchmarks.load_traffic import (
     RECOMMENDING,
     SHARES,
@@ -99,7 +111,8 @@ async def _measure(folder: Path, plan: Plan, found: Findings, claims: Claims, pr
             rate, ranked = await capacity(caller, next(mixes), plan.seconds / 3, progress)
             found.say(
                 f"{USERS} users, {ITEMS} items with pictures, {CANDIDATES} candidates, a deadline of {DEADLINE_MS} ms. "
-                f"Capacity: {rate:.1f} requests/s, of which the model ranks {ranked:.1f} in time."
+                f"Capacity: {rate:.1f} requests/s, of which the model ranks {ranked:.1f} in time. "
+                f"{_place()}"
             )
             rows = await measure_levels(rig, caller, next(mixes), rate, plan, claims, progress)
             found.table(LEVEL_COLUMNS, rows)
@@ -111,6 +124,13 @@ async def _measure(folder: Path, plan: Plan, found: Findings, claims: Claims, pr
             lost = await rig.lost(caller.accepted)
             claims.check(not lost, f"of {len(caller.accepted):,} acknowledged events {len(lost)} are lost")
     found.say(f"Load {os.getloadavg()[0]:.1f} at the end.")
+
+
+def _place() -> str:
+    rankers, others = shared_out()
+    if rankers == others:
+        return "All share one processor."
+    return f"The ranker has {len(rankers)} processor(s), everything else shares {len(others)}."
 
 
 async def capacity(caller: Caller, mix: Mix, seconds: float, progress: Progress) -> tuple[float, float]:
@@ -170,7 +190,9 @@ async def cause_faults(
 async def _real_rig(folder: Path, progress: Progress) -> AsyncIterator[Rig]:
     registry = Registry(MODELS)
     environment = {"TASTESTREAM_MODEL_STORE": str(MODELS), "TASTESTREAM_RECOMMEND__RETRIEVE": str(CANDIDATES)}
+    rankers, others = shared_out()
     async with AsyncExitStack() as stack:
+        stack.enter_context(on_processors(others))
         servers: dict[str, VllmServer] = {}
         for role in ("ranker", "summarizer"):
             manifest = registry.get(f"demo-{role}")
@@ -178,7 +200,8 @@ async def _real_rig(folder: Path, progress: Progress) -> AsyncIterator[Rig]:
             background = role == "summarizer"
             servers[role] = VllmServer(manifest, weights, prompts, folder / f"{role}.log", background=background)
             stack.push_async_callback(servers[role].stop)
-            await servers[role].start()
+            with on_processors(rankers if role == "ranker" else others):
+                await servers[role].start()
             environment |= {
                 f"TASTESTREAM_{role.upper()}__URL": servers[role].url,
                 f"TASTESTREAM_{role.upper()}__VERSION": manifest.id,
@@ -188,7 +211,7 @@ async def _real_rig(folder: Path, progress: Progress) -> AsyncIterator[Rig]:
             await server.wait_healthy(lambda elapsed, _: progress.update(task, completed=elapsed))
         progress.remove_task(task)
         pictures = stack.enter_context(small_disk(folder / "pictures"))
-        ranker, summarizer = (PausableVllm(servers[role]) for role in ("ranker", "summarizer"))
+        ranker, summarizer = PausableVllm(servers["ranker"], rankers), PausableVllm(servers["summarizer"], others)
         yield await stack.enter_async_context(running_rig(folder, environment, ranker, summarizer, pictures))
 
 

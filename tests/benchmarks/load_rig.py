@@ -9,6 +9,7 @@ from base64 import b64encode
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Protocol
 
@@ -43,10 +44,11 @@ class Pausable(Protocol):
 
 
 class PausableVllm:
-    """A real vLLM server with all its processes."""
+    """A real vLLM server with all its processes, which run on `processors`."""
 
-    def __init__(self, server: VllmServer) -> None:
+    def __init__(self, server: VllmServer, processors: frozenset[int]) -> None:
         self._server = server
+        self._processors = processors
 
     def pause(self) -> None:
         self._signal(signal.SIGSTOP)
@@ -60,7 +62,8 @@ class PausableVllm:
     async def start_again(self) -> None:
         """Start it on the same port, and wait until it answers."""
         await self._server.stop()
-        await self._server.start()
+        with on_processors(self._processors):
+            await self._server.start()
         await self._server.wait_healthy()
 
     def _signal(self, number: signal.Signals) -> None:
@@ -104,6 +107,25 @@ class Rig:
         """Memory of the gateway."""
         pages = int(Path(f"/proc/{self.gateway.pid}/statm").read_text().split()[1])
         return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+@cache
+def shared_out() -> tuple[frozenset[int], frozenset[int]]:
+    """The processors of the ranker, and those of everything else; the same ones if there is only one."""
+    processors = sorted(os.sched_getaffinity(0))
+    half = len(processors) // 2
+    return frozenset(processors[:half] or processors), frozenset(processors[half:])
+
+
+@contextmanager
+def on_processors(which: frozenset[int]) -> Iterator[None]:
+    """What this thread does and starts runs on these processors only."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, which)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 @asynccontextmanager
