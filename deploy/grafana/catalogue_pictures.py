@@ -2,7 +2,7 @@
 
 from deploy.grafana.board import Board, Row
 from deploy.grafana.panels import Query, lines
-from deploy.grafana.queries import occurring, or_none, per_second, quantile, series, share
+from deploy.grafana.queries import occurring, or_none, p50_p99, per_second, series, share
 
 _ACCEPTED = per_second("tastestream_events_total", 'result="accepted"')
 _OF_ITEMS = 'kind=~"fetch|describe"'
@@ -99,8 +99,7 @@ _PICTURES_ROW = Row(
         lines(
             "Time of a fetch and of a description",
             "One attempt, with the download or the call to the model.",
-            Query(quantile(0.5, "tastestream_job_seconds", _OF_ITEMS, by="kind"), "{{kind}} p50"),
-            Query(quantile(0.99, "tastestream_job_seconds", _OF_ITEMS, by="kind"), "{{kind}} p99"),
+            *p50_p99("tastestream_job_seconds", _OF_ITEMS, by="kind"),
             unit="s",
             width=12,
             runbooks=[_WAITING],

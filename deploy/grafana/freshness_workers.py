@@ -2,7 +2,7 @@
 
 from deploy.grafana.board import Board, Row
 from deploy.grafana.panels import Query, heatmap, lines, numbers
-from deploy.grafana.queries import mean, occurring, or_none, per_second, quantile, series, share
+from deploy.grafana.queries import mean, occurring, or_none, p50_p99, per_second, quantile, series, share
 
 _TO_SUMMARY = "tastestream_event_to_summary_seconds"
 _BURN = "TastestreamFreshnessBudgetBurn"
@@ -33,8 +33,7 @@ _FRESHNESS_ROW = Row(
         lines(
             "From the request to the recents",
             "After this time every recommendation sees the event.",
-            Query(quantile(0.5, "tastestream_event_to_recents_seconds"), "p50"),
-            Query(quantile(0.99, "tastestream_event_to_recents_seconds"), "p99"),
+            *p50_p99("tastestream_event_to_recents_seconds"),
             unit="s",
             width=6,
         ),
@@ -133,8 +132,7 @@ _WORK_ROW = Row(
         lines(
             "Time of one attempt",
             "From its start to its commit or failure, against the lease, after which another worker may take it.",
-            Query(quantile(0.5, "tastestream_job_seconds", by="kind"), "{{kind}} p50"),
-            Query(quantile(0.99, "tastestream_job_seconds", by="kind"), "{{kind}} p99"),
+            *p50_p99("tastestream_job_seconds", by="kind"),
             Query(f"max ({series('tastestream_lease_seconds')})", "lease"),
             unit="s",
             scale="log",
@@ -198,8 +196,7 @@ _LLM_ROW = Row(
         lines(
             "Duration of a call",
             "Of one call for one block of events, or one description.",
-            Query(quantile(0.5, "tastestream_engine_call_seconds", _SUMMARIZER, by="call"), "{{call}} p50"),
-            Query(quantile(0.99, "tastestream_engine_call_seconds", _SUMMARIZER, by="call"), "{{call}} p99"),
+            *p50_p99("tastestream_engine_call_seconds", _SUMMARIZER, by="call"),
             unit="s",
             width=6,
             runbooks=["TastestreamSummarizerDown", "TastestreamFreshnessBudgetBurn"],

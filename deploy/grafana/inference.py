@@ -2,7 +2,7 @@
 
 from deploy.grafana.board import Board, Row
 from deploy.grafana.panels import Query, lines
-from deploy.grafana.queries import mean, occurring, or_none, per_second, quantile, series, share
+from deploy.grafana.queries import mean, occurring, or_none, p50_p99, per_second, quantile, series, share
 
 _RANKER = 'engine="ranker"'
 _CALLS = "tastestream_engine_calls_total"
@@ -25,8 +25,7 @@ _RANKER_ROW = Row(
         lines(
             "Duration of a call",
             "One call scores all candidates of a request that are not in the score cache.",
-            Query(quantile(0.5, _CALL_SECONDS, _RANKER), "p50"),
-            Query(quantile(0.99, _CALL_SECONDS, _RANKER), "p99"),
+            *p50_p99(_CALL_SECONDS, _RANKER),
             unit="s",
             runbooks=[_SHEDDING],
         ),
@@ -44,8 +43,7 @@ _RANKER_ROW = Row(
         lines(
             "Wait for a free place",
             "Time that a ranking waits because as many others as may are in progress.",
-            Query(quantile(0.5, "tastestream_ranker_wait_seconds"), "p50"),
-            Query(quantile(0.99, "tastestream_ranker_wait_seconds"), "p99"),
+            *p50_p99("tastestream_ranker_wait_seconds"),
             unit="s",
             width=6,
             runbooks=[_SHEDDING],
@@ -130,13 +128,6 @@ def _gauge(name: str) -> Query:
     return Query(f"sum by (job, instance) ({series(name, _SERVERS)})", "{{job}} {{instance}}")
 
 
-def _quantiles(histogram: str) -> tuple[Query, Query]:
-    return (
-        Query(quantile(0.5, histogram, _SERVERS, by="job"), "{{job}} p50"),
-        Query(quantile(0.99, histogram, _SERVERS, by="job"), "{{job}} p99"),
-    )
-
-
 _VLLM_ROW = Row(
     "vLLM, in its own words",
     [
@@ -158,7 +149,7 @@ _VLLM_ROW = Row(
         lines(
             "Time in the queue",
             "From the arrival at vLLM to the first computation.",
-            *_quantiles("vllm:request_queue_time_seconds"),
+            *p50_p99("vllm:request_queue_time_seconds", _SERVERS, by="job"),
             unit="s",
             width=6,
             runbooks=[_SHEDDING],
@@ -166,7 +157,7 @@ _VLLM_ROW = Row(
         lines(
             "Time in vLLM",
             "From the arrival at vLLM to the end of the answer.",
-            *_quantiles("vllm:e2e_request_latency_seconds"),
+            *p50_p99("vllm:e2e_request_latency_seconds", _SERVERS, by="job"),
             unit="s",
             width=6,
             runbooks=[_SHEDDING],
@@ -205,8 +196,7 @@ _VLLM_ROW = Row(
         lines(
             "Time to the first token",
             "Of the summarizer. The ranker writes no tokens.",
-            Query(quantile(0.5, "vllm:time_to_first_token_seconds", 'job="tastestream-summarizer"'), "p50"),
-            Query(quantile(0.99, "vllm:time_to_first_token_seconds", 'job="tastestream-summarizer"'), "p99"),
+            *p50_p99("vllm:time_to_first_token_seconds", 'job="tastestream-summarizer"'),
             unit="s",
             width=6,
         ),

@@ -4,7 +4,7 @@ from deploy.grafana.board import Board, Row
 from deploy.grafana.objectives import OBJECTIVES, WRONG
 from deploy.grafana.panels import Query, lines
 from deploy.grafana.processes import LIMITS, PROCESSES
-from deploy.grafana.queries import per_second, quantile
+from deploy.grafana.queries import p50_p99, per_second, quantile
 
 _RECOMMEND = 'route="/recommend",method="POST"'
 _EVENTS = 'route="/events",method="POST"'
@@ -61,8 +61,7 @@ _LATENCY_ROW = Row(
         lines(
             "POST /recommend",
             "From the first byte of the request to the end of the answer.",
-            Query(quantile(0.5, _HTTP, _RECOMMEND), "p50"),
-            Query(quantile(0.99, _HTTP, _RECOMMEND), "p99"),
+            *p50_p99(_HTTP, _RECOMMEND),
             unit="s",
             width=6,
             runbooks=["TastestreamRecommendBudgetBurn"],
@@ -70,8 +69,7 @@ _LATENCY_ROW = Row(
         lines(
             "Share of the deadline used",
             "1 and more is late. Deadlines differ from caller to caller; this is relative to each.",
-            Query(quantile(0.5, "tastestream_recommend_deadline_used_ratio"), "p50"),
-            Query(quantile(0.99, "tastestream_recommend_deadline_used_ratio"), "p99"),
+            *p50_p99("tastestream_recommend_deadline_used_ratio"),
             unit="percentunit",
             width=6,
             thresholds=[(1, "red")],
@@ -88,8 +86,7 @@ _LATENCY_ROW = Row(
         lines(
             "POST /events",
             "From the first byte of the request to the end of the answer. A stream takes as long as its sender.",
-            Query(quantile(0.5, _HTTP, _EVENTS), "p50"),
-            Query(quantile(0.99, _HTTP, _EVENTS), "p99"),
+            *p50_p99(_HTTP, _EVENTS),
             unit="s",
             width=6,
             runbooks=["TastestreamEventsBudgetBurn"],

@@ -1,5 +1,7 @@
 """Queries of panels. All series are those of the namespaces that the dashboard's variable selects."""
 
+from deploy.grafana.panels import Query
+
 NAMESPACE = 'namespace=~"$namespace"'
 OF_MODEL = 'model=~"$model"'
 _WINDOW = "$__rate_interval"
@@ -24,6 +26,15 @@ def quantile(q: float, histogram: str, matchers: str = "", *, by: str = "") -> s
     """A quantile of a histogram, estimated within its buckets; without observations there is none."""
     labels = f"{by}, le" if by else "le"
     return f"histogram_quantile({q}, {per_second(f'{histogram}_bucket', matchers, by=labels)})"
+
+
+def p50_p99(histogram: str, matchers: str = "", *, by: str = "") -> tuple[Query, Query]:
+    """The median and the slow end of a histogram, named so and by the value of the label `by`."""
+    whose = f"{{{{{by}}}}} " if by else ""
+    return (
+        Query(quantile(0.5, histogram, matchers, by=by), f"{whose}p50"),
+        Query(quantile(0.99, histogram, matchers, by=by), f"{whose}p99"),
+    )
 
 
 def mean(histogram: str, matchers: str = "", *, by: str = "") -> str:
