@@ -5,7 +5,6 @@ The parent only keeps the port: it is bound, but never listens, so that no conne
 """
 
 import asyncio
-import ctypes
 import os
 import random
 import signal
@@ -18,6 +17,7 @@ from pathlib import Path
 from prometheus_client.multiprocess import mark_process_dead
 
 from model_store.errors import UserError
+from model_store.serving.processes import before_program
 from service.logs import get_logger
 
 START_S = 60.0
@@ -28,7 +28,6 @@ DRAIN_S = 15.0
 _RETRY_INITIAL_S = 0.5
 _RETRY_MAX_S = 15.0
 _MOST_FAILURES = 8
-_PR_SET_PDEATHSIG = 1
 log = get_logger(__name__)
 
 Command = Callable[[int, int, Path], Sequence[str]]
@@ -153,13 +152,12 @@ class _Process:
 
     @classmethod
     async def start(cls, number: int, command: Command, folder: Path) -> "_Process":
-        libc = ctypes.CDLL(None)
         reader, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         try:
             process = await asyncio.create_subprocess_exec(
                 *command(number, writer, folder),
                 pass_fds=(writer,),
-                preexec_fn=lambda: libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM),
+                preexec_fn=before_program(),
             )
         except BaseException:
             os.close(reader)

@@ -6,8 +6,7 @@ import ctypes
 import logging
 import os
 import signal
-from collections.abc import Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from model_store.errors import UserError
@@ -54,7 +53,6 @@ class Child:
         self._process: asyncio.subprocess.Process | None = None
 
     async def start(self) -> None:
-        prepare = partial(_prepare, ctypes.CDLL(None), self._niceness)
         with self.log.open("wb") as log:
             self._process = await asyncio.create_subprocess_exec(
                 *self._command,
@@ -63,7 +61,7 @@ class Child:
                 stdout=log,
                 stderr=asyncio.subprocess.STDOUT,
                 start_new_session=True,
-                preexec_fn=prepare,
+                preexec_fn=before_program(self._niceness),
             )
         if self._niceness:
             await _lower_session(self._process.pid, self._niceness)
@@ -108,10 +106,20 @@ class Child:
         await self._process.wait()
 
 
-def _prepare(libc: ctypes.CDLL, niceness: int) -> None:
-    """Runs in the child before its program."""
-    libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-    os.nice(niceness)
+def before_program(niceness: int = 0) -> Callable[[], None]:
+    """What a new child is to do before its program: ask Linux for a SIGTERM when its parent ends, and yield to others.
+
+    Args:
+        niceness: added to that of the parent.
+    """
+    # Loaded before the fork, since little is safe between it and the program.
+    libc = ctypes.CDLL(None)
+
+    def prepare() -> None:
+        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        os.nice(niceness)
+
+    return prepare
 
 
 async def _lower_session(pid: int, niceness: int) -> None:
