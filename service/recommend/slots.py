@@ -3,18 +3,12 @@
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 
 _USUAL_WEIGHT = 0.1
 
 
 class Hopeless(Exception):
     """No place would become free in time for the ranker to answer."""
-
-
-@dataclass(slots=True, eq=False)
-class _Waiting:
-    turn: asyncio.Future[None]
 
 
 class Slots:
@@ -31,7 +25,7 @@ class Slots:
     def __init__(self, limit: Callable[[], int], changed: Callable[[int], None]) -> None:
         self._limit = limit
         self._changed = changed
-        self._waiting: deque[_Waiting] = deque()
+        self._waiting: deque[asyncio.Future[None]] = deque()
         self._usual_s = 0.0
         self.in_flight = 0
 
@@ -48,19 +42,19 @@ class Slots:
             self._take()
             return
         loop = asyncio.get_running_loop()
-        waiting = _Waiting(loop.create_future())
-        self._waiting.append(waiting)
-        timer = loop.call_later(max(0.0, within_s - self._usual_s), self._give_up, waiting)
+        turn: asyncio.Future[None] = loop.create_future()
+        self._waiting.append(turn)
+        timer = loop.call_later(max(0.0, within_s - self._usual_s), self._give_up, turn)
         try:
-            await waiting.turn
+            await turn
         except asyncio.CancelledError:
-            if waiting.turn.done() and not waiting.turn.cancelled():
+            if turn.done() and not turn.cancelled():
                 self.release()
             raise
         finally:
             timer.cancel()
-            if waiting in self._waiting:
-                self._waiting.remove(waiting)
+            if turn in self._waiting:
+                self._waiting.remove(turn)
 
     def release(self, took_s: float | None = None) -> None:
         """Give the place back; `took_s` is the duration of a call that was answered."""
@@ -70,16 +64,16 @@ class Slots:
         self._changed(self.in_flight)
         while self._waiting and self.in_flight < self._limit():
             crowded = len(self._waiting) > self._limit()
-            waiting = self._waiting.pop() if crowded else self._waiting.popleft()
-            if not waiting.turn.done():
+            turn = self._waiting.pop() if crowded else self._waiting.popleft()
+            if not turn.done():
                 self._take()
-                waiting.turn.set_result(None)
+                turn.set_result(None)
 
     def _take(self) -> None:
         self.in_flight += 1
         self._changed(self.in_flight)
 
     @staticmethod
-    def _give_up(waiting: _Waiting) -> None:
-        if not waiting.turn.done():
-            waiting.turn.set_exception(Hopeless())
+    def _give_up(turn: asyncio.Future[None]) -> None:
+        if not turn.done():
+            turn.set_exception(Hopeless())
