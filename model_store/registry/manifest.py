@@ -2,7 +2,8 @@
 
 A version is the folder `<store>/<name>/<number>/` with a manifest, a `prompts/` folder and,
 for most, `weights/`. Two versions may share weights: `weights` is a path relative to the
-store's root. Once registered, a version never changes.
+store's root. A model that gets its pictures as soft tokens also has `encoder/`, which makes
+them; it goes with the weights. Once registered, a version never changes.
 """
 
 import hashlib
@@ -82,6 +83,13 @@ class Serving(StrictModel):
     """Prompts that a server accepts at the same time, counting each candidate; it answers further ones with 503."""
 
 
+class PictureTokens(StrictModel):
+    """The soft tokens that stand for a picture in the prompts of a text LLM: `count` embeddings of `width` numbers."""
+
+    count: int = Field(gt=0, le=256)
+    width: int = Field(gt=0)
+
+
 class Training(StrictModel):
     """Where the weights came from: the command, the data and the split."""
 
@@ -108,6 +116,8 @@ class Manifest(StrictModel):
     weights: str = ""
     """Path relative to the store's root; "" means `weights` next to the manifest."""
     weights_sha256: str = ""
+    encoder_sha256: str = ""
+    """Of the folder `encoder` beside the weights; "" for a model that has none."""
     prompts_sha256: str = ""
     prompt_recents: int = Field(RECENTS, gt=0)
     """How many of a user's last interactions the ranking prompt shows, in training and in the service."""
@@ -116,6 +126,8 @@ class Manifest(StrictModel):
     labels: Labels | None = None
     probe: Probe | None = None
     picture: PictureSize = PictureSize()
+    picture_tokens: PictureTokens | None = None
+    """None for models that see pictures themselves."""
     blend: Blend = Blend()
     signals: VersionSignals = VersionSignals()
     serving: Serving = Serving()

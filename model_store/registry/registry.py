@@ -1,6 +1,6 @@
 """The model store: immutable versions, and aliases that point at them.
 
-    <root>/<name>/<version>/manifest.toml, prompts/, weights/
+    <root>/<name>/<version>/manifest.toml, prompts/, weights/, encoder/
     <root>/<name>/aliases.toml            every promotion and rollback
 
 The root is a folder or any fsspec URL. A version exists once its manifest does, which is written last.
@@ -90,6 +90,18 @@ class Registry:
         self._verify(manifest, folder, manifest.weights_sha256)
         return folder
 
+    def encoder_folder(self, manifest: Manifest) -> Path:
+        """A local folder with what turns pictures into the version's soft tokens.
+
+        Raises:
+            ManifestError: the version has no soft tokens, or its encoder is missing or not the one that was registered.
+        """
+        if manifest.picture_tokens is None:
+            raise ManifestError(f"{manifest.id} has no picture tokens, and so no encoder")
+        folder = self._local(manifest, "encoder")
+        self._verify(manifest, folder, manifest.encoder_sha256)
+        return folder
+
     def cooccurrence(self, manifest: Manifest) -> Path | None:
         """A local copy of the version's co-occurrence file, if it has one."""
         return self._path(manifest, manifest.cooccurrence) if manifest.cooccurrence else None
@@ -98,16 +110,19 @@ class Registry:
         """The number that a new version of `name` gets."""
         return max(self.versions(name), default=0) + 1
 
-    def add(self, manifest: Manifest, prompts: Path, weights: Path | None = None) -> Manifest:
+    def add(
+        self, manifest: Manifest, prompts: Path, weights: Path | None = None, *, encoder: Path | None = None
+    ) -> Manifest:
         """Copy a new version into the store and return its manifest, with hashes.
 
         Args:
             manifest: its `weights` must name those of another version when `weights` is None.
             prompts: the folder of its prompt templates.
             weights: the folder of its checkpoint.
+            encoder: the folder of what makes its soft tokens. A version with another's weights has that one's encoder.
 
         Raises:
-            ManifestError: this version exists already, or its weights can't be found.
+            ManifestError: this version exists already, or its weights or its encoder can't be found.
         """
         where = f"{manifest.name}/{manifest.version}"
         if self._files.exists(f"{where}/{MANIFEST}"):
@@ -115,13 +130,21 @@ class Registry:
             raise ManifestError(f"{manifest.id} exists in {self.root} and never changes; add version {newer}")
         if (weights is None) == (manifest.weights == ""):
             raise ManifestError(f"{manifest.id} needs either a weights folder or the path of another version's weights")
+        has_tokens = manifest.picture_tokens is not None
+        if (encoder is not None) != (has_tokens and weights is not None):
+            raise ManifestError(
+                f"{manifest.id} needs an encoder folder if it has weights and picture tokens, else none"
+            )
         self._files.copy_in(prompts, f"{where}/prompts")
         if weights is not None:
             self._files.copy_in(weights, f"{where}/weights")
+        if encoder is not None:
+            self._files.copy_in(encoder, f"{where}/encoder")
         hashed = manifest.model_copy(
             update={
                 "prompts_sha256": hash_files(prompts),
                 "weights_sha256": hash_files(weights or self._local(manifest, "weights")),
+                "encoder_sha256": hash_files(encoder or self._local(manifest, "encoder")) if has_tokens else "",
                 "created": manifest.created or datetime.now(UTC).replace(microsecond=0),
             }
         )
@@ -177,8 +200,12 @@ class Registry:
         return manifest
 
     def _local(self, manifest: Manifest, part: str) -> Path:
-        shared = manifest.weights if part == "weights" else ""
-        return self._path(manifest, shared or f"{manifest.name}/{manifest.version}/{part}")
+        path = f"{manifest.name}/{manifest.version}/{part}"
+        if manifest.weights and part == "weights":
+            path = manifest.weights
+        elif manifest.weights and part == "encoder":
+            path = str(PurePosixPath(manifest.weights).with_name("encoder"))
+        return self._path(manifest, path)
 
     def _path(self, manifest: Manifest, path: str) -> Path:
         pure = PurePosixPath(path)
