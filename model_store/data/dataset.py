@@ -1,15 +1,18 @@
 """The dataset folder that training, evaluation and replay read: its reader and its writer.
 
-| file               | holds                                                                         |
-| ------------------ | ----------------------------------------------------------------------------- |
-| `items.jsonl`      | `item_id`, `title`, optional `description`, `genres`, `tags`, `image`, `caption` |
-| `interactions.csv` | `user_id,item_id,timestamp[,rating][,type]`, sorted by user and time          |
-| `images/`          | the pictures that `image` names                                               |
+| file                 | holds                                                                         |
+| -------------------- | ----------------------------------------------------------------------------- |
+| `items.jsonl`        | `item_id`, `title`, optional `description`, `genres`, `tags`, `image`, `caption` |
+| `interactions.csv`   | `user_id,item_id,timestamp[,rating][,type]`, sorted by user and time          |
+| `images/`            | the pictures that `image` names                                               |
+| `descriptions.jsonl` | optional: `item_id`, `summary`; written by `data describe`                    |
+| `summaries.jsonl`    | optional: see `data.summaries`; written by `data summarize`                   |
 
 `caption` describes the picture: it is the target of the `describe` job and is never sent to the
-service. Ids are strings, even if the files have numbers. `genres` and `tags` are arrays, or texts
-whose terms are separated by `|`, `;` or `,`. Both files may have any encoding that
-`data.text_files` knows, and be compressed (`items.jsonl.gz`).
+service. `summary` is what a model wrote about the item; prompts show it. Ids are strings, even if
+the files have numbers. `genres` and `tags` are arrays, or texts whose terms are separated by `|`,
+`;` or `,`. All files may have any encoding that `data.text_files` knows, and be compressed
+(`items.jsonl.gz`).
 
 An interaction without a type is a `rating` if it has one, else a `click`; `signals` defines what
 types and ratings mean. Exposures are left out, since prompts never show them.
@@ -20,13 +23,13 @@ import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, Literal
 
-from model_store.data import tables, text_files
+from model_store.data import tables, text_files, values
 from model_store.data.rows import InteractionRow, interaction, item, json_object
 from model_store.data.text_files import DataFileError
 from model_store.errors import UserError
@@ -34,6 +37,7 @@ from model_store.signals import BUILT_IN, Signals
 
 Split = Literal["train", "validation", "test"]
 ITEMS, INTERACTIONS, IMAGES = "items.jsonl", "interactions.csv", "images"
+DESCRIPTIONS = "descriptions.jsonl"
 _FIELDS = ("item_id", "title", "description", "genres", "tags", "image", "caption")
 _REQUIRED = ("user_id", "item_id", "timestamp")
 HELD_OUT = 'user_split(user_id) == "test"'
@@ -46,7 +50,10 @@ class DatasetError(UserError):
 
 @dataclass(frozen=True, slots=True)
 class DatasetItem:
-    """One item of the catalogue; `image` is the path of its picture, which `caption` describes."""
+    """One item of the catalogue; `image` is the path of its picture, which `caption` describes.
+
+    `summary` is the item summary that a model wrote, if one did.
+    """
 
     item_id: str
     title: str
@@ -55,6 +62,7 @@ class DatasetItem:
     tags: tuple[str, ...] = ()
     image: Path | None = None
     caption: str = ""
+    summary: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,14 +116,56 @@ def read_dataset(folder: Path, signals: Signals = BUILT_IN) -> Dataset:
     Raises:
         DatasetError: a file is missing, or a line is malformed.
     """
-    return Dataset({item.item_id: item for item in _items(folder)}, _histories(folder / INTERACTIONS, signals))
+    items = {item.item_id: item for item in _items(folder)}
+    for item_id, summary in _descriptions(folder):
+        if item_id in items:
+            items[item_id] = replace(items[item_id], summary=summary)
+    return Dataset(items, histories(interaction_rows(folder), signals))
+
+
+def item_rows(folder: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The objects of `items.jsonl` with all their fields, and their line numbers.
+
+    Raises:
+        DatasetError: the file is missing, or a line is not an object.
+    """
+    return _objects(_require(folder / ITEMS))
+
+
+def interaction_rows(folder: Path) -> Iterator[InteractionRow]:
+    """The rows of `interactions.csv`, in the file's order; one without a type gets that which its rating implies.
+
+    Raises:
+        DatasetError: the file is missing, or a row is malformed.
+    """
+    path = _require(folder / INTERACTIONS)
+    try:
+        for line, fields in tables.rows(path, dict.fromkeys(InteractionRow._fields, ()), _REQUIRED):
+            try:
+                row = interaction(**fields)
+            except ValueError as error:
+                raise DatasetError(f"{path}, line {line}: {error}") from None
+            yield row._replace(type=row.type or ("click" if row.rating is None else "rating"))
+    except DataFileError as error:
+        raise DatasetError(str(error)) from None
+
+
+def histories(rows: Iterable[InteractionRow], signals: Signals) -> dict[str, tuple[Interaction, ...]]:
+    """The rows of each user without exposures, oldest first; simultaneous ones keep their order."""
+    found: dict[str, list[Interaction]] = {}
+    for row in rows:
+        if not signals.is_exposure(row.type):
+            value = row.rating if signals.reads_value(row.type) else None
+            event = Interaction(row.item_id, row.type, row.timestamp, value, signals)
+            found.setdefault(row.user_id, []).append(event)
+    return {user: tuple(sorted(events, key=attrgetter("timestamp"))) for user, events in found.items()}
 
 
 def _items(folder: Path) -> Iterator[DatasetItem]:
-    path = _require(folder / ITEMS)
-    for number, line in text_files.lines(path):
+    path = text_files.find(folder / ITEMS)
+    for number, fields in item_rows(folder):
         try:
-            yield _item(json_object(line), folder)
+            yield _item(fields, folder)
         except ValueError as error:
             raise DatasetError(f"{path}, line {number}: {error}") from None
 
@@ -127,23 +177,25 @@ def _item(fields: dict[str, Any], folder: Path) -> DatasetItem:
     return DatasetItem(**found | terms, image=folder / IMAGES / image if image else None)
 
 
-def _histories(path: Path, signals: Signals) -> dict[str, tuple[Interaction, ...]]:
-    path = _require(path)
-    histories: dict[str, list[Interaction]] = {}
-    try:
-        for line, fields in tables.rows(path, dict.fromkeys(InteractionRow._fields, ()), _REQUIRED):
+def _descriptions(folder: Path) -> Iterator[tuple[str, str]]:
+    path = text_files.find(folder / DESCRIPTIONS)
+    if path.is_file():
+        for number, fields in _objects(path):
             try:
-                row = interaction(**fields)
+                yield values.identity(fields.get("item_id")), values.text(fields.get("summary"))
             except ValueError as error:
-                raise DatasetError(f"{path}, line {line}: {error}") from None
-            kind = row.type or ("click" if row.rating is None else "rating")
-            if not signals.is_exposure(kind):
-                value = row.rating if signals.reads_value(kind) else None
-                event = Interaction(row.item_id, kind, row.timestamp, value, signals)
-                histories.setdefault(row.user_id, []).append(event)
+                raise DatasetError(f"{path}, line {number}: item_id or summary {error}") from None
+
+
+def _objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    try:
+        for number, line in text_files.lines(path):
+            try:
+                yield number, json_object(line)
+            except ValueError as error:
+                raise DatasetError(f"{path}, line {number}: {error}") from None
     except DataFileError as error:
         raise DatasetError(str(error)) from None
-    return {user: tuple(sorted(events, key=lambda event: event.timestamp)) for user, events in histories.items()}
 
 
 def _require(path: Path) -> Path:

@@ -25,8 +25,8 @@ class Catalogue:
     Attributes:
         ids: item ids, in the file's order; `number` is their inverse.
         captions: the expected answer of `describe` for each item, or "".
-        views: the items as prompts see them; those with a picture have `HAS_PICTURE` and, as
-            their summary, the caption.
+        views: the items as prompts see them; those with a picture have `HAS_PICTURE` and a
+            summary: the dataset's, or else the caption.
         pixels: pictures as the model sees them, of shape (pictures, height, width, 3).
         picture: per item its row in `pixels`, or -1.
     """
@@ -63,7 +63,7 @@ def _caption(item: DatasetItem) -> str:
 
 def _view(item: DatasetItem, caption: str) -> ItemView:
     words = ItemView(item.title, item.genres, item.tags, item.description)
-    return words if item.image is None else replace(words, summary=caption, image=HAS_PICTURE)
+    return words if item.image is None else replace(words, summary=item.summary or caption, image=HAS_PICTURE)
 
 
 def _pixels(items: Sequence[DatasetItem], size: PictureSize) -> tuple[npt.NDArray[np.uint8], list[int]]:

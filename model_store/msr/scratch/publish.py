@@ -104,7 +104,7 @@ def register(
     """
     cooccurrence = Likes(liked_by(dataset, "train")).cooccurrence(neighbours)
     generator = trained.generator()
-    scorer = OfflineScorer(generator, trained.catalogue, trained.catalogue.captions)
+    scorer = OfflineScorer(generator, trained.catalogue, [view.summary for view in trained.catalogue.views])
     blend, auc = validate(scorer, dataset, cooccurrence, origin.seed, progress)
     registry = Registry(store)
     summarizer, ranker = f"{name}-summarizer", f"{name}-ranker"

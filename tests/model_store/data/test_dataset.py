@@ -41,6 +41,23 @@ def test_what_a_row_says_of_its_item_is_what_an_event_says(tmp_path: Path, row: 
     assert (event.liked, event.disliked) == (signal == "positive", signal == "negative")
 
 
+def test_what_a_model_wrote_about_an_item_is_its_summary(tmp_path: Path) -> None:
+    folder = write(tmp_path, "user_id,item_id,timestamp\n7,1,10\n")
+    assert read_dataset(folder).items["1"].summary == ""
+    (folder / "descriptions.jsonl").write_text(
+        '{"item_id": 1, "summary": "A ring."}\n{"item_id": "x", "summary": "?"}\n'
+    )
+    item = read_dataset(folder).items["1"]
+    assert (item.summary, item.caption) == ("A ring.", "A red ring.")
+
+
+def test_a_malformed_description_is_named(tmp_path: Path) -> None:
+    folder = write(tmp_path, "user_id,item_id,timestamp\n7,1,10\n")
+    (folder / "descriptions.jsonl").write_text('{"item_id": 1, "summary": "A ring."}\n{"item_id": 1, "summa')
+    with pytest.raises(DatasetError, match=r"descriptions.jsonl, line 2"):
+        read_dataset(folder)
+
+
 def test_what_types_mean_can_be_said(tmp_path: Path) -> None:
     signals = Signals(Vocabulary(positive=("wink",)))
     dataset = read_dataset(write(tmp_path, "user_id,item_id,timestamp,type\n7,1,10,wink\n"), signals)
