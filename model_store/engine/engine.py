@@ -42,7 +42,7 @@ class Engine:
         model: the name under which the server serves the model.
         prompts: the templates that the model was trained on, or the built-in ones.
         manifest: the model version, which gives picture size, label tokens, token limits and probe; None for a general
-            model, whose label tokens `mode="chat"` then asks of the server's tokenizer.
+            model, which answers in JSON, and whose label tokens `mode="chat"` asks of the server's tokenizer.
         mode: `score` asks a pooling server for all candidates at once, `chat` a generating one for each.
         timeout_s, connect_timeout_s: of a call that is given no time itself, and of connecting.
         max_concurrent_calls: requests sent at the same time; further ones wait within their own time.
@@ -72,7 +72,7 @@ class Engine:
         self.prompts = prompts
         self.manifest = manifest
         self.pictures = pictures or FittedPictures(manifest.picture if manifest else _GENERAL_PICTURE)
-        self._serving = manifest.serving if manifest else Serving()
+        self._serving = manifest.serving if manifest else Serving(json_answers=True)
         self._timeout_s = timeout_s
         self._client = VllmClient(
             url,
@@ -146,7 +146,7 @@ class Engine:
             picture = await asyncio.to_thread(picture_parts, item.image, self.pictures)
             text = fitting.first_fitting(fitting.descriptions(self.prompts, item), limit)
             content = [*picture, text_part(text)] if picture else text
-            request = text_request(content, answer_tokens, attempt)
+            request = text_request(content, answer_tokens, attempt, in_json=self._serving.json_answers)
             # A picture may show any script.
             return require_plausible(await self._generate(request, self.prompts.limits.item_summary))
 
@@ -166,7 +166,8 @@ class Engine:
 
         async def ask(limit: int) -> str:
             text = fitting.first_fitting(fitting.summaries(self.prompts, summary, block), limit)
-            request = text_request(text, answer_tokens, attempt, self._serving.presence_penalty)
+            penalty, in_json = self._serving.presence_penalty, self._serving.json_answers
+            request = text_request(text, answer_tokens, attempt, penalty, in_json=in_json)
             written = await self._generate(request, self.prompts.limits.summary)
             return require_plausible(written, prompt=text, opening=self._serving.summary_opening)
 
@@ -221,7 +222,8 @@ class Engine:
 
     async def _generate(self, request: dict[str, Any], limit: int) -> str:
         body = {"model": self.model, **request}
-        return read_text(await self._client.post("/v1/chat/completions", body), limit)
+        answer = await self._client.post("/v1/chat/completions", body)
+        return read_text(answer, limit, in_json=self._serving.json_answers)
 
     async def _fitted(
         self, ask: Callable[[int], Awaitable[_T]], answer_tokens: int, timeout_s: float | None = None

@@ -74,6 +74,9 @@ class Serving(StrictModel):
     """Subtracted, while a summary is written, from the logit of every token that it already contains."""
     summary_opening: str = Field("", max_length=40)
     """How every summary begins, by its prompt or by training; others are rejected."""
+    json_answers: bool = False
+    """Whether summaries and descriptions are asked for as JSON objects, in structured output. For instruct models that
+    were not trained to answer with the text alone."""
     architecture: str | None = None
     """The vLLM class that scores, e.g. `Qwen3VLForSequenceClassification`; rankers only."""
     gpu_memory_utilization: float = Field(0.45, gt=0, le=1)

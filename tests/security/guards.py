@@ -127,8 +127,8 @@ def answers_as_written() -> Iterator[None]:
     Prompts ask for no more, and the smallest instruct models never end.
     """
 
-    def one_paragraph(*given: Any) -> dict[str, Any]:
-        return {**chat.text_request(*given), "stop": [_PARAGRAPH]}
+    def one_paragraph(*given: Any, **options: Any) -> dict[str, Any]:
+        return {**chat.text_request(*given, **options), "stop": [_PARAGRAPH]}
 
     with (
         patch.object(chat, "clean", lambda text, limit: text[: 4 * limit].strip()),

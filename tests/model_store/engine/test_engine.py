@@ -124,6 +124,49 @@ class TestGenerating:
         assert len(fake.requests) == 1, "a bad answer is not asked for again here"
 
 
+class TestAnswersInJson:
+    async def test_a_general_model_is_held_to_a_schema_and_a_version_is_not(self, fake: FakeVllm, make: Make) -> None:
+        fake.replies[CHAT] = lambda _: (200, text_answer('{"text": "Calm \\"harbours\\"."}'))
+        written = await make().describe(ITEM)
+        asked = fake.requests[-1].body
+        assert written == 'Calm "harbours".'
+        assert asked["response_format"]["json_schema"]["schema"]["required"] == ["text"]
+        assert asked["messages"][0]["content"].startswith(PROMPTS.describe(ITEM))
+        fake.replies[CHAT] = lambda _: (200, text_answer("Calm harbours."))
+        await make(serving=Serving(json_answers=False)).describe(ITEM)
+        version = fake.requests[-1].body
+        assert "response_format" not in version
+        assert asked["max_tokens"] > version["max_tokens"], "the braces cost tokens too"
+
+    async def test_a_version_can_ask_for_it_beside_a_picture(self, fake: FakeVllm, make: Make) -> None:
+        fake.replies[CHAT] = lambda _: (200, text_answer('{"text":"A boat."}'))
+        assert await make(serving=Serving(json_answers=True)).describe(ItemView("x", image=picture())) == "A boat."
+        shown, words = fake.requests[0].body["messages"][0]["content"]
+        assert shown["type"] == "image_url"
+        assert "JSON" in words["text"]
+
+    @pytest.mark.parametrize(
+        ("answer", "reason"),
+        [
+            (text_answer('{"text": "This user', "length"), "too_long"),
+            (text_answer('{"text": "This user'), "malformed"),
+            (text_answer('{"note": "This user"}'), "malformed"),
+            (text_answer('{"text": " \\ud800 "}'), "empty"),
+            (text_answer('{"text": "{{ x }}"}'), "implausible"),
+        ],
+    )
+    async def test_an_object_that_can_not_be_used_says_why(
+        self, fake: FakeVllm, make: Make, answer: Any, reason: str
+    ) -> None:
+        fake.replies[CHAT] = lambda _: (200, answer)
+        with pytest.raises(BadAnswer) as caught:
+            await make().summarize("", BLOCK)
+        assert caught.value.reason == reason
+
+    async def test_a_server_that_does_not_constrain_answers_is_read_as_well(self, fake: FakeVllm, make: Make) -> None:
+        assert await make().summarize("", BLOCK) == "A calm harbour."
+
+
 class TestScoring:
     async def test_all_candidates_go_in_one_call_and_come_back_in_order(self, fake: FakeVllm, make: Make) -> None:
         items = [ItemView(f"item {n}") for n in range(5)]

@@ -1,19 +1,25 @@
 """What `Engine` expects of vLLM, tested with vLLM."""
 
 import asyncio
+import copy
 import io
+import json
 import re
 import time
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
+from typing import Any
 
 import httpx
 import pytest
 from PIL import Image
 
+from model_store.engine.chat import read_text, text_request
 from model_store.engine.client import VllmClient
 from model_store.engine.engine import Engine
 from model_store.engine.errors import BadAnswer, EngineError, EngineRejected, PromptTooLong
 from model_store.pictures import PictureSize
+from model_store.prompts.clean import clean
 from model_store.registry.manifest import Serving
 from model_store.views import InteractionView, ItemView, UserView
 from tests.model_store.engine.test_engine import Recorder
@@ -194,3 +200,31 @@ async def test_retries_whose_prompts_do_not_fit_into_one_step_leave_the_server_a
     answers = await asyncio.gather(*asked, return_exceptions=True)
     assert all(isinstance(answer, str | BadAnswer) for answer in answers)
     await summarizer.check()
+
+
+async def test_a_schema_is_honoured_even_by_a_model_that_knows_no_json(summarizer_server: ServedModel) -> None:
+    client, prompts = client_of(summarizer_server), summarizer_server.prompts
+
+    async def ask(number: int) -> Any:
+        text = prompts.summarize("", (InteractionView("like", ItemView(f"Lamp {number}", ("drama",))),))
+        request = copy.deepcopy(text_request(text, 200, attempt=1, in_json=True))
+        # This model would never end its string.
+        request["response_format"]["json_schema"]["schema"]["properties"]["text"]["maxLength"] = 40
+        return await client.post("/v1/chat/completions", request)
+
+    answers = await asyncio.gather(*map(ask, range(24)))
+    await client.close()
+    for answer in answers:
+        text = json.loads(answer["choices"][0]["message"]["content"])["text"]
+        with suppress(BadAnswer):
+            assert read_text(answer, 1000, in_json=True) == clean(text, 1000)
+
+
+async def test_an_answer_in_json_that_is_cut_off_is_too_long(summarizer_server: ServedModel) -> None:
+    engine = summarizer_server.engine(
+        serving=Serving(json_answers=True, max_summary_tokens=1, max_description_tokens=1)
+    )
+    with pytest.raises(BadAnswer) as caught:
+        await engine.summarize("", BLOCK * 3)
+    assert caught.value.reason == "too_long"
+    await engine.close()

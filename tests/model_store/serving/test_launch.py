@@ -131,6 +131,12 @@ class TestCommand:
         manifest = Manifest(name="general", version=1, role="ranker")
         assert "--runner" not in command(manifest, WEIGHTS, PROMPTS, 1, "gpu")
 
+    def test_answers_in_json_have_no_space_to_fill(self) -> None:
+        manifest = Manifest(name="general", version=1, role="summarizer", serving={"json_answers": True})
+        given = command(manifest, WEIGHTS, PROMPTS, 1, "gpu")
+        config = json.loads(given[given.index("--structured-outputs-config") + 1])
+        assert config == {"backend": "xgrammar", "disable_any_whitespace": True}
+
     def test_the_labels_of_the_version_become_the_classifier(self) -> None:
         labels = Labels(yes="Ja", no="Nein", yes_id=1, no_id=2)
         manifest = RANKER.model_copy(update={"labels": labels})
