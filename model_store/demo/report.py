@@ -11,10 +11,11 @@ from model_store.data.dataset import Dataset
 from model_store.demo.outside import Outside, measure_outside, repeats
 from model_store.demo.truth import Truth, stated
 from model_store.demo.world import Taste
-from model_store.evaluate.baselines import POPULARITY, baseline_scores
+from model_store.evaluate.baselines import POPULARITY, Popularity
 from model_store.evaluate.compare import Table, evaluate_scores
+from model_store.evaluate.likes import Likes
 from model_store.evaluate.metrics import Interval, confidence
-from model_store.evaluate.protocol import EvaluationCase, Protocol, make_cases
+from model_store.evaluate.protocol import EvaluationCase, Protocol, liked_by, make_cases
 from model_store.msr.scratch.catalogue import Catalogue
 from model_store.msr.scratch.generator import BLOCK
 from model_store.msr.scratch.publish import Trained
@@ -109,13 +110,14 @@ def report(trained: Trained, dataset: Dataset, truth: Truth, unseen: Dataset, pr
     written = scorer.summaries(cases, lambda done: progress("summarizing", done, ""))
     taught = rule_summaries(scorer, cases)
     progress("ranking", 0, "")
+    popularity = Popularity(Likes(liked_by(dataset, "train")))
     scores = {
         ORACLE: truth.oracle(dataset, cases),
         MODEL: scorer.score(cases, written),
         RULE_SUMMARY: scorer.score(cases, taught),
         NO_PICTURES: scorer.score(cases, written, picture=False),
         NO_WORDS: scorer.score(cases, written, words=False),
-        POPULARITY: baseline_scores(dataset, cases)[POPULARITY],
+        POPULARITY: [popularity.score(case.recents, case.candidates) for case in cases],
     }
     table = evaluate_scores(cases, scores)
     auc = {method: row.auc.mean for method, row in table.rows.items()}

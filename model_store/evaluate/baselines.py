@@ -1,16 +1,15 @@
-"""The baselines that any recommender must beat: popularity and item-based nearest neighbours."""
+"""The baselines that any recommender must beat: popularity, item-based nearest neighbours and EASE."""
 
 from collections.abc import Iterable, Sequence
 
 from sklearn.preprocessing import normalize
 
 from model_store.data.dataset import Dataset
-from model_store.evaluate.likes import Likes
+from model_store.evaluate.ease import Ease
+from model_store.evaluate.likes import TIE, Likes
 from model_store.evaluate.protocol import EvaluationCase, liked_by
 
-POPULARITY, ITEM_KNN = "popularity", "ItemKNN"
-TIE = 1e-9
-"""Weight of popularity among candidates with the same similarity."""
+POPULARITY, ITEM_KNN, EASE = "popularity", "ItemKNN", "EASE"
 
 
 class Popularity:
@@ -41,7 +40,11 @@ class ItemKNN:
 
 
 def baseline_scores(dataset: Dataset, cases: Iterable[EvaluationCase]) -> dict[str, list[list[float]]]:
-    """Scores of both baselines for each case's candidates, learned from the training users."""
+    """Scores of all baselines for each case's candidates, learned from the training users."""
     likes = Likes(liked_by(dataset, "train"))
-    methods: dict[str, Popularity | ItemKNN] = {POPULARITY: Popularity(likes), ITEM_KNN: ItemKNN(likes)}
+    methods: dict[str, Popularity | ItemKNN | Ease] = {
+        POPULARITY: Popularity(likes),
+        ITEM_KNN: ItemKNN(likes),
+        EASE: Ease(likes),
+    }
     return {name: [method.score(case.recents, case.candidates) for case in cases] for name, method in methods.items()}

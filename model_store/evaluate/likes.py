@@ -9,6 +9,9 @@ from scipy.sparse import csr_array
 from model_store.cooccurrence import NEIGHBOURS, Cooccurrence
 from model_store.evaluate.metrics import Counts
 
+TIE = 1e-9
+"""Weight of the number of likes among candidates with the same score."""
+
 
 class Likes:
     """A matrix of users by items with 1 where the user liked the item; its last, empty column is for unknown items.

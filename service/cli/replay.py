@@ -32,8 +32,8 @@ def replay(
 
     Loads the catalogue, posts each test user's events in order, waits until they are folded, then asks the service to
     rank the user's held-out last liked item among 20 others. Prints AUC, HR@5, NDCG@5 and MRR@5 with 95 % intervals,
-    those of popularity and ItemKNN on the same cases, and latencies. Only users that are never used for training are
-    replayed.
+    those of popularity, ItemKNN and EASE on the same cases, and latencies. Only users that are never used for training
+    are replayed.
 
     Example:
 

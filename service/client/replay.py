@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx
 
 from model_store.data.dataset import Dataset, read_dataset
-from model_store.evaluate.baselines import ITEM_KNN, POPULARITY, baseline_scores
+from model_store.evaluate.baselines import EASE, ITEM_KNN, POPULARITY, baseline_scores
 from model_store.evaluate.compare import Difference, Scores, Table, difference, evaluate_scores
 from model_store.evaluate.metrics import latency
 from model_store.evaluate.protocol import EvaluationCase, Protocol, make_cases
@@ -32,7 +32,7 @@ DEADLINE_MS = 30_000
 STALL_S, POLL_S = 120.0, 0.5
 """How long folding and describing may make no progress, and how often to look."""
 SERVICE, MLLM, COLLABORATIVE = "Tastestream (blend)", "MLLM alone", "collaborative alone"
-PAIRS = ((SERVICE, ITEM_KNN), (MLLM, POPULARITY), (SERVICE, COLLABORATIVE))
+PAIRS = ((SERVICE, POPULARITY), (SERVICE, ITEM_KNN), (SERVICE, EASE), (MLLM, POPULARITY), (SERVICE, COLLABORATIVE))
 
 
 async def replay(
