@@ -86,7 +86,7 @@ class EngineSettings(_Level):
     @classmethod
     def _must_be_http(cls, url: str | None) -> str | None:
         urls = _split(url or "")
-        if url is not None and not (urls and all(_is_url(one, ("http", "https")) for one in urls)):
+        if url is not None and not (urls and all(is_url(one, ("http", "https")) for one in urls)):
             raise ValueError("must be the root of a server: http://HOST:PORT or https://HOST")
         if len(urls) > cls.MOST_SERVERS or len(set(urls)) < len(urls):
             raise ValueError(f"names a server twice, or more than {cls.MOST_SERVERS}")
@@ -355,7 +355,7 @@ class TracingSettings(_Level):
     @field_validator("endpoint")
     @classmethod
     def _must_be_http(cls, url: str | None) -> str | None:
-        if url is not None and not _is_url(url, ("http", "https")):
+        if url is not None and not is_url(url, ("http", "https")):
             raise ValueError("must be the root of a collector: http://HOST:4318")
         return url
 
@@ -466,7 +466,7 @@ class Settings(BaseSettings):
     @field_validator("redis_url")
     @classmethod
     def _must_be_a_redis_url(cls, url: str | None) -> str | None:
-        if url is not None and not _is_url(url, _REDIS_SCHEMES):
+        if url is not None and not is_url(url, _REDIS_SCHEMES):
             # Without the URL: it may hold a password.
             raise ValueError(
                 "must be redis://HOST:PORT, rediss://, unix://PATH, redis+cluster:// or rediss+cluster://; "
@@ -514,7 +514,8 @@ class Settings(BaseSettings):
         return (init_settings, env_settings, *toml)
 
 
-def _is_url(url: str, schemes: Collection[str]) -> bool:
+def is_url(url: str, schemes: Collection[str]) -> bool:
+    """Whether it is the URL of a server, with one of these schemes."""
     try:
         parts = urlsplit(url)
         _ = parts.port

@@ -57,6 +57,14 @@ class StoreFiles:
             self._fs.makedirs(target.rsplit("/", 1)[0], exist_ok=True)
             self._fs.put_file(str(file), target)
 
+    def remove(self, path: str) -> None:
+        """Delete a file, or a folder with everything in it."""
+        self._fs.rm(self._at(path), recursive=True)
+
+    def size(self, path: str) -> int:
+        """Bytes of the files in a folder and below."""
+        return int(self._fs.du(self._at(path)))
+
     def local(self, path: str) -> Path:
         """A local folder or file with the content of `path`, which must not change after it was written.
 

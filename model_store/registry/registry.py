@@ -6,7 +6,8 @@
 The root is a folder or any fsspec URL. A version exists once its manifest does, which is written last.
 """
 
-import tomllib
+import json
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -14,14 +15,24 @@ from typing import Any
 import tomli_w
 
 from model_store.prompts import PromptSet
+from model_store.registry.aliases import (
+    CANARY,
+    PRODUCTION,
+    SHADOW,
+    Histories,
+    Promotion,
+    current,
+    parse_histories,
+    stack,
+    versions_named,
+)
 from model_store.registry.files import StoreFiles
 from model_store.registry.manifest import MANIFEST, Manifest, ManifestError, hash_files
 from model_store.signals import Signals, Vocabulary
 
 ALIASES = "aliases.toml"
-PRODUCTION = "production"
+REPORT = "report.json"
 Numbers = list[int]
-Histories = dict[str, list[dict[str, Any]]]
 CACHE = Path.home() / ".cache" / "tastestream" / "models"
 
 
@@ -153,10 +164,28 @@ class Registry:
 
     def aliases(self, name: str) -> dict[str, int]:
         """The version of each alias of `name`."""
-        return {alias: stack[-1] for alias, entries in self._history(name).items() if (stack := _stack(entries))}
+        return {alias: promotion.version for alias, promotion in self.promotions(name).items()}
 
-    def promote(self, name: str, version: int, alias: str = PRODUCTION) -> None:
-        """Point `alias` at a version.
+    def promotions(self, name: str) -> dict[str, Promotion]:
+        """What each alias of `name` names, with its share and servers. Reads one file."""
+        return current(self._histories(name))
+
+    def ever_named(self, name: str) -> set[int]:
+        """Every version of `name` that an alias names or named."""
+        return versions_named(self._histories(name))
+
+    def standing(self, name: str) -> set[int]:
+        """The versions that an alias of `name` names or can be rolled back to."""
+        return {one.version for entries in self._histories(name).values() for one in stack(entries)}
+
+    def promote(
+        self, name: str, version: int, alias: str = PRODUCTION, *, share: float = 1.0, urls: Sequence[str] = ()
+    ) -> Promotion:
+        """Point `alias` at a version. A canary or shadow that becomes production ends as such.
+
+        Args:
+            share: 0..1, the users that a canary ranks for.
+            urls: the servers of this version; by default, those that another alias names for it.
 
         Raises:
             ManifestError: the version does not exist, or the alias is a number.
@@ -164,33 +193,86 @@ class Registry:
         if alias.isdecimal():
             raise ManifestError(f"an alias is a word, not a number: {alias}")
         self.get(f"{name}@{version}")
-        self._record(name, alias, {"action": "promote", "version": version})
+        named = self.promotions(name)
+        known = (other.urls for other in named.values() if other.version == version and other.urls)
+        promotion = Promotion(version, share, tuple(urls) or next(known, ()))
+        entries = {alias: {"action": "promote", **promotion.fields(alias)}}
+        if alias == PRODUCTION:
+            # Otherwise a later rollback of production would bring the canary back.
+            ended = (other for other in (CANARY, SHADOW) if other in named and named[other].version == version)
+            entries |= {other: {"action": "end"} for other in ended}
+        self._record(name, entries)
+        return promotion
 
     def rollback(self, name: str, alias: str = PRODUCTION) -> int:
-        """Point `alias` back at its version before the last promotion, and return that version.
+        """Undo the last promotion of `alias`, and return the version that it names then.
 
         Raises:
             ManifestError: there is no earlier version.
         """
-        stack = _stack(self._history(name).get(alias, []))
-        if len(stack) < 2:
+        standing = stack(self._histories(name).get(alias, []))
+        if len(standing) < 2:
             raise ManifestError(f"{name}@{alias} in {self.root} has no earlier version to go back to")
-        self._record(name, alias, {"action": "rollback", "version": stack[-2]})
-        return stack[-2]
+        self._record(name, {alias: {"action": "rollback", **standing[-2].fields(alias)}})
+        return standing[-2].version
 
-    def _record(self, name: str, alias: str, entry: dict[str, Any]) -> None:
-        history = self._history(name)
-        entry["at"] = datetime.now(UTC).replace(microsecond=0)
-        history.setdefault(alias, []).append(entry)
-        self._files.write(f"{name}/{ALIASES}", tomli_w.dumps(history).encode())
+    def end(self, name: str, alias: str) -> int:
+        """Take an alias away, and return the version that it named. Production can't be taken away.
 
-    def _history(self, name: str) -> Histories:
+        Raises:
+            ManifestError: there is no such alias, or it is production.
+        """
+        if alias == PRODUCTION:
+            raise ManifestError(f"{name}@{PRODUCTION} can't end: roll it back, or promote another version")
+        if (named := self.promotions(name).get(alias)) is None:
+            raise ManifestError(f"{name} has no alias {alias!r} in {self.root}")
+        self._record(name, {alias: {"action": "end"}})
+        return named.version
+
+    def remove(self, manifest: Manifest) -> None:
+        """Delete the files of a version, its manifest first: half a version does not exist."""
+        where = f"{manifest.name}/{manifest.version}"
+        self._files.remove(f"{where}/{MANIFEST}")
+        self._files.remove(where)
+
+    def size(self, manifest: Manifest) -> int:
+        """Bytes of a version's own files."""
+        return self._files.size(f"{manifest.name}/{manifest.version}")
+
+    def write(self, path: str, content: bytes) -> None:
+        """Write a file that belongs to a version, before the version is added."""
+        self._files.write(path, content)
+
+    def report(self, manifest: Manifest) -> dict[str, Any]:
+        """What `tastestream evaluate` wrote beside the version; empty if it did not.
+
+        Raises:
+            ManifestError: the file is not a JSON object.
+        """
+        path = f"{manifest.name}/{manifest.version}/{REPORT}"
         try:
-            return tomllib.loads(self._files.read(f"{name}/{ALIASES}").decode())
+            found = json.loads(self._files.read(path))
         except FileNotFoundError:
             return {}
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise ManifestError(f"{self.root}/{name}/{ALIASES} is not TOML: {error}") from None
+        except ValueError as error:
+            raise ManifestError(f"{self.root}/{path} is not JSON: {error}") from None
+        if not isinstance(found, dict):
+            raise ManifestError(f"{self.root}/{path} is not a JSON object")
+        return found
+
+    def _record(self, name: str, entries: Mapping[str, dict[str, Any]]) -> None:
+        """Append one entry to each alias, in one write."""
+        histories = self._histories(name)
+        for alias, entry in entries.items():
+            histories.setdefault(alias, []).append({**entry, "at": datetime.now(UTC).replace(microsecond=0)})
+        self._files.write(f"{name}/{ALIASES}", tomli_w.dumps(histories).encode())
+
+    def _histories(self, name: str) -> Histories:
+        try:
+            content = self._files.read(f"{name}/{ALIASES}")
+        except FileNotFoundError:
+            return {}
+        return parse_histories(content, f"{self.root}/{name}/{ALIASES}")
 
     def _manifest(self, name: str, number: int) -> Manifest:
         path = f"{name}/{number}/{MANIFEST}"
@@ -219,14 +301,3 @@ class Registry:
     def _verify(self, manifest: Manifest, folder: Path, expected: str) -> None:
         if hash_files(folder) != expected:
             raise ManifestError(f"{folder} is not what {manifest.id} was registered with; restore it or add a version")
-
-
-def _stack(history: list[dict[str, Any]]) -> list[int]:
-    """The versions that an alias can be rolled back to, and last the current one."""
-    stack: list[int] = []
-    for entry in history:
-        if entry["action"] == "promote":
-            stack.append(int(entry["version"]))
-        else:
-            stack.pop()
-    return stack

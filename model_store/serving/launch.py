@@ -169,12 +169,20 @@ class VllmServer(Child):
         prompts: the version's prompts; a pooling server reads its chat template from their folder.
         log: the file for the server's output.
         background: see `Child`.
+        port: where it listens; by default, on a free port.
     """
 
     def __init__(
-        self, manifest: Manifest, weights: Path, prompts: PromptSet, log: Path, *, background: bool = False
+        self,
+        manifest: Manifest,
+        weights: Path,
+        prompts: PromptSet,
+        log: Path,
+        *,
+        background: bool = False,
+        port: int | None = None,
     ) -> None:
-        device, port = detect_device(), free_port()
+        device, port = detect_device(), port or free_port()
         started = command(manifest, weights, prompts, port, device)
         super().__init__(manifest.id, started, environment(device), log, background=background)
         self.url = f"http://{HOST}:{port}"

@@ -8,16 +8,22 @@ import typer
 from rich.table import Table
 
 from model_store.demo import MODELS
+from model_store.registry.aliases import CANARY, PRODUCTION, SHADOW
 from model_store.registry.manifest import Manifest
 from model_store.registry.registry import Registry
 from service.cli.audit import audited
+from service.cli.model_server import serve
+from service.cli.model_store import Name, Reference, own_store, store_of
+from service.cli.model_versions import add, compare_versions, gc, parse_share
 from service.cli.options import ModelStore
-from service.cli.terminal import out, settings_or_exit
+from service.cli.terminal import out, printable, say
+from service.settings import is_url
 
-app = typer.Typer(no_args_is_help=True, help="List, show, promote and roll back model versions.")
-
-Name = Annotated[str, typer.Argument(help="The model's name, without a version.")]
-Reference = Annotated[str, typer.Argument(metavar="VERSION", help="`NAME@1`, `NAME@production`, or `NAME`.")]
+app = typer.Typer(no_args_is_help=True, help="Register, compare, serve, promote and roll back model versions.")
+app.command("add")(add)
+app.command("compare")(compare_versions)
+app.command("gc")(gc)
+app.command("serve")(serve)
 
 
 @app.command("list")
@@ -29,7 +35,7 @@ def list_versions(store: ModelStore = None) -> None:
         tastestream models list
     """
     table = Table("version", "role", "alias", "parameters", "trained on", "evaluation", "store", box=None)
-    for registry in (_registry(store), Registry(MODELS)):
+    for registry in (own_store(store), Registry(MODELS)):
         for manifest in registry.list():
             table.add_row(*_row(registry, manifest))
     out.print(table)
@@ -43,7 +49,7 @@ def show(version: Reference, store: ModelStore = None) -> None:
 
         tastestream models show demo-ranker
     """
-    out.print(_with(version, store).get(version).dump(), markup=False, highlight=False, end="")
+    out.print(store_of(version, store).get(version).dump(), markup=False, highlight=False, end="")
 
 
 @app.command("vllm-flags")
@@ -65,7 +71,7 @@ def vllm_flags(
     """
     from model_store.serving.launch import config_file, flags
 
-    registry = _with(version, store)
+    registry = store_of(version, store)
     manifest = registry.get(version)
     text = config_file(flags(manifest, registry.local_folder(manifest), registry.prompts(manifest), device))
     if output is None:
@@ -78,55 +84,88 @@ def vllm_flags(
 def promote(
     name: Name,
     version: Annotated[int, typer.Argument(help="The version's number.", min=1)],
-    alias: Annotated[str, typer.Option(help="The alias: production, canary, shadow, ...")] = "production",
+    alias: Annotated[str, typer.Option(help="The alias: production, canary, shadow, ...")] = PRODUCTION,
+    share: Annotated[
+        str | None, typer.Option(help="The users that a canary ranks for: `10%` or `0.1`.", show_default=False)
+    ] = None,
+    url: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A server of this version. May be given several times.",
+            show_default="those named for it before, else those of the settings",
+        ),
+    ] = None,
     store: ModelStore = None,
 ) -> None:
-    """Point an alias at a version. Running processes use it from their next start.
+    """Point an alias at a version. Running gateways follow within seconds, as soon as a server serves the version.
+
+    `production` ranks for everybody, `canary` for a share of the users, `shadow` is only compared with what was shown.
+    Gateways must have been started with `TASTESTREAM_RANKER__VERSION=NAME@production` (or NAME), and ask servers of
+    --url only if `TASTESTREAM_RANKER__ALLOWED_URLS` has them. Workers use a new summarizer from their next start.
 
     Example:
 
-        tastestream models promote movielens-ranker 2
+        tastestream models promote movielens-ranker 2 --alias canary --share 10% --url http://127.0.0.1:8002
     """
-    registry = _registry(store)
-    with audited("model.promote", model=name, version=version, alias=alias, store=str(registry.root)):
-        registry.promote(name, version, alias)
-    out.print(f"{name}@{alias} is now {name}@{version}")
+    if (alias == CANARY) != (share is not None):
+        raise typer.BadParameter("--share is for --alias canary, which needs it")
+    for one in url or ():
+        if not is_url(one, ("http", "https")):
+            raise typer.BadParameter(f"--url {printable(one)!r}: the root of a server, such as http://127.0.0.1:8002")
+    users = 1.0 if share is None else parse_share(share)
+    registry = own_store(store)
+    fields = {"share": users, "urls": url} if alias in (CANARY, SHADOW) or url else {}
+    with audited("model.promote", model=name, version=version, alias=alias, store=registry.root, **fields):
+        promoted = registry.promote(name, version, alias, share=users, urls=url or ())
+    whom = f" for {users:.4g} of the users" if alias == CANARY else ""
+    say(f"{name}@{alias} is now {name}@{version}{whom}" + (f" on {', '.join(promoted.urls)}" if promoted.urls else ""))
 
 
 @app.command()
 def rollback(
     name: Name,
-    alias: Annotated[str, typer.Option(help="The alias to point back.")] = "production",
+    alias: Annotated[str, typer.Option(help="The alias to point back.")] = PRODUCTION,
     store: ModelStore = None,
 ) -> None:
-    """Point an alias back at the version it had before.
+    """Undo the last promotion of an alias. Running gateways follow within seconds.
 
     Example:
 
         tastestream models rollback movielens-ranker
     """
-    registry = _registry(store)
-    with audited("model.rollback", model=name, alias=alias, store=str(registry.root)) as fields:
+    registry = own_store(store)
+    with audited("model.rollback", model=name, alias=alias, store=registry.root) as fields:
         version = fields["version"] = registry.rollback(name, alias)
-    out.print(f"{name}@{alias} is {name}@{version} again")
+    say(f"{name}@{alias} is {name}@{version} again")
 
 
-def _registry(store: Path | None) -> Registry:
-    return Registry(store or settings_or_exit().models_folder)
+@app.command()
+def end(
+    name: Name,
+    alias: Annotated[str, typer.Argument(help="The alias: canary, shadow, ...")],
+    store: ModelStore = None,
+) -> None:
+    """Take an alias away. The users of a canary get production again, within seconds.
 
+    Example:
 
-def _with(version: str, store: Path | None) -> Registry:
-    """The own store, or the built-in one if only that has the model."""
-    own, built_in = _registry(store), Registry(MODELS)
-    name = version.partition("@")[0]
-    return built_in if built_in.versions(name) and not own.versions(name) else own
+        tastestream models end movielens-ranker canary
+    """
+    registry = own_store(store)
+    with audited("model.end", model=name, alias=alias, store=registry.root) as fields:
+        version = fields["version"] = registry.end(name, alias)
+    say(f"{name}@{alias}, which was {name}@{version}, has ended")
 
 
 def _row(registry: Registry, manifest: Manifest) -> Iterator[str]:
-    aliases = registry.aliases(manifest.name)
+    promotions = registry.promotions(manifest.name)
     yield manifest.id
     yield manifest.role
-    yield ", ".join(alias for alias, version in aliases.items() if version == manifest.version)
+    yield ", ".join(
+        f"{alias} {one.share:.4g}" if alias == CANARY else alias
+        for alias, one in promotions.items()
+        if one.version == manifest.version
+    )
     yield f"{manifest.training.parameters:,}" if manifest.training.parameters else ""
     yield manifest.training.data
     yield ", ".join(f"{key} {value}" for key, value in manifest.evaluation.items() if isinstance(value, float))

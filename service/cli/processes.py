@@ -56,7 +56,7 @@ def up(
     settings = settings_or_exit()
     changes = {"data_dir": data_dir, "port": port, "model_store": store, "insecure": insecure or None}
     settings = settings.model_copy(update={key: value for key, value in changes.items() if value is not None})
-    _require_free_port(settings.host, settings.port, "--port")
+    require_free_port(settings.host, settings.port, "--port")
     asyncio.run(run_up(settings, models=models, demo=demo, console=out))
 
 
@@ -84,7 +84,7 @@ def gateway(
     settings = settings_or_exit()
     if insecure:
         settings = settings.model_copy(update={"insecure": True})
-    _require_free_port(settings.host, settings.port, f"{PREFIX}PORT")
+    require_free_port(settings.host, settings.port, f"{PREFIX}PORT")
     number = processes or settings.processes
     if number > 1:
         _run_several(number, settings)
@@ -153,11 +153,11 @@ def worker() -> None:
 
     settings = settings_or_exit()
     if settings.worker.metrics_port is not None:
-        _require_free_port(settings.worker.metrics_host, settings.worker.metrics_port, f"{PREFIX}WORKER__METRICS_PORT")
+        require_free_port(settings.worker.metrics_host, settings.worker.metrics_port, f"{PREFIX}WORKER__METRICS_PORT")
     run_worker(settings)
 
 
-def _require_free_port(host: str, port: int, setting: str) -> None:
+def require_free_port(host: str, port: int, setting: str) -> None:
     """Fail before a slow start if nothing can listen on `host`:`port`; `setting` chooses another port.
 
     Raises:

@@ -18,12 +18,14 @@ from service.settings import PREFIX, Settings
 class LocalEngine:
     """One vLLM server for one role, and the settings that point gateway and worker to it."""
 
-    def __init__(self, role: str, manifest: Manifest, registry: Registry, log: Path) -> None:
+    def __init__(
+        self, role: str, manifest: Manifest, registry: Registry, log: Path, *, port: int | None = None
+    ) -> None:
         self.role = role
         self.manifest = manifest
         self.registry = registry
         weights, prompts = registry.local_folder(manifest), registry.prompts(manifest)
-        self.server = VllmServer(manifest, weights, prompts, log, background=role == "summarizer")
+        self.server = VllmServer(manifest, weights, prompts, log, background=role == "summarizer", port=port)
         self._started = 0.0
 
     async def start(self) -> None:

@@ -52,6 +52,13 @@ async def watch(children: Sequence[Child], engines: Sequence[LocalEngine], conso
                 console.print("answers are degraded until it is back")
 
 
+async def watch_child(child: Child) -> None:
+    """Wait until `child` ends, which raises ChildFailed."""
+    while True:
+        await asyncio.sleep(_POLL_S)
+        child.check()
+
+
 def _check(children: Sequence[Child]) -> None:
     for child in children:
         child.check()

@@ -4,6 +4,7 @@ import itertools
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import fsspec
 import pytest
@@ -11,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model_store.prompts import BUILT_IN, TEMPLATES
+from model_store.registry.aliases import stack
 from model_store.registry.manifest import Manifest, ManifestError
-from model_store.registry.registry import Registry, _stack
+from model_store.registry.registry import Registry
 
 _NUMBER = itertools.count()
 
@@ -262,7 +264,7 @@ class TestAliases:
 
 @given(st.lists(st.one_of(st.none(), st.integers(1, 5)), max_size=20))
 def test_a_rollback_undoes_the_last_promotion_that_still_stands(steps: list[int | None]) -> None:
-    history: list[dict[str, object]] = []
+    history: list[dict[str, Any]] = []
     standing: list[int] = []
     for step in steps:
         if step is not None:
@@ -271,4 +273,4 @@ def test_a_rollback_undoes_the_last_promotion_that_still_stands(steps: list[int 
         elif len(standing) > 1:
             standing.pop()
             history.append({"action": "rollback", "version": standing[-1]})
-    assert _stack(history) == standing
+    assert [promotion.version for promotion in stack(history)] == standing

@@ -138,11 +138,13 @@ def test_pruning_pictures(tastestream: Run) -> None:
 AUDITED = {
     *("users erase", "dead-letters retry", "dead-letters drop", "summaries rebuild", "keys create", "keys revoke"),
     *("models promote", "models rollback", "events export", "pictures prune", "tenants erase"),
+    *("models add", "models end", "models gc"),
 }
 NOT_AUDITED = {
     *("up", "gateway", "gateway-process", "worker"),  # They are the service.
     *("items import", "replay"),  # They call it; its keys say who.
-    *("keys list", "models list", "models show", "models vllm-flags"),  # They show no data of users.
+    *("keys list", "models list", "models show", "models vllm-flags", "models compare"),  # They show no data of users.
+    "models serve",  # It starts a server that nobody asks until its version is promoted.
     "tenants list",  # It shows no data of users.
     "dead-letters list",  # It shows reasons and ids, and changes nothing.
     *("data import", "train"),  # Files, and versions that serve nobody until promoted.

@@ -1,0 +1,103 @@
+"""Registers a folder as a new version of a model: a checkpoint, or a version that was copied from another store."""
+
+from pathlib import Path
+from typing import Any
+
+from model_store.prompts import BUILT_IN, PromptSet
+from model_store.registry.checkpoint import read_checkpoint, read_labels
+from model_store.registry.manifest import MANIFEST, Manifest, ManifestError, Role, Serving, Training, hash_files
+from model_store.registry.registry import Registry
+
+_LONGEST_PROMPT = 2048
+_TAKEN_OVER = ("prompt_recents", "picture", "blend", "signals", "cooccurrence")
+
+
+def register_checkpoint(
+    registry: Registry,
+    folder: Path,
+    *,
+    name: str,
+    role: Role,
+    prompts: str | None = None,
+    like: Manifest | None = None,
+    base: str = "",
+    labels: tuple[str, str] = ("yes", "no"),
+) -> Manifest:
+    """Check a checkpoint folder and add it under the next free number.
+
+    Args:
+        prompts: a built-in prompt set (`compact`, `default`), or the path of a folder of templates; by default, those
+            of `like`.
+        like: a version whose prompts, picture size, blend, signals and limits are taken over.
+        base: what the weights were fine-tuned from.
+        labels: the tokens for yes and no, of a ranker.
+
+    Raises:
+        CheckpointError: the folder is not complete, or a label is no token.
+        ManifestError: the prompts are missing, or can't be rendered.
+    """
+    checkpoint = read_checkpoint(folder)
+    templates = _templates(registry, prompts, like)
+    try:
+        PromptSet(templates)
+    except FileNotFoundError as error:
+        raise ManifestError(f"{templates} is no prompt set: {error}") from None
+    positions = min(_LONGEST_PROMPT, checkpoint.positions or _LONGEST_PROMPT)
+    serving = like.serving if like else Serving(max_model_len=positions)
+    scores = role == "ranker"
+    serving = serving.model_copy(update={"architecture": checkpoint.scoring_architecture if scores else None})
+    shared: dict[str, Any] = {field: getattr(like, field) for field in _TAKEN_OVER} if like else {}
+    manifest = Manifest(
+        name=name,
+        version=registry.next_version(name),
+        role=role,
+        base=base,
+        labels=read_labels(folder, *labels) if scores else None,
+        serving=serving,
+        training=Training(parameters=checkpoint.parameters),
+        **shared,
+    )
+    return registry.add(manifest, templates, folder)
+
+
+def register_version(registry: Registry, folder: Path, *, name: str | None = None) -> Manifest:
+    """Add a version's folder (`manifest.toml`, `prompts/`, `weights/`) under the next free number.
+
+    Raises:
+        ManifestError: a file is missing or was changed.
+        CheckpointError: the weights are not complete.
+    """
+    manifest = Manifest.parse((folder / MANIFEST).read_text("utf-8"), str(folder / MANIFEST))
+    prompts, weights = folder / "prompts", folder / "weights"
+    shared = not weights.is_dir()
+    parts = [(prompts, manifest.prompts_sha256)] + ([] if shared else [(weights, manifest.weights_sha256)])
+    for part, expected in parts:
+        if not part.is_dir():
+            raise ManifestError(f"{folder} has no folder {part.name}")
+        if hash_files(part) != expected:
+            raise ManifestError(f"{part} is not what {manifest.id} was registered with; copy it again")
+    if not shared:
+        read_checkpoint(weights)
+    chosen = name or manifest.name
+    number = registry.next_version(chosen)
+    changed: dict[str, Any] = {"name": chosen, "version": number, "weights": manifest.weights if shared else ""}
+    if manifest.cooccurrence:
+        counts = folder / Path(manifest.cooccurrence).name
+        if not counts.is_file():
+            raise ManifestError(f"{folder} has no {counts.name}, the co-occurrence counts of {manifest.id}")
+        changed["cooccurrence"] = f"{chosen}/{number}/{counts.name}"
+        registry.write(changed["cooccurrence"], counts.read_bytes())
+    return registry.add(manifest.model_copy(update=changed), prompts, None if shared else weights)
+
+
+def _templates(registry: Registry, prompts: str | None, like: Manifest | None) -> Path:
+    if prompts is None:
+        if like is None:
+            raise ManifestError("name the prompts: compact, default, a folder of templates, or a version to be like")
+        return registry.prompts(like).folder
+    built_in = sorted(folder.name for folder in BUILT_IN.iterdir() if (folder / "score.jinja").is_file())
+    if prompts in built_in:
+        return BUILT_IN / prompts
+    if not Path(prompts).is_dir():
+        raise ManifestError(f"no prompts {prompts!r}: neither a folder nor one of {', '.join(built_in)}")
+    return Path(prompts)

@@ -1,0 +1,196 @@
+"""`tastestream models`: versions are registered, compared, promoted and removed."""
+
+import json
+import re
+import shutil
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from model_store.errors import UserError
+from model_store.prompts import BUILT_IN
+from model_store.registry.manifest import Blend, Manifest, hash_files
+from model_store.registry.registry import Registry
+from service.cli.model_versions import parse_share
+from service.settings import Settings
+from tests.model_store.registry.checkpoints import PARAMETERS
+from tests.model_store.registry.checkpoints import checkpoint as write_checkpoint
+from tests.service.cli.conftest import Run
+
+LONG_AGO = datetime.now(UTC) - timedelta(days=100)
+
+
+@pytest.fixture
+def registry(settings: Settings) -> Registry:
+    return Registry(settings.models_folder)
+
+
+@pytest.fixture
+def weights(tmp_path: Path) -> Path:
+    return write_checkpoint(tmp_path / "weights")
+
+
+def register(registry: Registry, checkpoint: Path | None, number: int, **fields: object) -> Manifest:
+    manifest = Manifest.model_validate(
+        {"name": "shop", "version": number, "role": "ranker", "created": LONG_AGO, **fields}
+    )
+    return registry.add(manifest, BUILT_IN / "compact", checkpoint)
+
+
+class TestAdding:
+    def test_a_checkpoint_becomes_the_next_version(self, tastestream: Run, registry: Registry, weights: Path) -> None:
+        for number in (1, 2):
+            ran = tastestream("models", "add", str(weights), "--name", "shop", "--prompts", "default", "--base", "tiny")
+            assert ran.code == 0, ran.err
+            assert f"registered shop@{number}" in ran.out
+        manifest = registry.get("shop@2")
+        assert manifest.serving.architecture == "Qwen2ForSequenceClassification"
+        assert manifest.serving.max_model_len == 512
+        assert (manifest.base, manifest.training.parameters) == ("tiny", PARAMETERS)
+        assert manifest.labels is not None
+        assert (manifest.labels.yes_id, manifest.labels.no_id) == (1, 2)
+        assert manifest.prompts_sha256 == hash_files(BUILT_IN / "default")
+
+    def test_it_can_be_like_another_version(self, tastestream: Run, registry: Registry, weights: Path) -> None:
+        register(registry, weights, 1, blend=Blend(collaborative=0.7), prompt_recents=3)
+        assert tastestream("models", "add", str(weights), "--name", "shop", "--like", "shop@1").code == 0
+        manifest = registry.get("shop@2")
+        assert (manifest.blend.collaborative, manifest.prompt_recents) == (0.7, 3)
+        assert registry.prompts(manifest).folder.is_relative_to(registry.root)
+
+    def test_a_version_is_copied_from_another_store(
+        self, tastestream: Run, registry: Registry, weights: Path, tmp_path: Path
+    ) -> None:
+        other = Registry(tmp_path / "other")
+        other.write("shop/1/cooccurrence.jsonl", b'{"item":"a"}\n')
+        register(other, weights, 1, cooccurrence="shop/1/cooccurrence.jsonl")
+        folder = str(tmp_path / "other/shop/1")
+        for number in (1, 2):
+            assert tastestream("models", "add", folder).code == 0
+            manifest = registry.get(f"shop@{number}")
+            assert registry.local_folder(manifest)
+            counts = registry.cooccurrence(manifest)
+            assert counts is not None
+            assert counts.parent.name == str(number)
+        (tmp_path / "other/shop/1/prompts/rank_item.j2").write_text("changed")
+        ran = tastestream("models", "add", folder)
+        assert (ran.code, "copy it again" in ran.err) == (1, True)
+
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            (("--name", "shop"), "name the prompts"),
+            (("--name", "shop", "--prompts", "nobody"), "neither a folder nor one of compact, default"),
+            (("--prompts", "compact"), "needs --name"),
+            (("--name", "shop", "--prompts", "compact", "--labels", "Yes,No"), "'Yes' is not a single token"),
+            (("--name", "shop", "--prompts", "compact", "--labels", "yes"), "two different tokens"),
+        ],
+    )
+    def test_mistakes_register_nothing(
+        self, tastestream: Run, registry: Registry, weights: Path, options: tuple[str, ...], message: str
+    ) -> None:
+        ran = tastestream("models", "add", str(weights), *options)
+        assert ran.code != 0
+        assert message in re.sub(r"[\s│]+", " ", ran.err)
+        assert registry.list() == []
+
+
+class TestPromoting:
+    def test_a_canary_is_promoted_and_ends(self, tastestream: Run, registry: Registry, weights: Path) -> None:
+        register(registry, weights, 1)
+        register(registry, weights, 2)
+        assert tastestream("models", "promote", "shop", "1").code == 0
+        options = ("--alias", "canary", "--share", "10%", "--url", "http://127.0.0.1:8002")
+        ran = tastestream("models", "promote", "shop", "2", *options)
+        assert "shop@canary is now shop@2 for 0.1 of the users on http://127.0.0.1:8002" in ran.out
+        assert "canary 0.1" in tastestream("models", "list").out
+        assert tastestream("models", "end", "shop", "canary").code == 0
+        assert registry.aliases("shop") == {"production": 1}
+
+    @pytest.mark.parametrize(
+        "options",
+        [
+            ("--alias", "canary"),
+            ("--share", "10%"),
+            ("--alias", "canary", "--share", "110%"),
+            ("--alias", "canary", "--share", "some"),
+            ("--url", "ftp://x"),
+        ],
+    )
+    def test_mistakes_promote_nothing(
+        self, tastestream: Run, registry: Registry, weights: Path, options: tuple[str, ...]
+    ) -> None:
+        register(registry, weights, 1)
+        assert tastestream("models", "promote", "shop", "1", *options).code != 0
+        assert registry.aliases("shop") == {}
+
+    @pytest.mark.parametrize(("text", "share"), [("10%", 0.1), ("0.25", 0.25), ("100%", 1.0), ("0", 0.0)])
+    def test_shares_are_percent_or_numbers(self, text: str, share: float) -> None:
+        assert parse_share(text) == pytest.approx(share)
+
+    @pytest.mark.parametrize("text", ["nan%", "-1", "2", "%", ""])
+    def test_other_shares_are_refused(self, text: str) -> None:
+        with pytest.raises(UserError):
+            parse_share(text)
+
+
+class TestComparing:
+    def test_differences_and_results_are_side_by_side(
+        self, tastestream: Run, registry: Registry, weights: Path
+    ) -> None:
+        register(registry, weights, 1, evaluation={"test": {"auc": 0.81}}, blend=Blend(popular=0.1))
+        register(registry, weights, 2, evaluation={"test": {"auc": 0.86}}, blend=Blend(popular=0.2))
+        (Path(registry.root) / "shop/2/report.json").write_text(json.dumps({"ndcg": {"mean": 0.5}}))
+        ran = tastestream("models", "compare", "shop@1", "shop@2")
+        rows = {line.split()[0]: line.split()[1:] for line in ran.out.splitlines() if line.strip()}
+        assert rows["blend.popular"] == ["0.1", "0.2", "+0.1"]
+        assert rows["test.auc"] == ["0.81", "0.86", "+0.05"]
+        assert rows["ndcg.mean"] == ["0.5"]
+        assert "blend.mllm" not in rows, "it is the same"
+
+    def test_a_broken_report_is_named(self, tastestream: Run, registry: Registry, weights: Path) -> None:
+        register(registry, weights, 1)
+        (Path(registry.root) / "shop/1/report.json").write_text("{")
+        ran = tastestream("models", "compare", "shop@1", "shop@1")
+        assert (ran.code, "report.json is not JSON" in ran.err) == (1, True)
+
+
+class TestRemoving:
+    @pytest.fixture
+    def filled(self, registry: Registry, weights: Path) -> Registry:
+        """Removable: 2 alone. 1 can be rolled back to, 3 is production, 4 is shared, 5 is young, 6 has no age."""
+        for number in (1, 2, 3, 4):
+            register(registry, weights, number)
+        register(registry, weights, 5, created=datetime.now(UTC))
+        register(registry, None, 6, weights="shop/4/weights")
+        manifest = Path(registry.root) / "shop/6/manifest.toml"
+        kept = [line for line in manifest.read_text().splitlines() if not line.startswith("created")]
+        manifest.write_text("\n".join(kept))
+        register(registry, weights, 7)
+        registry.promote("shop", 1)
+        registry.promote("shop", 3)
+        return registry
+
+    def test_only_what_nothing_needs_is_removed_and_only_with_yes(self, tastestream: Run, filled: Registry) -> None:
+        ran = tastestream("models", "gc")
+        assert re.findall(r"shop@\d", ran.out) == ["shop@2"]
+        assert "nothing was removed" in ran.out
+        assert filled.versions("shop") == [1, 2, 3, 4, 5, 6, 7]
+        assert tastestream("models", "gc", "--yes").code == 0
+        assert filled.versions("shop") == [1, 3, 4, 5, 6, 7]
+        assert not (Path(filled.root) / "shop/2").exists()
+        for number in (1, 3, 4, 5, 6, 7):
+            assert filled.local_folder(filled.get(f"shop@{number}"))
+        assert "nothing to remove" in tastestream("models", "gc", "--yes").out
+
+    def test_what_only_removable_versions_share_goes_with_them(
+        self, tastestream: Run, filled: Registry, registry: Registry
+    ) -> None:
+        shutil.rmtree(Path(registry.root) / "shop/6")
+        register(registry, None, 6, weights="shop/4/weights")
+        assert tastestream("models", "gc", "--yes").code == 0
+        assert filled.versions("shop") == [1, 3, 5, 7]
+
+    def test_an_age_is_a_duration(self, tastestream: Run) -> None:
+        assert tastestream("models", "gc", "--older-than", "soon").code == 2
