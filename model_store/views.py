@@ -9,7 +9,10 @@ from dataclasses import dataclass, replace
 
 @dataclass(frozen=True, slots=True)
 class ItemView:
-    """One item: its texts, the summary derived from its picture, and the encoded picture (PNG, JPEG or WebP)."""
+    """One item: its texts, the summary derived from its picture, and the encoded picture (PNG, JPEG or WebP).
+
+    A model that can't see pictures is shown `picture_tokens` instead, see `soft_tokens`.
+    """
 
     title: str
     genres: tuple[str, ...] = ()
@@ -17,9 +20,10 @@ class ItemView:
     description: str = ""
     summary: str = ""
     image: bytes | None = None
+    picture_tokens: bytes | None = None
 
     def without_picture(self) -> "ItemView":
-        return replace(self, image=None, summary="")
+        return replace(self, image=None, picture_tokens=None, summary="")
 
     def without_words(self) -> "ItemView":
         return replace(self, title="", genres=(), tags=(), description="")

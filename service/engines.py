@@ -4,7 +4,6 @@ from model_store.engine.breaker import Breaker, BreakerRules
 from model_store.engine.engine import Engine, Mode, open_engine
 from model_store.engine.replicas import Replicas
 from model_store.engine.retry_budget import RetryBudget
-from model_store.pictures import FittedPictures
 from model_store.registry.registry import Registry
 from service.settings import EngineSettings, Settings
 
@@ -18,8 +17,8 @@ def open_ranker(settings: Settings) -> Replicas | None:
     engines: list[Engine] = []
     retries = RetryBudget(settings.ranker.retry_share)
     for url in settings.ranker.urls:
-        shared = engines[0].pictures if engines else None
-        engines.append(_open(settings, settings.ranker, url, retries, settings.ranker.mode, shared))
+        first = engines[0] if engines else None
+        engines.append(_open(settings, settings.ranker, url, retries, settings.ranker.mode, first))
     return Replicas(engines) if engines else None
 
 
@@ -39,8 +38,9 @@ def _open(
     url: str,
     retries: RetryBudget,
     mode: Mode = "score",
-    pictures: FittedPictures | None = None,
+    replica: Engine | None = None,
 ) -> Engine:
+    """`replica` is another engine of the same model, which has read some pictures already."""
     return open_engine(
         url,
         engine.model,
@@ -52,7 +52,8 @@ def _open(
         max_concurrent_calls=engine.max_concurrent_calls,
         api_key=engine.api_key.get_secret_value() if engine.api_key else None,
         vocabulary=settings.signals.vocabulary(),
-        pictures=pictures,
+        pictures=replica.pictures if replica else None,
+        soft_tokens=replica.soft_tokens if replica else None,
         breaker=Breaker(BreakerRules(max_open_s=engine.breaker_max_open_s)),
         retries=retries,
     )

@@ -115,7 +115,9 @@ class RankerSettings(EngineSettings):
         "a user go to the same one while it works.",
     )
     mode: Literal["score", "chat"] = _setting(
-        "score", "`score` for a pooling server, `chat` for a generating server with label log-probabilities."
+        "score",
+        "`score` for a pooling server (asked by `/classify` if the version's pictures are soft tokens), `chat` for a "
+        "generating server with label log-probabilities.",
     )
 
 

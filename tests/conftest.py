@@ -11,10 +11,10 @@ import pytest
 from xdist.scheduler import LoadScopeScheduling
 
 from tests.redis_servers import RedisCluster, RedisServer, emptied
-from tests.vllm_servers import ranker_server, summarizer_server
+from tests.vllm_servers import ranker_server, summarizer_server, text_ranker_server
 
 ROOT = Path(__file__).parents[1]
-__all__ = ["RedisServer", "ranker_server", "summarizer_server"]
+__all__ = ["RedisServer", "ranker_server", "summarizer_server", "text_ranker_server"]
 
 # Examples and their making have no time limit of their own: it would measure what else the machine does.
 # A commit passes or fails with the same examples each time; FUZZ=1 draws others.

@@ -1,4 +1,4 @@
-"""The two vLLM servers that all tests share: one generates, one scores.
+"""The vLLM servers that all tests share: one generates, one scores, one classifies with soft tokens.
 
 They serve the demo's models, or random tiny ones where the repository has none, in float32, so
 that their numbers can be compared with those of transformers.
@@ -77,8 +77,31 @@ def _random_model(role: Role, folder: Path) -> tuple[Manifest, Path, PromptSet]:
     return manifest, folder, prompts
 
 
-def _served(role: Role, folder: Path) -> Iterator[ServedModel]:
-    manifest, weights, prompts = _model(role, folder / "weights")
+def _text_model(folder: Path) -> tuple[Manifest, Path, PromptSet]:
+    """A text LLM that is shown pictures as soft tokens."""
+    from tests.tiny_model import SOFT, tiny_llama
+
+    prompts = PromptSet.built_in("default")
+    item = ItemView("Red Harbour", ("drama", "mystery"), ("sea",), summary="a red boat")
+    block = (InteractionView("like", item), InteractionView("view", item), InteractionView("dislike", item))
+    texts = [*_TEXTS, prompts.rank_user(UserView("", block)), prompts.rank_item(item)]
+    tiny_llama(folder, texts * 20)
+    from transformers import AutoTokenizer
+
+    yes_id, no_id = AutoTokenizer.from_pretrained(folder).convert_tokens_to_ids(["yes", "no"])
+    manifest = Manifest(
+        name="tiny-text",
+        version=1,
+        role="ranker",
+        labels=Labels(yes_id=yes_id, no_id=no_id),
+        picture_tokens=SOFT,
+        serving={"architecture": "LlamaForSequenceClassification"},
+    )
+    return manifest, folder, prompts
+
+
+def _served(model: tuple[Manifest, Path, PromptSet], folder: Path) -> Iterator[ServedModel]:
+    manifest, weights, prompts = model
     serving = manifest.serving.model_copy(update={"dtype": "float32"})
     manifest = manifest.model_copy(update={"serving": serving})
     server = VllmServer(manifest, weights, prompts, folder / "vllm.log")
@@ -95,10 +118,19 @@ def _served(role: Role, folder: Path) -> Iterator[ServedModel]:
 @pytest.fixture(scope="session")
 def summarizer_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServedModel]:
     """The generating server."""
-    yield from _served("summarizer", tmp_path_factory.mktemp("summarizer"))
+    folder = tmp_path_factory.mktemp("summarizer")
+    yield from _served(_model("summarizer", folder / "weights"), folder)
 
 
 @pytest.fixture(scope="session")
 def ranker_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServedModel]:
     """The pooling server."""
-    yield from _served("ranker", tmp_path_factory.mktemp("ranker"))
+    folder = tmp_path_factory.mktemp("ranker")
+    yield from _served(_model("ranker", folder / "weights"), folder)
+
+
+@pytest.fixture(scope="session")
+def text_ranker_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServedModel]:
+    """The pooling server of a text LLM with soft tokens."""
+    folder = tmp_path_factory.mktemp("text-ranker")
+    yield from _served(_text_model(folder / "weights"), folder)

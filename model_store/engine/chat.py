@@ -9,6 +9,7 @@ from PIL import Image
 from model_store.engine.errors import BadAnswer
 from model_store.pictures import FittedPictures
 from model_store.prompts.clean import clean
+from model_store.soft_tokens import BadSoftTokens, SoftTokenTexts
 
 Part = dict[str, Any]
 RETRY_TEMPERATURE = 0.7
@@ -49,6 +50,20 @@ def picture_parts(image: bytes | None, pictures: FittedPictures) -> list[Part]:
         log.warning("a picture was left out of a prompt: %s", error)
         return []
     return [{"type": "image_url", "image_url": {"url": url}}]
+
+
+def soft_token_parts(blob: bytes | None, texts: SoftTokenTexts) -> list[Part]:
+    """The soft tokens of a picture, or nothing if there are none, or they are not what the model reads.
+
+    They are checked here because a server takes any tensor that it can load.
+    """
+    if blob is None:
+        return []
+    try:
+        return [{"type": "prompt_embeds", "data": texts.text(blob)}]
+    except BadSoftTokens as error:
+        log.warning("soft tokens were left out of a prompt: %s", error)
+        return []
 
 
 def text_request(

@@ -10,28 +10,33 @@ import orjson
 from model_store.engine import fitting
 from model_store.engine.bisection import Candidate
 from model_store.engine.breaker import Breaker
-from model_store.engine.chat import picture_parts, read_text, text_part, text_request
+from model_store.engine.chat import Part, picture_parts, read_text, soft_token_parts, text_part, text_request
 from model_store.engine.client import VllmClient
 from model_store.engine.errors import BadAnswer, CircuitOpen, EngineError, EngineRejected, PromptTooLong
 from model_store.engine.guard import guarded
 from model_store.engine.observer import Observer
+from model_store.engine.per_candidate import ChatScorer, ClassifyScorer
 from model_store.engine.plausible import require_plausible
 from model_store.engine.probe import Prober, is_doubtful
 from model_store.engine.retry_budget import RetryBudget
-from model_store.engine.score import ChatScorer, PoolingScorer, Scorer
+from model_store.engine.score import PoolingScorer, Scorer
 from model_store.pictures import FittedPictures, PictureSize
 from model_store.prompts import PromptSet
 from model_store.registry.manifest import Manifest, Serving
 from model_store.registry.registry import Registry
 from model_store.signals import Signals, Vocabulary
+from model_store.soft_tokens import SoftTokenTexts
 from model_store.views import InteractionView, ItemView, UserView
 
 Mode = Literal["score", "chat"]
+Way = Literal["score", "classify", "chat"]
 _T = TypeVar("_T")
 _CHECK_TIMEOUT_S = 2.0
 _BISECTION_SHARE = 0.8
 """Of a call's time: the scores found until then are returned before the caller gives up."""
 _GENERAL_PICTURE = PictureSize(224, 224, "contain")
+_PATCH_PIXELS = 256
+"""Of a picture, for one token of the prompt: an estimate that suits all vision encoders."""
 
 
 class Engine:
@@ -43,11 +48,12 @@ class Engine:
         prompts: the templates that the model was trained on, or the built-in ones.
         manifest: the model version, which gives picture size, label tokens, token limits and probe; None for a general
             model, which answers in JSON, and whose label tokens `mode="chat"` asks of the server's tokenizer.
-        mode: `score` asks a pooling server for all candidates at once, `chat` a generating one for each.
+        mode: `score` asks a pooling server for all candidates at once, or for each if the version's pictures are soft
+            tokens; `chat` asks a generating one for each.
         timeout_s, connect_timeout_s: of a call that is given no time itself, and of connecting.
         max_concurrent_calls: requests sent at the same time; further ones wait within their own time.
         api_key: the server's key, sent as a bearer token.
-        pictures: pictures at the model's size, which engines of one model may share.
+        pictures, soft_tokens: pictures as the model reads them, which engines of one model may share.
         breaker: stops calls while the server fails.
         retries: the budget of retries, which engines of one model may share.
     """
@@ -65,6 +71,7 @@ class Engine:
         max_concurrent_calls: int = 64,
         api_key: str | None = None,
         pictures: FittedPictures | None = None,
+        soft_tokens: SoftTokenTexts | None = None,
         breaker: Breaker | None = None,
         retries: RetryBudget | None = None,
     ) -> None:
@@ -72,6 +79,9 @@ class Engine:
         self.prompts = prompts
         self.manifest = manifest
         self.pictures = pictures or FittedPictures(manifest.picture if manifest else _GENERAL_PICTURE)
+        shape = manifest.picture_tokens if manifest else None
+        self.soft_tokens = soft_tokens or (SoftTokenTexts(shape) if shape else None)
+        self._picture_tokens = _tokens_of(self.pictures.size) if shape is None else shape.count
         self._serving = manifest.serving if manifest else Serving(json_answers=True)
         self._timeout_s = timeout_s
         self._client = VllmClient(
@@ -84,9 +94,8 @@ class Engine:
         self.breaker = breaker or Breaker()
         self.retries = self._client.retries
         self.url = self._client.url
-        self._scorer: Scorer = PoolingScorer(self._client, model)
-        if mode == "chat":
-            self._scorer = ChatScorer(self._client, model, manifest.labels if manifest else None)
+        self.way: Way = "classify" if mode == "score" and shape else mode
+        self._scorer = self._open_scorer()
         self._prober = Prober(manifest.probe if manifest else None, self._score_one)
 
     @property
@@ -199,6 +208,15 @@ class Engine:
                 self._prober.doubt()
             raise
 
+    def _open_scorer(self) -> Scorer:
+        match self.way:
+            case "score":
+                return PoolingScorer(self._client, self.model)
+            case "classify":
+                return ClassifyScorer(self._client, self.model)
+            case "chat":
+                return ChatScorer(self._client, self.model, self.manifest.labels if self.manifest else None)
+
     async def _score_one(self, user: UserView, item: ItemView) -> float | None:
         return (await self._scores(user, [item], self._timeout_s))[0]
 
@@ -217,8 +235,13 @@ class Engine:
         texts = [fitting.candidate(self.prompts, item, limit) for item in items]
         longest = max(len(text.encode()) for text in texts)
         query = fitting.first_fitting(fitting.users(self.prompts, user), limit - longest)
-        pictures = [picture_parts(item.image, self.pictures) for item in items]
+        pictures = [self._picture(item) for item in items]
         return query, list(zip(texts, pictures, strict=True))
+
+    def _picture(self, item: ItemView) -> list[Part]:
+        if self.soft_tokens is not None:
+            return soft_token_parts(item.picture_tokens, self.soft_tokens)
+        return picture_parts(item.image, self.pictures)
 
     async def _generate(self, request: dict[str, Any], limit: int) -> str:
         body = {"model": self.model, **request}
@@ -229,12 +252,16 @@ class Engine:
         self, ask: Callable[[int], Awaitable[_T]], answer_tokens: int, timeout_s: float | None = None
     ) -> _T:
         """Call `ask` with the bytes that the prompt may take, and with fewer when the server finds it too long."""
-        *limits, last = fitting.limits(self._serving, self.pictures.size, answer_tokens)
+        *limits, last = fitting.limits(self._serving, self._picture_tokens, answer_tokens)
         async with self._client.deadline(self._timeout_s if timeout_s is None else timeout_s):
             for limit in limits:
                 with suppress(PromptTooLong):
                     return await ask(limit)
             return await ask(last)
+
+
+def _tokens_of(picture: PictureSize) -> int:
+    return picture.width * picture.height // _PATCH_PIXELS + 2
 
 
 def open_engine(
@@ -250,6 +277,7 @@ def open_engine(
     api_key: str | None = None,
     vocabulary: Vocabulary | None = None,
     pictures: FittedPictures | None = None,
+    soft_tokens: SoftTokenTexts | None = None,
     breaker: Breaker | None = None,
     retries: RetryBudget | None = None,
 ) -> Engine:
@@ -280,6 +308,7 @@ def open_engine(
         max_concurrent_calls=max_concurrent_calls,
         api_key=api_key,
         pictures=pictures,
+        soft_tokens=soft_tokens,
         breaker=breaker,
         retries=retries,
     )

@@ -8,20 +8,17 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice, repeat
 
-from model_store.pictures import PictureSize
 from model_store.prompts import PromptSet
 from model_store.registry.manifest import Serving
 from model_store.views import InteractionView, ItemView, UserView
 
 _BYTES_PER_TOKEN = (2.0, 1.0, 0.5)
 _TEMPLATE_TOKENS = 48
-_PATCH_PIXELS = 256
 _ITEM_SHARE = 0.4
 
 
-def limits(serving: Serving, picture: PictureSize, answer_tokens: int) -> list[int]:
+def limits(serving: Serving, picture_tokens: int, answer_tokens: int) -> list[int]:
     """Bytes that the text of a prompt may take besides picture, template and answer: at first, and when retried."""
-    picture_tokens = picture.width * picture.height // _PATCH_PIXELS + 2
     tokens = serving.max_model_len - answer_tokens - picture_tokens - _TEMPLATE_TOKENS
     return [max(0, int(tokens * ratio)) for ratio in _BYTES_PER_TOKEN]
 
@@ -66,7 +63,7 @@ def _leaner(item: ItemView) -> Iterator[ItemView]:
     yield item
     yield replace(item, description="")
     yield replace(item, description="", tags=(), summary="")
-    yield ItemView(item.title, image=item.image)
+    yield ItemView(item.title, image=item.image, picture_tokens=item.picture_tokens)
 
 
 def _leaner_block(block: Sequence[InteractionView]) -> Iterator[tuple[InteractionView, ...]]:

@@ -31,6 +31,7 @@ class Replicas:
 
     def __init__(self, engines: Sequence[Engine]) -> None:
         self.id, self.manifest, self.prompts = engines[0].id, engines[0].manifest, engines[0].prompts
+        self.way = engines[0].way
         self._retries = engines[0].retries
         self._engines = {engine.url: engine for engine in engines}
 

@@ -125,7 +125,8 @@ class PromptSet:
         return "context" in jinja2.meta.find_undeclared_variables(self._templates.parse(source))
 
     def rank_item(self, item: ItemView) -> str:
-        return self._candidate(replace(item, image=None) if item.image else item)
+        pictured = item.image or item.picture_tokens
+        return self._candidate(replace(item, image=None, picture_tokens=None) if pictured else item)
 
     def _render_candidate(self, item: ItemView) -> str:
         return self._render("rank_item.j2", item=self._item(item))

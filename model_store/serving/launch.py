@@ -49,7 +49,8 @@ def detect_device() -> Device:
 def flags(manifest: Manifest, weights: Path, prompts: PromptSet, device: Device) -> list[str]:
     """vLLM's flags for a version, without an address.
 
-    A ranker whose manifest names the scoring architecture becomes a pooling server for `/score`; all others generate.
+    A ranker whose manifest names the scoring architecture becomes a pooling server, for `/score`, or for `/classify` if
+    its pictures are soft tokens; all others generate.
     """
     serving = manifest.serving
     gpu_flags = ["--gpu-memory-utilization", str(serving.gpu_memory_utilization)]
@@ -60,7 +61,7 @@ def flags(manifest: Manifest, weights: Path, prompts: PromptSet, device: Device)
         *("--max-num-queued-reqs", str(serving.max_queued)),
         # Without the sampling parameters that the checkpoint recommends: greedy requests stay greedy.
         *("--generation-config", "vllm"),
-        "--enable-prefix-caching",
+        "--no-enable-prefix-caching" if _is_encoder(weights) else "--enable-prefix-caching",
         # A chat answer says how many tokens of its prompt were cached.
         "--enable-prompt-tokens-details",
         *("--limit-mm-per-prompt", _json({"image": 1, "video": 0})),
@@ -115,8 +116,29 @@ def _scoring_flags(manifest: Manifest, prompts: PromptSet) -> list[str]:
     }
     return [
         *("--runner", "pooling", "--convert", "classify"),
-        *("--chat-template", str(prompts.score_template), "--hf-overrides", _json(overrides)),
+        *(_soft_token_flags() if manifest.picture_tokens else ("--chat-template", str(prompts.score_template))),
+        *("--hf-overrides", _json(overrides)),
     ]
+
+
+def _soft_token_flags() -> list[str]:
+    """For messages that mix texts and embeddings, in the chat template that stands beside the weights."""
+    # The parts of a message are joined by newlines, whatever the template could do with a list of them.
+    return ["--enable-prompt-embeds", "--chat-template-content-format", "string"]
+
+
+def _is_encoder(weights: Path) -> bool:
+    """Whether the checkpoint is one of a model that reads in both directions, such as BERT.
+
+    It has no prefix that could be shared, and vLLM fails to start when it is asked to.
+    """
+    try:
+        config = json.loads((weights / "config.json").read_text())
+    except (OSError, ValueError):
+        # vLLM says what is missing.
+        return False
+    names = config.get("architectures") or []
+    return config.get("is_causal") is False or any("bert" in str(name).lower() for name in names)
 
 
 def environment(device: Device) -> dict[str, str]:

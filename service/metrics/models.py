@@ -33,7 +33,7 @@ class ModelSeries:
         self.llm_tokens = declare.counter(
             "tastestream_llm_tokens_total",
             "Tokens as model servers report them: prompt, cached (those of the prompt that the prefix cache had; "
-            "`/score` answers do not say), completion.",
+            "pooling servers do not say), completion.",
             ("engine", "kind"),
         )
         self.scores = declare.counter(
@@ -43,13 +43,13 @@ class ModelSeries:
         )
         self.label_mass = declare.histogram(
             "tastestream_label_mass",
-            "p(yes) + p(no) at the first answer token; with `ranker.mode` chat only, since `/score` answers have none.",
+            "p(yes) + p(no) at the first answer token; with `ranker.mode` chat only, since pooling servers don't say.",
             ("model",),
             buckets=_MASS,
         )
         self.model_info = declare.gauge(
             "tastestream_model_info",
-            "1 for each model version in use. `mode` is how it is asked: score, chat, or generate.",
+            "1 for each model version in use. `mode` is how it is asked: score, classify, chat, or generate.",
             ("role", "model", "mode"),
             across="latest",
         )

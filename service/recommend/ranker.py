@@ -145,7 +145,7 @@ def open_ranker(settings: Settings, metrics: Metrics) -> Ranker | None:
             f"the prompts of {replicas.manifest.id} show a user's last {shown} interactions, and {kept} are kept: "
             f"set TASTESTREAM_STATE__RECENTS={shown}"
         )
-    metrics.watch_engine(replicas, "ranker", settings.ranker.mode)
+    metrics.watch_engine(replicas, "ranker", replicas.way)
     asked = settings.recommend
     usual = Deadline(time.monotonic(), asked.deadline_ms / 1000)
     limit = ConcurrencyLimit(asked.min_concurrent_ranks, asked.max_concurrent_ranks, usual.for_ranking_s())

@@ -13,7 +13,7 @@ from PIL import Image
 from prometheus_client.parser import text_string_to_metric_families
 
 from model_store.engine.chat import text_part
-from model_store.engine.score import one_token_request
+from model_store.engine.per_candidate import one_token_request
 from model_store.errors import UserError
 from model_store.registry.manifest import Labels
 from tests.benchmarks.machine import cpu_s

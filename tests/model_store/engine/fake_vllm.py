@@ -55,6 +55,8 @@ class FakeVllm:
         if request.path == "/score":
             count = len(request.body["documents"])
             return 200, {"data": [{"index": n, "score": (n + 1) / (count + 1)} for n in range(count)]}
+        if request.path == "/classify":
+            return 200, {"data": [{"index": 0, "probs": [0.6], "num_classes": 1}]}
         if request.path == "/tokenize":
             return 200, {"tokens": {"yes": [11], "no": [7]}[request.body["prompt"]]}
         if "logprobs" in request.body:

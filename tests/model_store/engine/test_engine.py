@@ -28,14 +28,16 @@ from model_store.engine.errors import (
 from model_store.engine.observer import Unobserved, Usage
 from model_store.pictures import PictureSize, fit_picture
 from model_store.prompts import PromptSet
-from model_store.registry.manifest import Labels, Manifest, Serving
+from model_store.registry.manifest import Labels, Manifest, PictureTokens, Serving
 from model_store.views import InteractionView, ItemView, UserView
 from tests.model_store.engine.fake_vllm import FakeVllm, Reply, Request, refusal, text_answer
+from tests.model_store.soft_tokens import soft_tokens
 
 Make = Callable[..., Engine]
 WAIT_S = 60.0
 PROMPTS = PromptSet.built_in("default")
 LABELS = Labels(yes_id=11, no_id=7)
+SOFT = PictureTokens(count=2, width=4)
 CHAT = "/v1/chat/completions"
 ITEM = ItemView("Red Harbour", ("drama",))
 BLOCK = (InteractionView("like", ITEM),)
@@ -56,7 +58,8 @@ async def make(fake: FakeVllm) -> AsyncIterator[Make]:
     made: list[Engine] = []
 
     def engine(model: str = fake.model, **options: Any) -> Engine:
-        version = {name: options.pop(name) for name in ("labels", "picture", "serving") if name in options}
+        names = ("labels", "picture", "picture_tokens", "serving")
+        version = {name: options.pop(name) for name in names if name in options}
         manifest = Manifest(name="fake", version=1, role="ranker", **version) if version else None
         made.append(Engine(fake.url, model, PROMPTS, manifest, **options))
         return made[-1]
@@ -241,9 +244,9 @@ class TestScoring:
 class TestRejectedCandidates:
     """One bad candidate costs one candidate."""
 
-    @pytest.fixture(params=["score", "chat"])
+    @pytest.fixture(params=[{"mode": "score"}, {"mode": "chat"}, {"picture_tokens": SOFT}])
     def options(self, request: pytest.FixtureRequest) -> dict[str, Any]:
-        return {"mode": request.param, "labels": LABELS}
+        return {"labels": LABELS, **request.param}
 
     @staticmethod
     def refuse(fake: FakeVllm, bad: Callable[[str], bool]) -> None:
@@ -254,7 +257,7 @@ class TestRejectedCandidates:
                 return 400, refusal("height:1 and width:224 must be larger than factor:32")
             return fake.default(request)
 
-        fake.replies["/score"] = fake.replies[CHAT] = reply
+        fake.replies["/score"] = fake.replies[CHAT] = fake.replies["/classify"] = reply
 
     async def test_it_alone_goes_without_a_score(self, fake: FakeVllm, make: Make, options: dict[str, Any]) -> None:
         self.refuse(fake, lambda body: "item 37" in body)
@@ -264,8 +267,9 @@ class TestRejectedCandidates:
     async def test_one_whose_picture_is_refused_is_scored_by_its_words(
         self, fake: FakeVllm, make: Make, options: dict[str, Any]
     ) -> None:
-        self.refuse(fake, lambda body: "image_url" in body)
-        scores = await make(**options).score(USER, [ItemView("a"), ItemView("b", image=picture()), ItemView("c")])
+        self.refuse(fake, lambda body: "image_url" in body or "prompt_embeds" in body)
+        pictured = ItemView("b", image=picture(), picture_tokens=soft_tokens())
+        scores = await make(**options).score(USER, [ItemView("a"), pictured, ItemView("c")])
         assert None not in scores
 
     async def test_when_all_are_refused_the_call_is(self, fake: FakeVllm, make: Make, options: dict[str, Any]) -> None:
@@ -386,6 +390,47 @@ class TestScoringByChat:
         engine = make(mode="chat", labels=LABELS, max_concurrent_calls=3)
         await engine.score(USER, [ITEM] * 12)
         assert fake.most_in_flight == 3
+
+
+class TestScoringWithSoftTokens:
+    async def test_each_candidate_is_one_message_with_its_soft_tokens_between_user_and_words(
+        self, fake: FakeVllm, make: Make
+    ) -> None:
+        engine = make(labels=LABELS, picture_tokens=SOFT)
+        assert engine.way == "classify"
+        pictured = ItemView("Tower", image=picture(), picture_tokens=soft_tokens())
+        assert await engine.score(USER, [ITEM, pictured]) == [0.6, 0.6]
+        assert fake.paths() == ["/classify"] * 2
+        asked = {len(request.body["messages"][0]["content"]): request.body for request in fake.requests}
+        assert asked[3]["add_generation_prompt"] is True
+        user, tokens, words = asked[3]["messages"][0]["content"]
+        assert (user["text"], words["text"]) == (PROMPTS.rank_user(USER), PROMPTS.rank_item(pictured))
+        assert tokens == {"type": "prompt_embeds", "data": base64.b64encode(soft_tokens()).decode()}
+        assert [part["type"] for part in asked[2]["messages"][0]["content"]] == ["text", "text"]
+
+    @pytest.mark.parametrize("shape", [(2, 5), (3, 4), (1, 4)])
+    async def test_those_of_a_wrong_shape_are_left_out(
+        self, fake: FakeVllm, make: Make, shape: tuple[int, int]
+    ) -> None:
+        engine = make(labels=LABELS, picture_tokens=SOFT)
+        assert await engine.score(USER, [ItemView("Tower", picture_tokens=soft_tokens(*shape))]) == [0.6]
+        assert "prompt_embeds" not in json.dumps(fake.requests[0].body)
+
+    @pytest.mark.parametrize(
+        "answer",
+        [{}, {"data": []}, *({"data": [{"probs": probs}]} for probs in ([], [0.2, 0.8], [1.5], ["x"]))],
+    )
+    async def test_anything_but_one_probability_is_malformed(self, fake: FakeVllm, make: Make, answer: Any) -> None:
+        fake.replies["/classify"] = lambda _: (200, answer)
+        with pytest.raises(BadAnswer):
+            await make(labels=LABELS, picture_tokens=SOFT).score(USER, [ITEM])
+
+    async def test_a_generating_server_gets_them_as_well(self, fake: FakeVllm, make: Make) -> None:
+        engine = make(mode="chat", labels=LABELS, picture_tokens=SOFT)
+        await engine.score(USER, [ItemView("Tower", picture_tokens=soft_tokens())])
+        assert [part["type"] for part in fake.requests[0].body["messages"][0]["content"]] == [
+            *("text", "prompt_embeds", "text")
+        ]
 
 
 class TestObserving:

@@ -18,7 +18,7 @@ import pytest
 
 from model_store import precision
 from model_store.prompts import PromptSet
-from model_store.registry.manifest import Labels, Manifest
+from model_store.registry.manifest import Labels, Manifest, PictureTokens
 from model_store.serving import launch
 from model_store.serving.launch import (
     HOST,
@@ -75,6 +75,7 @@ def line(name: str, dtype: str, length: int, device: str, scoring: str = "") -> 
         ("LlamaForSequenceClassification", {"method": "from_2_way_softmax"}),
         ("Qwen2ForSequenceClassification", {"method": "from_2_way_softmax"}),
         ("Qwen2_5_VLForSequenceClassification", {"method": "from_2_way_softmax"}),
+        ("Gemma3ForSequenceClassification", {"method": "from_2_way_softmax"}),
     ],
 )
 def test_each_architecture_gets_its_override_to_score_by_its_labels(architecture: str, head: dict[str, Any]) -> None:
@@ -84,11 +85,46 @@ def test_each_architecture_gets_its_override_to_score_by_its_labels(architecture
     assert overrides == {"architectures": [architecture], "classifier_from_token": ["no", "yes"], **head}
 
 
-def test_a_config_file_is_equivalent_to_the_flags() -> None:
-    given = flags(RANKER, WEIGHTS, PROMPTS, "gpu")
+def test_soft_tokens_come_in_messages_of_the_weights_own_chat_template() -> None:
+    tokens = PictureTokens(count=8, width=576)
+    serving = RANKER.serving.model_copy(update={"architecture": "LlamaForSequenceClassification"})
+    ranker = RANKER.model_copy(update={"serving": serving, "picture_tokens": tokens})
+    given = " ".join(flags(ranker, WEIGHTS, PROMPTS, "cpu"))
+    assert "--convert classify --enable-prompt-embeds --chat-template-content-format string --hf-overrides" in given
+    assert "--chat-template " not in given
+    assert "--enable-prompt-embeds" not in flags(RANKER, WEIGHTS, PROMPTS, "cpu")
+
+
+@pytest.mark.parametrize(
+    ("config", "shared"),
+    [
+        ('{"architectures":["BertModel"]}', False),
+        ('{"architectures":["XLMRobertaForSequenceClassification"]}', False),
+        ('{"architectures":["ModernBertModel"]}', False),
+        ('{"architectures":["Qwen2Model"],"is_causal":false}', False),
+        ('{"architectures":["LlamaForCausalLM"]}', True),
+        ('{"architectures":["Qwen3VLForConditionalGeneration"],"is_causal":true}', True),
+        ("{}", True),
+        ("no JSON", True),
+        (None, True),
+    ],
+)
+def test_only_a_model_that_reads_from_left_to_right_shares_prefixes(
+    config: str | None, shared: bool, tmp_path: Path
+) -> None:
+    if config is not None:
+        (tmp_path / "config.json").write_text(config)
+    given = flags(SUMMARIZER, tmp_path, PROMPTS, "cpu")
+    assert ("--enable-prefix-caching" in given, "--no-enable-prefix-caching" in given) == (shared, not shared)
+
+
+@pytest.mark.parametrize("encoder", [False, True], ids=["decoder", "encoder"])
+def test_a_config_file_is_equivalent_to_the_flags(encoder: bool, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"architectures":["BertModel"]}' if encoder else "{}")
+    given = flags(RANKER, tmp_path, PROMPTS, "gpu")
     config = json.loads(config_file(given))
-    assert config["model"] == str(WEIGHTS)
-    assert config["enable-prefix-caching"] is True
+    assert config["model"] == str(tmp_path)
+    assert config["no-enable-prefix-caching" if encoder else "enable-prefix-caching"] is True
     words = [word for key, value in config.items() for word in ([f"--{key}"] if value is True else [f"--{key}", value])]
     assert words == given
 
