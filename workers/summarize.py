@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import NamedTuple
 
+from model_store.blocks import blocks
 from service.errors import StateUnavailable
 from service.logs import get_logger
 from service.state import votes
@@ -14,7 +15,6 @@ from service.state.leases import DeadLettered
 from service.state.records import Event, Item, SummaryClaim
 from service.state.views import interaction_views
 from service.tracing import Span, from_store
-from workers.blocks import blocks
 from workers.job import Job, Outcome, Resources, ServerUnavailable, WorkFailed, by_summarizer, committed
 from workers.model_calls import ModelRejected, answer_of
 from workers.pool import Pool

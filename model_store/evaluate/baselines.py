@@ -1,6 +1,7 @@
-"""The baselines that any recommender must beat: popularity, item-based nearest neighbours and EASE."""
+"""The baselines that any recommender must beat: popularity, item-based neighbours, EASE and sequential models."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import Protocol
 
 from sklearn.preprocessing import normalize
 
@@ -8,8 +9,19 @@ from model_store.data.dataset import Dataset
 from model_store.evaluate.ease import Ease
 from model_store.evaluate.likes import TIE, Likes
 from model_store.evaluate.protocol import EvaluationCase, liked_by
+from model_store.evaluate.sequential import SEQUENTIAL, fit_sequential
+from model_store.progress import Report
 
 POPULARITY, ITEM_KNN, EASE = "popularity", "ItemKNN", "EASE"
+BASELINES = (POPULARITY, ITEM_KNN, EASE, *SEQUENTIAL)
+
+
+class Baseline(Protocol):
+    """A fitted method."""
+
+    def score(self, recents: Sequence[str], candidates: Sequence[str]) -> list[float]:
+        """One score per candidate, higher is better. `recents`: item ids, oldest first."""
+        ...
 
 
 class Popularity:
@@ -42,9 +54,27 @@ class ItemKNN:
 def baseline_scores(dataset: Dataset, cases: Iterable[EvaluationCase]) -> dict[str, list[list[float]]]:
     """Scores of all baselines for each case's candidates, learned from the training users."""
     likes = Likes(liked_by(dataset, "train"))
-    methods: dict[str, Popularity | ItemKNN | Ease] = {
-        POPULARITY: Popularity(likes),
-        ITEM_KNN: ItemKNN(likes),
-        EASE: Ease(likes),
-    }
+    methods: dict[str, Baseline] = {POPULARITY: Popularity(likes), ITEM_KNN: ItemKNN(likes), EASE: Ease(likes)}
     return {name: [method.score(case.recents, case.candidates) for case in cases] for name, method in methods.items()}
+
+
+def fit_baselines(
+    names: Sequence[str], likes: Likes, liked: Sequence[Sequence[str]], *, epochs: int, seed: int, report: Report
+) -> dict[str, Baseline]:
+    """Fit some of `BASELINES`.
+
+    Args:
+        liked: the likes of each training user, oldest first; `likes` has the same.
+        epochs: of the sequential ones.
+
+    Raises:
+        UserError: one of them can't be fitted; the message says why.
+    """
+    simple: dict[str, Callable[[Likes], Baseline]] = {POPULARITY: Popularity, ITEM_KNN: ItemKNN, EASE: Ease}
+    fitted: dict[str, Baseline] = {}
+    for name in names:
+        if name in simple:
+            fitted[name] = simple[name](likes)
+        else:
+            fitted[name] = fit_sequential(name, liked, epochs=epochs, seed=seed, report=report)
+    return fitted

@@ -37,6 +37,12 @@ class Interval:
     low: float
     high: float
 
+    @classmethod
+    def of(cls, value: float, resampled: Floats) -> "Interval":
+        """`value` with the 95 % interval of the same statistic of resampled users."""
+        low, high = np.percentile(resampled, [2.5, 97.5])
+        return cls(value, float(low), float(high))
+
 
 @dataclass(frozen=True, slots=True)
 class Latency:
@@ -78,6 +84,28 @@ def auc(ranks: TargetRanks) -> Floats:
     return shares
 
 
+def pooled_auc(scores: Sequence[Sequence[float]], targets: Sequence[int]) -> Interval:
+    """AUC over the candidates of all users together, ties counted one half, with its interval over users.
+
+    Unlike the mean of `auc`, it asks whether scores can be compared between users.
+    """
+    own = np.array([row[target] for row, target in zip(scores, targets, strict=True)])
+    others = [np.delete(np.asarray(row, np.float64), target) for row, target in zip(scores, targets, strict=True)]
+    users = np.repeat(np.arange(len(others)), [len(row) for row in others])
+    negatives = np.concatenate(others)
+    order = np.argsort(negatives, kind="stable")
+    users, negatives = users[order], negatives[order]
+    first, last = np.searchsorted(negatives, own, "left"), np.searchsorted(negatives, own, "right")
+
+    def weighted(weights: Counts) -> float:
+        """The AUC when each user counts `weights` times."""
+        below = np.concatenate([[0], np.cumsum(weights[users])])
+        return float(weights @ (below[first] + below[last]) / (2 * weights.sum() * below[-1]))
+
+    resampled = np.array([weighted(weights) for weights in resampled_users(len(own))])
+    return Interval.of(weighted(np.ones(len(own), dtype=np.int64)), resampled)
+
+
 def hit_rate_at_k(ranks: TargetRanks, k: int) -> Floats:
     """1 where the target is among the first k. Shape (cases,)."""
     return _gain_at_k(ranks, np.ones(k))
@@ -100,6 +128,12 @@ def _gain_at_k(ranks: TargetRanks, gains: Floats) -> Floats:
     total = summed[np.minimum(last + 1, len(gains))] - summed[np.minimum(ranks.above, len(gains))]
     mean: Floats = total / (ranks.tied + 1)
     return mean
+
+
+def resampled_users(users: int, *, resamples: int = 1000, seed: int = 0) -> Counts:
+    """How often each user is drawn in each resample of a bootstrap. Shape (resamples, users)."""
+    drawn: Counts = np.random.default_rng(seed).multinomial(users, np.full(users, 1 / users), size=resamples)
+    return drawn
 
 
 def confidence(values: Floats, *, resamples: int = 2000, seed: int = 0) -> Interval:

@@ -7,6 +7,9 @@ Every table names its protocol:
   picks each user's most popular items instead, which popularity alone solves.
 - `popular` is the fairer one: negatives are drawn by how often training users interacted with an
   item, and knowing what is popular helps no more than a random guess.
+- `time` is `popular` without knowledge of the future (Ji et al., "A Critical Study on Data Leakage in Recommender
+  System Offline Evaluation", TOIS 2023): only targets after a moment of the calendar are asked, and whatever is
+  learned from training users, popularity included, is learned from what they did before it.
 
 A user's case depends on the seed, the user and the catalogue, but not on the other evaluated users.
 """
@@ -14,7 +17,7 @@ A user's case depends on the seed, the user and the catalogue, but not on the ot
 import hashlib
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -32,7 +35,12 @@ class ProtocolError(UserError):
 
 @dataclass(frozen=True, slots=True)
 class Protocol:
-    """How cases are drawn. `users` limits them to the first users in a seeded order; None takes the whole split."""
+    """How cases are drawn.
+
+    Attributes:
+        users: limits them to the first users in a seeded order; None takes the whole split.
+        time_split: the share of all interactions, 0..1, after which targets may come; see `split_time`.
+    """
 
     negatives: Negatives = "popular"
     split: Split | None = "test"
@@ -40,9 +48,20 @@ class Protocol:
     n_negatives: int = 20
     history: int = 50
     seed: int = 0
+    time_split: float | None = None
 
     def __str__(self) -> str:
-        return f"last liked item among {self.n_negatives} {self.negatives} negatives, {self.split or 'all'} users"
+        after = "" if self.time_split is None else f" after {100 * self.time_split:g} % of all interactions"
+        drawn = f"{self.n_negatives} {self.negatives} negatives"
+        return f"last liked item{after} among {drawn}, {self.split or 'all'} users"
+
+
+PROTOCOLS = {
+    "uniform": Protocol("uniform"),
+    "popular": Protocol("popular"),
+    "time": Protocol("popular", time_split=0.8),
+}
+"""Protocols by the name that tables give them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +75,8 @@ class EvaluationCase:
     history: tuple[Interaction, ...]
     target: str
     candidates: tuple[str, ...]
+    events: int = 0
+    """The user's events before the target, of which `history` has the last ones."""
 
     @property
     def target_position(self) -> int:
@@ -77,24 +98,49 @@ def make_cases(dataset: Dataset, protocol: Protocol) -> list[EvaluationCase]:
     """
     users = [user for user in dataset.histories if protocol.split in (None, user_split(user))]
     users.sort(key=lambda user: _number(protocol.seed, "order", user))
-    draw = _Negatives(dataset, protocol)
+    moment = split_time(dataset, protocol)
+    draw = _Negatives(known_before(dataset, moment), protocol)
     cases: list[EvaluationCase] = []
     for user in users:
         if len(cases) == protocol.users:
             break
         events = dataset.histories[user]
         last = _last_liked(dataset, events)
-        if last is not None:
+        if last is not None and events[last].timestamp >= moment:
             target = events[last].item_id
             candidates = draw(user, events, target)
             if candidates:
-                cases.append(EvaluationCase(user, events[max(0, last - protocol.history) : last], target, candidates))
+                history = events[max(0, last - protocol.history) : last]
+                cases.append(EvaluationCase(user, history, target, candidates, last))
     if not cases:
         raise ProtocolError(
             f"no user of the {protocol.split or 'data'} set has a liked item after a first event "
             f"and {protocol.n_negatives} items left to draw {protocol.negatives} negatives from"
         )
     return cases
+
+
+def split_time(dataset: Dataset, protocol: Protocol) -> float:
+    """The moment that targets must not precede: of all interactions the share `time_split` came before it.
+
+    -inf without a time split.
+    """
+    if protocol.time_split is None:
+        return float("-inf")
+    moments = [event.timestamp for events in dataset.histories.values() for event in events]
+    if not moments:
+        raise ProtocolError("the data has no interactions")
+    return float(np.quantile(moments, protocol.time_split))
+
+
+def known_before(dataset: Dataset, moment: float) -> Dataset:
+    """What may be learned from for targets that come at `moment` or later; all of it for -inf."""
+    if moment == float("-inf"):
+        return dataset
+    histories = {
+        user: tuple(event for event in events if event.timestamp < moment) for user, events in dataset.histories.items()
+    }
+    return replace(dataset, histories=histories)
 
 
 def liked_by(dataset: Dataset, *splits: Split) -> Iterator[list[str]]:

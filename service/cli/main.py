@@ -9,6 +9,7 @@ from model_store.errors import UserError
 from service.cli import (
     data,
     dead_letters,
+    evaluate,
     events,
     items,
     keys,
@@ -50,6 +51,7 @@ for name, group in {
     app.add_typer(group, name=name, rich_help_panel=_DATA)
 app.add_typer(data.app, name="data", rich_help_panel=_MODELS)
 app.command(rich_help_panel=_MODELS)(train.train)
+app.command(rich_help_panel=_MODELS)(evaluate.evaluate)
 app.command(rich_help_panel=_MODELS)(replay.replay)
 app.add_typer(models.app, name="models", rich_help_panel=_MODELS)
 

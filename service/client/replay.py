@@ -18,11 +18,11 @@ from model_store.evaluate.baselines import EASE, ITEM_KNN, POPULARITY, baseline_
 from model_store.evaluate.compare import Difference, Scores, Table, difference, evaluate_scores
 from model_store.evaluate.metrics import latency
 from model_store.evaluate.protocol import EvaluationCase, Protocol, make_cases
+from model_store.for_each import for_each
 from model_store.progress import Report
 from model_store.signals import normal
 from service.client.catalogue import load_missing
 from service.client.client import Json, ServiceClient, ServiceError
-from service.client.for_each import for_each
 from service.client.report import Folding, ReplayReport
 from service.client.waiting import wait_for_descriptions, wait_for_folds
 

@@ -5,9 +5,9 @@ import time
 from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
 
+from model_store.for_each import for_each
 from model_store.progress import Report
 from service.client.client import Json, ServiceClient, ServiceError
-from service.client.for_each import for_each
 
 MAX_CONCURRENT_REQUESTS = 16
 

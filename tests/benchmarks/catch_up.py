@@ -27,6 +27,7 @@ from typing import Annotated
 import numpy as np
 import typer
 
+from model_store.blocks import blocks
 from model_store.demo.truth import Stated, stated
 from model_store.engine import fitting
 from model_store.engine.engine import Engine
@@ -39,7 +40,6 @@ from service.settings import StateSettings
 from tests.benchmarks.command import run
 from tests.benchmarks.tables import Findings, Markdown, bar
 from tests.benchmarks.vllm import Person, Served, World, summarizer
-from workers.blocks import blocks
 from workers.model_calls import server_failed
 
 SMALL = 3

@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workers.blocks import blocks
+from model_store.blocks import blocks
 
 SIZES = st.tuples(st.integers(1, 6), st.integers(0, 20), st.integers(1, 8)).map(lambda s: (s[0], s[0] + s[1], s[2]))
 

@@ -1,0 +1,211 @@
+"""Asks the models of an evaluation by the code path of production, many users at a time."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import TypeVar
+
+import stamina
+
+from model_store.blocks import blocks
+from model_store.engine.engine import Engine
+from model_store.engine.errors import (
+    BadAnswer,
+    EngineOverloaded,
+    EngineRejected,
+    EngineTimeout,
+    EngineUnavailable,
+    WrongScores,
+)
+from model_store.errors import UserError
+from model_store.evaluate.answers import AnswerCache, answer_key, version_key
+from model_store.evaluate.condition import Condition, Folding
+from model_store.evaluate.server import ModelServer
+from model_store.evaluate.views import DatasetViews
+from model_store.for_each import for_each
+from model_store.progress import Report
+from model_store.views import InteractionView, ItemView, UserView
+
+_T = TypeVar("_T")
+MAX_CONCURRENT_TEXTS = 64
+_MAX_CONCURRENT_SCORES = 32
+ATTEMPTS = 5
+"""As workers do before they dead-letter a block."""
+_SERVER_BACK_S = 120.0
+_SERVER_DOWN = (EngineUnavailable, EngineTimeout, EngineOverloaded, WrongScores)
+_NO_ANSWER = ""
+"""Cached for a prompt to which the model has no answer."""
+
+
+class AskingFailed(UserError):
+    """A server stopped answering. What it answered is cached: the same command goes on from there."""
+
+
+class Summarizer:
+    """Writes item summaries and user summaries.
+
+    Attributes:
+        unanswered: prompts that were asked without a usable answer.
+    """
+
+    def __init__(self, server: ModelServer, cache: AnswerCache, report: Report) -> None:
+        self._server = server
+        self._cache = cache
+        self._report = report
+        self._version = version_key(server.manifest)
+        self.unanswered = 0
+
+    async def describe(self, views: DatasetViews, item_ids: Sequence[str]) -> dict[str, str]:
+        """The item summary of each item, by item id; "" without a picture, and where the model has no answer."""
+
+        async def one(item_id: str) -> str:
+            view = views.item(item_id)
+            if view.image is None:
+                return ""
+            key = answer_key(self._version, "describe", self._server.prompts.describe(view), views.digest(item_id))
+            return await self._text(key, lambda engine, attempt: engine.describe(view, attempt=attempt)) or ""
+
+        texts = await for_each(item_ids, one, MAX_CONCURRENT_TEXTS, "describing pictures", self._report)
+        return dict(zip(item_ids, texts, strict=True))
+
+    async def fold(self, histories: Sequence[Sequence[InteractionView]], folding: Folding) -> list[str]:
+        """The summary of each history, from an empty one, as workers fold it.
+
+        Events whose item is unknown count for the lengths of the blocks, but are not shown. A block to which the model
+        has no answer leaves the summary as it was.
+        """
+
+        async def one(history: Sequence[InteractionView]) -> str:
+            text, start = "", 0
+            for count in _plan(len(history), folding):
+                block = [event for event in history[start : start + count] if event.item is not None]
+                start += count
+                if block:
+                    text = await self._step(text, block) or text
+            return text
+
+        return await for_each(histories, one, MAX_CONCURRENT_TEXTS, f"summaries, {folding}", self._report)
+
+    async def _step(self, summary: str, block: Sequence[InteractionView]) -> str | None:
+        key = answer_key(self._version, "summarize", self._server.prompts.summarize(summary, block))
+        return await self._text(key, lambda engine, attempt: engine.summarize(summary, block, attempt=attempt))
+
+    async def _text(self, key: bytes, ask: Callable[[Engine, int], Awaitable[str]]) -> str | None:
+        cached = self._cache.get([key]).get(key)
+        if cached is None:
+            cached = await _answer(await self._server.engine(), ask)
+            self._cache.put({key: cached})
+        self.unanswered += cached == _NO_ANSWER
+        return cached or None
+
+
+class Ranker:
+    """Scores candidates.
+
+    Attributes:
+        unscored: candidates for which the model has no score.
+    """
+
+    def __init__(self, server: ModelServer, cache: AnswerCache, report: Report) -> None:
+        self._server = server
+        self._cache = cache
+        self._report = report
+        self._version = version_key(server.manifest)
+        self.unscored = 0
+
+    async def score(
+        self,
+        users: Sequence[UserView],
+        candidates: Sequence[Sequence[str]],
+        views: DatasetViews,
+        condition: Condition,
+        stage: str,
+    ) -> list[list[float | None]]:
+        """p(yes), 0..1, of each user's candidates under a condition; None for those that the server rejects.
+
+        Args:
+            users: summary and whole history; the condition decides how much of it is shown.
+            candidates: item ids per user.
+        """
+        everything = max((len(user.recents) for user in users), default=0) if condition.recents == "all" else None
+
+        async def one(place: int) -> list[float | None]:
+            return await self._scores(users[place], candidates[place], views, condition, everything)
+
+        most = max(map(len, candidates), default=1)
+        at_once = max(1, min(_MAX_CONCURRENT_SCORES, self._server.manifest.serving.max_queued // (2 * most)))
+        return await for_each(range(len(users)), one, at_once, stage, self._report)
+
+    async def _scores(
+        self, user: UserView, candidates: Sequence[str], views: DatasetViews, condition: Condition, recents: int | None
+    ) -> list[float | None]:
+        prompts = self._server.prompts_with(recents)
+        shown = replace(user, recents=() if condition.recents == "none" else condition.history(user.recents))
+        query = prompts.rank_user(shown)
+        items = [condition.item(views.item(item_id)) for item_id in candidates]
+        pictures = [
+            b"" if item.image is None else views.digest(item_id)
+            for item_id, item in zip(candidates, items, strict=True)
+        ]
+        keys = [
+            answer_key(self._version, "score", query, prompts.rank_item(item), picture)
+            for item, picture in zip(items, pictures, strict=True)
+        ]
+        cached = self._cache.get(keys)
+        missing = [place for place, key in enumerate(keys) if key not in cached]
+        if missing:
+            found = await _scored(await self._server.engine(recents), shown, [items[place] for place in missing])
+            fresh = {
+                keys[place]: _NO_ANSWER if score is None else repr(score)
+                for place, score in zip(missing, found, strict=True)
+            }
+            self._cache.put(fresh)
+            cached |= fresh
+        scores = [float(cached[key]) if cached[key] != _NO_ANSWER else None for key in keys]
+        self.unscored += scores.count(None)
+        return scores
+
+
+def _plan(events: int, folding: Folding) -> list[int]:
+    """The lengths of the blocks, as workers plan them for events that come in one by one."""
+    if folding.block is None:
+        return [events] if events else []
+    return blocks(events, folding.block, max(events, 1), max(events, 1))
+
+
+async def _answer(engine: Engine, ask: Callable[[Engine, int], Awaitable[str]]) -> str:
+    """The text, or `_NO_ANSWER` after as many attempts as a worker makes."""
+    for attempt in range(ATTEMPTS):
+        try:
+            return await _patiently(engine, partial(ask, engine, attempt))
+        except BadAnswer:
+            continue
+        except EngineRejected:
+            # The same request would be rejected again.
+            break
+    return _NO_ANSWER
+
+
+async def _scored(engine: Engine, user: UserView, items: Sequence[ItemView]) -> list[float | None]:
+    try:
+        return await _patiently(engine, lambda: engine.score(user, items))
+    except EngineRejected:
+        return [None] * len(items)
+
+
+async def _patiently(engine: Engine, ask: Callable[[], Awaitable[_T]]) -> _T:
+    """Wait for a server that is overloaded or restarts.
+
+    Raises:
+        AskingFailed: it does not come back.
+        EngineRejected, BadAnswer: it answers, but not this prompt.
+    """
+    try:
+        async for attempt in stamina.retry_context(on=_SERVER_DOWN, attempts=None, timeout=_SERVER_BACK_S, wait_max=10):
+            with attempt:
+                return await ask()
+    except _SERVER_DOWN as error:
+        raise AskingFailed(
+            f"{engine.id} stopped answering: {error}. Its answers are cached: run the command again to go on"
+        ) from None
+    raise AssertionError("stamina ends with a result or an exception")

@@ -1,0 +1,73 @@
+"""Sequential baselines from cornac: SASRec, GRU4Rec and BERT4Rec, fitted on the training users' likes in their order.
+
+They score the histories of users that they never saw, and every item of the training users in one pass. An item that no
+training user liked gets their lowest score: they know nothing of it.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal, get_args
+
+import numpy as np
+
+from model_store.errors import UserError
+from model_store.evaluate.metrics import Floats
+from model_store.progress import Report
+
+SequentialName = Literal["SASRec", "GRU4Rec", "BERT4Rec"]
+SEQUENTIAL: tuple[str, ...] = get_args(SequentialName)
+EPOCHS = 10
+_LENGTH = 50
+_WIDTH = 64
+_SHARED: dict[str, Any] = {"n_sample": 512, "batch_size": 256}
+_OPTIONS: dict[str, dict[str, Any]] = {
+    "SASRec": {"embedding_dim": _WIDTH, "max_len": _LENGTH},
+    "GRU4Rec": {"layers": [_WIDTH]},
+    "BERT4Rec": {"embedding_dim": _WIDTH, "max_len": _LENGTH},
+}
+
+
+class MissingExtra(UserError):
+    """cornac is not installed."""
+
+
+class Sequential:
+    """A fitted model. `columns` maps item ids to its rows."""
+
+    def __init__(self, model: Any, columns: Mapping[str, int]) -> None:
+        self._model = model
+        self._columns = columns
+
+    def score(self, recents: Sequence[str], candidates: Sequence[str]) -> list[float]:
+        """One score per candidate, higher is better. `recents`: item ids, oldest first."""
+        history = [self._columns[item] for item in recents if item in self._columns]
+        scores: Floats = np.asarray(self._model.score(0, history[-_LENGTH:]), dtype=np.float64)
+        known = [self._columns.get(item) for item in candidates]
+        lowest = float(scores.min())
+        return [lowest if column is None else float(scores[column]) for column in known]
+
+
+def fit_sequential(name: str, liked: Iterable[Sequence[str]], *, epochs: int, seed: int, report: Report) -> Sequential:
+    """Fit one of `SEQUENTIAL` on the liked items of each training user, oldest first, of which the last are used.
+
+    Raises:
+        MissingExtra: cornac is not installed.
+        UserError: no user liked two items.
+    """
+    try:
+        from cornac import models
+        from cornac.data import SequentialDataset
+    except ImportError as error:
+        raise MissingExtra(
+            f"{name} needs the extra `evaluate` ({error}): pip install 'tastestream[evaluate]', "
+            "or choose other --baselines"
+        ) from None
+    sessions = [list(items)[-_LENGTH - 1 :] for items in liked if len(items) > 1]
+    if not sessions:
+        raise UserError(f"{name} can't be fitted: no training user liked two items")
+    rows = [(user, item, time) for user, items in enumerate(sessions) for time, item in enumerate(items)]
+    data = SequentialDataset.from_sit(rows, seed=seed)
+    report(f"fitting {name}", 0.0, f"{len(sessions):,} users, {data.num_items:,} items, {epochs} epochs")
+    model = getattr(models, name)(n_epochs=epochs, seed=seed, verbose=False, **_SHARED, **_OPTIONS[name])
+    model.fit(data)
+    report(f"fitting {name}", 1.0, "")
+    return Sequential(model, data.iid_map)

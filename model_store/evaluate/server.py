@@ -1,0 +1,114 @@
+"""The server of one model version, which is started when the first answer is needed that is not cached."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import stamina
+
+from model_store.engine.engine import Engine, open_engine
+from model_store.engine.errors import EngineError, EngineTimeout, EngineUnavailable
+from model_store.errors import UserError
+from model_store.pictures import FittedPictures
+from model_store.progress import Report
+from model_store.prompts import PromptSet
+from model_store.registry.manifest import Manifest
+from model_store.registry.registry import Registry
+from model_store.serving.launch import VllmServer
+
+TIMEOUT_S, CONNECT_TIMEOUT_S = 900.0, 10.0
+"""Of one call. On a CPU, a call waits for those before it; nobody waits for an evaluation's."""
+_PICTURE_BYTES = 256 * 2**20
+
+
+class ModelServer:
+    """A version and where it is served: at `url`, or on this machine by a vLLM server of its own."""
+
+    def __init__(self, manifest: Manifest, registry: Registry, url: str | None, log: Path, report: Report) -> None:
+        self.manifest = manifest
+        self.prompts = registry.prompts(manifest)
+        self._registry = registry
+        self._url = url
+        self._log = log
+        self._report = report
+        self._pictures = FittedPictures(manifest.picture, _PICTURE_BYTES)
+        self._starting = asyncio.Lock()
+        self._server: VllmServer | None = None
+        self._prompts: dict[int, PromptSet] = {}
+        self._engines: dict[int, Engine] = {}
+
+    @classmethod
+    @asynccontextmanager
+    async def open(
+        cls, manifest: Manifest, registry: Registry, url: str | None, log: Path, report: Report
+    ) -> AsyncIterator["ModelServer"]:
+        """The server; at the end it is stopped if it was started here."""
+        server = cls(manifest, registry, url, log, report)
+        try:
+            yield server
+        finally:
+            await server.close()
+
+    async def engine(self, recents: int | None = None) -> Engine:
+        """The engine of the running server.
+
+        Args:
+            recents: how many of a user's last interactions prompts show; None for the version's own number.
+
+        Raises:
+            ChildFailed: the server that was started here did not come up.
+            UserError: the server can't be reached, or does not serve this version.
+        """
+        async with self._starting:
+            if self._url is None:
+                self._url = await self._start()
+            prompts = self.prompts_with(recents)
+            if prompts.recents not in self._engines:
+                self._engines[prompts.recents] = await self._open(self._url, prompts)
+            return self._engines[prompts.recents]
+
+    def prompts_with(self, recents: int | None) -> PromptSet:
+        """The version's prompts, with another number of recents if it is given."""
+        own = self.prompts
+        if recents is None or recents == own.recents:
+            return own
+        if recents not in self._prompts:
+            self._prompts[recents] = PromptSet(own.folder, signals=own.signals, words=own.words, recents=recents)
+        return self._prompts[recents]
+
+    async def close(self) -> None:
+        """Close connections, and stop the server if it was started here."""
+        for engine in self._engines.values():
+            await engine.close()
+        if self._server is not None:
+            await self._server.stop()
+
+    async def _start(self) -> str:
+        stage = f"starting {self.manifest.id}"
+        self._server = VllmServer(self.manifest, self._registry.local_folder(self.manifest), self.prompts, self._log)
+        await self._server.start()
+        await self._server.wait_healthy(lambda elapsed, phase: self._report(stage, 0.0, f"{phase} ... {elapsed:.0f} s"))
+        self._report(stage, 1.0, "")
+        return self._server.url
+
+    async def _open(self, url: str, prompts: PromptSet) -> Engine:
+        engine = open_engine(
+            url,
+            None,
+            self.manifest.id,
+            self._registry,
+            mode="score" if self.manifest.serving.architecture else "chat",
+            timeout_s=TIMEOUT_S,
+            connect_timeout_s=CONNECT_TIMEOUT_S,
+            pictures=self._pictures,
+        )
+        engine.prompts = prompts
+        try:
+            async for attempt in stamina.retry_context(on=(EngineTimeout, EngineUnavailable), attempts=4):
+                with attempt:
+                    await engine.check()
+        except EngineError as error:
+            await engine.close()
+            raise UserError(f"{self.manifest.id} can't be asked: {error}") from None
+        return engine

@@ -1,0 +1,191 @@
+"""`tastestream evaluate`."""
+
+import asyncio
+import shlex
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from model_store.demo import MODELS
+from model_store.errors import UserError
+from model_store.progress import stages
+from model_store.registry.evaluations import Evaluations
+from model_store.registry.manifest import Manifest
+from model_store.signals import Signals
+from service.cli.model_store import store_of
+from service.cli.options import DatasetFolder, ModelStore
+from service.cli.terminal import print_table, say, settings_or_exit
+
+if TYPE_CHECKING:
+    from model_store.evaluate.results import Board, Estimate, Evaluation
+
+CACHE = Path.home() / ".cache" / "tastestream" / "answers"
+_BASELINES = "popularity,ItemKNN,EASE,SASRec,GRU4Rec,BERT4Rec"
+_MOST = 1000
+
+
+def evaluate(
+    version: Annotated[
+        str, typer.Argument(metavar="VERSION", help="The ranker: `NAME@1`, `NAME@production`, or `NAME`.")
+    ],
+    data: DatasetFolder,
+    summarizer: Annotated[
+        str | None, typer.Option(help="The version that writes summaries.", show_default="the ranker's family")
+    ] = None,
+    ranker_url: Annotated[
+        str | None, typer.Option(help="A server of the ranker.", show_default="one is started")
+    ] = None,
+    summarizer_url: Annotated[
+        str | None, typer.Option(help="A server of the summarizer.", show_default="one is started")
+    ] = None,
+    protocol: Annotated[
+        str, typer.Option(help="Comma-separated: `popular`, `uniform` (as in the papers), `time`.")
+    ] = "popular,uniform",
+    users: Annotated[
+        int | None, typer.Option(help="How many users to evaluate.", min=1, show_default="all of the test split")
+    ] = None,
+    negatives: Annotated[int, typer.Option(help="Other candidates beside the target.", min=1, max=_MOST)] = 20,
+    history: Annotated[int, typer.Option(help="Events before the target that methods see.", min=1, max=_MOST)] = 50,
+    seed: Annotated[int, typer.Option(help="Draws users and candidates, and fits the sequential baselines.")] = 0,
+    k: Annotated[str, typer.Option(help="Cutoffs of HR, NDCG and MRR, comma-separated.")] = "5,10",
+    block_size: Annotated[int, typer.Option(help="Events folded into a summary at a time.", min=1, max=_MOST)] = 3,
+    direct: Annotated[bool, typer.Option("--direct", help="Fold the whole history at once.")] = False,
+    ablations: Annotated[
+        bool, typer.Option("--ablations", help="Also rank without summary, recents, picture, ... in turn.")
+    ] = False,
+    block_sizes: Annotated[
+        str, typer.Option(help="Block sizes that --ablations compares, comma-separated.")
+    ] = "1,2,3,5,10",
+    against: Annotated[
+        list[str] | None,
+        typer.Option(help="Another ranker for the same cases, with its family's summarizer; repeatable."),
+    ] = None,
+    baselines: Annotated[str, typer.Option(help="Comma-separated, or `none`.")] = _BASELINES,
+    epochs: Annotated[int, typer.Option(help="Epochs of the sequential baselines.", min=1, max=_MOST)] = 10,
+    output: Annotated[
+        Path | None, typer.Option(help="The folder of the report.", show_default="beside the version in the store")
+    ] = None,
+    cache: Annotated[
+        Path | None,
+        typer.Option(help="The folder of the models' answers.", show_default="~/.cache/tastestream/answers"),
+    ] = None,
+    store: ModelStore = None,
+) -> None:
+    """Evaluate a ranker version offline, by the prompts and the engine of production, and write a report.
+
+    Starts vLLM servers of the summarizer and then of the ranker, or asks those of the URLs. For each user that training
+    never saw, folds the history before the last liked item and ranks that item among others. Baselines, other versions
+    and ablations rank the same cases. Answers are cached: an interrupted or repeated run asks nothing twice.
+
+    Writes report.html, report.json, a model card and `.eval_results` for the Hugging Face Hub.
+
+    Example:
+
+        tastestream evaluate movielens-ranker@2 --data movielens --users 500 --ablations --against movielens-ranker@1
+    """
+    from model_store.data.dataset import read_dataset
+    from model_store.evaluate.answers import AnswerCache
+    from model_store.evaluate.baselines import BASELINES
+    from model_store.evaluate.condition import Folding
+    from model_store.evaluate.facts import data_facts
+    from model_store.evaluate.protocol import PROTOCOLS
+    from model_store.evaluate.report import files
+    from model_store.evaluate.report.plots import require_matplotlib
+    from model_store.evaluate.run import Plan
+    from model_store.evaluate.run import evaluate as run
+    from model_store.evaluate.subject import Subject
+
+    settings = settings_or_exit()
+    require_matplotlib()
+    drawn: dict[str, Any] = {"users": users, "n_negatives": negatives, "history": history, "seed": seed}
+    plan = Plan(
+        protocols={name: replace(PROTOCOLS[name], **drawn) for name in _names("--protocol", protocol, PROTOCOLS)},
+        folding=Folding(None if direct else block_size),
+        ablated=ablations,
+        block_sizes=_numbers("--block-sizes", block_sizes),
+        baselines=[] if baselines == "none" else _names("--baselines", baselines, BASELINES),
+        epochs=epochs,
+        ks=_numbers("--k", k),
+        command=shlex.join(["tastestream", *sys.argv[1:]]),
+    )
+    registry = store_of(version, store)
+    subject = Subject.of(version, summarizer, registry, ranker_url=ranker_url, summarizer_url=summarizer_url)
+    others = [Subject.of(name, None, store_of(name, store)) for name in against or ()]
+    with stages() as report, TemporaryDirectory(prefix="tastestream-evaluate-") as logs, AnswerCache(cache or CACHE) as answers:
+        dataset = read_dataset(data, Signals(settings.signals.vocabulary()))
+        facts = data_facts(data, dataset)
+        found = asyncio.run(run(dataset, facts, subject, others, plan, answers, Path(logs), report))
+    for board in found.boards:
+        _print(board)
+    # What is built in belongs to the program, and may be read-only.
+    beside = Path(registry.root) != MODELS
+    target = output or (registry.root if beside else settings.data_dir / "evaluations")
+    say(f"report: {_write(found, subject.ranker, files(found, subject.ranker), target, bare=output is not None)}")
+
+
+def _names(option: str, text: str, known: Iterable[str]) -> list[str]:
+    """The comma-separated names of an option, in any case, without repetitions."""
+    by_name = {name.lower(): name for name in known}
+    asked = [name.strip().lower() for name in text.split(",") if name.strip()]
+    for name in asked:
+        if name not in by_name:
+            raise UserError(f"{option}: {name!r} is none of {', '.join(by_name.values())}")
+    if not asked:
+        raise UserError(f"{option}: name at least one of {', '.join(by_name.values())}")
+    return [by_name[name] for name in dict.fromkeys(asked)]
+
+
+def _numbers(option: str, text: str) -> list[int]:
+    try:
+        numbers = sorted({int(number) for number in text.split(",")})
+    except ValueError:
+        raise UserError(f"{option}: {text!r} is not a list of numbers, such as 1,3,10") from None
+    if not 0 < numbers[0] <= numbers[-1] <= _MOST:
+        raise UserError(f"{option}: numbers are 1 to {_MOST}")
+    return numbers
+
+
+def _write(
+    found: "Evaluation", manifest: Manifest, files: Mapping[str, bytes], target: Path | str, *, bare: bool
+) -> str:
+    """Write the files and return where the page is: in `target` itself, or in it beside the version."""
+    try:
+        if bare:
+            for path, content in files.items():
+                file = Path(target) / path
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.write_bytes(content)
+            return f"{target}/report.html"
+        title = f"{found.data.name}-{found.created:%Y%m%d-%H%M%S}"
+        return f"{Evaluations(target).add(manifest, title, files)}/report.html"
+    except OSError as error:
+        raise UserError(f"{target} can't be written: {error.strerror or error}; choose another --output") from error
+
+
+def _print(board: "Board") -> None:
+    k = next(iter(board.methods[0].hit_rate))
+    say("")
+    say(f"{board.protocol}: {board.description}, {board.cases} users")
+    if board.warning:
+        say(f"warning: {board.warning}")
+    rows = (
+        (one.name, *map(_cell, (one.auc, one.pooled_auc, one.hit_rate[k], one.ndcg[k], one.mrr[k])))
+        for one in board.methods
+    )
+    print_table(rows, "method", "AUC", "pooled AUC", f"HR@{k}", f"NDCG@{k}", f"MRR@{k}")
+    if board.ablations:
+        changes = ((one.of, one.name, _cell(one.auc), _change(one.difference)) for one in board.ablations)
+        print_table(changes, "ablation of", "condition", "AUC", "change")
+
+
+def _cell(estimate: "Estimate") -> str:
+    return f"{100 * estimate.value:.1f} [{100 * estimate.low:.1f}, {100 * estimate.high:.1f}]"
+
+
+def _change(estimate: "Estimate") -> str:
+    return f"{100 * estimate.value:+.1f} [{100 * estimate.low:+.1f}, {100 * estimate.high:+.1f}]"
