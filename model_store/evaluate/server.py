@@ -37,6 +37,7 @@ class ModelServer:
         self._server: VllmServer | None = None
         self._prompts: dict[int, PromptSet] = {}
         self._engines: dict[int, Engine] = {}
+        self._opened: list[Engine] = []
 
     @classmethod
     @asynccontextmanager
@@ -79,7 +80,7 @@ class ModelServer:
 
     async def close(self) -> None:
         """Close connections, and stop the server if it was started here."""
-        for engine in self._engines.values():
+        for engine in self._opened:
             await engine.close()
         if self._server is not None:
             await self._server.stop()
@@ -103,12 +104,12 @@ class ModelServer:
             connect_timeout_s=CONNECT_TIMEOUT_S,
             pictures=self._pictures,
         )
+        self._opened.append(engine)
         engine.prompts = prompts
         try:
             async for attempt in stamina.retry_context(on=(EngineTimeout, EngineUnavailable), attempts=4):
                 with attempt:
                     await engine.check()
         except EngineError as error:
-            await engine.close()
             raise UserError(f"{self.manifest.id} can't be asked: {error}") from None
         return engine

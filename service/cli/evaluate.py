@@ -116,10 +116,11 @@ def evaluate(
     registry = store_of(version, store)
     subject = Subject.of(version, summarizer, registry, ranker_url=ranker_url, summarizer_url=summarizer_url)
     others = [Subject.of(name, None, store_of(name, store)) for name in against or ()]
-    with stages() as report, TemporaryDirectory(prefix="tastestream-evaluate-") as logs, AnswerCache(cache or CACHE) as answers:
+    logs = TemporaryDirectory(prefix="tastestream-evaluate-")
+    with stages() as report, logs as folder, AnswerCache(cache or CACHE) as answers:
         dataset = read_dataset(data, Signals(settings.signals.vocabulary()))
         facts = data_facts(data, dataset)
-        found = asyncio.run(run(dataset, facts, subject, others, plan, answers, Path(logs), report))
+        found = asyncio.run(run(dataset, facts, subject, others, plan, answers, Path(folder), report))
     for board in found.boards:
         _print(board)
     # What is built in belongs to the program, and may be read-only.

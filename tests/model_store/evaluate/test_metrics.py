@@ -129,3 +129,29 @@ def test_latency_is_in_milliseconds() -> None:
 def test_no_users_have_no_mean() -> None:
     with pytest.raises(ValueError, match="no users"):
         metrics.confidence(np.array([]))
+
+
+def slow_pooled_auc(scores: list[list[int]], targets: list[int]) -> float:
+    own = [row[target] for row, target in zip(scores, targets, strict=True)]
+    others = [value for row, target in zip(scores, targets, strict=True) for value in row[:target] + row[target + 1 :]]
+    wins = [1.0 if mine > other else 0.5 if mine == other else 0.0 for mine in own for other in others]
+    return sum(wins) / len(wins)
+
+
+@given(st.lists(case, min_size=1, max_size=8))
+def test_pooled_auc_compares_every_target_with_the_negatives_of_all_users(cases: list[tuple[list[int], int]]) -> None:
+    scores, targets = [scores for scores, _ in cases], [target for _, target in cases]
+    found = metrics.pooled_auc(scores, targets)
+    assert found.mean == pytest.approx(slow_pooled_auc(scores, targets))
+    assert 0 <= found.low <= found.high <= 1
+
+
+def test_the_interval_of_pooled_auc_is_that_of_resampled_users() -> None:
+    rng = np.random.default_rng(1)
+    scores = [[float(value) for value in rng.normal(size=6) + offset] for offset in rng.normal(size=40)]
+    found = metrics.pooled_auc(scores, [0] * 40)
+    weights = metrics.resampled_users(40)[0]
+    repeated = [row for row, count in zip(scores, weights, strict=True) for _ in range(count)]
+    again = metrics.pooled_auc(repeated, [0] * len(repeated)).mean
+    assert found.low - 0.1 < again < found.high + 0.1
+    assert found.low < found.mean < found.high

@@ -3,7 +3,15 @@ from collections import Counter
 import pytest
 
 from model_store.data.dataset import Dataset, user_split
-from model_store.evaluate.protocol import EvaluationCase, Protocol, ProtocolError, liked_by, make_cases
+from model_store.evaluate.protocol import (
+    EvaluationCase,
+    Protocol,
+    ProtocolError,
+    known_before,
+    liked_by,
+    make_cases,
+    split_time,
+)
 from tests.model_store.evaluate.worlds import catalogue, like, world
 
 EVERYONE = Protocol(split=None)
@@ -112,3 +120,35 @@ def test_liked_items_are_counted_once_a_user() -> None:
     user = next(f"u{n}" for n in range(100) if user_split(f"u{n}") == "train")
     events = (like("i1"), like("i2", kind="view"), like("i1"), like("i3"))
     assert list(liked_by(Dataset(catalogue(5), {user: events}), "train")) == [["i1", "i3"]]
+
+
+class TestTimeSplit:
+    PROTOCOL = Protocol("popular", split=None, n_negatives=5, time_split=0.5)
+
+    def test_targets_come_after_the_moment_and_nothing_later_is_learned(self) -> None:
+        dataset = world()
+        moment = split_time(dataset, self.PROTOCOL)
+        cases = make_cases(dataset, self.PROTOCOL)
+        for case in cases:
+            (target,) = (event for event in dataset.histories[case.user_id] if event.item_id == case.target)
+            assert target.timestamp >= moment
+        known = known_before(dataset, moment)
+        assert all(event.timestamp < moment for events in known.histories.values() for event in events)
+        assert sum(map(len, known.histories.values())) > 0
+
+    def test_negatives_are_drawn_by_earlier_popularity(self) -> None:
+        histories = {f"u{n}": (like("i1", 1), like("i2", 2), like(f"i{n % 5 + 3}", 9)) for n in range(200)}
+        histories |= {"late": (like("i20", 1), like("i21", 9))}
+        dataset = Dataset(catalogue(30), histories)
+        protocol = Protocol("popular", split=None, n_negatives=2, time_split=0.7)
+        case = {case.user_id: case for case in make_cases(dataset, protocol)}["late"]
+        assert set(case.candidates) == {"i21", "i1", "i2"}
+
+    def test_who_liked_nothing_since_is_left_out(self) -> None:
+        histories = {"early": (like("i1", 1), like("i2", 2)), "late": (like("i3", 1), like("i4", 9), like("i5", 10))}
+        protocol = Protocol("uniform", split=None, n_negatives=2, time_split=0.6)
+        assert [case.user_id for case in make_cases(Dataset(catalogue(30), histories), protocol)] == ["late"]
+
+    def test_without_a_split_everything_is_known(self) -> None:
+        dataset = world(20)
+        assert known_before(dataset, split_time(dataset, EVERYONE)) is dataset

@@ -50,6 +50,7 @@ def test_the_commands_are_those_that_the_documentation_names() -> None:
         "tenants erase",
         "data import",
         "train",
+        "evaluate",
         "replay",
         "models add",
         "models compare",

@@ -1,0 +1,66 @@
+"""`tastestream evaluate` refuses what it can't do in one sentence, before it starts a model server."""
+
+from pathlib import Path
+
+import pytest
+
+from model_store.data.dataset import Dataset
+from tests.model_store.evaluate.worlds import catalogue, like, world, write_world
+from tests.service.cli.conftest import Run
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    return write_world(world(60), tmp_path / "world")
+
+
+@pytest.fixture
+def refused(tastestream: Run, tmp_path: Path):
+    def run(*arguments: str) -> str:
+        ran = tastestream("evaluate", *arguments, "--cache", str(tmp_path / "answers"), "--baselines", "none")
+        assert ran.code == 1
+        assert ran.err.startswith("error: ")
+        assert ran.err.count("\n") == 1
+        return ran.err
+
+    return run
+
+
+def test_an_unknown_version_is_named(refused, data: Path) -> None:
+    assert "no model 'nothing'" in refused("nothing", "--data", str(data))
+    assert "no version 'demo-ranker@9'" in refused("demo-ranker@9", "--data", str(data))
+    assert "no model 'nothing'" in refused("demo-ranker", "--data", str(data), "--against", "nothing")
+
+
+def test_a_version_that_is_no_ranker_is_named(refused, data: Path) -> None:
+    assert "demo-summarizer@1 is a summarizer" in refused("demo-summarizer", "--data", str(data))
+    assert "demo-ranker@1 is a ranker" in refused("demo-ranker", "--data", str(data), "--summarizer", "demo-ranker")
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "said"),
+    [
+        ("--protocol", "papers", "'papers' is none of uniform, popular, time"),
+        ("--protocol", ",", "name at least one"),
+        ("--k", "5,x", "'5,x' is not a list of numbers"),
+        ("--block-sizes", "0", "numbers are 1 to"),
+    ],
+)
+def test_an_option_that_means_nothing_is_named(refused, data: Path, option: str, value: str, said: str) -> None:
+    message = refused("demo-ranker", "--data", str(data), option, value)
+    assert f"{option}: " in message
+    assert said in message
+
+
+def test_data_without_users_to_evaluate_is_named(refused, tmp_path: Path) -> None:
+    alone = write_world(Dataset(catalogue(40), {"u1": (like("i1"),)}), tmp_path / "alone")
+    assert "no user of the test set" in refused("demo-ranker", "--data", str(alone))
+
+
+def test_too_few_items_to_draw_from_are_named(refused, data: Path) -> None:
+    message = refused("demo-ranker", "--data", str(data), "--negatives", "500")
+    assert "500 items left to draw popular negatives from" in message
+
+
+def test_a_folder_without_data_is_named(refused, tmp_path: Path) -> None:
+    assert "items.jsonl is missing" in refused("demo-ranker", "--data", str(tmp_path / "nowhere"))
