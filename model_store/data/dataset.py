@@ -116,11 +116,20 @@ def read_dataset(folder: Path, signals: Signals = BUILT_IN) -> Dataset:
     Raises:
         DatasetError: a file is missing, or a line is malformed.
     """
+    return Dataset(read_items(folder), histories(interaction_rows(folder), signals))
+
+
+def read_items(folder: Path) -> dict[str, DatasetItem]:
+    """The catalogue, with the descriptions beside it; of two items with the same id, the last.
+
+    Raises:
+        DatasetError: as `read_dataset`.
+    """
     items = {item.item_id: item for item in _items(folder)}
     for item_id, summary in _descriptions(folder):
         if item_id in items:
             items[item_id] = replace(items[item_id], summary=summary)
-    return Dataset(items, histories(interaction_rows(folder), signals))
+    return items
 
 
 def item_rows(folder: Path) -> Iterator[tuple[int, dict[str, Any]]]:

@@ -25,8 +25,8 @@ HOST = "127.0.0.1"
 _PORTS = (10_000, 30_000)
 _POLL_S = 0.2
 _CPU_PICTURE_CACHE_GIB = 0.25
-# Small models may fill their answer with line breaks, which JSON allows between its parts.
-_JSON_FLAGS = ("--structured-outputs-config", '{"backend":"xgrammar","disable_any_whitespace":true}')
+# Small models fill their answer with the line breaks that JSON allows between its parts.
+_GENERATING_FLAGS = ("--structured-outputs-config", '{"backend":"xgrammar","disable_any_whitespace":true}')
 
 # What vLLM's log says while it starts, and the name of the phase for users.
 _PHASES = (
@@ -69,8 +69,7 @@ def flags(manifest: Manifest, weights: Path, prompts: PromptSet, device: Device)
         *("--allowed-media-domains", "none.invalid"),
         *("--uvicorn-log-level", "warning", "--disable-uvicorn-access-log", "--disable-fastapi-docs"),
         *(_cpu_flags(manifest) if device == "cpu" else gpu_flags),
-        *_scoring_flags(manifest, prompts),
-        *(_JSON_FLAGS if serving.json_answers else ()),
+        *(_scoring_flags(manifest, prompts) or _GENERATING_FLAGS),
     ]
 
 

@@ -18,6 +18,7 @@ DEFAULT_URL = "http://127.0.0.1:8000"
 DatasetFolder = Annotated[
     Path, typer.Option("--data", help="A dataset folder: items.jsonl, interactions.csv, images/.")
 ]
+DatasetArgument = Annotated[Path, typer.Argument(metavar="DIR", help="A dataset folder.")]
 ModelStore = Annotated[
     Path | None,
     typer.Option("--store", help="The folder of the model store.", show_default="models/ in the data folder"),

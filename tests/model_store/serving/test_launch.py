@@ -56,14 +56,17 @@ GPU = "--gpu-memory-utilization 0.45"
 SCORING = f"--runner pooling --convert classify --chat-template {PROMPTS.score_template} --hf-overrides {OVERRIDES}"
 
 
-def line(name: str, dtype: str, length: int, device: str, scoring: str = "") -> str:
+GENERATING = '--structured-outputs-config {"backend":"xgrammar","disable_any_whitespace":true}'
+
+
+def line(name: str, dtype: str, length: int, device: str, task: str) -> str:
     return " ".join(
         f"{sys.executable} -m model_store.serving.vllm_server --model {WEIGHTS} --served-model-name {name} "
         f"--dtype {dtype} --max-model-len {length} --max-num-queued-reqs 1500 --generation-config vllm "
         f"--enable-prefix-caching --enable-prompt-tokens-details --limit-mm-per-prompt {PICTURES} "
         f"--allowed-media-domains none.invalid "
         f"--uvicorn-log-level warning --disable-uvicorn-access-log --disable-fastapi-docs "
-        f"{device} {scoring} --host 127.0.0.1 --port 8101".split()
+        f"{device} {task} --host 127.0.0.1 --port 8101".split()
     )
 
 
@@ -150,8 +153,8 @@ class TestCommand:
     @pytest.mark.parametrize(
         ("manifest", "device", "expected"),
         [
-            (SUMMARIZER, "cpu", line("demo-summarizer@3", "auto", 2048, CPU)),
-            (SUMMARIZER, "gpu", line("demo-summarizer@3", "auto", 2048, GPU)),
+            (SUMMARIZER, "cpu", line("demo-summarizer@3", "auto", 2048, CPU, GENERATING)),
+            (SUMMARIZER, "gpu", line("demo-summarizer@3", "auto", 2048, GPU, GENERATING)),
             (RANKER, "cpu", line("demo-ranker@2", "float32", 1024, CPU, SCORING)),
             (RANKER, "gpu", line("demo-ranker@2", "float32", 1024, GPU, SCORING)),
         ],
@@ -166,12 +169,6 @@ class TestCommand:
     def test_a_ranker_without_a_scoring_architecture_generates(self) -> None:
         manifest = Manifest(name="general", version=1, role="ranker")
         assert "--runner" not in command(manifest, WEIGHTS, PROMPTS, 1, "gpu")
-
-    def test_answers_in_json_have_no_space_to_fill(self) -> None:
-        manifest = Manifest(name="general", version=1, role="summarizer", serving={"json_answers": True})
-        given = command(manifest, WEIGHTS, PROMPTS, 1, "gpu")
-        config = json.loads(given[given.index("--structured-outputs-config") + 1])
-        assert config == {"backend": "xgrammar", "disable_any_whitespace": True}
 
     def test_the_labels_of_the_version_become_the_classifier(self) -> None:
         labels = Labels(yes="Ja", no="Nein", yes_id=1, no_id=2)
