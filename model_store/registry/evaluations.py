@@ -1,10 +1,12 @@
 """Evaluations in the store: `<name>/<version>/evaluations/<title>/`. They are no part of the immutable version."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from model_store.registry.files import StoreFiles
-from model_store.registry.manifest import Manifest
+from model_store.registry.manifest import Manifest, ManifestError
 from model_store.registry.registry import CACHE
 
 EVALUATIONS = "evaluations"
@@ -35,9 +37,44 @@ class Evaluations:
         folder = _folder(manifest)
         return [title for title in self._files.folders(folder) if self._files.exists(f"{folder}/{title}/{REPORT}")]
 
-    def read(self, manifest: Manifest, title: str) -> bytes:
-        """The `report.json` of an evaluation."""
-        return self._files.read(f"{_folder(manifest)}/{title}/{REPORT}")
+    def read(self, manifest: Manifest, title: str) -> dict[str, Any]:
+        """The `report.json` of an evaluation.
+
+        Raises:
+            ManifestError: it is no report.
+        """
+        path = f"{_folder(manifest)}/{title}/{REPORT}"
+        try:
+            found = json.loads(self._files.read(path))
+            summarize(found)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ManifestError(f"{self._root}/{path} is no report of an evaluation: {error!r}") from None
+        return dict(found)
+
+    def latest(self, manifest: Manifest) -> dict[str, Any]:
+        """The main figures of the newest evaluation on each data set, by the name and hash of the data."""
+        found: dict[str, Any] = {}
+        reports = [self.read(manifest, title) for title in self.titles(manifest)]
+        for report in sorted(reports, key=lambda report: str(report["created"])):
+            found[f"{report['data']['name']} ({report['data']['sha256'][:8]})"] = summarize(report)
+        return found
+
+
+def summarize(report: Mapping[str, Any]) -> dict[str, Any]:
+    """Per protocol the users, and in percent the metrics of the service's order and of its parts."""
+    return {
+        board["protocol"]: {
+            "users": board["cases"],
+            **{one["name"]: _percent(one) for one in board["methods"] if one["kind"] in ("service", "part")},
+        }
+        for board in report["boards"]
+    }
+
+
+def _percent(method: Mapping[str, Any]) -> dict[str, float]:
+    k = next(iter(method["ndcg"]))
+    means = {"auc": method["auc"], f"hr_{k}": method["hit_rate"][k], f"ndcg_{k}": method["ndcg"][k]}
+    return {name: round(100 * estimate["value"], 2) for name, estimate in means.items()}
 
 
 def _folder(manifest: Manifest) -> str:

@@ -6,7 +6,6 @@
 The root is a folder or any fsspec URL. A version exists once its manifest does, which is written last.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
@@ -31,7 +30,6 @@ from model_store.registry.manifest import MANIFEST, Manifest, ManifestError, has
 from model_store.signals import Signals, Vocabulary
 
 ALIASES = "aliases.toml"
-REPORT = "report.json"
 Numbers = list[int]
 CACHE = Path.home() / ".cache" / "tastestream" / "models"
 
@@ -242,23 +240,6 @@ class Registry:
     def write(self, path: str, content: bytes) -> None:
         """Write a file that belongs to a version, before the version is added."""
         self._files.write(path, content)
-
-    def report(self, manifest: Manifest) -> dict[str, Any]:
-        """What `tastestream evaluate` wrote beside the version; empty if it did not.
-
-        Raises:
-            ManifestError: the file is not a JSON object.
-        """
-        path = f"{manifest.name}/{manifest.version}/{REPORT}"
-        try:
-            found = json.loads(self._files.read(path))
-        except FileNotFoundError:
-            return {}
-        except ValueError as error:
-            raise ManifestError(f"{self.root}/{path} is not JSON: {error}") from None
-        if not isinstance(found, dict):
-            raise ManifestError(f"{self.root}/{path} is not a JSON object")
-        return found
 
     def _record(self, name: str, entries: Mapping[str, dict[str, Any]]) -> None:
         """Append one entry to each alias, in one write."""

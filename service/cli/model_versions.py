@@ -9,6 +9,7 @@ import typer
 
 from model_store.errors import UserError
 from model_store.registry.comparison import Row, compare, flatten
+from model_store.registry.evaluations import Evaluations
 from model_store.registry.garbage import unused
 from model_store.registry.manifest import MANIFEST, Manifest, ManifestError
 from model_store.registry.register import register_checkpoint, register_version
@@ -109,8 +110,10 @@ def compare_versions(
     """
     registries = (store_of(first, store), store_of(second, store))
     one, other = (registry.get(version) for registry, version in zip(registries, (first, second), strict=True))
-    reports = (registries[0].report(one), registries[1].report(other))
-    differing, results = compare(one, other, reports)
+    first_results, second_results = (
+        Evaluations(registry.root).latest(manifest) for registry, manifest in zip(registries, (one, other), strict=True)
+    )
+    differing, results = compare(one, other, (first_results, second_results))
     say("what differs")
     _print_rows(differing, one.id, other.id)
     say("")

@@ -6,7 +6,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from model_store.errors import UserError
-from model_store.evaluate.results import CalibrationResult, Estimate
+from model_store.evaluate.results import CalibrationResult, Estimate, ReliabilityBin
 
 _INK, _FAINT = "#010101", "#020202"
 """Replaced by the page's colours."""
@@ -50,13 +50,24 @@ def forest(rows: Sequence[tuple[str, Estimate, int]], label: str, zero: float | 
 
 
 def reliability(curves: Mapping[str, CalibrationResult]) -> str:
-    """Predicted against observed shares, on logarithmic axes: most candidates of a case are unlikely."""
-    figure, axes = _figure(4.6, 4.2)
+    """Predicted against observed shares with 95 % intervals, on logarithmic axes: most candidates are unlikely.
+
+    A bin without a target is an empty circle on the lower edge.
+    """
+    figure, axes = _figure(4.8, 4.4)
     floor = min((_floor(curve) for curve in curves.values()), default=0.01)
     axes.plot([floor, 1], [floor, 1], color=_FAINT, linewidth=1, linestyle=(0, (3, 2)))
     for series, (name, curve) in enumerate(curves.items()):
-        points = [(max(one.predicted, floor), max(one.observed, floor)) for one in curve.bins]
-        axes.plot(*zip(*points, strict=True), "o-", color=_SERIES[series], markersize=5, linewidth=1.5, label=name)
+        colour = _SERIES[series]
+        seen = [one for one in curve.bins if one.observed > 0]
+        axes.plot(
+            [one.predicted for one in seen], [one.observed for one in seen], color=colour, linewidth=1.2, label=name
+        )
+        for one in curve.bins:
+            at, low, high = max(one.predicted, floor), *_wilson(one)
+            axes.plot([at, at], [max(low, floor), high], color=colour, linewidth=1, alpha=0.6)
+            filled = colour if one.observed > 0 else "none"
+            axes.plot([at], [max(one.observed, floor)], "o", color=colour, markerfacecolor=filled, markersize=5)
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.set_xlabel("predicted probability")
@@ -64,12 +75,19 @@ def reliability(curves: Mapping[str, CalibrationResult]) -> str:
     axes.set_xlim(floor * 0.8, 1.2)
     axes.set_ylim(floor * 0.8, 1.2)
     axes.grid(color=_FAINT, alpha=0.25, linewidth=0.6)
-    axes.legend(frameon=False, loc="upper left", labelcolor=_INK)
+    axes.legend(frameon=False, loc="upper left", labelcolor=_INK, fontsize=9)
     return _svg(figure)
 
 
+def _wilson(one: ReliabilityBin) -> tuple[float, float]:
+    from scipy.stats import binomtest
+
+    found = binomtest(round(one.observed * one.candidates), one.candidates).proportion_ci(method="wilson")
+    return float(found.low), float(found.high)
+
+
 def _floor(curve: CalibrationResult) -> float:
-    """Where the axes begin: an empty bin's share of 0 is drawn there."""
+    """Where the axes begin."""
     shares = [share for one in curve.bins for share in (one.predicted, one.observed) if share > 0]
     return max(min(shares, default=0.01) / 2, 1e-4)
 

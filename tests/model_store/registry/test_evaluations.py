@@ -1,12 +1,13 @@
 """Evaluations are beside a version: they change nothing that was registered."""
 
+import json
 from pathlib import Path
 
 import pytest
 
 from model_store.prompts import BUILT_IN
 from model_store.registry.evaluations import REPORT, Evaluations
-from model_store.registry.manifest import Manifest
+from model_store.registry.manifest import Manifest, ManifestError
 from model_store.registry.registry import Registry
 
 
@@ -24,14 +25,39 @@ def manifest(root: str, tmp_path: Path) -> Manifest:
     return Registry(root, tmp_path / "cache").add(added, BUILT_IN / "compact", weights)
 
 
+def report(value: float, created: str = "2026-01-01", sha256: str = "ab" * 32) -> bytes:
+    by_k = {"5": {"value": value}}
+    metrics = {"auc": {"value": value}, "hit_rate": by_k, "ndcg": by_k}
+    methods = [{"name": "service", "kind": "service", **metrics}, {"name": "ItemKNN", "kind": "baseline", **metrics}]
+    board = {"protocol": "popular", "cases": 40, "methods": methods}
+    return json.dumps({"created": created, "data": {"name": "films", "sha256": sha256}, "boards": [board]}).encode()
+
+
 def test_what_was_added_is_listed_and_read(root: str, manifest: Manifest) -> None:
     evaluations = Evaluations(root)
     assert evaluations.titles(manifest) == []
     where = evaluations.add(manifest, "films-1", {REPORT: b"{}", ".eval_results/films.yaml": b"[]"})
     assert where == f"{root}/taste/1/evaluations/films-1"
-    evaluations.add(manifest, "films-2", {REPORT: b"[1]"})
+    evaluations.add(manifest, "films-2", {REPORT: report(0.5)})
     assert evaluations.titles(manifest) == ["films-1", "films-2"]
-    assert evaluations.read(manifest, "films-2") == b"[1]"
+    assert evaluations.read(manifest, "films-2")["boards"][0]["cases"] == 40
+
+
+def test_the_newest_evaluation_of_each_data_set_is_summarized(root: str, manifest: Manifest) -> None:
+    evaluations = Evaluations(root)
+    evaluations.add(manifest, "b", {REPORT: report(0.5, "2026-01-01")})
+    evaluations.add(manifest, "a", {REPORT: report(0.75, "2026-01-02")})
+    evaluations.add(manifest, "c", {REPORT: report(0.25, "2026-01-01", sha256="cd" * 32)})
+    found = evaluations.latest(manifest)
+    service = {"auc": 75.0, "hr_5": 75.0, "ndcg_5": 75.0}
+    assert found["films (abababab)"] == {"popular": {"users": 40, "service": service}}
+    assert found["films (cdcdcdcd)"]["popular"]["service"]["auc"] == 25.0
+
+
+def test_a_report_that_is_none_is_named(root: str, manifest: Manifest) -> None:
+    Evaluations(root).add(manifest, "films", {REPORT: b"[]"})
+    with pytest.raises(ManifestError, match="taste/1/evaluations/films/report"):
+        Evaluations(root).latest(manifest)
 
 
 def test_a_version_stays_what_was_registered(root: str, manifest: Manifest, tmp_path: Path) -> None:

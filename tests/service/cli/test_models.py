@@ -10,6 +10,7 @@ import pytest
 
 from model_store.errors import UserError
 from model_store.prompts import BUILT_IN
+from model_store.registry.evaluations import Evaluations
 from model_store.registry.manifest import Blend, Manifest, hash_files
 from model_store.registry.registry import Registry
 from service.cli.model_versions import parse_share
@@ -141,19 +142,22 @@ class TestComparing:
     ) -> None:
         register(registry, weights, 1, evaluation={"test": {"auc": 0.81}}, blend=Blend(popular=0.1))
         register(registry, weights, 2, evaluation={"test": {"auc": 0.86}}, blend=Blend(popular=0.2))
-        (Path(registry.root) / "shop/2/report.json").write_text(json.dumps({"ndcg": {"mean": 0.5}}))
+        metrics = {"auc": {"value": 0.75}, "hit_rate": {"5": {"value": 0.5}}, "ndcg": {"5": {"value": 0.5}}}
+        board = {"protocol": "popular", "cases": 40, "methods": [{"name": "service", "kind": "service", **metrics}]}
+        report = {"created": "2026-11-27", "data": {"name": "films", "sha256": "ab" * 32}, "boards": [board]}
+        Evaluations(registry.root).add(registry.get("shop@2"), "films", {"report.json": json.dumps(report).encode()})
         ran = tastestream("models", "compare", "shop@1", "shop@2")
         rows = {line.split()[0]: line.split()[1:] for line in ran.out.splitlines() if line.strip()}
         assert rows["blend.popular"] == ["0.1", "0.2", "+0.1"]
         assert rows["test.auc"] == ["0.81", "0.86", "+0.05"]
-        assert rows["ndcg.mean"] == ["0.5"]
+        assert "films (abababab).popular.service.auc 75" in " ".join(ran.out.split())
         assert "blend.mllm" not in rows, "it is the same"
 
     def test_a_broken_report_is_named(self, tastestream: Run, registry: Registry, weights: Path) -> None:
         register(registry, weights, 1)
-        (Path(registry.root) / "shop/1/report.json").write_text("{")
+        Evaluations(registry.root).add(registry.get("shop@1"), "films", {"report.json": b"{"})
         ran = tastestream("models", "compare", "shop@1", "shop@1")
-        assert (ran.code, "report.json is not JSON" in ran.err) == (1, True)
+        assert (ran.code, "report.json is no report of an evaluation" in ran.err) == (1, True)
 
 
 class TestRemoving:
