@@ -16,7 +16,7 @@ from model_store.progress import Report
 SequentialName = Literal["SASRec", "GRU4Rec", "BERT4Rec"]
 SEQUENTIAL: tuple[str, ...] = get_args(SequentialName)
 EPOCHS = 10
-_LENGTH = 50
+_LENGTH = 30
 _WIDTH = 64
 _SHARED: dict[str, Any] = {"n_sample": 512, "batch_size": 256}
 _OPTIONS: dict[str, dict[str, Any]] = {
