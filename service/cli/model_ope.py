@@ -1,0 +1,156 @@
+"""`tastestream models ope`: what each policy earned, and what another blend would have, from logged answers."""
+
+import json
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from model_store.errors import UserError
+from model_store.registry.manifest import Blend
+from service.cli.model_store import store_of
+from service.cli.options import ModelStore
+from service.cli.terminal import print_table, say
+from service.recommend.blend import blended
+from service.recommend.exploration import log_odds, propensities
+
+if TYPE_CHECKING:
+    from model_store.evaluate.off_policy import Estimate
+
+_HEADINGS = ("answers", "positive items per answer", "95 % interval", "effective answers")
+
+
+class LogError(UserError):
+    """A file is no log of what was shown; the message names the line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A logged answer; its rows are in the order of the places."""
+
+    user: str
+    model: str
+    policy: str
+    propensity: float
+    rows: Sequence[Mapping[str, Any]]
+
+
+def ope(
+    log: Annotated[Path, typer.Argument(help="What `recommendations export` wrote.")],
+    blend: Annotated[
+        str | None,
+        typer.Option(
+            metavar="VERSION", help="Estimate what the blend of this version would have earned.", show_default=False
+        ),
+    ] = None,
+    temperature: Annotated[float, typer.Option(help="Of the order that is evaluated.", min=0.01, max=10)] = 0.1,
+    places: Annotated[int, typer.Option(help="Places of the list that count.", min=1, max=100)] = 3,
+    seed: Annotated[int, typer.Option(help="Of the bootstrap.")] = 0,
+    store: ModelStore = None,
+) -> None:
+    """Compare policies by what users made of logged answers, with bootstrap intervals over users.
+
+    Without options, each version and policy by what it showed, weighted by the logged share of its users (SNIPS). With
+    --blend, what another blend of the same logged scores would have earned by reordering the same items: an estimate
+    from answers that were logged with `TASTESTREAM_RECOMMEND__EXPLORATION_TEMPERATURE`.
+
+    Example:
+
+        tastestream models ope shown.jsonl --blend shop-ranker@4
+    """
+    answers = read_log(log)
+    groups: dict[tuple[str, str], list[Answer]] = defaultdict(list)
+    for answer in answers:
+        groups[answer.model or "no model", answer.policy].append(answer)
+    rows = [(f"{model}, {policy}", _shown(group, places, seed)) for (model, policy), group in sorted(groups.items())]
+    if blend is not None:
+        manifest = store_of(blend, store).get(blend)
+        rows.append((f"blend of {manifest.id}", _reordered(answers, manifest.blend, temperature, places, seed)))
+    print_table(((name, *_cells(estimate)) for name, estimate in rows), "", *_HEADINGS)
+    for name, estimate in rows:
+        if estimate.is_weak:
+            say(f"warning: {name}: the log says as much as {estimate.effective:.0f} answers, too few to conclude from")
+
+
+def read_log(file: Path) -> list[Answer]:
+    """The answers of an exported log.
+
+    Raises:
+        LogError: a line is malformed, or there is none.
+    """
+    rows: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    with file.open(encoding="utf-8") as lines:
+        for number, line in enumerate(lines, start=1):
+            try:
+                row = json.loads(line)
+                rows[row["recommendation_id"]].append(row)
+                valid = 0 < row["propensity"] <= 1 and 0 < row["policy_propensity"] <= 1 and row["slot"] >= 1
+                _ = (row["user_id"], row["model"], row["policy"], row["item_id"], dict(row["features"]), row["outcome"])
+            except (ValueError, KeyError, TypeError) as error:
+                raise LogError(f"{file}:{number}: not a row of `recommendations export`: {error!r}") from None
+            if not valid:
+                raise LogError(f"{file}:{number}: a propensity is not in 0..1, or slot is not positive")
+    if not rows:
+        raise LogError(f"{file} has no rows")
+    return [_answer(sorted(group, key=lambda row: row["slot"])) for group in rows.values()]
+
+
+def _answer(rows: Sequence[Mapping[str, Any]]) -> Answer:
+    first = rows[0]
+    return Answer(first["user_id"], first["model"], first["policy"], first["policy_propensity"], rows)
+
+
+def _shown(answers: Sequence[Answer], places: int, seed: int) -> "Estimate":
+    """What the answers of one policy earned, each weighted by 1 / the share of the users at its time."""
+    import numpy as np
+
+    from model_store.evaluate.off_policy import snips, with_interval
+
+    weight = np.array([1 / answer.propensity for answer in answers])
+    reward = np.array([sum(row["outcome"] == "positive" for row in answer.rows[:places]) for answer in answers])
+    users = [answer.user for answer in answers]
+    return with_interval(snips, weight, reward.astype(np.float64), users=users, seed=seed)
+
+
+def _reordered(answers: Sequence[Answer], weights: Blend, temperature: float, places: int, seed: int) -> "Estimate":
+    """What the blend would have earned with the same items in an order of its own."""
+    import numpy as np
+
+    from model_store.evaluate.off_policy import list_snips, list_weights, with_interval
+
+    if all(row["propensity"] == 1 for answer in answers for row in answer.rows[:-1]):
+        raise LogError(
+            "the log has no exploration, so it says nothing about another order: "
+            "set TASTESTREAM_RECOMMEND__EXPLORATION_TEMPERATURE=0.1 and log anew"
+        )
+    shape = (len(answers), places)
+    # A list that is shorter has nothing to earn further down.
+    logged, target, reward = np.ones(shape), np.ones(shape), np.zeros(shape)
+    for number, answer in enumerate(answers):
+        rows, chances = answer.rows[:places], _chances(answer.rows, weights, temperature)
+        logged[number, : len(rows)] = [row["propensity"] for row in rows]
+        target[number, : len(rows)] = chances[: len(rows)]
+        reward[number, : len(rows)] = [row["outcome"] == "positive" for row in rows]
+    users = [answer.user for answer in answers]
+    return with_interval(list_snips, list_weights(logged, target), reward, users=users, seed=seed)
+
+
+def _chances(rows: Sequence[Mapping[str, Any]], weights: Blend, temperature: float) -> list[float]:
+    """The probability of each logged place under the blend's own Plackett-Luce order."""
+    features = {name: _feature(rows, name) for name in ("mllm", "collaborative", "popular")}
+    ids = [row["item_id"] for row in rows]
+    scored = blended(ids, features["mllm"], features["collaborative"], features["popular"], weights)
+    odds = {one.item_id: log_odds(one.score) / temperature for one in scored}
+    return propensities([odds[item] for item in ids])
+
+
+def _feature(rows: Sequence[Mapping[str, Any]], name: str) -> dict[str, float]:
+    return {row["item_id"]: row["features"][name] for row in rows if row["features"].get(name) is not None}
+
+
+def _cells(estimate: "Estimate") -> tuple[str, ...]:
+    interval = f"{estimate.low:.4f} .. {estimate.high:.4f}"
+    return f"{estimate.rows:,}", f"{estimate.value:.4f}", interval, f"{estimate.effective:,.0f}"

@@ -1,0 +1,128 @@
+"""`tastestream models ope` on logs whose truth is known."""
+
+import json
+import random
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from model_store.prompts import BUILT_IN
+from model_store.registry.manifest import Blend, Manifest
+from model_store.registry.registry import Registry
+from service.recommend.blend import blended
+from service.recommend.exploration import shuffled
+from service.settings import Settings
+from tests.model_store.registry.checkpoints import checkpoint
+from tests.service.cli.conftest import Run
+
+LIKED = {"good": 0.6, "fair": 0.3, "poor": 0.1}
+"""How often an item in the first place is liked."""
+MLLM = {"good": 0.2, "fair": 0.5, "poor": 0.8}
+"""The model has them the wrong way round."""
+TEMPERATURE = 1.0
+
+
+def row(user: str, rid: str, slot: int, item: str, chance: float, outcome: str | None, **more: Any) -> dict[str, Any]:
+    features = {"score": 0.5, "mllm": MLLM[item], "collaborative": 0.0, "popular": 0.0}
+    shown = {"recommendation_id": rid, "user_id": user, "model": "shop@1", "policy": "production", "slot": slot}
+    rest = {"policy_propensity": 1.0, "item_id": item, "propensity": chance, "features": features, "outcome": outcome}
+    return {**shown, **rest, **more}
+
+
+def write(file: Path, rows: list[dict[str, Any]]) -> str:
+    file.write_text("".join(json.dumps(one) + "\n" for one in rows))
+    return str(file)
+
+
+def explored(lists: int, temperature: float = TEMPERATURE) -> list[dict[str, Any]]:
+    """Lists in the order of the model; only the first place earns."""
+    rng, rows = random.Random(0), []
+    for number in range(lists):
+        scored = blended(LIKED, MLLM, {}, {}, Blend())
+        order, chances = shuffled(scored, temperature, rng)
+        for slot, (item, chance) in enumerate(zip(order, chances, strict=True), start=1):
+            liked = slot == 1 and rng.random() < LIKED[item.item_id]
+            rows.append(row(f"u{number}", f"r{number}", slot, item.item_id, chance, "positive" if liked else None))
+    return rows
+
+
+def estimates(out: str) -> dict[str, list[float]]:
+    found = {}
+    for line in out.splitlines():
+        if match := re.match(r"(\S.*?)\s{2,}(.*)", line.strip()):
+            found[match[1]] = [float(one.replace(",", "")) for one in re.findall(r"[\d.,]*\d", match[2])]
+    return found
+
+
+@pytest.fixture
+def reversing(settings: Settings, tmp_path: Path) -> None:
+    """`shop@1`, whose blend turns the order of the model round."""
+    manifest = Manifest(name="shop", version=1, role="ranker", blend=Blend(mllm=-1.0))
+    Registry(settings.models_folder).add(manifest, BUILT_IN / "compact", checkpoint(tmp_path / "weights"))
+
+
+def test_another_blend_is_valued_at_what_it_would_have_earned(
+    tastestream: Run, tmp_path: Path, reversing: None
+) -> None:
+    log = write(tmp_path / "log", explored(4000))
+    ran = tastestream("models", "ope", log, "--blend", "shop@1", "--temperature", "1", "--places", "1")
+    assert ran.code == 0, ran.err
+    found = estimates(ran.out)
+    odds = {item: (1 - score) / score for item, score in MLLM.items()}
+    truth = sum(LIKED[item] * odds[item] for item in odds) / sum(odds.values())
+    logged = sum(LIKED[item] / odds[item] for item in odds) / sum(1 / one for one in odds.values())
+    rows, value, low, high, effective = found["blend of shop@1"]
+    assert low < truth < high
+    assert value == pytest.approx(truth, abs=0.06)
+    assert found["shop@1, production"][1] == pytest.approx(logged, abs=0.03)
+    assert truth > logged + 0.2
+    assert effective < rows == 4000
+
+
+def test_a_log_that_says_little_is_warned_of(tastestream: Run, tmp_path: Path, reversing: None) -> None:
+    log = write(tmp_path / "log", explored(60))
+    ran = tastestream("models", "ope", log, "--blend", "shop@1")
+    assert "too few to conclude from" in ran.out
+
+
+def test_a_log_without_exploration_says_nothing_about_another_order(
+    tastestream: Run, tmp_path: Path, reversing: None
+) -> None:
+    log = write(tmp_path / "log", explored(10, 0.0))
+    assert tastestream("models", "ope", log).code == 0
+    ran = tastestream("models", "ope", log, "--blend", "shop@1")
+    assert (ran.code, "EXPLORATION_TEMPERATURE" in ran.err) == (1, True)
+
+
+def test_policies_are_weighted_by_the_share_of_their_time(tastestream: Run, tmp_path: Path) -> None:
+    """A canary had 10 % of the users on a good day, and 50 % on a bad one: unweighted, it would look bad."""
+    rng, rows = random.Random(0), []
+    for number in range(8000):
+        share, level = (0.1, 0.8) if number % 2 else (0.5, 0.2)
+        canary = rng.random() < share
+        outcome = "positive" if rng.random() < level else None
+        policy = {"policy": "canary" if canary else "production", "policy_propensity": share if canary else 1 - share}
+        rows.append(row(f"u{number}", f"r{number}", 1, "good", 1.0, outcome, **policy))
+    found = estimates(tastestream("models", "ope", write(tmp_path / "log", rows)).out)
+    for name in ("shop@1, canary", "shop@1, production"):
+        _, value, low, high, _ = found[name]
+        assert low < 0.5 < high, name
+        assert value == pytest.approx(0.5, abs=0.05)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("{", "not a row"),
+        ("[]", "not a row"),
+        ('{"recommendation_id": "r"}', "not a row"),
+        (json.dumps(row("u", "r", 1, "good", 0.0, None)), "propensity is not in"),
+        ("", "has no rows"),
+    ],
+)
+def test_what_is_no_log_is_refused(tastestream: Run, tmp_path: Path, line: str, message: str) -> None:
+    (tmp_path / "log").write_text(line)
+    ran = tastestream("models", "ope", str(tmp_path / "log"))
+    assert (ran.code, message in ran.err) == (1, True), ran.err
