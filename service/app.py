@@ -78,13 +78,13 @@ def create_app(
     file, names = settings.api_keys_file, settings.tenant_names
     metrics.show_tenants(names)
     keys = KeyReload(file, names, metrics) if file else None
-    tenants = Tenants(settings, metrics, store, ranker)
+    limits = settings.limits
+    pressure = Pressure(limits.max_loop_lag_s, metrics)
+    tenants = Tenants(settings, metrics, pressure, store, ranker)
     metrics.watch_retries("redis", tenants.store.retries)
     chosen = tenants.chosen(keys=keys is not None)
     stores = {name: tenant.store for name, tenant in tenants.named.items()}
-    probes = Probes(stores, metrics, tenants.rankers.values(), tenants.summarizers.values())
-    limits = settings.limits
-    pressure = Pressure(limits.max_loop_lag_s, metrics)
+    probes = Probes(stores, metrics, tenants.rankers, tenants.summarizers.values())
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -95,6 +95,7 @@ def create_app(
             if keys is not None:
                 keys.start()
             pressure.start()
+            await tenants.start()
             yield
 
     app = FastAPIOffline(
@@ -121,7 +122,7 @@ def create_app(
         (RecommendIn, "candidates"): limits.candidates,
     }
     openapi.install(app, _RAW_BODIES, bounds, keys=keys is not None)
-    app.state.pressure = pressure
+    app.state.pressure, app.state.rollouts = pressure, tenants.rollouts
     _add_middleware(app, settings, metrics, pressure, keys.ring if keys else None, tracer)
     return app
 

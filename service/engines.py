@@ -1,5 +1,7 @@
 """Opens the engines of the configured model servers."""
 
+from collections.abc import Sequence
+
 from model_store.engine.breaker import Breaker, BreakerRules
 from model_store.engine.engine import Engine, Mode, open_engine
 from model_store.engine.replicas import Replicas
@@ -20,6 +22,12 @@ def open_ranker(settings: Settings) -> Replicas | None:
         first = engines[0] if engines else None
         engines.append(_open(settings, settings.ranker, url, retries, settings.ranker.mode, first))
     return Replicas(engines) if engines else None
+
+
+def with_version(settings: Settings, version: str, urls: Sequence[str]) -> Settings:
+    """The settings with a ranker that is `version`, served under its id by the servers `urls`."""
+    ranker = settings.ranker.model_copy(update={"url": ",".join(urls), "version": version, "model": None})
+    return settings.model_copy(update={"ranker": ranker})
 
 
 def open_summarizer(settings: Settings) -> Engine | None:

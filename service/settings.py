@@ -108,6 +108,8 @@ class EngineSettings(_Level):
 
 
 class RankerSettings(EngineSettings):
+    """The servers of the model that ranks. With `version` NAME or NAME@production, gateways follow promotions."""
+
     MOST_SERVERS: ClassVar[int] = 64
     url: str | None = _setting(
         None,
@@ -119,6 +121,20 @@ class RankerSettings(EngineSettings):
         "`score` for a pooling server (asked by `/classify` if the version's pictures are soft tokens), `chat` for a "
         "generating server with label log-probabilities.",
     )
+    allowed_urls: Names = _setting(
+        (),
+        "Servers that the model store may name (`models promote --url`), such as `http://10.0.0.7` (any port), "
+        "`http://10.0.0.7:8000` or `http://*.models.svc`; others in it are not asked.",
+    )
+    follow_every_s: Seconds = _setting(2.0, "Interval at which a gateway looks for promotions in the model store.")
+
+    @field_validator("allowed_urls")
+    @classmethod
+    def _must_be_servers(cls, patterns: tuple[str, ...]) -> tuple[str, ...]:
+        for pattern in patterns:
+            if not is_url(pattern, ("http", "https")) or urlsplit(pattern).path.strip("/"):
+                raise ValueError("must be servers: http://HOST, http://HOST:PORT or http://*.DOMAIN")
+        return patterns
 
 
 E = TypeVar("E", bound=EngineSettings)
@@ -184,6 +200,9 @@ class StateSettings(_Level):
         1_000_000, "Accepted events of a tenant kept for exports and rebuilds; 0 keeps none."
     )
     event_log_retention_s: Seconds = _setting(30 * 86400.0, "Time for which accepted events are kept in the event log.")
+    shown_log_size: CountOrZero = _setting(
+        0, "Answers of a tenant kept with the features of their items, for `recommendations export`; 0 keeps none."
+    )
     summary_versions: Count = _setting(3, "Summary versions whose event ids are kept.")
     max_attempts: Count = _setting(5, "Attempts before work is dead-lettered.")
     retry_initial_s: Seconds = _setting(0.5, "Delay before the first retry; it doubles with each further one.")
@@ -337,6 +356,12 @@ class RecommendSettings(_Level):
         "And at most. In between, each gateway process adapts the limit to the ranker's latency; more requests wait, "
         "as long as their deadlines allow.",
     )
+
+    exploration_temperature: Annotated[float, Field(ge=0, le=10)] = _setting(
+        0.0, "Shuffles the items of an answer: the higher, the more; 0 keeps their order. Needed by `models ope`."
+    )
+    max_concurrent_shadows: Count = _setting(2, "Answers that a gateway compares with a shadow at the same time.")
+    max_waiting_shadows: Count = _setting(64, "Answers that wait to be compared with a shadow; more are not compared.")
 
     @model_validator(mode="after")
     def _must_be_a_range(self) -> Self:

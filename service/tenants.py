@@ -1,5 +1,6 @@
 """What each tenant has of its own in a gateway, and what it shares with the others."""
 
+import asyncio
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
@@ -8,15 +9,20 @@ from model_store.signals import Signals
 from service.engines import open_summarizer
 from service.events.ingest import EventIngest
 from service.events.unknown_items import UnknownItems
+from service.http.pressure import Pressure
 from service.http.tenants import PerTenant
 from service.items.catalogue import Catalogue
 from service.metrics import Metrics
 from service.pictures.decoder import PictureDecoder
 from service.pictures.ingest import PictureIngest
 from service.pictures.store import PictureStore, open_pictures
+from service.recommend.follow import Follower, follows
 from service.recommend.pipeline import Recommender
 from service.recommend.ranker import Ranker, open_ranker
-from service.settings import EngineSettings, Settings
+from service.recommend.rollout import Rollout
+from service.recommend.shadow import Shadow
+from service.recommend.shown import ShownWriter
+from service.settings import EngineSettings, RankerSettings, Settings
 from service.state.store import Store
 
 
@@ -28,6 +34,7 @@ class Tenant:
     ingest: EventIngest
     unknown_items: UnknownItems
     recommender: Recommender
+    shown: ShownWriter
     catalogue: Catalogue
 
 
@@ -41,17 +48,29 @@ class Tenants:
     Attributes:
         store: that of `default`.
         named: by name, `default` first.
-        rankers, summarizers: each model server once, None for tenants that have none.
+        rollouts: for each choice of a ranker, which versions rank.
+        summarizers: each model server once, None for tenants that have none.
     """
 
     def __init__(
-        self, settings: Settings, metrics: Metrics, store: Store | None = None, ranker: Ranker | None = None
+        self,
+        settings: Settings,
+        metrics: Metrics,
+        pressure: Pressure,
+        store: Store | None = None,
+        ranker: Ranker | None = None,
     ) -> None:
         self._metrics = metrics
         self.store = store or Store(settings)
         self._pictures = open_pictures(settings)
         self._decoder = PictureDecoder(settings.pictures, metrics)
-        self.rankers: dict[EngineSettings, Ranker | None] = {settings.ranker: ranker} if ranker else {}
+        self.rollouts: dict[RankerSettings, Rollout] = {}
+        self._shadow = Shadow(settings.recommend, pressure, metrics)
+        self._followers: list[Follower] = []
+        self._fixed: list[Ranker] = []
+        if ranker is not None:
+            self._fixed.append(ranker)
+            self.rollouts[settings.ranker] = Rollout(ranker, ranker.signals)
         self.summarizers: dict[EngineSettings, Engine | None] = {}
         self.named = {name: self._tenant(name, settings.of_tenant(name)) for name in settings.tenant_names}
 
@@ -59,33 +78,58 @@ class Tenants:
         """Chooses the tenant of a request; `keys`: by its API key."""
         return PerTenant(self.named, keys=keys)
 
+    @property
+    def rankers(self) -> list[Rollout | None]:
+        """Each choice of a ranker once, None for tenants that have none."""
+        return [rollout if rollout.lineup.production else None for rollout in self.rollouts.values()]
+
+    async def start(self) -> None:
+        """Follow promotions in the model store."""
+        await asyncio.gather(*(follower.start() for follower in self._followers))
+
     async def close(self) -> None:
         """Close everything, also what the tenants share."""
         async with AsyncExitStack() as stack:
-            shared = (self.store, self._decoder, *self.rankers.values(), *self.summarizers.values())
-            for opened in (*shared, *(tenant.unknown_items for tenant in self.named.values())):
+            shared = (
+                self.store,
+                self._decoder,
+                self._shadow,
+                *self._followers,
+                *self._fixed,
+                *self.summarizers.values(),
+            )
+            for opened in (
+                *shared,
+                *(one for tenant in self.named.values() for one in (tenant.unknown_items, tenant.shown)),
+            ):
                 if opened is not None:
                     stack.push_async_callback(opened.close)
 
     def _tenant(self, name: str, settings: Settings) -> Tenant:
         metrics, store = self._metrics, self.store.of(name)
-        ranker = self._ranker(settings)
+        rollout = self._rollout(settings)
         self._open_summarizer(settings)
-        signals = ranker.signals if ranker else Signals(settings.signals.vocabulary())
         pictures = self._pictures.of(settings.pictures_url)
+        shown = ShownWriter(store.shown_log, metrics)
         unknown_items = UnknownItems(store.items, metrics.unknown_items)
         return Tenant(
             store=store,
-            ingest=EventIngest(store.events, unknown_items, signals, metrics, ranker.id if ranker else None, name),
+            ingest=EventIngest(store.events, unknown_items, rollout, metrics, name),
             unknown_items=unknown_items,
-            recommender=Recommender(store, pictures, ranker, signals, settings.recommend, metrics, name),
+            recommender=Recommender(store, pictures, rollout, self._shadow, shown, settings.recommend, metrics, name),
+            shown=shown,
             catalogue=Catalogue(store.items, self._ingest(settings, pictures), metrics),
         )
 
-    def _ranker(self, settings: Settings) -> Ranker | None:
-        if settings.ranker not in self.rankers:
-            self.rankers[settings.ranker] = open_ranker(settings, self._metrics)
-        return self.rankers[settings.ranker]
+    def _rollout(self, settings: Settings) -> Rollout:
+        if settings.ranker not in self.rollouts:
+            ranker = open_ranker(settings, self._metrics)
+            rollout = self.rollouts[settings.ranker] = Rollout(ranker, Signals(settings.signals.vocabulary()))
+            if ranker is not None and follows(settings.ranker):
+                self._followers.append(Follower(settings, rollout, ranker, self._metrics))
+            elif ranker is not None:
+                self._fixed.append(ranker)
+        return self.rollouts[settings.ranker]
 
     def _open_summarizer(self, settings: Settings) -> None:
         """For the gateway's health: only workers ask it."""

@@ -156,5 +156,7 @@ async def _watch(stores: Mapping[str, Store], metrics: Metrics, stop: asyncio.Ev
         await look_at(stores, metrics)
         with suppress(StateUnavailable):
             for store in stores.values():
-                await store.log.trim(short=await store.memory.short())
+                short = await store.memory.short()
+                await store.log.trim(short=short)
+                await store.shown_log.trim(short=short)
         await asyncio.wait({stopping}, timeout=_WATCH_S)

@@ -2,12 +2,15 @@
 
 from deploy.grafana.board import Board, Row
 from deploy.grafana.panels import Query, bars, lines, numbers, table
-from deploy.grafana.queries import OF_MODEL, increase, or_none, per_second, quantile, series, share
+from deploy.grafana.queries import OF_MODEL, increase, or_none, p50_p99, per_second, quantile, series, share
 
 _SCORES = "tastestream_scores_total"
 _EXPOSURES = "tastestream_exposures_total"
 _OUTCOMES = "tastestream_recommendation_outcomes_total"
 _CREATED = "tastestream_model_created_timestamp_seconds"
+_VERSION, _VERSION_EXPOSURES = "tastestream_version_recommendations_total", "tastestream_version_exposures_total"
+_VERSION_OUTCOMES = "tastestream_version_outcomes_total"
+_DEGRADED = f'{OF_MODEL},degraded_reason!=""'
 _POSITIVE = f'{OF_MODEL},signal="positive"'
 _DRIFT, _MASS, _JOIN = "TastestreamScoreDrift", "TastestreamLabelMassLow", "TastestreamJoinRateFalling"
 
@@ -166,10 +169,109 @@ _OUTCOMES_ROW = Row(
     ],
 )
 
+_ROLLOUT_ROW = Row(
+    "Roll-out",
+    [
+        lines(
+            "Users, by alias and version",
+            "Share of the users for whom a version ranks, or whose answers a shadow is compared with. Gateways follow "
+            "promotions within seconds.",
+            Query(
+                f"max by (alias, model) ({series('tastestream_rollout_users_ratio', OF_MODEL)})", "{{alias}} {{model}}"
+            ),
+            unit="percentunit",
+            most=1,
+        ),
+        lines(
+            "Recommendations, by version and policy",
+            "fallback: production ranked, because the canary of the user could not.",
+            Query(per_second(_VERSION, OF_MODEL, by="model, policy"), "{{model}} {{policy}}"),
+            unit="reqps",
+            stacked=True,
+        ),
+        lines(
+            "Degraded, by version",
+            "Share of a version's recommendations that came without its scores.",
+            Query(
+                f"{per_second(_VERSION, _DEGRADED, by='model')} / {per_second(_VERSION, OF_MODEL, by='model')}",
+                "{{model}}",
+            ),
+            unit="percentunit",
+            most=1,
+        ),
+        lines(
+            "Duration of the ranker's calls, by version",
+            "Of calls that returned scores.",
+            *p50_p99("tastestream_version_rank_seconds", OF_MODEL, by="model"),
+            unit="s",
+        ),
+        lines(
+            "Positive outcomes per exposure, by version and policy, last 6 hours",
+            "Likes, purchases and the like that name the recommendation they come from. Users get production or the "
+            "canary by chance, so these two may be compared; `tastestream models ope` adds the intervals.",
+            Query(
+                f"{increase(_VERSION_OUTCOMES, _POSITIVE, by='model, policy', window='6h')}"
+                f" / {increase(_VERSION_EXPOSURES, OF_MODEL, by='model, policy', window='6h')}",
+                "{{model}} {{policy}}",
+            ),
+            unit="percentunit",
+        ),
+        lines(
+            "Outcomes, by place in the list",
+            "other: below the tenth place, or an item that the list did not have.",
+            Query(or_none(per_second("tastestream_slot_outcomes_total", OF_MODEL, by="slot"), "slot"), "{{slot}}"),
+            unit="cps",
+            stacked=True,
+        ),
+        lines(
+            "Waiting and stale",
+            "1: an alias names a version that no server serves, or the aliases can't be read. What ranked before "
+            "goes on ranking; the gateway's log says why.",
+            Query(f"max by (alias, model) ({series('tastestream_rollout_waiting', OF_MODEL)})", "{{alias}} {{model}}"),
+            Query(f"max by (name) ({series('tastestream_rollout_stale')})", "{{name}} can't be read"),
+            unit="short",
+        ),
+        lines(
+            "Canary: answers by production instead",
+            "By reason; not_ready: no server serves the canary.",
+            Query(or_none(per_second("tastestream_rollout_fallbacks_total", by="reason"), "reason"), "{{reason}}"),
+            unit="reqps",
+            stacked=True,
+        ),
+        lines(
+            "Log of what was shown",
+            "Answers, if `state.shown_log_size` is set, by outcome. dropped: too many waited; failed: Redis refused.",
+            Query(per_second("tastestream_shown_answers_total", by="outcome"), "{{outcome}}"),
+            unit="reqps",
+        ),
+        lines(
+            "Shadow: answers",
+            "By what became of the comparison. Under load and when too many wait, answers are not compared.",
+            Query(or_none(per_second("tastestream_shadow_total", by="outcome"), "outcome"), "{{outcome}}"),
+            unit="reqps",
+            stacked=True,
+        ),
+        lines(
+            "Shadow: difference of the scores",
+            "Between p(yes) of the shadow and of the version that ranked, as the mean over an answer's candidates.",
+            *p50_p99("tastestream_shadow_score_difference", OF_MODEL, by="model"),
+            unit="short",
+        ),
+        lines(
+            "Shadow: rank correlation",
+            "Spearman, between the shadow's order and the one that was shown: the median and the lowest tenth.",
+            Query(quantile(0.5, "tastestream_shadow_rank_correlation", OF_MODEL, by="model"), "{{model}} p50"),
+            Query(quantile(0.1, "tastestream_shadow_rank_correlation", OF_MODEL, by="model"), "{{model}} p10"),
+            unit="short",
+            most=1,
+        ),
+    ],
+)
+
 MODEL_QUALITY = Board(
     "model-quality",
     "Model quality",
     "Which model versions are in use, what their scores look like, and what users make of their recommendations.",
-    [_MODELS_ROW, _SCORES_ROW, _OUTCOMES_ROW],
+    [_MODELS_ROW, _ROLLOUT_ROW, _SCORES_ROW, _OUTCOMES_ROW],
     by_model=True,
 )

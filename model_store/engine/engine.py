@@ -5,15 +5,14 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import Any, Literal, TypeVar
 
-import orjson
-
 from model_store.engine import fitting
 from model_store.engine.bisection import Candidate
 from model_store.engine.breaker import Breaker
 from model_store.engine.chat import Part, picture_parts, read_text, soft_token_parts, text_part, text_request
 from model_store.engine.client import VllmClient
-from model_store.engine.errors import BadAnswer, CircuitOpen, EngineError, EngineRejected, PromptTooLong
+from model_store.engine.errors import CircuitOpen, EngineError, EngineRejected, PromptTooLong
 from model_store.engine.guard import guarded
+from model_store.engine.listing import served_models
 from model_store.engine.observer import Observer
 from model_store.engine.per_candidate import ChatScorer, ClassifyScorer
 from model_store.engine.plausible import require_plausible
@@ -123,11 +122,7 @@ class Engine:
         """
         async with self._client.deadline(_CHECK_TIMEOUT_S):
             await self._client.get("/health")
-            listing = await self._client.get("/v1/models")
-        try:
-            served = [entry["id"] for entry in orjson.loads(listing)["data"]]
-        except (orjson.JSONDecodeError, KeyError, TypeError) as error:
-            raise BadAnswer("malformed", f"{self.url}/v1/models is not a list of models: {error!r}") from None
+            served = await served_models(self._client)
         if self.model not in served:
             raise EngineRejected(f"{self.url} serves {', '.join(served)}, not {self.model}")
         async with self._client.deadline(_CHECK_TIMEOUT_S):

@@ -35,6 +35,11 @@ class Replicas:
         self._retries = engines[0].retries
         self._engines = {engine.url: engine for engine in engines}
 
+    @property
+    def urls(self) -> list[str]:
+        """The servers, without user names and passwords."""
+        return list(self._engines)
+
     def order(self, user_id: str) -> list[str]:
         """The URLs of all servers, the user's first choice first."""
         return sorted(self._engines, key=lambda url: blake2b(f"{url}\0{user_id}".encode(), digest_size=8).digest())
@@ -66,6 +71,17 @@ class Replicas:
         """Tell `observer` what further answers say about themselves, and how breakers and budget stand."""
         for engine in self._engines.values():
             engine.observe(observer)
+
+    async def check(self) -> None:
+        """Check that at least one server works.
+
+        Raises:
+            EngineError: none does; of the first one.
+        """
+        checks = await asyncio.gather(*(engine.check() for engine in self._engines.values()), return_exceptions=True)
+        failures = [one for one in checks if one is not None]
+        if len(failures) == len(checks):
+            raise failures[0]
 
     async def healthy(self) -> bool:
         """Whether at least one server works."""

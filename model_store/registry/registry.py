@@ -23,7 +23,6 @@ from model_store.registry.aliases import (
     current,
     parse_histories,
     stack,
-    versions_named,
 )
 from model_store.registry.files import StoreFiles
 from model_store.registry.manifest import MANIFEST, Manifest, ManifestError, hash_files
@@ -165,16 +164,12 @@ class Registry:
         return {alias: promotion.version for alias, promotion in self.promotions(name).items()}
 
     def promotions(self, name: str) -> dict[str, Promotion]:
-        """What each alias of `name` names, with its share and servers. Reads one file."""
-        return current(self._histories(name))
-
-    def ever_named(self, name: str) -> set[int]:
-        """Every version of `name` that an alias names or named."""
-        return versions_named(self._histories(name))
+        """What each alias of `name` names, with its share and servers."""
+        return current(self.histories(name))
 
     def standing(self, name: str) -> set[int]:
         """The versions that an alias of `name` names or can be rolled back to."""
-        return {one.version for entries in self._histories(name).values() for one in stack(entries)}
+        return {one.version for entries in self.histories(name).values() for one in stack(entries)}
 
     def promote(
         self, name: str, version: int, alias: str = PRODUCTION, *, share: float = 1.0, urls: Sequence[str] = ()
@@ -208,7 +203,7 @@ class Registry:
         Raises:
             ManifestError: there is no earlier version.
         """
-        standing = stack(self._histories(name).get(alias, []))
+        standing = stack(self.histories(name).get(alias, []))
         if len(standing) < 2:
             raise ManifestError(f"{name}@{alias} in {self.root} has no earlier version to go back to")
         self._record(name, {alias: {"action": "rollback", **standing[-2].fields(alias)}})
@@ -243,12 +238,17 @@ class Registry:
 
     def _record(self, name: str, entries: Mapping[str, dict[str, Any]]) -> None:
         """Append one entry to each alias, in one write."""
-        histories = self._histories(name)
+        histories = self.histories(name)
         for alias, entry in entries.items():
             histories.setdefault(alias, []).append({**entry, "at": datetime.now(UTC).replace(microsecond=0)})
         self._files.write(f"{name}/{ALIASES}", tomli_w.dumps(histories).encode())
 
-    def _histories(self, name: str) -> Histories:
+    def histories(self, name: str) -> Histories:
+        """All entries of each alias of `name`; empty if it never had one. Reads one file.
+
+        Raises:
+            ManifestError: the file is malformed.
+        """
         try:
             content = self._files.read(f"{name}/{ALIASES}")
         except FileNotFoundError:

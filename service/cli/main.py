@@ -16,6 +16,7 @@ from service.cli import (
     models,
     pictures,
     processes,
+    recommendations,
     replay,
     summaries,
     tenants,
@@ -41,6 +42,7 @@ app.command("gateway-process", hidden=True)(processes.gateway_process)
 for name, group in {
     "items": items.app,
     "events": events.app,
+    "recommendations": recommendations.app,
     "users": users.app,
     "summaries": summaries.app,
     "pictures": pictures.app,

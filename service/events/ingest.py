@@ -3,12 +3,13 @@
 import time
 from collections.abc import Collection, Sequence
 
-from model_store.signals import Signals
 from service import tracing
 from service.events.batch import Batch
 from service.events.unknown_items import UnknownItems
 from service.metrics import Metrics
+from service.metrics.rollout import SLOT_NAMES
 from service.recommend.receipts import read
+from service.recommend.rollout import Rollout
 from service.state.events import Events
 from service.state.records import Accepted, Event
 
@@ -17,8 +18,7 @@ class EventIngest:
     """Stores batches of events.
 
     Args:
-        signals: the meanings of event types.
-        model: the id of the model version that ranks; None if there is none.
+        rollout: the versions that rank; events mean what they mean to the one in production.
         tenant: whose events they are.
     """
 
@@ -26,16 +26,14 @@ class EventIngest:
         self,
         events: Events,
         unknown_items: UnknownItems,
-        signals: Signals,
+        rollout: Rollout,
         metrics: Metrics,
-        model: str | None,
         tenant: str,
     ) -> None:
         self._events = events
         self._unknown_items = unknown_items
-        self._signals = signals
+        self._rollout = rollout
         self._metrics = metrics
-        self._model = model
         self._tenant = tenant
 
     async def accept(self, batch: Batch, received_ms: int, arrived_s: float) -> list[Accepted]:
@@ -55,7 +53,7 @@ class EventIngest:
         if batch.events:
             types = {event.type for event in batch.events}
             with tracing.span("accept"):
-                exposures, trace = self._signals.exposures(types), tracing.to_store()
+                exposures, trace = self._rollout.signals.exposures(types), tracing.to_store()
                 outcomes = await self._events.accept(batch.events, received_ms, exposures, trace)
             if "accepted" in outcomes:
                 self._metrics.event_to_recents.observe(time.perf_counter() - arrived_s)
@@ -80,14 +78,20 @@ class EventIngest:
             accepted = [events[place] for place in led if outcomes[place] == "accepted"]
             # What was only shown has not led to anything yet.
             self._count_led([event for event in accepted if event.type not in exposures])
-        if not all(map(self._signals.knows, types)):
-            unknown = {one for one in types if not self._signals.knows(one)}
+        signals = self._rollout.signals
+        if not all(map(signals.knows, types)):
+            unknown = {one for one in types if not signals.knows(one)}
             pairs = zip(events, outcomes, strict=True)
             number = sum(outcome == "accepted" and event.type in unknown for event, outcome in pairs)
             self._metrics.unknown_types.inc(number)
 
     def _count_led(self, events: Sequence[Event]) -> None:
         """Count events that name the recommendation that led to them."""
+        known, signals, metrics = self._rollout.known, self._rollout.signals, self._metrics
         for event in events:
-            receipt = read(event.recommendation_id or "", self._model)
-            self._metrics.outcomes.labels(*receipt, self._signals(event.type, event.value)).inc()
+            receipt, signal = read(event.recommendation_id or "", known), signals(event.type, event.value)
+            metrics.outcomes.labels(receipt.served_by, receipt.model, signal).inc()
+            metrics.version_outcomes.labels(receipt.model, receipt.policy, signal).inc()
+            if receipt.slots:
+                slot = SLOT_NAMES[receipt.slot(event.item_id) - 1]
+                metrics.slot_outcomes.labels(receipt.model, slot, signal).inc()

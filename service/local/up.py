@@ -23,7 +23,7 @@ from service.client.client import ServiceClient
 from service.http.auth import require_keys
 from service.local.redis import EmbeddedRedis
 from service.local.targets import address, targets_written
-from service.local.vllm import LocalEngine, choose
+from service.local.vllm import LocalEngine, choose, environment
 from service.local.watch import unless_one_ends, watch
 from service.settings import PREFIX, Settings
 from service.state.store import Store
@@ -75,13 +75,11 @@ async def _serve(settings: Settings, models: str, demo: bool, console: Console) 
         engines = choose(settings, models, logs)
         servers = [engine.server for engine in engines]
         await unless_one_ends([*children, *servers], _start_engines(engines, settings, stack, console))
-        environment = _environment(settings, home)
-        for engine in engines:
-            environment |= engine.environment()
+        variables = _environment(settings, home) | environment(engines)
         stack.enter_context(targets_written(home, _servers(settings, engines)))
         for name in ("gateway", "worker"):
             command = [sys.executable, "-m", "service.cli.main", name]
-            child = Child(name, command, environment, logs / f"{name}.log", background=name == "worker")
+            child = Child(name, command, variables, logs / f"{name}.log", background=name == "worker")
             stack.push_async_callback(child.stop, 25.0)
             await child.start()
             children.append(child)
@@ -104,7 +102,7 @@ async def _start_engines(
         stack.push_async_callback(engine.server.stop)
         await engine.start()
     for engine in engines:
-        if engine.role == "ranker" and (items := await seed_cooccurrence(settings, engine.registry, engine.manifest)):
+        if engine.job == "ranker" and (items := await seed_cooccurrence(settings, engine.registry, engine.manifest)):
             console.print(f"  added the co-occurrence counts of {items} items from {engine.manifest.id}")
     for engine in engines:
         await engine.wait(console)
@@ -151,7 +149,7 @@ def _servers(settings: Settings, engines: list[LocalEngine]) -> dict[str, str]:
         "worker": address(worker.metrics_host, worker.metrics_port or 0),
     }
     given = {"summarizer": settings.summarizer.url, "ranker": settings.ranker.url}
-    started = {engine.role: engine.server.url for engine in engines}
+    started = {engine.job: engine.server.url for engine in engines}
     return {job: url for job, url in (own | given | started).items() if url is not None}
 
 

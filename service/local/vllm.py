@@ -1,6 +1,7 @@
 """The vLLM servers that `tastestream up` starts for the model roles that have no URL."""
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -8,20 +9,33 @@ from rich.console import Console
 from model_store.demo import MODELS
 from model_store.engine.engine import open_engine
 from model_store.engine.errors import WrongScores
+from model_store.registry.aliases import CANARY, PRODUCTION, SHADOW
 from model_store.registry.manifest import Manifest
 from model_store.registry.registry import Registry
-from model_store.serving.launch import VllmServer
+from model_store.serving.launch import HOST, VllmServer
 from model_store.serving.processes import ChildFailed
 from service.settings import PREFIX, Settings
 
 
 class LocalEngine:
-    """One vLLM server for one role, and the settings that point gateway and worker to it."""
+    """One vLLM server for one role.
+
+    Args:
+        alias: the alias of the version; `production` for a name without one.
+    """
 
     def __init__(
-        self, role: str, manifest: Manifest, registry: Registry, log: Path, *, port: int | None = None
+        self,
+        role: str,
+        manifest: Manifest,
+        registry: Registry,
+        log: Path,
+        *,
+        port: int | None = None,
+        alias: str = PRODUCTION,
     ) -> None:
         self.role = role
+        self.alias = alias
         self.manifest = manifest
         self.registry = registry
         weights, prompts = registry.local_folder(manifest), registry.prompts(manifest)
@@ -52,18 +66,35 @@ class LocalEngine:
     def _line(self, elapsed: float, phase: str) -> str:
         return f"{self.role} {self.manifest.id}: {phase} ... {elapsed:.0f} s"
 
-    def environment(self) -> dict[str, str]:
-        prefix = f"{PREFIX}{self.role.upper()}__"
-        return {
-            f"{prefix}URL": self.server.url,
-            f"{prefix}MODEL": self.manifest.id,
-            f"{prefix}VERSION": self.manifest.id,
-            f"{PREFIX}MODEL_STORE": self.registry.root,
-        }
+    @property
+    def job(self) -> str:
+        """What it is called among the processes: its role, with an alias other than production."""
+        return self.role if self.alias == PRODUCTION else f"{self.role}-{self.alias}"
+
+
+def environment(engines: Sequence[LocalEngine]) -> dict[str, str]:
+    """The settings that point gateway and worker to the servers.
+
+    The gateway follows promotions, also to servers that `models serve` starts on this machine later.
+    """
+    variables: dict[str, str] = {}
+    for role in dict.fromkeys(engine.role for engine in engines):
+        production, *others = (engine for engine in engines if engine.role == role)
+        prefix = f"{PREFIX}{role.upper()}__"
+        variables[f"{prefix}URL"] = ",".join(engine.server.url for engine in (production, *others))
+        variables[f"{PREFIX}MODEL_STORE"] = production.registry.root
+        variables[f"{prefix}VERSION"] = production.manifest.id
+        if role == "ranker":
+            variables[f"{prefix}VERSION"] = production.manifest.name
+            variables[f"{prefix}ALLOWED_URLS"] = f"http://{HOST}"
+        else:
+            variables[f"{prefix}MODEL"] = production.manifest.id
+    return variables
 
 
 def choose(settings: Settings, models: str, logs: Path) -> list[LocalEngine]:
-    """The model servers to start: one for each role that has no URL.
+    """The model servers to start: one for each role that has no URL, and one for a canary and a shadow of the ranker
+    whose servers the store does not name.
 
     Args:
         models: the name of the model family. `demo` is built in; any other is in the model store as
@@ -73,8 +104,12 @@ def choose(settings: Settings, models: str, logs: Path) -> list[LocalEngine]:
         ManifestError: the store has no such version, or its files were changed.
     """
     registry = Registry(MODELS if models == "demo" else settings.models_folder.resolve())
-    return [
-        LocalEngine(role, registry.get(f"{models}-{role}"), registry, logs / f"{role}.log")
-        for role in ("summarizer", "ranker")
-        if getattr(settings, role).url is None
-    ]
+    roles = [role for role in ("summarizer", "ranker") if getattr(settings, role).url is None]
+    engines = [LocalEngine(role, registry.get(f"{models}-{role}"), registry, logs / f"{role}.log") for role in roles]
+    if "ranker" in roles:
+        name, production = f"{models}-ranker", engines[-1].manifest.version
+        for alias, promotion in registry.promotions(name).items():
+            if alias in (CANARY, SHADOW) and promotion.version != production and not promotion.urls:
+                manifest = registry.get(f"{name}@{promotion.version}")
+                engines.append(LocalEngine("ranker", manifest, registry, logs / f"ranker-{alias}.log", alias=alias))
+    return engines

@@ -46,8 +46,8 @@ async def watch(children: Sequence[Child], engines: Sequence[LocalEngine], conso
         await asyncio.sleep(_POLL_S)
         _check(children)
         for engine in engines:
-            if engine.server.ended() and engine.role not in reported:
-                reported.add(engine.role)
+            if engine.server.ended() and engine.job not in reported:
+                reported.add(engine.job)
                 console.print(f"[yellow]{escape(engine.server.exit_report())}[/]", soft_wrap=True)
                 console.print("answers are degraded until it is back")
 

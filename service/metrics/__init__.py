@@ -16,13 +16,22 @@ from service.metrics.http import HttpSeries
 from service.metrics.models import ModelSeries
 from service.metrics.objectives import ObjectiveSeries
 from service.metrics.recommend import RecommendSeries
+from service.metrics.rollout import RolloutSeries
 from service.metrics.shared import ProcessSeries, Shared
 from service.metrics.store import StoreSeries
 from service.metrics.workers import WorkerSeries
 
 
 class Metrics(
-    HttpSeries, EventSeries, CatalogueSeries, RecommendSeries, ModelSeries, WorkerSeries, StoreSeries, ObjectiveSeries
+    HttpSeries,
+    EventSeries,
+    CatalogueSeries,
+    RecommendSeries,
+    RolloutSeries,
+    ModelSeries,
+    WorkerSeries,
+    StoreSeries,
+    ObjectiveSeries,
 ):
     """The series of one process, in their own registry.
 
@@ -46,6 +55,7 @@ class Metrics(
         EventSeries.__init__(self, declare)
         CatalogueSeries.__init__(self, declare)
         RecommendSeries.__init__(self, declare)
+        RolloutSeries.__init__(self, declare)
         ModelSeries.__init__(self, declare)
         WorkerSeries.__init__(self, declare)
         StoreSeries.__init__(self, declare)

@@ -49,7 +49,8 @@ class ModelSeries:
         )
         self.model_info = declare.gauge(
             "tastestream_model_info",
-            "1 for each model version in use. `mode` is how it is asked: score, classify, chat, or generate.",
+            "1 for each model version in use, 0 for one that was. `mode` is how it is asked: score, classify, chat, or "
+            "generate.",
             ("role", "model", "mode"),
             across="latest",
         )
@@ -78,15 +79,32 @@ class ModelSeries:
         # By engine, then by model version and server: tenants may have different ones.
         self.breakers: dict[str, dict[tuple[str, str], State]] = defaultdict(dict)
         self.budgets: dict[str, dict[str, float]] = defaultdict(dict)
+        # How many watched engines a version has, and how it is asked.
+        self._watched: Counter[tuple[str, str]] = Counter()
+        self._modes: dict[tuple[str, str], str] = {}
 
     def watch_engine(self, engine: Engine | Replicas, role: str, mode: str) -> None:
         """Show which model version is asked, count what its answers say about themselves, and show its breakers."""
         self.model_info.labels(role, engine.id, mode).set(1)
+        self._watched[role, engine.id] += 1
+        self._modes[role, engine.id] = mode
         for call, outcome in product(_CALLS[role], ("ok", "cancelled", *CODES)):
             self.engine_calls.labels(role, call, outcome)
         if engine.manifest and engine.manifest.created:
             self.model_created.labels(role, engine.id).set(engine.manifest.created.timestamp())
         engine.observe(_EngineObserver(self, role, engine.id))
+
+    def forget_engine(self, engine: Replicas, role: str) -> None:
+        """A model version is not asked any more on these servers; the worst breaker is one of the others then."""
+        self._watched[role, engine.id] -= 1
+        states, budgets = self.breakers[role], self.budgets[role]
+        for url in engine.urls:
+            states.pop((engine.id, url), None)
+        self.breaker_state.labels(role).set(max(states.values(), default=State.CLOSED))
+        if not self._watched[role, engine.id]:
+            self.model_info.labels(role, engine.id, self._modes[role, engine.id]).set(0)
+            budgets.pop(engine.id, None)
+            self.retry_budget.labels(role).set(min(budgets.values(), default=1.0))
 
     def watch_retries(self, engine: str, retries: RetryBudget) -> None:
         """Show what is left of a budget that is not one of a model server."""

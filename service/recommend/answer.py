@@ -12,6 +12,7 @@ from service.recommend.receipts import issue
 from service.recommend.schemas import (
     Components,
     ExplainedItem,
+    Policy,
     RankedItem,
     Recommendation,
     RecommendIn,
@@ -28,6 +29,7 @@ def answer(
     ask: RecommendIn,
     state: UserState,
     model: str | None,
+    policy: Policy,
     ranking: Ranking,
     scored: Sequence[Scored],
     candidates: Sequence[Candidate],
@@ -39,13 +41,14 @@ def answer(
     served_by = _served_by(ranking, scored)
     sources = {candidate.item.item_id: candidate.source for candidate in candidates} if ask.explain else {}
     return Recommendation(
-        recommendation_id=issue(served_by, model),
+        recommendation_id=issue(served_by, model, policy, [item.item_id for item in scored[: ask.k]]),
         user_id=ask.user_id,
         items=[_item(item, place, sources.get(item.item_id)) for place, item in enumerate(scored[: ask.k], start=1)],
         served_by=served_by,
         degraded=ranking.reason is not None,
         degraded_reason=ranking.reason,
         model=model,
+        policy=policy,
         summary_version=state.summary.version if state.summary else 0,
         pending_events=state.pending,
         skipped=skipped,
@@ -66,8 +69,11 @@ def count(
     """Count an answer for which `found` were retrieved or given, and that had `ranked` of them to choose from."""
     served_by, items = recommendation.served_by, len(recommendation.items)
     metrics.recommendations.labels(tenant, served_by, recommendation.degraded_reason or "").inc()
+    ranked_by = (recommendation.model or "", recommendation.policy)
+    metrics.version_recommendations.labels(*ranked_by, recommendation.degraded_reason or "").inc()
     if items:
         metrics.exposures.labels(served_by, recommendation.model or "").inc()
+        metrics.version_exposures.labels(*ranked_by).inc()
     if 0 < items < ask.k:
         metrics.short_recommendations.inc()
     for source, number in Counter(candidate.source for candidate in found).items():

@@ -38,6 +38,10 @@ class Deadline:
         """The time left for the ranker."""
         return max(0.0, self.remaining_s() - self._reserve_s)
 
+    def sooner(self, share: float) -> "Deadline":
+        """A deadline that comes when this share of the time left is over."""
+        return Deadline(time.monotonic(), max(1e-9, share * self.remaining_s()), asked=self._asked)
+
     def limit(self) -> asyncio.Timeout:
         """A scope that raises TimeoutError when the deadline has passed."""
         return asyncio.timeout(self.remaining_s())

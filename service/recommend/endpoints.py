@@ -4,6 +4,7 @@ import time
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
+from starlette.background import BackgroundTask
 
 from service.errors import DeadlineExceeded, InvalidRequest
 from service.http.body_limit import limit_body
@@ -61,8 +62,10 @@ def recommend_router(
         ask = read_ask(await read_json(request, limits), limits)
         total_s = (ask.deadline_ms or settings.deadline_ms) / 1000
         deadline = Deadline(started, total_s, asked=ask.deadline_ms is not None, lag_s=pressure.lag_s)
-        recommendation = await unless_closed(request, recommenders.of(request.scope).recommend(ask, deadline))
-        response = Json(recommendation)
+        recommender = recommenders.of(request.scope)
+        served = await unless_closed(request, recommender.recommend(ask, deadline))
+        recommendation = served.recommendation
+        response = Json(recommendation, background=BackgroundTask(recommender.after, served))
         used = deadline.used()
         metrics.deadline_used.observe(used)
         if recommendation.degraded or used > 1:

@@ -1,83 +1,210 @@
 """The steps of a recommendation: state -> retrieve -> filter -> rank -> rerank -> answer, under one deadline."""
 
-from model_store.prompts import RECENTS
+import random
+import time
+from dataclasses import dataclass, fields
+
 from model_store.registry.manifest import Blend
-from model_store.signals import Signals
 from service.metrics import Metrics
 from service.pictures.store import PictureStore
 from service.recommend.answer import answer, count
 from service.recommend.blend import Scored, blended, without_model
 from service.recommend.candidates import Candidate
-from service.recommend.context import situation
+from service.recommend.context import Situation, situation
 from service.recommend.deadline import Deadline, Timing
+from service.recommend.exploration import shuffled
 from service.recommend.filters import keep
 from service.recommend.ranker import Ranker
 from service.recommend.ranking import CachedRanker, Ranking
-from service.recommend.retrieval.retriever import Retrieved, Retriever
-from service.recommend.schemas import Recommendation, RecommendIn
+from service.recommend.retrieval.retriever import Opening, Retrieved, Retriever
+from service.recommend.rollout import Choice, Lineup, Rollout
+from service.recommend.schemas import Policy, Recommendation, RecommendIn
+from service.recommend.shadow import Difference, Shadow, difference
+from service.recommend.shown import ShownWriter
 from service.recommend.warnings import warn, warn_of_user
 from service.settings import RecommendSettings
+from service.state.shown_log import Shown, ShownItem
 from service.state.store import Store
+
+_CANARY_SHARE = 0.5
+"""Of the time for ranking, that a canary may use: production must be able to stand in."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ranked:
+    """A ranking, the version that made it, and why that one."""
+
+    ranking: Ranking
+    ranker: Ranker | None
+    policy: Policy
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A request with what was read for it."""
+
+    ask: RecommendIn
+    opening: Opening
+    found: Retrieved
+    candidates: list[Candidate]
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """An answer, and what is needed for the work after it was sent."""
+
+    recommendation: Recommendation
+    lineup: Lineup
+    asked: Asked
+    ranked: Ranked
+    scored: list[Scored]
+    propensity: float
+    places: list[float]
+    """For each place of the answer, the probability of its item given those above."""
 
 
 class Recommender:
     """Ranks items for users.
 
     Args:
-        ranker: the model; None if none is configured.
-        signals: what event types mean.
+        rollout: the model versions that rank.
+        shadow: compares answers with a shadow version.
+        shown: logs what was shown.
         tenant: whose users they are.
+        rng: draws the orders of exploration.
     """
 
     def __init__(
         self,
         store: Store,
         pictures: PictureStore,
-        ranker: Ranker | None,
-        signals: Signals,
+        rollout: Rollout,
+        shadow: Shadow,
+        shown: ShownWriter,
         settings: RecommendSettings,
         metrics: Metrics,
         tenant: str,
+        rng: random.Random | None = None,
     ) -> None:
-        self._shown = ranker.recents if ranker else RECENTS
-        self._ranker = ranker
+        self._rollout = rollout
+        self._shadow = shadow
+        self._shown = shown
+        self._temperature = settings.exploration_temperature
+        self._rng = rng or random.Random()  # noqa: S311
         self._metrics = metrics
         self._tenant = tenant
-        self._retriever = Retriever(store, signals, settings, self._shown, metrics)
-        self._ranking = CachedRanker(ranker, store.scores, pictures, metrics)
+        self._deadline_s = settings.deadline_ms / 1000
+        self._retriever = Retriever(store, settings, metrics)
+        self._ranking = CachedRanker(store.scores, pictures, metrics)
 
-    async def recommend(self, ask: RecommendIn, deadline: Deadline) -> Recommendation:
+    async def recommend(self, ask: RecommendIn, deadline: Deadline) -> Served:
         """Rank candidates for a user before the deadline, without the model if necessary.
+
+        `after` must follow when the answer was sent.
 
         Raises:
             StateUnavailable: the state store can't be read before the service's deadline.
             DeadlineExceeded: or before the deadline that the caller set.
         """
-        timing, ranker = Timing(), self._ranker
+        timing, lineup = Timing(), self._rollout.lineup
+        choice = lineup.choose(ask.user_id)
+        signals = choice.ranker.signals if choice.ranker else self._rollout.signals
         with timing.step("state"):
             opening = await deadline.in_time(self._retriever.open(ask))
         state = opening.state
-        context = situation(ask.context) if ranker and ranker.reads_context else None
         with timing.step("retrieve"):
-            found = await deadline.in_time(self._retriever.retrieve(ask, opening, deadline))
+            retrieving = self._retriever.retrieve(ask, opening, signals, lineup.recents, deadline)
+            found = await deadline.in_time(retrieving)
         with timing.step("filter"):
             kept, filtered = keep(found.candidates, state.seen if ask.exclude_seen else frozenset(), ask.filters)
+        asked = Asked(ask, opening, found, kept)
         with timing.step("rank"):
-            ranking = await self._ranking.rank(state, opening.scores, found.recents, context, kept, deadline)
+            ranked = await self._rank(asked, choice, lineup.production, deadline)
+        ranker, ranking = ranked.ranker, ranked.ranking
         with timing.step("blend"):
-            scored = self._rerank(kept, ranking, found)
+            scored = _rerank(asked, ranker, ranking)
+            scored[: ask.k], places = shuffled(scored[: ask.k], self._temperature, self._rng)
         warnings = warn(ask, found, filtered, len(scored))
-        warnings += warn_of_user(ask, context, state.recents[-self._shown :], found.recents)
+        shown = state.recents[-(ranker.recents if ranker else lineup.recents) :]
+        warnings += warn_of_user(ask, _context(ask, ranker), shown, found.recents)
         skipped = [*found.skipped, *filtered]
         model = ranker.id if ranker else None
-        recommendation = answer(ask, state, model, ranking, scored, kept, skipped, warnings, timing.close())
+        recommendation = answer(
+            ask, state, model, ranked.policy, ranking, scored, kept, skipped, warnings, timing.close()
+        )
         count(self._metrics, self._tenant, ask, recommendation, found.candidates, len(scored), timing)
-        return recommendation
+        return Served(recommendation, lineup, asked, ranked, scored, choice.propensity, places)
 
-    def _rerank(self, candidates: list[Candidate], ranking: Ranking, found: Retrieved) -> list[Scored]:
-        """The candidates in the order of the blend of their features."""
-        weights = self._ranker.blend if self._ranker else Blend()
-        if ranking.reason is not None:
-            weights = without_model(weights)
-        ids = (candidate.item.item_id for candidate in candidates)
-        return blended(ids, ranking.scores, found.collaborative, found.popular, weights)
+    async def after(self, served: Served) -> None:
+        """What follows an answer that was sent: it is logged, and compared with the shadow if the model ranked it."""
+        if self._shown.enabled and served.recommendation.items:
+            self._shown.add(_shown(served))
+        shadow, ranked = served.lineup.shadow, served.ranked
+        if shadow is None or ranked.ranker is None or ranked.ranking.reason is not None or not served.scored:
+            return
+
+        async def compare() -> Difference:
+            return await self._compare(shadow, served)
+
+        self._shadow.submit(shadow.id, compare, crowded=ranked.ranker.crowded)
+
+    async def _rank(self, asked: Asked, choice: Choice, production: Ranker | None, deadline: Deadline) -> Ranked:
+        """Rank with the version of the user, and with production if that is a canary that can't."""
+        if choice.policy == "production":
+            return Ranked(await self._scores(asked, production, deadline), production, "production")
+        reason = "not_ready"
+        if choice.ranker is not None:
+            ranking = await self._scores(asked, choice.ranker, deadline.sooner(_CANARY_SHARE))
+            if ranking.reason is None:
+                return Ranked(ranking, choice.ranker, "canary")
+            reason = ranking.reason
+        self._metrics.rollout_fallbacks.labels(choice.version, reason).inc()
+        return Ranked(await self._scores(asked, production, deadline), production, "fallback")
+
+    async def _scores(self, asked: Asked, ranker: Ranker | None, deadline: Deadline) -> Ranking:
+        opening, found = asked.opening, asked.found
+        context = _context(asked.ask, ranker)
+        return await self._ranking.rank(
+            ranker, opening.state, opening.scores, found.recents, context, asked.candidates, deadline
+        )
+
+    async def _compare(self, shadow: Ranker, served: Served) -> Difference:
+        asked, deadline = served.asked, Deadline(time.monotonic(), self._deadline_s)
+        context, state = _context(asked.ask, shadow), asked.opening.state
+        scores = await self._ranking.fresh(shadow, state, asked.found.recents, context, asked.candidates, deadline)
+        order = [one.item_id for one in _rerank(asked, shadow, Ranking(scores, len(scores)))]
+        return difference(served.ranked.ranking.scores, scores, [one.item_id for one in served.scored], order)
+
+
+def _rerank(asked: Asked, ranker: Ranker | None, ranking: Ranking) -> list[Scored]:
+    """The candidates in the order of the blend of their features."""
+    weights = ranker.blend if ranker else Blend()
+    if ranking.reason is not None:
+        weights = without_model(weights)
+    ids, found = (candidate.item.item_id for candidate in asked.candidates), asked.found
+    return blended(ids, ranking.scores, found.collaborative, found.popular, weights)
+
+
+def _shown(served: Served) -> Shown:
+    recommendation, state = served.recommendation, served.asked.opening.state
+    names = [field.name for field in fields(Scored) if field.name != "item_id"]
+    items = [
+        ShownItem(item.item_id, chance, [getattr(item, name) for name in names])
+        for item, chance in zip(served.scored, served.places, strict=False)
+    ]
+    return Shown(
+        recommendation_id=recommendation.recommendation_id,
+        user_id=state.user_id,
+        read_at_ms=state.read_at_ms,
+        model=recommendation.model or "",
+        policy=recommendation.policy,
+        propensity=served.propensity,
+        served_by=recommendation.served_by,
+        features=names,
+        items=items,
+    )
+
+
+def _context(ask: RecommendIn, ranker: Ranker | None) -> Situation | None:
+    """The part of the request's context that the model is shown; None if its prompts show none."""
+    return situation(ask.context) if ranker and ranker.reads_context else None

@@ -59,19 +59,39 @@ class Ranker:
         self._engines = engines
         self._metrics = metrics
         self._limit = limit
-        self._slots = Slots(lambda: limit.limit, metrics.ranker_concurrent_parts.part())
+        in_flight = metrics.ranker_concurrent_parts.part()
+        self._slots = Slots(lambda: limit.limit, in_flight)
         self._show_limit = metrics.ranker_limit_parts.part()
         self._show_limit(limit.limit)
+        self._show_in_flight = in_flight
+        self._seconds = metrics.version_rank_seconds.labels(engines.id)
 
     @property
     def id(self) -> str:
         return self._engines.id
+
+    @property
+    def urls(self) -> list[str]:
+        """Its servers."""
+        return self._engines.urls
+
+    @property
+    def crowded(self) -> bool:
+        """Whether requests wait for a place."""
+        return self._slots.waiting > 0
+
+    async def check(self) -> None:
+        """Raise EngineError unless a server works, serves this version and scores as its probe does."""
+        await self._engines.check()
 
     async def healthy(self) -> bool:
         return await self._engines.healthy()
 
     async def close(self) -> None:
         await self._engines.close()
+        self._metrics.forget_engine(self._engines, "ranker")
+        self._show_limit(0)
+        self._show_in_flight(0)
 
     async def score(
         self, user_id: str, user: UserView, items: Sequence[ItemView], deadline: Deadline
@@ -107,7 +127,9 @@ class Ranker:
             with span("score", calls=True):
                 scores = await self._engines.score(user_id, user, items, timeout_s=left_s)
             outcome = "ok"
-            return scores, time.perf_counter() - started
+            took_s = time.perf_counter() - started
+            self._seconds.observe(took_s)
+            return scores, took_s
         except EngineError as error:
             outcome = error.code
             if isinstance(error, WrongScores):

@@ -30,20 +30,16 @@ class Ranking:
 
 
 class CachedRanker:
-    """Asks the ranker only for scores that are not cached.
+    """Asks a ranker only for scores that are not cached."""
 
-    Args:
-        ranker: None if no model is configured.
-    """
-
-    def __init__(self, ranker: Ranker | None, scores: Scores, pictures: PictureStore, metrics: Metrics) -> None:
-        self._ranker = ranker
+    def __init__(self, scores: Scores, pictures: PictureStore, metrics: Metrics) -> None:
         self._scores = scores
         self._pictures = pictures
         self._metrics = metrics
 
     async def rank(
         self,
+        ranker: Ranker | None,
         state: UserState,
         kept: Answer[Kept],
         recents: Mapping[str, Item],
@@ -54,11 +50,11 @@ class CachedRanker:
         """Score the candidates, with one call for all those whose score is not cached.
 
         Args:
+            ranker: None if no model is configured.
             kept: the user's cached scores.
             recents: the items of the user's recents, by id.
             context: the part of the request's context that the model is shown.
         """
-        ranker = self._ranker
         if ranker is None:
             return Ranking({}, reason="no_ranker")
         if not candidates:
@@ -81,6 +77,26 @@ class CachedRanker:
         await self._keep(state, key, scored, deadline)
         known = cached | {candidate.item.item_id: score for candidate, score in scored}
         return Ranking(known, len(scored), None if known else "ranker_rejected")
+
+    async def fresh(
+        self,
+        ranker: Ranker,
+        state: UserState,
+        recents: Mapping[str, Item],
+        context: Situation | None,
+        candidates: Sequence[Candidate],
+        deadline: Deadline,
+    ) -> dict[str, float]:
+        """Scores by item id, which neither come from the cache nor go there; see `rank` for the arguments.
+
+        Raises:
+            RankerUnavailable: no scores before the deadline.
+        """
+        user = user_view(state, recents, ranker.recents, context or ())
+        scores = await self._ask(ranker, state.user_id, user, candidates, deadline)
+        scored = {one.item.item_id: score for one, score in zip(candidates, scores, strict=True) if score is not None}
+        self._metrics.count_scores(ranker.id, scored.values())
+        return scored
 
     def _cached(
         self, state: UserState, kept: Answer[Kept], key: str, candidates: Sequence[Candidate]

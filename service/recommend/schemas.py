@@ -24,6 +24,8 @@ from service.http.wire import null_is
 from service.items.schemas import ItemText, Title
 
 ServedBy = Literal["mllm", "cache", "collaborative", "popular", "none"]
+Policy = Literal["production", "canary", "fallback"]
+"""Why a version ranked. `fallback`: production, because the canary that is the user's could not."""
 SourceName = Literal["given", "cooccurrence", "popular", "new", "by_term", "catalogue"]
 SkipReason = Literal["unknown_item", "duplicate", "seen", "filtered"]
 MAX_DEADLINE_MS = 30_000
@@ -170,7 +172,9 @@ class Warned:
 class Recommendation:
     """The ranked items, best first. `degraded`: the model was not available in time; `degraded_reason` says why.
 
-    `served_by` is `none` if nothing was ranked. `timing_ms` has the milliseconds of each step and the `total`.
+    `model` is the version that ranked. `policy` is `canary` for the users of a canary, and `fallback` if `model` ranked
+    because their canary could not. `served_by` is `none` if nothing was ranked. `timing_ms` has the milliseconds of
+    each step and the `total`.
     """
 
     recommendation_id: str
@@ -180,6 +184,7 @@ class Recommendation:
     degraded: bool
     degraded_reason: str | None
     model: str | None
+    policy: Policy
     summary_version: int
     pending_events: int
     skipped: list[Skipped]

@@ -29,6 +29,11 @@ class Slots:
         self._usual_s = 0.0
         self.in_flight = 0
 
+    @property
+    def waiting(self) -> int:
+        """How many wait for a place."""
+        return len(self._waiting)
+
     async def acquire(self, within_s: float) -> None:
         """Wait for a place. `release` must follow.
 

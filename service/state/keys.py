@@ -12,6 +12,7 @@ bucket's hash tag, so that one script may touch them together on Redis Cluster:
     ts:{b7}:dead        stream  dead letters
     ts:{b7}:backlog     string  number of pending events of the bucket's users
     ts:{b7}:log         stream  the last accepted events, for replay and export
+    ts:{b7}:shown       stream  the last answers that were shown, if `state.shown_log_size` is set
     ts:{b7}:u:<user>    string  preference summary, and the ids of the events folded by its last versions
     ts:{b7}:p:<user>    list    pending events, in the order of acceptance
     ts:{b7}:r:<user>    list    recents that are no longer pending, and a few older events, by event time
@@ -72,6 +73,7 @@ class BucketKeys:
         self.dead = f"{self.stem}dead"
         self.backlog = f"{self.stem}backlog"
         self.log = f"{self.stem}log"
+        self.shown = f"{self.stem}shown"
         self.index = f"{self.stem}index"
         self.term_stem = f"{self.stem}t:"
         self.item_stem = f"{self.stem}m:"

@@ -23,6 +23,7 @@ from service.state.reads import Wave
 from service.state.rebuild import Rebuilds
 from service.state.records import Waiting
 from service.state.scores import Scores
+from service.state.shown_log import ShownLog
 from service.state.users import Users
 
 
@@ -72,7 +73,8 @@ class Store:
         self.items = Items(scripts, keys, early, self.new_items)
         self.pictures = PictureQueue(scripts, keys, FETCH)
         self.cooccurrence = CooccurrenceCounts(scripts, keys, state, early)
-        self.users = Users(scripts, keys, self.log, self.cooccurrence)
+        self.shown_log = ShownLog(scripts, keys, state)
+        self.users = Users(scripts, keys, self.log, self.shown_log, self.cooccurrence)
         self.deleted_items = DeletedItems(scripts, keys, self.items.known)
         self.locks = Locks(scripts, keys)
         self.erasure = Erasure(scripts, keys)

@@ -15,6 +15,7 @@ from service.state.kinds import SUMMARIZE
 from service.state.reads import Read, alone
 from service.state.records import UserState
 from service.state.redis.scripts import Call, Scripts
+from service.state.shown_log import ShownLog
 
 log = get_logger(__name__)
 
@@ -30,10 +31,13 @@ class Deleted:
 
 
 class Users:
-    def __init__(self, scripts: Scripts, keys: Keys, log: EventLog, cooccurrence: CooccurrenceCounts) -> None:
+    def __init__(
+        self, scripts: Scripts, keys: Keys, log: EventLog, shown: ShownLog, cooccurrence: CooccurrenceCounts
+    ) -> None:
         self._scripts = scripts
         self._keys = keys
         self._log = log
+        self._shown = shown
         self._cooccurrence = cooccurrence
 
     async def read(self, user_id: str) -> UserState:
@@ -64,11 +68,12 @@ class Users:
         (answer,) = await self._scripts.run([call], durable=True)
         existed, till_ms, last, letters, pending, summary, recents, seen = answer
         logged = await self._log.forget(user_id, last.decode()) if last else 0
+        shown = await self._shown.forget(user_id)
         await self._withdraw(user_id, summary, recents, seen)
         if not given:
             left_ms = till_ms + self._scripts.skew_ms - self._scripts.host_now()
             await asyncio.sleep(max(0, left_ms + 1) / 1000)
-        return Deleted(bool(summary), pending, letters, logged) if existed or logged else None
+        return Deleted(bool(summary), pending, letters, logged) if existed or logged or shown else None
 
     async def seen(self, user_id: str) -> list[str]:
         """Items that have left the user's recents, oldest first."""

@@ -57,7 +57,9 @@ class ModelServer:
     answering: asyncio.Event = field(default_factory=asyncio.Event)
     requests: list[dict[str, Any]] = field(default_factory=list)
     abandoned: int = 0
+    listed: int = 0
     usage: dict[str, int] | None = None
+    serves: list[str] = field(default_factory=lambda: [VERSION])
 
     def __post_init__(self) -> None:
         self.answering.set()
@@ -74,7 +76,8 @@ class ModelServer:
         return Response(status_code=self.status)
 
     async def _models(self, request: Request) -> Response:
-        return JSONResponse({"data": [{"id": VERSION}]})
+        self.listed += 1
+        return JSONResponse({"data": [{"id": name} for name in self.serves]})
 
     async def _score(self, request: Request) -> Response:
         body = await request.json()

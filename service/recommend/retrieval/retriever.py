@@ -57,20 +57,11 @@ class Retrieved:
 
 
 class Retriever:
-    """Reads what a recommendation needs, in few round trips.
+    """Reads what a recommendation needs, in few round trips."""
 
-    Args:
-        signals: what the types of events mean.
-        shown: how many of a user's recents the prompts show.
-    """
-
-    def __init__(
-        self, store: Store, signals: Signals, settings: RecommendSettings, shown: int, metrics: Metrics
-    ) -> None:
+    def __init__(self, store: Store, settings: RecommendSettings, metrics: Metrics) -> None:
         self._store = store
-        self._signals = signals
         self._settings = settings
-        self._shown = shown
         self._metrics = metrics
 
     async def open(self, ask: RecommendIn) -> Opening:
@@ -91,16 +82,22 @@ class Retriever:
             stage.take()
         return Opening(state.value(), scores, given.value(), stages)
 
-    async def retrieve(self, ask: RecommendIn, opening: Opening, deadline: Deadline) -> Retrieved:
+    async def retrieve(
+        self, ask: RecommendIn, opening: Opening, signals: Signals, shown_recents: int, deadline: Deadline
+    ) -> Retrieved:
         """Look up the caller's candidates, or find some, and read their features.
+
+        Args:
+            signals: what the types of events mean.
+            shown_recents: how many of a user's recents the prompts show.
 
         Raises:
             StateUnavailable: the store can't be read.
         """
         recents = opening.state.recents
-        shown = {event.item_id for event in recents[-self._shown :]}
+        shown = {event.item_id for event in recents[-shown_recents:]}
         # The distinct items of the positive events, newest last.
-        liked = (event.item_id for event in recents if self._signals(event.type, event.value) == "positive")
+        liked = (event.item_id for event in recents if signals(event.type, event.value) == "positive")
         near = list(dict.fromkeys(liked))
         features = FeatureReader(self._store.cooccurrence, near, self._metrics)
         if ask.candidates is None:

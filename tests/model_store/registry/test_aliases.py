@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from model_store.prompts import BUILT_IN
-from model_store.registry.aliases import Promotion, parse_histories
+from model_store.registry.aliases import Promotion, parse_histories, versions_named
 from model_store.registry.manifest import Manifest, ManifestError
 from model_store.registry.registry import Registry
 from tests.model_store.registry.checkpoints import checkpoint
@@ -66,7 +66,7 @@ def test_an_alias_can_end_and_production_cannot(registry: Registry) -> None:
 def test_versions_are_remembered_after_their_alias(registry: Registry) -> None:
     registry.promote("taste", 2, "canary", share=0.1)
     registry.end("taste", "canary")
-    assert registry.ever_named("taste") == {1, 2}
+    assert versions_named(registry.histories("taste")) == {1, 2}
 
 
 @pytest.mark.parametrize(

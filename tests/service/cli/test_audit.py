@@ -138,12 +138,19 @@ def test_pruning_pictures(tastestream: Run) -> None:
 AUDITED = {
     *("users erase", "dead-letters retry", "dead-letters drop", "summaries rebuild", "keys create", "keys revoke"),
     *("models promote", "models rollback", "events export", "pictures prune", "tenants erase"),
-    *("models add", "models end", "models gc"),
+    *("models add", "models end", "models gc", "recommendations export"),
 }
 NOT_AUDITED = {
     *("up", "gateway", "gateway-process", "worker"),  # They are the service.
     *("items import", "replay"),  # They call it; its keys say who.
-    *("keys list", "models list", "models show", "models vllm-flags", "models compare"),  # They show no data of users.
+    *(
+        "keys list",
+        "models list",
+        "models show",
+        "models vllm-flags",
+        "models compare",
+        "models ope",
+    ),  # They show no data of users.
     "models serve",  # It starts a server that nobody asks until its version is promoted.
     "tenants list",  # It shows no data of users.
     "dead-letters list",  # It shows reasons and ids, and changes nothing.

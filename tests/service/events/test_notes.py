@@ -10,8 +10,8 @@ import pytest
 from service.errors import StateUnavailable
 from service.events import unknown_items
 from service.events.unknown_items import UnknownItems
-from service.recommend.receipts import UNKNOWN, Receipt, issue, read
-from service.recommend.schemas import ServedBy
+from service.recommend.receipts import UNKNOWN, issue, read
+from service.recommend.schemas import Policy, ServedBy
 from service.state.items import Items
 from service.state.records import Event
 from tests.service.conftest import Gateway
@@ -114,13 +114,24 @@ async def test_what_a_recommendation_led_to_is_counted_by_what_ranked_it(gateway
 def test_an_id_says_what_ranked_to_the_gateway_that_has_the_model_and_others_that_it_was_another() -> None:
     for served_by in get_args(ServedBy):
         own = issue(served_by, "ranker@1")
-        assert len(own) == 32
-        assert read(own, "ranker@1") == Receipt(served_by, "ranker@1")
-        assert read(own, "ranker@2") == read(own, None) == Receipt(served_by, "other")
-        assert read(issue(served_by, None), "ranker@1") == Receipt(served_by, "")
+        assert len(own) == 34
+        assert read(own, {"ranker@1"})[:3] == (served_by, "ranker@1", "production")
+        assert read(own, {"ranker@2"})[:2] == read(own, ())[:2] == (served_by, "other")
+        assert read(issue(served_by, None), {"ranker@1"})[:2] == (served_by, "")
     assert len({issue("mllm", "ranker@1") for _ in range(1000)}) == 1000
+
+
+@pytest.mark.parametrize("policy", get_args(Policy))
+def test_an_id_says_which_policy_showed_which_item_where(policy: Policy) -> None:
+    items = [f"item-{number}" for number in range(15)]
+    for _ in range(50):
+        receipt = read(issue("mllm", "ranker@1", policy, items), {"ranker@1"})
+        assert receipt.policy == policy
+        assert [receipt.slot(item) for item in items[:10]] == list(range(1, 11))
+    elsewhere = [bool(receipt.slot(f"other-{number}")) for number in range(2000)]
+    assert sum(elsewhere) / 2000 < 0.08
 
 
 @pytest.mark.parametrize("given", ["", "x", "0" * 32, "f" * 31, "\ud800", "é" * 16, "0" * 256])
 def test_an_id_that_is_not_ours_is_unknown(given: str) -> None:
-    assert read(given, "ranker@1") == UNKNOWN
+    assert read(given, {"ranker@1"}) == UNKNOWN

@@ -1,0 +1,19 @@
+"""The models that a server serves."""
+
+import orjson
+
+from model_store.engine.client import VllmClient
+from model_store.engine.errors import BadAnswer
+
+
+async def served_models(client: VllmClient) -> list[str]:
+    """The names in `/v1/models`.
+
+    Raises:
+        EngineError: the server does not answer, or with something else.
+    """
+    listing = await client.get("/v1/models")
+    try:
+        return [str(entry["id"]) for entry in orjson.loads(listing)["data"]]
+    except (orjson.JSONDecodeError, KeyError, TypeError) as error:
+        raise BadAnswer("malformed", f"{client.url}/v1/models is not a list of models: {error!r}") from None
