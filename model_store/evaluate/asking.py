@@ -1,6 +1,7 @@
 """Asks the models of an evaluation by the code path of production, many users at a time."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TypeVar
@@ -33,6 +34,7 @@ ATTEMPTS = 5
 """As workers do before they dead-letter a block."""
 _SERVER_BACK_S = 120.0
 _SERVER_DOWN = (EngineUnavailable, EngineTimeout, EngineOverloaded, WrongScores)
+CACHED_FAILURE = "no answer in an earlier run"
 _NO_ANSWER = ""
 """Cached for a prompt to which the model has no answer."""
 
@@ -45,7 +47,9 @@ class Summarizer:
     """Writes item summaries and user summaries.
 
     Attributes:
+        asked: prompts that were not cached.
         unanswered: prompts that were asked without a usable answer.
+        failures: the unanswered ones by the code of the last error.
     """
 
     def __init__(self, server: ModelServer, cache: AnswerCache, report: Report) -> None:
@@ -53,20 +57,25 @@ class Summarizer:
         self._cache = cache
         self._report = report
         self._version = version_key(server.manifest)
+        self.asked = 0
         self.unanswered = 0
+        self.failures: Counter[str] = Counter()
 
     async def describe(self, views: DatasetViews, item_ids: Sequence[str]) -> dict[str, str]:
         """The item summary of each item, by item id; "" without a picture, and where the model has no answer."""
 
-        async def one(item_id: str) -> str:
-            view = views.item(item_id)
-            if view.image is None:
-                return ""
-            key = answer_key(self._version, "describe", self._server.prompts.describe(view), views.digest(item_id))
-            return await self._text(key, lambda engine, attempt: engine.describe(view, attempt=attempt)) or ""
-
-        texts = await for_each(item_ids, one, MAX_CONCURRENT_TEXTS, "describing pictures", self._report)
+        texts = await for_each(
+            item_ids, partial(self.description, views), MAX_CONCURRENT_TEXTS, "describing pictures", self._report
+        )
         return dict(zip(item_ids, texts, strict=True))
+
+    async def description(self, views: DatasetViews, item_id: str) -> str:
+        """The summary of one item, as `describe` returns it."""
+        view = views.item(item_id)
+        if view.image is None:
+            return ""
+        key = answer_key(self._version, "describe", self._server.prompts.describe(view), views.digest(item_id))
+        return await self._text(key, lambda engine, attempt: engine.describe(view, attempt=attempt)) or ""
 
     async def fold(self, histories: Sequence[Sequence[InteractionView]], folding: Folding) -> list[str]:
         """The summary of each history, from an empty one, as workers fold it.
@@ -76,15 +85,20 @@ class Summarizer:
         """
 
         async def one(history: Sequence[InteractionView]) -> str:
-            text, start = "", 0
-            for count in _plan(len(history), folding):
-                block = [event for event in history[start : start + count] if event.item is not None]
-                start += count
-                if block:
-                    text = await self._step(text, block) or text
-            return text
+            texts = [text async for _, text in self.steps(history, folding)]
+            return texts[-1] if texts else ""
 
         return await for_each(histories, one, MAX_CONCURRENT_TEXTS, f"summaries, {folding}", self._report)
+
+    async def steps(self, history: Sequence[InteractionView], folding: Folding) -> AsyncIterator[tuple[int, str]]:
+        """After each block, the number of events so far and the summary of them; see `fold`."""
+        text, start = "", 0
+        for count in plan(len(history), folding):
+            block = [event for event in history[start : start + count] if event.item is not None]
+            start += count
+            if block:
+                text = await self._step(text, block) or text
+            yield start, text
 
     async def _step(self, summary: str, block: Sequence[InteractionView]) -> str | None:
         key = answer_key(self._version, "summarize", self._server.prompts.summarize(summary, block))
@@ -93,9 +107,14 @@ class Summarizer:
     async def _text(self, key: bytes, ask: Callable[[Engine, int], Awaitable[str]]) -> str | None:
         cached = self._cache.get([key]).get(key)
         if cached is None:
-            cached = await _answer(await self._server.engine(), ask)
+            cached, code = await _answer(await self._server.engine(), ask)
             self._cache.put({key: cached})
-        self.unanswered += cached == _NO_ANSWER
+            self.asked += 1
+        else:
+            code = CACHED_FAILURE
+        if cached == _NO_ANSWER:
+            self.unanswered += 1
+            self.failures[code] += 1
         return cached or None
 
 
@@ -166,24 +185,25 @@ class Ranker:
         return scores
 
 
-def _plan(events: int, folding: Folding) -> list[int]:
+def plan(events: int, folding: Folding) -> list[int]:
     """The lengths of the blocks, as workers plan them for events that come in one by one."""
     if folding.block is None:
         return [events] if events else []
     return blocks(events, folding.block, max(events, 1), max(events, 1))
 
 
-async def _answer(engine: Engine, ask: Callable[[Engine, int], Awaitable[str]]) -> str:
-    """The text, or `_NO_ANSWER` after as many attempts as a worker makes."""
+async def _answer(engine: Engine, ask: Callable[[Engine, int], Awaitable[str]]) -> tuple[str, str]:
+    """The text, or `_NO_ANSWER` after as many attempts as a worker makes, and the code of the last error."""
+    code = ""
     for attempt in range(ATTEMPTS):
         try:
-            return await _patiently(engine, partial(ask, engine, attempt))
-        except BadAnswer:
-            continue
-        except EngineRejected:
+            return await _patiently(engine, partial(ask, engine, attempt)), ""
+        except BadAnswer as error:
+            code = error.code
+        except EngineRejected as error:
             # The same request would be rejected again.
-            break
-    return _NO_ANSWER
+            return _NO_ANSWER, error.code
+    return _NO_ANSWER, code
 
 
 async def _scored(engine: Engine, user: UserView, items: Sequence[ItemView]) -> list[float | None]:

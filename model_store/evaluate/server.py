@@ -3,11 +3,12 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import stamina
 
-from model_store.engine.engine import Engine, open_engine
+from model_store.engine.engine import Engine
 from model_store.engine.errors import EngineError, EngineTimeout, EngineUnavailable
 from model_store.errors import UserError
 from model_store.pictures import FittedPictures
@@ -22,12 +23,37 @@ TIMEOUT_S, CONNECT_TIMEOUT_S = 900.0, 10.0
 _PICTURE_BYTES = 256 * 2**20
 
 
-class ModelServer:
-    """A version and where it is served: at `url`, or on this machine by a vLLM server of its own."""
+@dataclass(frozen=True, slots=True)
+class GeneralModel:
+    """A model that is no version: the name under which a server serves it, and the prompts to ask it with."""
 
-    def __init__(self, manifest: Manifest, registry: Registry, url: str | None, log: Path, report: Report) -> None:
+    name: str
+    prompts: PromptSet
+
+
+class ModelServer:
+    """A version and where it is served: at `url`, or on this machine by a vLLM server of its own.
+
+    Args:
+        general: asks a general model at `url`, with the limits of `manifest`.
+        api_key: the server's key.
+    """
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        registry: Registry,
+        url: str | None,
+        log: Path,
+        report: Report,
+        *,
+        general: GeneralModel | None = None,
+        api_key: str | None = None,
+    ) -> None:
         self.manifest = manifest
-        self.prompts = registry.prompts(manifest)
+        self.prompts = general.prompts if general else registry.prompts(manifest)
+        self._served = general.name if general else manifest.id
+        self._api_key = api_key
         self._registry = registry
         self._url = url
         self._log = log
@@ -42,10 +68,18 @@ class ModelServer:
     @classmethod
     @asynccontextmanager
     async def open(
-        cls, manifest: Manifest, registry: Registry, url: str | None, log: Path, report: Report
+        cls,
+        manifest: Manifest,
+        registry: Registry,
+        url: str | None,
+        log: Path,
+        report: Report,
+        *,
+        general: GeneralModel | None = None,
+        api_key: str | None = None,
     ) -> AsyncIterator["ModelServer"]:
         """The server; at the end it is stopped if it was started here."""
-        server = cls(manifest, registry, url, log, report)
+        server = cls(manifest, registry, url, log, report, general=general, api_key=api_key)
         try:
             yield server
         finally:
@@ -94,18 +128,18 @@ class ModelServer:
         return self._server.url
 
     async def _open(self, url: str, prompts: PromptSet) -> Engine:
-        engine = open_engine(
+        engine = Engine(
             url,
-            None,
-            self.manifest.id,
-            self._registry,
+            self._served,
+            prompts,
+            self.manifest,
             mode="score" if self.manifest.serving.architecture else "chat",
             timeout_s=TIMEOUT_S,
             connect_timeout_s=CONNECT_TIMEOUT_S,
+            api_key=self._api_key,
             pictures=self._pictures,
         )
         self._opened.append(engine)
-        engine.prompts = prompts
         try:
             async for attempt in stamina.retry_context(on=(EngineTimeout, EngineUnavailable), attempts=4):
                 with attempt:

@@ -16,12 +16,14 @@ from model_store.data.rows import InteractionRow, Rejected
 from model_store.data.text_files import DataFileError
 from model_store.progress import Report, stages
 from service.cli.data_check import check
+from service.cli.data_stages import describe, summarize
 from service.cli.dataset_files import new_dataset
 from service.cli.options import Layout
 from service.cli.terminal import print_table, say
 
 app = typer.Typer(no_args_is_help=True, help="Import, check and prepare datasets.")
-app.command()(check)
+for command in (check, describe, summarize):
+    app.command()(command)
 
 _SHOWN = 20
 _REPORT_EVERY = 10_000

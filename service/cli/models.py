@@ -12,6 +12,7 @@ from model_store.registry.aliases import CANARY, PRODUCTION, SHADOW
 from model_store.registry.manifest import Manifest
 from model_store.registry.registry import Registry
 from service.cli.audit import audited
+from service.cli.finetuning import finetune
 from service.cli.model_ope import ope
 from service.cli.model_server import serve
 from service.cli.model_store import Name, Reference, own_store, store_of
@@ -20,9 +21,12 @@ from service.cli.options import ModelStore
 from service.cli.terminal import out, printable, say
 from service.settings import is_url
 
-app = typer.Typer(no_args_is_help=True, help="Register, compare, serve, promote and roll back model versions.")
+app = typer.Typer(
+    no_args_is_help=True, help="Fine-tune, register, compare, serve, promote and roll back model versions."
+)
 app.command("add")(add)
 app.command("compare")(compare_versions)
+app.command("finetune")(finetune)
 app.command("gc")(gc)
 app.command("ope")(ope)
 app.command("serve")(serve)

@@ -50,6 +50,8 @@ def test_the_commands_are_those_that_the_documentation_names() -> None:
         "tenants erase",
         "data import",
         "data check",
+        "data describe",
+        "data summarize",
         "train",
         "evaluate",
         "replay",
