@@ -16,13 +16,14 @@ from model_store.data.rows import InteractionRow, Rejected
 from model_store.data.text_files import DataFileError
 from model_store.progress import Report, stages
 from service.cli.data_check import check
+from service.cli.data_pictures import pictures
 from service.cli.data_stages import describe, summarize
 from service.cli.dataset_files import new_dataset
 from service.cli.options import Layout
 from service.cli.terminal import print_table, say
 
 app = typer.Typer(no_args_is_help=True, help="Import, check and prepare datasets.")
-for command in (check, describe, summarize):
+for command in (pictures, check, describe, summarize):
     app.command()(command)
 
 _SHOWN = 20
@@ -66,6 +67,7 @@ class _Imported:
     items: int = 0
     duplicates: int = 0
     pictures: int = 0
+    urls: int = 0
     users: int = 0
     interactions: int = 0
     rejected: Counter[str] = field(default_factory=Counter)
@@ -91,6 +93,7 @@ def _write_items(source: Path, layout: importers.Layout, partial: Path, imported
                 if "image" in row and not _copy(images, row["image"], partial / IMAGES):
                     del row["image"]
                 imported.pictures += "image" in row
+                imported.urls += "image" not in row and "image_url" in row
                 imported.items += 1
                 lines.write(item_line(row))
             if number % _REPORT_EVERY == 0:
@@ -137,3 +140,6 @@ def _print_summary(layout: str, folder: Path, imported: _Imported) -> None:
     if imported.first:
         print_table(((row.file, f"{row.line:,}", row.reason) for row in imported.first), "file", "line", "reason")
     say(f"written to {folder}")
+    if imported.urls:
+        say(f"{imported.urls:,} items name a picture by its URL; download them: tastestream data pictures {folder}")
+    say(f"look at it: tastestream data check {folder}")

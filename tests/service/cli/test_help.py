@@ -49,6 +49,7 @@ def test_the_commands_are_those_that_the_documentation_names() -> None:
         "tenants list",
         "tenants erase",
         "data import",
+        "data pictures",
         "data check",
         "data describe",
         "data summarize",
