@@ -14,6 +14,7 @@ import torch
 from model_store.cooccurrence import Cooccurrence
 from model_store.data import text_files
 from model_store.data.dataset import HELD_OUT, Dataset, DatasetError, read_dataset
+from model_store.data.statistics.leaks import find_leaks
 from model_store.data.summaries import SUMMARIES, UserSummaries, read_summaries
 from model_store.evaluate.likes import Likes
 from model_store.evaluate.protocol import liked_by
@@ -38,6 +39,8 @@ from model_store.registry.manifest import Manifest, Training
 from model_store.registry.registry import Registry
 from model_store.signals import BUILT_IN, Signals
 
+_MAX_COPIES = 0.05
+"""The share of test users who may have the whole history of another user, by chance."""
 _MEASURED = 64
 """Prompts whose lengths are measured before the run."""
 
@@ -120,6 +123,7 @@ def prepare(
     progress("reading", 0, "")
     dataset = read_dataset(data, signals)
     _require_pictures(dataset, data, options)
+    _require_no_copies(dataset, data)
     has_summaries = text_files.find(data / SUMMARIES).is_file()
     summaries = read_summaries(data / SUMMARIES) if has_summaries else UserSummaries({})
     written = write_prompts(prompts, base, signals, options.recents)
@@ -130,7 +134,7 @@ def prepare(
     collator = Collator(base.processor, base.frame.labels.yes_id, base.frame.labels.no_id)
     rows = lazy_rows(pairs[:_MEASURED], catalogue, renderer)
     longest = max(collator([row])["input_ids"].shape[1] for row in rows)
-    _require_length(base, longest, options)
+    require_length(base, longest)
     bfloat16 = multiplies_in_bfloat16(options)
     estimate = require_memory(base, options, longest, bfloat16)
     progress("reading", 1, f"{len(pairs)} pairs, {len(summaries)} users with summaries, {estimate}")
@@ -277,7 +281,20 @@ def _require_pictures(dataset: Dataset, data: Path, options: FinetuneOptions) ->
         )
 
 
-def _require_length(base: Base, longest: int, options: FinetuneOptions) -> None:
+def _require_no_copies(dataset: Dataset, data: Path) -> None:
+    copies, users = find_leaks(dataset, {}, is_clock=False).duplicate_users, len(dataset.users("test"))
+    if copies > _MAX_COPIES * users:
+        raise DatasetError(
+            f"{copies} of {users} test users of {data} have the history of a user of another split, whom training "
+            "may see: remove the copies (tastestream data check shows them)"
+        )
+
+
+def require_length(base: Base, longest: int) -> None:
+    """
+    Raises:
+        FinetuneError: the base can't read prompts of `longest` tokens.
+    """
     limit = base.config.get_text_config().max_position_embeddings
     if longest > limit:
         raise FinetuneError(
