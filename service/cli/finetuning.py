@@ -1,11 +1,13 @@
 """`tastestream models finetune`."""
 
 import os
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
+from model_store.errors import UserError
 from model_store.progress import quiet, stages
 from model_store.signals import Signals
 from service.cli.options import DatasetFolder, ModelStore
@@ -168,19 +170,26 @@ def finetune(
         check_memory=memory_check,
     )
     family, folder = name or data.resolve().name.lower(), store or settings.models_folder
-    with stages() as report:
-        ranker = run(
-            base,
-            data,
-            folder,
-            name=f"{family}-ranker",
-            work=work_dir,
-            revision=revision,
-            resume=resume,
-            signals=Signals(settings.signals.vocabulary()),
-            options=options,
-            progress=report if _is_main_process() else quiet,
-        )
+    is_main = _is_main_process()
+    try:
+        with stages() if is_main else nullcontext(quiet) as report:
+            ranker = run(
+                base,
+                data,
+                folder,
+                name=f"{family}-ranker",
+                work=work_dir,
+                revision=revision,
+                resume=resume,
+                signals=Signals(settings.signals.vocabulary()),
+                options=options,
+                progress=report,
+            )
+    except UserError:
+        if is_main:
+            raise
+        # The main process says it.
+        raise typer.Exit(1) from None
     if ranker is not None:
         say(f"registered {ranker.id} in {folder}")
 

@@ -1,17 +1,18 @@
 """Registers a merged checkpoint as a ranker version."""
 
 import shutil
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 from model_store.blend import sigmoid
 from model_store.cooccurrence import Cooccurrence, write_cooccurrence
-from model_store.msr.finetune.base import Base
-from model_store.msr.finetune.options import FinetuneOptions
+from model_store.msr.finetune.merge import Merged
 from model_store.msr.finetune.rendering import Renderer
 from model_store.msr.finetune.scoring import Scorer
+from model_store.msr.finetune.setup import Setup
+from model_store.msr.finetune.validation import Validation
 from model_store.prompts import PromptSet
 from model_store.registry.manifest import Blend, Manifest, Probe, Serving, Training
 from model_store.registry.registry import Registry
@@ -26,36 +27,14 @@ _PROBE_TITLES = ("The tide of jazz", "War without end", "A city comedy", "Seven"
 _MIN_LENGTH, _LENGTH_UNIT = 2048, 256
 
 
-@dataclass(frozen=True)
-class Candidate:
-    """A version before it is registered."""
-
-    manifest: Manifest
-    prompts: PromptSet
-    weights: Path
-    cooccurrence: Cooccurrence
-
-
 def describe_version(
-    name: str,
-    base: Base,
-    prompts: PromptSet,
-    options: FinetuneOptions,
-    *,
-    version: int,
-    probe: Probe,
-    blend: Blend,
-    longest: int,
-    training: Training,
-    evaluation: dict[str, Any],
-    float32: bool,
+    setup: Setup, name: str, *, version: int, probe: Probe, blend: Blend, training: Training
 ) -> Manifest:
-    """The manifest of a ranker version.
+    """The manifest of a ranker version, without its evaluation.
 
-    Args:
-        longest: tokens of the longest prompt of training.
-        float32: serve in float32, as trained; otherwise in the checkpoint's own precision.
+    What was trained in float32 is served in it; what was trained in bfloat16, in the checkpoint's own precision.
     """
+    base, options = setup.base, setup.options
     return Manifest(
         name=name,
         version=version,
@@ -67,26 +46,44 @@ def describe_version(
         probe=probe,
         picture=options.picture,
         blend=blend,
-        signals=VersionSignals(**dict(prompts.signals.vocabulary())),
+        signals=VersionSignals(**dict(setup.prompts.signals.vocabulary())),
         serving=Serving(
             architecture=base.family.pooling,
-            max_model_len=_length(longest, base.config),
-            dtype="float32" if float32 else "auto",
+            max_model_len=_length(setup.longest, base.config),
+            dtype="auto" if setup.bfloat16 else "float32",
         ),
         training=training,
-        evaluation=evaluation,
     )
 
 
-def register(candidate: Candidate, store: Path, adapter: Path | None) -> Manifest:
+def evaluation(
+    validation: Validation, margins: Sequence[float], merged: Merged, apart: Mapping[str, float]
+) -> dict[str, Any]:
+    """Results for the manifest: AUC in percent, Brier scores 0..1, and how far log-odds are apart."""
+    measured, temperature = validation.measure(margins), validation.temperature(margins)
+    uncalibrated = measured.pop("brier")
+    return {
+        "validation_auc": {name: round(100 * value, 2) for name, value in measured.items()},
+        "calibration": {
+            "brier": round(uncalibrated, 4),
+            "temperature": round(temperature, 4),
+            "brier_at_temperature": round(validation.brier(margins, temperature), 4),
+        },
+        "merge": {"changed_tensors": merged.changed, "tensors": merged.tensors},
+        "parity": {name: round(value, 6) for name, value in apart.items()},
+    }
+
+
+def register(
+    manifest: Manifest, prompts: PromptSet, weights: Path, cooccurrence: Cooccurrence, store: Path, adapter: Path | None
+) -> Manifest:
     """Copy weights, prompts and co-occurrence counts into the store, and the adapter beside them if there is one."""
-    manifest = candidate.manifest
     folder = store / manifest.name / str(manifest.version)
     folder.mkdir(parents=True, exist_ok=True)
-    write_cooccurrence(candidate.cooccurrence, store / manifest.cooccurrence)
+    write_cooccurrence(cooccurrence, store / manifest.cooccurrence)
     if adapter is not None:
         shutil.copytree(adapter, folder / "adapter", dirs_exist_ok=True)
-    return Registry(store).add(manifest, candidate.prompts.folder, candidate.weights)
+    return Registry(store).add(manifest, prompts.folder, weights)
 
 
 def make_probe(renderer: Renderer, scorer: Scorer) -> Probe:

@@ -10,8 +10,8 @@ import pytest
 from model_store.data.dataset import read_dataset
 from model_store.demo.world import generate
 from model_store.msr.finetune.base import Base, open_base
-from model_store.msr.finetune.finetune import Setup, prepare
 from model_store.msr.finetune.options import FinetuneOptions
+from model_store.msr.finetune.setup import Setup, prepare
 from model_store.pictures import PictureSize
 from model_store.progress import quiet
 from model_store.signals import BUILT_IN

@@ -10,7 +10,7 @@ import pytest
 from model_store.data.dataset import DatasetError
 from model_store.msr.finetune import FinetuneError
 from model_store.msr.finetune.base import open_base
-from model_store.msr.finetune.finetune import Setup
+from model_store.msr.finetune.setup import Setup, require_length
 
 Folder = Callable[[str], Path]
 Prepared = Callable[..., Setup]
@@ -108,7 +108,5 @@ def test_prompts_that_are_too_long_are_refused(prepared: Prepared, monkeypatch: 
     monkeypatch.setattr(type(setup.base.config.get_text_config()), "max_position_embeddings", 64, raising=False)
     text = setup.base.config.get_text_config()
     monkeypatch.setattr(text, "max_position_embeddings", 64)
-    from model_store.msr.finetune.finetune import require_length
-
     with pytest.raises(FinetuneError, match="reads 64; use a smaller --picture-side"):
         require_length(setup.base, setup.longest)

@@ -10,7 +10,8 @@ import torch
 from safetensors.torch import load_file
 
 from model_store.msr.finetune import FinetuneError
-from model_store.msr.finetune.finetune import Setup, finetune, make_trainer, train
+from model_store.msr.finetune.finetune import finetune, make_trainer, train
+from model_store.msr.finetune.setup import Setup
 from model_store.msr.finetune.trainer import ProgressCallback
 from model_store.progress import quiet
 from model_store.registry.registry import Registry

@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from model_store.msr.finetune.examples import lazy_rows
-from model_store.msr.finetune.finetune import Setup, load
+from model_store.msr.finetune.finetune import load
 from model_store.msr.finetune.rendering import IGNORED, Prompt
 from model_store.msr.finetune.scoring import Scorer
+from model_store.msr.finetune.setup import Setup
 from model_store.views import ItemView, UserView
 from tests.tiny_bases import BASES
 

@@ -8,8 +8,9 @@ import torch
 from trl import SFTTrainer
 
 from model_store.msr.finetune.examples import lazy_rows
-from model_store.msr.finetune.finetune import Setup, make_trainer
+from model_store.msr.finetune.finetune import make_trainer
 from model_store.msr.finetune.scoring import answer_logits
+from model_store.msr.finetune.setup import Setup
 from model_store.progress import quiet
 from tests.tiny_bases import BASES
 

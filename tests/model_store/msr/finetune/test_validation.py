@@ -9,8 +9,8 @@ from scipy.special import expit
 
 from model_store.cooccurrence import Cooccurrence
 from model_store.msr.finetune import FinetuneError
-from model_store.msr.finetune.finetune import Setup
 from model_store.msr.finetune.parity import FLOAT32, PAIRS, fixed, require_equal
+from model_store.msr.finetune.setup import Setup
 from model_store.msr.finetune.validation import brier, fit_temperature
 
 Prepared = Callable[..., Setup]
