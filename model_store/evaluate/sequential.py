@@ -12,13 +12,14 @@ import numpy as np
 from model_store.errors import UserError
 from model_store.evaluate.metrics import Floats
 from model_store.progress import Report
+from model_store.serving.torchvision_ops import declare
 
 SequentialName = Literal["SASRec", "GRU4Rec", "BERT4Rec"]
 SEQUENTIAL: tuple[str, ...] = get_args(SequentialName)
 EPOCHS = 10
 _LENGTH = 30
 _WIDTH = 64
-_SHARED: dict[str, Any] = {"n_sample": 512, "batch_size": 256}
+_NEGATIVES, _BATCH = 512, 256
 _OPTIONS: dict[str, dict[str, Any]] = {
     "SASRec": {"embedding_dim": _WIDTH, "max_len": _LENGTH},
     "GRU4Rec": {"layers": [_WIDTH]},
@@ -53,6 +54,8 @@ def fit_sequential(name: str, liked: Iterable[Sequence[str]], *, epochs: int, se
         MissingExtra: cornac is not installed.
         UserError: no user liked two items.
     """
+    # BERT4Rec is built on that of transformers.
+    declare()
     try:
         from cornac import models
         from cornac.data import SequentialDataset
@@ -67,7 +70,14 @@ def fit_sequential(name: str, liked: Iterable[Sequence[str]], *, epochs: int, se
     rows = [(user, item, time) for user, items in enumerate(sessions) for time, item in enumerate(items)]
     data = SequentialDataset.from_sit(rows, seed=seed)
     report(f"fitting {name}", 0.0, f"{len(sessions):,} users, {data.num_items:,} items, {epochs} epochs")
-    model = getattr(models, name)(n_epochs=epochs, seed=seed, verbose=False, **_SHARED, **_OPTIONS[name])
+    model = getattr(models, name)(
+        n_epochs=epochs,
+        seed=seed,
+        n_sample=_NEGATIVES,
+        # GRU4Rec reads so many users at the same time.
+        batch_size=min(_BATCH, len(sessions)),
+        **_OPTIONS[name],
+    )
     model.fit(data)
     report(f"fitting {name}", 1.0, "")
     return Sequential(model, data.iid_map)

@@ -9,6 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any
 
+import stamina
 import typer
 
 from model_store.demo import MODELS
@@ -102,6 +103,8 @@ def evaluate(
 
     settings = settings_or_exit()
     require_matplotlib()
+    # What is tried again is no news; what fails in the end is.
+    stamina.instrumentation.set_on_retry_hooks([])
     drawn: dict[str, Any] = {"users": users, "n_negatives": negatives, "history": history, "seed": seed}
     plan = Plan(
         protocols={name: replace(PROTOCOLS[name], **drawn) for name in _names("--protocol", protocol, PROTOCOLS)},
