@@ -1,13 +1,24 @@
 """The blend's formula, and the conversion between probabilities and log-odds."""
 
 import math
+from collections.abc import Sequence
+from typing import NamedTuple
 
 from model_store.registry.manifest import Blend
 
 _EPSILON = 1e-6
 """Keeps the log-odds of a probability of 0 or 1 finite."""
-Features = tuple[float, float, float]
-"""The factors of the weights `mllm`, `collaborative` and `popular`."""
+
+
+class Features(NamedTuple):
+    """What the weights of the same names in a manifest's `Blend` multiply."""
+
+    mllm: float
+    collaborative: float
+    popular: float
+
+
+FEATURES = Features._fields
 
 
 def blend_features(mllm: float, collaborative: float, popular: float) -> Features:
@@ -18,11 +29,20 @@ def blend_features(mllm: float, collaborative: float, popular: float) -> Feature
         collaborative: summed cosine co-occurrence with the recents, 0..
         popular: interaction count, 0..
     """
-    return mllm, math.log1p(max(0.0, collaborative)), math.log1p(max(0.0, popular))
+    return Features(mllm, math.log1p(max(0.0, collaborative)), math.log1p(max(0.0, popular)))
+
+
+def among(weights: Blend, popular: Sequence[float]) -> Blend:
+    """The weights for a request whose candidates have these interaction counts, with the discount applied."""
+    if not weights.popular_discount or not popular:
+        return weights
+    mean = sum(math.log1p(max(0.0, count)) for count in popular) / len(popular)
+    discounted = max(0.0, weights.popular - weights.popular_discount * mean)
+    return weights.model_copy(update={"popular": discounted, "popular_discount": 0.0})
 
 
 def blend(weights: Blend, features: Features) -> float:
-    """The blended log-odds of one candidate."""
+    """The blended log-odds of one candidate. A discount must have been applied before, see `among`."""
     mllm, collaborative, popular = features
     return weights.bias + weights.mllm * mllm + weights.collaborative * collaborative + weights.popular * popular
 

@@ -16,8 +16,11 @@ A model version carries the counts of its training users as JSON lines, one item
 """
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import islice
 from math import sqrt
 from pathlib import Path
 
@@ -31,7 +34,7 @@ class CooccurrenceError(UserError):
     """A co-occurrence file is missing or malformed; the message names the line."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Cooccurrence:
     """`counts`: item -> users who liked it. `together`: item -> neighbour -> users who liked both."""
 
@@ -46,6 +49,18 @@ class Cooccurrence:
             together = {recent: neighbours[recent] for recent in recents if recent in neighbours}
             scores.append(summed_cosine(candidate, together, lambda item: self.counts.get(item, 0)))
         return scores
+
+    def retrieve(self, recents: Sequence[str], exclude: Collection[str], size: int) -> list[str]:
+        """Up to `size` items that the service would retrieve: the recents' neighbours, then the most liked items."""
+        lists = {recent: self.together.get(recent, {}) for recent in recents}
+        found = nearest(lists, lambda item: self.counts.get(item, 0), {*exclude, *recents})[:size]
+        known = {*exclude, *recents, *found}
+        popular = (item for item in self._by_likes if item not in known)
+        return [*found, *islice(popular, size - len(found))]
+
+    @cached_property
+    def _by_likes(self) -> list[str]:
+        return sorted(self.counts, key=lambda item: -self.counts[item])
 
     def pairs(self) -> Iterator[tuple[str, str, int]]:
         """Every (item, neighbour, users who liked both), for each neighbour in the list of `item`."""
@@ -66,6 +81,18 @@ def cosine(together: float, one: float, other: float) -> float:
 def summed_cosine(item: str, together: Mapping[str, float], count: Callable[[str], float]) -> float:
     """The sum of the cosines of `item` with the others that it was liked together with."""
     return sum(cosine(users, count(item), count(other)) for other, users in together.items() if other != item)
+
+
+def nearest(
+    together: Mapping[str, Mapping[str, float]], count: Callable[[str], float], exclude: Collection[str]
+) -> list[str]:
+    """The items that were liked together with those of `together`, by summed cosine, most similar first."""
+    scores: dict[str, float] = defaultdict(float)
+    for item, others in together.items():
+        for other, users in others.items():
+            if other not in exclude:
+                scores[other] += cosine(users, count(item), count(other))
+    return sorted(scores, key=lambda item: (-scores[item], item))
 
 
 def write_cooccurrence(cooccurrence: Cooccurrence, path: Path) -> None:

@@ -39,16 +39,19 @@ class Labels(StrictModel):
 
 
 class Blend(StrictModel):
-    """p = sigmoid(bias + mllm*logit(p_mllm) + collaborative*log1p(c) + popular*log1p(n)).
+    """p = sigmoid(bias + mllm*logit(p_mllm) + collaborative*log1p(c) + max(0, popular - popular_discount*m)*log1p(n)).
 
     `c` is the summed cosine co-occurrence of a candidate with the recents (0..), `n` its
-    interaction count (0..). Fitted on validation users by `tastestream train`.
+    interaction count (0..), and `m` the mean of log1p(n) over the candidates of the request: the more popular
+    the candidates that a caller chose, the less popularity tells them apart. Fitted on validation users by
+    `tastestream train`.
     """
 
     bias: float = 0.0
     mllm: float = 1.0
     collaborative: float = 0.0
     popular: float = 0.0
+    popular_discount: float = Field(0.0, ge=0)
 
 
 class Probe(StrictModel):

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from model_store.blend import blend, blend_features, logit, sigmoid
+from model_store.blend import among, blend, blend_features, logit, sigmoid
 from model_store.registry.manifest import Blend
 
 FALLBACK = Blend(collaborative=1.0, popular=0.1)
@@ -37,8 +37,9 @@ def blended(
         collaborative: summed cosine co-occurrence with the recents, 0..
         popular: number of users who liked the item, 0..
     """
-    rows = []
-    for item_id in item_ids:
+    ids, rows = list(item_ids), []
+    weights = among(weights, [popular.get(item_id, 0.0) for item_id in ids])
+    for item_id in ids:
         score, together, likes = mllm.get(item_id), collaborative.get(item_id, 0.0), popular.get(item_id, 0.0)
         odds = blend(weights, blend_features(0.0 if score is None else logit(score), together, likes))
         rows.append((odds, Scored(item_id, sigmoid(odds), score, together, likes)))

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from model_store.cooccurrence import cosine, summed_cosine
+from model_store import cooccurrence
+from model_store.cooccurrence import summed_cosine
 from service.settings import StateSettings
 from service.state import votes
 from service.state.counting import calls, list_calls, parse_counts
@@ -184,9 +185,4 @@ def cosines(together: Together, counts: Counts) -> dict[str, float]:
 
 def nearest(together: Together, counts: Counts, exclude: Collection[str]) -> list[str]:
     """The items that were liked together with those of `together`, most similar first."""
-    scores: dict[str, float] = defaultdict(float)
-    for item, others in together.items():
-        for other, count in others.items():
-            if other not in exclude and other not in counts.void:
-                scores[other] += cosine(count, counts.of(item), counts.of(other))
-    return sorted(scores, key=lambda item: (-scores[item], item))
+    return cooccurrence.nearest(together, counts.of, {*exclude, *counts.void})

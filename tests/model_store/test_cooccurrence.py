@@ -87,3 +87,11 @@ def test_a_malformed_line_is_named(tmp_path: Path, line: str, reason: str) -> No
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(CooccurrenceError, match="no co-occurrence file at"):
         read_cooccurrence(tmp_path / "none")
+
+
+def test_neighbours_are_retrieved_first_and_then_what_most_users_like() -> None:
+    counts = Likes([["a", "b"], ["a", "b"], ["a", "c"], ["d"], ["d"], ["d"], ["d"], ["e"]]).cooccurrence()
+    assert counts.retrieve(["a"], {"c"}, 10) == ["b", "d", "e"]
+    assert counts.retrieve(["a"], (), 2) == ["b", "c"]
+    assert counts.retrieve([], (), 2) == ["d", "a"]
+    assert counts.retrieve(["unknown"], (), 1) == ["d"]

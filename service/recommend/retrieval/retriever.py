@@ -96,9 +96,9 @@ class Retriever:
         """
         recents = opening.state.recents
         shown = {event.item_id for event in recents[-shown_recents:]}
-        # The distinct items of the positive events, newest last.
-        liked = (event.item_id for event in recents if signals(event.type, event.value) == "positive")
-        near = list(dict.fromkeys(liked))
+        # Distinct, oldest first. Users who only looked at an item resemble those who liked it more than a random user.
+        welcome = (event.item_id for event in recents if signals(event.type, event.value) != "negative")
+        near = list(dict.fromkeys(welcome))
         features = FeatureReader(self._store.cooccurrence, near, self._metrics)
         if ask.candidates is None:
             seen = opening.state.seen if ask.exclude_seen else frozenset()

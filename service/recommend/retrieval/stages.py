@@ -42,7 +42,7 @@ class Stage(ABC):
         self.places = places
 
     def begin(self, near: Sequence[str], seen: Collection[str]) -> None:  # noqa: B027 - few stages need to know
-        """Receive the user: `near` holds recently liked items, `seen` those that must not be recommended."""
+        """Receive the user: `near` holds recent items, without disliked ones, `seen` those that are not recommended."""
 
     @abstractmethod
     def ask(self, wave: Wave) -> None:
@@ -78,7 +78,7 @@ class Newest(Stage):
 
 
 class Cooccurrence(Stage):
-    """Neighbours of recently liked items by summed cosine. Reads their co-occurrence lists, then the like counts."""
+    """Neighbours of the user's recent items by summed cosine. Reads their co-occurrence lists, then the like counts."""
 
     name = "cooccurrence"
 

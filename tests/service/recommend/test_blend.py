@@ -6,12 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model_store.blend import sigmoid
+from model_store.blend import logit, sigmoid
 from model_store.registry.manifest import Blend
 from service.recommend.blend import blended, without_model
 
 weights = st.floats(0, 5)
-blends = st.builds(Blend, bias=st.floats(-5, 5), mllm=weights, collaborative=weights, popular=weights)
+blends = st.builds(
+    Blend, bias=st.floats(-5, 5), mllm=weights, collaborative=weights, popular=weights, popular_discount=weights
+)
 scores = st.floats(0, 1)
 counts = st.floats(0, 1e6)
 ids = st.lists(st.text(min_size=1, max_size=3), unique=True, max_size=8)
@@ -34,6 +36,42 @@ def test_the_formula_is_that_of_the_manifest() -> None:
     assert score(blend, 0.8, 0.3, 40) == pytest.approx(sigmoid(expected))
 
 
+def test_the_more_popular_the_candidates_are_the_less_popularity_counts() -> None:
+    blend = Blend(mllm=1, popular=0.5, popular_discount=0.1)
+
+    def gap(others: int) -> float:
+        """Between the log-odds of two candidates among three others that so many users liked."""
+        popular = {"few": 10.0, "many": 100.0} | {f"o{n}": float(others) for n in range(3)}
+        found = {one.item_id: one.score for one in blended(popular, {}, {}, popular, blend)}
+        return logit(found["many"]) - logit(found["few"])
+
+    gaps = [gap(others) for others in (0, 10, 100, 10**6)]
+    assert gaps == sorted(gaps, reverse=True)
+    assert gaps[0] > gaps[1] > gaps[3]
+    assert gaps[3] == pytest.approx(0)
+    mean = (math.log1p(10) + math.log1p(100)) / 5
+    assert gaps[0] == pytest.approx((0.5 - 0.1 * mean) * (math.log1p(100) - math.log1p(10)))
+
+
+@given(ids, blends, st.data())
+def test_a_higher_score_of_the_model_or_of_co_occurrence_never_costs_a_place(
+    item_ids: list[str], blend: Blend, data: st.DataObject
+) -> None:
+    if not item_ids:
+        return
+    likes, model, near = (
+        {item: data.draw(values) for item in item_ids} for values in (st.integers(0, 1000), scores, counts)
+    )
+    risen = data.draw(st.sampled_from(item_ids))
+
+    def place(model: dict[str, float], near: dict[str, float]) -> int:
+        return [one.item_id for one in blended(item_ids, model, near, likes, blend)].index(risen)
+
+    before = place(model, near)
+    assert place(model | {risen: max(model[risen], data.draw(scores))}, near) <= before
+    assert place(model, near | {risen: near[risen] + data.draw(counts)}) <= before
+
+
 @given(blends, counts, counts)
 def test_missing_features_count_nothing(blend: Blend, collaborative: float, popular: float) -> None:
     assert score(blend, None, collaborative, popular) == score(blend, 0.5, collaborative, popular)
@@ -45,7 +83,8 @@ def test_a_higher_feature_never_lowers_a_score(blend: Blend, low: float, high: f
     low, high, few, many = min(low, high), max(low, high), min(few, many), max(few, many)
     assert score(blend, low, few, few) <= score(blend, high, few, few) + 1e-9
     assert score(blend, low, few, few) <= score(blend, low, many, few) + 1e-9
-    assert score(blend, low, few, few) <= score(blend, low, few, many) + 1e-9
+    if not blend.popular_discount:
+        assert score(blend, low, few, few) <= score(blend, low, few, many) + 1e-9
 
 
 @given(ids, blends, st.data())

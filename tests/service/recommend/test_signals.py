@@ -47,11 +47,12 @@ async def collaborative(gateway: Gateway) -> float:
         ("refund", None, False),
         ("remove_from_cart", None, False),
         ("report", None, False),
-        ("view", None, False),
-        ("wink", None, False),
+        ("rating", 3, True),
+        ("view", None, True),
+        ("wink", None, True),
     ],
 )
-async def test_only_positive_events_count_as_co_occurrence(
+async def test_what_co_occurs_with_an_item_of_the_users_counts_unless_it_was_disliked(
     gateway: Gateway, kind: str, value: float | None, counts: bool
 ) -> None:
     await fill(gateway, "tea", "pot")
@@ -60,12 +61,12 @@ async def test_only_positive_events_count_as_co_occurrence(
     assert (await collaborative(gateway) > 0) == counts
 
 
-async def test_the_settings_decide_which_types_are_positive(open_gateway: OpenGateway) -> None:
-    async with open_gateway(signals=SignalSettings(positive=("wink",))) as gateway:
+async def test_the_settings_decide_which_types_are_negative(open_gateway: OpenGateway) -> None:
+    async with open_gateway(signals=SignalSettings(negative=("wink",))) as gateway:
         await fill(gateway, "tea", "pot")
         await gateway.store.cooccurrence.record(["tea", "pot"], [])
         await send(gateway, "tea", "wink")
-        assert await collaborative(gateway) > 0
+        assert await collaborative(gateway) == 0
         assert gateway.count("tastestream_unknown_event_types_total") == 0
 
 

@@ -1,0 +1,122 @@
+"""The cases on which a blend is fitted: liked items of users, among the kinds of candidates that callers send."""
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import Literal, get_args
+
+from model_store.blend import Features, blend_features
+from model_store.cooccurrence import Cooccurrence
+from model_store.data.dataset import Dataset, Interaction, Split
+from model_store.evaluate.blend import BlendCases, Column
+from model_store.evaluate.protocol import EvaluationCase
+
+Kind = Literal["popular", "uniform", "retrieved"]
+"""Negatives that are drawn by popularity, from the whole catalogue, or from what the service would have retrieved."""
+KINDS: tuple[Kind, ...] = get_args(Kind)
+RECENTS = 20
+"""Events that the service keeps of a user, by default."""
+HISTORY, NEGATIVES = 50, 12
+RETRIEVED = 200
+_DRAWN = 10 * NEGATIVES
+
+
+@dataclass(frozen=True, slots=True)
+class MixedCase:
+    """One case among negatives of every kind; `negatives` has those of each kind, none if there are too few."""
+
+    case: EvaluationCase
+    negatives: Mapping[Kind, Sequence[str]]
+
+
+def near(history: Sequence[Interaction]) -> list[str]:
+    """The items with which the service computes collaborative scores: distinct, not disliked, oldest first."""
+    return list(dict.fromkeys(event.item_id for event in history[-RECENTS:] if not event.disliked))
+
+
+def mixed_cases(
+    dataset: Dataset,
+    cooccurrence: Cooccurrence,
+    seed: int,
+    *,
+    split: Split = "validation",
+    count: int = 600,
+    per_user: int = 5,
+) -> list[MixedCase]:
+    """Up to `per_user` liked items of each user of the split, in a random order of users, `count` in all.
+
+    A target has negatives of the kind `retrieved` only if the service would have retrieved it as well. Otherwise no
+    answer could hold it, and co-occurrence would tell the target by its absence.
+    """
+    rng = random.Random(f"{split} {seed}")
+    users = dataset.users(split)
+    rng.shuffle(users)
+    draw = _Negatives(dataset, cooccurrence, rng)
+    cases: list[MixedCase] = []
+    for user in users:
+        events = dataset.histories[user]
+        liked = [n for n, event in enumerate(events) if n > 0 and event.liked and event.item_id in dataset.items]
+        for place in sorted(rng.sample(liked, min(per_user, len(liked)))):
+            past, target = events[max(0, place - HISTORY) : place], events[place].item_id
+            negatives = draw(past, target, {event.item_id for event in events})
+            candidates = list(dict.fromkeys([target, *(one for own in negatives.values() for one in own)]))
+            if len(candidates) > 1:
+                rng.shuffle(candidates)
+                cases.append(MixedCase(EvaluationCase(user, past, target, tuple(candidates)), negatives))
+        if len(cases) >= count:
+            break
+    return cases[:count]
+
+
+class _Negatives:
+    """Draws items that the user never met."""
+
+    def __init__(self, dataset: Dataset, cooccurrence: Cooccurrence, rng: random.Random) -> None:
+        self._cooccurrence = cooccurrence
+        self._rng = rng
+        self._items = list(dataset.items)
+        self._liked = list(cooccurrence.counts)
+        self._weights = list(accumulate(cooccurrence.counts.values()))
+
+    def __call__(self, past: Sequence[Interaction], target: str, met: set[str]) -> dict[Kind, list[str]]:
+        return {kind: self._choose(self._drawn(kind, past, target, met), met) for kind in KINDS}
+
+    def _drawn(self, kind: Kind, past: Sequence[Interaction], target: str, met: set[str]) -> list[str]:
+        if kind == "uniform":
+            return self._rng.choices(self._items, k=_DRAWN)
+        if kind == "popular":
+            return self._rng.choices(self._liked, cum_weights=self._weights, k=_DRAWN) if self._liked else []
+        found = self._cooccurrence.retrieve(near(past), met - {target}, RETRIEVED)
+        self._rng.shuffle(found)
+        return found if target in found else []
+
+    def _choose(self, drawn: Sequence[str], met: set[str]) -> list[str]:
+        distinct = dict.fromkeys(item for item in drawn if item not in met)
+        return list(distinct)[:NEGATIVES]
+
+
+def make_boards(cases: Sequence[MixedCase], cooccurrence: Cooccurrence, mllm: Column) -> dict[Kind, BlendCases]:
+    """The features of the cases, by the kind of their negatives; kinds without a case are left out.
+
+    Args:
+        mllm: per case the model's logits of its candidates.
+    """
+    boards = {}
+    for kind in KINDS:
+        rows = [
+            _features(mixed, kind, cooccurrence, scores)
+            for mixed, scores in zip(cases, mllm, strict=True)
+            if mixed.negatives[kind]
+        ]
+        if rows:
+            boards[kind] = BlendCases.of_features(rows, [0] * len(rows))
+    return boards
+
+
+def _features(mixed: MixedCase, kind: Kind, cooccurrence: Cooccurrence, scores: Sequence[float]) -> list[Features]:
+    """Those of the target, then of its negatives of this kind."""
+    shown = [mixed.case.target, *mixed.negatives[kind]]
+    logits = dict(zip(mixed.case.candidates, scores, strict=True))
+    columns = zip(shown, cooccurrence.collaborative(near(mixed.case.history), shown), strict=True)
+    return [blend_features(logits[item], score, cooccurrence.counts.get(item, 0)) for item, score in columns]
