@@ -11,12 +11,11 @@ from model_store.cooccurrence import Cooccurrence
 from model_store.data.dataset import Dataset, Interaction, Split
 from model_store.evaluate.blend import BlendCases, Column
 from model_store.evaluate.protocol import EvaluationCase
+from model_store.evaluate.served import near
 
 Kind = Literal["popular", "uniform", "retrieved"]
 """Negatives that are drawn by popularity, from the whole catalogue, or from what the service would have retrieved."""
 KINDS: tuple[Kind, ...] = get_args(Kind)
-RECENTS = 20
-"""Events that the service keeps of a user, by default."""
 HISTORY, NEGATIVES = 50, 12
 RETRIEVED = 200
 _DRAWN = 10 * NEGATIVES
@@ -28,11 +27,6 @@ class MixedCase:
 
     case: EvaluationCase
     negatives: Mapping[Kind, Sequence[str]]
-
-
-def near(history: Sequence[Interaction]) -> list[str]:
-    """The items with which the service computes collaborative scores: distinct, not disliked, oldest first."""
-    return list(dict.fromkeys(event.item_id for event in history[-RECENTS:] if not event.disliked))
 
 
 def mixed_cases(

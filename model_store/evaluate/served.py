@@ -3,14 +3,20 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from model_store.blend import blend, blend_features, logit, sigmoid
+from model_store.blend import among, blend, blend_features, logit, sigmoid
 from model_store.cooccurrence import Cooccurrence, read_cooccurrence
+from model_store.data.dataset import Interaction
 from model_store.evaluate.protocol import EvaluationCase
 from model_store.registry.manifest import Blend, Manifest
 from model_store.registry.registry import Registry
 
 RECENTS = 20
 """Recent events that the service keeps per user by default."""
+
+
+def near(history: Sequence[Interaction]) -> list[str]:
+    """The items with which the service computes collaborative scores: distinct, not disliked, oldest first."""
+    return list(dict.fromkeys(event.item_id for event in history[-RECENTS:] if not event.disliked))
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,14 +33,15 @@ class ServedBlend:
 
     def collaborative(self, case: EvaluationCase) -> list[float]:
         """The collaborative score of each candidate, which the service has without asking a model."""
-        return self.cooccurrence.collaborative(case.recents[-RECENTS:], case.candidates)
+        return self.cooccurrence.collaborative(near(case.history), case.candidates)
 
     def probabilities(self, case: EvaluationCase, scores: Sequence[float | None]) -> list[float]:
         """The service's answer, 0..1, from the ranker's p(yes), of which a missing one counts as log-odds 0."""
-        counts = self.cooccurrence.counts
+        popular = [float(self.cooccurrence.counts.get(item, 0)) for item in case.candidates]
+        weights = among(self.weights, popular)
         return [
-            sigmoid(blend(self.weights, blend_features(0.0 if p is None else logit(p), near, counts.get(item, 0))))
-            for item, p, near in zip(case.candidates, scores, self.collaborative(case), strict=True)
+            sigmoid(blend(weights, blend_features(0.0 if p is None else logit(p), together, likes)))
+            for p, together, likes in zip(scores, self.collaborative(case), popular, strict=True)
         ]
 
     def without(self, *parts: str) -> "ServedBlend":

@@ -12,6 +12,7 @@ from model_store.data.dataset import Dataset
 from model_store.evaluate.blend import BlendCases, fit_blend
 from model_store.evaluate.metrics import Floats, auc, rank_targets
 from model_store.evaluate.protocol import EvaluationCase, Negatives, Protocol, make_cases
+from model_store.evaluate.served import near
 from model_store.msr.finetune.catalogue import Catalogue
 from model_store.msr.finetune.options import FinetuneOptions
 from model_store.msr.finetune.rendering import Prompt, Renderer
@@ -20,8 +21,6 @@ from model_store.registry.manifest import Blend
 from model_store.views import ItemView, UserView
 
 KINDS: tuple[Negatives, ...] = ("uniform", "popular")
-_RECENTS = 20
-"""Of the service's collaborative score."""
 _LOG_TEMPERATURES = (-4.0, 4.0)
 
 
@@ -76,15 +75,16 @@ class Validation:
 
     def blend(self, margins: Sequence[float], cooccurrence: Cooccurrence) -> Blend:
         """The blend, whose weight of the MLLM contains the temperature: it scales the log-odds before all else."""
-        cases = [case for kind in KINDS for case in self.cases[kind]]
-        return fit_blend(
-            BlendCases.of(
-                self._rows(margins),
-                [cooccurrence.collaborative(case.recents[-_RECENTS:], case.candidates) for case in cases],
+        rows, boards = self._rows(margins), {}
+        for kind, cases in self.cases.items():
+            boards[kind] = BlendCases.of(
+                rows[: len(cases)],
+                [cooccurrence.collaborative(near(case.history), case.candidates) for case in cases],
                 [[cooccurrence.counts.get(candidate, 0) for candidate in case.candidates] for case in cases],
                 [case.target_position for case in cases],
             )
-        )
+            rows = rows[len(cases) :]
+        return fit_blend(boards)
 
     def _rows(self, margins: Sequence[float]) -> list[list[float]]:
         rows, start = [], 0

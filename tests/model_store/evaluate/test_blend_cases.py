@@ -2,9 +2,10 @@ import pytest
 
 from model_store.data.dataset import Dataset
 from model_store.evaluate import blend_cases
-from model_store.evaluate.blend_cases import KINDS, NEGATIVES, make_boards, mixed_cases, near
+from model_store.evaluate.blend_cases import KINDS, NEGATIVES, make_boards, mixed_cases
 from model_store.evaluate.likes import Likes
 from model_store.evaluate.protocol import liked_by
+from model_store.evaluate.served import near
 from tests.model_store.evaluate.worlds import catalogue, like, world
 
 WORLD = world(users=600)
