@@ -51,6 +51,7 @@ def test_the_commands_are_those_that_the_documentation_names() -> None:
         "data import",
         "data pictures",
         "data check",
+        "data prepare",
         "data describe",
         "data summarize",
         "train",

@@ -1,0 +1,180 @@
+"""`tastestream data prepare`."""
+
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from model_store.data import prepare as preparing
+from model_store.data.dataset import (
+    DESCRIPTIONS,
+    IMAGES,
+    ITEMS,
+    interaction_rows,
+    item_line,
+    item_rows,
+    read_items,
+    write_interactions,
+)
+from model_store.data.rows import InteractionRow
+from model_store.data.statistics.items import look_at
+from model_store.errors import UserError
+from model_store.progress import Report, stages
+from model_store.signals import Signals
+from service.cli.dataset_files import new_dataset
+from service.cli.terminal import print_table, say, settings_or_exit
+
+BEFORE = "before"
+"""The folder, inside the new dataset, of the part of a time split that may be trained on."""
+_TIME_SHARE = 0.8
+"""Of the interactions, as the protocol `time` of `tastestream evaluate`."""
+_REPORT_EVERY = 200
+_Steps = list[tuple[str, Sequence[InteractionRow]]]
+
+
+def prepare(
+    source: Annotated[Path, typer.Argument(help="The dataset folder to read.")],
+    folder: Annotated[Path, typer.Argument(help="The dataset folder to write.")],
+    k_core: Annotated[
+        int, typer.Option(help="Keep users and items with at least so many partners; 1 keeps all.", min=1, max=1000)
+    ] = 1,
+    max_users: Annotated[
+        int | None, typer.Option(help="Draw at most so many users.", min=2, show_default="all")
+    ] = None,
+    split: Annotated[
+        Literal["user", "time"],
+        typer.Option(help="`time` also writes the first 80 % of the interactions as a dataset to train on."),
+    ] = "user",
+    keep_items: Annotated[
+        bool, typer.Option("--keep-items", help="Keep the items that the k-core drops, as new items.")
+    ] = False,
+    seed: Annotated[int, typer.Option(help="Draws the users.")] = 0,
+    force: Annotated[bool, typer.Option("--force", help="Replace the dataset in the folder.")] = False,
+) -> None:
+    """Clean a dataset and bring it to the form that papers report: k-core, a sample of users.
+
+    Always removed: exact copies of interactions, users who are copies of others, interactions with unknown items,
+    exposures, and the names of pictures that are missing or can't be read. `--k-core 5` is what most papers use.
+
+    The splits are by user, one in ten for tests. Such a test knows what others did later. `--split time` avoids that:
+    train on FOLDER/before, and evaluate on FOLDER with `tastestream evaluate --protocol time`.
+
+    Example:
+
+        tastestream data prepare microlens microlens-5core --k-core 5 --max-users 50000
+    """
+    signals = Signals(settings_or_exit().signals.vocabulary())
+    with stages() as report:
+        report("reading", 0.0, "")
+        items = read_items(source)
+        steps = list(_steps(source, set(items), signals, k_core, max_users, seed))
+        rows = steps[-1][1]
+        if not rows:
+            raise UserError(f"nothing is left of {source}: {_story(steps)}; lower --k-core or raise --max-users")
+        moment = preparing.moment_of(rows, _TIME_SHARE) if split == "time" else None
+        kept = {row.item_id for row in rows}
+        catalogue = [
+            fields for _, fields in item_rows(source) if k_core == 1 or keep_items or str(fields["item_id"]) in kept
+        ]
+        report("reading", 1.0, "")
+        options = {"source": source.name, "k_core": k_core, "max_users": max_users, "split": split, "seed": seed}
+        with new_dataset(folder, force=force) as partial:
+            unusable = _write(source, partial, catalogue, rows, report)
+        _write_note(folder / "prepared.json", options | {"interactions": dict(_counts(steps))})
+        _copy_descriptions(source, folder, {str(fields["item_id"]) for fields in catalogue})
+        if moment is not None:
+            earlier = [row for row in rows if row.timestamp < moment]
+            with new_dataset(folder / BEFORE, force=True) as partial:
+                _write(folder, partial, [fields for _, fields in item_rows(folder)], earlier, report)
+            _copy_descriptions(source, folder / BEFORE, {str(fields["item_id"]) for fields in catalogue})
+    print_table([(name, f"{count:,}") for name, count in _counts(steps)], "interactions", "left")
+    users = len({row.user_id for row in rows})
+    say(f"{users:,} users, {len(catalogue):,} items, {len(rows):,} interactions written to {folder}")
+    if unusable:
+        say(f"{unusable:,} items lost the name of a picture that is missing or can't be read")
+    if moment is not None:
+        say(f"train on {folder / BEFORE}, evaluate with: tastestream evaluate VERSION --data {folder} --protocol time")
+
+
+def _steps(
+    source: Path, items: set[str], signals: Signals, k: int, max_users: int | None, seed: int
+) -> Iterator[tuple[str, Sequence[InteractionRow]]]:
+    """What is left after each step."""
+    rows = [row for row in interaction_rows(source) if not signals.is_exposure(row.type)]
+    yield "in the source, without exposures", rows
+    rows = preparing.without_copies(rows)
+    yield "without exact copies", rows
+    rows = preparing.with_known_items(rows, items)
+    yield "with items of the catalogue", rows
+    rows = preparing.without_copied_users(rows)
+    yield "without users who are copies of others", rows
+    if max_users is not None:
+        rows = preparing.sample_users(rows, max_users, seed)
+        yield f"of {max_users:,} users", rows
+    if k > 1:
+        rows = preparing.k_core(rows, k)
+        yield f"in the {k}-core", rows
+
+
+def _counts(steps: _Steps) -> list[tuple[str, int]]:
+    return [(name, len(rows)) for name, rows in steps]
+
+
+def _story(steps: _Steps) -> str:
+    return ", ".join(f"{count:,} {name}" for name, count in _counts(steps))
+
+
+def _write(
+    source: Path, partial: Path, catalogue: list[dict[str, Any]], rows: Sequence[InteractionRow], report: Report
+) -> int:
+    """Write the dataset; returns how many items lost the name of an unusable picture."""
+    lost = 0
+    (partial / IMAGES).mkdir()
+    with (partial / ITEMS).open("w", encoding="ascii") as lines:
+        for number, fields in enumerate(catalogue, 1):
+            name = fields.get("image")
+            if name and not _take_picture(source / IMAGES, str(name), partial / IMAGES):
+                lost += 1
+                fields = {key: value for key, value in fields.items() if key != "image"}
+            lines.write(item_line(fields))
+            if number % _REPORT_EVERY == 0 or number == len(catalogue):
+                report("items and pictures", number / len(catalogue), f"{number:,} items")
+    write_interactions(partial, rows)
+    return lost
+
+
+def _take_picture(images: Path, name: str, target: Path) -> bool:
+    """Link a readable picture, or copy it where links are not possible. False if it is unusable."""
+    picture = (images / name).resolve()
+    if not picture.is_relative_to(images.resolve()):
+        return False
+    looked = look_at(picture)
+    if looked.fault or not looked.content:
+        return False
+    new = target / name
+    new.parent.mkdir(parents=True, exist_ok=True)
+    if not new.exists():
+        try:
+            os.link(picture, new)
+        except OSError:
+            shutil.copyfile(picture, new)
+    return True
+
+
+def _copy_descriptions(source: Path, folder: Path, kept: set[str]) -> None:
+    """The descriptions of items are still true; summaries of users are not."""
+    described = [item for item in read_items(source).values() if item.summary and item.item_id in kept]
+    with suppress(FileNotFoundError):
+        (folder / DESCRIPTIONS).unlink()
+    if described:
+        text = "".join(item_line({"item_id": item.item_id, "summary": item.summary}) for item in described)
+        (folder / DESCRIPTIONS).write_text(text)
+
+
+def _write_note(file: Path, note: Mapping[str, Any]) -> None:
+    file.write_text(json.dumps(note, indent=2) + "\n")
