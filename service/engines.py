@@ -53,7 +53,7 @@ def _open(
         url,
         engine.model,
         engine.version,
-        Registry(settings.models_folder),
+        Registry(settings.models_root),
         mode=mode,
         timeout_s=engine.timeout_s,
         connect_timeout_s=engine.connect_timeout_s,

@@ -30,6 +30,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from model_store.errors import UserError
 from model_store.signals import ValueRule, Vocabulary
 from service.names import DEFAULT_TENANT, read_name
 
@@ -425,7 +426,9 @@ class Settings(BaseSettings):
         1, "Processes of a gateway, which share its port. Each has all limits for itself, as separate gateways would."
     )
     data_dir: Path = _setting(Path(".tastestream"), "Folder of local data.")
-    model_store: Path | None = _setting(None, "Folder of model versions; default: `models` in `data_dir`.")
+    model_store: str | None = _setting(
+        None, "Folder of model versions: a path or an fsspec URL; default: `models` in `data_dir`."
+    )
     api_keys_file: Path | None = _setting(None, "File of API keys, which `tastestream keys` writes.")
     insecure: bool = _setting(False, "Allow an address that other machines can reach without API keys.")
     trusted_hosts: Names = _setting(
@@ -486,9 +489,25 @@ class Settings(BaseSettings):
         return self.pictures.url or str(self.data_dir / "pictures")
 
     @property
+    def models_root(self) -> str:
+        """The folder of model versions: a path or an fsspec URL."""
+        return self.model_store or str(self.data_dir / "models")
+
+    @property
     def models_folder(self) -> Path:
-        """The folder of model versions."""
-        return self.model_store or self.data_dir / "models"
+        """The folder of model versions, for those who train into it.
+
+        Raises:
+            UserError: it is not on this machine.
+        """
+        if is_remote(self.models_root):
+            raise UserError(f"{self.models_root} is not a folder: choose one with --store")
+        return Path(self.models_root)
+
+    @field_validator("model_store", mode="before")
+    @classmethod
+    def _may_be_a_path(cls, store: Any) -> Any:
+        return str(store) if isinstance(store, Path) else store
 
     @field_validator("redis_url")
     @classmethod
@@ -539,6 +558,11 @@ class Settings(BaseSettings):
         file = os.environ.get(f"{PREFIX}CONFIG")
         toml = (_toml(settings_cls, Path(file)),) if file else ()
         return (init_settings, env_settings, *toml)
+
+
+def is_remote(folder: str) -> bool:
+    """Whether a folder is an fsspec URL such as `s3://bucket/models`, and not a path."""
+    return "://" in folder
 
 
 def is_url(url: str, schemes: Collection[str]) -> bool:

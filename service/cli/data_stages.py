@@ -147,7 +147,7 @@ class _Asked:
         url: str | None,
         model: str | None,
         cache: Path | None,
-        store: Path | None,
+        store: str | None,
         limits: Mapping[str, int | None],
     ) -> None:
         if (version is None) == (model is None):

@@ -10,6 +10,7 @@ import typer
 from model_store.errors import UserError
 from model_store.progress import quiet, stages
 from model_store.signals import Signals
+from service.cli.model_store import local_store
 from service.cli.options import DatasetFolder, ModelStore
 from service.cli.terminal import say, settings_or_exit
 
@@ -169,7 +170,10 @@ def finetune(
         check_vllm=vllm_check,
         check_memory=memory_check,
     )
-    family, folder = name or data.resolve().name.lower(), store or settings.models_folder
+    family, folder = (
+        name or data.resolve().name.lower(),
+        settings.models_folder if store is None else local_store(store),
+    )
     is_main = _is_main_process()
     try:
         with stages() if is_main else nullcontext(quiet) as report:

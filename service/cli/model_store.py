@@ -6,19 +6,32 @@ from typing import Annotated
 import typer
 
 from model_store.demo import MODELS
+from model_store.errors import UserError
 from model_store.registry.registry import Registry
 from service.cli.terminal import settings_or_exit
+from service.settings import is_remote
 
 Name = Annotated[str, typer.Argument(help="The model's name, without a version.")]
 Reference = Annotated[str, typer.Argument(metavar="VERSION", help="`NAME@1`, `NAME@production`, or `NAME`.")]
 
 
-def own_store(store: Path | None) -> Registry:
+def own_store(store: str | None) -> Registry:
     """The store of the option or the settings."""
-    return Registry(store or settings_or_exit().models_folder)
+    return Registry(store or settings_or_exit().models_root)
 
 
-def store_of(version: str, store: Path | None) -> Registry:
+def local_store(store: str) -> Path:
+    """The folder of a store into which a model is trained.
+
+    Raises:
+        UserError: it is not on this machine.
+    """
+    if is_remote(store):
+        raise UserError(f"{store} is not a folder: train into one, then register it with `models add --store {store}`")
+    return Path(store)
+
+
+def store_of(version: str, store: str | None) -> Registry:
     """The own store, or the built-in one if only that has the model."""
     own, built_in = own_store(store), Registry(MODELS)
     name = version.partition("@")[0]

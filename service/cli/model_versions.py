@@ -77,7 +77,7 @@ def _checkpoint(
     like: str | None,
     base: str,
     labels: str,
-    store: Path | None,
+    store: str | None,
 ) -> Manifest:
     if name is None:
         raise typer.BadParameter("a checkpoint needs --name")

@@ -20,8 +20,10 @@ DatasetFolder = Annotated[
 ]
 DatasetArgument = Annotated[Path, typer.Argument(metavar="DIR", help="A dataset folder.")]
 ModelStore = Annotated[
-    Path | None,
-    typer.Option("--store", help="The folder of the model store.", show_default="models/ in the data folder"),
+    str | None,
+    typer.Option(
+        "--store", help="The model store: a folder or an fsspec URL.", show_default="models/ in the data folder"
+    ),
 ]
 Tenant = Annotated[str, typer.Option("--tenant", help="Whose users and items.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")]

@@ -7,6 +7,7 @@ from rich.markup import escape
 
 from model_store.progress import stages
 from model_store.signals import Signals
+from service.cli.model_store import local_store
 from service.cli.options import DatasetFolder, ModelStore
 from service.cli.terminal import out, settings_or_exit
 
@@ -41,7 +42,10 @@ def train(
     from model_store.msr.scratch.train import train as train_from_scratch
 
     settings = settings_or_exit()
-    family, folder = name or data.resolve().name.lower(), store or settings.models_folder
+    family, folder = (
+        name or data.resolve().name.lower(),
+        settings.models_folder if store is None else local_store(store),
+    )
     options = TrainOptions(minutes=minutes, steps=steps, seed=seed, signals=Signals(settings.signals.vocabulary()))
     with stages() as report:
         ranker, summarizer = train_from_scratch(data, folder, name=family, options=options, progress=report)

@@ -14,7 +14,7 @@ from model_store.registry.manifest import Manifest
 from model_store.registry.registry import Registry
 from model_store.serving.launch import HOST, VllmServer
 from model_store.serving.processes import ChildFailed
-from service.settings import PREFIX, Settings
+from service.settings import PREFIX, Settings, is_remote
 
 
 class LocalEngine:
@@ -103,7 +103,9 @@ def choose(settings: Settings, models: str, logs: Path) -> list[LocalEngine]:
     Raises:
         ManifestError: the store has no such version, or its files were changed.
     """
-    registry = Registry(MODELS if models == "demo" else settings.models_folder.resolve())
+    root = settings.models_root
+    own = root if is_remote(root) else Path(root).resolve()
+    registry = Registry(MODELS if models == "demo" else own)
     roles = [role for role in ("summarizer", "ranker") if getattr(settings, role).url is None]
     engines = [LocalEngine(role, registry.get(f"{models}-{role}"), registry, logs / f"{role}.log") for role in roles]
     if "ranker" in roles:

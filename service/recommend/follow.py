@@ -55,7 +55,7 @@ class Follower:
         name, _, alias = (settings.ranker.version or "").partition("@")
         self._settings, self._rollout, self._metrics = settings, rollout, metrics
         self._name, self._alias = name, alias or PRODUCTION
-        self._registry = Registry(settings.models_folder)
+        self._registry = Registry(settings.models_root)
         self._servers = VersionServers(settings.ranker, first.id)
         self._production = Opened(first.id, tuple(settings.ranker.urls))
         self._open = {self._production: first}

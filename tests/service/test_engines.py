@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from model_store.errors import UserError
 from model_store.registry.manifest import ManifestError
 from service.engines import open_ranker, open_summarizer
 from service.settings import EngineSettings, RankerSettings, Settings, SignalSettings
@@ -69,3 +70,13 @@ def test_without_a_url_there_is_no_engine() -> None:
 def test_an_unknown_version_is_reported(model_store: Path) -> None:
     with pytest.raises(ManifestError, match="no version 'ranker@9'"):
         open_ranker(settings(model_store, "ranker@9"))
+
+
+@pytest.mark.parametrize("store", ["s3://bucket/models", "memory://models", "/srv/models"])
+def test_the_model_store_may_be_a_url(store: str) -> None:
+    assert Settings(model_store=store).models_root == store
+
+
+def test_nothing_is_trained_into_a_store_that_is_elsewhere() -> None:
+    with pytest.raises(UserError, match="choose one with --store"):
+        _ = Settings(model_store="s3://bucket/models").models_folder
