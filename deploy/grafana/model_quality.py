@@ -230,6 +230,7 @@ _ROLLOUT_ROW = Row(
             Query(f"max by (alias, model) ({series('tastestream_rollout_waiting', OF_MODEL)})", "{{alias}} {{model}}"),
             Query(f"max by (name) ({series('tastestream_rollout_stale')})", "{{name}} can't be read"),
             unit="short",
+            runbooks=["TastestreamRolloutStuck"],
         ),
         lines(
             "Canary: answers by production instead",
