@@ -9,8 +9,7 @@ from model_store.data.dataset import Dataset
 from model_store.evaluate.ease import Ease
 from model_store.evaluate.likes import TIE, Likes
 from model_store.evaluate.protocol import EvaluationCase, liked_by
-from model_store.evaluate.sequential import SEQUENTIAL, fit_sequential
-from model_store.progress import Report
+from model_store.evaluate.sequential import SEQUENTIAL
 
 POPULARITY, ITEM_KNN, EASE = "popularity", "ItemKNN", "EASE"
 BASELINES = (POPULARITY, ITEM_KNN, EASE, *SEQUENTIAL)
@@ -54,27 +53,15 @@ class ItemKNN:
 def baseline_scores(dataset: Dataset, cases: Iterable[EvaluationCase]) -> dict[str, list[list[float]]]:
     """Scores of all baselines for each case's candidates, learned from the training users."""
     likes = Likes(liked_by(dataset, "train"))
-    methods: dict[str, Baseline] = {POPULARITY: Popularity(likes), ITEM_KNN: ItemKNN(likes), EASE: Ease(likes)}
+    methods = fit_simple((POPULARITY, ITEM_KNN, EASE), likes)
     return {name: [method.score(case.recents, case.candidates) for case in cases] for name, method in methods.items()}
 
 
-def fit_baselines(
-    names: Sequence[str], likes: Likes, liked: Sequence[Sequence[str]], *, epochs: int, seed: int, report: Report
-) -> dict[str, Baseline]:
-    """Fit some of `BASELINES`.
-
-    Args:
-        liked: the likes of each training user, oldest first; `likes` has the same.
-        epochs: of the sequential ones.
+def fit_simple(names: Sequence[str], likes: Likes) -> dict[str, Baseline]:
+    """Fit those of `BASELINES` that are not sequential.
 
     Raises:
-        UserError: one of them can't be fitted; the message says why.
+        EaseMemoryError: not enough memory.
     """
-    simple: dict[str, Callable[[Likes], Baseline]] = {POPULARITY: Popularity, ITEM_KNN: ItemKNN, EASE: Ease}
-    fitted: dict[str, Baseline] = {}
-    for name in names:
-        if name in simple:
-            fitted[name] = simple[name](likes)
-        else:
-            fitted[name] = fit_sequential(name, liked, epochs=epochs, seed=seed, report=report)
-    return fitted
+    methods: dict[str, Callable[[Likes], Baseline]] = {POPULARITY: Popularity, ITEM_KNN: ItemKNN, EASE: Ease}
+    return {name: methods[name](likes) for name in names}

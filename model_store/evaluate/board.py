@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean, stdev
 
 from model_store.evaluate import metrics, results
 from model_store.evaluate.calibration import calibration
@@ -90,6 +91,19 @@ def catalogue_result(method: str, ranks: TargetRanks) -> results.CatalogueResult
         ndcg={k: _estimate(metrics.ndcg_at_k(ranks, k)) for k in _CATALOGUE_KS},
         mrr={k: _estimate(metrics.mrr_at_k(ranks, k)) for k in _CATALOGUE_KS},
     )
+
+
+def spread(found: Sequence[results.Board]) -> list[results.SpreadResult]:
+    """How the AUC of each method varies over the seeds of its protocol; nothing for one seed."""
+    values: dict[tuple[str, str], list[float]] = {}
+    for board in found:
+        for method in board.methods:
+            values.setdefault((board.protocol, method.name), []).append(method.auc.value)
+    return [
+        results.SpreadResult(protocol=protocol, method=method, mean=fmean(row), deviation=stdev(row), values=row)
+        for (protocol, method), row in values.items()
+        if len(row) > 1
+    ]
 
 
 def _calibration(scores: Scores, targets: Sequence[int]) -> results.CalibrationResult:

@@ -101,11 +101,12 @@ class Board(StrictModel):
     """All methods on the same cases.
 
     Attributes:
-        protocol: its name; `description` says how cases are drawn.
-        warning: what makes the figures misleading, or "".
+        protocol: its name; `description` says how cases are drawn, `seed` which.
+        warnings: what makes the figures misleading.
     """
 
     protocol: str
+    seed: int
     description: str
     cases: int
     candidates: int
@@ -114,7 +115,17 @@ class Board(StrictModel):
     strata: list[StratumResult]
     catalogue: list[CatalogueResult] = Field(default_factory=list)
     ablations: list[AblationResult] = Field(default_factory=list)
-    warning: str = ""
+    warnings: list[str] = Field(default_factory=list)
+
+
+class SpreadResult(StrictModel):
+    """AUC per user of a method over the seeds: mean, and standard deviation with n - 1."""
+
+    protocol: str
+    method: str
+    mean: float
+    deviation: float
+    values: list[float]
 
 
 class DataFacts(StrictModel):
@@ -143,15 +154,18 @@ class Evaluation(StrictModel):
     data: DataFacts
     folding: str
     history: int
-    seed: int
+    seeds: list[int]
     created: datetime
     command: str
     seconds: float
     software: dict[str, str]
     training: dict[str, str]
     boards: list[Board]
+    spread: list[SpreadResult] = Field(default_factory=list)
     unanswered: int = 0
     unscored: int = 0
 
-    def board(self, protocol: str) -> Board | None:
-        return next((board for board in self.boards if board.protocol == protocol), None)
+    @property
+    def first(self) -> list[Board]:
+        """The boards of the first seed."""
+        return [board for board in self.boards if board.seed == self.seeds[0]]

@@ -7,16 +7,17 @@ from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 
-from model_store.data.dataset import Dataset
+from model_store.data.dataset import HELD_OUT, Dataset
 from model_store.evaluate import board as boards
 from model_store.evaluate import results
 from model_store.evaluate.answers import AnswerCache
-from model_store.evaluate.baselines import Baseline, fit_baselines
+from model_store.evaluate.baselines import Baseline, fit_simple
 from model_store.evaluate.board import Ablation, Method
 from model_store.evaluate.condition import RECURRENT, Condition, Folding, ablations
 from model_store.evaluate.likes import Likes
 from model_store.evaluate.metrics import TargetRanks, rank_targets
 from model_store.evaluate.protocol import EvaluationCase, Protocol, known_before, liked_by, make_cases, split_time
+from model_store.evaluate.sequential import SEQUENTIAL, fit_sequential
 from model_store.evaluate.served import ServedBlend
 from model_store.evaluate.subject import Answers, Subject, ask
 from model_store.progress import Report
@@ -32,6 +33,7 @@ class Plan:
 
     Attributes:
         protocols: by the name of their board.
+        seeds: each draws users and candidates of every protocol, and fits the sequential baselines.
         ablated: also ask without each part of the prompts, and with each of `block_sizes`.
         baselines: names out of `baselines.BASELINES`.
         epochs: of the sequential baselines.
@@ -40,6 +42,7 @@ class Plan:
     """
 
     protocols: Mapping[str, Protocol]
+    seeds: Sequence[int] = (0,)
     folding: Folding = RECURRENT
     ablated: bool = False
     block_sizes: Sequence[int] = ()
@@ -66,17 +69,26 @@ async def evaluate(
         UserError: a model server or a baseline fails; the message says why.
     """
     started = time.monotonic()
-    cases = {name: make_cases(dataset, protocol) for name, protocol in plan.protocols.items()}
-    # Baselines come first: what is wrong with the data or the installation shows before hours of asking.
-    known = {name: _Known(dataset, protocol, plan, report) for name, protocol in plan.protocols.items()}
+    drawn = [
+        _Drawn(name, replace(protocol, seed=seed), dataset)
+        for name, protocol in plan.protocols.items()
+        for seed in plan.seeds
+    ]
+    # Baselines come before the models: what is wrong with the data or the installation shows before hours of asking.
+    known: dict[float, _Known] = {}
+    for one in drawn:
+        moment = split_time(dataset, one.protocol)
+        if moment not in known:
+            known[moment] = _Known(dataset, moment, plan)
+        one.learn(known[moment], plan, report)
+    cases = {one.title: one.cases for one in drawn}
     conditions = _conditions(dataset, plan)
     answers = await ask(subject, dataset, cases, conditions, cache, logs, report)
     full = {FULL: conditions[FULL]}
     others = [(other, await ask(other, dataset, cases, full, cache, logs, report)) for other in against]
     report("measuring", 0.0, "")
-    found = [_board(name, plan, cases[name], known[name], subject, answers, others, dataset) for name in plan.protocols]
+    found = [_board(one, plan, subject, answers, others, dataset) for one in drawn]
     report("measuring", 1.0, "")
-    protocol = next(iter(plan.protocols.values()))
     everything = [answers, *(asked for _, asked in others)]
     return results.Evaluation(
         version=subject.ranker.id,
@@ -84,32 +96,54 @@ async def evaluate(
         against=[f"{other.ranker.id} with {other.summarizer.id}" for other in against],
         data=facts,
         folding=str(plan.folding),
-        history=protocol.history,
-        seed=protocol.seed,
+        history=drawn[0].protocol.history,
+        seeds=list(plan.seeds),
         created=datetime.now(UTC).replace(microsecond=0),
         command=plan.command,
         seconds=round(time.monotonic() - started, 1),
         software=dict(_software()),
         training=_training(subject),
         boards=found,
+        spread=boards.spread(found),
         unanswered=sum(one.unanswered for one in everything),
         unscored=sum(one.unscored for one in everything),
     )
 
 
 class _Known:
-    """What may be learned for a board, and the baselines that learned it."""
+    """What may be learned for targets that come at a moment or later, and the baselines that no seed changes."""
 
-    def __init__(self, dataset: Dataset, protocol: Protocol, plan: Plan, report: Report) -> None:
-        self.moment = split_time(dataset, protocol)
-        self.liked = list(liked_by(known_before(dataset, self.moment), "train"))
+    def __init__(self, dataset: Dataset, moment: float, plan: Plan) -> None:
+        self.liked = list(liked_by(known_before(dataset, moment), "train"))
         self.likes = Likes(self.liked)
-        seed, names = protocol.seed, plan.baselines
-        self.baselines = fit_baselines(names, self.likes, self.liked, epochs=plan.epochs, seed=seed, report=report)
-
-    def counts(self) -> dict[str, int]:
+        self.counts = dict(zip(self.likes.items, self.likes.counts.tolist(), strict=False))
         """How many training users liked each item."""
-        return dict(zip(self.likes.items, self.likes.counts.tolist(), strict=False))
+        self.sequential: dict[tuple[str, int], Baseline] = {}
+        self.simple = fit_simple([name for name in plan.baselines if name not in SEQUENTIAL], self.likes)
+
+
+class _Drawn:
+    """The cases of a protocol and a seed, and the baselines for them."""
+
+    known: _Known
+    baselines: Mapping[str, Baseline]
+
+    def __init__(self, name: str, protocol: Protocol, dataset: Dataset) -> None:
+        self.name, self.protocol = name, protocol
+        self.title = f"{name}, seed {protocol.seed}"
+        self.cases = make_cases(dataset, protocol)
+
+    def learn(self, known: _Known, plan: Plan, report: Report) -> None:
+        """Take the baselines that were fitted already, and fit the others."""
+        self.known = known
+        seed = self.protocol.seed
+        for name in plan.baselines:
+            if name in SEQUENTIAL and (name, seed) not in known.sequential:
+                model = fit_sequential(name, known.liked, epochs=plan.epochs, seed=seed, report=report)
+                known.sequential[name, seed] = model
+        self.baselines = {
+            name: known.sequential[name, seed] if name in SEQUENTIAL else known.simple[name] for name in plan.baselines
+        }
 
 
 def _conditions(dataset: Dataset, plan: Plan) -> dict[str, Condition]:
@@ -123,28 +157,28 @@ def _conditions(dataset: Dataset, plan: Plan) -> dict[str, Condition]:
 
 
 def _board(
-    name: str,
+    drawn: _Drawn,
     plan: Plan,
-    cases: Sequence[EvaluationCase],
-    known: _Known,
     subject: Subject,
     answers: Answers,
     others: Sequence[tuple[Subject, Answers]],
     dataset: Dataset,
 ) -> results.Board:
-    asked = answers.scores[name]
+    cases, asked = drawn.cases, answers.scores[drawn.title]
     blend = ServedBlend.of(subject.ranker, subject.registry)
     service = Method(SERVICE, "service", _blended(blend, cases, asked[FULL]), probabilities=True)
     ranker = Method(RANKER, "part", _probabilities(asked[FULL]), probabilities=True)
     collaborative = Method(COLLABORATIVE, "part", [blend.collaborative(case) for case in cases])
     baselines = [
         Method(title, "baseline", [baseline.score(case.recents, case.candidates) for case in cases])
-        for title, baseline in known.baselines.items()
+        for title, baseline in drawn.baselines.items()
     ]
     inputs = [
         Method(title, "input", _probabilities(asked[title])) for title in (TEXT_ONLY, RAW_HISTORY) if title in asked
     ]
-    versions = [method for other, theirs in others for method in _version(other, cases, theirs.scores[name][FULL])]
+    versions = [
+        method for other, theirs in others for method in _version(other, cases, theirs.scores[drawn.title][FULL])
+    ]
     methods = [service, ranker, collaborative, *baselines, *inputs, *versions]
     own, compared = (service, ranker), [collaborative, *baselines, *inputs]
     differences = [boards.difference(cases, service, ranker)]
@@ -152,21 +186,22 @@ def _board(
     for theirs, mine in zip(versions, own * len(others), strict=True):
         differences.append(boards.difference(cases, mine, theirs))
     return results.Board(
-        protocol=name,
-        description=str(plan.protocols[name]),
+        protocol=drawn.name,
+        seed=drawn.protocol.seed,
+        description=str(drawn.protocol),
         cases=len(cases),
         candidates=len(cases[0].candidates),
         methods=[boards.method_result(cases, method, plan.ks) for method in methods],
         differences=differences,
-        strata=boards.stratum_results(cases, [*own, *baselines, *versions], known.counts()),
+        strata=boards.stratum_results(cases, [*own, *baselines, *versions], drawn.known.counts),
         catalogue=[
             boards.catalogue_result(title, _catalogue_ranks(baseline, cases, dataset))
-            for title, baseline in known.baselines.items()
+            for title, baseline in drawn.baselines.items()
         ],
         ablations=[boards.ablation_result(cases, one) for one in _ablations(cases, asked, blend, service, ranker)]
         if plan.ablated
         else [],
-        warning=_warning(cases, known),
+        warnings=list(_warnings(cases, drawn.known, subject)),
     )
 
 
@@ -216,12 +251,13 @@ def _catalogue_ranks(baseline: Baseline, cases: Sequence[EvaluationCase], datase
     return rank_targets(rows(), [0] * len(cases))
 
 
-def _warning(cases: Sequence[EvaluationCase], known: _Known) -> str:
+def _warnings(cases: Sequence[EvaluationCase], known: _Known, subject: Subject) -> Iterator[str]:
+    if subject.ranker.training.held_out != HELD_OUT:
+        yield f"the manifest of {subject.ranker.id} does not say that training left these users out"
     if not known.liked:
-        return "no training user liked an item: baselines and popularity know nothing"
+        yield "no training user liked an item: baselines and popularity know nothing"
     if len(cases) < boards.FEW_CASES:
-        return f"{len(cases)} users are few: look at the intervals before the means"
-    return ""
+        yield f"{len(cases)} users are few: look at the intervals before the means"
 
 
 def _training(subject: Subject) -> dict[str, str]:

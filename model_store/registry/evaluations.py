@@ -62,13 +62,12 @@ class Evaluations:
 
 def summarize(report: Mapping[str, Any]) -> dict[str, Any]:
     """Per protocol the users, and in percent the metrics of the service's order and of its parts."""
-    return {
-        board["protocol"]: {
-            "users": board["cases"],
-            **{one["name"]: _percent(one) for one in board["methods"] if one["kind"] in ("service", "part")},
-        }
-        for board in report["boards"]
-    }
+    found: dict[str, Any] = {}
+    for board in report["boards"]:
+        methods = {one["name"]: _percent(one) for one in board["methods"] if one["kind"] in ("service", "part")}
+        # The first seed of several.
+        found.setdefault(board["protocol"], {"users": board["cases"], **methods})
+    return found
 
 
 def _percent(method: Mapping[str, Any]) -> dict[str, float]:

@@ -52,7 +52,9 @@ def evaluate(
     ] = None,
     negatives: Annotated[int, typer.Option(help="Other candidates beside the target.", min=1, max=_MOST)] = 20,
     history: Annotated[int, typer.Option(help="Events before the target that methods see.", min=1, max=_MOST)] = 50,
-    seed: Annotated[int, typer.Option(help="Draws users and candidates, and fits the sequential baselines.")] = 0,
+    seeds: Annotated[
+        str, typer.Option(help="Each draws users and candidates, and fits sequential baselines; comma-separated.")
+    ] = "0",
     k: Annotated[str, typer.Option(help="Cutoffs of HR, NDCG and MRR, comma-separated.")] = "5,10",
     block_size: Annotated[int, typer.Option(help="Events folded into a summary at a time.", min=1, max=_MOST)] = 3,
     direct: Annotated[bool, typer.Option("--direct", help="Fold the whole history at once.")] = False,
@@ -105,9 +107,10 @@ def evaluate(
     require_matplotlib()
     # What is tried again is no news; what fails in the end is.
     stamina.instrumentation.set_on_retry_hooks([])
-    drawn: dict[str, Any] = {"users": users, "n_negatives": negatives, "history": history, "seed": seed}
+    drawn: dict[str, Any] = {"users": users, "n_negatives": negatives, "history": history}
     plan = Plan(
         protocols={name: replace(PROTOCOLS[name], **drawn) for name in _names("--protocol", protocol, PROTOCOLS)},
+        seeds=_numbers("--seeds", seeds, least=0),
         folding=Folding(None if direct else block_size),
         ablated=ablations,
         block_sizes=_numbers("--block-sizes", block_sizes),
@@ -144,13 +147,13 @@ def _names(option: str, text: str, known: Iterable[str]) -> list[str]:
     return [by_name[name] for name in dict.fromkeys(asked)]
 
 
-def _numbers(option: str, text: str) -> list[int]:
+def _numbers(option: str, text: str, least: int = 1) -> list[int]:
     try:
         numbers = sorted({int(number) for number in text.split(",")})
     except ValueError:
         raise UserError(f"{option}: {text!r} is not a list of numbers, such as 1,3,10") from None
-    if not 0 < numbers[0] <= numbers[-1] <= _MOST:
-        raise UserError(f"{option}: numbers are 1 to {_MOST}")
+    if not least <= numbers[0] <= numbers[-1] <= _MOST:
+        raise UserError(f"{option}: numbers are {least} to {_MOST}")
     return numbers
 
 
@@ -174,9 +177,9 @@ def _write(
 def _print(board: "Board") -> None:
     k = next(iter(board.methods[0].hit_rate))
     say("")
-    say(f"{board.protocol}: {board.description}, {board.cases} users")
-    if board.warning:
-        say(f"warning: {board.warning}")
+    say(f"{board.protocol}, seed {board.seed}: {board.description}, {board.cases} users")
+    for warning in board.warnings:
+        say(f"warning: {warning}")
     rows = (
         (one.name, *map(_cell, (one.auc, one.pooled_auc, one.hit_rate[k], one.ndcg[k], one.mrr[k])))
         for one in board.methods

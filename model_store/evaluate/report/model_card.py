@@ -22,7 +22,7 @@ def model_card(evaluation: Evaluation, manifest: Manifest) -> str:
             metric_name=f"{name} ({method.name})",
             metric_value=round(100 * estimate.value, 2),
         )
-        for board in evaluation.boards
+        for board in evaluation.first
         for method in board.methods[:2]
         for kind, name, estimate in _metrics(method)
     ]
@@ -49,7 +49,7 @@ def eval_results(evaluation: Evaluation) -> str:
             date=evaluation.created.strftime("%Y-%m-%dT%H:%M:%SZ"),
             notes=f"AUC per user in percent, {board.methods[0].name}; {board.description}; {board.cases} users",
         )
-        for board in evaluation.boards
+        for board in evaluation.first
     ]
     return yaml_dump(eval_result_entries_to_yaml(entries), sort_keys=False)
 
@@ -80,7 +80,7 @@ def _text(evaluation: Evaluation, manifest: Manifest) -> Iterator[str]:
     yield f"- Weights: SHA-256 `{manifest.weights_sha256}`\n"
     yield "## Evaluation\n"
     yield f"{evaluation.created:%Y-%m-%d}, `{evaluation.command}`. Percent, with 95 % bootstrap intervals over users.\n"
-    for board in evaluation.boards:
+    for board in evaluation.first:
         yield from _table(board)
     yield "## Limits\n"
     yield "Figures hold for this data and these candidates alone: sampled metrics say nothing about other protocols."

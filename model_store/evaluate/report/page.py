@@ -30,7 +30,9 @@ def page(evaluation: Evaluation) -> str:
     )
     environment.filters |= {"interval": interval, "signed": signed, "share": share}
     template = environment.get_template("page.html.jinja")
-    return template.render(evaluation=evaluation, boards=[_board(board) for board in evaluation.boards])
+    return template.render(
+        evaluation=evaluation, boards=[_board(board, len(evaluation.seeds) > 1) for board in evaluation.boards]
+    )
 
 
 def interval(estimate: Estimate) -> str:
@@ -45,12 +47,13 @@ def signed(value: float) -> str:
     return f"{100 * value:+.1f}".replace("-", "−")
 
 
-def _board(board: Board) -> dict[str, Any]:
+def _board(board: Board, is_one_of_many: bool) -> dict[str, Any]:
     """What the template shows of a board, with its plots."""
     calibrated = {method.name: method.calibration for method in board.methods if method.calibration}
     shown = dict(list(calibrated.items())[:4])
     return {
         "board": board,
+        "title": f"{board.protocol}, seed {board.seed}" if is_one_of_many else board.protocol,
         "ks": list(board.methods[0].hit_rate),
         "groups": list(_groups(board.methods)),
         "forest": plots.forest([(one.name, one.auc, _COLOURS[one.kind]) for one in board.methods], "AUC per user, %"),

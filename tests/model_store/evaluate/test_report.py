@@ -19,6 +19,7 @@ BAD = Method("<script>alert(1)</script>", "baseline", [[0.5, 0.5, 0.5]] * 60)
 def evaluation(name: str = "films") -> Evaluation:
     board = results.Board(
         protocol="popular",
+        seed=0,
         description="last liked item among 2 popular negatives, test users",
         cases=60,
         candidates=3,
@@ -35,7 +36,7 @@ def evaluation(name: str = "films") -> Evaluation:
         data=facts,
         folding="recurrent, blocks of 3",
         history=50,
-        seed=0,
+        seeds=[0],
         created=datetime(2026, 11, 27, tzinfo=UTC),
         command="tastestream evaluate demo-ranker --data films",
         seconds=1.0,
