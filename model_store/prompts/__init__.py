@@ -36,8 +36,11 @@ from model_store.views import InteractionView, ItemView, UserView
 BUILT_IN = Path(__file__).parent
 TEMPLATES = ("describe.j2", "summarize.j2", "rank_user.j2", "rank_item.j2", "score.jinja")
 
-COMPACT_WORDS = Words(positive="like", negative="dislike", neutral="view")
-"""The only words for interactions in the prompts of `compact`."""
+WORDS = {
+    "compact": Words(positive="like", negative="dislike", neutral="view"),
+    "plain": Words(positive="liked", negative="disliked", neutral="viewed"),
+}
+"""The only words for interactions in the prompts of the trained models."""
 RECENTS = 6
 """How many of a user's last interactions `rank_user.j2` is given, unless a model version says otherwise."""
 CANDIDATES = 4096
@@ -92,8 +95,9 @@ class PromptSet:
 
     @classmethod
     def built_in(cls, name: str = "default", signals: Signals = BUILT_IN_SIGNALS) -> "PromptSet":
-        """`default` instructs a general base model; `compact` is for the small trained models."""
-        return cls(BUILT_IN / name, signals=signals, words=COMPACT_WORDS if name == "compact" else None)
+        """`default` instructs a general base model; `compact` is for models trained from scratch, `plain` for small
+        pretrained ones that are fine-tuned."""
+        return cls(BUILT_IN / name, signals=signals, words=WORDS.get(name))
 
     @property
     def score_template(self) -> Path:

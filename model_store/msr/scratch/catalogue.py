@@ -1,17 +1,18 @@
 """A dataset's items as training needs them: views without picture bytes, pixels in one array."""
 
 import io
-from collections.abc import Sequence
 from dataclasses import replace
-from functools import cache
+from functools import cache, cached_property
+from itertools import count
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
 from model_store.data.dataset import Dataset, DatasetItem
-from model_store.msr.scratch.encoding import Encoder
 from model_store.msr.scratch.packing import Segment
+from model_store.msr.scratch.prompt_encoder import PromptEncoder
 from model_store.pictures import PictureSize, fit_picture
 from model_store.views import ItemView
 
@@ -27,8 +28,9 @@ class Catalogue:
         captions: the expected answer of `describe` for each item, or "".
         views: the items as prompts see them; those with a picture have `HAS_PICTURE` and a
             summary: the dataset's, or else the caption.
+        images: the files of the pictures.
         pixels: pictures as the model sees them, of shape (pictures, height, width, 3).
-        picture: per item its row in `pixels`, or -1.
+        picture: per item its row in `images` and `pixels`, or -1.
     """
 
     def __init__(self, dataset: Dataset, size: PictureSize) -> None:
@@ -37,13 +39,23 @@ class Catalogue:
         self.number = {item_id: number for number, item_id in enumerate(self.ids)}
         self.captions = [_caption(item) for item in items]
         self.views = [_view(item, caption) for item, caption in zip(items, self.captions, strict=True)]
-        self.pixels, self.picture = _pixels(items, size)
+        self.images = [item.image for item in items if item.image is not None]
+        rows = count()
+        self.picture = [-1 if item.image is None else next(rows) for item in items]
+        self._size = size
+
+    @cached_property
+    def pixels(self) -> npt.NDArray[np.uint8]:
+        """Decoded at the first use, which takes time and memory."""
+        shape = (0, self._size.height, self._size.width, 3)
+        pictures = [_pixels(image, self._size) for image in self.images]
+        return np.stack(pictures) if pictures else np.zeros(shape, dtype=np.uint8)
 
 
 class Candidates:
     """Encodes items as candidates, each form of each item once."""
 
-    def __init__(self, catalogue: Catalogue, encoder: Encoder) -> None:
+    def __init__(self, catalogue: Catalogue, encoder: PromptEncoder) -> None:
         self._catalogue, self._encoder = catalogue, encoder
         self.segment = cache(self._segment)
 
@@ -66,13 +78,6 @@ def _view(item: DatasetItem, caption: str) -> ItemView:
     return words if item.image is None else replace(words, summary=item.summary or caption, image=HAS_PICTURE)
 
 
-def _pixels(items: Sequence[DatasetItem], size: PictureSize) -> tuple[npt.NDArray[np.uint8], list[int]]:
-    pictures: list[npt.NDArray[np.uint8]] = []
-    rows = []
-    for item in items:
-        rows.append(-1 if item.image is None else len(pictures))
-        if item.image is not None:
-            fitted = Image.open(io.BytesIO(fit_picture(item.image.read_bytes(), size)))
-            pictures.append(np.asarray(fitted, dtype=np.uint8))
-    shape = (0, size.height, size.width, 3)
-    return np.stack(pictures) if pictures else np.zeros(shape, dtype=np.uint8), rows
+def _pixels(image: Path, size: PictureSize) -> npt.NDArray[np.uint8]:
+    fitted = Image.open(io.BytesIO(fit_picture(image.read_bytes(), size)))
+    return np.asarray(fitted, dtype=np.uint8)

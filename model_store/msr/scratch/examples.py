@@ -9,9 +9,9 @@ from statistics import fmean
 
 from model_store.data.dataset import Interaction
 from model_store.msr.scratch.catalogue import Candidates, Catalogue
-from model_store.msr.scratch.encoding import Encoder
 from model_store.msr.scratch.foreign import ForeignItems
 from model_store.msr.scratch.packing import PackedPrompt, Segment
+from model_store.msr.scratch.prompt_encoder import PromptEncoder
 from model_store.msr.teacher import RuleBasedTeacher, Summary, TermFinder, parse, render
 from model_store.views import InteractionView, ItemView, UserView
 
@@ -66,7 +66,7 @@ class Examples:
         self,
         catalogue: Catalogue,
         histories: Sequence[Sequence[Interaction]],
-        encoder: Encoder,
+        encoder: PromptEncoder,
         teacher: RuleBasedTeacher,
         terms: TermFinder,
         options: ExampleOptions,
@@ -78,17 +78,17 @@ class Examples:
         liked = Counter(event.item_id for history in histories for event in history if event.liked)
         self._popularity = list(accumulate(liked[item_id] for item_id in catalogue.ids))
         pairs = enumerate(zip(catalogue.views, catalogue.captions, strict=True))
-        self._described = [number for number, (view, caption) in pairs if caption and view.image is not None]
+        self.described = [number for number, (view, caption) in pairs if caption and view.image is not None]
         self._descriptions: dict[int, PackedPrompt] = {}
         self._vocabulary = sorted({term for view in catalogue.views for term in terms.of(view)})
 
     @property
     def can_describe(self) -> bool:
-        return bool(self._described)
+        return bool(self.described)
 
     def describe(self, rng: random.Random) -> PackedPrompt:
         """Picture and title -> caption, of a random item that has both picture and caption."""
-        number = rng.choice(self._described)
+        number = rng.choice(self.described)
         if number not in self._descriptions:
             answer = self.encoder.answer(self.catalogue.captions[number])
             ids = self.encoder.describe(self.catalogue.views[number]) + answer
@@ -133,8 +133,8 @@ class Examples:
         asked |= dict.fromkeys(islice(others, count - len(asked)), 0.0)
         suffixes = [Segment(self.encoder.rank_item(ItemView("", (term,)))) for term in asked]
         labels = list(asked.values())
-        if self._described:
-            for item in rng.choices(self._described, k=count // 4):
+        if self.described:
+            for item in rng.choices(self.described, k=count // 4):
                 shown = self.terms.of(self.catalogue.views[item].without_words())
                 if shown:
                     suffixes.append(self._candidates.segment(item, True, False))
@@ -179,7 +179,7 @@ class Examples:
         if chance < self.options.undescribed:
             return replace(view, summary="")
         if chance < self.options.undescribed + self.options.misdescribed:
-            return replace(view, summary=self.catalogue.captions[rng.choice(self._described)])
+            return replace(view, summary=self.catalogue.captions[rng.choice(self.described)])
         return view
 
     def _summarizing(self, fold: Fold) -> PackedPrompt:

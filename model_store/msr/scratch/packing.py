@@ -32,7 +32,10 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class PackedPrompt:
-    """A prefix and its suffixes; `labels` has one entry (1 for yes, 0 for no) per suffix."""
+    """A prefix and its suffixes.
+
+    `labels` has one entry (1 for yes, 0 for no) per suffix, or none at all if the suffixes are generated.
+    """
 
     prefix: Segment
     suffixes: tuple[Segment, ...] = ()
@@ -51,7 +54,8 @@ class Batch:
     ids: torch.Tensor
     """(B, L)"""
     positions: torch.Tensor
-    """(3, B, L): time, height, width, as Qwen3-VL counts them in the unpacked prompt."""
+    """(3, B, L): time, height, width, as Qwen3-VL counts them in the unpacked prompt; three times the same without a
+    grid."""
     mask: torch.Tensor
     """(B, 1, L, L), true where a token attends to another."""
     image_at: torch.Tensor
@@ -93,12 +97,12 @@ def fill(prompts: Sequence[PackedPrompt], length: int) -> list[list[int]]:
     return rows
 
 
-def pack(prompts: Sequence[PackedPrompt], length: int, image_id: int, grid: tuple[int, int]) -> Batch:
+def pack(prompts: Sequence[PackedPrompt], length: int, image_id: int, grid: tuple[int, int] | None) -> Batch:
     """Pack `prompts` into rows of `length` tokens.
 
     Args:
         image_id: the placeholder token of pictures.
-        grid: a picture's rows and columns of tokens in the prompt.
+        grid: a picture's rows and columns of tokens in the prompt; None counts them like those of a text.
 
     Raises:
         ValueError: a prompt is longer than a row.
@@ -112,7 +116,7 @@ def pack(prompts: Sequence[PackedPrompt], length: int, image_id: int, grid: tupl
 
 
 class _Packer:
-    def __init__(self, rows: int, length: int, image_id: int, grid: tuple[int, int]) -> None:
+    def __init__(self, rows: int, length: int, image_id: int, grid: tuple[int, int] | None) -> None:
         self.length, self.image_id, self.grid = length, image_id, grid
         self.ids = np.zeros((rows, length), dtype=np.int64)
         self.positions = np.zeros((3, rows, length), dtype=np.int64)
@@ -128,11 +132,12 @@ class _Packer:
 
     def add(self, row: int, number: int, prompt: PackedPrompt) -> None:
         next_position = self._segment(row, number, 0, prompt.prefix, 0)
-        for place, (suffix, label) in enumerate(zip(prompt.suffixes, prompt.labels, strict=True), 1):
+        for place, suffix in enumerate(prompt.suffixes, 1):
             self._segment(row, number, place, suffix, next_position)
-            self.rank_at.append(row * self.length + self.used[row] - 1)
-            self.labels.append(label)
-            self.rank_prompt.append(number)
+            if prompt.labels:
+                self.rank_at.append(row * self.length + self.used[row] - 1)
+                self.rank_prompt.append(number)
+        self.labels.extend(prompt.labels)
 
     def _segment(self, row: int, prompt: int, suffix: int, segment: Segment, position: int) -> int:
         start, stop = self.used[row], self.used[row] + len(segment.ids)
@@ -173,13 +178,17 @@ class _Packer:
         return mask
 
 
-def rope_positions(ids: Iterable[int], image_id: int, grid: tuple[int, int], start: int) -> tuple[Integers, int]:
+def rope_positions(
+    ids: Iterable[int], image_id: int, grid: tuple[int, int] | None, start: int
+) -> tuple[Integers, int]:
     """Qwen3-VL's positions of a run of tokens, of shape (3, length), and the position that follows.
 
     A picture's tokens have one time; height and width count in its grid; the text after it
-    continues after the longer side.
+    continues after the longer side. Without a grid every token is one step.
     """
     tokens = np.asarray(list(ids), dtype=np.int64)
+    if grid is None:
+        return np.broadcast_to(np.arange(start, start + len(tokens)), (3, len(tokens))), start + len(tokens)
     rows, columns = grid
     per_picture = rows * columns
     is_picture = tokens == image_id
