@@ -14,6 +14,7 @@ from model_store.registry.registry import Registry
 from service.cli.audit import audited
 from service.cli.finetuning import finetune
 from service.cli.model_ope import ope
+from service.cli.model_parts import fetch_parts, train_parts
 from service.cli.model_server import serve
 from service.cli.model_store import Name, Reference, own_store, store_of
 from service.cli.model_versions import add, compare_versions, gc, parse_share
@@ -27,9 +28,11 @@ app = typer.Typer(
 app.command("add")(add)
 app.command("compare")(compare_versions)
 app.command("finetune")(finetune)
+app.command("fetch-parts")(fetch_parts)
 app.command("gc")(gc)
 app.command("ope")(ope)
 app.command("serve")(serve)
+app.command("train-parts")(train_parts)
 
 
 @app.command("list")

@@ -178,9 +178,7 @@ class _Packer:
         return mask
 
 
-def rope_positions(
-    ids: Iterable[int], image_id: int, grid: tuple[int, int] | None, start: int
-) -> tuple[Integers, int]:
+def rope_positions(ids: Iterable[int], image_id: int, grid: tuple[int, int] | None, start: int) -> tuple[Integers, int]:
     """Qwen3-VL's positions of a run of tokens, of shape (3, length), and the position that follows.
 
     A picture's tokens have one time; height and width count in its grid; the text after it

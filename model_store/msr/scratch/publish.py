@@ -1,6 +1,7 @@
 """Registers a trained model as two versions, a ranker and a summarizer, that share its weights."""
 
 import tempfile
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import chain, product
 from pathlib import Path
@@ -19,6 +20,7 @@ from model_store.msr.scratch.catalogue import Catalogue
 from model_store.msr.scratch.encoding import Encoder
 from model_store.msr.scratch.generator import DESCRIPTION_TOKENS, PRESENCE_PENALTY, SUMMARY_TOKENS, Generator
 from model_store.msr.scratch.packing import Segment
+from model_store.msr.scratch.prompt_encoder import PromptEncoder
 from model_store.msr.scratch.scoring import OfflineScorer
 from model_store.msr.scratch.validation import validate
 from model_store.progress import Report
@@ -31,6 +33,8 @@ RANKER_ARCHITECTURE = "Qwen3VLForSequenceClassification"
 SUMMARY_OPENING = "Likes "
 PROBE_SUMMARIES = ("likes: jazz, sea, red", "likes: comedy, city; dislikes: war")
 PROBE_TITLES = ("The tide of jazz", "War without end", "A city comedy", "Seven")
+Rank = Callable[[Sequence[Sequence[int]], Sequence[Sequence[Segment]]], list[list[float]]]
+"""From encoded users and their candidates to log-odds of yes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +55,11 @@ class Trained:
         return Generator(self.model, self.encoder, self.sizes, (catalogue or self.catalogue).pixels)
 
 
-def make_probe(generator: Generator) -> Probe:
+def make_probe(encoder: PromptEncoder, rank: Rank) -> Probe:
     """The pair with the most extreme score, with which another head is the most likely to disagree."""
-    users = [generator.encoder.rank_user(UserView(summary)) for summary in PROBE_SUMMARIES]
-    segments = [Segment(generator.encoder.rank_item(ItemView(title))) for title in PROBE_TITLES]
-    margins = generator.rank(users, [segments] * len(users))
+    users = [encoder.rank_user(UserView(summary)) for summary in PROBE_SUMMARIES]
+    segments = [Segment(encoder.rank_item(ItemView(title))) for title in PROBE_TITLES]
+    margins = rank(users, [segments] * len(users))
     pairs = zip(chain.from_iterable(margins), product(PROBE_SUMMARIES, PROBE_TITLES), strict=True)
     margin, (summary, title) = max(pairs, key=lambda pair: abs(pair[0]))
     return Probe(summary=summary, title=title, score=round(sigmoid(margin), 6))
@@ -148,7 +152,7 @@ def register(
         role="ranker",
         weights=f"{summarizer}/{version}/weights",
         cooccurrence=counts,
-        probe=make_probe(generator),
+        probe=make_probe(generator.encoder, generator.rank),
         labels=Labels(yes_id=trained.encoder.yes_id, no_id=trained.encoder.no_id),
         blend=blend,
         serving=serving.model_copy(update={"architecture": RANKER_ARCHITECTURE}),

@@ -2,12 +2,23 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 from model_store.data.dataset import Interaction
 from model_store.evaluate.protocol import EvaluationCase
 from model_store.msr.scratch.catalogue import Candidates, Catalogue
 from model_store.msr.scratch.generator import Generator
 from model_store.views import InteractionView, ItemView, UserView
+
+
+class CaseScorer(Protocol):
+    """A model in this process that answers cases."""
+
+    def summaries(self, cases: Sequence[EvaluationCase], progress: Callable[[float], None]) -> list[str]:
+        """The summary of each case's history; `progress` gets the share done, 0..1."""
+
+    def score(self, cases: Sequence[EvaluationCase], summaries: Sequence[str]) -> list[list[float]]:
+        """logit(yes) - logit(no) of each case's candidates."""
 
 
 @dataclass(frozen=True, slots=True)

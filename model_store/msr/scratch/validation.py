@@ -4,20 +4,25 @@ from model_store.cooccurrence import Cooccurrence
 from model_store.data.dataset import Dataset
 from model_store.evaluate.blend import blend_auc, fit_blend
 from model_store.evaluate.blend_cases import make_boards, mixed_cases
-from model_store.msr.scratch.scoring import OfflineScorer
+from model_store.msr.scratch.scoring import CaseScorer
 from model_store.progress import Report
 from model_store.registry.manifest import Blend
 
 
 def validate(
-    scorer: OfflineScorer, dataset: Dataset, cooccurrence: Cooccurrence, seed: int, progress: Report
+    scorer: CaseScorer,
+    dataset: Dataset,
+    cooccurrence: Cooccurrence,
+    seed: int,
+    progress: Report,
+    count: int = 600,
 ) -> tuple[Blend, dict[str, dict[str, float]]]:
-    """Score validation cases with the model's summaries and fit the blend.
+    """Score `count` validation cases with the model's summaries and fit the blend.
 
     Returns:
         The blend and its `blend_auc`; the default blend and {} without cases.
     """
-    cases = mixed_cases(dataset, cooccurrence, seed)
+    cases = mixed_cases(dataset, cooccurrence, seed, count=count)
     if not cases:
         return Blend(), {}
     plain = [mixed.case for mixed in cases]

@@ -17,7 +17,7 @@ def test_the_demo_rankers_probe_is_what_its_weights_score() -> None:
     model, processor = read_checkpoint(registry.local_folder(ranker))
     sizes = Sizes(vocabulary=2048, picture=ranker.picture)
     encoder = Encoder(processor.tokenizer, registry.prompts(ranker), sizes)
-    found = make_probe(Generator(model, encoder, sizes, np.empty((0, 1, 1, 3), np.uint8)))
+    found = make_probe(encoder, Generator(model, encoder, sizes, np.empty((0, 1, 1, 3), np.uint8)).rank)
     assert ranker.probe is not None
     assert (found.summary, found.title) == (ranker.probe.summary, ranker.probe.title)
     assert found.score == pytest.approx(ranker.probe.score, abs=1e-3)

@@ -60,6 +60,7 @@ def test_the_commands_are_those_that_the_documentation_names() -> None:
         "models add",
         "models compare",
         "models end",
+        "models fetch-parts",
         "models finetune",
         "models gc",
         "models list",
@@ -69,6 +70,7 @@ def test_the_commands_are_those_that_the_documentation_names() -> None:
         "models show",
         "models promote",
         "models rollback",
+        "models train-parts",
         "models vllm-flags",
     }
 
