@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from model_store.data.check import require
 from model_store.data.dataset import Dataset, DatasetError, read_dataset
 from model_store.msr.scratch.architecture import Sizes, new_model, read_checkpoint, train_tokenizer
 from model_store.msr.scratch.catalogue import Catalogue
@@ -74,12 +75,13 @@ def train(
         The manifests of the ranker and of the summarizer.
 
     Raises:
-        DatasetError: the folder is malformed, or no training user has a history.
+        DatasetError: the folder is malformed, or can't be trained on.
         ManifestError: nothing can be registered in `store`, or not by this name.
     """
     require_place(store, name)
     progress("reading", 0, "")
     dataset = read_dataset(data, options.signals)
+    require(dataset, "training")
     trained = fit(dataset, options, progress)
     origin = Training(command=shlex.join(["tastestream", *sys.argv[1:]]), data=data.name, seed=options.seed)
     manifests = register(

@@ -41,6 +41,14 @@ def test_a_store_that_cannot_be_written_is_named_before_training(world: Path, tm
         train(world, tmp_path / "store", name="trial", options=OPTIONS, progress=pytest.fail)
 
 
+def test_a_dataset_that_can_not_be_trained_on_is_refused_before_training(tmp_path: Path) -> None:
+    (tmp_path / "items.jsonl").write_text('{"item_id": "a", "title": "A", "image": "gone.png"}\n')
+    rows = "".join(f"u{user},{item},{time}\n" for user in range(9) for time, item in enumerate("ba"))
+    (tmp_path / "interactions.csv").write_text("user_id,item_id,timestamp\n" + rows)
+    with pytest.raises(DatasetError, match="1 items name a picture that is not in images/"):
+        train(tmp_path, tmp_path / "store", name="trial", options=OPTIONS)
+
+
 def test_both_versions_are_registered_and_load(world: Path, tmp_path: Path) -> None:
     finished: list[str] = []
     ranker, summarizer = train(
