@@ -24,6 +24,8 @@ class Progress:
     events: int = 0
     dead_letters: int = 0
     bucket: int = 0
+    current: int = 0
+    """Users left out, because the version that is to write wrote their summary."""
 
     def add(self, result: Rebuilt) -> None:
         self.users[result.outcome] += 1
@@ -37,6 +39,7 @@ class Rebuild:
 
     Args:
         only: the users to rebuild; None for all in the log.
+        written_by: leave out users whose summary this model version wrote; None for all.
         max_pending: pause while more events than this are pending.
     """
 
@@ -45,6 +48,7 @@ class Rebuild:
     partial: bool
     max_pending: int
     report: Report
+    written_by: str | None = None
     progress: Progress = field(default_factory=Progress)
 
     async def run(self, start: int = 0) -> None:
@@ -63,6 +67,7 @@ class Rebuild:
         todo = list(entries)
         if self.only is not None:
             todo += [user for user in self.only if self.store.log.bucket(user) == bucket and user not in entries]
+        todo = await self._outdated(todo)
         total = len(todo)
         while todo:
             await self._wait_for_room((index + 1 - len(todo) / total) / buckets)
@@ -79,6 +84,20 @@ class Rebuild:
             self._show((index + 1 - len(todo) / total) / buckets)
             if len(later) == len(taken):
                 await asyncio.sleep(POLL_S)
+
+    async def _outdated(self, users: list[str]) -> list[str]:
+        """Those whose summary another version wrote, or nobody."""
+        if self.written_by is None:
+            return users
+        kept: list[str] = []
+        for start in range(0, len(users), MAX_USERS):
+            wave = self.store.wave()
+            states = [wave.add(self.store.users.reading(user)) for user in users[start : start + MAX_USERS]]
+            await wave.send()
+            summaries = ((state.value().user_id, state.value().summary) for state in states)
+            kept += [user for user, one in summaries if one is None or one.model != self.written_by]
+        self.progress.current += len(users) - len(kept)
+        return kept
 
     async def _read(self, bucket: int, after: str, entries: dict[str, list[str]]) -> str:
         """Add the bucket's log entries to those of their users, and return the id of the last one."""

@@ -35,6 +35,14 @@ def rebuild(
     partial: Annotated[
         bool, typer.Option("--partial", help="Also users whose first events have left the log, or with too many.")
     ] = False,
+    outdated: Annotated[
+        str | None,
+        typer.Option(
+            metavar="VERSION",
+            help="Only users whose summary was not written by this version, such as `NAME@2`.",
+            show_default=False,
+        ),
+    ] = None,
     max_pending: Annotated[int, typer.Option(help="Pause while more events than this are pending.", min=1)] = 5000,
     from_bucket: Annotated[int, typer.Option(help="Where to resume an interrupted run.", min=0)] = 0,
     tenant: Tenant = DEFAULT_TENANT,
@@ -52,12 +60,20 @@ def rebuild(
         tastestream summaries rebuild --yes
     """
     settings, users = settings_or_exit(), user or []
-    running = _rebuild(settings, users, tenant, partial=partial, max_pending=max_pending, start=from_bucket, yes=yes)
-    asyncio.run(running)
+    bounds = {"max_pending": max_pending, "start": from_bucket}
+    asyncio.run(_rebuild(settings, users, tenant, partial=partial, outdated=outdated, yes=yes, **bounds))
 
 
 async def _rebuild(
-    settings: Settings, users: Sequence[str], tenant: str, *, partial: bool, max_pending: int, start: int, yes: bool
+    settings: Settings,
+    users: Sequence[str],
+    tenant: str,
+    *,
+    partial: bool,
+    outdated: str | None,
+    max_pending: int,
+    start: int,
+    yes: bool,
 ) -> None:
     from service.cli.rebuilding import Rebuild
 
@@ -75,7 +91,7 @@ async def _rebuild(
             audited("summaries.rebuild", **what) as fields,
             stages() as report,
         ):
-            running = Rebuild(store, only, partial=partial, max_pending=bound, report=report)
+            running = Rebuild(store, only, partial=partial, max_pending=bound, report=report, written_by=outdated)
             try:
                 await running.run(start)
             except asyncio.CancelledError:
@@ -91,6 +107,8 @@ async def _rebuild(
 def _print_summary(progress: "Progress") -> None:
     letters = f", including {progress.dead_letters:,} dead letters" if progress.dead_letters else ""
     say(f"{progress.users['rebuilt']:,} users with {progress.events:,} events are folded again{letters}")
+    if progress.current:
+        say(f"skipped: {progress.current:,} users whose summary is by that version")
     for outcome, count in progress.users.items():
         if outcome in _SKIPPED:
             say(f"skipped: {count:,} users {_SKIPPED[outcome]}")

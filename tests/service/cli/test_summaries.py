@@ -76,6 +76,15 @@ def test_only_the_named_users_are_rebuilt(filled: Settings, tastestream: Run) ->
     assert {user for user, count in pending(filled).items() if count} == {"u3", "u7"}
 
 
+def test_users_whose_summary_is_by_the_new_model_are_left_out(filled: Settings, tastestream: Run) -> None:
+    tastestream("summaries", "rebuild", "--user", "u3", "--user", "u7", "--yes")
+    on_store(filled, fold_all)
+    ended = tastestream("summaries", "rebuild", "--outdated", "new@2", "--yes")
+    assert "38 users with 190 events are folded again" in ended.out
+    assert "skipped: 2 users whose summary is by that version" in ended.out
+    assert {user for user, number in pending(filled).items() if not number} == {"u3", "u7"}
+
+
 def test_users_whose_first_events_have_left_the_log_are_counted_and_kept(
     filled: Settings, tastestream: Run, redis_url: str
 ) -> None:
