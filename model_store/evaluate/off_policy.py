@@ -82,6 +82,32 @@ def doubly_robust(weight: Floats, reward: Floats, predicted: Floats, expected: F
     return float(np.mean(expected + weight * (reward - predicted)))
 
 
+def predicted_rewards(
+    logged: Floats, actions: Floats, target: Floats, reward: Floats, users: npt.ArrayLike
+) -> tuple[Floats, Floats]:
+    """The arguments `predicted` and `expected` of `doubly_robust`, by least squares on the actions' features.
+
+    A row is predicted by a model of the other half of the users, so that no reward predicts itself.
+
+    Args:
+        logged: shape (rows, features), of the logged action.
+        actions: shape (rows, actions, features), of all actions; those that a row lacks have the probability 0.
+        target: shape (rows, actions), their probabilities under the evaluated policy.
+    """
+    _, user = np.unique(np.asarray(users), return_inverse=True)
+    predicted, expected = np.zeros(len(reward)), np.zeros(len(reward))
+    for half in (0, 1):
+        ours, others = user % 2 == half, user % 2 != half
+        weight, *_ = np.linalg.lstsq(_with_bias(logged[others]), reward[others], rcond=None)
+        predicted[ours] = _with_bias(logged[ours]) @ weight
+        expected[ours] = np.sum(target[ours] * (_with_bias(actions[ours]) @ weight), axis=1)
+    return predicted, expected
+
+
+def _with_bias(features: Floats) -> Floats:
+    return np.concatenate([features, np.ones((*features.shape[:-1], 1))], axis=-1)
+
+
 def list_weights(logged: Floats, target: Floats) -> Floats:
     """The weight of each place in a list, which depends on the places above it as well: cumulative products.
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from model_store.blend import blend_features, logit
 from model_store.errors import UserError
 from model_store.registry.manifest import Blend
 from service.cli.model_store import store_of
@@ -20,6 +21,7 @@ from service.recommend.exploration import log_odds, propensities
 if TYPE_CHECKING:
     from model_store.evaluate.off_policy import Estimate
 
+FEATURES = ("mllm", "collaborative", "popular")
 _HEADINGS = ("answers", "positive items per answer", "95 % interval", "effective answers")
 
 
@@ -54,8 +56,9 @@ def ope(
     """Compare policies by what users made of logged answers, with bootstrap intervals over users.
 
     Without options, each version and policy by what it showed, weighted by the logged share of its users (SNIPS). With
-    --blend, what another blend of the same logged scores would have earned by reordering the same items: an estimate
-    from answers that were logged with `TASTESTREAM_RECOMMEND__EXPLORATION_TEMPERATURE`.
+    --blend, what another blend of the same logged scores would have earned by reordering the same items, in all places
+    (SNIPS) and in the first one with a model of the rewards (doubly robust). Both are estimates from answers that were
+    logged with `TASTESTREAM_RECOMMEND__EXPLORATION_TEMPERATURE`.
 
     Example:
 
@@ -68,7 +71,9 @@ def ope(
     rows = [(f"{model}, {policy}", _shown(group, places, seed)) for (model, policy), group in sorted(groups.items())]
     if blend is not None:
         manifest = store_of(blend, store).get(blend)
-        rows.append((f"blend of {manifest.id}", _reordered(answers, manifest.blend, temperature, places, seed)))
+        reordered = _reordered(answers, manifest.blend, temperature, places, seed)
+        first = _first_place(answers, manifest.blend, temperature, seed)
+        rows += [(f"blend of {manifest.id}", reordered), (f"blend of {manifest.id}, first place, doubly robust", first)]
     print_table(((name, *_cells(estimate)) for name, estimate in rows), "", *_HEADINGS)
     for name, estimate in rows:
         if estimate.is_weak:
@@ -138,13 +143,45 @@ def _reordered(answers: Sequence[Answer], weights: Blend, temperature: float, pl
     return with_interval(list_snips, list_weights(logged, target), reward, users=users, seed=seed)
 
 
+def _first_place(answers: Sequence[Answer], weights: Blend, temperature: float, seed: int) -> "Estimate":
+    """What the blend would have earned in the first place alone, doubly robust: the features predict the reward."""
+    import numpy as np
+
+    from model_store.evaluate import off_policy
+
+    longest = max(len(answer.rows) for answer in answers)
+    actions, target = np.zeros((len(answers), longest, len(FEATURES))), np.zeros((len(answers), longest))
+    for number, answer in enumerate(answers):
+        odds = _odds(answer.rows, weights, temperature)
+        actions[number, : len(odds)] = [_inputs(row["features"]) for row in answer.rows]
+        target[number, : len(odds)] = np.exp(odds - np.logaddexp.reduce(odds))
+    chosen = np.array([answer.rows[0]["propensity"] for answer in answers])
+    reward = np.array([answer.rows[0]["outcome"] == "positive" for answer in answers], dtype=np.float64)
+    users = [answer.user for answer in answers]
+    predicted, expected = off_policy.predicted_rewards(actions[:, 0], actions, target, reward, users)
+    weight = off_policy.weights(chosen, target[:, 0])
+    return off_policy.with_interval(
+        off_policy.doubly_robust, weight, reward, predicted, expected, users=users, seed=seed
+    )
+
+
 def _chances(rows: Sequence[Mapping[str, Any]], weights: Blend, temperature: float) -> list[float]:
     """The probability of each logged place under the blend's own Plackett-Luce order."""
-    features = {name: _feature(rows, name) for name in ("mllm", "collaborative", "popular")}
+    return propensities(_odds(rows, weights, temperature))
+
+
+def _odds(rows: Sequence[Mapping[str, Any]], weights: Blend, temperature: float) -> list[float]:
+    """The blended log-odds of each logged place, divided by the temperature."""
+    mllm, collaborative, popular = (_feature(rows, name) for name in FEATURES)
     ids = [row["item_id"] for row in rows]
-    scored = blended(ids, features["mllm"], features["collaborative"], features["popular"], weights)
-    odds = {one.item_id: log_odds(one.score) / temperature for one in scored}
-    return propensities([odds[item] for item in ids])
+    scored = {one.item_id: one.score for one in blended(ids, mllm, collaborative, popular, weights)}
+    return [log_odds(scored[item]) / temperature for item in ids]
+
+
+def _inputs(features: Mapping[str, float | None]) -> list[float]:
+    """The features as the blend takes them; a missing one counts 0."""
+    mllm, collaborative, popular = (features.get(name) for name in FEATURES)
+    return list(blend_features(logit(mllm) if mllm is not None else 0.0, collaborative or 0.0, popular or 0.0))
 
 
 def _feature(rows: Sequence[Mapping[str, Any]], name: str) -> dict[str, float]:

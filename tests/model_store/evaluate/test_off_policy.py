@@ -9,6 +9,7 @@ from model_store.evaluate.off_policy import (
     effective_sample_size,
     ips,
     list_weights,
+    predicted_rewards,
     snips,
     weights,
     with_interval,
@@ -62,6 +63,18 @@ def test_a_model_of_the_rewards_narrows_the_interval(log: Log) -> None:
     plain = with_interval(ips, log.weight, log.reward, users=log.users, resamples=200)
     predicted, expected = MEANS[log.context, log.action], MEANS[log.context] @ TARGET
     robust = with_interval(doubly_robust, log.weight, log.reward, predicted, expected, users=log.users, resamples=200)
+    assert robust.high - robust.low < plain.high - plain.low
+
+
+def test_fitted_rewards_narrow_it_as_well(log: Log) -> None:
+    """Features that tell context and action apart let least squares find the means."""
+    table = np.eye(6).reshape(2, 3, 6)[log.context]
+    logged = table[np.arange(ROWS), log.action]
+    predicted, expected = predicted_rewards(logged, table, np.tile(TARGET, (ROWS, 1)), log.reward, log.users)
+    assert predicted == pytest.approx(MEANS[log.context, log.action], abs=0.05)
+    plain = with_interval(ips, log.weight, log.reward, users=log.users, resamples=200)
+    robust = with_interval(doubly_robust, log.weight, log.reward, predicted, expected, users=log.users, resamples=200)
+    assert robust.low < TRUE < robust.high
     assert robust.high - robust.low < plain.high - plain.low
 
 

@@ -79,6 +79,9 @@ def test_another_blend_is_valued_at_what_it_would_have_earned(
     assert found["shop@1, production"][1] == pytest.approx(logged, abs=0.03)
     assert truth > logged + 0.2
     assert effective < rows == 4000
+    _, value, low, high, _ = found["blend of shop@1, first place, doubly robust"]
+    assert low < truth < high
+    assert value == pytest.approx(truth, abs=0.06)
 
 
 def test_a_log_that_says_little_is_warned_of(tastestream: Run, tmp_path: Path, reversing: None) -> None:
