@@ -75,6 +75,8 @@ def version_key(manifest: Manifest) -> bytes:
     """Changes with what determines a version's answers: its weights, its prompts, and how it is asked."""
     fields = [manifest.id, manifest.weights_sha256, manifest.prompts_sha256]
     fields.append(manifest.model_dump_json(include={"labels", "picture", "serving"}))
+    if manifest.picture_tokens is not None:
+        fields += [manifest.encoder_sha256, manifest.picture_tokens.model_dump_json()]
     return answer_key(*fields)
 
 

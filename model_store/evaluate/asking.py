@@ -1,7 +1,7 @@
 """Asks the models of an evaluation by the code path of production, many users at a time."""
 
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TypeVar
@@ -22,6 +22,7 @@ from model_store.errors import UserError
 from model_store.evaluate.answers import AnswerCache, answer_key, version_key
 from model_store.evaluate.condition import Condition, Folding
 from model_store.evaluate.server import ModelServer
+from model_store.evaluate.soft_tokens import SoftTokens
 from model_store.evaluate.views import DatasetViews
 from model_store.for_each import for_each
 from model_store.progress import Report
@@ -121,14 +122,20 @@ class Summarizer:
 class Ranker:
     """Scores candidates.
 
+    Args:
+        soft_tokens: for a version that is shown these instead of pictures.
+
     Attributes:
         unscored: candidates for which the model has no score.
     """
 
-    def __init__(self, server: ModelServer, cache: AnswerCache, report: Report) -> None:
+    def __init__(
+        self, server: ModelServer, cache: AnswerCache, report: Report, soft_tokens: SoftTokens | None = None
+    ) -> None:
         self._server = server
         self._cache = cache
         self._report = report
+        self._soft_tokens = soft_tokens
         self._version = version_key(server.manifest)
         self.unscored = 0
 
@@ -173,7 +180,9 @@ class Ranker:
         cached = self._cache.get(keys)
         missing = [place for place, key in enumerate(keys) if key not in cached]
         if missing:
-            found = await _scored(await self._server.engine(recents), shown, [items[place] for place in missing])
+            engine = await self._server.engine(recents)
+            asked = await self._with_tokens({candidates[place]: items[place] for place in missing})
+            found = await _scored(engine, shown, asked)
             fresh = {
                 keys[place]: _NO_ANSWER if score is None else repr(score)
                 for place, score in zip(missing, found, strict=True)
@@ -183,6 +192,13 @@ class Ranker:
         scores = [float(cached[key]) if cached[key] != _NO_ANSWER else None for key in keys]
         self.unscored += scores.count(None)
         return scores
+
+    async def _with_tokens(self, items: Mapping[str, ItemView]) -> list[ItemView]:
+        """The items, by id, with soft tokens if the version is shown these."""
+        if self._soft_tokens is None:
+            return list(items.values())
+        tokens = await self._soft_tokens.of({item_id: item.image for item_id, item in items.items() if item.image})
+        return [replace(item, picture_tokens=tokens.get(item_id)) for item_id, item in items.items()]
 
 
 def plan(events: int, folding: Folding) -> list[int]:

@@ -42,7 +42,7 @@ class Condition:
 
     def item(self, view: ItemView) -> ItemView:
         """The candidate as this condition shows it."""
-        shown = view if self.picture else replace(view, image=None)
+        shown = view if self.picture else replace(view, image=None, picture_tokens=None)
         return shown if self.item_summary else replace(shown, summary="")
 
     def history(self, events: Iterable[InteractionView]) -> tuple[InteractionView, ...]:

@@ -11,6 +11,7 @@ from model_store.evaluate.asking import Ranker, Summarizer
 from model_store.evaluate.condition import Condition, Folding
 from model_store.evaluate.protocol import EvaluationCase
 from model_store.evaluate.server import ModelServer
+from model_store.evaluate.soft_tokens import SoftTokens
 from model_store.evaluate.views import DatasetViews
 from model_store.progress import Report
 from model_store.registry.manifest import Manifest
@@ -104,7 +105,7 @@ async def ask(
     scores: Asked = {}
     log = logs / f"{subject.ranker.id}.log"
     async with ModelServer.open(subject.ranker, subject.registry, subject.ranker_url, log, report) as server:
-        ranker = Ranker(server, cache, report)
+        ranker = Ranker(server, cache, report, _soft_tokens(subject))
         for board, cases in boards.items():
             scores[board] = {}
             for name, condition in conditions.items():
@@ -121,6 +122,13 @@ def _with_role(manifest: Manifest, role: str) -> Manifest:
     if manifest.role != role:
         raise UserError(f"{manifest.id} is a {manifest.role}, not a {role}")
     return manifest
+
+
+def _soft_tokens(subject: Subject) -> SoftTokens | None:
+    """What encodes pictures for a ranker that can't see them."""
+    if subject.ranker.picture_tokens is None:
+        return None
+    return SoftTokens(subject.registry.encoder_folder(subject.ranker))
 
 
 def _folded(condition: Condition) -> tuple[Folding, bool] | None:

@@ -1,0 +1,41 @@
+"""What evaluation calls the service's order is the order of the service."""
+
+import pytest
+
+from model_store.demo import MODELS
+from model_store.evaluate.protocol import EvaluationCase
+from model_store.evaluate.served import ServedBlend
+from model_store.registry.registry import Registry
+from service.recommend.blend import blended
+from tests.model_store.evaluate.worlds import like
+
+REGISTRY = Registry(MODELS)
+MANIFEST = REGISTRY.get("demo-ranker")
+
+
+def test_probabilities_are_the_scores_of_the_service() -> None:
+    served = ServedBlend.of(MANIFEST, REGISTRY)
+    items = list(served.cooccurrence.counts)
+    candidates = (*items[10:30], "unknown")
+    case = EvaluationCase("u", tuple(like(item) for item in items[:10]), items[10], candidates, 10)
+    scores = [None if n == 3 else (n + 1) / 25 for n in range(len(candidates))]
+    collaborative = dict(zip(candidates, served.collaborative(case), strict=True))
+    assert any(collaborative.values())
+    answer = blended(
+        candidates,
+        {item: score for item, score in zip(candidates, scores, strict=True) if score is not None},
+        collaborative,
+        {item: float(served.cooccurrence.counts.get(item, 0)) for item in candidates},
+        MANIFEST.blend,
+    )
+    found = dict(zip(candidates, served.probabilities(case, scores), strict=True))
+    for scored in answer:
+        assert found[scored.item_id] == pytest.approx(scored.score)
+    assert [scored.item_id for scored in answer] == sorted(found, key=found.__getitem__, reverse=True)
+
+
+def test_without_a_part_its_weight_is_nothing() -> None:
+    served = ServedBlend.of(MANIFEST, REGISTRY)
+    without = served.without("collaborative", "mllm")
+    assert (without.weights.collaborative, without.weights.mllm) == (0, 0)
+    assert without.weights.popular == served.weights.popular
