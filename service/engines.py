@@ -6,6 +6,7 @@ from model_store.engine.breaker import Breaker, BreakerRules
 from model_store.engine.engine import Engine, Mode, open_engine
 from model_store.engine.replicas import Replicas
 from model_store.engine.retry_budget import RetryBudget
+from model_store.registry.manifest import Manifest
 from model_store.registry.registry import Registry
 from service.settings import EngineSettings, Settings
 
@@ -38,6 +39,22 @@ def open_summarizer(settings: Settings) -> Engine | None:
     """
     retries = RetryBudget(settings.summarizer.retry_share)
     return next((_open(settings, settings.summarizer, url, retries) for url in settings.summarizer.urls), None)
+
+
+def soft_token_versions(settings: Settings) -> list[Manifest]:
+    """The versions of the ranker, production first, whose pictures are soft tokens.
+
+    Raises:
+        ManifestError: the settings name a model version that is not in the store.
+    """
+    reference = settings.ranker.version
+    if reference is None:
+        return []
+    registry = Registry(settings.models_root)
+    first = registry.get(reference)
+    numbers = [first.version, *registry.aliases(first.name).values()]
+    versions = [registry.get(f"{first.name}@{number}") for number in dict.fromkeys(numbers)]
+    return [version for version in versions if version.picture_tokens is not None]
 
 
 def _open(

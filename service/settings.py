@@ -137,6 +137,29 @@ class RankerSettings(EngineSettings):
                 raise ValueError("must be servers: http://HOST, http://HOST:PORT or http://*.DOMAIN")
         return patterns
 
+    encoder_url: str | None = _setting(
+        None,
+        "Root URL of the picture encoder, for a version whose pictures are soft tokens. Several, separated by commas, "
+        "are those of several versions; workers ask the one that has the version.",
+    )
+    encoder_timeout_s: Seconds = _setting(30.0, "Timeout of encoding one picture.")
+
+    @field_validator("encoder_url")
+    @classmethod
+    def _must_be_encoders(cls, url: str | None) -> str | None:
+        if not url:
+            # As compose files set what they leave open.
+            return None
+        if not (_split(url) and all(is_url(one, ("http", "https")) for one in _split(url))):
+            raise ValueError("must be the root of an encoder: http://HOST:PORT or https://HOST")
+        return url
+
+    @property
+    def encoder_urls(self) -> list[str]:
+        """The URL of each encoder; none without one."""
+        urls: list[str] = _split(self.encoder_url or "")
+        return urls
+
 
 E = TypeVar("E", bound=EngineSettings)
 
@@ -166,10 +189,20 @@ class EngineChoice(_Level):
             raise ValueError(first["msg"].removeprefix("Value error, ")) from None
 
 
+class RankerChoice(EngineChoice):
+    encoder_url: str | None = _setting(None, "Its own picture encoder.")
+
+    def instead_of(self, engine: E) -> E:
+        if self.version is not None and self.encoder_url is None and isinstance(engine, RankerSettings):
+            # The encoder of another version makes other tokens.
+            engine = engine.model_copy(update={"encoder_url": None})
+        return super().instead_of(engine)
+
+
 class TenantSettings(_Level):
     """What a tenant has instead of the settings of all tenants."""
 
-    ranker: EngineChoice = EngineChoice()
+    ranker: RankerChoice = RankerChoice()
     summarizer: EngineChoice = EngineChoice()
 
 
@@ -232,6 +265,7 @@ class WorkerSettings(_Level):
         32, "Users whose summaries are rewritten at the same time, for each summarizer."
     )
     max_concurrent_descriptions: Count = _setting(8, "Items that are described at the same time, for each summarizer.")
+    max_concurrent_encodings: Count = _setting(16, "Pictures that are encoded at the same time, for each ranker.")
     poll_s: Seconds = _setting(0.1, "Interval at which an idle worker looks for work.")
     drain_s: Seconds = _setting(20.0, "Time that running work has to finish after SIGTERM.")
     metrics_host: str = _setting("127.0.0.1", "Address on which a worker serves /metrics.")
@@ -305,6 +339,10 @@ class PictureSettings(_Level):
     """How pictures are fetched, decoded and stored."""
 
     url: str | None = _setting(None, "Folder of pictures: a path or an fsspec URL; default: `pictures` in `data_dir`.")
+    tokens_url: str | None = _setting(
+        None,
+        "Folder of pictures' soft tokens: a path or an fsspec URL; default: `tokens` in the folder of pictures.",
+    )
     max_bytes: Count = _setting(8 * 1024 * 1024, "Largest picture that is accepted.")
     max_pixels: Count = _setting(40_000_000, "Most pixels of a picture.")
     max_side: Count = _setting(16_384, "Longest side of a picture in pixels.")
@@ -327,7 +365,7 @@ class PictureSettings(_Level):
         None,
         "Ports that pictures are fetched from, such as `80,443`; default: 80 and 443, or any with private addresses.",
     )
-    cached_bytes: Count = _setting(64 * 1024 * 1024, "Memory of a gateway for stored pictures.")
+    cached_bytes: Count = _setting(64 * 1024 * 1024, "Memory of a gateway for stored pictures, or for soft tokens.")
     sweep_every_s: Seconds = _setting(3600.0, "Interval at which unused pictures are removed.")
     grace_s: Seconds = _setting(3600.0, "Minimum age of an unused picture before it is removed.")
     allow_private_addresses: bool = _setting(False, "Fetch from private addresses; only for tests and closed networks.")
@@ -337,6 +375,16 @@ class PictureSettings(_Level):
         if self.fetch_ports is None:
             return port in (80, 443) or (self.allow_private_addresses and port > 0)
         return port in self.fetch_ports
+
+
+class EncoderSettings(_Level):
+    """The picture encoder, `tastestream encoder`. It is for workers alone: it asks for no key."""
+
+    host: str = _setting("127.0.0.1", "Address on which an encoder listens.")
+    port: Port = _setting(8003, "Port on which an encoder listens.")
+    max_batch: Count = _setting(16, "Pictures that are encoded together.")
+    max_waiting: Count = _setting(64, "Pictures that wait or are encoded; further ones are rejected with 429.")
+    max_bytes: Count = _setting(4 * 1024 * 1024, "Largest picture that is accepted.")
 
 
 class RecommendSettings(_Level):
@@ -449,6 +497,7 @@ class Settings(BaseSettings):
     worker: WorkerSettings = WorkerSettings()
     limits: LimitSettings = LimitSettings()
     pictures: PictureSettings = PictureSettings()
+    encoder: EncoderSettings = EncoderSettings()
     recommend: RecommendSettings = RecommendSettings()
     signals: SignalSettings = SignalSettings()
     tracing: TracingSettings = TracingSettings()
@@ -476,12 +525,14 @@ class Settings(BaseSettings):
             "ranker": tenant.ranker.instead_of(self.ranker),
             "summarizer": tenant.summarizer.instead_of(self.summarizer),
         }
-        changed["pictures"] = self.pictures.model_copy(update={"url": self.pictures_of(name)})
+        tokens = self.pictures.tokens_url
+        folders = {"url": self.pictures_of(name), "tokens_url": tokens and _of_tenant(tokens, name)}
+        changed["pictures"] = self.pictures.model_copy(update=folders)
         return self.model_copy(update=changed)
 
     def pictures_of(self, tenant: str) -> str:
         """The folder of a tenant's pictures."""
-        return self.pictures_url if tenant == DEFAULT_TENANT else f"{self.pictures_url.rstrip('/')}/tenants/{tenant}"
+        return _of_tenant(self.pictures_url, tenant)
 
     @property
     def pictures_url(self) -> str:
@@ -492,6 +543,16 @@ class Settings(BaseSettings):
     def models_root(self) -> str:
         """The folder of model versions: a path or an fsspec URL."""
         return self.model_store or str(self.data_dir / "models")
+
+    @property
+    def picture_tokens_url(self) -> str:
+        """The folder of pictures' soft tokens: a path or an fsspec URL."""
+        return self.pictures.tokens_url or f"{self.pictures_url.rstrip('/')}/tokens"
+
+    @property
+    def encodes_pictures(self) -> bool:
+        """Whether a tenant's ranker has a picture encoder."""
+        return bool(self.ranker.encoder_url or any(tenant.ranker.encoder_url for tenant in self.tenants.values()))
 
     @property
     def models_folder(self) -> Path:
@@ -586,3 +647,7 @@ def _toml(settings_cls: type[BaseSettings], file: Path) -> TomlConfigSettingsSou
         return TomlConfigSettingsSource(settings_cls, file)
     except (OSError, ValueError) as error:
         raise SettingsError(f"{PREFIX}CONFIG: {file} can't be read: {error}") from error
+
+
+def _of_tenant(folder: str, tenant: str) -> str:
+    return folder if tenant == DEFAULT_TENANT else f"{folder.rstrip('/')}/tenants/{tenant}"

@@ -16,12 +16,15 @@ from service.metrics import Metrics
 from service.pictures.decoder import PictureDecoder
 from service.pictures.ingest import PictureIngest
 from service.pictures.store import PictureStore, open_pictures
+from service.pictures.tokens import open_tokens
 from service.recommend.follow import Follower, follows
 from service.recommend.pipeline import Recommender
 from service.recommend.ranker import Ranker, open_ranker
 from service.recommend.rollout import Rollout
 from service.recommend.shadow import Shadow
 from service.recommend.shown import ShownWriter
+from service.recommend.sight import Sight
+from service.recommend.token_requests import TokenRequests
 from service.settings import EngineSettings, RankerSettings, Settings
 from service.state.store import Store
 
@@ -62,7 +65,8 @@ class Tenants:
     ) -> None:
         self._metrics = metrics
         self.store = store or Store(settings)
-        self._pictures = open_pictures(settings)
+        self._pictures, self._tokens = open_pictures(settings), open_tokens(settings)
+        self._token_requests: list[TokenRequests] = []
         self._decoder = PictureDecoder(settings.pictures, metrics)
         self.rollouts: dict[RankerSettings, Rollout] = {}
         self._shadow = Shadow(settings.recommend, pressure, metrics)
@@ -90,6 +94,8 @@ class Tenants:
     async def close(self) -> None:
         """Close everything, also what the tenants share."""
         async with AsyncExitStack() as stack:
+            for requests in self._token_requests:
+                stack.push_async_callback(requests.close)
             shared = (
                 self.store,
                 self._decoder,
@@ -110,13 +116,14 @@ class Tenants:
         rollout = self._rollout(settings)
         self._open_summarizer(settings)
         pictures = self._pictures.of(settings.pictures_url)
+        sight = self._sight(settings, store, pictures)
         shown = ShownWriter(store.shown_log, metrics)
         unknown_items = UnknownItems(store.items, metrics.unknown_items)
         return Tenant(
             store=store,
             ingest=EventIngest(store.events, unknown_items, rollout, metrics, name),
             unknown_items=unknown_items,
-            recommender=Recommender(store, pictures, rollout, self._shadow, shown, settings.recommend, metrics, name),
+            recommender=Recommender(store, sight, rollout, self._shadow, shown, settings.recommend, metrics, name),
             shown=shown,
             catalogue=Catalogue(store.items, self._ingest(settings, pictures), metrics),
         )
@@ -137,6 +144,13 @@ class Tenants:
             summarizer = self.summarizers[settings.summarizer] = open_summarizer(settings)
             if summarizer is not None:
                 self._metrics.watch_engine(summarizer, "summarizer", "generate")
+
+    def _sight(self, settings: Settings, store: Store, pictures: PictureStore) -> Sight:
+        requests = None
+        if store.encodings is not None:
+            requests = TokenRequests(store.encodings)
+            self._token_requests.append(requests)
+        return Sight(pictures, self._tokens.of(settings.picture_tokens_url), requests, self._metrics)
 
     def _ingest(self, settings: Settings, pictures: PictureStore) -> PictureIngest:
         return PictureIngest(settings.pictures, self._decoder, pictures, self._metrics)

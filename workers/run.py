@@ -1,9 +1,10 @@
-"""One worker process: folds events into summaries, fetches pictures and describes them, until SIGTERM or SIGINT."""
+"""One worker process: folds events, fetches pictures, describes and encodes them, until SIGTERM or SIGINT."""
 
 import asyncio
 import signal
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
+from functools import partial
 from importlib import import_module
 from typing import Any
 
@@ -17,6 +18,7 @@ from service.logs import configure, get_logger
 from service.metrics import Metrics
 from service.metrics.look import look_at
 from service.pictures.store import open_pictures
+from service.pictures.tokens import token_folders
 from service.settings import EngineSettings, Settings
 from service.state.kinds import KINDS
 from service.state.store import Store
@@ -112,7 +114,9 @@ async def work(
             for pool in pools:
                 tasks.create_task(pool.run(stop))
             for tenant in tenants:
-                sweeping = sweep_periodically(tenant.store, tenant.pictures, settings.pictures, metrics, stop)
+                own = settings.of_tenant(tenant.store.tenant)
+                tokens = partial(token_folders, own, tenant.pictures)
+                sweeping = sweep_periodically(tenant.store, tenant.pictures, settings.pictures, metrics, stop, tokens)
                 tasks.create_task(sweeping)
             tasks.create_task(_watch({tenant.store.tenant: tenant.store for tenant in tenants}, metrics, stop))
     log.info("stopped")

@@ -5,7 +5,7 @@ from deploy.grafana.panels import Query, lines
 from deploy.grafana.queries import occurring, or_none, p50_p99, per_second, series, share
 
 _ACCEPTED = per_second("tastestream_events_total", 'result="accepted"')
-_OF_ITEMS = 'kind=~"fetch|describe"'
+_OF_ITEMS = 'kind=~"fetch|describe|encode"'
 _JOBS = "tastestream_jobs_total"
 _WAITING, _ENDED = "TastestreamPicturesWaiting", "TastestreamPictureDecodersEnded"
 
@@ -85,8 +85,9 @@ _PICTURES_ROW = Row(
             runbooks=[_ENDED],
         ),
         lines(
-            "Fetches and descriptions, by outcome",
-            "fetch gets a picture, describe writes what the model sees on it. refused: not an acceptable picture.",
+            "Work on pictures, by outcome",
+            "fetch gets a picture, describe writes what the model sees on it, encode makes its soft tokens for a text "
+            "LLM. refused: not an acceptable picture.",
             Query(
                 occurring(per_second(_JOBS, _OF_ITEMS, by="kind, outcome"), "kind"),
                 "{{kind}} {{outcome}}",
@@ -97,12 +98,40 @@ _PICTURES_ROW = Row(
             runbooks=[_WAITING, "TastestreamDeadLetters"],
         ),
         lines(
-            "Time of a fetch and of a description",
+            "Time of a fetch, a description, an encoding",
             "One attempt, with the download or the call to the model.",
             *p50_p99("tastestream_job_seconds", _OF_ITEMS, by="kind"),
             unit="s",
             width=12,
             runbooks=[_WAITING],
+        ),
+        lines(
+            "Pictures as soft tokens, by what the ranker was shown",
+            "Only of a text LLM. awaited: not encoded yet. refused, lost, unreadable: ranked by their texts, and "
+            "encoded again.",
+            Query(or_none(per_second("tastestream_picture_tokens_total", by="result"), "result"), "{{result}}"),
+            unit="cps",
+            stacked=True,
+        ),
+        lines(
+            "Requests to the picture encoder, by outcome",
+            "shed: more than `encoder.max_waiting` waited. other_version: `ranker.encoder_url` leads to the encoder of "
+            "another model version.",
+            Query(or_none(per_second("tastestream_encoder_pictures_total", by="outcome"), "outcome"), "{{outcome}}"),
+            unit="cps",
+            stacked=True,
+        ),
+        lines(
+            "Time of a batch of the picture encoder",
+            "Pictures that arrive while a batch is encoded make up the next one.",
+            *p50_p99("tastestream_encoder_batch_seconds"),
+            unit="s",
+        ),
+        lines(
+            "Pictures in a batch of the picture encoder",
+            "Batches of `encoder.max_batch` pictures mean that it is the bottleneck.",
+            *p50_p99("tastestream_encoder_batch_pictures"),
+            unit="short",
         ),
         lines(
             "Removals of unused pictures",

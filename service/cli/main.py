@@ -9,6 +9,7 @@ from model_store.errors import UserError
 from service.cli import (
     data,
     dead_letters,
+    encoder,
     evaluate,
     events,
     items,
@@ -36,7 +37,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 _RUN, _DATA, _MODELS = "Run the service", "Manage its data", "Train and evaluate models"
-for process in (processes.up, processes.gateway, processes.worker):
+for process in (processes.up, processes.gateway, processes.worker, encoder.encoder):
     app.command(rich_help_panel=_RUN)(process)
 app.command("gateway-process", hidden=True)(processes.gateway_process)
 for name, group in {

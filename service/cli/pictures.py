@@ -24,7 +24,7 @@ def prune(
     force: Annotated[bool, typer.Option("--force", help="Prune even if the catalogue is empty.")] = False,
     tenant: Tenant = DEFAULT_TENANT,
 ) -> None:
-    """Remove stored pictures that no item uses any more. Workers do this periodically.
+    """Remove stored pictures that no item uses any more, and their soft tokens. Workers do this periodically.
 
     Pictures younger than `TASTESTREAM_PICTURES__GRACE_S` are kept, since their items may still arrive. A picture folder
     belongs to one Redis: run this command against the Redis that has the items of the pictures.
@@ -44,6 +44,7 @@ def prune(
 async def _prune(settings: Settings, tenant: str, *, dry_run: bool, force: bool) -> int:
     """Returns how many files were removed, or would be."""
     from service.pictures.store import open_pictures
+    from service.pictures.tokens import token_folders
     from workers.sweep import sweep_pictures
 
     grace_s = settings.pictures.grace_s
@@ -55,8 +56,10 @@ async def _prune(settings: Settings, tenant: str, *, dry_run: bool, force: bool)
                     "the pictures? --force removes them, --dry-run counts them"
                 )
             with stages() as report:
-                pictures = open_pictures(settings.of_tenant(tenant))
-                swept = await sweep_pictures(store, pictures, grace_s, dry_run=dry_run, report=report)
+                own = settings.of_tenant(tenant)
+                pictures = open_pictures(own)
+                tokens = token_folders(own, pictures)
+                swept = await sweep_pictures(store, pictures, grace_s, tokens=tokens, dry_run=dry_run, report=report)
     except OSError as error:
         raise UserError(f"the pictures can't be pruned: {error}") from error
     what = "would be removed" if dry_run else "removed"

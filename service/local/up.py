@@ -1,4 +1,4 @@
-"""`tastestream up`: Redis, vLLM, worker and gateway on one machine, until Ctrl-C."""
+"""`tastestream up`: Redis, vLLM, picture encoder, worker and gateway on one machine, until Ctrl-C."""
 
 import asyncio
 import contextlib
@@ -21,6 +21,7 @@ from model_store.serving.launch import free_port
 from model_store.serving.processes import Child, ChildFailed
 from service.client.client import ServiceClient
 from service.http.auth import require_keys
+from service.local.encoder import LocalEncoder, encoder_environment, needed_encoders
 from service.local.redis import EmbeddedRedis
 from service.local.targets import address, targets_written
 from service.local.vllm import LocalEngine, choose, environment
@@ -73,10 +74,15 @@ async def _serve(settings: Settings, models: str, demo: bool, console: Console) 
         worker = settings.worker.model_copy(update={"metrics_port": settings.worker.metrics_port or free_port()})
         settings = settings.model_copy(update={"worker": worker})
         engines = choose(settings, models, logs)
-        servers = [engine.server for engine in engines]
-        await unless_one_ends([*children, *servers], _start_engines(engines, settings, stack, console))
-        variables = _environment(settings, home) | environment(engines)
-        stack.enter_context(targets_written(home, _servers(settings, engines)))
+        servers: list[Child] = [engine.server for engine in engines]
+        encoders = needed_encoders(settings, engines, logs)
+        for encoder in encoders:
+            stack.push_async_callback(encoder.child.stop)
+            await encoder.child.start()
+            servers.append(encoder.child)
+        await unless_one_ends([*children, *servers], _start_engines(engines, encoders, settings, stack, console))
+        variables = _environment(settings, home) | environment(engines) | encoder_environment(encoders)
+        stack.enter_context(targets_written(home, _servers(settings, engines, encoders)))
         for name in ("gateway", "worker"):
             command = [sys.executable, "-m", "service.cli.main", name]
             child = Child(name, command, variables, logs / f"{name}.log", background=name == "worker")
@@ -91,13 +97,17 @@ async def _serve(settings: Settings, models: str, demo: bool, console: Console) 
             # Without a model server the tour would wait for summaries that nobody writes.
             await unless_one_ends([*children, *servers], _play_demo(url, home, console))
         console.print(f"serving on {url} (API: {url}/docs, metrics: {url}/metrics, logs: {logs}). Ctrl-C stops.")
-        await watch(children, engines, console)
+        await watch(children, servers, console)
 
 
 async def _start_engines(
-    engines: list[LocalEngine], settings: Settings, stack: contextlib.AsyncExitStack, console: Console
+    engines: list[LocalEngine],
+    encoders: list[LocalEncoder],
+    settings: Settings,
+    stack: contextlib.AsyncExitStack,
+    console: Console,
 ) -> None:
-    """Start all vLLM servers, fill the store meanwhile, then wait for the servers."""
+    """Start all vLLM servers, fill the store meanwhile, then wait for the servers and the encoders."""
     for engine in engines:
         stack.push_async_callback(engine.server.stop)
         await engine.start()
@@ -106,6 +116,8 @@ async def _start_engines(
             console.print(f"  added the co-occurrence counts of {items} items from {engine.manifest.id}")
     for engine in engines:
         await engine.wait(console)
+    for encoder in encoders:
+        await encoder.wait(console)
 
 
 async def seed_cooccurrence(settings: Settings, registry: Registry, manifest: Manifest) -> int:
@@ -141,7 +153,7 @@ def _environment(settings: Settings, home: Path) -> dict[str, str]:
     }
 
 
-def _servers(settings: Settings, engines: list[LocalEngine]) -> dict[str, str]:
+def _servers(settings: Settings, engines: list[LocalEngine], encoders: list[LocalEncoder]) -> dict[str, str]:
     """The root of everything that has metrics, by its job."""
     worker = settings.worker
     own = {
@@ -150,6 +162,7 @@ def _servers(settings: Settings, engines: list[LocalEngine]) -> dict[str, str]:
     }
     given = {"summarizer": settings.summarizer.url, "ranker": settings.ranker.url}
     started = {engine.job: engine.server.url for engine in engines}
+    started |= {encoder.job: encoder.url for encoder in encoders}
     return {job: url for job, url in (own | given | started).items() if url is not None}
 
 

@@ -8,7 +8,6 @@ from rich.console import Console
 from rich.markup import escape
 
 from model_store.serving.processes import Child
-from service.local.vllm import LocalEngine
 
 _POLL_S = 0.5
 T = TypeVar("T")
@@ -35,7 +34,7 @@ async def unless_one_ends(children: Sequence[Child], work: Coroutine[object, obj
         await asyncio.gather(task, return_exceptions=True)
 
 
-async def watch(children: Sequence[Child], engines: Sequence[LocalEngine], console: Console) -> None:
+async def watch(children: Sequence[Child], servers: Sequence[Child], console: Console) -> None:
     """Wait until one of `children` ends. The end of a model server is only reported: answers are degraded without it.
 
     Raises:
@@ -45,10 +44,10 @@ async def watch(children: Sequence[Child], engines: Sequence[LocalEngine], conso
     while True:
         await asyncio.sleep(_POLL_S)
         _check(children)
-        for engine in engines:
-            if engine.server.ended() and engine.job not in reported:
-                reported.add(engine.job)
-                console.print(f"[yellow]{escape(engine.server.exit_report())}[/]", soft_wrap=True)
+        for server in servers:
+            if server.ended() and server.name not in reported:
+                reported.add(server.name)
+                console.print(f"[yellow]{escape(server.exit_report())}[/]", soft_wrap=True)
                 console.print("answers are degraded until it is back")
 
 

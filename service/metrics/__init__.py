@@ -11,6 +11,7 @@ from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
 from service.metrics.declare import Declare
+from service.metrics.encoder import EncoderSeries
 from service.metrics.events import CatalogueSeries, EventSeries
 from service.metrics.http import HttpSeries
 from service.metrics.models import ModelSeries
@@ -30,6 +31,7 @@ class Metrics(
     RolloutSeries,
     ModelSeries,
     WorkerSeries,
+    EncoderSeries,
     StoreSeries,
     ObjectiveSeries,
 ):
@@ -58,6 +60,7 @@ class Metrics(
         RolloutSeries.__init__(self, declare)
         ModelSeries.__init__(self, declare)
         WorkerSeries.__init__(self, declare)
+        EncoderSeries.__init__(self, declare)
         StoreSeries.__init__(self, declare)
         ObjectiveSeries.__init__(self, declare)
         self.build_info = declare.gauge(

@@ -53,6 +53,14 @@ class RecommendSeries:
             "Candidates by outcome: ranked, the reason why they were skipped, or unscored (the model rejected them).",
             ("outcome",),
         )
+        self.picture_tokens = declare.counter(
+            "tastestream_picture_tokens_total",
+            "Candidates of a model whose pictures are soft tokens, by what it was shown: used; no_picture; and, ranked "
+            "by their texts, awaited (not encoded yet), refused (not of the version's shape), lost (the file is "
+            "missing), unreadable (the folder failed).",
+            ("result",),
+            known=[(result,) for result in ("used", "no_picture", "awaited", "refused", "lost", "unreadable")],
+        )
         self.cached_scores = declare.counter(
             "tastestream_score_cache_total", "Lookups in the score cache by result: hit, miss.", ("result",)
         )

@@ -13,7 +13,8 @@ from model_store.byte_cache import ByteCache
 from service.pictures.folders import PARTS, open_folder
 from service.settings import Settings
 
-_HASH = re.compile(r"[0-9a-f]{64}")
+HASH = re.compile(r"[0-9a-f]{64}")
+"""Of the bytes of a picture: SHA-256."""
 _READERS, _WRITERS = 8, 4
 
 
@@ -82,13 +83,13 @@ class PictureStore:
         Raises:
             OSError: the folder can't be read.
         """
-        wanted = {picture for picture in pictures if _HASH.fullmatch(picture)}
+        wanted = {picture for picture in pictures if HASH.fullmatch(picture)}
         found = {
             picture: content
             for picture in wanted
             if (content := self._shared.cache.get((self._url, picture))) is not None
         }
-        if missing := {_name(picture): picture for picture in wanted - found.keys()}:
+        if missing := {file_name(picture): picture for picture in wanted - found.keys()}:
             loop = asyncio.get_running_loop()
             read = await loop.run_in_executor(self._shared.reading, self._folder.read, list(missing))
             for name, content in read.items():
@@ -104,7 +105,7 @@ class PictureStore:
         """
         picture = sha256(content).hexdigest()
         loop = asyncio.get_running_loop()
-        await loop.run_in_executor(self._shared.writing, self._folder.write, _name(picture), content)
+        await loop.run_in_executor(self._shared.writing, self._folder.write, file_name(picture), content)
         self._shared.cache.add((self._url, picture), content)
         return picture
 
@@ -151,5 +152,6 @@ def open_pictures(settings: Settings) -> PictureStore:
     return PictureStore(settings.pictures_url, cached_bytes=given.cached_bytes, refresh_s=given.grace_s / 2)
 
 
-def _name(picture: str) -> str:
+def file_name(picture: str) -> str:
+    """The name of a picture's file in its folder."""
     return f"{picture[:2]}/{picture}"

@@ -21,8 +21,8 @@ class Candidate:
 
 def catalogue_revision(item: Item | None) -> int:
     """A number that changes with everything a prompt shows of a catalogue item; 0 if there is no such item."""
-    # Writing the item summary changes the prompt, but not the revision of the item.
-    return 0 if item is None else 2 * item.revision + item.described
+    # The first summary and the first soft tokens change the prompt, but not the revision of the item.
+    return 0 if item is None else 4 * item.revision + 2 * item.described + bool(item.encoded)
 
 
 def given_candidates(asked: Iterable[CandidateIn], items: Mapping[str, Item]) -> tuple[list[Candidate], list[Skipped]]:
@@ -68,6 +68,6 @@ def _merge(given: CandidateIn, known: Item | None) -> Candidate | None:
 
 def _content_revision(item: Item) -> int:
     """A number that changes with everything a prompt shows of an item that the caller changed."""
-    content = (item.title, item.description, item.genres, item.tags, item.summary, item.picture)
+    content = (item.title, item.description, item.genres, item.tags, item.summary, item.picture, item.encoded)
     digest = blake2b(orjson.dumps(content), digest_size=7)
     return -int.from_bytes(digest.digest())

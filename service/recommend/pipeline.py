@@ -6,7 +6,6 @@ from dataclasses import dataclass, fields
 
 from model_store.registry.manifest import Blend
 from service.metrics import Metrics
-from service.pictures.store import PictureStore
 from service.recommend.answer import answer, count
 from service.recommend.blend import Scored, blended, without_model
 from service.recommend.candidates import Candidate
@@ -21,6 +20,7 @@ from service.recommend.rollout import Choice, Lineup, Rollout
 from service.recommend.schemas import Policy, Recommendation, RecommendIn
 from service.recommend.shadow import Difference, Shadow, difference
 from service.recommend.shown import ShownWriter
+from service.recommend.sight import Sight
 from service.recommend.warnings import warn, warn_of_user
 from service.settings import RecommendSettings
 from service.state.shown_log import Shown, ShownItem
@@ -77,7 +77,7 @@ class Recommender:
     def __init__(
         self,
         store: Store,
-        pictures: PictureStore,
+        sight: Sight,
         rollout: Rollout,
         shadow: Shadow,
         shown: ShownWriter,
@@ -95,7 +95,7 @@ class Recommender:
         self._tenant = tenant
         self._deadline_s = settings.deadline_ms / 1000
         self._retriever = Retriever(store, settings, metrics)
-        self._ranking = CachedRanker(store.scores, pictures, metrics)
+        self._ranking = CachedRanker(store.scores, sight, metrics)
 
     async def recommend(self, ask: RecommendIn, deadline: Deadline) -> Served:
         """Rank candidates for a user before the deadline, without the model if necessary.

@@ -45,6 +45,7 @@ class Ranker:
         limit: how many; each call adapts it.
 
     Attributes:
+        manifest: the model version; None for a general model.
         blend: the model version's blend weights.
         recents: how many of a user's last interactions its prompts show.
         reads_context: whether its prompts show the context of a request.
@@ -52,6 +53,7 @@ class Ranker:
     """
 
     def __init__(self, engines: Replicas, limit: ConcurrencyLimit, metrics: Metrics) -> None:
+        self.manifest = engines.manifest
         self.blend = engines.manifest.blend if engines.manifest else Blend()
         self.recents = engines.prompts.recents
         self.reads_context = engines.prompts.reads_context

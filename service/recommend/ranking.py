@@ -6,18 +6,18 @@ from hashlib import blake2b
 
 import orjson
 
-from model_store.views import ItemView, UserView
+from model_store.views import UserView
 from service.metrics import Metrics
-from service.pictures.store import PictureStore
 from service.recommend.candidates import Candidate, catalogue_revision
 from service.recommend.context import Situation
 from service.recommend.deadline import Deadline
 from service.recommend.optional import optional
 from service.recommend.ranker import Ranker, RankerUnavailable
+from service.recommend.sight import Sight
 from service.state.reads import Answer
 from service.state.records import Item, UserState
 from service.state.scores import Kept, Scores
-from service.state.views import item_view, user_view
+from service.state.views import user_view
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +32,9 @@ class Ranking:
 class CachedRanker:
     """Asks a ranker only for scores that are not cached."""
 
-    def __init__(self, scores: Scores, pictures: PictureStore, metrics: Metrics) -> None:
+    def __init__(self, scores: Scores, sight: Sight, metrics: Metrics) -> None:
         self._scores = scores
-        self._pictures = pictures
+        self._sight = sight
         self._metrics = metrics
 
     async def rank(
@@ -68,13 +68,15 @@ class CachedRanker:
             return Ranking(cached)
         user = user_view(state, recents, ranker.recents, context or ())
         try:
-            scores = await self._ask(ranker, state.user_id, user, missing, deadline)
+            scores, lacking = await self._ask(ranker, state.user_id, user, missing, deadline)
         except RankerUnavailable as error:
             return Ranking(cached, reason=error.reason)
         scored = [(one, score) for one, score in zip(missing, scores, strict=True) if score is not None]
         self._metrics.count_scores(ranker.id, (score for _, score in scored))
         self._metrics.candidates.labels("unscored").inc(len(missing) - len(scored))
-        await self._keep(state, key, scored, deadline)
+        # The revision of an item whose picture could not be read promises a score with it.
+        lasting = [(one, score) for one, score in scored if one.item.item_id not in lacking]
+        await self._keep(state, key, lasting, deadline)
         known = cached | {candidate.item.item_id: score for candidate, score in scored}
         return Ranking(known, len(scored), None if known else "ranker_rejected")
 
@@ -93,7 +95,7 @@ class CachedRanker:
             RankerUnavailable: no scores before the deadline.
         """
         user = user_view(state, recents, ranker.recents, context or ())
-        scores = await self._ask(ranker, state.user_id, user, candidates, deadline)
+        scores, _ = await self._ask(ranker, state.user_id, user, candidates, deadline)
         scored = {one.item.item_id: score for one, score in zip(candidates, scores, strict=True) if score is not None}
         self._metrics.count_scores(ranker.id, scored.values())
         return scored
@@ -110,14 +112,10 @@ class CachedRanker:
 
     async def _ask(
         self, ranker: Ranker, user_id: str, user: UserView, candidates: Sequence[Candidate], deadline: Deadline
-    ) -> list[float | None]:
-        items = [candidate.item for candidate in candidates]
-        pictures: Mapping[str, bytes] = {}
-        with optional("pictures", self._metrics):
-            async with deadline.limit():
-                pictures = await self._pictures.read_many(item.picture for item in items if item.picture)
-        views: list[ItemView] = [item_view(item, pictures.get(item.picture or "")) for item in items]
-        return await ranker.score(user_id, user, views, deadline)
+    ) -> tuple[list[float | None], frozenset[str]]:
+        """The scores, and the items that were scored without a picture that they have."""
+        shown = await self._sight.show(ranker.manifest, [candidate.item for candidate in candidates], deadline)
+        return await ranker.score(user_id, user, shown.views, deadline), shown.lacking
 
     async def _keep(
         self, state: UserState, key: str, scored: Sequence[tuple[Candidate, float]], deadline: Deadline

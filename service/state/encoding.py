@@ -117,6 +117,7 @@ def item(item_id: str, fields: Mapping[bytes, bytes]) -> Item:
         summary=fields.get(b"sum", b"").decode(),
         summary_model=fields.get(b"by", b"").decode(),
         described=b"sf" in fields,
+        encoded=tuple(fields.get(b"tk", b"").decode().split()),
     )
 
 

@@ -22,7 +22,7 @@ bucket's hash tag, so that one script may touch them together on Redis Cluster:
     ts:{b7}:x:<user>    string  tombstone: events received up to this time are refused
     ts:{b7}:y:<user>    list    ids of the user's dead letters
 
-KIND is `summarize` for users, and `describe` and `fetch` for items, see `service.state.kinds`.
+KIND is `summarize` for users, and `describe`, `encode` and `fetch` for items, see `service.state.kinds`.
 
 Items likewise under `{i7}`: `KIND_due`, `KIND_lease:<item>`, `fence`, `dead`, `index` (zset of ids in lexical
 order), `t:<term>` (zset of the same form, the items with a genre or tag), `m:<item>` (hash) and `v:<item>` (string, the

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Generic, Literal, TypeVar
 
+from service.settings import Settings
 from service.state import encoding
 from service.state.records import Claim, ItemClaim, PictureClaim, SummaryClaim
 from service.state.redis.scripts import source_of
@@ -78,8 +79,16 @@ class Derived(Kind[ItemClaim]):
 SUMMARIZE = Kind("summarize", "user", _summary_claim, "summarize")
 FETCH = Kind("fetch", "item", _picture_claim, "fetch")
 DESCRIBE = Derived("describe", needs="pic", result="sum", model="by", token="sf")  # noqa: S106 - names of fields
+ENCODE = Derived("encode", needs="pic", result="tk", model="tb", token="tf")  # noqa: S106 - names of fields
+"""Only in a store whose settings name a picture encoder, see `derived_by`. The result is the versions that have tokens
+of the picture, the model those for which there was an attempt, both separated by spaces."""
 DERIVED = (DESCRIBE,)
-KINDS = (SUMMARIZE, FETCH, *DERIVED)
+KINDS = (SUMMARIZE, FETCH, *DERIVED, ENCODE)
+
+
+def derived_by(settings: Settings) -> tuple[Derived, ...]:
+    """What is derived from items: of pictures nobody encodes, there would be no end of work."""
+    return (*DERIVED, ENCODE) if settings.encodes_pictures else DERIVED
 
 
 def lua_table(derived: Sequence[Derived]) -> str:

@@ -1,6 +1,6 @@
 """The queues of leased work: summaries of users, results derived from items, and pictures to fetch."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 import orjson
 
@@ -10,7 +10,7 @@ from service.state.keys import Keys
 from service.state.kinds import SUMMARIZE, Derived
 from service.state.leases import DeadLettered, LeasedQueue
 from service.state.records import ItemClaim, PictureClaim, Summary, SummaryClaim
-from service.state.redis.scripts import Scripts
+from service.state.redis.scripts import Call, Scripts
 
 
 class Summaries(LeasedQueue[SummaryClaim]):
@@ -71,9 +71,25 @@ class Derivations(LeasedQueue[ItemClaim]):
             raise ValueError(f"a result of {len(result)} characters, at most {self._max_chars} are stored")
         return bool(await self._run("commit", claim, result, model))
 
-    async def dead_letter(self, claim: ItemClaim, reason: str) -> DeadLettered:
-        """Give up; the item stays without the result."""
-        return await self._dead_letter(claim, reason)
+    async def dead_letter(self, claim: ItemClaim, reason: str, model: str = "") -> DeadLettered:
+        """Give up; the item stays without the result. `model` is noted as tried, see `request`."""
+        return await self._dead_letter(claim, reason, *([model] if model else []))
+
+    async def request(self, items: Iterable[str], model: str, lost: Collection[str] = ()) -> int:
+        """Queue items for a result of `model`, unless it has been tried for their current content.
+
+        Args:
+            lost: items that have the result, which can't be found any more: they are queued in any case.
+
+        Returns:
+            How many were queued.
+        """
+        calls = []
+        for item in items:
+            bucket = self._buckets[self._keys.bucket(item)]
+            given = (self._scripts.now(), item, self.kind.name, model, int(item in lost))
+            calls.append(Call("derive_request", (bucket.item_stem + item, bucket.stem), given))
+        return sum(await self._scripts.run(calls)) if calls else 0
 
 
 class PictureQueue(LeasedQueue[PictureClaim]):

@@ -153,6 +153,8 @@ class Item:
     summary: str = ""
     summary_model: str = ""
     described: bool = False
+    encoded: tuple[str, ...] = ()
+    """The model versions that have soft tokens of the stored picture."""
 
 
 @dataclass(frozen=True, slots=True)

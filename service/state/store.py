@@ -15,7 +15,7 @@ from service.state.event_log import EventLog
 from service.state.events import Events
 from service.state.items import Items
 from service.state.keys import Keys
-from service.state.kinds import DERIVED, DESCRIBE, FETCH, SUMMARIZE, Derived, lua_table
+from service.state.kinds import DESCRIBE, ENCODE, FETCH, SUMMARIZE, Derived, derived_by, lua_table
 from service.state.locks import Locks
 from service.state.new_items import NewItems
 from service.state.queues import Derivations, PictureQueue, Summaries
@@ -34,11 +34,12 @@ class Store:
 
     Args:
         now_ms: replaces Redis's clock in tests.
-        derived: the results that are derived from items; tests may add some.
+        derived: the results that are derived from items; by default those of the settings.
         tenant: whose store it is.
         database: that of another tenant's store; by default, a new one.
 
     Attributes:
+        encodings: None if the settings name no picture encoder.
         retries: the budget of retries of calls to Redis.
 
     Raises:
@@ -49,11 +50,12 @@ class Store:
         self,
         settings: Settings,
         now_ms: Callable[[], int] | None = None,
-        derived: Sequence[Derived] = DERIVED,
+        derived: Sequence[Derived] | None = None,
         *,
         tenant: str = DEFAULT_TENANT,
         database: Database | None = None,
     ) -> None:
+        derived = derived_by(settings) if derived is None else derived
         self.database = database or Database(settings, lua_table(derived), now_ms)
         state, scripts = settings.state, self.database.scripts
         self.tenant = tenant
@@ -66,6 +68,7 @@ class Store:
         self.summaries = Summaries(scripts, keys, state)
         self.derivations = {kind.name: Derivations(scripts, keys, kind, state.summary_chars) for kind in derived}
         self.descriptions = self.derivations[DESCRIBE.name]
+        self.encodings = self.derivations.get(ENCODE.name)
         self.dead_letters = DeadLetters(scripts, keys, (SUMMARIZE, FETCH, *derived))
         self.rebuilds = Rebuilds(scripts, keys, state.max_pending)
         early = Early(scripts, keys, state)

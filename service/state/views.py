@@ -6,8 +6,8 @@ from model_store.views import InteractionView, ItemView, UserView
 from service.state.records import Event, Item, UserState
 
 
-def item_view(item: Item, image: bytes | None = None) -> ItemView:
-    """The item as prompts show it; `image` holds the bytes of its stored picture, if the caller read them."""
+def item_view(item: Item, image: bytes | None = None, picture_tokens: bytes | None = None) -> ItemView:
+    """The item as prompts show it, with the bytes of its stored picture or of its soft tokens, if they were read."""
     return ItemView(
         title=item.title,
         genres=item.genres,
@@ -15,6 +15,7 @@ def item_view(item: Item, image: bytes | None = None) -> ItemView:
         description=item.description,
         summary=item.summary,
         image=image,
+        picture_tokens=picture_tokens,
     )
 
 

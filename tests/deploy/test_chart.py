@@ -125,19 +125,33 @@ def test_every_server_is_probed_and_survives_a_drained_node(rendered: Rendered) 
         ("summarizer", 8000, {"gateway", "worker"}),
         ("redis", 6379, {"gateway", "worker", "job"}),
         ("worker", 9100, set()),
+        ("encoder", 8003, {"worker"}),
     ],
 )
 @pytest.mark.parametrize("case", CASES)
 def test_a_server_answers_only_those_that_need_it(case: str, target: str, port: int, callers: set[str]) -> None:
-    given = values(*CASES[case], jobs={"rebuild": {"args": ["summaries", "rebuild", "--yes"]}})
+    given = values(
+        *CASES[case], encoder={"version": "r@1"}, jobs={"rebuild": {"args": ["summaries", "rebuild", "--yes"]}}
+    )
     policies = render(given).kind("NetworkPolicy")
     to = given["redis"].get("podLabels", {}) if target == "redis" else {}
-    components = ("gateway", "worker", "job", "ranker", "summarizer", "redis")
+    components = ("gateway", "worker", "job", "ranker", "summarizer", "encoder", "redis")
     pods: dict[str, dict[str, str]] = {name: labels(name) for name in components} | {"stranger": {"app": "other"}}
     server = to or labels(target)
     assert {name for name, pod in pods.items() if accepts(policies, server, pod, port)} - {target} == callers
     assert all(may_open(policies, pods[name], server, port) for name in callers)
     assert not may_open(policies, labels("ranker"), labels("redis"), 6379)
+
+
+def test_gateways_and_workers_know_the_encoder_and_without_a_version_there_is_none(cluster: Rendered) -> None:
+    container = cluster.get("Deployment", "encoder")["spec"]["template"]["spec"]["containers"][0]
+    assert container["args"][:2] == ["encoder", "shop-ranker@3"]
+    for name in ("gateway", "worker"):
+        given = cluster.environment("Deployment", name)
+        assert given[f"{PREFIX}RANKER__ENCODER_URL"] == f"http://{NAME}-encoder:8003"
+    without = render(values("demo"))
+    assert not any(one["metadata"]["name"].endswith("-encoder") for one in without.objects)
+    assert f"{PREFIX}RANKER__ENCODER_URL" not in without.environment("Deployment", "gateway")
 
 
 def test_workers_fetch_pictures_from_public_addresses_only(cluster: Rendered) -> None:

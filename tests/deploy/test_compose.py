@@ -65,7 +65,7 @@ def test_redis_and_vllm_are_on_networks_that_lead_nowhere(services: dict[str, An
         for name in ("state", "models")
     }
     assert members["state"] == {"redis", "gateway", "worker"}
-    assert members["models"] == {"ranker", "summarizer", "gateway", "worker", "prometheus"}
+    assert members["models"] == {"ranker", "summarizer", "encoder", "gateway", "worker", "prometheus"}
 
 
 def test_containers_can_do_nothing_but_their_work(services: dict[str, Any]) -> None:

@@ -3,11 +3,11 @@
 import io
 from typing import Any
 
+import torch
+
 
 def saved(tensor: Any) -> bytes:
     """What `torch.save` writes for `tensor`."""
-    import torch
-
     out = io.BytesIO()
     torch.save(tensor, out)
     return out.getvalue()
@@ -15,6 +15,4 @@ def saved(tensor: Any) -> bytes:
 
 def soft_tokens(count: int = 2, width: int = 4, seed: int = 0) -> bytes:
     """Random ones, with the spread of a model's embeddings."""
-    import torch
-
     return saved(0.12 * torch.randn(count, width, generator=torch.Generator().manual_seed(seed)))

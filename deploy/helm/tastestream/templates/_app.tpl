@@ -21,6 +21,10 @@
 {{ include "tastestream.engineEnvironment" (dict "root" $root "role" "ranker") }}
 - name: TASTESTREAM_RANKER__MODE
   value: {{ $root.Values.ranker.mode }}
+{{- if $root.Values.encoder.version }}
+- name: TASTESTREAM_RANKER__ENCODER_URL
+  value: http://{{ include "tastestream.name" $root }}-encoder:8003
+{{- end }}
 {{- end }}
 
 {{- define "tastestream.settings" -}}

@@ -1,0 +1,119 @@
+"""`tastestream encoder`: the process that a user starts, with a tiny picture encoder."""
+
+import io
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import torch
+
+from model_store.prompts import BUILT_IN
+from model_store.registry.manifest import Labels, Manifest, PictureTokens
+from model_store.registry.registry import Registry
+from model_store.serving.launch import free_port
+from model_store.soft_tokens import check_soft_tokens
+from tests.service.pictures.pictures import picture
+
+encoders: Any = pytest.importorskip("model_store.msr.parts.encoder")
+vision: Any = pytest.importorskip("model_store.msr.parts.efficientnet")
+SHAPE = PictureTokens(count=2, width=8)
+
+
+def tiny_encoder() -> Any:
+    torch.manual_seed(0)
+    stages = (vision.Stage(1, 8, 1, 1, 3), vision.Stage(4, 12, 2, 2, 5))
+    sizes = vision.VisionSizes(stem=8, stages=stages, features=24, picture=32)
+    projector = encoders.Projector(24, encoders.ProjectorSizes(1, 2, SHAPE.width), 0.1)
+    return encoders.PictureEncoder(encoders.FrozenVision(vision.EfficientNetLite(sizes)), projector)
+
+
+def add(folder: Path, shape: PictureTokens | None, number: int) -> None:
+    weights = folder / f"weights{number}"
+    weights.mkdir()
+    (weights / "config.json").write_text("{}")
+    tiny_encoder().save(folder / "encoder")
+    manifest = Manifest(
+        name="text", version=number, role="ranker", labels=Labels(yes_id=1, no_id=2), picture_tokens=shape
+    )
+    encoder = folder / "encoder" if shape else None
+    Registry(folder / "models").add(manifest, BUILT_IN / "default", weights, encoder=encoder)
+
+
+def command(folder: Path, version: str, port: int) -> list[str]:
+    words = ["encoder", version, "--store", str(folder / "models"), "--port", str(port)]
+    return [sys.executable, "-m", "service.cli.main", *words]
+
+
+@dataclass(frozen=True)
+class Running:
+    process: subprocess.Popen[bytes]
+    http: httpx.Client
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    folder, port = tmp_path_factory.mktemp("encoder"), free_port()
+    add(folder, SHAPE, 1)
+    outside = {name: value for name, value in os.environ.items() if not name.startswith("TASTESTREAM_")}
+    process = subprocess.Popen(command(folder, "text@1", port), env=outside)
+    try:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60, trust_env=False) as http:
+            deadline = time.monotonic() + 300
+            while not _answers(http):
+                assert process.poll() is None
+                assert time.monotonic() < deadline
+                time.sleep(0.1)
+            yield Running(process, http)
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _answers(http: httpx.Client) -> bool:
+    try:
+        return http.get("/healthz").is_success
+    except httpx.TransportError:
+        return False
+
+
+def test_the_answer_is_what_torch_saves_of_the_encoders_tokens(running: Running) -> None:
+    content = picture(size=(40, 30), colour="red")
+    answer = running.http.post("/encode", params={"version": "text@1"}, content=content)
+    assert answer.status_code == 200, answer.text
+    check_soft_tokens(answer.content, SHAPE)
+    tokens = torch.load(io.BytesIO(answer.content), weights_only=True)
+    (expected,) = tiny_encoder().encode([content])
+    assert torch.allclose(tokens, expected, atol=1e-5)
+
+
+def test_what_is_no_picture_is_refused(running: Running) -> None:
+    assert running.http.post("/encode", content=b"no picture").status_code == 422
+    assert running.http.post("/encode", content=b"").status_code == 422
+    assert running.http.post("/encode", params={"version": "text@2"}, content=b"").status_code == 409
+
+
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [(None, "it needs no encoder"), (PictureTokens(count=2, width=9), "the encoder of text@1 is another model's")],
+)
+def test_a_version_that_it_can_not_encode_for_is_refused_in_one_sentence(
+    shape: PictureTokens | None, message: str, tmp_path: Path
+) -> None:
+    add(tmp_path, shape, 1)
+    ended = subprocess.run(command(tmp_path, "text@1", free_port()), capture_output=True, text=True, timeout=300)
+    assert ended.returncode == 1
+    assert message in ended.stderr
+    assert "Traceback" not in ended.stdout + ended.stderr
+
+
+def test_it_ends_by_sigterm(running: Running) -> None:
+    running.process.send_signal(signal.SIGTERM)
+    assert running.process.wait(60) in (0, -signal.SIGTERM)

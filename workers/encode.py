@@ -1,0 +1,138 @@
+"""Makes the soft tokens of pictures, which stand for them in the prompts of a text LLM."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+
+from model_store.errors import UserError
+from model_store.registry.manifest import Manifest
+from model_store.soft_tokens import BadSoftTokens
+from service.engines import soft_token_versions
+from service.pictures.encoders import Encoders, EncoderUnavailable, PictureRefused
+from service.pictures.tokens import TokenStore
+from service.settings import RankerSettings, Settings
+from service.state.leases import DeadLettered
+from service.state.queues import Derivations
+from service.state.records import ItemClaim
+from workers.backoff import Pause
+from workers.job import Job, JobUnavailable, Outcome, Resources, ServerUnavailable, WorkFailed, committed
+from workers.pool import Pool
+
+_VERSIONS_S = 30.0
+"""How long a promotion may take to be noticed."""
+_KEPT_VERSIONS = 4
+"""Versions that an item is noted to have tokens of."""
+
+
+def make_pools(tenants: Sequence[Resources]) -> list[Pool[ItemClaim]]:
+    """One for each ranker that has an encoder."""
+    groups: dict[RankerSettings, list[Resources]] = {}
+    for tenant in tenants:
+        if tenant.store.encodings is not None:
+            groups.setdefault(_own(tenant).ranker, []).append(tenant)
+    return [_pool(ranker, group) for ranker, group in groups.items()]
+
+
+def _pool(ranker: RankerSettings, tenants: Sequence[Resources]) -> Pool[ItemClaim]:
+    worker = tenants[0]
+    encoders = Encoders(ranker.encoder_urls, ranker.encoder_timeout_s)
+    worker.on_exit.push_async_callback(encoders.close)
+    # Without a cache: what it finds stored is really in the folder.
+    tokens, versions = TokenStore(worker.settings.picture_tokens_url, cached_bytes=0), Versions(_own(worker))
+    jobs = [
+        EncodeJob(tenant, queue, encoders, tokens.of(_own(tenant).picture_tokens_url), versions)
+        for tenant in tenants
+        if (queue := tenant.store.encodings) is not None
+    ]
+    return Pool(jobs, Pause(worker.retry), worker.settings.worker.max_concurrent_encodings, worker.settings)
+
+
+def _own(tenant: Resources) -> Settings:
+    return tenant.settings.of_tenant(tenant.store.tenant)
+
+
+class Versions:
+    """The versions of a ranker that need soft tokens; promotions are noticed."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._known: list[Manifest] = []
+        self._until = float("-inf")
+
+    async def current(self) -> list[Manifest]:
+        """
+        Raises:
+            JobUnavailable: the model store can't be read.
+        """
+        if time.monotonic() >= self._until:
+            try:
+                self._known = await asyncio.to_thread(soft_token_versions, self._settings)
+            except (OSError, UserError) as error:
+                raise JobUnavailable(f"the versions of the ranker can't be read: {error}") from error
+            self._until = time.monotonic() + _VERSIONS_S
+        return self._known
+
+
+class EncodeJob(Job[ItemClaim]):
+    """Makes the tokens of new pictures, for all versions of the ranker that have an alias."""
+
+    def __init__(
+        self, worker: Resources, queue: Derivations, encoders: Encoders, tokens: TokenStore, versions: Versions
+    ) -> None:
+        super().__init__(queue, worker.retry, worker.metrics)
+        self._queue = queue
+        self._pictures = worker.pictures
+        self._encoders = encoders
+        self._tokens = tokens
+        self._versions = versions
+
+    async def work(self, claim: ItemClaim) -> Outcome:
+        versions = await self._versions.current()
+        made, absent = [], None
+        for version in versions:
+            try:
+                await self._make(version, claim.item.picture or "")
+                made.append(version.id)
+            except EncoderUnavailable as error:
+                if error.asked:
+                    suspect = WorkFailed("encoder_failed", server_answered=False)
+                    raise ServerUnavailable(str(error), suspect) from error
+                absent = error
+        if absent is not None and not made:
+            raise JobUnavailable(str(absent)) from absent
+        encoded = [*made, *(one for one in claim.item.encoded if one not in made)][:_KEPT_VERSIONS]
+        text = " ".join(encoded)
+        return committed(await self._queue.commit(claim, text, text))
+
+    async def dead_letter(self, claim: ItemClaim, failure: WorkFailed) -> DeadLettered:
+        tried = [version.id for version in await self._versions.current()]
+        return await self._queue.dead_letter(claim, failure.reason, " ".join(tried))
+
+    async def _make(self, version: Manifest, picture: str) -> None:
+        """Make and store the tokens of a picture, unless they are stored."""
+        try:
+            if picture in (await self._tokens.read_many(version, [picture])).found:
+                return
+            content = await self._pictures.read(picture)
+            if content is None:
+                raise WorkFailed("picture_missing", server_answered=False)
+            await self._tokens.write(version, picture, await self._encode(version, content))
+        except OSError as error:
+            raise JobUnavailable(f"pictures or their tokens can't be read or written: {error}") from error
+        except BadSoftTokens as error:
+            raise JobUnavailable(f"the encoder of {version.id} makes wrong tokens: {error}") from error
+
+    async def _encode(self, version: Manifest, content: bytes) -> bytes:
+        started, outcome = time.perf_counter(), "cancelled"
+        try:
+            blob = await self._encoders.encode(version.id, content)
+            outcome = "ok"
+            return blob
+        except EncoderUnavailable:
+            outcome = "encoder_unavailable"
+            raise
+        except PictureRefused as error:
+            outcome = "picture_refused"
+            raise WorkFailed("picture_refused", str(error)) from error
+        finally:
+            self._metrics.count_call("encoder", "encode", outcome, time.perf_counter() - started)
