@@ -158,7 +158,7 @@ def fit_blend(boards: Boards) -> Blend:
     odds = [board.scores(weights)[board.present] for board in every]
     share = np.concatenate([np.full(len(own), 1 / len(own)) for own in odds])
     labels = np.concatenate([board.labels for board in every])
-    slope, bias = _calibrate(np.concatenate(odds), labels, share * len(labels) / len(every))
+    slope, bias = calibrate(np.concatenate(odds), labels, share * len(labels) / len(every))
     return Blend(bias=bias, **dict(zip(WEIGHTS, (slope * weights).tolist(), strict=True)))
 
 
@@ -175,7 +175,9 @@ def weights_of(blend: Blend) -> Floats:
     return np.array([getattr(blend, name) for name in WEIGHTS])
 
 
-class _Fit(NamedTuple):
+class Fit(NamedTuple):
+    """Weights, and minus their log-likelihood a case."""
+
     weights: Floats
     loss: float
 
@@ -184,7 +186,7 @@ def _choose(boards: Sequence[BlendCases]) -> Floats:
     """The weights with the highest mean AUC that lose nothing on any board, or those that lose the least."""
     singles = [max((board.aucs(one) for one in SINGLE), key=np.mean) for board in boards]
 
-    def merit(fit: _Fit) -> tuple[float, float, float]:
+    def merit(fit: Fit) -> tuple[float, float, float]:
         own = [board.aucs(fit.weights) for board in boards]
         loss = min(_upper(one - best) for one, best in zip(own, singles, strict=True))
         # Rounded, so that equal ones differ by their likelihood.
@@ -200,17 +202,17 @@ def _upper(differences: Floats) -> float:
     return float(differences.mean() + differences.std(ddof=1) / np.sqrt(len(differences)))
 
 
-def _fits(boards: Sequence[BlendCases]) -> Iterator[_Fit]:
+def _fits(boards: Sequence[BlendCases]) -> Iterator[Fit]:
     """Every single feature, and the most likely weights for every choice of weights and boards."""
     for single in SINGLE:
-        yield _Fit(single, np.inf)
+        yield Fit(single, np.inf)
     for columns in _subsets(len(WEIGHTS)):
         if _DISCOUNT in columns and _POPULAR not in columns:
             continue
         for chosen in _subsets(len(boards)):
             # Another board only scales the weight of one feature.
             if len(columns) > 1 or len(chosen) == len(boards):
-                yield _fit_weights([boards[number] for number in chosen], columns)
+                yield fit_weights([boards[number] for number in chosen], columns)
 
 
 def _subsets(count: int) -> Iterator[list[int]]:
@@ -218,9 +220,18 @@ def _subsets(count: int) -> Iterator[list[int]]:
     return map(list, chain.from_iterable(combinations(range(count), size) for size in range(1, count + 1)))
 
 
-def _fit_weights(boards: Sequence[BlendCases], columns: list[int]) -> _Fit:
-    """The conditional logit with some of the weights, all >= 0. Each board counts the same."""
+def fit_weights(boards: Sequence[BlendCases], columns: list[int], extra: Sequence[Floats] = ()) -> Fit:
+    """The conditional logit with some of the weights, all >= 0. Each board counts the same.
+
+    Args:
+        columns: of `WEIGHTS`; the others are 0.
+        extra: per board one more feature, of shape (cases, candidates), whose weight is not returned.
+    """
     designs = [board.design[:, :, columns] for board in boards]
+    if extra:
+        designs = [
+            np.concatenate([design, one[:, :, None]], axis=2) for design, one in zip(designs, extra, strict=True)
+        ]
     present = np.concatenate([design[board.present] for design, board in zip(designs, boards, strict=True)])
     spread = np.maximum(present.std(axis=0), 1e-12)
     scaled = [design / spread for design in designs]
@@ -238,14 +249,15 @@ def _fit_weights(boards: Sequence[BlendCases], columns: list[int]) -> _Fit:
             slope = slope + share * (expected - chosen)
         return float(value), slope
 
-    bounds = [(0, None)] * len(columns)
-    found = minimize(loss, np.zeros(len(columns)), jac=True, method="SLSQP", bounds=bounds, tol=1e-9)
+    size = present.shape[1]
+    bounds = [(0, None)] * size
+    found = minimize(loss, np.zeros(size), jac=True, method="SLSQP", bounds=bounds, tol=1e-9)
     weights = np.zeros(len(WEIGHTS))
-    weights[columns] = np.where(found.x > MIN_WEIGHT, found.x, 0) / spread
-    return _Fit(weights, float(found.fun) / cases)
+    weights[columns] = (np.where(found.x > MIN_WEIGHT, found.x, 0) / spread)[: len(columns)]
+    return Fit(weights, float(found.fun) / cases)
 
 
-def _calibrate(odds: Floats, labels: Floats, shares: Floats) -> tuple[float, float]:
+def calibrate(odds: Floats, labels: Floats, shares: Floats) -> tuple[float, float]:
     """Slope (> 0, to keep the order) and bias of the logistic regression of the labels on `odds`.
 
     `shares`: how much each counts, 1 in the mean.

@@ -57,7 +57,7 @@ def mixed_cases(
             candidates = list(dict.fromkeys([target, *(one for own in negatives.values() for one in own)]))
             if len(candidates) > 1:
                 rng.shuffle(candidates)
-                cases.append(MixedCase(EvaluationCase(user, past, target, tuple(candidates)), negatives))
+                cases.append(MixedCase(EvaluationCase(user, past, target, tuple(candidates), place), negatives))
         if len(cases) >= count:
             break
     return cases[:count]

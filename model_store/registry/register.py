@@ -5,7 +5,7 @@ from typing import Any
 
 from model_store.prompts import BUILT_IN, PromptSet
 from model_store.registry.checkpoint import read_checkpoint, read_labels
-from model_store.registry.manifest import MANIFEST, Manifest, ManifestError, Role, Serving, Training, hash_files
+from model_store.registry.manifest import MANIFEST, Blend, Manifest, ManifestError, Role, Serving, Training, hash_files
 from model_store.registry.registry import Registry
 
 _LONGEST_PROMPT = 2048
@@ -101,3 +101,19 @@ def _templates(registry: Registry, prompts: str | None, like: Manifest | None) -
     if not Path(prompts).is_dir():
         raise ManifestError(f"no prompts {prompts!r}: neither a folder nor one of {', '.join(built_in)}")
     return Path(prompts)
+
+
+def register_blend(registry: Registry, manifest: Manifest, blend: Blend, evaluation: dict[str, Any]) -> Manifest:
+    """Add a version with another blend, which shares all else with `manifest`, under the next free number.
+
+    Raises:
+        ManifestError: the weights of `manifest` are missing.
+    """
+    changed = {
+        "version": registry.next_version(manifest.name),
+        "weights": manifest.weights or f"{manifest.name}/{manifest.version}/weights",
+        "blend": blend,
+        "evaluation": evaluation,
+        "created": None,
+    }
+    return registry.add(manifest.model_copy(update=changed), registry.prompts(manifest).folder)

@@ -13,6 +13,7 @@ from model_store.registry.manifest import Manifest
 from model_store.registry.registry import Registry
 from service.cli.audit import audited
 from service.cli.finetuning import finetune
+from service.cli.model_blend import refit_blend
 from service.cli.model_ope import ope
 from service.cli.model_parts import fetch_parts, train_parts
 from service.cli.model_server import serve
@@ -31,6 +32,7 @@ app.command("finetune")(finetune)
 app.command("fetch-parts")(fetch_parts)
 app.command("gc")(gc)
 app.command("ope")(ope)
+app.command("refit-blend")(refit_blend)
 app.command("serve")(serve)
 app.command("train-parts")(train_parts)
 
