@@ -123,6 +123,8 @@ def summarize(
     folding = Folding(None if direct else block_size)
 
     async def run(summarizer: "Summarizer", dataset: Dataset, report: Report) -> "Written":
+        if dataset.has_pictures and not any(item.summary for item in dataset.items.values()):
+            err.print("[yellow]warning:[/] no item is described, so pictures say nothing: run data describe first")
         chosen = _chosen(dataset, split, users)
         return await summarize_users(summarizer, dataset, SummaryOptions(folding, last, chosen), report)
 
@@ -163,7 +165,7 @@ class _Asked:
             self._manifest = found.model_copy(update={"serving": found.serving.model_copy(update=given)})
         else:
             self._registry = own_store(store)
-            self._manifest = _general(model or "", given)
+            self._manifest = general_manifest(model or "", given)
         self.name = model or self._manifest.id
 
     def run(self, folder: Path, stage: Callable[["Summarizer", Dataset, Report], Awaitable["Written"]]) -> "Written":
@@ -211,7 +213,7 @@ def _prompts(settings: Settings) -> PromptSet:
     return PromptSet.built_in(signals=Signals(settings.signals.vocabulary()))
 
 
-def _general(model: str, limits: Mapping[str, int]) -> Manifest:
+def general_manifest(model: str, limits: Mapping[str, int]) -> Manifest:
     """The limits of a general model. Its name stands for its weights, which nobody here can hash."""
     return Manifest(
         name="general",

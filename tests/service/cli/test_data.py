@@ -48,6 +48,18 @@ def test_pictures_are_copied_but_none_from_another_folder(tastestream: Run, tmp_
     assert [path.read_bytes() for path in (tmp_path / "out/images").iterdir()] == [b"picture"]
 
 
+def test_the_next_step_is_named(tastestream: Run, tmp_path: Path) -> None:
+    source, out = tmp_path / "amazon", tmp_path / "out"
+    source.mkdir()
+    images = '[{"variant": "MAIN", "large": "https://example.com/a.jpg"}]'
+    (source / "meta_Baby.jsonl").write_text(f'{{"parent_asin": "A", "title": "Cup", "images": {images}}}\n')
+    (source / "Baby.csv").write_text("user_id,parent_asin,rating,timestamp\nu,A,5,1600000000000\n")
+    ended = tastestream("data", "import", str(source), str(out))
+    assert ended.code == 0
+    assert f"1 items name a picture by its URL; download them: tastestream data pictures {out}" in ended.out
+    assert f"tastestream data check {out}" in ended.out
+
+
 def test_a_failed_import_leaves_nothing_and_is_reported_in_one_sentence(tastestream: Run, tmp_path: Path) -> None:
     source = movielens(tmp_path / "ml")
     (source / "ratings.dat").write_text("8::1::5\n")

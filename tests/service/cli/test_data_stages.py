@@ -12,7 +12,15 @@ from PIL import Image
 
 from model_store.data.dataset import DESCRIPTIONS, Dataset, DatasetItem, item_line, read_dataset
 from model_store.data.summaries import SUMMARIES, read_summaries
-from model_store.evaluate.answers import FILE, AnswerCache
+from model_store.engine.chat import JSON_TOKENS
+from model_store.evaluate.answers import FILE, AnswerCache, version_key
+from model_store.evaluate.server import GeneralModel, ModelServer
+from model_store.progress import quiet
+from model_store.prompts import PromptSet
+from model_store.registry.registry import Registry
+from model_store.views import ItemView
+from service.cli.data_stages import general_manifest
+from tests.model_store.engine.fake_vllm import running, text_answer
 from tests.model_store.evaluate.worlds import like, write_world
 from tests.service.cli.conftest import Run
 from tests.vllm_servers import ServedModel
@@ -90,6 +98,28 @@ def test_after_a_kill_the_same_command_asks_only_what_is_missing(
     assert "0 prompts asked" in repeated.out
     assert generated(url) - before == spent
     assert (folder / DESCRIPTIONS).exists()
+
+
+async def test_a_general_model_is_asked_by_its_name_in_json_within_the_limits(tmp_path: Path) -> None:
+    limits = {"max_description_tokens": 33}
+    general = GeneralModel("big/model", PromptSet.built_in())
+    manifest = general_manifest("big/model", limits)
+    async with running() as fake:
+        fake.model = "big/model"
+        fake.replies["/v1/chat/completions"] = lambda _: (200, text_answer('{"text": "A red lamp."}'))
+        registry = Registry(tmp_path)
+        async with ModelServer.open(
+            manifest, registry, fake.url, tmp_path / "log", quiet, general=general, api_key="key"
+        ) as server:
+            engine = await server.engine()
+            assert await engine.describe(ItemView("Lamp")) == "A red lamp."
+        asked = fake.requests[-1]
+    assert asked.body["model"] == "big/model"
+    assert asked.body["max_tokens"] == 33 + JSON_TOKENS
+    assert asked.body["response_format"]["type"] == "json_schema"
+    assert asked.headers["authorization"] == "Bearer key"
+    other = general_manifest("other/model", limits)
+    assert version_key(manifest) != version_key(other), "their answers are not mixed up in the cache"
 
 
 @pytest.mark.parametrize(
