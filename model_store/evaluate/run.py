@@ -86,8 +86,15 @@ async def evaluate(
     answers = await ask(subject, dataset, cases, conditions, cache, logs, report)
     full = {FULL: conditions[FULL]}
     others = [(other, await ask(other, dataset, cases, full, cache, logs, report)) for other in against]
-    report("measuring", 0.0, "")
-    found = [_board(one, plan, subject, answers, others, dataset) for one in drawn]
+    found: list[results.Board] = []
+    for one in drawn:
+        report("measuring", len(found) / len(drawn), one.title)
+        board = _board(one, plan, subject, answers, others)
+        # Protocols with the same targets and baselines differ in the other candidates, of which a catalogue has all.
+        alike = any(
+            before.known is one.known and before.protocol.seed == one.protocol.seed for before in drawn[: len(found)]
+        )
+        found.append(board if alike else board.model_copy(update={"catalogue": _catalogue(one, dataset)}))
     report("measuring", 1.0, "")
     everything = [answers, *(asked for _, asked in others)]
     return results.Evaluation(
@@ -162,7 +169,6 @@ def _board(
     subject: Subject,
     answers: Answers,
     others: Sequence[tuple[Subject, Answers]],
-    dataset: Dataset,
 ) -> results.Board:
     cases, asked = drawn.cases, answers.scores[drawn.title]
     blend = ServedBlend.of(subject.ranker, subject.registry)
@@ -194,10 +200,6 @@ def _board(
         methods=[boards.method_result(cases, method, plan.ks) for method in methods],
         differences=differences,
         strata=boards.stratum_results(cases, [*own, *baselines, *versions], drawn.known.counts),
-        catalogue=[
-            boards.catalogue_result(title, _catalogue_ranks(baseline, cases, dataset))
-            for title, baseline in drawn.baselines.items()
-        ],
         ablations=[boards.ablation_result(cases, one) for one in _ablations(cases, asked, blend, service, ranker)]
         if plan.ablated
         else [],
@@ -237,6 +239,13 @@ def _blended(
 
 def _probabilities(scores: Sequence[Sequence[float | None]]) -> list[list[float]]:
     return [[0.5 if score is None else score for score in row] for row in scores]
+
+
+def _catalogue(drawn: _Drawn, dataset: Dataset) -> list[results.CatalogueResult]:
+    return [
+        boards.catalogue_result(title, _catalogue_ranks(baseline, drawn.cases, dataset))
+        for title, baseline in drawn.baselines.items()
+    ]
 
 
 def _catalogue_ranks(baseline: Baseline, cases: Sequence[EvaluationCase], dataset: Dataset) -> TargetRanks:

@@ -52,6 +52,16 @@ async def test_all_methods_rank_the_same_cases_of_every_protocol(fake: FakeVllm,
     assert found.unscored == found.unanswered == 0
 
 
+async def test_baselines_rank_the_whole_catalogue_once_for_the_same_targets(fake: FakeVllm, tmp_path: Path) -> None:
+    uniform, popular = (await run(fake, tmp_path)).boards
+    assert {row.method for row in uniform.catalogue} == {POPULARITY, ITEM_KNN, EASE}
+    assert popular.catalogue == []
+    for row in uniform.catalogue:
+        # All but the eleven events before the target.
+        assert row.items == len(DATASET.items) - 11
+        assert row.recall[10].value <= row.recall[50].value
+
+
 async def test_a_repeated_run_asks_nothing_and_finds_the_same(fake: FakeVllm, tmp_path: Path) -> None:
     first = await run(fake, tmp_path)
     before = len(fake.requests)
