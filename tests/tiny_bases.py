@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file, save_file
 
 from model_store.msr.scratch.architecture import END, Sizes, new_model, processor, train_tokenizer
 from model_store.pictures import PictureSize
@@ -96,6 +97,18 @@ def _scaled(model: Any) -> Any:
     return model
 
 
+def _as_published(folder: Path) -> None:
+    """Rename the vision tower's weights to the names of the published checkpoints.
+
+    transformers 5 shortens them when it loads such a checkpoint, and restores them when it saves that again. A model
+    that was made in code is saved with the short names, under which vLLM does not find them.
+    """
+    weights = folder / "model.safetensors"
+    tensors = load_file(weights)
+    renamed = {name.replace("vision_tower.", "vision_tower.vision_model."): tensor for name, tensor in tensors.items()}
+    save_file(renamed, weights, metadata={"format": "pt"})
+
+
 def qwen3_vl(folder: Path) -> None:
     sizes = Sizes(hidden=HIDDEN, layers=LAYERS, heads=HEADS, kv_heads=1, head_dim=32, mlp=96, vision_hidden=VISION,
                   vision_layers=2, vision_heads=2, vision_mlp=64, vocabulary=600, picture=PICTURE)  # fmt: skip
@@ -143,8 +156,6 @@ def qwen2_5_vl(folder: Path) -> None:
 
 
 def llava_next(folder: Path) -> None:
-    """In the layout of the published checkpoints, which transformers 5 renames when it loads them."""
-    from safetensors.torch import load_file, save_file
     from transformers import (
         LlamaTokenizer,
         LlavaNextConfig,
@@ -175,12 +186,7 @@ def llava_next(folder: Path) -> None:
     )  # fmt: skip
     torch.manual_seed(0)
     _scaled(LlavaNextForConditionalGeneration(config)).save_pretrained(folder)
-    weights = folder / "model.safetensors"
-    renamed = {
-        name.replace("vision_tower.", "vision_tower.vision_model."): tensor
-        for name, tensor in load_file(weights).items()
-    }
-    save_file(renamed, weights, metadata={"format": "pt"})
+    _as_published(folder)
     images = LlavaNextImageProcessor(
         size={"shortest_edge": 32},
         crop_size={"height": 32, "width": 32},
@@ -229,7 +235,7 @@ def gemma3(folder: Path) -> None:
         },
         vision_config={
             "hidden_size": VISION, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2,
-            "image_size": 64, "patch_size": 8,
+            "image_size": 64, "patch_size": 8, "vision_use_head": False,
         },
         mm_tokens_per_image=16,
         boi_token_index=ids("<start_of_image>"),
@@ -238,6 +244,7 @@ def gemma3(folder: Path) -> None:
     )  # fmt: skip
     torch.manual_seed(0)
     _scaled(Gemma3ForConditionalGeneration(config)).save_pretrained(folder)
+    _as_published(folder)
     images = Gemma3ImageProcessor(size={"height": 64, "width": 64})
     Gemma3Processor(images, tokenizer, chat_template=GEMMA_TEMPLATE, image_seq_length=16).save_pretrained(folder)
 

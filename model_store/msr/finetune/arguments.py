@@ -44,6 +44,7 @@ def training_arguments(options: FinetuneOptions, folder: Path) -> Any:
         max_length=None,  # a limit cuts picture tokens
         packing=False,
         remove_unused_columns=False,
+        ddp_find_unused_parameters=False,  # every adapter is in every forward pass, whether or not it has a picture
         eval_strategy="steps",
         eval_steps=share,
         save_strategy="steps",
@@ -54,6 +55,8 @@ def training_arguments(options: FinetuneOptions, folder: Path) -> Any:
         greater_is_better=True,
         logging_steps=1,
         report_to="none",
+        log_level="error",
+        log_level_replica="error",
         disable_tqdm=True,
     )
 

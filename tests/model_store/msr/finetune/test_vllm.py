@@ -13,7 +13,7 @@ from tests.model_store.msr.finetune.conftest import OPTIONS
 pytestmark = [pytest.mark.vllm, pytest.mark.timeout(1800)]
 
 
-@pytest.mark.parametrize("name", ["qwen3-vl", "gemma3"])
+@pytest.mark.parametrize("name", ["qwen3-vl", "qwen2.5-vl"])
 def test_a_version_is_registered_after_vllm_scored_it_like_the_training(
     base_folder: Callable[[str], Path], shop: Path, tmp_path: Path, name: str
 ) -> None:
