@@ -136,8 +136,12 @@ def finetune(
         tastestream models finetune --base Qwen/Qwen3-VL-2B-Instruct --data shop --name shop
     """
     settings = settings_or_exit()
-    from transformers.utils import logging
-
+    try:
+        import peft  # noqa: F401
+        import trl  # noqa: F401
+        from transformers.utils import logging
+    except ImportError as error:
+        raise UserError(f"this needs the extra `finetune` ({error}): pip install 'tastestream[finetune]'") from None
     from model_store.msr.finetune.finetune import finetune as run
     from model_store.msr.finetune.options import FinetuneOptions
     from model_store.pictures import PictureSize

@@ -1,6 +1,7 @@
 """`models finetune`: from a base and a dataset folder to a registered ranker version."""
 
 import gc
+import os
 import shlex
 import shutil
 import sys
@@ -14,7 +15,7 @@ import torch
 from model_store.data.dataset import HELD_OUT
 from model_store.evaluate.likes import Likes
 from model_store.evaluate.protocol import liked_by
-from model_store.msr.finetune import parity
+from model_store.msr.finetune import FinetuneError, parity
 from model_store.msr.finetune.arguments import adapter, training_arguments
 from model_store.msr.finetune.base import open_base
 from model_store.msr.finetune.examples import lazy_rows
@@ -61,6 +62,7 @@ def finetune(
         ManifestError: nothing can be registered in `store`, or not by this name.
     """
     options = options or FinetuneOptions()
+    _require_launcher()
     require_place(store, name)
     work = work or store / name / "finetuning"
     started = time.monotonic()
@@ -95,7 +97,13 @@ def train(setup: Setup, data: Path, work: Path, *, resume: bool, progress: Repor
         if state.is_main_process or resume:
             checkpoint = open_run(work, record(setup.base, data, setup.options, state.num_processes), resume)
     trainer = make_trainer(setup, work, progress)
-    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    try:
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    except torch.OutOfMemoryError:
+        raise FinetuneError(
+            f"no memory left after {trainer.state.global_step} steps with batches of {setup.options.batch_size} pairs: "
+            f"delete {work} and use a smaller --batch-size with more --accumulate, or a smaller --picture-side"
+        ) from None
     best = 100 * (trainer.state.best_metric or 0)
     progress("training", 1, f"{trainer.state.global_step} steps, validation AUC {best:.1f}")
     return trainer
@@ -187,6 +195,16 @@ def _publish(
     close_run(work)
     progress("registered", 1, "")
     return registered
+
+
+def _require_launcher() -> None:
+    """Trainer would spread the model over all visible GPUs by threads, which TRL refuses after loading it."""
+    gpus = torch.cuda.device_count()
+    if gpus > 1 and "WORLD_SIZE" not in os.environ:
+        raise FinetuneError(
+            f"{gpus} GPUs are visible: start with accelerate launch --num_processes {gpus} $(which tastestream), "
+            "or show one with CUDA_VISIBLE_DEVICES=0"
+        )
 
 
 def _free() -> None:
