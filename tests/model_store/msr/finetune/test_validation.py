@@ -24,8 +24,10 @@ def test_the_temperature_of_log_odds_is_found(temperature: float) -> None:
     assert fit_temperature(true * temperature, labels) == pytest.approx(temperature, rel=0.1)
 
 
-def test_brier_of_a_guess_is_a_quarter_whatever_the_shares_of_the_labels() -> None:
+def test_brier_counts_both_labels_the_same() -> None:
     assert brier(np.zeros(12), np.array([1.0, *[0.0] * 11])) == pytest.approx(0.25)
+    p = float(expit(2.0))
+    assert brier(np.full(12, 2.0), np.array([1.0, *[0.0] * 11])) == pytest.approx(((p - 1) ** 2 + p**2) / 2)
     assert brier(np.array([9.0, -9.0, -9.0]), np.array([1.0, 0.0, 0.0])) < 1e-6
 
 
