@@ -20,7 +20,7 @@ _MODELS_ROW = Row(
         table(
             "Model versions",
             "What gateways and workers ask, and how: by `/score`, by chat with label probabilities, or to write texts.",
-            Query(f"count by (role, model, mode) ({series('tastestream_model_info', OF_MODEL)})"),
+            Query(f"sum by (role, model, mode) ({series('tastestream_model_info', OF_MODEL)}) > 0"),
             columns=["role", "model", "mode"],
             value="processes",
             width=8,

@@ -15,7 +15,7 @@ from service.metrics.declare import Declare
 
 log = get_logger(__name__)
 _BINS = tuple(f"0.{tenth}" for tenth in range(10))
-_CALLS = {"ranker": ("score",), "summarizer": ("summarize", "describe")}
+_CALLS = {"ranker": ("score",), "canary": ("score",), "shadow": ("score",), "summarizer": ("summarize", "describe")}
 _MASS = (0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 1.0)
 
 
@@ -56,7 +56,7 @@ class ModelSeries:
         )
         self.model_created = declare.gauge(
             "tastestream_model_created_timestamp_seconds",
-            "When the model version was made, if its manifest says so.",
+            "When the model version was made, if its manifest says so; 0 for one that is not in use any more.",
             ("role", "model"),
             across="latest",
         )
@@ -103,6 +103,8 @@ class ModelSeries:
         self.breaker_state.labels(role).set(max(states.values(), default=State.CLOSED))
         if not self._watched[role, engine.id]:
             self.model_info.labels(role, engine.id, self._modes[role, engine.id]).set(0)
+            if engine.manifest and engine.manifest.created:
+                self.model_created.labels(role, engine.id).set(0)
             budgets.pop(engine.id, None)
             self.retry_budget.labels(role).set(min(budgets.values(), default=1.0))
 

@@ -13,7 +13,7 @@ from model_store.registry.registry import Registry
 from service.engines import with_version
 from service.logs import get_logger
 from service.metrics import Metrics
-from service.recommend.ranker import Ranker, open_ranker
+from service.recommend.ranker import Ranker, RankerRole, open_ranker
 from service.recommend.rollout import Lineup, Rollout
 from service.recommend.schemas import MAX_DEADLINE_MS
 from service.recommend.version_servers import Unserved, VersionServers
@@ -27,8 +27,9 @@ _GRACE_S = MAX_DEADLINE_MS / 1000 + 5
 
 
 class Opened(NamedTuple):
-    """A version on some servers."""
+    """A version on some servers, in a role: its calls are counted as those of the role."""
 
+    role: RankerRole
     version: str
     urls: tuple[str, ...]
 
@@ -57,7 +58,7 @@ class Follower:
         self._name, self._alias = name, alias or PRODUCTION
         self._registry = Registry(settings.models_root)
         self._servers = VersionServers(settings.ranker, first.id)
-        self._production = Opened(first.id, tuple(settings.ranker.urls))
+        self._production = Opened("ranker", first.id, tuple(settings.ranker.urls))
         self._open = {self._production: first}
         self._reading: asyncio.Task[Histories] | None = None
         self._had_aliases = False
@@ -165,7 +166,8 @@ class Follower:
             return None
         version = self._id(promotion)
         try:
-            opened = Opened(version, self._servers.of(version, promotion.urls))
+            role: RankerRole = "canary" if alias == CANARY else "shadow" if alias == SHADOW else "ranker"
+            opened = Opened(role, version, self._servers.of(version, promotion.urls))
             if opened not in self._open:
                 self._open[opened] = await self._open_version(opened)
         except (OSError, UserError, EngineError) as error:
@@ -176,7 +178,7 @@ class Follower:
 
     async def _open_version(self, opened: Opened) -> Ranker:
         settings = with_version(self._settings, opened.version, opened.urls)
-        ranker = await asyncio.to_thread(open_ranker, settings, self._metrics)
+        ranker = await asyncio.to_thread(open_ranker, settings, self._metrics, opened.role)
         if ranker is None:
             raise Unserved("it has no server")
         try:

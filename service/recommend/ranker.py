@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from typing import Literal
 
 from model_store.engine.errors import EngineError, WrongScores
 from model_store.engine.replicas import Replicas
@@ -18,6 +19,7 @@ from service.settings import Settings
 from service.tracing import span
 
 log = get_logger(__name__)
+RankerRole = Literal["ranker", "canary", "shadow"]
 _REASONS = {
     "engine_timeout": "ranker_late",
     "engine_overloaded": "ranker_overloaded",
@@ -43,6 +45,7 @@ class Ranker:
 
     Args:
         limit: how many; each call adapts it.
+        role: what its calls are counted as.
 
     Attributes:
         manifest: the model version; None for a general model.
@@ -52,7 +55,10 @@ class Ranker:
         signals: what event types mean to its prompts.
     """
 
-    def __init__(self, engines: Replicas, limit: ConcurrencyLimit, metrics: Metrics) -> None:
+    def __init__(
+        self, engines: Replicas, limit: ConcurrencyLimit, metrics: Metrics, role: RankerRole = "ranker"
+    ) -> None:
+        self._role = role
         self.manifest = engines.manifest
         self.blend = engines.manifest.blend if engines.manifest else Blend()
         self.recents = engines.prompts.recents
@@ -91,7 +97,7 @@ class Ranker:
 
     async def close(self) -> None:
         await self._engines.close()
-        self._metrics.forget_engine(self._engines, "ranker")
+        self._metrics.forget_engine(self._engines, self._role)
         self._show_limit(0)
         self._show_in_flight(0)
 
@@ -110,7 +116,8 @@ class Ranker:
             with self._metrics.ranker_wait_seconds.time():
                 await self._slots.acquire(asked_s)
         except Hopeless:
-            self._metrics.shed.labels("ranking").inc()
+            if self._role == "ranker":
+                self._metrics.shed.labels("ranking").inc()
             raise RankerUnavailable("ranker_busy") from None
         took_s = None
         try:
@@ -140,7 +147,7 @@ class Ranker:
         finally:
             took_s = time.perf_counter() - started
             self._learn(call, outcome, took_s, asked_s)
-            self._metrics.count_call("ranker", "score", outcome, took_s)
+            self._metrics.count_call(self._role, "score", outcome, took_s)
 
     def _learn(self, call: Began, outcome: str, took_s: float, asked_s: float) -> None:
         match outcome:
@@ -153,8 +160,11 @@ class Ranker:
         self._show_limit(self._limit.limit)
 
 
-def open_ranker(settings: Settings, metrics: Metrics) -> Ranker | None:
+def open_ranker(settings: Settings, metrics: Metrics, role: RankerRole = "ranker") -> Ranker | None:
     """The ranker that the settings name, if they do.
+
+    Args:
+        role: what its calls are counted as: those of a canary or a shadow are not those on which answers depend.
 
     Raises:
         ManifestError: the settings name a model version that is not in the store.
@@ -169,8 +179,8 @@ def open_ranker(settings: Settings, metrics: Metrics) -> Ranker | None:
             f"the prompts of {replicas.manifest.id} show a user's last {shown} interactions, and {kept} are kept: "
             f"set TASTESTREAM_STATE__RECENTS={shown}"
         )
-    metrics.watch_engine(replicas, "ranker", replicas.way)
+    metrics.watch_engine(replicas, role, replicas.way)
     asked = settings.recommend
     usual = Deadline(time.monotonic(), asked.deadline_ms / 1000)
     limit = ConcurrencyLimit(asked.min_concurrent_ranks, asked.max_concurrent_ranks, usual.for_ranking_s())
-    return Ranker(replicas, limit, metrics)
+    return Ranker(replicas, limit, metrics, role)

@@ -199,7 +199,7 @@ class TestFollowing:
         self, gateway: Gateway, models: Models, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(follow, "_GRACE_S", 0.0)
-        info = {"role": "ranker", "model": "ranker@2", "mode": "score"}
+        info = {"role": "canary", "model": "ranker@2", "mode": "score"}
         models.canary()
         await until(lambda: gateway.count("tastestream_model_info", **info) == 1)
         models.registry.end("ranker", "canary")
@@ -215,6 +215,9 @@ class TestCanary:
         assert (answer["model"], answer["policy"], answer["degraded"]) == ("ranker@1", "fallback", False)
         fallbacks = "tastestream_rollout_fallbacks_total"
         assert gateway.count(fallbacks, model="ranker@2", reason="ranker_down") == 1
+        calls = "tastestream_engine_calls_total"
+        assert gateway.count(calls, engine="canary", call="score", outcome="engine_unavailable") == 1
+        assert gateway.count(calls, engine="ranker", call="score", outcome="engine_unavailable") == 0
         models.servers[2].status = 200
         await until(lambda: len(models.servers[2].requests) > 0)
         answer = await ask(gateway, "another")
