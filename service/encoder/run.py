@@ -5,7 +5,6 @@ import os
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
-from importlib import import_module
 
 import uvicorn
 
@@ -60,10 +59,12 @@ def load(registry: Registry, manifest: Manifest) -> Encode:
     import torch
     from PIL import Image
 
+    from model_store.msr.parts.encoder import PictureEncoder
+
     # More threads than free processors compete by spinning.
     torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // 2))
     Image.MAX_IMAGE_PIXELS = _MAX_PIXELS
-    encoder = import_module("model_store.msr.parts.encoder").PictureEncoder.load(registry.encoder_folder(manifest))
+    encoder = PictureEncoder.load(registry.encoder_folder(manifest))
 
     def encode(pictures: Sequence[bytes]) -> list[bytes]:
         try:

@@ -9,12 +9,13 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
 import torch
 
+from model_store.msr.parts.efficientnet import EfficientNetLite, Stage, VisionSizes
+from model_store.msr.parts.encoder import FrozenVision, PictureEncoder, Projector, ProjectorSizes
 from model_store.prompts import BUILT_IN
 from model_store.registry.manifest import Labels, Manifest, PictureTokens
 from model_store.registry.registry import Registry
@@ -22,17 +23,15 @@ from model_store.serving.launch import free_port
 from model_store.soft_tokens import check_soft_tokens
 from tests.service.pictures.pictures import picture
 
-encoders: Any = pytest.importorskip("model_store.msr.parts.encoder")
-vision: Any = pytest.importorskip("model_store.msr.parts.efficientnet")
 SHAPE = PictureTokens(count=2, width=8)
 
 
-def tiny_encoder() -> Any:
+def tiny_encoder() -> PictureEncoder:
     torch.manual_seed(0)
-    stages = (vision.Stage(1, 8, 1, 1, 3), vision.Stage(4, 12, 2, 2, 5))
-    sizes = vision.VisionSizes(stem=8, stages=stages, features=24, picture=32)
-    projector = encoders.Projector(24, encoders.ProjectorSizes(1, 2, SHAPE.width), 0.1)
-    return encoders.PictureEncoder(encoders.FrozenVision(vision.EfficientNetLite(sizes)), projector)
+    stages = (Stage(1, 8, 1, 1, 3), Stage(4, 12, 2, 2, 5))
+    sizes = VisionSizes(stem=8, stages=stages, features=24, picture=32)
+    projector = Projector(24, ProjectorSizes(1, 2, SHAPE.width), 0.1)
+    return PictureEncoder(FrozenVision(EfficientNetLite(sizes)), projector)
 
 
 def add(folder: Path, shape: PictureTokens | None, number: int) -> None:

@@ -8,7 +8,15 @@ from pydantic import ValidationError
 from model_store.errors import UserError
 from model_store.registry.manifest import ManifestError
 from service.engines import open_ranker, open_summarizer
-from service.settings import EngineSettings, RankerSettings, Settings, SignalSettings
+from service.settings import (
+    EngineSettings,
+    PictureSettings,
+    RankerChoice,
+    RankerSettings,
+    Settings,
+    SignalSettings,
+    TenantSettings,
+)
 from tests.service.serving import VERSION
 
 
@@ -80,3 +88,30 @@ def test_the_model_store_may_be_a_url(store: str) -> None:
 def test_nothing_is_trained_into_a_store_that_is_elsewhere() -> None:
     with pytest.raises(UserError, match="choose one with --store"):
         _ = Settings(model_store="s3://bucket/models").models_folder
+
+
+def test_a_tenant_with_another_version_does_not_inherit_the_encoder_of_the_first() -> None:
+    ranker = RankerSettings(url="http://ranker:8001", version="a@1", encoder_url="http://encoder:8003")
+    choices = {
+        "same": RankerChoice(),
+        "server": RankerChoice(url="http://other:8001"),
+        "version": RankerChoice(version="b@1"),
+        "both": RankerChoice(version="b@1", encoder_url="http://other:8003"),
+    }
+    settings = Settings(ranker=ranker, tenants={name: TenantSettings(ranker=one) for name, one in choices.items()})
+    found = {name: settings.of_tenant(name).ranker.encoder_url for name in choices}
+    assert found == {
+        "same": "http://encoder:8003",
+        "server": "http://encoder:8003",
+        "version": None,
+        "both": "http://other:8003",
+    }
+
+
+def test_tokens_are_kept_beside_the_pictures_of_each_tenant() -> None:
+    settings = Settings(data_dir=Path("/data"), tenants={"shop": {}})
+    assert settings.picture_tokens_url == "/data/pictures/tokens"
+    assert settings.of_tenant("shop").picture_tokens_url == "/data/pictures/tenants/shop/tokens"
+    given = settings.model_copy(update={"pictures": PictureSettings(tokens_url="s3://tokens")})
+    assert given.of_tenant("default").picture_tokens_url == "s3://tokens"
+    assert given.of_tenant("shop").picture_tokens_url == "s3://tokens/tenants/shop"

@@ -5,10 +5,11 @@ from pathlib import Path
 import pytest
 
 from model_store.prompts import BUILT_IN
-from model_store.registry.manifest import Manifest
+from model_store.registry.manifest import Manifest, PictureTokens
 from model_store.registry.registry import Registry
+from service.local.encoder import encoder_environment, needed_encoders
 from service.local.vllm import LocalEngine, choose, environment
-from service.settings import EngineSettings, Settings
+from service.settings import EngineSettings, RankerSettings, Settings
 from tests.model_store.registry.checkpoints import checkpoint
 
 
@@ -51,3 +52,22 @@ def test_a_canary_and_a_shadow_are_started_unless_the_store_names_their_servers(
 def test_a_role_with_a_server_has_none_started(settings: Settings) -> None:
     given = settings.model_copy(update={"ranker": EngineSettings(url="http://ranker:8000", model="other")})
     assert [engine.job for engine in chosen(given)] == ["summarizer"]
+
+
+def test_each_ranker_with_soft_tokens_has_an_encoder_started_unless_the_settings_name_one(
+    settings: Settings, tmp_path: Path
+) -> None:
+    assert needed_encoders(settings, chosen(settings), tmp_path) == []
+    registry, weights = Registry(settings.models_root), checkpoint(tmp_path / "text")
+    tokens = PictureTokens(count=8, width=64)
+    for number in (4, 5):
+        manifest = Manifest(name="shop-ranker", version=number, role="ranker", picture_tokens=tokens)
+        registry.add(manifest, BUILT_IN / "compact", weights, encoder=weights)
+    registry.promote("shop-ranker", 4)
+    registry.promote("shop-ranker", 5, "canary", share=0.1)
+    encoders = needed_encoders(settings, chosen(settings), tmp_path)
+    assert [encoder.job for encoder in encoders] == ["encoder", "encoder-canary"]
+    urls = encoder_environment(encoders)["TASTESTREAM_RANKER__ENCODER_URL"]
+    assert RankerSettings(encoder_url=urls).encoder_urls == [encoder.url for encoder in encoders]
+    given = settings.model_copy(update={"ranker": RankerSettings(encoder_url="http://encoder:8003")})
+    assert needed_encoders(given, chosen(given), tmp_path) == []

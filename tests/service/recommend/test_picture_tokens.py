@@ -352,3 +352,26 @@ async def test_what_was_read_once_is_not_read_again(shop: Shop) -> None:
     first = (await tokens.read_many(version, [file.name])).found
     file.unlink()
     assert (await tokens.read_many(version, [file.name, "no hash"])).found == first
+
+
+async def test_without_an_encoder_nothing_is_queued_and_items_are_ranked_by_their_words(
+    shop: Shop, redis_url: str
+) -> None:
+    ranker = shop.settings.ranker.model_copy(update={"encoder_url": None})
+    settings = shop.settings.model_copy(update={"ranker": ranker})
+    async with gateway_on(settings) as other:
+        alone = Shop(other, shop.ranker, shop.encoder, settings)
+        await alone.put("cup", image_base64=RED)
+        assert await alone.score("cup") == pytest.approx(WITHOUT)
+        assert alone.count("awaited") == 1
+        assert other.store.encodings is None
+    queue = shop.gateway.store.encodings
+    assert queue is not None
+    assert await queue.claim(10) == []
+    assert await shop.score("cup", "another") == pytest.approx(WITHOUT)
+    await until(lambda: _queued(shop))
+
+
+async def _queued(shop: Shop) -> bool:
+    queue = shop.gateway.store.encodings
+    return queue is not None and await queue.count() == 1
