@@ -22,6 +22,7 @@ from model_store.data.dataset import (
     write_interactions,
 )
 from model_store.data.rows import InteractionRow
+from model_store.data.statistics.interactions import has_clock_times
 from model_store.data.statistics.items import look_at
 from model_store.errors import UserError
 from model_store.progress import Report, stages
@@ -76,6 +77,11 @@ def prepare(
         rows = steps[-1][1]
         if not rows:
             raise UserError(f"nothing is left of {source}: {_story(steps)}; lower --k-core or raise --max-users")
+        if split == "time" and not has_clock_times(rows):
+            raise UserError(
+                f"the timestamps of {source} are positions or day numbers, not times: a split by time means nothing; "
+                "use --split user"
+            )
         moment = preparing.moment_of(rows, _TIME_SHARE) if split == "time" else None
         kept = {row.item_id for row in rows}
         catalogue = [

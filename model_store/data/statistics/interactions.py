@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -103,6 +103,11 @@ def interaction_statistics(
     )
 
 
+def has_clock_times(rows: Iterable[InteractionRow]) -> bool:
+    """Whether the timestamps are times, and not positions in a history or day numbers."""
+    return max((row.timestamp for row in rows), default=0.0) >= _CLOCK_FROM_S
+
+
 def popularity_of(dataset: Dataset) -> dict[str, int]:
     """The number of interactions with each item of the catalogue."""
     met = dict.fromkeys(dataset.items, 0)
@@ -153,7 +158,7 @@ def _times(rows: Sequence[InteractionRow], now_s: float) -> Times:
     moments = [row.timestamp for row in rows]
     followed = len(rows) - len(of_user)
     ties = sum(a == b for times in of_user.values() for a, b in pairwise(sorted(times)))
-    is_clock = max(moments) >= _CLOCK_FROM_S
+    is_clock = has_clock_times(rows)
     return Times(
         first=min(moments),
         last=max(moments),

@@ -65,3 +65,11 @@ def test_a_time_split_trains_on_nothing_later(tastestream: Run, tmp_path: Path) 
     assert sorted(earlier) == sorted(times)[: len(earlier)]
     assert 0.7 < len(earlier) / len(times) <= 0.8
     assert set(before.items) == set(everything.items)
+
+
+def test_positions_are_not_split_by_time(tastestream: Run, tmp_path: Path) -> None:
+    source = write(tmp_path, rows_of("train", 3, "abc", 0))
+    ended = tastestream("data", "prepare", str(source), str(tmp_path / "out"), "--split", "time")
+    assert ended.code == 1
+    assert "positions or day numbers" in ended.err
+    assert not (tmp_path / "out").exists()
