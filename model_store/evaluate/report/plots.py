@@ -37,7 +37,7 @@ def forest(rows: Sequence[tuple[str, Estimate, int]], label: str, zero: float | 
         value, low, high = 100 * estimate.value, 100 * estimate.low, 100 * estimate.high
         axes.plot([low, high], [place, place], color=_SERIES[series], linewidth=2, solid_capstyle="round")
         axes.plot([value], [place], "o", color=_SERIES[series], markersize=6)
-        text = f"{value:+.1f}" if zero is not None else f"{value:.1f}"
+        text = f"{value:.1f}" if zero is None else f"{value:+.1f}".replace("-", "−")
         axes.annotate(text, (high, place), (6, 0), textcoords="offset points", va="center", fontsize=8.5, color=_INK)
     if zero is not None:
         axes.axvline(zero, color=_FAINT, linewidth=1, linestyle=(0, (3, 2)))
