@@ -35,7 +35,7 @@ def needed_bytes(base: Base, options: FinetuneOptions, tokens: int, bytes_each: 
     adapter = layers * options.rank * (8 * hidden + 3 * (hidden + text.intermediate_size))
     kept = layers + _STATES_PER_LAYER if options.gradient_checkpointing else layers * _STATES_PER_LAYER
     activations = options.batch_size * tokens * hidden * kept * bytes_each
-    answers = 3 * options.batch_size * text.vocab_size * 4
+    answers = 4 * options.batch_size * text.vocab_size * 4
     return int(_SPARE * (parameters * bytes_each + adapter * _ADAPTER_BYTES + activations + answers))
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from PIL import Image
+from torch.nn.functional import pad
 
 from model_store.msr.finetune.base import Base
 from model_store.pictures import PictureSize, fit_picture
@@ -68,13 +69,12 @@ class Collator:
     """Makes tensors of prompts and their answers.
 
     The answer is appended as the pinned id: as a word of its own it could become another token. Rows are padded on the
-    right, so that positions are those of a prompt alone.
+    left, so that all answers are in the last column.
     """
 
     def __init__(self, processor: Any, yes_id: int, no_id: int) -> None:
         self._processor = processor
         self._ids = {"yes": yes_id, "no": no_id}
-        self._pad = processor.tokenizer.pad_token_id
 
     def __call__(self, examples: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor]:
         """Rows of the columns `prompt`, `images` (encoded) and `completion`, "yes" or "no".
@@ -87,19 +87,18 @@ class Collator:
             text=[example["prompt"] for example in examples],
             images=images if any(images) else None,
             padding=True,
-            padding_side="right",
+            padding_side="left",
             return_tensors="pt",
             add_special_tokens=True,
         )
-        lengths = batch["attention_mask"].sum(1, keepdim=True)
         answers = torch.tensor([[self._ids[example["completion"]]] for example in examples])
-        ids = _longer(batch["input_ids"], self._pad).scatter(1, lengths, answers)
+        ids = batch["input_ids"]
         return {
             **{name: value for name, value in batch.items() if name not in _PER_TOKEN},
-            **{name: _longer(batch[name], 0) for name in _PER_TOKEN if name in batch},
-            "input_ids": ids,
-            "attention_mask": _longer(batch["attention_mask"], 0).scatter(1, lengths, 1),
-            "labels": torch.full_like(ids, IGNORED).scatter(1, lengths, answers),
+            **{name: pad(batch[name], (0, 1), value=0) for name in _PER_TOKEN if name in batch},
+            "input_ids": torch.cat((ids, answers), 1),
+            "attention_mask": pad(batch["attention_mask"], (0, 1), value=1),
+            "labels": torch.cat((torch.full_like(ids, IGNORED), answers), 1),
         }
 
 
@@ -126,7 +125,3 @@ def _fitted(encoded: bytes | None, size: PictureSize) -> bytes | None:
 def _opened(encoded: bytes) -> Image.Image:
     with Image.open(io.BytesIO(encoded)) as picture:
         return picture.convert("RGB")
-
-
-def _longer(tokens: torch.Tensor, filler: int) -> torch.Tensor:
-    return torch.nn.functional.pad(tokens, (0, 1), value=filler)
