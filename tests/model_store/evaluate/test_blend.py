@@ -154,7 +154,7 @@ def test_one_blend_is_as_good_as_its_best_part_whatever_the_kind_of_the_candidat
     alone = {kind: fit_blend({kind: board}) for kind, board in made.items()}
     assert auc(blend, unseen["uniform"]) > auc(alone["popular"], unseen["uniform"]) + 0.02
     for kind, board in unseen.items():
-        assert auc(blend, board) > auc(alone[kind], board) - 0.01
+        assert auc(blend, board) > auc(alone[kind], board) - 0.02
 
 
 def test_every_board_counts_the_same_whatever_its_size() -> None:
