@@ -31,6 +31,8 @@ def plot(report: CheckReport, file: Path) -> None:
         ((lengths, popularity), (times, types)) = figure.subplots(2, 2)
         found = report.interactions
         figure.suptitle(f"{report.folder.resolve().name}: {found.rows:,} interactions, {found.users:,} users")
+        for axes in (lengths, times):
+            axes.yaxis.set_major_formatter("{x:,.0f}")
         _lengths(lengths, report)
         _popularity(popularity, report)
         _times(times, report)
@@ -80,12 +82,14 @@ def _types(axes: Any, report: CheckReport) -> None:
             axes.barh(list(types), widths, left=[left[kind] for kind in types], color=colour, label=signal)
             left.update(dict(zip(types, widths, strict=True)))
     if types:
-        axes.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 0.97), ncols=4, fontsize=8)
+        axes.legend(
+            frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=4, borderaxespad=0.2, fontsize=8
+        )
     axes.invert_yaxis()
     axes.xaxis.set_major_formatter("{x:,.0f}")
     axes.tick_params(axis="x", rotation=30)
-    axes.set(title="What the interactions mean", xlabel="interactions")
-    axes.title.set_y(1.06)
+    axes.set_title("What the interactions mean", pad=20)  # above the legend
+    axes.set_xlabel("interactions")
 
 
 def _date(seconds: float) -> datetime:
