@@ -141,7 +141,7 @@ AUDITED = {
     *("models add", "models end", "models gc", "recommendations export"),
 }
 NOT_AUDITED = {
-    *("up", "gateway", "gateway-process", "worker"),  # They are the service.
+    *("up", "gateway", "gateway-process", "worker", "encoder"),  # They are the service.
     *("items import", "replay"),  # They call it; its keys say who.
     *(
         "keys list",
@@ -154,7 +154,9 @@ NOT_AUDITED = {
     "models serve",  # It starts a server that nobody asks until its version is promoted.
     "tenants list",  # It shows no data of users.
     "dead-letters list",  # It shows reasons and ids, and changes nothing.
-    *("data import", "train"),  # Files, and versions that serve nobody until promoted.
+    *("data import", "data check", "data prepare", "data describe", "data summarize", "data pictures"),  # Files.
+    *("train", "models finetune", "models train-parts", "models refit-blend"),  # They serve nobody until promoted.
+    *("models fetch-parts", "evaluate"),  # Files, and reports.
 }
 
 

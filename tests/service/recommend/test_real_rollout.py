@@ -68,9 +68,12 @@ class Traffic:
         self._gateway = gateway
         self._tasks = [asyncio.create_task(self._ask(start)) for start in range(4)]
         self.failed: list[str] = []
+        self.round = 0
         self.begin()
 
     def begin(self) -> None:
+        """Forget all answers, and those to requests that are in flight."""
+        self.round += 1
         self.answers: dict[str, dict[str, Any]] = {}
         self.all: list[tuple[str, str, bool]] = []
 
@@ -89,10 +92,11 @@ class Traffic:
         while True:
             user = f"user-{number % USERS}"
             ask = {"user_id": user, "candidates": [item["item_id"] for item in ITEMS], "explain": True}
+            began = self.round
             response = await self._gateway.ask("POST", "/recommend", ask)
             if response.status_code != 200:
                 self.failed.append(response.text)
-            else:
+            elif began == self.round:
                 answer = response.json()
                 self.answers[user] = answer
                 self.all.append((answer["model"], answer["policy"], answer["degraded"]))
