@@ -11,13 +11,12 @@ from model_store.data.dataset import HELD_OUT, Dataset
 from model_store.evaluate import board as boards
 from model_store.evaluate import results
 from model_store.evaluate.answers import AnswerCache
-from model_store.evaluate.baselines import Baseline, fit_simple
+from model_store.evaluate.baselines import Baseline
 from model_store.evaluate.board import Ablation, Method
 from model_store.evaluate.condition import RECURRENT, Condition, Folding, ablations
-from model_store.evaluate.likes import Likes
+from model_store.evaluate.drawn import Drawn, Known, draw
 from model_store.evaluate.metrics import TargetRanks, rank_targets
-from model_store.evaluate.protocol import EvaluationCase, Protocol, known_before, liked_by, make_cases, split_time
-from model_store.evaluate.sequential import SEQUENTIAL, fit_sequential
+from model_store.evaluate.protocol import EvaluationCase, Protocol
 from model_store.evaluate.served import ServedBlend
 from model_store.evaluate.subject import Answers, Subject, ask
 from model_store.progress import Report
@@ -69,18 +68,8 @@ async def evaluate(
         UserError: a model server or a baseline fails; the message says why.
     """
     started = time.monotonic()
-    drawn = [
-        _Drawn(name, replace(protocol, seed=seed), dataset)
-        for name, protocol in plan.protocols.items()
-        for seed in plan.seeds
-    ]
     # Baselines come before the models: what is wrong with the data or the installation shows before hours of asking.
-    known: dict[float, _Known] = {}
-    for one in drawn:
-        moment = split_time(dataset, one.protocol)
-        if moment not in known:
-            known[moment] = _Known(dataset, moment, plan)
-        one.learn(known[moment], plan, report)
+    drawn = draw(dataset, plan.protocols, plan.seeds, plan.baselines, plan.epochs, report)
     cases = {one.title: one.cases for one in drawn}
     conditions = _conditions(dataset, plan)
     answers = await ask(subject, dataset, cases, conditions, cache, logs, report)
@@ -117,42 +106,6 @@ async def evaluate(
     )
 
 
-class _Known:
-    """What may be learned for targets that come at a moment or later, and the baselines that no seed changes."""
-
-    def __init__(self, dataset: Dataset, moment: float, plan: Plan) -> None:
-        self.liked = list(liked_by(known_before(dataset, moment), "train"))
-        self.likes = Likes(self.liked)
-        self.counts = dict(zip(self.likes.items, self.likes.counts.tolist(), strict=False))
-        """How many training users liked each item."""
-        self.sequential: dict[tuple[str, int], Baseline] = {}
-        self.simple = fit_simple([name for name in plan.baselines if name not in SEQUENTIAL], self.likes)
-
-
-class _Drawn:
-    """The cases of a protocol and a seed, and the baselines for them."""
-
-    known: _Known
-    baselines: Mapping[str, Baseline]
-
-    def __init__(self, name: str, protocol: Protocol, dataset: Dataset) -> None:
-        self.name, self.protocol = name, protocol
-        self.title = f"{name}, seed {protocol.seed}"
-        self.cases = make_cases(dataset, protocol)
-
-    def learn(self, known: _Known, plan: Plan, report: Report) -> None:
-        """Take the baselines that were fitted already, and fit the others."""
-        self.known = known
-        seed = self.protocol.seed
-        for name in plan.baselines:
-            if name in SEQUENTIAL and (name, seed) not in known.sequential:
-                model = fit_sequential(name, known.liked, epochs=plan.epochs, seed=seed, report=report)
-                known.sequential[name, seed] = model
-        self.baselines = {
-            name: known.sequential[name, seed] if name in SEQUENTIAL else known.simple[name] for name in plan.baselines
-        }
-
-
 def _conditions(dataset: Dataset, plan: Plan) -> dict[str, Condition]:
     full = Condition(plan.folding)
     found = {FULL: full, RAW_HISTORY: replace(full, folding=None, recents="all")}
@@ -164,7 +117,7 @@ def _conditions(dataset: Dataset, plan: Plan) -> dict[str, Condition]:
 
 
 def _board(
-    drawn: _Drawn,
+    drawn: Drawn,
     plan: Plan,
     subject: Subject,
     answers: Answers,
@@ -241,7 +194,7 @@ def _probabilities(scores: Sequence[Sequence[float | None]]) -> list[list[float]
     return [[0.5 if score is None else score for score in row] for row in scores]
 
 
-def _catalogue(drawn: _Drawn, dataset: Dataset) -> list[results.CatalogueResult]:
+def _catalogue(drawn: Drawn, dataset: Dataset) -> list[results.CatalogueResult]:
     return [
         boards.catalogue_result(title, _catalogue_ranks(baseline, drawn.cases, dataset))
         for title, baseline in drawn.baselines.items()
@@ -260,7 +213,7 @@ def _catalogue_ranks(baseline: Baseline, cases: Sequence[EvaluationCase], datase
     return rank_targets(rows(), [0] * len(cases))
 
 
-def _warnings(cases: Sequence[EvaluationCase], known: _Known, subject: Subject) -> Iterator[str]:
+def _warnings(cases: Sequence[EvaluationCase], known: Known, subject: Subject) -> Iterator[str]:
     if subject.ranker.training.held_out != HELD_OUT:
         yield f"the manifest of {subject.ranker.id} does not say that training left these users out"
     if not known.liked:
