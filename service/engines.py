@@ -42,7 +42,7 @@ def open_summarizer(settings: Settings) -> Engine | None:
 
 
 def soft_token_versions(settings: Settings) -> list[Manifest]:
-    """The versions of the ranker, production first, whose pictures are soft tokens.
+    """The versions of the ranker that have an alias, production first, one for each picture encoder.
 
     Raises:
         ManifestError: the settings name a model version that is not in the store.
@@ -54,7 +54,8 @@ def soft_token_versions(settings: Settings) -> list[Manifest]:
     first = registry.get(reference)
     numbers = [first.version, *registry.aliases(first.name).values()]
     versions = [registry.get(f"{first.name}@{number}") for number in dict.fromkeys(numbers)]
-    return [version for version in versions if version.picture_tokens is not None]
+    by_encoder = {version.encoder_id: version for version in reversed(versions) if version.picture_tokens is not None}
+    return list(reversed(by_encoder.values()))
 
 
 def _open(

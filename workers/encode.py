@@ -20,8 +20,8 @@ from workers.pool import Pool
 
 _VERSIONS_S = 30.0
 """How long a promotion may take to be noticed."""
-_KEPT_VERSIONS = 4
-"""Versions that an item is noted to have tokens of."""
+_KEPT_ENCODERS = 4
+"""Encoders that an item is noted to have tokens of."""
 
 
 def make_pools(tenants: Sequence[Resources]) -> list[Pool[ItemClaim]]:
@@ -92,7 +92,7 @@ class EncodeJob(Job[ItemClaim]):
         for version in versions:
             try:
                 await self._make(version, claim.item.picture or "")
-                made.append(version.id)
+                made.append(version.encoder_id)
             except EncoderUnavailable as error:
                 if error.asked:
                     suspect = WorkFailed("encoder_failed", server_answered=False)
@@ -100,12 +100,12 @@ class EncodeJob(Job[ItemClaim]):
                 absent = error
         if absent is not None and not made:
             raise JobUnavailable(str(absent)) from absent
-        encoded = [*made, *(one for one in claim.item.encoded if one not in made)][:_KEPT_VERSIONS]
+        encoded = [*made, *(one for one in claim.item.encoded if one not in made)][:_KEPT_ENCODERS]
         text = " ".join(encoded)
         return committed(await self._queue.commit(claim, text, text))
 
     async def dead_letter(self, claim: ItemClaim, failure: WorkFailed) -> DeadLettered:
-        tried = [version.id for version in await self._versions.current()]
+        tried = [version.encoder_id for version in await self._versions.current()]
         return await self._queue.dead_letter(claim, failure.reason, " ".join(tried))
 
     async def _make(self, version: Manifest, picture: str) -> None:
@@ -125,7 +125,7 @@ class EncodeJob(Job[ItemClaim]):
     async def _encode(self, version: Manifest, content: bytes) -> bytes:
         started, outcome = time.perf_counter(), "cancelled"
         try:
-            blob = await self._encoders.encode(version.id, content)
+            blob = await self._encoders.encode(version.encoder_id, content)
             outcome = "ok"
             return blob
         except EncoderUnavailable:

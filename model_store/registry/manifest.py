@@ -141,6 +141,11 @@ class Manifest(StrictModel):
     evaluation: dict[str, Any] = Field(default_factory=dict)
 
     @property
+    def encoder_id(self) -> str:
+        """What makes its soft tokens: versions with the same encoder have the same tokens; "" without one."""
+        return self.encoder_sha256[:16]
+
+    @property
     def id(self) -> str:
         """`name@version`, as every answer of the service names it."""
         return f"{self.name}@{self.version}"

@@ -61,7 +61,7 @@ def register_checkpoint(
 
 
 def register_version(registry: Registry, folder: Path, *, name: str | None = None) -> Manifest:
-    """Add a version's folder (`manifest.toml`, `prompts/`, `weights/`) under the next free number.
+    """Add a version's folder (`manifest.toml`, `prompts/`, `weights/`, `encoder/`) under the next free number.
 
     Raises:
         ManifestError: a file is missing or was changed.
@@ -71,6 +71,9 @@ def register_version(registry: Registry, folder: Path, *, name: str | None = Non
     prompts, weights = folder / "prompts", folder / "weights"
     shared = not weights.is_dir()
     parts = [(prompts, manifest.prompts_sha256)] + ([] if shared else [(weights, manifest.weights_sha256)])
+    encoder = folder / "encoder" if manifest.picture_tokens and not shared else None
+    if encoder is not None:
+        parts.append((encoder, manifest.encoder_sha256))
     for part, expected in parts:
         if not part.is_dir():
             raise ManifestError(f"{folder} has no folder {part.name}")
@@ -87,7 +90,8 @@ def register_version(registry: Registry, folder: Path, *, name: str | None = Non
             raise ManifestError(f"{folder} has no {counts.name}, the co-occurrence counts of {manifest.id}")
         changed["cooccurrence"] = f"{chosen}/{number}/{counts.name}"
         registry.write(changed["cooccurrence"], counts.read_bytes())
-    return registry.add(manifest.model_copy(update=changed), prompts, None if shared else weights)
+    copied = None if shared else weights
+    return registry.add(manifest.model_copy(update=changed), prompts, copied, encoder=encoder)
 
 
 def _templates(registry: Registry, prompts: str | None, like: Manifest | None) -> Path:

@@ -34,7 +34,7 @@ def run_encoder(settings: Settings, registry: Registry, manifest: Manifest) -> N
     encode = load(registry, manifest)
     given = settings.encoder
     config = uvicorn.Config(
-        create_encoder_app(manifest.id, encode, given, Metrics()),
+        create_encoder_app(manifest, encode, given, Metrics()),
         host=given.host,
         port=given.port,
         ws="none",

@@ -1,4 +1,4 @@
-"""The HTTP server of the picture encoder: `POST /encode?version=NAME@1`, `GET /healthz`, `GET /metrics`.
+"""The HTTP server of the picture encoder: `POST /encode?encoder=ID`, `GET /healthz`, `GET /metrics`.
 
 It is for the workers of one network, as model servers are: it asks for no key, and takes nothing but pictures.
 """
@@ -11,18 +11,19 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
+from model_store.registry.manifest import Manifest
 from service.encoder.batching import Batcher, Encode, Unreadable
 from service.errors import Overloaded
 from service.metrics import Metrics
-from service.pictures.encoders import VERSION_PARAMETER
+from service.pictures.encoders import ENCODER_PARAMETER
 from service.settings import EncoderSettings
 
 
-def create_encoder_app(version: str, encode: Encode, settings: EncoderSettings, metrics: Metrics) -> Starlette:
+def create_encoder_app(version: Manifest, encode: Encode, settings: EncoderSettings, metrics: Metrics) -> Starlette:
     """The ASGI application.
 
     Args:
-        version: the model version whose tokens it makes; requests for another one are refused.
+        version: the model version whose tokens it makes; requests for another encoder are refused.
         encode: see `Batcher`.
     """
     batchers: list[Batcher] = []
@@ -34,12 +35,12 @@ def create_encoder_app(version: str, encode: Encode, settings: EncoderSettings, 
         await batchers.pop().close()
 
     async def post_encode(request: Request) -> Response:
-        asked = request.query_params.get(VERSION_PARAMETER, version)
+        asked = request.query_params.get(ENCODER_PARAMETER, version.encoder_id)
         outcome = "failed"
         try:
-            if asked != version:
+            if asked != version.encoder_id:
                 outcome = "other_version"
-                return PlainTextResponse(f"this is the encoder of {version}", 409)
+                return PlainTextResponse(f"this is the encoder {version.encoder_id} of {version.id}", 409)
             picture = await _body(request, settings.max_bytes)
             if picture is None:
                 outcome = "too_large"
@@ -60,7 +61,7 @@ def create_encoder_app(version: str, encode: Encode, settings: EncoderSettings, 
             metrics.encoder_pictures.labels(outcome).inc()
 
     async def healthz(_: Request) -> Response:
-        return JSONResponse({"status": "ok", "version": version})
+        return JSONResponse({"status": "ok", "version": version.id, "encoder": version.encoder_id})
 
     async def show_metrics(_: Request) -> Response:
         return Response(metrics.page(), media_type="text/plain; version=0.0.4")

@@ -7,11 +7,11 @@ import aiohttp
 
 _MAX_ANSWER_BYTES = 8 * 1024 * 1024
 _OK, _WRONG_VERSION, _UNREADABLE = 200, 409, 422
-VERSION_PARAMETER = "version"
+ENCODER_PARAMETER = "encoder"
 
 
 class EncoderUnavailable(Exception):
-    """No encoder gave an answer; the message says why. `asked` is false if none has the version."""
+    """No encoder gave an answer; the message says why. `asked` is false if no server has the encoder."""
 
     def __init__(self, message: str, *, asked: bool = True) -> None:
         super().__init__(message)
@@ -23,7 +23,7 @@ class PictureRefused(Exception):
 
 
 class Encoders:
-    """The encoders at `urls`, each of one model version.
+    """The encoders at `urls`, of different model versions.
 
     Args:
         timeout_s: of encoding one picture.
@@ -34,16 +34,16 @@ class Encoders:
         self._timeout_s = timeout_s
         self._session: aiohttp.ClientSession | None = None
 
-    async def encode(self, version: str, picture: bytes) -> bytes:
-        """The soft tokens of an encoded picture, for this model version.
+    async def encode(self, encoder: str, picture: bytes) -> bytes:
+        """The soft tokens that this encoder, a `Manifest.encoder_id`, makes of an encoded picture.
 
         Raises:
-            EncoderUnavailable: no encoder has the version, or it does not answer.
+            EncoderUnavailable: no server has this encoder, or it does not answer.
             PictureRefused: it can't read the picture.
         """
         others = []
         for url in self._urls:
-            status, answer = await self._post(url, version, picture)
+            status, answer = await self._post(url, encoder, picture)
             if status == _OK:
                 return answer
             reason = answer[:200].decode(errors="replace")
@@ -52,13 +52,13 @@ class Encoders:
             if status != _WRONG_VERSION:
                 raise EncoderUnavailable(f"{url} answered {status}: {reason}")
             others.append(reason)
-        raise EncoderUnavailable(f"no encoder has {version}: {'; '.join(others)}", asked=False)
+        raise EncoderUnavailable(f"no server has the encoder {encoder}: {'; '.join(others)}", asked=False)
 
     async def close(self) -> None:
         if self._session is not None:
             await self._session.close()
 
-    async def _post(self, url: str, version: str, picture: bytes) -> tuple[int, bytes]:
+    async def _post(self, url: str, encoder: str, picture: bytes) -> tuple[int, bytes]:
         if self._session is None:
             # An encoder is in the private network, and is not reached through the proxies for the Internet.
             self._session = aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar(), trust_env=False)
@@ -66,7 +66,7 @@ class Encoders:
             async with (
                 asyncio.timeout(self._timeout_s),
                 self._session.post(
-                    f"{url}/encode", params={VERSION_PARAMETER: version}, data=picture, allow_redirects=False
+                    f"{url}/encode", params={ENCODER_PARAMETER: encoder}, data=picture, allow_redirects=False
                 ) as response,
             ):
                 answer = b""

@@ -1,4 +1,7 @@
-"""Soft tokens of pictures: files in a folder for each model version, named by the hash of the picture."""
+"""Soft tokens of pictures: files in a folder for each encoder, named by the hash of the picture.
+
+Versions that share an encoder, such as those that differ in the blend only, share its tokens.
+"""
 
 import asyncio
 from collections.abc import Iterable
@@ -28,7 +31,7 @@ class Tokens(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class _Shared:
-    """What all folders share. `cache` has checked tokens by folder, version and picture."""
+    """What all folders share. `cache` has checked tokens by folder, encoder and picture."""
 
     reading: ThreadPoolExecutor
     writing: ThreadPoolExecutor
@@ -36,7 +39,7 @@ class _Shared:
 
 
 class TokenStore:
-    """Soft tokens by model version and picture. What is not of the version's shape is never returned.
+    """Soft tokens by encoder and picture. What is not of the version's shape is never returned.
 
     Args:
         url: an fsspec URL or a local path; created if it is missing.
@@ -65,7 +68,9 @@ class TokenStore:
         wanted = {picture for picture in pictures if HASH.fullmatch(picture)}
         cache = self._shared.cache
         found = {
-            picture: blob for picture in wanted if (blob := cache.get((self._url, version.id, picture))) is not None
+            picture: blob
+            for picture in wanted
+            if (blob := cache.get((self._url, version.encoder_id, picture))) is not None
         }
         missing = sorted(wanted - found.keys())
         if not missing:
@@ -85,7 +90,7 @@ class TokenStore:
         check_soft_tokens(blob, version.picture_tokens)
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(self._shared.writing, self._write, version, picture, blob)
-        self._shared.cache.add((self._url, version.id, picture), blob)
+        self._shared.cache.add((self._url, version.encoder_id, picture), blob)
 
     def _read(self, version: Manifest, pictures: list[str]) -> Tokens:
         assert version.picture_tokens is not None, "a version without soft tokens"  # noqa: S101
@@ -99,7 +104,7 @@ class TokenStore:
                 refused.add(names[name])
             else:
                 found[names[name]] = blob
-                self._shared.cache.add((self._url, version.id, names[name]), blob)
+                self._shared.cache.add((self._url, version.encoder_id, names[name]), blob)
         return Tokens(found, frozenset(refused))
 
     def _write(self, version: Manifest, picture: str, blob: bytes) -> None:
@@ -115,7 +120,7 @@ def open_tokens(settings: Settings) -> TokenStore:
 
 
 def token_folders(settings: Settings, pictures: PictureStore) -> list[PictureStore]:
-    """The folders of a tenant's soft tokens, for each version of its ranker, to be swept like that of `pictures`.
+    """The folders of a tenant's soft tokens, one for each encoder, to be swept like that of `pictures`.
 
     Raises:
         ManifestError: the model store has no such model.
@@ -125,8 +130,9 @@ def token_folders(settings: Settings, pictures: PictureStore) -> list[PictureSto
         return []
     registry = Registry(settings.models_root)
     versions = [registry.get(f"{name}@{number}") for number in registry.versions(name)]
-    return [pictures.of(_folder(settings.picture_tokens_url, one)) for one in versions if one.picture_tokens]
+    folders = {_folder(settings.picture_tokens_url, one) for one in versions if one.picture_tokens}
+    return [pictures.of(folder) for folder in sorted(folders)]
 
 
 def _folder(url: str, version: Manifest) -> str:
-    return f"{url.rstrip('/')}/{version.id}"
+    return f"{url.rstrip('/')}/{version.encoder_id}"

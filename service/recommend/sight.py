@@ -53,7 +53,7 @@ class Sight:
 
     async def _show_tokens(self, version: Manifest, items: Sequence[Item], deadline: Deadline) -> Views:
         pictured = [item for item in items if item.picture]
-        encoded = [item for item in pictured if version.id in item.encoded]
+        encoded = [item for item in pictured if version.encoder_id in item.encoded]
         tokens = None
         with optional("picture_tokens", self._metrics):
             async with deadline.limit():
@@ -62,8 +62,8 @@ class Sight:
         gone = [item for item in encoded if item.picture not in found]
         self._count(items, pictured, encoded, gone, refused, read=tokens is not None)
         if self._requests is not None:
-            awaited = [item for item in pictured if version.id not in item.encoded]
-            self._requests.ask(version.id, awaited, gone if tokens is not None else ())
+            awaited = [item for item in pictured if version.encoder_id not in item.encoded]
+            self._requests.ask(version.encoder_id, awaited, gone if tokens is not None else ())
         views = [item_view(item, picture_tokens=found.get(item.picture or "")) for item in items]
         return Views(views, frozenset(item.item_id for item in gone))
 

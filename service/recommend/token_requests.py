@@ -28,21 +28,21 @@ class TokenRequests:
         self._asked: TTLCache[tuple[str, str], bool] = TTLCache(_REMEMBERED, AGAIN_S)
         self._task: asyncio.Task[None] | None = None
 
-    def ask(self, version: str, awaited: Iterable[Item], lost: Iterable[Item]) -> None:
-        """Ask for the tokens of `awaited` items, which have none of this version, and of those that `lost` theirs."""
+    def ask(self, encoder: str, awaited: Iterable[Item], lost: Iterable[Item]) -> None:
+        """Ask for the tokens of `awaited` items, which have none of this encoder, and of those that `lost` theirs."""
         if self._task is not None and not self._task.done():
             return
         gone = {item.item_id for item in lost}
-        wanted = [item for item in (*(item.item_id for item in awaited), *gone) if (version, item) not in self._asked]
+        wanted = [item for item in (*(item.item_id for item in awaited), *gone) if (encoder, item) not in self._asked]
         if wanted := wanted[:_AT_ONCE]:
-            self._asked.update(dict.fromkeys(((version, item) for item in wanted), True))
-            self._task = asyncio.create_task(self._send(version, wanted, gone))
+            self._asked.update(dict.fromkeys(((encoder, item) for item in wanted), True))
+            self._task = asyncio.create_task(self._send(encoder, wanted, gone))
 
     async def close(self) -> None:
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
-    async def _send(self, version: str, wanted: list[str], gone: set[str]) -> None:
+    async def _send(self, encoder: str, wanted: list[str], gone: set[str]) -> None:
         with suppress(StateUnavailable):
-            await self._queue.request(wanted, version, gone)
+            await self._queue.request(wanted, encoder, gone)

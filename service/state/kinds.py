@@ -80,8 +80,8 @@ SUMMARIZE = Kind("summarize", "user", _summary_claim, "summarize")
 FETCH = Kind("fetch", "item", _picture_claim, "fetch")
 DESCRIBE = Derived("describe", needs="pic", result="sum", model="by", token="sf")  # noqa: S106 - names of fields
 ENCODE = Derived("encode", needs="pic", result="tk", model="tb", token="tf")  # noqa: S106 - names of fields
-"""Only in a store whose settings name a picture encoder, see `derived_by`. The result is the versions that have tokens
-of the picture, the model those for which there was an attempt, both separated by spaces."""
+"""Only in a store whose settings name a picture encoder, see `derived_by`. The result is the encoders that made tokens
+of the picture, the model those that tried, both separated by spaces."""
 DERIVED = (DESCRIBE,)
 KINDS = (SUMMARIZE, FETCH, *DERIVED, ENCODE)
 

@@ -154,7 +154,7 @@ class Item:
     summary_model: str = ""
     described: bool = False
     encoded: tuple[str, ...] = ()
-    """The model versions that have soft tokens of the stored picture."""
+    """The picture encoders that made soft tokens of the stored picture, see `Manifest.encoder_id`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,7 +85,7 @@ def _answers(http: httpx.Client) -> bool:
 
 def test_the_answer_is_what_torch_saves_of_the_encoders_tokens(running: Running) -> None:
     content = picture(size=(40, 30), colour="red")
-    answer = running.http.post("/encode", params={"version": "text@1"}, content=content)
+    answer = running.http.post("/encode", content=content)
     assert answer.status_code == 200, answer.text
     check_soft_tokens(answer.content, SHAPE)
     tokens = torch.load(io.BytesIO(answer.content), weights_only=True)
@@ -96,7 +96,7 @@ def test_the_answer_is_what_torch_saves_of_the_encoders_tokens(running: Running)
 def test_what_is_no_picture_is_refused(running: Running) -> None:
     assert running.http.post("/encode", content=b"no picture").status_code == 422
     assert running.http.post("/encode", content=b"").status_code == 422
-    assert running.http.post("/encode", params={"version": "text@2"}, content=b"").status_code == 409
+    assert running.http.post("/encode", params={"encoder": "other"}, content=b"").status_code == 409
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from model_store.prompts import BUILT_IN
-from model_store.registry.manifest import Labels, Manifest, PictureTokens
+from model_store.registry.manifest import Blend, Labels, Manifest, PictureTokens
+from model_store.registry.register import register_blend
 from model_store.registry.registry import Registry
 from model_store.serving.launch import free_port
 from service.encoder.batching import Unreadable
@@ -99,6 +100,7 @@ class Shop:
     ranker: TextRanker
     encoder: Encoder
     settings: Settings
+    manifest: Manifest
 
     async def put(self, item: str, **fields: Any) -> None:
         body = {"title": f"A {item}", **fields}
@@ -127,10 +129,9 @@ class Shop:
         yield worker
         await worker.drain()
 
-    def files(self, version: str = "text@1") -> list[Path]:
-        return [
-            path for path in (self.settings.data_dir / "pictures" / "tokens" / version).rglob("*") if path.is_file()
-        ]
+    def files(self, manifest: Manifest | None = None) -> list[Path]:
+        folder = self.settings.data_dir / "pictures" / "tokens" / (manifest or self.manifest).encoder_id
+        return [path for path in folder.rglob("*") if path.is_file()]
 
 
 async def until(condition: Callable[[], Awaitable[bool]], within_s: float = 60.0) -> None:
@@ -141,9 +142,9 @@ async def until(condition: Callable[[], Awaitable[bool]], within_s: float = 60.0
 
 
 @asynccontextmanager
-async def opened(redis_url: str, folder: Path, version: str = "text@1") -> AsyncIterator[Shop]:
-    ranker, encoder = TextRanker(), Encoder()
-    app = create_encoder_app(version, encoder, EncoderSettings(), Metrics())
+async def opened(redis_url: str, folder: Path, manifest: Manifest) -> AsyncIterator[Shop]:
+    ranker, encoder, version = TextRanker(), Encoder(), manifest.id
+    app = create_encoder_app(manifest, encoder, EncoderSettings(), Metrics())
     async with serving(ranker.app()) as url, serving(app) as encoder_url:
         settings = Settings(
             redis_url=redis_url,
@@ -154,13 +155,12 @@ async def opened(redis_url: str, folder: Path, version: str = "text@1") -> Async
         )
         async with gateway_on(settings) as gateway:
             await gateway.ask("POST", "/events", {"user_id": "u", "item_id": "liked", "type": "like"})
-            yield Shop(gateway, ranker, encoder, settings)
+            yield Shop(gateway, ranker, encoder, settings, manifest)
 
 
 @pytest.fixture
 async def shop(redis_url: str, tmp_path: Path) -> AsyncIterator[Shop]:
-    add_version(tmp_path, 1)
-    async with opened(redis_url, tmp_path) as shop:
+    async with opened(redis_url, tmp_path, add_version(tmp_path, 1)) as shop:
         yield shop
 
 
@@ -240,7 +240,7 @@ async def test_tokens_of_another_width_are_never_sent_and_made_anew(shop: Shop) 
     (file,) = shop.files()
     file.write_bytes(soft_tokens(SHAPE.count, SHAPE.width + 1))
     async with gateway_on(shop.settings) as other:
-        fresh = Shop(other, shop.ranker, shop.encoder, shop.settings)
+        fresh = Shop(other, shop.ranker, shop.encoder, shop.settings, shop.manifest)
         before = list(shop.ranker.sent)
         assert await fresh.score("cup", "another") == pytest.approx(WITHOUT)
         assert shop.ranker.sent == before
@@ -261,7 +261,7 @@ async def test_lost_tokens_are_made_anew(shop: Shop) -> None:
         (file,) = shop.files()
         file.unlink()
         async with gateway_on(shop.settings) as other:
-            fresh = Shop(other, shop.ranker, shop.encoder, shop.settings)
+            fresh = Shop(other, shop.ranker, shop.encoder, shop.settings, shop.manifest)
             await fresh.score("cup", "another")
             assert fresh.count("lost") == 1
             await until(lambda: asyncio.to_thread(file.exists))
@@ -273,17 +273,28 @@ async def test_a_promoted_version_gets_its_tokens_when_its_items_are_ranked(
     await shop.put("cup", image_base64=RED)
     async with shop.worker():
         await shop.shown("cup")
-    add_version(tmp_path, 2, PictureTokens(count=3, width=4))
-    async with opened(redis_url, tmp_path, "text@2") as second:
+    async with opened(redis_url, tmp_path, add_version(tmp_path, 2, PictureTokens(count=3, width=4))) as second:
         second.encoder.shape = PictureTokens(count=3, width=4)
         assert await second.score("cup") == pytest.approx(WITHOUT), "tokens of another version are not shown"
         async with second.worker() as worker:
             await second.shown("cup")
             assert worker.count("encode", "committed") == 1
-        assert len(second.files("text@1")) == len(second.files("text@2")) == 1
+        assert len(second.files()) == len(second.files(shop.manifest)) == 1
         stored = await second.gateway.store.items.get("cup")
         assert stored is not None
-        assert stored.encoded == ("text@2", "text@1"), "a roll-back needs no encoder"
+        encoders = (second.manifest.encoder_id, shop.manifest.encoder_id)
+        assert stored.encoded == encoders, "a roll-back needs no encoder"
+
+
+async def test_a_version_with_another_blend_has_the_tokens_already(shop: Shop, redis_url: str, tmp_path: Path) -> None:
+    await shop.put("cup", image_base64=RED)
+    async with shop.worker():
+        await shop.shown("cup")
+    registry = Registry(shop.settings.models_root)
+    refitted = register_blend(registry, registry.get("text@1"), Blend(popular=1.0), {})
+    async with opened(redis_url, tmp_path, refitted) as second:
+        assert await second.score("cup", "another") == pytest.approx(WITH)
+        assert second.encoder.batches == []
 
 
 async def test_a_picture_that_cannot_be_encoded_is_dead_lettered_and_not_tried_again(shop: Shop) -> None:
@@ -297,8 +308,8 @@ async def test_a_picture_that_cannot_be_encoded_is_dead_lettered_and_not_tried_a
         await until(dead_lettered)
         queue = shop.gateway.store.encodings
         assert queue is not None
-        assert await queue.request(["cup"], "text@1") == 0
-        assert await queue.request(["cup"], "text@2") == 1, "another version may read it"
+        assert await queue.request(["cup"], shop.manifest.encoder_id) == 0
+        assert await queue.request(["cup"], "another") == 1, "another encoder may read it"
 
 
 async def test_only_what_lacks_tokens_is_queued_once(shop: Shop) -> None:
@@ -360,7 +371,7 @@ async def test_without_an_encoder_nothing_is_queued_and_items_are_ranked_by_thei
     ranker = shop.settings.ranker.model_copy(update={"encoder_url": None})
     settings = shop.settings.model_copy(update={"ranker": ranker})
     async with gateway_on(settings) as other:
-        alone = Shop(other, shop.ranker, shop.encoder, settings)
+        alone = Shop(other, shop.ranker, shop.encoder, settings, shop.manifest)
         await alone.put("cup", image_base64=RED)
         assert await alone.score("cup") == pytest.approx(WITHOUT)
         assert alone.count("awaited") == 1

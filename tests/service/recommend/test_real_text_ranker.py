@@ -36,8 +36,10 @@ async def settings(text_ranker_server: ServedModel, redis_url: str, tmp_path: Pa
     encoder = tmp_path / "encoder"
     encoder.mkdir()
     (encoder / "config.json").write_text("{}")
-    Registry(tmp_path / "models").add(served.manifest, served.prompts.folder, served.weights, encoder=encoder)
-    app = create_encoder_app(served.manifest.id, encode, EncoderSettings(), Metrics())
+    manifest = Registry(tmp_path / "models").add(
+        served.manifest, served.prompts.folder, served.weights, encoder=encoder
+    )
+    app = create_encoder_app(manifest, encode, EncoderSettings(), Metrics())
     async with serving(app) as url:
         yield Settings(
             redis_url=redis_url,
