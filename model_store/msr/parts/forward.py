@@ -29,7 +29,7 @@ def decode(decoder: Any, batch: Batch, soft: torch.Tensor | None) -> torch.Tenso
     if soft is not None:
         flat = embedded.flatten(0, 1)
         embedded = flat.index_copy(0, batch.image_at, soft.flatten(0, 1).to(flat.dtype)).view_as(embedded)
-    mask = torch.zeros(batch.mask.shape, dtype=embedded.dtype)
+    mask = torch.zeros(batch.mask.shape, dtype=embedded.dtype, device=embedded.device)
     mask = mask.masked_fill_(~batch.mask, torch.finfo(embedded.dtype).min)
     output = decoder(inputs_embeds=embedded, attention_mask=mask, position_ids=batch.positions[0], use_cache=False)
     return output.last_hidden_state.flatten(0, 1)

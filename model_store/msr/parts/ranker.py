@@ -39,16 +39,24 @@ class PackedRanker:
         matrix: torch.Tensor = self.model.get_output_embeddings().weight
         return matrix
 
+    @property
+    def device(self) -> torch.device:
+        """Where the model computes; batches and features are moved there."""
+        found: torch.device = self.head.device
+        return found
+
     def batches(self, prompts: Sequence[PackedPrompt]) -> Iterator[Batch]:
         """Packs of `ROWS_AT_ONCE` prompts, one in a row."""
         for start in range(0, len(prompts), ROWS_AT_ONCE):
             some = prompts[start : start + ROWS_AT_ONCE]
-            yield pack_texts(some, max(prompt.length for prompt in some))
+            yield pack_texts(some, max(prompt.length for prompt in some)).to(self.device)
 
     def states(self, batch: Batch, *, frozen_projector: bool = False) -> torch.Tensor:
         """Last hidden states, of shape (rows * length, width); a frozen projector gets no gradient."""
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.bf16), self._one_dtype():
-            soft = self.projector(self.features[list(batch.pictures)].float()) if batch.pictures else None
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16), self._one_dtype():
+            soft = (
+                self.projector(self.features[list(batch.pictures)].to(self.device).float()) if batch.pictures else None
+            )
             if soft is not None and frozen_projector:
                 soft = soft.detach()
             return decode(self.model.model, batch, soft)

@@ -56,7 +56,7 @@ def load_run(folder: Path, identity: dict[str, Any], rng: random.Random) -> tupl
     if not path.exists():
         return None
     try:
-        saved = torch.load(path, weights_only=True)
+        saved = torch.load(path, map_location="cpu", weights_only=True)
         plain = json.loads(saved["plain"])
         version, internal, gauss = plain["rng"]
         state, tensors = RunState(**plain["progress"]), saved["tensors"]

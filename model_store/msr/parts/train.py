@@ -104,8 +104,10 @@ class Run:
                 "no item of the data has a picture: a model of parts needs them (`image` in items.jsonl)"
             )
         self.cases = _validation_cases(dataset, options)
-        bf16 = multiplies_bfloat16() if options.bf16 is None else options.bf16
+        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        bf16 = multiplies_fast(device) if options.bf16 is None else options.bf16
         model, tokenizer = lora.load_language_model(llm, torch.bfloat16 if bf16 else torch.float32)
+        model.to(device)
         encoder_of_pictures = FrozenVision.load(vision)
         prompts = PromptSet.built_in("plain", options.signals)
         rows, columns = options.grid
@@ -114,7 +116,8 @@ class Run:
         self.pixels = encoder_of_pictures.model.sizes.picture
         embeddings = model.get_input_embeddings().weight
         sizes = ProjectorSizes(rows, columns, embeddings.shape[1])
-        self.projector = Projector(encoder_of_pictures.model.sizes.features, sizes, float(embeddings.float().std()))
+        scale = float(embeddings.float().std())
+        self.projector = Projector(encoder_of_pictures.model.sizes.features, sizes, scale).to(device)
         self.catalogue = Catalogue(dataset, PictureSize())
         terms = TermFinder.learn(self.catalogue.views)
         teacher = RuleBasedTeacher(signals=options.signals)
@@ -172,8 +175,8 @@ class Run:
         best = self._best or self._weights()
         self.projector.load_state_dict(best["projector"])
         return Tuned(
-            adapters=best["adapters"],
-            projector=self.projector.eval(),
+            adapters={name: tensor.cpu() for name, tensor in best["adapters"].items()},
+            projector=self.projector.cpu().eval(),
             encoder=self.encoder,
             scorer=self.scorer,
             features=self.features,
@@ -237,6 +240,13 @@ class Run:
             return False
         self.state.best, self.state.best_step, self._best = found, self.state.step, self._weights()
         return True
+
+
+def multiplies_fast(device: torch.device) -> bool:
+    """Whether `device` multiplies in bfloat16 at more than the speed of float32."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return multiplies_bfloat16()
 
 
 def _validation_cases(dataset: Dataset, options: PartsOptions) -> list[EvaluationCase]:

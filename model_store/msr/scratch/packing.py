@@ -8,7 +8,7 @@ it has in its unpacked prompt.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import numpy.typing as npt
@@ -74,6 +74,13 @@ class Batch:
     """(suffixes,) 1.0 for yes, 0.0 for no."""
     rank_prompt: torch.Tensor
     """(suffixes,) the prompt of each."""
+
+    def to(self, device: torch.device) -> "Batch":
+        """The same with its tensors on `device`."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return Batch(
+            **{name: value if isinstance(value, tuple) else value.to(device) for name, value in values.items()}
+        )
 
 
 def fill(prompts: Sequence[PackedPrompt], length: int) -> list[list[int]]:

@@ -43,12 +43,12 @@ def tiny_tokenizer(template: str | None = TEMPLATE, vocabulary: int = 400) -> An
     )  # fmt: skip
 
 
-def write_language_model(folder: Path, tokenizer: Any, seed: int = 0, layers: int = 2) -> None:
+def write_language_model(folder: Path, tokenizer: Any, layers: int = 2) -> None:
     """A Llama of a few thousand parameters."""
-    torch.manual_seed(seed)
+    torch.manual_seed(0)
     config = LlamaConfig(
         vocab_size=len(tokenizer), hidden_size=32, intermediate_size=48, num_hidden_layers=layers,
-        num_attention_heads=2, num_key_value_heads=1, head_dim=16, max_position_embeddings=2048,
+        num_attention_heads=2, num_key_value_heads=1, head_dim=32, max_position_embeddings=2048,
         tie_word_embeddings=True, initializer_range=0.3,
     )  # fmt: skip
     LlamaForCausalLM(config).save_pretrained(folder)
