@@ -126,14 +126,17 @@ class _Rate:
 
     def __init__(self, stage: str, total: int, report: Report) -> None:
         self._stage, self._total, self._report = stage, total, report
-        self._started = time.monotonic()
+        self._started: float | None = None
         self._done = 0
 
     def add(self, count: int, summarizer: Summarizer) -> None:
+        if self._started is None:
+            # The time before the first answer is that of the server's start.
+            self._started = time.monotonic()
         self._done += count
         seconds = time.monotonic() - self._started
         note = f"{self._done:,} of {self._total:,}"
-        if summarizer.asked:
+        if summarizer.asked and seconds > 0:
             rate = summarizer.asked / max(seconds, 1e-3)
             left = (self._total - self._done) / (self._done / max(seconds, 1e-3))
             note += f", {rate:.1f} prompts/s, about {_duration(left)} left"
