@@ -35,6 +35,7 @@ def test_the_commands_are_those_that_the_documentation_names() -> None:
         "up",
         "gateway",
         "worker",
+        "encoder",
         "items import",
         "events export",
         "users erase",
