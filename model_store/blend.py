@@ -16,20 +16,22 @@ class Features(NamedTuple):
     mllm: float
     collaborative: float
     popular: float
+    item_weights: float
 
 
 FEATURES = Features._fields
 
 
-def blend_features(mllm: float, collaborative: float, popular: float) -> Features:
+def blend_features(mllm: float, collaborative: float, popular: float, item_weights: float) -> Features:
     """The features of one candidate.
 
     Args:
         mllm: logit of the MLLM's p(yes).
         collaborative: summed cosine co-occurrence with the recents, 0..
         popular: interaction count, 0..
+        item_weights: summed weights of the recents for it, of either sign.
     """
-    return Features(mllm, math.log1p(max(0.0, collaborative)), math.log1p(max(0.0, popular)))
+    return Features(mllm, math.log1p(max(0.0, collaborative)), math.log1p(max(0.0, popular)), item_weights)
 
 
 def among(weights: Blend, popular: Sequence[float]) -> Blend:
@@ -43,8 +45,9 @@ def among(weights: Blend, popular: Sequence[float]) -> Blend:
 
 def blend(weights: Blend, features: Features) -> float:
     """The blended log-odds of one candidate. A discount must have been applied before, see `among`."""
-    mllm, collaborative, popular = features
-    return weights.bias + weights.mllm * mllm + weights.collaborative * collaborative + weights.popular * popular
+    mllm, collaborative, popular, item_weights = features
+    near = weights.collaborative * collaborative + weights.item_weights * item_weights
+    return weights.bias + weights.mllm * mllm + near + weights.popular * popular
 
 
 def logit(probability: float) -> float:

@@ -1,4 +1,4 @@
-"""Fits the weights with which a model version blends the MLLM's score, the collaborative score and popularity.
+"""Fits the weights with which a model version blends the MLLM's score, collaborative scores and popularity.
 
 Callers send different kinds of candidates: popular ones, any ones, those that retrieval found. What a feature is worth
 depends on the kind: among uniform negatives popularity alone is strong, among negatives drawn by popularity it knows
@@ -60,7 +60,9 @@ class BlendCases:
     targets: Counts
 
     @classmethod
-    def of(cls, mllm: Column, collaborative: Column, popularity: Column, targets: Sequence[int]) -> "BlendCases":
+    def of(
+        cls, mllm: Column, collaborative: Column, popularity: Column, item_weights: Column, targets: Sequence[int]
+    ) -> "BlendCases":
         """Collect cases from one column per feature, as `blend_features` takes them.
 
         Raises:
@@ -68,7 +70,7 @@ class BlendCases:
         """
         rows = [
             [blend_features(*values) for values in zip(*columns, strict=True)]
-            for columns in zip(mllm, collaborative, popularity, strict=True)
+            for columns in zip(mllm, collaborative, popularity, item_weights, strict=True)
         ]
         return cls.of_features(rows, targets)
 
@@ -199,7 +201,11 @@ def _fits(boards: Sequence[BlendCases]) -> Iterator[Fit]:
     """Every single feature, and the most likely weights for every choice of weights and boards."""
     for single in SINGLE:
         yield Fit(single, np.inf)
+    varying = [any(board.design[:, :, one].any() for board in boards) for one in range(len(WEIGHTS))]
     for columns in _subsets(len(WEIGHTS)):
+        # A feature that nothing has, such as item weights of a version without any, only repeats other fits.
+        if not all(varying[one] for one in columns):
+            continue
         if _DISCOUNT in columns and _POPULAR not in columns:
             continue
         for chosen in _subsets(len(boards)):

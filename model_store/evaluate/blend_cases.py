@@ -12,6 +12,7 @@ from model_store.data.dataset import Dataset, Interaction, Split
 from model_store.evaluate.blend import BlendCases, Column
 from model_store.evaluate.protocol import EvaluationCase
 from model_store.evaluate.served import near
+from model_store.item_weights import ItemWeights
 
 Kind = Literal["popular", "uniform", "retrieved"]
 """Negatives that are drawn by popularity, from the whole catalogue, or from what the service would have retrieved."""
@@ -90,7 +91,9 @@ class _Negatives:
         return list(distinct)[:NEGATIVES]
 
 
-def make_boards(cases: Sequence[MixedCase], cooccurrence: Cooccurrence, mllm: Column) -> dict[Kind, BlendCases]:
+def make_boards(
+    cases: Sequence[MixedCase], cooccurrence: Cooccurrence, item_weights: ItemWeights, mllm: Column
+) -> dict[Kind, BlendCases]:
     """The features of the cases, by the kind of their negatives; kinds without a case are left out.
 
     Args:
@@ -99,7 +102,7 @@ def make_boards(cases: Sequence[MixedCase], cooccurrence: Cooccurrence, mllm: Co
     boards = {}
     for kind in KINDS:
         rows = [
-            _features(mixed, kind, cooccurrence, scores)
+            _features(mixed, kind, cooccurrence, item_weights, scores)
             for mixed, scores in zip(cases, mllm, strict=True)
             if mixed.negatives[kind]
         ]
@@ -108,9 +111,15 @@ def make_boards(cases: Sequence[MixedCase], cooccurrence: Cooccurrence, mllm: Co
     return boards
 
 
-def _features(mixed: MixedCase, kind: Kind, cooccurrence: Cooccurrence, scores: Sequence[float]) -> list[Features]:
+def _features(
+    mixed: MixedCase, kind: Kind, cooccurrence: Cooccurrence, item_weights: ItemWeights, scores: Sequence[float]
+) -> list[Features]:
     """Those of the target, then of its negatives of this kind."""
     shown = [mixed.case.target, *mixed.negatives[kind]]
     logits = dict(zip(mixed.case.candidates, scores, strict=True))
-    columns = zip(shown, cooccurrence.collaborative(near(mixed.case.history), shown), strict=True)
-    return [blend_features(logits[item], score, cooccurrence.counts.get(item, 0)) for item, score in columns]
+    recents = near(mixed.case.history)
+    columns = zip(shown, cooccurrence.collaborative(recents, shown), item_weights.score(recents, shown), strict=True)
+    return [
+        blend_features(logits[item], together, cooccurrence.counts.get(item, 0), weight)
+        for item, together, weight in columns
+    ]

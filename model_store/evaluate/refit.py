@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -15,8 +15,12 @@ from model_store.evaluate.answers import AnswerCache
 from model_store.evaluate.blend import WEIGHTS, BlendCases, blend_auc, calibrate, fit_blend, fit_weights
 from model_store.evaluate.blend_cases import make_boards, mixed_cases
 from model_store.evaluate.condition import RECURRENT, Condition
+from model_store.evaluate.item_weights import learn_item_weights
+from model_store.evaluate.likes import Likes
 from model_store.evaluate.metrics import Floats
+from model_store.evaluate.protocol import liked_by
 from model_store.evaluate.subject import Subject, ask
+from model_store.item_weights import ItemWeights
 from model_store.progress import Report
 from model_store.registry.manifest import Blend
 
@@ -26,6 +30,14 @@ MIN_CASES = 100
 
 class RefitError(UserError):
     """The data or the log can't tell what the weights should be; the message says what is missing."""
+
+
+class Refitted(NamedTuple):
+    """A blend, and what a manifest's `evaluation` says of it. `item_weights`: for a version that had none."""
+
+    blend: Blend
+    evaluation: dict[str, Any]
+    item_weights: ItemWeights | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,48 +52,47 @@ class LoggedItem:
     mllm: float | None
     collaborative: float
     popular: float
+    item_weights: float
     positive: bool
 
     @property
     def features(self) -> Features:
-        return blend_features(0.0 if self.mllm is None else logit(self.mllm), self.collaborative, self.popular)
+        odds = 0.0 if self.mllm is None else logit(self.mllm)
+        return blend_features(odds, self.collaborative, self.popular, self.item_weights)
 
 
 async def refit_on_dataset(
     subject: Subject, dataset: Dataset, cache: AnswerCache, logs: Path, report: Report, *, count: int, seed: int
-) -> tuple[Blend, dict[str, Any]]:
-    """Ask the version's servers for validation users, and fit.
-
-    Returns:
-        The blend, and what a manifest's `evaluation` says of it.
+) -> Refitted:
+    """Ask the version's servers for validation users, and fit. Item weights are learned if the version has none.
 
     Raises:
         RefitError: no validation user liked anything.
         UserError: a server does not start or stops answering.
     """
-    path = subject.registry.cooccurrence(subject.ranker)
+    registry = subject.registry
+    path = registry.cooccurrence(subject.ranker)
     counts = read_cooccurrence(path) if path else Cooccurrence({}, {})
+    item_weights = registry.item_weights(subject.ranker)
+    learned = None if subject.ranker.item_weights else learn_item_weights(Likes(liked_by(dataset, "train")))
     mixed = mixed_cases(dataset, counts, seed, count=count)
     if not mixed:
         raise RefitError("no validation user of the data liked an item after a first event: there is nothing to fit")
     cases = {"validation": [one.case for one in mixed]}
     found = await ask(subject, dataset, cases, {"full": Condition(RECURRENT)}, cache, logs, report)
     scores = [[0.0 if p is None else logit(p) for p in row] for row in found.scores["validation"]["full"]]
-    boards = make_boards(mixed, counts, scores)
+    boards = make_boards(mixed, counts, learned or item_weights, scores)
     blend = fit_blend(boards)
-    return blend, {"validation_auc": blend_auc(blend, boards)}
+    return Refitted(blend, {"validation_auc": blend_auc(blend, boards)}, learned)
 
 
-def refit_on_log(answers: Sequence[Sequence[LoggedItem]]) -> tuple[Blend, dict[str, Any]]:
+def refit_on_log(answers: Sequence[Sequence[LoggedItem]]) -> Refitted:
     """Fit on what users chose of the answers that they were shown.
 
     The weights are those of a conditional logit of each chosen item among those of the same answer that were not. Users
     choose what is shown first, and the answer's order came from the blend itself: so the logarithm of the slot is
     another feature (Guo et al., PAL, RecSys 2019), whose weight is not kept. Only answers that were shuffled tell the
     two apart. Popularity gets no discount, because the log has the items that were shown and not all candidates.
-
-    Returns:
-        As `refit_on_dataset`.
 
     Raises:
         RefitError: too few answers have an item that was chosen and another.
@@ -105,7 +116,7 @@ def refit_on_log(answers: Sequence[Sequence[LoggedItem]]) -> tuple[Blend, dict[s
     odds = np.array([item.features for item in items]) @ weights[: len(FEATURES)]
     slope, bias = calibrate(odds, labels, np.ones(len(odds)))
     fitted = dict(zip(WEIGHTS, (slope * weights).tolist(), strict=True))
-    return Blend(bias=bias, **fitted), {"logged": {"answers": len(answers), "choices": len(rows)}}
+    return Refitted(Blend(bias=bias, **fitted), {"logged": {"answers": len(answers), "choices": len(rows)}})
 
 
 def _early(slots: Sequence[Sequence[int]], cases: BlendCases) -> Floats:
@@ -118,6 +129,12 @@ def _early(slots: Sequence[Sequence[int]], cases: BlendCases) -> Floats:
 def logged_items(features: Sequence[Mapping[str, float | None]], positive: Sequence[bool]) -> list[LoggedItem]:
     """Items from logged features by name; a missing one counts 0."""
     return [
-        LoggedItem(one.get("mllm"), one.get("collaborative") or 0.0, one.get("popular") or 0.0, chosen)
+        LoggedItem(
+            one.get("mllm"),
+            one.get("collaborative") or 0.0,
+            one.get("popular") or 0.0,
+            one.get("item_weights") or 0.0,
+            chosen,
+        )
         for one, chosen in zip(features, positive, strict=True)
     ]

@@ -179,7 +179,10 @@ def _ablations(
         if title not in (FULL, TEXT_ONLY, RAW_HISTORY):
             yield Ablation(ranker, title, _probabilities(scores))
             yield Ablation(service, title, _blended(blend, cases, scores))
-    for part, title in (("collaborative", "without collaborative evidence"), ("popular", "without popularity")):
+    titles = {"collaborative": "without collaborative evidence", "popular": "without popularity"}
+    if blend.weights.item_weights:
+        titles["item_weights"] = "without item weights"
+    for part, title in titles.items():
         yield Ablation(service, title, _blended(blend.without(part), cases, asked[FULL]))
     yield Ablation(service, "without the ranker", _blended(blend.without("mllm"), cases, asked[FULL]))
 

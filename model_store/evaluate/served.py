@@ -1,12 +1,13 @@
 """The service's order of candidates: the blend of a version, with the counts that the version was registered with."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from model_store.blend import among, blend, blend_features, logit, sigmoid
 from model_store.cooccurrence import Cooccurrence, read_cooccurrence
 from model_store.data.dataset import Interaction
 from model_store.evaluate.protocol import EvaluationCase
+from model_store.item_weights import ItemWeights
 from model_store.registry.manifest import Blend, Manifest
 from model_store.registry.registry import Registry
 
@@ -25,11 +26,13 @@ class ServedBlend:
 
     weights: Blend
     cooccurrence: Cooccurrence
+    item_weights: ItemWeights
 
     @classmethod
     def of(cls, manifest: Manifest, registry: Registry) -> "ServedBlend":
         path = registry.cooccurrence(manifest)
-        return cls(manifest.blend, read_cooccurrence(path) if path else Cooccurrence({}, {}))
+        counts = read_cooccurrence(path) if path else Cooccurrence({}, {})
+        return cls(manifest.blend, counts, registry.item_weights(manifest))
 
     def collaborative(self, case: EvaluationCase) -> list[float]:
         """The collaborative score of each candidate, which the service has without asking a model."""
@@ -39,11 +42,12 @@ class ServedBlend:
         """The service's answer, 0..1, from the ranker's p(yes), of which a missing one counts as log-odds 0."""
         popular = [float(self.cooccurrence.counts.get(item, 0)) for item in case.candidates]
         weights = among(self.weights, popular)
+        near_by = self.item_weights.score(near(case.history), case.candidates)
         return [
-            sigmoid(blend(weights, blend_features(0.0 if p is None else logit(p), together, likes)))
-            for p, together, likes in zip(scores, self.collaborative(case), popular, strict=True)
+            sigmoid(blend(weights, blend_features(0.0 if p is None else logit(p), together, likes, weight)))
+            for p, together, likes, weight in zip(scores, self.collaborative(case), popular, near_by, strict=True)
         ]
 
     def without(self, *parts: str) -> "ServedBlend":
         """The same with the weights of some features at 0. The order of candidates does not need the bias again."""
-        return ServedBlend(self.weights.model_copy(update=dict.fromkeys(parts, 0.0)), self.cooccurrence)
+        return replace(self, weights=self.weights.model_copy(update=dict.fromkeys(parts, 0.0)))

@@ -20,7 +20,7 @@ def unused(registry: Registry, older_than: timedelta, now: datetime | None = Non
     """The versions that are older than this and that nothing needs.
 
     Kept are: what an alias names or can be rolled back to, the newest version of each name, those whose weights or
-    co-occurrence counts another kept version shares, and those whose age is unknown.
+    co-occurrence counts or item weights another kept version shares, and those whose age is unknown.
     """
     now = now or datetime.now(UTC)
     manifests = registry.list()
@@ -45,7 +45,7 @@ def unused(registry: Registry, older_than: timedelta, now: datetime | None = Non
 def _owners(manifest: Manifest) -> set[str]:
     """The versions in whose folders files of this one are."""
     owners = set()
-    for path in (manifest.weights, manifest.cooccurrence):
+    for path in (manifest.weights, manifest.cooccurrence, manifest.item_weights):
         parts = PurePosixPath(path).parts
         if len(parts) > 1:
             owners.add(f"{parts[0]}@{parts[1]}")

@@ -39,12 +39,12 @@ class Labels(StrictModel):
 
 
 class Blend(StrictModel):
-    """p = sigmoid(bias + mllm*logit(p_mllm) + collaborative*log1p(c) + max(0, popular - popular_discount*m)*log1p(n)).
+    """p = sigmoid(bias + mllm*logit(p_mllm) + collaborative*log1p(c) + item_weights*w + P*log1p(n)).
 
-    `c` is the summed cosine co-occurrence of a candidate with the recents (0..), `n` its
-    interaction count (0..), and `m` the mean of log1p(n) over the candidates of the request: the more popular
-    the candidates that a caller chose, the less popularity tells them apart. Fitted on validation users by
-    `tastestream train`.
+    `c` is the summed cosine co-occurrence of a candidate with the recents (0..), `w` the sum of the recents' item
+    weights for it (of either sign), and `n` its interaction count (0..). P is max(0, popular - popular_discount*m),
+    with `m` the mean of log1p(n) over the candidates of the request: the more popular the candidates that a caller
+    chose, the less popularity tells them apart. Fitted on validation users by `tastestream train`.
     """
 
     bias: float = 0.0
@@ -52,6 +52,7 @@ class Blend(StrictModel):
     collaborative: float = 0.0
     popular: float = 0.0
     popular_discount: float = Field(0.0, ge=0)
+    item_weights: float = Field(0.0, ge=0)
 
 
 class Probe(StrictModel):
@@ -129,6 +130,9 @@ class Manifest(StrictModel):
     """How many of a user's last interactions the ranking prompt shows, in training and in the service."""
     cooccurrence: str = ""
     """Path of a co-occurrence file (JSON lines) relative to the store's root, or ""."""
+    item_weights: str = ""
+    """Path of a file of item weights (safetensors) relative to the store's root, or ""."""
+    item_weights_sha256: str = ""
     labels: Labels | None = None
     probe: Probe | None = None
     picture: PictureSize = PictureSize()

@@ -3,13 +3,14 @@
 from pathlib import Path
 from typing import Any
 
+from model_store.item_weights import ItemWeights
 from model_store.prompts import BUILT_IN, PromptSet
 from model_store.registry.checkpoint import read_checkpoint, read_labels
 from model_store.registry.manifest import MANIFEST, Blend, Manifest, ManifestError, Role, Serving, Training, hash_files
 from model_store.registry.registry import Registry
 
 _LONGEST_PROMPT = 2048
-_TAKEN_OVER = ("prompt_recents", "picture", "blend", "signals", "cooccurrence")
+_TAKEN_OVER = ("prompt_recents", "picture", "blend", "signals", "cooccurrence", "item_weights", "item_weights_sha256")
 
 
 def register_checkpoint(
@@ -84,12 +85,13 @@ def register_version(registry: Registry, folder: Path, *, name: str | None = Non
     chosen = name or manifest.name
     number = registry.next_version(chosen)
     changed: dict[str, Any] = {"name": chosen, "version": number, "weights": manifest.weights if shared else ""}
-    if manifest.cooccurrence:
-        counts = folder / Path(manifest.cooccurrence).name
-        if not counts.is_file():
-            raise ManifestError(f"{folder} has no {counts.name}, the co-occurrence counts of {manifest.id}")
-        changed["cooccurrence"] = f"{chosen}/{number}/{counts.name}"
-        registry.write(changed["cooccurrence"], counts.read_bytes())
+    for field, title in {"cooccurrence": "co-occurrence counts", "item_weights": "item weights"}.items():
+        if path := getattr(manifest, field):
+            file = folder / Path(path).name
+            if not file.is_file():
+                raise ManifestError(f"{folder} has no {file.name}, the {title} of {manifest.id}")
+            changed[field] = f"{chosen}/{number}/{file.name}"
+            registry.write(changed[field], file.read_bytes())
     copied = None if shared else weights
     return registry.add(manifest.model_copy(update=changed), prompts, copied, encoder=encoder)
 
@@ -107,17 +109,29 @@ def _templates(registry: Registry, prompts: str | None, like: Manifest | None) -
     return Path(prompts)
 
 
-def register_blend(registry: Registry, manifest: Manifest, blend: Blend, evaluation: dict[str, Any]) -> Manifest:
+def register_blend(
+    registry: Registry,
+    manifest: Manifest,
+    blend: Blend,
+    evaluation: dict[str, Any],
+    item_weights: ItemWeights | None = None,
+) -> Manifest:
     """Add a version with another blend, which shares all else with `manifest`, under the next free number.
+
+    Args:
+        item_weights: those of the new version; by default, it shares them as well.
 
     Raises:
         ManifestError: the weights of `manifest` are missing.
     """
-    changed = {
-        "version": registry.next_version(manifest.name),
+    number = registry.next_version(manifest.name)
+    changed: dict[str, Any] = {
+        "version": number,
         "weights": manifest.weights or f"{manifest.name}/{manifest.version}/weights",
         "blend": blend,
         "evaluation": evaluation,
         "created": None,
     }
+    if item_weights is not None:
+        changed |= registry.write_item_weights(manifest.name, number, item_weights)
     return registry.add(manifest.model_copy(update=changed), registry.prompts(manifest).folder)

@@ -6,6 +6,7 @@
 The root is a folder or any fsspec URL. A version exists once its manifest does, which is written last.
 """
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
@@ -13,6 +14,7 @@ from typing import Any
 
 import tomli_w
 
+from model_store.item_weights import MAX_BYTES, ItemWeights, ItemWeightsError
 from model_store.prompts import PromptSet
 from model_store.registry.aliases import (
     CANARY,
@@ -29,6 +31,7 @@ from model_store.registry.manifest import MANIFEST, Manifest, ManifestError, has
 from model_store.signals import Signals, Vocabulary
 
 ALIASES = "aliases.toml"
+ITEM_WEIGHTS = "item_weights.safetensors"
 Numbers = list[int]
 CACHE = Path.home() / ".cache" / "tastestream" / "models"
 
@@ -113,6 +116,36 @@ class Registry:
     def cooccurrence(self, manifest: Manifest) -> Path | None:
         """A local copy of the version's co-occurrence file, if it has one."""
         return self._path(manifest, manifest.cooccurrence) if manifest.cooccurrence else None
+
+    def item_weights(self, manifest: Manifest) -> ItemWeights:
+        """The version's item weights; without any if it has no file of them.
+
+        Raises:
+            ManifestError: the file is missing, or not the one that was registered.
+            ItemWeightsError: it is too large, or malformed.
+        """
+        if not manifest.item_weights:
+            return ItemWeights()
+        path = self._path(manifest, manifest.item_weights)
+        if (size := path.stat().st_size) > MAX_BYTES:
+            raise ItemWeightsError(f"{path} has {size:,} bytes, more than {MAX_BYTES:,}")
+        content = path.read_bytes()
+        if hashlib.sha256(content).hexdigest() != manifest.item_weights_sha256:
+            raise ManifestError(f"{path} is not what {manifest.id} was registered with; restore it or add a version")
+        return ItemWeights.parse(content, str(path))
+
+    def write_item_weights(self, name: str, version: int, item_weights: ItemWeights) -> dict[str, str]:
+        """Write the item weights of a version, before it is added.
+
+        Returns:
+            The fields of its manifest that name the file.
+
+        Raises:
+            ItemWeightsError: they are too large.
+        """
+        path, content = f"{name}/{version}/{ITEM_WEIGHTS}", item_weights.dump()
+        self._files.write(path, content)
+        return {"item_weights": path, "item_weights_sha256": hashlib.sha256(content).hexdigest()}
 
     def next_version(self, name: str) -> int:
         """The number that a new version of `name` gets."""

@@ -3,7 +3,7 @@
 import asyncio
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -19,6 +19,7 @@ from service.cli.options import ModelStore
 from service.cli.terminal import print_table, say, settings_or_exit
 
 if TYPE_CHECKING:
+    from model_store.evaluate.refit import Refitted
     from model_store.evaluate.subject import Subject
 
 
@@ -60,25 +61,23 @@ def refit_blend(
         urls = {"ranker_url": ranker_url, "summarizer_url": summarizer_url}
         subject = Subject.of(version, summarizer, registry, **urls)
         manifest = subject.ranker
-        blend, evaluation = _on_dataset(subject, data, Signals(settings.signals.vocabulary()), cases, seed)
+        refitted = _on_dataset(subject, data, Signals(settings.signals.vocabulary()), cases, seed)
     elif log is not None and data is None:
         manifest = registry.get(version)
         if manifest.role != "ranker":
             raise UserError(f"{manifest.id} is a {manifest.role}, and has no blend")
-        blend, evaluation = _on_log(log, manifest.id)
+        refitted = _on_log(log, manifest.id)
     else:
         raise typer.BadParameter("name either --data or --log")
     with audited("model.refit_blend", model=manifest.id, store=registry.root) as fields:
-        added = register_blend(registry, manifest, blend, evaluation)
+        added = register_blend(registry, manifest, *refitted)
         fields["version"] = added.id
-    _print(manifest.blend, blend, evaluation)
+    _print(manifest.blend, refitted)
     say(f"registered {added.id}, which shares the weights of {manifest.id}")
     say(f"next: tastestream models promote {added.name} {added.version} --alias canary --share 10%")
 
 
-def _on_dataset(
-    subject: "Subject", data: Path, signals: Signals, cases: int, seed: int
-) -> tuple[Blend, dict[str, Any]]:
+def _on_dataset(subject: "Subject", data: Path, signals: Signals, cases: int, seed: int) -> "Refitted":
     from model_store.data.dataset import read_dataset
     from model_store.evaluate.answers import AnswerCache
     from model_store.evaluate.refit import refit_on_dataset
@@ -89,7 +88,7 @@ def _on_dataset(
         return asyncio.run(refit_on_dataset(subject, dataset, cache, Path(logs), report, count=cases, seed=seed))
 
 
-def _on_log(log: Path, version: str) -> tuple[Blend, dict[str, Any]]:
+def _on_log(log: Path, version: str) -> "Refitted":
     from model_store.evaluate.refit import logged_items, refit_on_log
 
     answers = [answer for answer in read_log(log) if answer.model == version]
@@ -110,8 +109,8 @@ def _on_log(log: Path, version: str) -> tuple[Blend, dict[str, Any]]:
     )
 
 
-def _print(before: Blend, after: Blend, evaluation: dict[str, Any]) -> None:
-    rows = ((name, f"{value:.4f}", f"{getattr(after, name):.4f}") for name, value in before.model_dump().items())
+def _print(before: Blend, after: "Refitted") -> None:
+    rows = ((name, f"{value:.4f}", f"{getattr(after.blend, name):.4f}") for name, value in before.model_dump().items())
     print_table(rows, "weight", "before", "after")
-    for kind, aucs in evaluation.get("validation_auc", {}).items():
+    for kind, aucs in after.evaluation.get("validation_auc", {}).items():
         say(f"AUC, {kind} candidates: " + ", ".join(f"{name} {value:.1f}" for name, value in aucs.items()))

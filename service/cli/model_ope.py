@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from model_store.blend import blend_features, logit
+from model_store.blend import FEATURES, blend_features, logit
 from model_store.errors import UserError
 from model_store.registry.manifest import Blend
 from service.cli.model_store import store_of
@@ -21,7 +21,6 @@ from service.recommend.exploration import log_odds, propensities
 if TYPE_CHECKING:
     from model_store.evaluate.off_policy import Estimate
 
-FEATURES = ("mllm", "collaborative", "popular")
 _HEADINGS = ("answers", "positive items per answer", "95 % interval", "effective answers")
 
 
@@ -172,16 +171,16 @@ def _chances(rows: Sequence[Mapping[str, Any]], weights: Blend, temperature: flo
 
 def _odds(rows: Sequence[Mapping[str, Any]], weights: Blend, temperature: float) -> list[float]:
     """The blended log-odds of each logged place, divided by the temperature."""
-    mllm, collaborative, popular = (_feature(rows, name) for name in FEATURES)
+    mllm, collaborative, popular, item_weights = (_feature(rows, name) for name in FEATURES)
     ids = [row["item_id"] for row in rows]
-    scored = {one.item_id: one.score for one in blended(ids, mllm, collaborative, popular, weights)}
+    scored = {one.item_id: one.score for one in blended(ids, mllm, collaborative, popular, item_weights, weights)}
     return [log_odds(scored[item]) / temperature for item in ids]
 
 
 def _inputs(features: Mapping[str, float | None]) -> list[float]:
     """The features as the blend takes them; a missing one counts 0."""
-    mllm, collaborative, popular = (features.get(name) for name in FEATURES)
-    return list(blend_features(logit(mllm) if mllm is not None else 0.0, collaborative or 0.0, popular or 0.0))
+    mllm, *others = (features.get(name) for name in FEATURES)
+    return list(blend_features(0.0 if mllm is None else logit(mllm), *(value or 0.0 for value in others)))
 
 
 def _feature(rows: Sequence[Mapping[str, Any]], name: str) -> dict[str, float]:

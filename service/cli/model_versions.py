@@ -90,7 +90,7 @@ def _checkpoint(
         model = source.get(like)
         if source.root != registry.root:
             # Paths in a manifest are relative to its own store.
-            model = model.model_copy(update={"cooccurrence": ""})
+            model = model.model_copy(update={"cooccurrence": "", "item_weights": "", "item_weights_sha256": ""})
             prompts = prompts or str(source.prompts(model).folder)
     return register_checkpoint(
         registry, folder, name=name, role=role, prompts=prompts, like=model, base=base, labels=(yes, no)

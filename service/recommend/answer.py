@@ -97,12 +97,13 @@ def _served_by(ranking: Ranking, scored: Sequence[Scored]) -> ServedBy:
         return "cache" if ranking.scores and not ranking.fresh else "mllm"
     if ranking.scores:
         return "cache"
-    return "collaborative" if any(item.collaborative > 0 for item in scored) else "popular"
+    near = any(item.collaborative > 0 or item.item_weights for item in scored)
+    return "collaborative" if near else "popular"
 
 
 def _item(scored: Scored, place: int, source: SourceName | None) -> RankedItem | ExplainedItem:
     """One item of the answer; with its components if `source` is given."""
     if source is None:
         return RankedItem(scored.item_id, scored.score, place)
-    components = Components(scored.mllm, scored.collaborative, scored.popular)
+    components = Components(scored.mllm, scored.collaborative, scored.popular, scored.item_weights)
     return ExplainedItem(scored.item_id, scored.score, place, components, source)

@@ -19,6 +19,7 @@ class Scored:
     mllm: float | None
     collaborative: float
     popular: float
+    item_weights: float
 
 
 def blended(
@@ -26,6 +27,7 @@ def blended(
     mllm: Mapping[str, float],
     collaborative: Mapping[str, float],
     popular: Mapping[str, float],
+    item_weights: Mapping[str, float],
     weights: Blend,
 ) -> list[Scored]:
     """The candidates, best first.
@@ -36,20 +38,22 @@ def blended(
         mllm: p(yes) by item id, 0..1. In this and the next mappings, a missing feature counts 0.
         collaborative: summed cosine co-occurrence with the recents, 0..
         popular: number of users who liked the item, 0..
+        item_weights: summed weights of the recents for the item, of either sign.
     """
     ids, rows = list(item_ids), []
     weights = among(weights, [popular.get(item_id, 0.0) for item_id in ids])
     for item_id in ids:
-        score, together, likes = mllm.get(item_id), collaborative.get(item_id, 0.0), popular.get(item_id, 0.0)
-        odds = blend(weights, blend_features(0.0 if score is None else logit(score), together, likes))
-        rows.append((odds, Scored(item_id, sigmoid(odds), score, together, likes)))
+        score, weight = mllm.get(item_id), item_weights.get(item_id, 0.0)
+        together, likes = collaborative.get(item_id, 0.0), popular.get(item_id, 0.0)
+        odds = blend(weights, blend_features(0.0 if score is None else logit(score), together, likes, weight))
+        rows.append((odds, Scored(item_id, sigmoid(odds), score, together, likes, weight)))
     # Odds come second: far out, where all scores round to 1, they still differ.
     rows.sort(key=lambda row: (-row[1].score, -row[0], -row[1].collaborative, -row[1].popular))
     return [scored for _, scored in rows]
 
 
 def without_model(weights: Blend) -> Blend:
-    """The weights for when the model's scores are missing: never without collaborative and popularity weights."""
-    if weights.collaborative > 0 or weights.popular > 0:
+    """The weights for when the model's scores are missing: never without a weight for another feature."""
+    if weights.collaborative > 0 or weights.popular > 0 or weights.item_weights > 0:
         return weights
     return weights.model_copy(update={"collaborative": FALLBACK.collaborative, "popular": FALLBACK.popular})

@@ -136,11 +136,16 @@ class RankedItem:
 
 @dataclass(frozen=True, slots=True)
 class Components:
-    """p(yes) of the model, null if it has no score; summed cosine co-occurrence; number of users who liked the item."""
+    """The features of the score.
+
+    p(yes) of the model, null if it has no score; summed cosine co-occurrence; number of users who liked the item;
+    summed item weights of the recents, of either sign, 0 for a model without them.
+    """
 
     mllm: float | None
     collaborative: float
     popular: float
+    item_weights: float
 
 
 @dataclass(frozen=True, slots=True)

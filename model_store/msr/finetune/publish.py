@@ -8,6 +8,7 @@ from typing import Any
 
 from model_store.blend import sigmoid
 from model_store.cooccurrence import Cooccurrence, write_cooccurrence
+from model_store.item_weights import ItemWeights
 from model_store.msr.finetune.merge import Merged
 from model_store.msr.finetune.rendering import Renderer
 from model_store.msr.finetune.scoring import Scorer
@@ -75,15 +76,23 @@ def evaluation(
 
 
 def register(
-    manifest: Manifest, prompts: PromptSet, weights: Path, cooccurrence: Cooccurrence, store: Path, adapter: Path | None
+    manifest: Manifest,
+    prompts: PromptSet,
+    weights: Path,
+    cooccurrence: Cooccurrence,
+    item_weights: ItemWeights,
+    store: Path,
+    adapter: Path | None,
 ) -> Manifest:
-    """Copy weights, prompts and co-occurrence counts into the store, and the adapter beside them if there is one."""
+    """Copy all files of the version into the store, and the adapter beside them if there is one."""
     folder = store / manifest.name / str(manifest.version)
     folder.mkdir(parents=True, exist_ok=True)
     write_cooccurrence(cooccurrence, store / manifest.cooccurrence)
     if adapter is not None:
         shutil.copytree(adapter, folder / "adapter", dirs_exist_ok=True)
-    return Registry(store).add(manifest, prompts.folder, weights)
+    registry = Registry(store)
+    fields = registry.write_item_weights(manifest.name, manifest.version, item_weights)
+    return registry.add(manifest.model_copy(update=fields), prompts.folder, weights)
 
 
 def make_probe(renderer: Renderer, scorer: Scorer) -> Probe:

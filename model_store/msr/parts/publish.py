@@ -9,6 +9,7 @@ import torch
 
 from model_store.cooccurrence import write_cooccurrence
 from model_store.data.dataset import HELD_OUT, Dataset
+from model_store.evaluate.item_weights import learn_item_weights
 from model_store.evaluate.likes import Likes
 from model_store.evaluate.protocol import liked_by
 from model_store.msr.parts import lora
@@ -105,7 +106,8 @@ def register(
     """
     registry, ranker = Registry(store), f"{name}-ranker"
     version = registry.next_version(ranker)
-    cooccurrence = Likes(liked_by(dataset, "train")).cooccurrence(neighbours)
+    likes = Likes(liked_by(dataset, "train"))
+    cooccurrence, item_weights = likes.cooccurrence(neighbours), learn_item_weights(likes)
     with tempfile.TemporaryDirectory() as scratch:
         progress("merging", 0, "")
         merged = merge_into(Path(scratch) / "weights", llm, tuned)
@@ -116,7 +118,8 @@ def register(
         # In the faster precision: rounding is far below what a fit on so many cases can see.
         scored = torch.bfloat16 if multiplies_bfloat16() else torch.float32
         scorer = tuned.scorer.asking(_served(merged.folder, tuned, scored).score)
-        blend, auc = validate(scorer, dataset, cooccurrence, origin.seed, progress, count=tuned.options.blend_cases)
+        count = tuned.options.blend_cases
+        blend, auc = validate(scorer, dataset, cooccurrence, item_weights, origin.seed, progress, count)
         counts = f"{ranker}/{version}/cooccurrence.jsonl"
         (store / counts).parent.mkdir(parents=True, exist_ok=True)
         write_cooccurrence(cooccurrence, store / counts)
@@ -127,6 +130,7 @@ def register(
             role="ranker",
             base=f"{source_of(llm)} and {source_of(vision)}",
             cooccurrence=counts,
+            **registry.write_item_weights(ranker, version, item_weights),
             prompt_recents=prompts.recents,
             labels=tuned.encoder.labels,
             probe=probe,

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from model_store.blend import sigmoid
 from model_store.cooccurrence import write_cooccurrence
 from model_store.data.dataset import HELD_OUT, Dataset
+from model_store.evaluate.item_weights import learn_item_weights
 from model_store.evaluate.likes import Likes
 from model_store.evaluate.protocol import liked_by
 from model_store.msr.scratch.architecture import Sizes, write_checkpoint
@@ -96,7 +97,7 @@ def register(
     progress: Report,
     evaluation: dict[str, Any] | None = None,
 ) -> tuple[Manifest, Manifest]:
-    """Fit the blend, write weights, prompts and co-occurrence counts, and add both versions under the next free number.
+    """Fit the blend, write all files, and add both versions under the next free number.
 
     Args:
         origin: the command, the data and the seed of the training.
@@ -106,10 +107,11 @@ def register(
     Returns:
         The manifests of the ranker and of the summarizer.
     """
-    cooccurrence = Likes(liked_by(dataset, "train")).cooccurrence(neighbours)
+    likes = Likes(liked_by(dataset, "train"))
+    cooccurrence, item_weights = likes.cooccurrence(neighbours), learn_item_weights(likes)
     generator = trained.generator()
     scorer = OfflineScorer(generator, trained.catalogue, [view.summary for view in trained.catalogue.views])
-    blend, auc = validate(scorer, dataset, cooccurrence, origin.seed, progress)
+    blend, auc = validate(scorer, dataset, cooccurrence, item_weights, origin.seed, progress)
     registry = Registry(store)
     summarizer, ranker = f"{name}-summarizer", f"{name}-ranker"
     version = max(registry.next_version(summarizer), registry.next_version(ranker))
@@ -152,6 +154,7 @@ def register(
         role="ranker",
         weights=f"{summarizer}/{version}/weights",
         cooccurrence=counts,
+        **registry.write_item_weights(ranker, version, item_weights),
         probe=make_probe(generator.encoder, generator.rank),
         labels=Labels(yes_id=trained.encoder.yes_id, no_id=trained.encoder.no_id),
         blend=blend,

@@ -42,12 +42,15 @@ class Opening:
 class Retrieved:
     """Distinct candidates with their features, the items of the user's recents by id, and what was left out.
 
+    `near` are the ids of the recents with which collaborative features are computed.
+
     When candidates were searched for, `seen` and `filtered` count the items that were rejected, and `bounded` says that
     the search ended before it had gone through all items.
     """
 
     candidates: list[Candidate]
     recents: Mapping[str, Item]
+    near: Sequence[str]
     collaborative: Mapping[str, float]
     popular: Mapping[str, float]
     skipped: list[Skipped] = field(default_factory=list)
@@ -110,7 +113,7 @@ class Retriever:
         items = wave.add(self._store.items.reading(shown))
         features.ask(wave, (candidate.item.item_id for candidate in candidates))
         await wave.send()
-        return Retrieved(candidates, items.value(), *features.read(), skipped)
+        return Retrieved(candidates, items.value(), near, *features.read(), skipped)
 
     def _stages(self, ask: RecommendIn) -> list[Stage]:
         """The stages that name candidates, in order of preference."""
@@ -167,6 +170,7 @@ class Retriever:
         return Retrieved(
             list(collector.found.values()),
             recents.value(),
+            features.near,
             *features.read(),
             seen=collector.skipped_seen,
             filtered=collector.filtered,

@@ -47,15 +47,18 @@ def made(seed: int, users: int, true: Blend, shift: float = 0.0) -> BlendCases:
     collaborative = rng.exponential(size=(users, CANDIDATES)) * rng.exponential(size=(users, 1))
     popularity = rng.integers(0, 500, size=(users, CANDIDATES))
     odds = true.mllm * logits + true.collaborative * np.log1p(collaborative) + true.popular * np.log1p(popularity)
+    near = rng.normal(size=(users, CANDIDATES))
+    odds += true.item_weights * near
     targets = np.argmax(odds + rng.gumbel(size=odds.shape), axis=1)
     logits += np.random.default_rng(5).normal(scale=shift, size=(users, 1))
-    return BlendCases.of(logits.tolist(), collaborative.tolist(), popularity.tolist(), targets.tolist())
+    columns = (one.tolist() for one in (logits, collaborative, popularity, near, targets))
+    return BlendCases.of(*columns)
 
 
 def alike(mllm: list[float], cases: int) -> BlendCases:
     """Cases whose first candidate is the target and of which the model alone knows anything."""
     nothing = [[0.0] * len(mllm)] * cases
-    return BlendCases.of([mllm] * cases, nothing, nothing, [0] * cases)
+    return BlendCases.of([mllm] * cases, nothing, nothing, nothing, [0] * cases)
 
 
 @settings(max_examples=60, deadline=None)
@@ -67,13 +70,14 @@ def alike(mllm: list[float], cases: int) -> BlendCases:
         mllm=st.floats(-2, 2),
         collaborative=st.floats(-2, 2),
         popular=st.floats(-1, 1),
+        item_weights=st.floats(0, 2),
     ),
 )
 def test_the_blend_is_never_worse_than_its_best_part_on_the_cases_it_was_fitted_on(seed, users, true) -> None:
     data = made(seed, users, true)
     blend = fit(data)
     assert auc(blend, data) >= best_single(data) - 1e-9
-    assert min(blend.mllm, blend.collaborative, blend.popular) >= 0
+    assert min(weights_of(blend)) >= 0
 
 
 def test_the_weights_that_made_the_choices_are_found_again() -> None:
@@ -138,7 +142,8 @@ def sampled(seed: int, users: int, popular: bool) -> BlendCases:
         mllm.append((taste[shown] + rng.normal(size=CANDIDATES)).tolist())
         collaborative.append(np.expm1(np.maximum(0, taste[shown] + rng.normal(size=CANDIDATES))).tolist())
         counted.append(counts[shown].tolist())
-    return BlendCases.of(mllm, collaborative, counted, [0] * users)
+    nothing = [[0.0] * CANDIDATES] * users
+    return BlendCases.of(mllm, collaborative, counted, nothing, [0] * users)
 
 
 def test_one_blend_is_as_good_as_its_best_part_whatever_the_kind_of_the_candidates() -> None:
@@ -187,7 +192,8 @@ def test_padding_changes_nothing() -> None:
 
 def test_a_short_case_counts_no_padding() -> None:
     long, short = [2.0, 1.0, 0.0, -1.0], [-1.0, 1.0]
-    cases = BlendCases.of([long, short], [[0.0] * 4, [0.0] * 2], [[0.0] * 4, [0.0] * 2], [0, 0])
+    nothing = [[0.0] * 4, [0.0] * 2]
+    cases = BlendCases.of([long, short], nothing, nothing, nothing, [0, 0])
     assert cases.labels.tolist() == [1, 0, 0, 0, 1, 0]
     assert auc(Blend(), cases) == 0.5
     assert cases.features[cases.present][:, 0].tolist() == long + short
@@ -196,10 +202,10 @@ def test_a_short_case_counts_no_padding() -> None:
 @pytest.mark.parametrize(
     ("columns", "reason"),
     [
-        (([[1.0]], [[1.0]], [[1.0, 2.0]], [0]), "longer"),
-        (([[1.0]], [[1.0]], [[1.0]], [0, 0]), "1 cases can't be fitted with 2 targets"),
-        (([], [], [], []), "0 cases"),
-        (([[math.inf, 0.0]], [[0.0] * 2], [[0.0] * 2], [0]), "finite"),
+        (([[1.0]], [[1.0]], [[1.0, 2.0]], [[1.0]], [0]), "longer"),
+        (([[1.0]], [[1.0]], [[1.0]], [[1.0]], [0, 0]), "1 cases can't be fitted with 2 targets"),
+        (([], [], [], [], []), "0 cases"),
+        (([[math.inf, 0.0]], [[0.0] * 2], [[0.0] * 2], [[0.0] * 2], [0]), "finite"),
     ],
 )
 def test_columns_that_cannot_be_fitted_are_refused(columns, reason: str) -> None:

@@ -5,6 +5,9 @@ import pytest
 
 from model_store.data.dataset import Dataset
 from model_store.evaluate.answers import AnswerCache
+from model_store.evaluate.item_weights import learn_item_weights
+from model_store.evaluate.likes import Likes
+from model_store.evaluate.protocol import liked_by
 from model_store.evaluate.refit import LoggedItem, RefitError, logged_items, refit_on_dataset, refit_on_log
 from model_store.progress import quiet
 from tests.model_store.engine.fake_vllm import FakeVllm
@@ -25,13 +28,13 @@ def logged(answers: int, mllm: float, collaborative: float, temperature: float) 
         utility = mllm * odds[shown] + collaborative * np.log1p(near[shown]) - LATE * np.log(np.arange(1, ITEMS + 1))
         chosen = int(np.argmax(utility + rng.gumbel(size=ITEMS)))
         p = 1 / (1 + np.exp(-odds))
-        found.append([LoggedItem(p[item], near[item], 0.0, place == chosen) for place, item in enumerate(shown)])
+        found.append([LoggedItem(p[item], near[item], 0.0, 0.0, place == chosen) for place, item in enumerate(shown)])
     return found
 
 
 def test_a_log_tells_what_users_want_from_what_they_were_shown_first() -> None:
     """The order was the model's, and users take what comes first: without the slot, it would seem to be worth more."""
-    blend, evaluation = refit_on_log(logged(4000, mllm=0.3, collaborative=1.0, temperature=1.0))
+    blend, evaluation, _ = refit_on_log(logged(4000, mllm=0.3, collaborative=1.0, temperature=1.0))
     assert blend.mllm / blend.collaborative == pytest.approx(0.3, abs=0.07)
     assert (blend.popular, blend.popular_discount) == (0, 0)
     assert evaluation == {"logged": {"answers": 4000, "choices": 4000}}
@@ -41,26 +44,27 @@ def test_a_short_log_is_refused() -> None:
     with pytest.raises(RefitError, match=r"has 20 items .* needs 100: log for longer"):
         refit_on_log(logged(20, 1, 1, 1.0))
     with pytest.raises(RefitError, match="has 0 items"):
-        refit_on_log([[LoggedItem(0.5, 0, 0, True)]] * 500)
+        refit_on_log([[LoggedItem(0.5, 0, 0, 0, True)]] * 500)
 
 
 def test_what_was_not_logged_counts_nothing() -> None:
     (item,) = logged_items([{"mllm": None}], [True])
-    assert item.features == (0, 0, 0)
+    assert item.features == (0, 0, 0, 0)
 
 
 async def test_validation_users_are_asked_for_once(fake: FakeVllm, tmp_path: Path) -> None:
     dataset = world(users=600)
     found = subject(make_store(tmp_path / "store"), fake)
     with AnswerCache(tmp_path / "answers") as cache:
-        first, evaluation = await refit_on_dataset(found, dataset, cache, tmp_path, quiet, count=40, seed=0)
+        first, evaluation, learned = await refit_on_dataset(found, dataset, cache, tmp_path, quiet, count=40, seed=0)
         before = len(fake.requests)
-        again, _ = await refit_on_dataset(found, dataset, cache, tmp_path, quiet, count=40, seed=0)
+        again, _, _ = await refit_on_dataset(found, dataset, cache, tmp_path, quiet, count=40, seed=0)
     assert first == again
     assert not [one for one in fake.requests[before:] if one.path in ("/score", "/v1/chat/completions")]
-    # The version has no counts: the model is all that the blend can use.
+    # The version has no counts: the model and item weights that are learned anew are all that the blend can use.
     assert first.mllm > 0
     assert first.collaborative == first.popular == 0
+    assert learned == learn_item_weights(Likes(liked_by(dataset, "train")))
     assert evaluation["validation_auc"]["uniform"]["blend"] > 60
 
 

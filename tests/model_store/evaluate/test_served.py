@@ -1,10 +1,14 @@
 """What evaluation calls the service's order is the order of the service."""
 
+from dataclasses import replace
+
 import pytest
 
 from model_store.demo import MODELS
+from model_store.evaluate.item_weights import learn_item_weights
+from model_store.evaluate.likes import Likes
 from model_store.evaluate.protocol import EvaluationCase
-from model_store.evaluate.served import ServedBlend
+from model_store.evaluate.served import ServedBlend, near
 from model_store.registry.registry import Registry
 from service.recommend.blend import blended
 from tests.model_store.evaluate.worlds import like
@@ -14,19 +18,24 @@ MANIFEST = REGISTRY.get("demo-ranker")
 
 
 def test_probabilities_are_the_scores_of_the_service() -> None:
-    served = ServedBlend.of(MANIFEST, REGISTRY)
-    items = list(served.cooccurrence.counts)
+    items = list(ServedBlend.of(MANIFEST, REGISTRY).cooccurrence.counts)
+    learned = learn_item_weights(Likes([items[number : number + 12] for number in range(30)]), ridge=1)
+    blend = MANIFEST.blend.model_copy(update={"item_weights": 4.0})
+    served = replace(ServedBlend.of(MANIFEST, REGISTRY), weights=blend, item_weights=learned)
     candidates = (*items[10:30], "unknown")
     case = EvaluationCase("u", tuple(like(item) for item in items[:10]), items[10], candidates, 10)
     scores = [None if n == 3 else (n + 1) / 25 for n in range(len(candidates))]
     collaborative = dict(zip(candidates, served.collaborative(case), strict=True))
     assert any(collaborative.values())
+    item_weights = dict(zip(candidates, learned.score(near(case.history), candidates), strict=True))
+    assert any(weight < 0 for weight in item_weights.values())
     answer = blended(
         candidates,
         {item: score for item, score in zip(candidates, scores, strict=True) if score is not None},
         collaborative,
         {item: float(served.cooccurrence.counts.get(item, 0)) for item in candidates},
-        MANIFEST.blend,
+        item_weights,
+        served.weights,
     )
     found = dict(zip(candidates, served.probabilities(case, scores), strict=True))
     for scored in answer:

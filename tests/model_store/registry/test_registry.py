@@ -2,6 +2,7 @@
 
 import itertools
 import tomllib
+from array import array
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from model_store.item_weights import ItemWeights, ItemWeightsError
 from model_store.prompts import BUILT_IN, TEMPLATES
 from model_store.registry.aliases import stack
-from model_store.registry.manifest import Manifest, ManifestError
+from model_store.registry.manifest import Blend, Manifest, ManifestError
+from model_store.registry.register import register_blend
 from model_store.registry.registry import Registry
 
 _NUMBER = itertools.count()
@@ -175,6 +178,42 @@ class TestGetting:
         (tmp_path / "store/taste/1/cooccurrence.jsonl").write_text("{}")
         assert registry.cooccurrence(added) == tmp_path / "store/taste/1/cooccurrence.jsonl"
         assert registry.cooccurrence(version(2)) is None
+
+
+class TestItemWeights:
+    WEIGHTS = ItemWeights(("a", "b"), array("I", [0, 1, 1]), array("I", [1]), array("f", [0.5]))
+
+    def add(self, registry: Registry, weights: Path) -> Manifest:
+        return add(registry, weights, 1, **registry.write_item_weights("taste", 1, self.WEIGHTS))
+
+    def test_they_are_found(self, registry: Registry, weights: Path) -> None:
+        added = self.add(registry, weights)
+        assert registry.get("taste@1") == added
+        assert registry.item_weights(added).score(["b"], ["a", "b"]) == [0.5, 0]
+        assert registry.item_weights(version(2)).score(["b"], ["a", "b"]) == [0, 0]
+
+    def test_other_files_are_refused(self, tmp_path: Path, weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        registry = Registry(tmp_path / "store")
+        added = self.add(registry, weights)
+        path = tmp_path / "store" / added.item_weights
+        monkeypatch.setattr("model_store.registry.registry.MAX_BYTES", path.stat().st_size - 1)
+        with pytest.raises(ItemWeightsError, match="more than"):
+            registry.item_weights(added)
+        monkeypatch.undo()
+        path.write_bytes(path.read_bytes()[:-1] + b"?")
+        with pytest.raises(ManifestError, match="is not what taste@1 was registered with"):
+            registry.item_weights(added)
+        path.unlink()
+        with pytest.raises(ManifestError, match="taste@1 lacks"):
+            registry.item_weights(added)
+
+    def test_a_new_blend_shares_them(self, registry: Registry, weights: Path) -> None:
+        added = self.add(registry, weights)
+        refitted = register_blend(registry, added, Blend(item_weights=2.0), {})
+        assert registry.item_weights(refitted).score(["b"], ["a"]) == [0.5]
+        other = ItemWeights(("a", "b"), array("I", [0, 1, 1]), array("I", [1]), array("f", [0.25]))
+        anew = register_blend(registry, added, Blend(item_weights=2.0), {}, other)
+        assert registry.item_weights(anew).score(["b"], ["a"]) == [0.25]
 
 
 class TestEncoder:

@@ -40,7 +40,7 @@ def explored(lists: int, temperature: float = TEMPERATURE) -> list[dict[str, Any
     """Lists in the order of the model; only the first place earns."""
     rng, rows = random.Random(0), []
     for number in range(lists):
-        scored = blended(LIKED, MLLM, {}, {}, Blend())
+        scored = blended(LIKED, MLLM, {}, {}, {}, Blend())
         order, chances = shuffled(scored, temperature, rng)
         for slot, (item, chance) in enumerate(zip(order, chances, strict=True), start=1):
             liked = slot == 1 and rng.random() < LIKED[item.item_id]

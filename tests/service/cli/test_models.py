@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from model_store.errors import UserError
+from model_store.item_weights import ItemWeights
 from model_store.prompts import BUILT_IN
 from model_store.registry.evaluations import Evaluations
 from model_store.registry.manifest import Blend, Manifest, hash_files
@@ -65,7 +66,8 @@ class TestAdding:
     ) -> None:
         other = Registry(tmp_path / "other")
         other.write("shop/1/cooccurrence.jsonl", b'{"item":"a"}\n')
-        register(other, weights, 1, cooccurrence="shop/1/cooccurrence.jsonl")
+        fields = other.write_item_weights("shop", 1, ItemWeights())
+        register(other, weights, 1, cooccurrence="shop/1/cooccurrence.jsonl", **fields)
         folder = str(tmp_path / "other/shop/1")
         for number in (1, 2):
             assert tastestream("models", "add", folder).code == 0
@@ -74,6 +76,8 @@ class TestAdding:
             counts = registry.cooccurrence(manifest)
             assert counts is not None
             assert counts.parent.name == str(number)
+            assert manifest.item_weights == f"shop/{number}/item_weights.safetensors"
+            assert registry.item_weights(manifest) == ItemWeights()
         (tmp_path / "other/shop/1/prompts/rank_item.j2").write_text("changed")
         ran = tastestream("models", "add", folder)
         assert (ran.code, "copy it again" in ran.err) == (1, True)

@@ -12,28 +12,35 @@ from service.recommend.blend import blended, without_model
 
 weights = st.floats(0, 5)
 blends = st.builds(
-    Blend, bias=st.floats(-5, 5), mllm=weights, collaborative=weights, popular=weights, popular_discount=weights
+    Blend,
+    bias=st.floats(-5, 5),
+    mllm=weights,
+    collaborative=weights,
+    popular=weights,
+    popular_discount=weights,
+    item_weights=weights,
 )
+signed = st.floats(-10, 10)
 scores = st.floats(0, 1)
 counts = st.floats(0, 1e6)
 ids = st.lists(st.text(min_size=1, max_size=3), unique=True, max_size=8)
 
 
 def test_the_model_alone_gives_its_own_probability() -> None:
-    (scored,) = blended(["i"], {"i": 0.83}, {}, {}, Blend())
+    (scored,) = blended(["i"], {"i": 0.83}, {}, {}, {}, Blend())
     assert scored.score == pytest.approx(0.83)
 
 
-def score(blend: Blend, mllm: float | None, collaborative: float, popular: float) -> float:
+def score(blend: Blend, mllm: float | None, collaborative: float, popular: float, item_weights: float = 0.0) -> float:
     model = {} if mllm is None else {"i": mllm}
-    (scored,) = blended(["i"], model, {"i": collaborative}, {"i": popular}, blend)
+    (scored,) = blended(["i"], model, {"i": collaborative}, {"i": popular}, {"i": item_weights}, blend)
     return scored.score
 
 
 def test_the_formula_is_that_of_the_manifest() -> None:
-    blend = Blend(bias=0.1, mllm=0.5, collaborative=2.0, popular=0.25)
-    expected = 0.1 + 0.5 * math.log(0.8 / 0.2) + 2.0 * math.log1p(0.3) + 0.25 * math.log1p(40)
-    assert score(blend, 0.8, 0.3, 40) == pytest.approx(sigmoid(expected))
+    blend = Blend(bias=0.1, mllm=0.5, collaborative=2.0, popular=0.25, item_weights=3.0)
+    expected = 0.1 + 0.5 * math.log(0.8 / 0.2) + 2.0 * math.log1p(0.3) + 0.25 * math.log1p(40) - 3.0 * 0.2
+    assert score(blend, 0.8, 0.3, 40, -0.2) == pytest.approx(sigmoid(expected))
 
 
 def test_the_more_popular_the_candidates_are_the_less_popularity_counts() -> None:
@@ -42,7 +49,7 @@ def test_the_more_popular_the_candidates_are_the_less_popularity_counts() -> Non
     def gap(others: int) -> float:
         """Between the log-odds of two candidates among three others that so many users liked."""
         popular = {"few": 10.0, "many": 100.0} | {f"o{n}": float(others) for n in range(3)}
-        found = {one.item_id: one.score for one in blended(popular, {}, {}, popular, blend)}
+        found = {one.item_id: one.score for one in blended(popular, {}, {}, popular, {}, blend)}
         return logit(found["many"]) - logit(found["few"])
 
     gaps = [gap(others) for others in (0, 10, 100, 10**6)]
@@ -54,28 +61,29 @@ def test_the_more_popular_the_candidates_are_the_less_popularity_counts() -> Non
 
 
 @given(ids, blends, st.data())
-def test_a_higher_score_of_the_model_or_of_co_occurrence_never_costs_a_place(
+def test_a_higher_score_of_the_model_or_of_other_users_never_costs_a_place(
     item_ids: list[str], blend: Blend, data: st.DataObject
 ) -> None:
     if not item_ids:
         return
-    likes, model, near = (
-        {item: data.draw(values) for item in item_ids} for values in (st.integers(0, 1000), scores, counts)
+    likes, model, near, item_weights = (
+        {item: data.draw(values) for item in item_ids} for values in (st.integers(0, 1000), scores, counts, signed)
     )
     risen = data.draw(st.sampled_from(item_ids))
 
-    def place(model: dict[str, float], near: dict[str, float]) -> int:
-        return [one.item_id for one in blended(item_ids, model, near, likes, blend)].index(risen)
+    def place(model: dict[str, float], near: dict[str, float], item_weights: dict[str, float]) -> int:
+        return [one.item_id for one in blended(item_ids, model, near, likes, item_weights, blend)].index(risen)
 
-    before = place(model, near)
-    assert place(model | {risen: max(model[risen], data.draw(scores))}, near) <= before
-    assert place(model, near | {risen: near[risen] + data.draw(counts)}) <= before
+    before = place(model, near, item_weights)
+    assert place(model | {risen: max(model[risen], data.draw(scores))}, near, item_weights) <= before
+    assert place(model, near | {risen: near[risen] + data.draw(counts)}, item_weights) <= before
+    assert place(model, near, item_weights | {risen: max(item_weights[risen], data.draw(signed))}) <= before
 
 
 @given(blends, counts, counts)
 def test_missing_features_count_nothing(blend: Blend, collaborative: float, popular: float) -> None:
     assert score(blend, None, collaborative, popular) == score(blend, 0.5, collaborative, popular)
-    assert blended(["i"], {}, {}, {}, blend)[0].score == sigmoid(blend.bias)
+    assert blended(["i"], {}, {}, {}, {}, blend)[0].score == sigmoid(blend.bias)
 
 
 @given(blends, scores, scores, counts, counts)
@@ -93,7 +101,7 @@ def test_the_ranking_holds_every_candidate_once_best_first(
 ) -> None:
     known = st.dictionaries(st.sampled_from(item_ids), counts) if item_ids else st.just({})
     model = st.dictionaries(st.sampled_from(item_ids), scores) if item_ids else st.just({})
-    ranking = blended(item_ids, data.draw(model), data.draw(known), data.draw(known), blend)
+    ranking = blended(item_ids, data.draw(model), data.draw(known), data.draw(known), data.draw(known), blend)
     assert sorted(scored.item_id for scored in ranking) == sorted(item_ids)
     found = [scored.score for scored in ranking]
     assert found == sorted(found, reverse=True)
@@ -102,11 +110,11 @@ def test_the_ranking_holds_every_candidate_once_best_first(
 
 @given(ids, blends)
 def test_without_features_the_given_order_is_kept(item_ids: list[str], blend: Blend) -> None:
-    assert [scored.item_id for scored in blended(item_ids, {}, {}, {}, blend)] == item_ids
+    assert [scored.item_id for scored in blended(item_ids, {}, {}, {}, {}, blend)] == item_ids
 
 
 def test_ties_are_broken_by_co_occurrence_and_popularity() -> None:
-    ranking = blended(["new", "known", "near"], {}, {"near": 0.2}, {"near": 1, "known": 9}, Blend())
+    ranking = blended(["new", "known", "near"], {}, {"near": 0.2}, {"near": 1, "known": 9}, {}, Blend())
     assert [scored.item_id for scored in ranking] == ["near", "known", "new"]
 
 
@@ -114,5 +122,5 @@ def test_without_the_model_a_blend_has_weights_for_the_other_features() -> None:
     fallback = without_model(Blend())
     assert fallback.collaborative > 0
     assert fallback.popular > 0
-    fitted = Blend(collaborative=0.7)
-    assert without_model(fitted) is fitted
+    for fitted in (Blend(collaborative=0.7), Blend(item_weights=0.7)):
+        assert without_model(fitted) is fitted

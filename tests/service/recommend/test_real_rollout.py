@@ -156,7 +156,7 @@ def _require_blend(answer: dict[str, Any], weights: Blend) -> None:
 
     parts = {item["item_id"]: item["components"] for item in answer["items"]}
     mllm = {item: part["mllm"] for item, part in parts.items()}
-    scored = blended(mllm, mllm, {}, {item: part["popular"] for item, part in parts.items()}, weights)
+    scored = blended(mllm, mllm, {}, {item: part["popular"] for item, part in parts.items()}, {}, weights)
     assert {one.item_id: one.score for one in scored} == pytest.approx(
         {item["item_id"]: item["score"] for item in answer["items"]}, abs=1e-5
     )

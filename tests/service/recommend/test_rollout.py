@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+from array import array
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from model_store.item_weights import ItemWeights
 from model_store.prompts import BUILT_IN
 from model_store.registry.manifest import Blend, Manifest
 from model_store.registry.registry import Registry
@@ -34,8 +36,10 @@ class Models:
         self.registry = Registry(folder)
         self.servers = {number: ModelServer(serves=[f"ranker@{number}"]) for number in (1, 2)}
         self.urls: dict[int, str] = {}
-        for number, blend in (1, Blend(collaborative=0.5)), (2, Blend(mllm=2.0)):
-            manifest = Manifest(name="ranker", version=number, role="ranker", blend=blend)
+        pot_to_hat = ItemWeights(("hat", "pot"), array("I", [0, 1, 1]), array("I", [1]), array("f", [3.0]))
+        own = {1: {}, 2: self.registry.write_item_weights("ranker", 2, pot_to_hat)}
+        for number, blend in (1, Blend(collaborative=0.5)), (2, Blend(mllm=2.0, item_weights=1.0)):
+            manifest = Manifest(name="ranker", version=number, role="ranker", blend=blend, **own[number])
             self.registry.add(manifest, BUILT_IN / "compact", weights)
         self.registry.promote("ranker", 1)
 
@@ -85,6 +89,12 @@ async def ask(gateway: Gateway, user: str = "u") -> dict[str, Any]:
     assert answer.status_code == 200, answer.text
     found: dict[str, Any] = answer.json()
     return found
+
+
+async def explained(gateway: Gateway, **more: Any) -> dict[str, Any]:
+    sent = {"user_id": "u", "candidates": CANDIDATES, "explain": True, **more}
+    answer: dict[str, Any] = (await gateway.ask("POST", "/recommend", sent)).json()
+    return answer
 
 
 async def ranked_by(gateway: Gateway, users: list[str]) -> dict[str, tuple[str, str]]:
@@ -246,6 +256,26 @@ class TestCanary:
         assert production["items"][0]["score"] == pytest.approx(0.6, abs=1e-4)
         assert canary["items"][0]["score"] == pytest.approx(1 / (1 + (3 / 7) ** 2), abs=1e-4), "logit(0.7), twice"
 
+    async def test_each_version_has_its_own_item_weights(self, gateway: Gateway, models: Models) -> None:
+        await gateway.ask("POST", "/events", {"user_id": "u", "item_id": "pot", "type": "click"})
+        assert [item["components"]["item_weights"] for item in (await explained(gateway))["items"]] == [0, 0, 0]
+        models.canary()
+        await followed(gateway, lambda lineup: lineup.canary is not None)
+        canary = await explained(gateway)
+        assert canary["items"][0]["item_id"] == "hat"
+        assert [item["components"]["item_weights"] for item in canary["items"]] == [3, 0, 0]
+        models.servers[2].status = 500
+        assert [item["components"]["item_weights"] for item in (await explained(gateway, k=2))["items"]][:1] == [3]
+
+    async def test_a_version_without_its_item_weights_never_ranks(self, gateway: Gateway, models: Models) -> None:
+        path = models.folder / "ranker/2/item_weights.safetensors"
+        path.write_bytes(path.read_bytes()[:-1] + b"?")
+        models.canary()
+        await followed(gateway, lambda lineup: lineup.canary_id is not None)
+        waits = {"alias": "canary", "model": "ranker@2"}
+        await until(lambda: gateway.count("tastestream_rollout_waiting", **waits) == 1)
+        assert (await ask(gateway))["model"] == "ranker@1"
+
     async def test_outcomes_are_those_of_the_version_the_policy_and_the_place(
         self, gateway: Gateway, models: Models
     ) -> None:
@@ -278,6 +308,13 @@ class TestShadow:
         assert [item["item_id"] for item in answer["items"]] == CANDIDATES
         await until(lambda: self.outcome(shadowed, "compared") == 1)
         assert shadowed.count("tastestream_shadow_score_difference_sum", model="ranker@2") == pytest.approx(1.6 / 3)
+        assert shadowed.count("tastestream_shadow_rank_correlation_bucket", model="ranker@2", le="-0.5") == 1
+
+    async def test_it_is_compared_with_its_own_item_weights(self, shadowed: Gateway, models: Models) -> None:
+        await shadowed.ask("POST", "/events", {"user_id": "u", "item_id": "pot", "type": "click"})
+        answer = await ask(shadowed)
+        assert [item["item_id"] for item in answer["items"]] == CANDIDATES, "the shadow has hat first"
+        await until(lambda: self.outcome(shadowed, "compared") == 1)
         assert shadowed.count("tastestream_shadow_rank_correlation_bucket", model="ranker@2", le="-0.5") == 1
 
     async def test_a_shadow_that_fails_is_counted(self, shadowed: Gateway, models: Models) -> None:

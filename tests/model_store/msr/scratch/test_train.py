@@ -67,7 +67,7 @@ def test_both_versions_are_registered_and_load(world: Path, tmp_path: Path) -> N
     assert processor.tokenizer.decode([ranker.labels.yes_id, ranker.labels.no_id]) == "yesno"
     assert sum(weight.numel() for weight in model.parameters()) == ranker.training.parameters
     for board in ranker.evaluation["validation_auc"].values():
-        assert set(board) == {"mllm", "collaborative", "popular", "blend"}
+        assert set(board) == {"mllm", "collaborative", "popular", "item_weights", "blend"}
     assert {"popular", "uniform"} <= set(ranker.evaluation["validation_auc"])
     assert finished == ["training", "validating", "registered"]
 
