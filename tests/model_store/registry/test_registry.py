@@ -200,7 +200,7 @@ class TestItemWeights:
         with pytest.raises(ItemWeightsError, match="more than"):
             registry.item_weights(added)
         monkeypatch.undo()
-        path.write_bytes(path.read_bytes()[:-1] + b"?")
+        path.write_bytes(path.read_bytes()[:-1] + b"!")
         with pytest.raises(ManifestError, match="is not what taste@1 was registered with"):
             registry.item_weights(added)
         path.unlink()

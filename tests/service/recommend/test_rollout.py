@@ -269,7 +269,7 @@ class TestCanary:
 
     async def test_a_version_without_its_item_weights_never_ranks(self, gateway: Gateway, models: Models) -> None:
         path = models.folder / "ranker/2/item_weights.safetensors"
-        path.write_bytes(path.read_bytes()[:-1] + b"?")
+        path.write_bytes(path.read_bytes()[:-1] + b"!")
         models.canary()
         await followed(gateway, lambda lineup: lineup.canary_id is not None)
         waits = {"alias": "canary", "model": "ranker@2"}
