@@ -73,15 +73,15 @@ async def refit_on_dataset(
     registry = subject.registry
     path = registry.cooccurrence(subject.ranker)
     counts = read_cooccurrence(path) if path else Cooccurrence({}, {})
-    item_weights = registry.item_weights(subject.ranker)
-    learned = None if subject.ranker.item_weights else learn_item_weights(Likes(liked_by(dataset, "train")))
     mixed = mixed_cases(dataset, counts, seed, count=count)
     if not mixed:
         raise RefitError("no validation user of the data liked an item after a first event: there is nothing to fit")
+    known = registry.item_weights(subject.ranker)
+    learned = None if subject.ranker.item_weights else learn_item_weights(Likes(liked_by(dataset, "train")), report)
     cases = {"validation": [one.case for one in mixed]}
     found = await ask(subject, dataset, cases, {"full": Condition(RECURRENT)}, cache, logs, report)
     scores = [[0.0 if p is None else logit(p) for p in row] for row in found.scores["validation"]["full"]]
-    boards = make_boards(mixed, counts, learned or item_weights, scores)
+    boards = make_boards(mixed, counts, learned or known, scores)
     blend = fit_blend(boards)
     return Refitted(blend, {"validation_auc": blend_auc(blend, boards)}, learned)
 

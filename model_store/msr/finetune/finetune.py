@@ -176,7 +176,7 @@ def _publish(
     _free()
 
     likes = Likes(liked_by(setup.dataset, "train"))
-    cooccurrence, item_weights = likes.cooccurrence(options.neighbours), learn_item_weights(likes)
+    cooccurrence, item_weights = likes.cooccurrence(options.neighbours), learn_item_weights(likes, progress)
     manifest = describe_version(
         setup,
         name,

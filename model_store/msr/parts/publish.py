@@ -107,7 +107,7 @@ def register(
     registry, ranker = Registry(store), f"{name}-ranker"
     version = registry.next_version(ranker)
     likes = Likes(liked_by(dataset, "train"))
-    cooccurrence, item_weights = likes.cooccurrence(neighbours), learn_item_weights(likes)
+    cooccurrence, item_weights = likes.cooccurrence(neighbours), learn_item_weights(likes, progress)
     with tempfile.TemporaryDirectory() as scratch:
         progress("merging", 0, "")
         merged = merge_into(Path(scratch) / "weights", llm, tuned)

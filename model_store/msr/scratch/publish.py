@@ -108,7 +108,7 @@ def register(
         The manifests of the ranker and of the summarizer.
     """
     likes = Likes(liked_by(dataset, "train"))
-    cooccurrence, item_weights = likes.cooccurrence(neighbours), learn_item_weights(likes)
+    cooccurrence, item_weights = likes.cooccurrence(neighbours), learn_item_weights(likes, progress)
     generator = trained.generator()
     scorer = OfflineScorer(generator, trained.catalogue, [view.summary for view in trained.catalogue.views])
     blend, auc = validate(scorer, dataset, cooccurrence, item_weights, origin.seed, progress)

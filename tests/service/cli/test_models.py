@@ -192,6 +192,14 @@ class TestRemoving:
             assert filled.local_folder(filled.get(f"shop@{number}"))
         assert "nothing to remove" in tastestream("models", "gc", "--yes").out
 
+    def test_a_version_whose_item_weights_another_shares_stays(
+        self, tastestream: Run, filled: Registry, registry: Registry
+    ) -> None:
+        fields = registry.write_item_weights("shop", 2, ItemWeights())
+        register(registry, None, 8, weights="shop/1/weights", **fields)
+        assert tastestream("models", "gc", "--yes").code == 0
+        assert 2 in filled.versions("shop")
+
     def test_what_only_removable_versions_share_goes_with_them(
         self, tastestream: Run, filled: Registry, registry: Registry
     ) -> None:

@@ -42,6 +42,7 @@ def test_a_base_becomes_a_version(base_folder: Folder, shop: Path, tmp_path: Pat
     assert manifest.labels is not None
     assert manifest.training.steps == OPTIONS.max_steps
     assert registry.cooccurrence(manifest) is not None
+    assert registry.item_weights(manifest).items
     assert (tmp_path / "shop-ranker" / "1" / "adapter" / "adapter_model.safetensors").is_file()
     assert not (tmp_path / "shop-ranker" / "finetuning").exists()
     assert (weights / "chat_template.jinja").is_file()
