@@ -9,6 +9,9 @@ from safetensors.torch import load_file
 
 from model_store.cooccurrence import read_cooccurrence
 from model_store.data.dataset import Dataset, DatasetError, read_dataset, user_split
+from model_store.evaluate.item_weights import learn_item_weights
+from model_store.evaluate.likes import Likes
+from model_store.evaluate.protocol import liked_by
 from model_store.msr.scratch.architecture import Sizes, read_checkpoint
 from model_store.msr.scratch.examples import ExampleOptions
 from model_store.msr.scratch.train import TrainOptions, fit, train
@@ -69,7 +72,7 @@ def test_both_versions_are_registered_and_load(world: Path, tmp_path: Path) -> N
     for board in ranker.evaluation["validation_auc"].values():
         assert set(board) == {"mllm", "collaborative", "popular", "item_weights", "blend"}
     assert {"popular", "uniform"} <= set(ranker.evaluation["validation_auc"])
-    assert finished == ["training", "validating", "registered"]
+    assert finished == ["training", "item weights", "validating", "registered"]
 
 
 def test_a_second_run_adds_a_version(world: Path, tmp_path: Path) -> None:
@@ -93,6 +96,7 @@ def test_held_out_users_do_not_change_the_model(world: Path, tmp_path: Path) -> 
     liked = [event.item_id for events in without.values() for event in events if event.liked]
     cooccurrence = read_cooccurrence(tmp_path / ranker.cooccurrence)
     assert sum(cooccurrence.counts.values()) == len(liked)
+    assert Registry(tmp_path).item_weights(ranker) == learn_item_weights(Likes(liked_by(dataset, "train")))
 
 
 def test_a_dataset_without_pictures_is_trained_on_words(tmp_path: Path) -> None:
