@@ -27,7 +27,7 @@ def learn_item_weights(
     """The weights of EASE for each item, without those that are 0.
 
     Args:
-        report: is told of the beginning and the end: for 20,000 items they are minutes apart.
+        report: is told of the beginning and the end: for 20,000 items they are a minute or two apart.
         per_item: weights kept for an item.
         max_items: how many of the most liked items.
 
