@@ -9,7 +9,6 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from importlib import metadata
-from itertools import zip_longest
 from pathlib import Path
 from typing import Any, Literal
 
@@ -46,16 +45,19 @@ def detect_device() -> Device:
     return "cpu" if is_cpu_build or not Path("/proc/driver/nvidia/version").exists() else "gpu"
 
 
-def flags(manifest: Manifest, weights: Path, prompts: PromptSet, device: Device) -> list[str]:
+def flags(manifest: Manifest, weights: Path, prompts: PromptSet, device: Device, also: Sequence[str] = ()) -> list[str]:
     """vLLM's flags for a version, without an address.
 
     A ranker whose manifest names the scoring architecture becomes a pooling server, for `/score`, or for `/classify` if
     its pictures are soft tokens; all others generate.
+
+    Args:
+        also: the ids of other versions with the same weights and prompts, which it then serves as well.
     """
     serving = manifest.serving
     gpu_flags = ["--gpu-memory-utilization", str(serving.gpu_memory_utilization)]
     return [
-        *("--model", str(weights), "--served-model-name", manifest.id),
+        *("--model", str(weights), "--served-model-name", manifest.id, *also),
         *("--dtype", cpu_dtype(serving.dtype) if device == "cpu" else serving.dtype),
         *("--max-model-len", str(serving.max_model_len)),
         *("--max-num-queued-reqs", str(serving.max_queued)),
@@ -75,17 +77,22 @@ def flags(manifest: Manifest, weights: Path, prompts: PromptSet, device: Device)
 
 def config_file(flags: Sequence[str]) -> str:
     """The text of a file for vLLM's `--config` that is equivalent to `flags`: YAML, written as JSON."""
-    config: dict[str, str | bool] = {}
-    for flag, following in zip_longest(flags, flags[1:], fillvalue="--"):
-        if flag.startswith("--"):
-            config[flag.removeprefix("--")] = True if following.startswith("--") else following
+    given: dict[str, list[str]] = {}
+    for word in flags:
+        if word.startswith("--"):
+            values = given[word.removeprefix("--")] = []
+        else:
+            values.append(word)
+    config = {name: values[0] if len(values) == 1 else values or True for name, values in given.items()}
     return json.dumps(config, indent=2)
 
 
-def command(manifest: Manifest, weights: Path, prompts: PromptSet, port: int, device: Device) -> list[str]:
+def command(
+    manifest: Manifest, weights: Path, prompts: PromptSet, port: int, device: Device, also: Sequence[str] = ()
+) -> list[str]:
     """The command that serves a version on this machine, on the loopback address only."""
     server = [sys.executable, "-m", "model_store.serving.vllm_server"]
-    return [*server, *flags(manifest, weights, prompts, device), "--host", HOST, "--port", str(port)]
+    return [*server, *flags(manifest, weights, prompts, device, also), "--host", HOST, "--port", str(port)]
 
 
 def _cpu_flags(manifest: Manifest) -> list[str]:
@@ -191,6 +198,7 @@ class VllmServer(Child):
         log: the file for the server's output.
         background: see `Child`.
         port: where it listens; by default, on a free port.
+        also: see `flags`.
     """
 
     def __init__(
@@ -202,9 +210,10 @@ class VllmServer(Child):
         *,
         background: bool = False,
         port: int | None = None,
+        also: Sequence[str] = (),
     ) -> None:
         device, port = detect_device(), port or free_port()
-        started = command(manifest, weights, prompts, port, device)
+        started = command(manifest, weights, prompts, port, device, also)
         super().__init__(manifest.id, started, environment(device), log, background=background)
         self.url = f"http://{HOST}:{port}"
         self._started = 0.0

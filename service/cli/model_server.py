@@ -9,7 +9,7 @@ import typer
 
 from model_store.registry.manifest import Manifest
 from model_store.registry.registry import Registry
-from service.cli.model_store import Reference, store_of
+from service.cli.model_store import Also, Reference, ids_of_shared, store_of
 from service.cli.options import ModelStore
 from service.cli.processes import require_free_port
 from service.cli.terminal import out, say, settings_or_exit
@@ -21,6 +21,7 @@ _HOST = "127.0.0.1"
 def serve(
     version: Reference,
     port: Annotated[int, typer.Option(help="The port on 127.0.0.1.", min=1, max=65535)] = 8001,
+    also: Also = None,
     store: ModelStore = None,
 ) -> None:
     """Serve one version with vLLM on this machine until Ctrl-C, and check that it scores as its probe does.
@@ -34,10 +35,10 @@ def serve(
     require_free_port(_HOST, port, "--port")
     registry = store_of(version, store)
     manifest = registry.get(version)
-    asyncio.run(_serve(settings_or_exit(), registry, manifest, port))
+    asyncio.run(_serve(settings_or_exit(), registry, manifest, port, ids_of_shared(registry, manifest, also)))
 
 
-async def _serve(settings: Settings, registry: Registry, manifest: Manifest, port: int) -> None:
+async def _serve(settings: Settings, registry: Registry, manifest: Manifest, port: int, also: list[str]) -> None:
     from service.local.vllm import LocalEngine
     from service.local.watch import unless_one_ends, watch_child
 
@@ -47,7 +48,7 @@ async def _serve(settings: Settings, registry: Registry, manifest: Manifest, por
         loop.add_signal_handler(name, stop.set)
     logs = settings.data_dir.resolve() / "logs"
     logs.mkdir(parents=True, exist_ok=True)
-    engine = LocalEngine(manifest.role, manifest, registry, logs / f"{manifest.id}.log", port=port)
+    engine = LocalEngine(manifest.role, manifest, registry, logs / f"{manifest.id}.log", port=port, also=also)
     async with AsyncExitStack() as stack:
         stack.push_async_callback(engine.server.stop)
 

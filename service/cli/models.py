@@ -17,7 +17,7 @@ from service.cli.model_blend import refit_blend
 from service.cli.model_ope import ope
 from service.cli.model_parts import fetch_parts, train_parts
 from service.cli.model_server import serve
-from service.cli.model_store import Name, Reference, own_store, store_of
+from service.cli.model_store import Also, Name, Reference, ids_of_shared, own_store, store_of
 from service.cli.model_versions import add, compare_versions, gc, parse_share
 from service.cli.options import ModelStore
 from service.cli.terminal import out, printable, say
@@ -70,6 +70,7 @@ def vllm_flags(
     output: Annotated[
         Path | None, typer.Option(help="The file to write, NAME.yaml.", show_default="standard output")
     ] = None,
+    also: Also = None,
     store: ModelStore = None,
 ) -> None:
     """Write the flags with which vLLM serves a version, as a file for `vllm serve --config`.
@@ -84,7 +85,8 @@ def vllm_flags(
 
     registry = store_of(version, store)
     manifest = registry.get(version)
-    text = config_file(flags(manifest, registry.local_folder(manifest), registry.prompts(manifest), device))
+    others = ids_of_shared(registry, manifest, also)
+    text = config_file(flags(manifest, registry.local_folder(manifest), registry.prompts(manifest), device, others))
     if output is None:
         out.print(text, markup=False, highlight=False, soft_wrap=True)
     else:

@@ -22,6 +22,7 @@ class LocalEngine:
 
     Args:
         alias: the alias of the version; `production` for a name without one.
+        also: the ids of other versions that the server serves with the same weights and prompts.
     """
 
     def __init__(
@@ -33,13 +34,14 @@ class LocalEngine:
         *,
         port: int | None = None,
         alias: str = PRODUCTION,
+        also: Sequence[str] = (),
     ) -> None:
         self.role = role
         self.alias = alias
         self.manifest = manifest
         self.registry = registry
         weights, prompts = registry.local_folder(manifest), registry.prompts(manifest)
-        self.server = VllmServer(manifest, weights, prompts, log, background=role == "summarizer", port=port)
+        self.server = VllmServer(manifest, weights, prompts, log, background=role == "summarizer", port=port, also=also)
         self._started = 0.0
 
     async def start(self) -> None:

@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -16,15 +16,21 @@ START_S = 120.0
 
 
 class ServiceProcess:
-    """`tastestream gateway` or `worker`; may be started again after its end. Its log is appended to `log`.
+    """`tastestream gateway`, `worker` or `encoder`; may be started again after its end. Its log is appended to `log`.
 
     With `niceness`, it gets less of the CPU than other processes of this session.
     """
 
     def __init__(
-        self, command: Literal["gateway", "worker"], environment: Mapping[str, str], log: Path, niceness: int = 0
+        self,
+        command: Literal["gateway", "worker", "encoder"],
+        environment: Mapping[str, str],
+        log: Path,
+        niceness: int = 0,
+        arguments: Sequence[str] = (),
     ) -> None:
         self._command = command
+        self._arguments = arguments
         self._niceness = niceness
         self._environment = {**os.environ, **environment}
         self._log = log
@@ -43,7 +49,7 @@ class ServiceProcess:
         assert not self.running
         with self._log.open("ab") as log:
             self._started_at = log.tell()
-            command = [sys.executable, "-m", "service.cli.main", self._command]
+            command = [sys.executable, "-m", "service.cli.main", self._command, *self._arguments]
             self._process = subprocess.Popen(
                 command, env=self._environment, stdout=log, stderr=log, preexec_fn=partial(os.nice, self._niceness)
             )

@@ -26,7 +26,7 @@ from tests.deploy.dashboards import FILES
 from tests.deploy.prometheus import RULE_FILES
 from tests.observe.prometheus import START_S, Prometheus, wait_for
 from tests.observe.render import render
-from tests.observe.stack import running_stack
+from tests.observe.stack import SHADOW, running_stack
 from tests.observe.traffic import Traffic
 
 ROOT = Path(__file__).parents[2]
@@ -74,7 +74,7 @@ def record(folder: Path, seconds: float) -> None:
         Prometheus(folder, stack.targets, RULE_FILES, INTERVAL_S),
     ):
         wait_for(lambda: all(_ready(url) for url in stack.gateways), START_S)
-        traffic = Traffic(stack.gateways, stack.picture_url)
+        traffic = Traffic(stack.gateways, stack.picture_url, stack.encoder_url)
         traffic.load()
         start = time.time()
         with traffic.running():
@@ -104,7 +104,8 @@ def _servers(folder: Path) -> Iterator[dict[str, VllmServer]]:
     for role in ("summarizer", "ranker"):
         manifest = registry.get(f"demo-{role}")
         weights, prompts = registry.local_folder(manifest), registry.prompts(manifest)
-        servers[role] = VllmServer(manifest, weights, prompts, folder / f"{role}.log")
+        also = [SHADOW] if role == "ranker" else []
+        servers[role] = VllmServer(manifest, weights, prompts, folder / f"{role}.log", also=also)
     with asyncio.Runner() as runner:
         try:
             runner.run(_each([server.start() for server in servers.values()]))

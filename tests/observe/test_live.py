@@ -20,7 +20,7 @@ from tests.deploy.prometheus import RULE_FILES, rules
 from tests.deploy.promql import selectors_of
 from tests.observe import compressed
 from tests.observe.prometheus import Prometheus, require_prometheus, wait_for
-from tests.observe.stack import Stack, running_stack
+from tests.observe.stack import SHADOW, Stack, running_stack
 from tests.observe.traffic import Traffic
 from tests.vllm_servers import START_S, ServedModel
 
@@ -67,7 +67,7 @@ def ranker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[VllmServer]:
     registry = Registry(MODELS)
     manifest = registry.get("demo-ranker")
     weights, prompts = registry.local_folder(manifest), registry.prompts(manifest)
-    server = VllmServer(manifest, weights, prompts, tmp_path_factory.mktemp("ranker") / "vllm.log")
+    server = VllmServer(manifest, weights, prompts, tmp_path_factory.mktemp("ranker") / "vllm.log", also=[SHADOW])
     with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
         runner.run(server.start())
         try:
@@ -90,7 +90,7 @@ def observed(
         Prometheus(watching, stack.targets, files, INTERVAL_S) as prometheus,
     ):
         wait_for(lambda: all(_healthy(url, "/readyz") for url in stack.gateways), START_S)
-        traffic = Traffic(stack.gateways, stack.picture_url, visits_per_s=3.0, deadline_ms=4000)
+        traffic = Traffic(stack.gateways, stack.picture_url, stack.encoder_url, visits_per_s=3.0, deadline_ms=4000)
         traffic.load()
         with traffic.running():
             yield Observed(stack, ranker, prometheus)

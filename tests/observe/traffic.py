@@ -25,6 +25,7 @@ class Traffic:
     Args:
         gateways: their URLs; visits take turns.
         pictures: the URL of a picture, for items that are given with one.
+        encoder: the URL of a picture encoder, which is sent a picture at times.
         visits_per_s: how many visits begin in a second, while fewer than 16 are under way.
         deadline_ms: of each recommendation.
     """
@@ -33,6 +34,7 @@ class Traffic:
         self,
         gateways: Sequence[str],
         pictures: str,
+        encoder: str,
         *,
         visits_per_s: float = 4.0,
         users: int = 60,
@@ -41,6 +43,7 @@ class Traffic:
     ) -> None:
         self._gateways = gateways
         self._pictures = pictures
+        self._encoder = encoder
         self._pause_s = 1 / visits_per_s
         self._users = users
         self._deadline_ms = deadline_ms
@@ -129,6 +132,9 @@ class Traffic:
             ("GET", f"/users/{user}", None),
         ]
         await self._send(http, gateway, *rare[number % len(rare)])
+        if number % 4 == 1:
+            with contextlib.suppress(httpx.TransportError):
+                await http.post(f"{self._encoder}/encode", content=saved(picture))
 
     async def _send(
         self, http: httpx.AsyncClient, gateway: str, method: str, path: str, body: Any

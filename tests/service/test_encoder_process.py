@@ -14,36 +14,11 @@ import httpx
 import pytest
 import torch
 
-from model_store.msr.parts.efficientnet import EfficientNetLite, Stage, VisionSizes
-from model_store.msr.parts.encoder import FrozenVision, PictureEncoder, Projector, ProjectorSizes
-from model_store.prompts import BUILT_IN
-from model_store.registry.manifest import Labels, Manifest, PictureTokens
-from model_store.registry.registry import Registry
+from model_store.registry.manifest import PictureTokens
 from model_store.serving.launch import free_port
 from model_store.soft_tokens import check_soft_tokens
+from tests.service.picture_encoder import SHAPE, add_text_ranker, tiny_encoder
 from tests.service.pictures.pictures import picture
-
-SHAPE = PictureTokens(count=2, width=8)
-
-
-def tiny_encoder() -> PictureEncoder:
-    torch.manual_seed(0)
-    stages = (Stage(1, 8, 1, 1, 3), Stage(4, 12, 2, 2, 5))
-    sizes = VisionSizes(stem=8, stages=stages, features=24, picture=32)
-    projector = Projector(24, ProjectorSizes(1, 2, SHAPE.width), 0.1)
-    return PictureEncoder(FrozenVision(EfficientNetLite(sizes)), projector)
-
-
-def add(folder: Path, shape: PictureTokens | None, number: int) -> None:
-    weights = folder / f"weights{number}"
-    weights.mkdir()
-    (weights / "config.json").write_text("{}")
-    tiny_encoder().save(folder / "encoder")
-    manifest = Manifest(
-        name="text", version=number, role="ranker", labels=Labels(yes_id=1, no_id=2), picture_tokens=shape
-    )
-    encoder = folder / "encoder" if shape else None
-    Registry(folder / "models").add(manifest, BUILT_IN / "default", weights, encoder=encoder)
 
 
 def command(folder: Path, version: str, port: int) -> list[str]:
@@ -60,7 +35,7 @@ class Running:
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     folder, port = tmp_path_factory.mktemp("encoder"), free_port()
-    add(folder, SHAPE, 1)
+    add_text_ranker(folder, folder / "models")
     outside = {name: value for name, value in os.environ.items() if not name.startswith("TASTESTREAM_")}
     process = subprocess.Popen(command(folder, "text@1", port), env=outside)
     try:
@@ -106,7 +81,7 @@ def test_what_is_no_picture_is_refused(running: Running) -> None:
 def test_a_version_that_it_can_not_encode_for_is_refused_in_one_sentence(
     shape: PictureTokens | None, message: str, tmp_path: Path
 ) -> None:
-    add(tmp_path, shape, 1)
+    add_text_ranker(tmp_path, tmp_path / "models", shape)
     ended = subprocess.run(command(tmp_path, "text@1", free_port()), capture_output=True, text=True, timeout=300)
     assert ended.returncode == 1
     assert message in ended.stderr

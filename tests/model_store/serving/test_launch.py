@@ -124,17 +124,21 @@ def test_only_a_model_that_reads_from_left_to_right_shares_prefixes(
 @pytest.mark.parametrize("encoder", [False, True], ids=["decoder", "encoder"])
 def test_a_config_file_is_equivalent_to_the_flags(encoder: bool, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"architectures":["BertModel"]}' if encoder else "{}")
-    given = flags(RANKER, tmp_path, PROMPTS, "gpu")
+    given = flags(RANKER, tmp_path, PROMPTS, "gpu", ["demo-ranker@3"])
     config = json.loads(config_file(given))
     assert config["model"] == str(tmp_path)
     assert config["no-enable-prefix-caching" if encoder else "enable-prefix-caching"] is True
-    words = [word for key, value in config.items() for word in ([f"--{key}"] if value is True else [f"--{key}", value])]
+    assert config["served-model-name"] == ["demo-ranker@2", "demo-ranker@3"]
+    values = {
+        key: [] if value is True else value if isinstance(value, list) else [value] for key, value in config.items()
+    }
+    words = [word for key, given_values in values.items() for word in (f"--{key}", *given_values)]
     assert words == given
 
 
 @pytest.mark.vllm
 def test_vllm_reads_the_config_file_as_the_flags(tmp_path: Path) -> None:
-    given = flags(RANKER, WEIGHTS, PROMPTS, "gpu")
+    given = flags(RANKER, WEIGHTS, PROMPTS, "gpu", ["demo-ranker@3"])
     (tmp_path / "flags.yaml").write_text(config_file(given))
     program = (
         "import sys; from vllm.utils.argparse_utils import FlexibleArgumentParser as Parser; "
@@ -205,7 +209,9 @@ def test_a_port_that_something_uses_is_not_free(monkeypatch: pytest.MonkeyPatch)
 def fake_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> VllmServer:
     """A server whose process runs `script` instead of vLLM; `PORT` is its port, `GO` the file it may wait for."""
 
-    def scripted(manifest: Manifest, weights: Path, prompts: PromptSet, port: int, device: Device) -> list[str]:
+    def scripted(
+        manifest: Manifest, weights: Path, prompts: PromptSet, port: int, device: Device, also: object = ()
+    ) -> list[str]:
         return [sys.executable, "-c", f"PORT, GO = {port}, {str(tmp_path / 'go')!r}\n{script}"]
 
     monkeypatch.setattr(launch, "command", scripted)

@@ -109,7 +109,13 @@ async def test_a_general_model_is_asked_by_its_name_in_json_within_the_limits(tm
         fake.replies["/v1/chat/completions"] = lambda _: (200, text_answer('{"text": "A red lamp."}'))
         registry = Registry(tmp_path)
         async with ModelServer.open(
-            manifest, registry, fake.url, tmp_path / "log", quiet, general=general, api_key="key"
+            manifest,
+            registry,
+            fake.url,
+            tmp_path / "log",
+            quiet,
+            general=general,
+            api_key="key",  # pragma: allowlist secret
         ) as server:
             engine = await server.engine()
             assert await engine.describe(ItemView("Lamp")) == "A red lamp."
