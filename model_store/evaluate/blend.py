@@ -202,6 +202,8 @@ def _fits(boards: Sequence[BlendCases]) -> Iterator[Fit]:
     for single in SINGLE:
         yield Fit(single, np.inf)
     varying = [any(board.design[:, :, one].any() for board in boards) for one in range(len(WEIGHTS))]
+    if not any(varying):
+        yield Fit(np.zeros(len(WEIGHTS)), 0.0)
     for columns in _subsets(len(WEIGHTS)):
         # A feature that nothing has, such as item weights of a version without any, only repeats other fits.
         if not all(varying[one] for one in columns):

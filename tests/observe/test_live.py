@@ -117,6 +117,8 @@ class Pause:
 
 
 def test_work_that_is_given_up_fires_dead_letters(observed: Observed) -> None:
+    # The alert compares with what was seen before.
+    wait_for(lambda: observed.prometheus.query("tastestream:dead_letters:max"), PATIENCE_S)
     observed.is_silent("TastestreamDeadLetters")
     item = {"title": "A picture of nowhere", "image_url": f"http://127.0.0.1:{free_port()}/picture.png"}
     answer = httpx.put(f"{observed.stack.gateway.url}/items/nowhere", json=item, timeout=60.0, trust_env=False)
