@@ -23,6 +23,7 @@ from typing import Literal
 import numpy as np
 
 from model_store.data.dataset import Dataset, Interaction, Split, user_split
+from model_store.data.targets import target_position
 from model_store.errors import UserError
 from model_store.evaluate.metrics import Floats
 
@@ -105,7 +106,7 @@ def make_cases(dataset: Dataset, protocol: Protocol) -> list[EvaluationCase]:
         if len(cases) == protocol.users:
             break
         events = dataset.histories[user]
-        last = _last_liked(dataset, events)
+        last = target_position(events, dataset.items)
         if last is not None and events[last].timestamp >= moment:
             target = events[last].item_id
             candidates = draw(user, events, target)
@@ -147,18 +148,6 @@ def liked_by(dataset: Dataset, *splits: Split) -> Iterator[list[str]]:
     """The distinct items that each user of these splits liked, oldest first: the input of co-occurrence counts."""
     for user in dataset.users(*splits):
         yield list(dict.fromkeys(event.item_id for event in dataset.histories[user] if event.liked))
-
-
-def _last_liked(dataset: Dataset, events: tuple[Interaction, ...]) -> int | None:
-    """The position of the last liked event whose item is in the catalogue and new to the user."""
-    first_met: dict[str, int] = {}
-    for position, event in enumerate(events):
-        first_met.setdefault(event.item_id, position)
-    for position in range(len(events) - 1, 0, -1):
-        event = events[position]
-        if event.liked and event.item_id in dataset.items and first_met[event.item_id] == position:
-            return position
-    return None
 
 
 class _Negatives:

@@ -1,10 +1,9 @@
 """The server of one model version, which is started when the first answer is needed that is not cached."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import stamina
 
@@ -65,25 +64,15 @@ class ModelServer:
         self._engines: dict[int, Engine] = {}
         self._opened: list[Engine] = []
 
-    @classmethod
-    @asynccontextmanager
-    async def open(
-        cls,
-        manifest: Manifest,
-        registry: Registry,
-        url: str | None,
-        log: Path,
-        report: Report,
-        *,
-        general: GeneralModel | None = None,
-        api_key: str | None = None,
-    ) -> AsyncIterator["ModelServer"]:
-        """The server; at the end it is stopped if it was started here."""
-        server = cls(manifest, registry, url, log, report, general=general, api_key=api_key)
-        try:
-            yield server
-        finally:
-            await server.close()
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Close connections, and stop the server if it was started here."""
+        for engine in self._opened:
+            await engine.close()
+        if self._server is not None:
+            await self._server.stop()
 
     async def engine(self, recents: int | None = None) -> Engine:
         """The engine of the running server.
@@ -111,13 +100,6 @@ class ModelServer:
         if recents not in self._prompts:
             self._prompts[recents] = PromptSet(own.folder, signals=own.signals, words=own.words, recents=recents)
         return self._prompts[recents]
-
-    async def close(self) -> None:
-        """Close connections, and stop the server if it was started here."""
-        for engine in self._opened:
-            await engine.close()
-        if self._server is not None:
-            await self._server.stop()
 
     async def _start(self) -> str:
         stage = f"starting {self.manifest.id}"

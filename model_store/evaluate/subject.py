@@ -92,7 +92,7 @@ async def ask(
     views = DatasetViews(dataset)
     places = {_place(case): case for cases in boards.values() for case in cases}
     log = logs / f"{subject.summarizer.id}.log"
-    async with ModelServer.open(subject.summarizer, subject.registry, subject.summarizer_url, log, report) as server:
+    async with ModelServer(subject.summarizer, subject.registry, subject.summarizer_url, log, report) as server:
         summarizer = Summarizer(server, cache, report)
         views.summaries = await summarizer.describe(views, _pictured(dataset, boards))
         summaries: dict[tuple[Folding, bool], dict[tuple[str, int], str]] = {}
@@ -104,7 +104,7 @@ async def ask(
                 summaries[kind] = dict(zip(places, texts, strict=True))
     scores: Asked = {}
     log = logs / f"{subject.ranker.id}.log"
-    async with ModelServer.open(subject.ranker, subject.registry, subject.ranker_url, log, report) as server:
+    async with ModelServer(subject.ranker, subject.registry, subject.ranker_url, log, report) as server:
         ranker = Ranker(server, cache, report, _soft_tokens(subject))
         for board, cases in boards.items():
             scores[board] = {}

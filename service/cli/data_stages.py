@@ -198,7 +198,7 @@ class _Asked:
 
         general = GeneralModel(self._model, _prompts(self._settings)) if self._model else None
         key = self._settings.summarizer.api_key
-        return ModelServer.open(
+        return ModelServer(
             self._manifest,
             self._registry,
             self._url,

@@ -19,7 +19,7 @@ from model_store.registry.evaluations import Evaluations
 from model_store.registry.manifest import Manifest
 from model_store.signals import Signals
 from service.cli.model_store import store_of
-from service.cli.options import DatasetFolder, ModelStore
+from service.cli.options import DatasetFolder, ModelStore, RankerUrl, Summarizer, SummarizerUrl
 from service.cli.terminal import print_table, say, settings_or_exit
 
 if TYPE_CHECKING:
@@ -35,15 +35,9 @@ def evaluate(
         str, typer.Argument(metavar="VERSION", help="The ranker: `NAME@1`, `NAME@production`, or `NAME`.")
     ],
     data: DatasetFolder,
-    summarizer: Annotated[
-        str | None, typer.Option(help="The version that writes summaries.", show_default="the ranker's family")
-    ] = None,
-    ranker_url: Annotated[
-        str | None, typer.Option(help="A server of the ranker.", show_default="one is started")
-    ] = None,
-    summarizer_url: Annotated[
-        str | None, typer.Option(help="A server of the summarizer.", show_default="one is started")
-    ] = None,
+    summarizer: Summarizer = None,
+    ranker_url: RankerUrl = None,
+    summarizer_url: SummarizerUrl = None,
     protocol: Annotated[
         str, typer.Option(help="Comma-separated: `popular`, `uniform` (as in the papers), `time`.")
     ] = "popular,uniform",

@@ -15,7 +15,7 @@ from model_store.signals import Signals
 from service.cli.audit import audited
 from service.cli.model_ope import LogError, read_log
 from service.cli.model_store import Reference, own_store
-from service.cli.options import ModelStore
+from service.cli.options import ModelStore, RankerUrl, Summarizer, SummarizerUrl
 from service.cli.terminal import print_table, say, settings_or_exit
 
 if TYPE_CHECKING:
@@ -29,15 +29,9 @@ def refit_blend(
         Path | None, typer.Option(help="A dataset folder, whose validation users are asked for.", show_default=False)
     ] = None,
     log: Annotated[Path | None, typer.Option(help="What `recommendations export` wrote.", show_default=False)] = None,
-    summarizer: Annotated[
-        str | None, typer.Option(help="The version that writes summaries.", show_default="the ranker's family")
-    ] = None,
-    ranker_url: Annotated[
-        str | None, typer.Option(help="A server of the ranker.", show_default="one is started")
-    ] = None,
-    summarizer_url: Annotated[
-        str | None, typer.Option(help="A server of the summarizer.", show_default="one is started")
-    ] = None,
+    summarizer: Summarizer = None,
+    ranker_url: RankerUrl = None,
+    summarizer_url: SummarizerUrl = None,
     cases: Annotated[int, typer.Option(help="Choices of validation users to fit on.", min=10, max=100_000)] = 600,
     seed: Annotated[int, typer.Option(help="Draws the cases.")] = 0,
     store: ModelStore = None,

@@ -25,6 +25,16 @@ ModelStore = Annotated[
         "--store", help="The model store: a folder or an fsspec URL.", show_default="models/ in the data folder"
     ),
 ]
+Summarizer = Annotated[
+    str | None,
+    typer.Option("--summarizer", help="The version that writes summaries.", show_default="the ranker's family"),
+]
+RankerUrl = Annotated[
+    str | None, typer.Option("--ranker-url", help="A server of the ranker.", show_default="one is started")
+]
+SummarizerUrl = Annotated[
+    str | None, typer.Option("--summarizer-url", help="A server of the summarizer.", show_default="one is started")
+]
 Tenant = Annotated[str, typer.Option("--tenant", help="Whose users and items.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")]
 

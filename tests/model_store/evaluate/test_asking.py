@@ -28,8 +28,8 @@ async def models(
     found, cache = subject(make_store(folder / "store"), fake), cache or AnswerCache(None)
     log = folder / "log"
     async with (
-        ModelServer.open(found.summarizer, found.registry, fake.url, log, quiet) as writer,
-        ModelServer.open(found.ranker, found.registry, fake.url, log, quiet) as scorer,
+        ModelServer(found.summarizer, found.registry, fake.url, log, quiet) as writer,
+        ModelServer(found.ranker, found.registry, fake.url, log, quiet) as scorer,
     ):
         yield Summarizer(writer, cache, quiet), Ranker(scorer, cache, quiet)
 
@@ -76,7 +76,7 @@ class TestFolding:
         before = len(fake.requests)
         with AnswerCache(tmp_path / "answers") as cache:
             found = subject(make_store(tmp_path / "again"), fake)
-            async with ModelServer.open(found.summarizer, found.registry, fake.url, tmp_path / "log", quiet) as server:
+            async with ModelServer(found.summarizer, found.registry, fake.url, tmp_path / "log", quiet) as server:
                 again = Summarizer(server, cache, quiet)
                 assert await again.fold([VIEWS.events(EVENTS)], Folding(3)) == ["seen 10"]
         assert len(fake.requests) == before

@@ -37,7 +37,7 @@ async def summarizer(fake: FakeVllm, folder: Path) -> AsyncIterator[Summarizer]:
     """With a cache in `folder`, as each run of a command has one."""
     found = subject(make_store(folder / f"store{next(STORES)}"), fake)
     with AnswerCache(folder / "answers") as cache:
-        async with ModelServer.open(found.summarizer, found.registry, fake.url, folder / "log", quiet) as server:
+        async with ModelServer(found.summarizer, found.registry, fake.url, folder / "log", quiet) as server:
             yield Summarizer(server, cache, quiet)
 
 

@@ -108,7 +108,7 @@ async def test_a_general_model_is_asked_by_its_name_in_json_within_the_limits(tm
         fake.model = "big/model"
         fake.replies["/v1/chat/completions"] = lambda _: (200, text_answer('{"text": "A red lamp."}'))
         registry = Registry(tmp_path)
-        async with ModelServer.open(
+        async with ModelServer(
             manifest,
             registry,
             fake.url,
