@@ -108,6 +108,8 @@ async def test_data_without_pictures_has_no_conditions_about_pictures(fake: Fake
 
 
 async def test_other_inputs_are_asked_only_if_they_are_wanted(fake: FakeVllm, tmp_path: Path) -> None:
+    for name in ("all", "none"):
+        (tmp_path / name).mkdir()
     await run(fake, tmp_path / "all")
     of_all = len(fake.requests)
     board = (await run(fake, tmp_path / "none", replace(PLAN, inputs=()))).boards[0]
