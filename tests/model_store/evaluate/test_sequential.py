@@ -35,3 +35,9 @@ def test_what_training_never_saw_has_the_lowest_score_and_an_unknown_history_non
 def test_the_same_seed_gives_the_same_scores() -> None:
     first, second = (fit_sequential("SASRec", walks(50), epochs=1, seed=3, report=quiet) for _ in range(2))
     assert first.score(["i1"], ["i2", "i3"]) == second.score(["i1"], ["i2", "i3"])
+
+
+def test_the_beginning_of_a_long_history_is_learned_too() -> None:
+    long = [f"i{n}" for n in range(100)]
+    model = fit_sequential("GRU4Rec", [long], epochs=1, seed=0, report=quiet)
+    assert len(set(model.score(["i0"], long))) > 1
