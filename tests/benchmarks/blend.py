@@ -3,39 +3,47 @@
 Fits the blend on the validation users of a dataset folder and ranks a liked item of test users, without a ranker:
 
     python -m tests.benchmarks.blend --data DIR
+
+`--sequence GRU4Rec` then fits a sequential model on the training users, and shows what its score as one more feature
+brings.
 """
 
 import argparse
+import time
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from model_store.blend import FEATURES
 from model_store.cooccurrence import Cooccurrence
-from model_store.data.dataset import Dataset, Split, read_dataset
-from model_store.evaluate.blend import SINGLE, Boards, fit_blend, weights_of
-from model_store.evaluate.blend_cases import make_boards, mixed_cases
+from model_store.data.dataset import read_dataset
+from model_store.evaluate.blend import SINGLE, Boards, blend_auc, fit_blend, weights_of
+from model_store.evaluate.blend_cases import MixedCase, make_boards, mixed_cases
 from model_store.evaluate.item_weights import MAX_ITEMS, learn_item_weights
 from model_store.evaluate.likes import Likes
-from model_store.evaluate.metrics import Floats, confidence, paired_difference
+from model_store.evaluate.metrics import Floats, Interval, confidence, paired_difference
 from model_store.evaluate.protocol import liked_by
+from model_store.evaluate.sequential import EPOCHS, SEQUENTIAL, Sequential, fit_sequential
+from model_store.evaluate.served import near
 from model_store.item_weights import ItemWeights
+from model_store.progress import quiet
 from model_store.registry.manifest import Blend
 
 
 def boards(
-    dataset: Dataset,
-    counts: Cooccurrence,
-    item_weights: ItemWeights,
-    split: Split,
-    *,
-    count: int,
-    per_user: int,
-    seed: int,
+    cases: Sequence[MixedCase], counts: Cooccurrence, item_weights: ItemWeights, sequence: Sequential | None = None
 ) -> Boards:
-    """Cases of which the ranker knows nothing."""
-    cases = mixed_cases(dataset, counts, seed, split=split, count=count, per_user=per_user)
-    return make_boards(cases, counts, item_weights, [[0.0] * len(one.case.candidates) for one in cases])
+    """The features of cases of which the ranker knows nothing.
+
+    The score of `sequence` takes the place of the ranker's log-odds: it was trained by a softmax over items, so its
+    differences between candidates are log-odds as well, and what all of a case share changes nothing.
+    """
+    scores = [
+        sequence.score(near(one.case.history), one.case.candidates) if sequence else [0.0] * len(one.case.candidates)
+        for one in cases
+    ]
+    return make_boards(cases, counts, item_weights, scores)
 
 
 def rows(blend: Blend, unseen: Boards) -> list[tuple[str, ...]]:
@@ -48,11 +56,27 @@ def rows(blend: Blend, unseen: Boards) -> list[tuple[str, ...]]:
         best = max(aucs.values(), key=np.mean)
         gap = paired_difference(own, best)
         cells = [f"{100 * float(one.mean()):.1f}" for one in aucs.values()]
-        interval = confidence(own)
-        blended = f"{100 * interval.mean:.1f} [{100 * interval.low:.1f}, {100 * interval.high:.1f}]"
-        gained = f"{100 * gap.mean:+.1f} [{100 * gap.low:+.1f}, {100 * gap.high:+.1f}]"
-        found.append((kind, str(len(board.targets)), *cells, blended, gained))
+        found.append((kind, str(len(board.targets)), *cells, shown(confidence(own)), shown(gap, "+")))
     return found
+
+
+def sequence_rows(without: Blend, blend: Blend, unseen: Boards) -> Iterator[tuple[str, ...]]:
+    """Per kind: users, AUC of the sequential model alone, of the blends without and with it, and their difference."""
+    alone = SINGLE[FEATURES.index("mllm")]
+    for kind, board in unseen.items():
+        own, shorter, longer = (board.aucs(one) for one in (alone, weights_of(without), weights_of(blend)))
+        gained = shown(paired_difference(longer, shorter), "+")
+        yield kind, str(len(board.targets)), *(shown(confidence(one)) for one in (own, shorter, longer)), gained
+
+
+def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    return "\n".join("| " + " | ".join(row) + " |" for row in (headings, ["---"] * len(headings), *rows))
+
+
+def shown(interval: Interval, sign: str = "") -> str:
+    """In percent; `sign` is that of the format."""
+    mean, low, high = (f"{100 * one:{sign}.1f}" for one in (interval.mean, interval.low, interval.high))
+    return f"{mean} [{low}, {high}]"
 
 
 def main() -> None:
@@ -63,19 +87,30 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--items", type=int, default=MAX_ITEMS, help="that get item weights, the most liked ones")
     parser.add_argument("--without", action="store_true", help="without item weights")
+    parser.add_argument("--sequence", choices=SEQUENTIAL, help="also with the score of this sequential model")
+    parser.add_argument("--epochs", type=int, default=EPOCHS, help="of the sequential model")
     args = parser.parse_args()
     dataset = read_dataset(args.data)
-    likes = Likes(liked_by(dataset, "train"))
+    liked = list(liked_by(dataset, "train"))
+    likes = Likes(liked)
     counts = likes.cooccurrence()
     item_weights = ItemWeights() if args.without else learn_item_weights(likes, max_items=args.items)
-    fitted_on = boards(dataset, counts, item_weights, "validation", count=args.cases, per_user=5, seed=args.seed)
-    blend = fit_blend(fitted_on)
-    unseen = boards(dataset, counts, item_weights, "test", count=args.users, per_user=1, seed=args.seed)
+    validation = mixed_cases(dataset, counts, args.seed, split="validation", count=args.cases, per_user=5)
+    test = mixed_cases(dataset, counts, args.seed, split="test", count=args.users, per_user=1)
+    blend = fit_blend(boards(validation, counts, item_weights))
     print(f"{args.data.name}, seed {args.seed}: {blend!r}\n")
-    print("| candidates | users | co-occurrence | popularity | item weights | blend | blend minus the best |")
-    print("| --- " * 7 + "|")
-    for row in rows(blend, unseen):
-        print("| " + " | ".join(row) + " |")
+    parts = ("candidates", "users", "co-occurrence", "popularity", "item weights", "blend", "blend minus the best")
+    print(table(parts, rows(blend, boards(test, counts, item_weights))))
+    if args.sequence:
+        started = time.process_time()
+        model = fit_sequential(args.sequence, liked, epochs=args.epochs, seed=args.seed, report=quiet)
+        spent = time.process_time() - started
+        fitted_on, unseen = (boards(cases, counts, item_weights, model) for cases in (validation, test))
+        longer = fit_blend(fitted_on)
+        print(f"\n{args.sequence}, {args.epochs} epochs in {spent:.0f} CPU seconds, as mllm: {longer!r}")
+        print(f"AUC of validation users: {blend_auc(longer, fitted_on)}\n")
+        gains = ("candidates", "users", args.sequence, "blend without", "blend with it", "with minus without")
+        print(table(gains, sequence_rows(blend, longer, unseen)))
 
 
 if __name__ == "__main__":
