@@ -88,6 +88,7 @@ def evaluate(
 
         tastestream evaluate movielens-ranker@2 --data movielens --users 500 --ablations --against movielens-ranker@1
     """
+    from model_store.data.check import require
     from model_store.data.dataset import read_dataset
     from model_store.evaluate.answers import AnswerCache
     from model_store.evaluate.baselines import BASELINES
@@ -123,6 +124,7 @@ def evaluate(
     logs = TemporaryDirectory(prefix="tastestream-evaluate-")
     with stages() as report, logs as folder, AnswerCache(cache or CACHE) as answers:
         dataset = read_dataset(data, Signals(settings.signals.vocabulary()))
+        require(dataset, "evaluation")
         facts = data_facts(data, dataset)
         found = asyncio.run(run(dataset, facts, subject, others, plan, answers, Path(folder), report))
     for board in found.boards:

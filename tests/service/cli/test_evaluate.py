@@ -1,10 +1,12 @@
 """`tastestream evaluate` refuses what it can't do in one sentence, before it starts a model server."""
 
+import json
 from pathlib import Path
 
 import pytest
 
 from model_store.data.dataset import Dataset
+from model_store.serving.launch import VllmServer
 from tests.model_store.evaluate.worlds import catalogue, like, world, write_world
 from tests.service.cli.conftest import Run
 
@@ -15,7 +17,12 @@ def data(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def refused(tastestream: Run, tmp_path: Path):
+def refused(tastestream: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    async def start(server: VllmServer) -> None:
+        pytest.fail(f"{server.name} is started")
+
+    monkeypatch.setattr(VllmServer, "start", start)
+
     def run(*arguments: str) -> str:
         ran = tastestream("evaluate", *arguments, "--cache", str(tmp_path / "answers"), "--baselines", "none")
         assert ran.code == 1
@@ -52,9 +59,27 @@ def test_an_option_that_means_nothing_is_named(refused, data: Path, option: str,
     assert said in message
 
 
-def test_data_without_users_to_evaluate_is_named(refused, tmp_path: Path) -> None:
-    alone = write_world(Dataset(catalogue(40), {"u1": (like("i1"),)}), tmp_path / "alone")
-    assert "no user of the test set" in refused("demo-ranker", "--data", str(alone))
+@pytest.mark.parametrize(
+    ("histories", "said"),
+    [
+        ({"u1": (like("i1"),)}, "all interactions are of one user"),
+        ({f"u{n}": (like("i1"),) for n in range(60)}, "test users liked a new item of the catalogue after a first"),
+        ({f"u{n}": (like("i1", kind="seen"), like("i2", 1, "seen")) for n in range(60)}, "no interaction is positive"),
+        ({f"u{n}": (like("x1"), like("x2", 1)) for n in range(60)}, "no interaction is with an item of the catalogue"),
+    ],
+)
+def test_data_that_data_check_refuses_is_refused(refused, tmp_path: Path, histories, said: str) -> None:
+    faulty = write_world(Dataset(catalogue(40), histories), tmp_path / "faulty")
+    assert said in refused("demo-ranker", "--data", str(faulty))
+
+
+def test_missing_pictures_are_named(refused, data: Path) -> None:
+    lines = (data / "items.jsonl").read_text().splitlines()
+    pictured = [{**json.loads(line), "image": f"{number}.png"} for number, line in enumerate(lines)]
+    (data / "items.jsonl").write_text("".join(json.dumps(item) + "\n" for item in pictured))
+    message = refused("demo-ranker", "--data", str(data))
+    assert "60 items name a picture that is not in images/" in message
+    assert "tastestream data prepare" in message
 
 
 def test_too_few_items_to_draw_from_are_named(refused, data: Path) -> None:
