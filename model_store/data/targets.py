@@ -1,4 +1,4 @@
-"""The interaction that evaluation holds out of a history."""
+"""The interactions that a model can be asked to predict, and the one that evaluation holds out."""
 
 from collections.abc import Container, Sequence
 
@@ -6,12 +6,19 @@ from model_store.data.dataset import Interaction
 
 
 def target_position(events: Sequence[Interaction], items: Container[str]) -> int | None:
-    """The position of the last liked event, after the first, whose item is among `items` and new to the user."""
-    first_met: dict[str, int] = {}
+    """The last of `target_positions`, which evaluation holds out; None without any."""
+    return next(reversed(target_positions(events, items)), None)
+
+
+def target_positions(events: Sequence[Interaction], items: Container[str]) -> list[int]:
+    """The positions of the liked events, after the first, whose item is among `items` and new to the user.
+
+    An item that the user met before is in the history that the model is shown: it would tell the target.
+    """
+    met: set[str] = set()
+    found = []
     for position, event in enumerate(events):
-        first_met.setdefault(event.item_id, position)
-    for position in range(len(events) - 1, 0, -1):
-        event = events[position]
-        if event.liked and event.item_id in items and first_met[event.item_id] == position:
-            return position
-    return None
+        if position and event.item_id not in met and event.item_id in items and event.liked:
+            found.append(position)
+        met.add(event.item_id)
+    return found

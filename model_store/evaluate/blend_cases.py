@@ -9,6 +9,7 @@ from typing import Literal, get_args
 from model_store.blend import Features, blend_features
 from model_store.cooccurrence import Cooccurrence
 from model_store.data.dataset import Dataset, Interaction, Split
+from model_store.data.targets import target_positions
 from model_store.evaluate.blend import BlendCases, Column
 from model_store.evaluate.protocol import EvaluationCase
 from model_store.evaluate.served import near
@@ -39,7 +40,7 @@ def mixed_cases(
     count: int = 600,
     per_user: int = 5,
 ) -> list[MixedCase]:
-    """Up to `per_user` liked items of each user of the split, in a random order of users, `count` in all.
+    """Up to `per_user` liked items, new to the user, of each user of the split, in a random order; `count` in all.
 
     A target has negatives of the kind `retrieved` only if the service would have retrieved it as well. Otherwise no
     answer could hold it, and co-occurrence would tell the target by its absence.
@@ -51,7 +52,7 @@ def mixed_cases(
     cases: list[MixedCase] = []
     for user in users:
         events = dataset.histories[user]
-        liked = [n for n, event in enumerate(events) if n > 0 and event.liked and event.item_id in dataset.items]
+        liked = target_positions(events, dataset.items)
         for place in sorted(rng.sample(liked, min(per_user, len(liked)))):
             past, target = events[max(0, place - HISTORY) : place], events[place].item_id
             negatives = draw(past, target, {event.item_id for event in events})
@@ -65,14 +66,16 @@ def mixed_cases(
 
 
 class _Negatives:
-    """Draws items that the user never met."""
+    """Draws items of the catalogue that the user never met. The counts may come from another one."""
 
     def __init__(self, dataset: Dataset, cooccurrence: Cooccurrence, rng: random.Random) -> None:
         self._cooccurrence = cooccurrence
         self._rng = rng
         self._items = list(dataset.items)
-        self._liked = list(cooccurrence.counts)
-        self._weights = list(accumulate(cooccurrence.counts.values()))
+        self._known = dataset.items.keys()
+        liked = {item: count for item, count in cooccurrence.counts.items() if item in self._known}
+        self._liked = list(liked)
+        self._weights = list(accumulate(liked.values()))
 
     def __call__(self, past: Sequence[Interaction], target: str, met: set[str]) -> dict[Kind, list[str]]:
         return {kind: self._choose(self._drawn(kind, past, target, met), met) for kind in KINDS}
@@ -87,7 +90,7 @@ class _Negatives:
         return found if target in found else []
 
     def _choose(self, drawn: Sequence[str], met: set[str]) -> list[str]:
-        distinct = dict.fromkeys(item for item in drawn if item not in met)
+        distinct = dict.fromkeys(item for item in drawn if item not in met and item in self._known)
         return list(distinct)[:NEGATIVES]
 
 

@@ -8,6 +8,7 @@ from itertools import accumulate
 from typing import Any
 
 from model_store.data.dataset import Dataset
+from model_store.data.targets import target_positions
 from model_store.msr.finetune import FinetuneError
 from model_store.msr.finetune.catalogue import Catalogue
 from model_store.msr.finetune.options import FinetuneOptions
@@ -56,13 +57,8 @@ def draw_pairs(dataset: Dataset, options: FinetuneOptions) -> list[Pair]:
 
 def liked_moments(dataset: Dataset, user: str) -> list[tuple[int, str]]:
     """The number of earlier events and the item, of each liked item that was new to the user, oldest first."""
-    met: set[str] = set()
-    found = []
-    for place, event in enumerate(dataset.histories[user]):
-        if place and event.liked and event.item_id in dataset.items and event.item_id not in met:
-            found.append((place, event.item_id))
-        met.add(event.item_id)
-    return found
+    events = dataset.histories[user]
+    return [(place, events[place].item_id) for place in target_positions(events, dataset.items)]
 
 
 class _Negatives:

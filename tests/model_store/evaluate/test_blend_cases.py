@@ -41,6 +41,30 @@ def test_a_case_has_retrieved_negatives_only_if_its_target_would_have_been_retri
     assert set(found) == {False, True}
 
 
+def test_a_target_is_new_to_the_user() -> None:
+    """A shop's users view an item before they like it: with the item in the history, any feature tells the target."""
+    viewed = {
+        user: tuple(
+            seen
+            for n, event in enumerate(history)
+            for seen in ((like(event.item_id, n, kind="view"), event) if n % 2 else (event,))
+        )
+        for user, history in WORLD.histories.items()
+    }
+    cases = mixed_cases(Dataset(WORLD.items, viewed), COUNTS, 0)
+    assert cases
+    for mixed in cases:
+        assert mixed.case.target not in {event.item_id for event in mixed.case.history}
+
+
+def test_candidates_are_of_the_catalogue_even_if_the_counts_know_others() -> None:
+    """A version may be refitted on data that lacks items which it was trained on."""
+    smaller = Dataset({item_id: item for item_id, item in WORLD.items.items() if int(item_id[1:]) % 4}, WORLD.histories)
+    cases = mixed_cases(smaller, COUNTS, 0)
+    assert {kind for mixed in cases for kind in KINDS if mixed.negatives[kind]} == set(KINDS)
+    assert {item for mixed in cases for item in mixed.case.candidates} <= smaller.items.keys()
+
+
 def test_the_same_seed_draws_the_same_cases_and_another_does_not() -> None:
     assert mixed_cases(WORLD, COUNTS, 0) == mixed_cases(WORLD, COUNTS, 0)
     assert mixed_cases(WORLD, COUNTS, 0) != mixed_cases(WORLD, COUNTS, 1)
