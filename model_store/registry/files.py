@@ -1,7 +1,11 @@
 """Files of a model store in a local folder or at any fsspec URL."""
 
+import fcntl
 import hashlib
+import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -58,8 +62,22 @@ class StoreFiles:
             self._fs.put_file(str(file), target)
 
     def remove(self, path: str) -> None:
-        """Delete a file, or a folder with everything in it."""
-        self._fs.rm(self._at(path), recursive=True)
+        """Delete a file, or a folder with everything in it, if it exists."""
+        with suppress(FileNotFoundError):
+            self._fs.rm(self._at(path), recursive=True)
+
+    @contextmanager
+    def locked(self, path: str) -> Iterator[None]:
+        """Exclude others on this machine that change something in the folder `path`; nobody in a remote store."""
+        if not self._is_local:
+            yield
+            return
+        descriptor = os.open(self._at(path), os.O_RDONLY)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
 
     def size(self, path: str) -> int:
         """Bytes of the files in a folder and below."""

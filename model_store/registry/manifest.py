@@ -155,15 +155,15 @@ class Manifest(StrictModel):
         return f"{self.name}@{self.version}"
 
     @classmethod
-    def parse(cls, text: str, where: str) -> Self:
+    def parse(cls, content: str | bytes, where: str) -> Self:
         """Parse a manifest's TOML; `where` names it in errors.
 
         Raises:
             ManifestError: no TOML, an unknown key or a wrong value.
         """
         try:
-            return cls.model_validate(tomllib.loads(text))
-        except tomllib.TOMLDecodeError as error:
+            return cls.model_validate(tomllib.loads(content if isinstance(content, str) else content.decode()))
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise ManifestError(f"{where} is not TOML: {error}") from None
         except ValidationError as error:
             first = error.errors()[0]

@@ -7,7 +7,8 @@ The root is a folder or any fsspec URL. A version exists once its manifest does,
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -176,11 +177,11 @@ class Registry:
             raise ManifestError(
                 f"{manifest.id} needs an encoder folder if it has weights and picture tokens, else none"
             )
-        self._files.copy_in(prompts, f"{where}/prompts")
-        if weights is not None:
-            self._files.copy_in(weights, f"{where}/weights")
-        if encoder is not None:
-            self._files.copy_in(encoder, f"{where}/encoder")
+        for part, folder in {"prompts": prompts, "weights": weights, "encoder": encoder}.items():
+            # An interrupted command may have left files there, which the hash does not have.
+            self._files.remove(f"{where}/{part}")
+            if folder is not None:
+                self._files.copy_in(folder, f"{where}/{part}")
         hashed = manifest.model_copy(
             update={
                 "prompts_sha256": hash_files(prompts),
@@ -219,15 +220,16 @@ class Registry:
         if alias.isdecimal():
             raise ManifestError(f"an alias is a word, not a number: {alias}")
         self.get(f"{name}@{version}")
-        named = self.promotions(name)
-        known = (other.urls for other in named.values() if other.version == version and other.urls)
-        promotion = Promotion(version, share, tuple(urls) or next(known, ()))
-        entries = {alias: {"action": "promote", **promotion.fields(alias)}}
-        if alias == PRODUCTION:
-            # Otherwise a later rollback of production would bring the canary back.
-            ended = (other for other in (CANARY, SHADOW) if other in named and named[other].version == version)
-            entries |= {other: {"action": "end"} for other in ended}
-        self._record(name, entries)
+        with self._changing(name) as histories:
+            named = current(histories)
+            known = (other.urls for other in named.values() if other.version == version and other.urls)
+            promotion = Promotion(version, share, tuple(urls) or next(known, ()))
+            entries = {alias: {"action": "promote", **promotion.fields(alias)}}
+            if alias == PRODUCTION:
+                # Otherwise a later rollback of production would bring the canary back.
+                ended = (other for other in (CANARY, SHADOW) if other in named and named[other].version == version)
+                entries |= {other: {"action": "end"} for other in ended}
+            self._record(name, histories, entries)
         return promotion
 
     def rollback(self, name: str, alias: str = PRODUCTION) -> int:
@@ -236,10 +238,11 @@ class Registry:
         Raises:
             ManifestError: there is no earlier version.
         """
-        standing = stack(self.histories(name).get(alias, []))
-        if len(standing) < 2:
-            raise ManifestError(f"{name}@{alias} in {self.root} has no earlier version to go back to")
-        self._record(name, {alias: {"action": "rollback", **standing[-2].fields(alias)}})
+        with self._changing(name) as histories:
+            standing = stack(histories.get(alias, []))
+            if len(standing) < 2:
+                raise ManifestError(f"{name}@{alias} in {self.root} has no earlier version to go back to")
+            self._record(name, histories, {alias: {"action": "rollback", **standing[-2].fields(alias)}})
         return standing[-2].version
 
     def end(self, name: str, alias: str) -> int:
@@ -250,9 +253,10 @@ class Registry:
         """
         if alias == PRODUCTION:
             raise ManifestError(f"{name}@{PRODUCTION} can't end: roll it back, or promote another version")
-        if (named := self.promotions(name).get(alias)) is None:
-            raise ManifestError(f"{name} has no alias {alias!r} in {self.root}")
-        self._record(name, {alias: {"action": "end"}})
+        with self._changing(name) as histories:
+            if (named := current(histories).get(alias)) is None:
+                raise ManifestError(f"{name} has no alias {alias!r} in {self.root}")
+            self._record(name, histories, {alias: {"action": "end"}})
         return named.version
 
     def remove(self, manifest: Manifest) -> None:
@@ -269,9 +273,14 @@ class Registry:
         """Write a file that belongs to a version, before the version is added."""
         self._files.write(path, content)
 
-    def _record(self, name: str, entries: Mapping[str, dict[str, Any]]) -> None:
+    @contextmanager
+    def _changing(self, name: str) -> Iterator[Histories]:
+        """The entries of each alias, while no other command on this machine changes them."""
+        with self._files.locked(name):
+            yield self.histories(name)
+
+    def _record(self, name: str, histories: Histories, entries: Mapping[str, dict[str, Any]]) -> None:
         """Append one entry to each alias, in one write."""
-        histories = self.histories(name)
         for alias, entry in entries.items():
             histories.setdefault(alias, []).append({**entry, "at": datetime.now(UTC).replace(microsecond=0)})
         self._files.write(f"{name}/{ALIASES}", tomli_w.dumps(histories).encode())
@@ -290,7 +299,7 @@ class Registry:
 
     def _manifest(self, name: str, number: int) -> Manifest:
         path = f"{name}/{number}/{MANIFEST}"
-        manifest = Manifest.parse(self._files.read(path).decode(), f"{self.root}/{path}")
+        manifest = Manifest.parse(self._files.read(path), f"{self.root}/{path}")
         if (manifest.name, manifest.version) != (name, number):
             raise ManifestError(f"{self.root}/{path} says that it is {manifest.id}")
         return manifest

@@ -4,6 +4,7 @@ import itertools
 import tomllib
 from array import array
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +110,20 @@ class TestAdding:
         assert registry.versions("taste") == [1]
         assert add(registry, weights, 2).version == 2
 
+    def test_what_an_interrupted_command_left_is_no_part_of_a_version(self, registry: Registry, weights: Path) -> None:
+        left = weights.parent / "left"
+        left.mkdir()
+        (left / "model-00002-of-00002.safetensors").write_bytes(b"\x09")
+        for part in ("prompts", "weights", "encoder"):
+            registry._files.copy_in(left, f"taste/1/{part}")
+        added = add(registry, weights, 1)
+        assert registry.get("taste@1") == added
+        assert [file.name for file in sorted(registry.local_folder(added).iterdir())] == [
+            "config.json",
+            "model.safetensors",
+        ]
+        assert not registry._files.exists("taste/1/encoder")
+
 
 class TestGetting:
     def test_a_bare_name_is_the_newest_until_one_is_promoted(self, registry: Registry, weights: Path) -> None:
@@ -142,6 +157,13 @@ class TestGetting:
         (tmp_path / "store/taste/1/weights/model.safetensors").write_bytes(b"\x00\x02")
         with pytest.raises(ManifestError, match="is not what taste@1 was registered with"):
             registry.local_folder(added)
+
+    def test_a_manifest_that_is_no_text_is_refused(self, tmp_path: Path, weights: Path) -> None:
+        registry = Registry(tmp_path / "store")
+        add(registry, weights, 1)
+        (tmp_path / "store/taste/1/manifest.toml").write_bytes(b'base = "\xff"')
+        with pytest.raises(ManifestError, match=r"manifest\.toml is not TOML"):
+            registry.get("taste@1")
 
     def test_a_manifest_in_the_wrong_place_is_refused(self, tmp_path: Path, weights: Path) -> None:
         registry = Registry(tmp_path / "store")
@@ -278,6 +300,18 @@ class TestAliases:
             registry.promote("taste", 1, "7")
         with pytest.raises(ManifestError, match="no earlier version"):
             registry.rollback("taste", "shadow")
+
+    def test_changes_at_the_same_time_are_all_kept(self, tmp_path: Path, weights: Path) -> None:
+        add(Registry(tmp_path / "store"), weights, 1)
+
+        def promote(alias: str) -> None:
+            for _ in range(10):
+                Registry(tmp_path / "store").promote("taste", 1, alias)
+
+        with ThreadPoolExecutor(4) as threads:
+            list(threads.map(promote, "abcd"))
+        kept = Registry(tmp_path / "store").histories("taste")
+        assert {alias: len(entries) for alias, entries in kept.items()} == dict.fromkeys("abcd", 10)
 
     def test_every_change_is_kept(self, tmp_path: Path, weights: Path) -> None:
         registry = Registry(tmp_path / "store")
