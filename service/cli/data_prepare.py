@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -15,6 +14,7 @@ from model_store.data.dataset import (
     DESCRIPTIONS,
     IMAGES,
     ITEMS,
+    DatasetItem,
     interaction_rows,
     item_line,
     item_rows,
@@ -27,11 +27,9 @@ from model_store.data.statistics.items import look_at
 from model_store.errors import UserError
 from model_store.progress import Report, stages
 from model_store.signals import Signals
-from service.cli.dataset_files import new_dataset
+from service.cli.dataset_files import BEFORE, new_dataset
 from service.cli.terminal import print_table, say, settings_or_exit
 
-BEFORE = "before"
-"""The folder, inside the new dataset, of the part of a time split that may be trained on."""
 _TIME_SHARE = 0.8
 """Of the interactions, as the protocol `time` of `tastestream evaluate`."""
 _REPORT_EVERY = 200
@@ -91,13 +89,13 @@ def prepare(
         options = {"source": source.name, "k_core": k_core, "max_users": max_users, "split": split, "seed": seed}
         with new_dataset(folder, force=force) as partial:
             unusable = _write(source, partial, catalogue, rows, report)
+            _write_descriptions(partial, items, catalogue)
         _write_note(folder / "prepared.json", options | {"interactions": dict(_counts(steps))})
-        _copy_descriptions(source, folder, {str(fields["item_id"]) for fields in catalogue})
         if moment is not None:
             earlier = [row for row in rows if row.timestamp < moment]
             with new_dataset(folder / BEFORE, force=True) as partial:
                 _write(folder, partial, [fields for _, fields in item_rows(folder)], earlier, report)
-            _copy_descriptions(source, folder / BEFORE, {str(fields["item_id"]) for fields in catalogue})
+                _write_descriptions(partial, items, catalogue)
     print_table([(name, f"{count:,}") for name, count in _counts(steps)], "interactions", "left")
     users = len({row.user_id for row in rows})
     say(f"{users:,} users, {len(catalogue):,} items, {len(rows):,} interactions written to {folder}")
@@ -172,14 +170,13 @@ def _take_picture(images: Path, name: str, target: Path) -> bool:
     return True
 
 
-def _copy_descriptions(source: Path, folder: Path, kept: set[str]) -> None:
-    """The descriptions of items are still true; summaries of users are not."""
-    described = [item for item in read_items(source).values() if item.summary and item.item_id in kept]
-    with suppress(FileNotFoundError):
-        (folder / DESCRIPTIONS).unlink()
+def _write_descriptions(partial: Path, items: Mapping[str, DatasetItem], catalogue: list[dict[str, Any]]) -> None:
+    """The descriptions of the items that are kept are still true; summaries of users are not."""
+    kept = dict.fromkeys(str(fields["item_id"]) for fields in catalogue)
+    described = [items[item_id] for item_id in kept if items[item_id].summary]
     if described:
         text = "".join(item_line({"item_id": item.item_id, "summary": item.summary}) for item in described)
-        (folder / DESCRIPTIONS).write_text(text)
+        (partial / DESCRIPTIONS).write_text(text)
 
 
 def _write_note(file: Path, note: Mapping[str, Any]) -> None:

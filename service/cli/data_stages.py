@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from model_store.data.dataset import DESCRIPTIONS, Dataset, read_dataset
+from model_store.data.dataset import DESCRIPTIONS, ITEMS, Dataset, read_dataset
 from model_store.data.summaries import SUMMARIES
 from model_store.pictures import PictureSize
 from model_store.progress import Report, stages
@@ -118,8 +118,10 @@ def summarize(
     from model_store.offline.stages import SummaryOptions
     from model_store.offline.stages import summarize as summarize_users
 
-    if Path(output).name != output or not output.endswith(".jsonl"):
-        raise typer.BadParameter(f"--output is the name of a .jsonl file in the dataset folder, not {output!r}")
+    if Path(output).name != output or not output.endswith(".jsonl") or output in (ITEMS, DESCRIPTIONS):
+        raise typer.BadParameter(
+            f"--output is the name of a .jsonl file of its own in the dataset folder, not {output!r}"
+        )
     folding = Folding(None if direct else block_size)
 
     async def run(summarizer: "Summarizer", dataset: Dataset, report: Report) -> "Written":

@@ -7,9 +7,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TextIO
 
-from model_store.data.dataset import IMAGES, INTERACTIONS, ITEMS
+from model_store.data.dataset import DESCRIPTIONS, IMAGES, INTERACTIONS, ITEMS
+from model_store.data.summaries import SUMMARIES
 from model_store.errors import UserError
 
+BEFORE = "before"
+"""The folder, inside a prepared dataset, of the part of a time split that may be trained on."""
+_REPLACED = {ITEMS: (ITEMS, DESCRIPTIONS), INTERACTIONS: (INTERACTIONS, SUMMARIES)}
+"""The old files that end with a new one: themselves, and what models wrote about them."""
 _PARTIAL = ".partial-"
 
 
@@ -57,10 +62,16 @@ def new_file(file: Path, *, force: bool) -> Iterator[TextIO]:
 
 
 def _replace(partial: Path, folder: Path) -> None:
-    """Move the files. A folder without interactions is no dataset, so they are removed first and moved last."""
-    names = [name for name in (IMAGES, ITEMS, INTERACTIONS) if (partial / name).exists()]
-    if INTERACTIONS in names:
-        (folder / INTERACTIONS).unlink(missing_ok=True)
+    """Move the files. A folder without interactions is no dataset, so they are removed first and moved last.
+
+    What was made from the old files says nothing about the new ones, and is removed with them.
+    """
+    names = [name for name in (IMAGES, ITEMS, DESCRIPTIONS, INTERACTIONS) if (partial / name).exists()]
+    for old in (old for name in reversed(names) for old in _REPLACED.get(name, ())):
+        (folder / old).unlink(missing_ok=True)
+        (folder / f"{old}.gz").unlink(missing_ok=True)
+    if INTERACTIONS in names and (folder / BEFORE).is_dir():
+        shutil.rmtree(folder / BEFORE)
     for name in names:
         if (folder / name).is_dir():
             shutil.rmtree(folder / name)

@@ -73,3 +73,28 @@ def test_positions_are_not_split_by_time(tastestream: Run, tmp_path: Path) -> No
     assert ended.code == 1
     assert "positions or day numbers" in ended.err
     assert not (tmp_path / "out").exists()
+
+
+def test_what_was_made_from_a_replaced_dataset_goes_with_it(tastestream: Run, tmp_path: Path) -> None:
+    source, out = (
+        write(tmp_path, "".join(rows_of("train", 4, "abcd", 1e9 + 100 * n) for n in range(5))),
+        tmp_path / "out",
+    )
+    (source / "descriptions.jsonl").write_text('{"item_id": "a", "summary": "A square."}\n')
+    assert tastestream("data", "prepare", str(source), str(out), "--split", "time").code == 0
+    assert read_dataset(out / "before").items["a"].summary == "A square."
+    (out / "summaries.jsonl").write_text('{"user_id": "u", "events": 3, "summary": "Old."}\n')
+    (out / "summaries.jsonl.gz").write_bytes(b"")
+    ended = tastestream("data", "prepare", str(out), str(out), "--force")
+    assert ended.code == 0, ended.err
+    assert read_dataset(out).items["a"].summary == "A square.", "its own source"
+    assert {path.name for path in out.iterdir()} == {
+        "descriptions.jsonl",
+        "images",
+        "interactions.csv",
+        "items.jsonl",
+        "prepared.json",
+    }
+    (source / "descriptions.jsonl").unlink()
+    assert tastestream("data", "prepare", str(source), str(out), "--force").code == 0
+    assert not read_dataset(out).items["a"].summary

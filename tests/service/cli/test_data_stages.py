@@ -135,6 +135,8 @@ async def test_a_general_model_is_asked_by_its_name_in_json_within_the_limits(tm
         (("--version", "a", "--model", "b"), "name either a --version, or a --model"),
         (("--model", "b"), "needs the --url"),
         (("--version", "demo-summarizer", "--output", "../x.jsonl"), "the name of a .jsonl file"),
+        (("--version", "demo-summarizer", "--output", "items.jsonl"), "a .jsonl file of its own"),
+        (("--version", "demo-summarizer", "--output", "descriptions.jsonl"), "a .jsonl file of its own"),
     ],
 )
 def test_options_that_contradict_each_other_are_refused(
