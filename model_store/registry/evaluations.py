@@ -12,6 +12,7 @@ from model_store.registry.registry import CACHE
 EVALUATIONS = "evaluations"
 REPORT = "report.json"
 """Written last: a folder without it is no evaluation."""
+_TRIAL = ".writable"
 
 
 class Evaluations:
@@ -24,6 +25,14 @@ class Evaluations:
     def __init__(self, root: str | Path) -> None:
         self._files = StoreFiles(root, CACHE)
         self._root = str(root).rstrip("/")
+
+    def require_place(self, manifest: Manifest) -> None:
+        """Check before hours of asking that an evaluation of this version can be written after them.
+
+        Raises:
+            OSError: it can't.
+        """
+        self._files.require_writable(f"{_folder(manifest)}/{_TRIAL}")
 
     def add(self, manifest: Manifest, title: str, files: Mapping[str, bytes]) -> str:
         """Write an evaluation's files, by their paths within it, and return where it is."""

@@ -32,9 +32,13 @@ class StoreFiles:
         return content
 
     def write(self, path: str, content: bytes) -> None:
-        """Replace a small file; readers see the old or the new content, never a mixture."""
+        """Replace a small file; readers see the old or the new content, never a mixture.
+
+        Raises:
+            OSError: it can't be written.
+        """
         if not self._is_local:
-            self._fs.pipe_file(self._at(path), content)
+            self._pipe(path, content)
             return
         target = Path(self._at(path))
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -42,6 +46,17 @@ class StoreFiles:
             new.write(content)
         Path(new.name).chmod(0o644)
         Path(new.name).replace(target)
+
+    def require_writable(self, path: str) -> None:
+        """Write the empty file `path`, and delete it.
+
+        Raises:
+            OSError: it can't be written. One that can't be deleted stays.
+        """
+        self.write(path, b"")
+        # Some stores keep whatever was written.
+        with suppress(Exception):
+            self.remove(path)
 
     def exists(self, path: str) -> bool:
         return bool(self._fs.exists(self._at(path)))
@@ -110,6 +125,15 @@ class StoreFiles:
                 # Another process was faster, and wrote the same.
                 if not copy.exists():
                     raise
+
+    def _pipe(self, path: str, content: bytes) -> None:
+        try:
+            self._fs.pipe_file(self._at(path), content)
+        except OSError:
+            raise
+        except Exception as error:
+            # Each file system has exceptions of its own; one that is read-only may raise NotImplementedError.
+            raise OSError(f"{type(error).__name__} {error}".strip()) from error
 
     def _at(self, path: str) -> str:
         return f"{self._base}/{path}" if path else self._base

@@ -3,10 +3,11 @@
 import asyncio
 import shlex
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, TemporaryFile
 from typing import TYPE_CHECKING, Annotated, Any
 
 import stamina
@@ -21,6 +22,7 @@ from model_store.signals import Signals
 from service.cli.model_store import store_of
 from service.cli.options import DatasetFolder, ModelStore, RankerUrl, Summarizer, SummarizerUrl
 from service.cli.terminal import print_table, say, settings_or_exit
+from service.settings import is_remote
 
 if TYPE_CHECKING:
     from model_store.evaluate.results import Board, Estimate, Evaluation
@@ -68,7 +70,8 @@ def evaluate(
     baselines: Annotated[str, typer.Option(help="Comma-separated, or `none`.")] = _BASELINES,
     epochs: Annotated[int, typer.Option(help="Epochs of the sequential baselines.", min=1, max=_MOST)] = 10,
     output: Annotated[
-        Path | None, typer.Option(help="The folder of the report.", show_default="beside the version in the store")
+        str | None,
+        typer.Option(help="The folder of the report, on this machine.", show_default="beside the version in the store"),
     ] = None,
     cache: Annotated[
         Path | None,
@@ -120,19 +123,76 @@ def evaluate(
     )
     registry = store_of(version, store)
     subject = Subject.of(version, summarizer, registry, ranker_url=ranker_url, summarizer_url=summarizer_url)
+    # What is built in belongs to the program, and may be read-only.
+    beside = registry.root if Path(registry.root) != MODELS else settings.data_dir / "evaluations"
+    place = _Place(subject.ranker, beside) if output is None else _Place(None, _folder(output))
     others = [Subject.of(name, None, store_of(name, store)) for name in against or ()]
     logs = TemporaryDirectory(prefix="tastestream-evaluate-")
     with stages() as report, logs as folder, AnswerCache(cache or CACHE) as answers:
         dataset = read_dataset(data, Signals(settings.signals.vocabulary()))
         require(dataset, "evaluation")
+        place.require_writable()
         facts = data_facts(data, dataset)
         found = asyncio.run(run(dataset, facts, subject, others, plan, answers, Path(folder), report))
     for board in found.boards:
         _print(board)
-    # What is built in belongs to the program, and may be read-only.
-    beside = Path(registry.root) != MODELS
-    target = output or (registry.root if beside else settings.data_dir / "evaluations")
-    say(f"report: {_write(found, subject.ranker, files(found, subject.ranker), target, bare=output is not None)}")
+    say(f"report: {place.write(found, files(found, subject.ranker))}")
+
+
+class _Place:
+    """Where the files of a report go.
+
+    Args:
+        version: they go beside this version of the model store `root`; None writes them into the folder `root` itself.
+    """
+
+    def __init__(self, version: Manifest | None, root: Path | str) -> None:
+        self._version, self._root = version, root
+
+    def require_writable(self) -> None:
+        """Check before hours of asking that the report can be written after them.
+
+        Raises:
+            UserError: it can't; the message names the remedy.
+        """
+        with self._remedy():
+            if self._version is not None:
+                Evaluations(self._root).require_place(self._version)
+            else:
+                Path(self._root).mkdir(parents=True, exist_ok=True)
+                TemporaryFile(dir=self._root).close()
+
+    def write(self, found: "Evaluation", files: Mapping[str, bytes]) -> str:
+        """Write the files and return where the page is.
+
+        Raises:
+            UserError: as `require_writable`.
+        """
+        with self._remedy():
+            if self._version is not None:
+                title = f"{found.data.name}-{found.created:%Y%m%d-%H%M%S}"
+                return f"{Evaluations(self._root).add(self._version, title, files)}/report.html"
+            for path, content in files.items():
+                file = Path(self._root) / path
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.write_bytes(content)
+            return f"{self._root}/report.html"
+
+    @contextmanager
+    def _remedy(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            reason = error.strerror or error
+            raise UserError(
+                f"the report can't be written to {self._root} ({reason}): name a folder with --output"
+            ) from error
+
+
+def _folder(output: str) -> Path:
+    if is_remote(output):
+        raise UserError(f"--output: {output} is a URL; name a folder on this machine, and copy the report from there")
+    return Path(output)
 
 
 def _names(option: str, text: str, known: Iterable[str]) -> list[str]:
@@ -155,23 +215,6 @@ def _numbers(option: str, text: str, least: int = 1) -> list[int]:
     if not least <= numbers[0] <= numbers[-1] <= _MOST:
         raise UserError(f"{option}: numbers are {least} to {_MOST}")
     return numbers
-
-
-def _write(
-    found: "Evaluation", manifest: Manifest, files: Mapping[str, bytes], target: Path | str, *, bare: bool
-) -> str:
-    """Write the files and return where the page is: in `target` itself, or in it beside the version."""
-    try:
-        if bare:
-            for path, content in files.items():
-                file = Path(target) / path
-                file.parent.mkdir(parents=True, exist_ok=True)
-                file.write_bytes(content)
-            return f"{target}/report.html"
-        title = f"{found.data.name}-{found.created:%Y%m%d-%H%M%S}"
-        return f"{Evaluations(target).add(manifest, title, files)}/report.html"
-    except OSError as error:
-        raise UserError(f"{target} can't be written: {error.strerror or error}; choose another --output") from error
 
 
 def _print(board: "Board") -> None:

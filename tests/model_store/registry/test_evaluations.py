@@ -3,7 +3,9 @@
 import json
 from pathlib import Path
 
+import fsspec
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 
 from model_store.prompts import BUILT_IN
 from model_store.registry.evaluations import REPORT, Evaluations
@@ -72,3 +74,40 @@ def test_a_version_stays_what_was_registered(root: str, manifest: Manifest, tmp_
 def test_a_half_written_evaluation_does_not_exist(root: str, manifest: Manifest) -> None:
     Evaluations(root).add(manifest, "films", {"report.html": b"<html>"})
     assert Evaluations(root).titles(manifest) == []
+
+
+def test_a_place_for_reports_can_be_written_and_stays_empty(root: str, manifest: Manifest) -> None:
+    Evaluations(root).require_place(manifest)
+    assert Evaluations(root).titles(manifest) == []
+    fs, base = fsspec.core.url_to_fs(f"{root}/taste/1/evaluations")
+    assert fs.find(base) == []
+
+
+def test_a_local_store_without_a_place_for_reports_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "taste/1").mkdir(parents=True)
+    (tmp_path / "taste/1/evaluations").write_text("a file")
+    with pytest.raises(FileExistsError):
+        Evaluations(tmp_path).require_place(Manifest(name="taste", version=1, role="ranker"))
+
+
+@pytest.mark.parametrize("error", [PermissionError("no"), NotImplementedError(), ValueError("AccessDenied")])
+def test_a_remote_store_that_cannot_be_written_is_refused_with_its_reason(
+    monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def refuse(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(MemoryFileSystem, "pipe_file", refuse)
+    with pytest.raises(OSError, match=str(error) or "NotImplementedError"):
+        Evaluations("memory://store").require_place(Manifest(name="taste", version=1, role="ranker"))
+
+
+def test_a_store_that_keeps_what_was_written_can_be_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError("deletions are denied")
+
+    monkeypatch.setattr(MemoryFileSystem, "rm", refuse)
+    version = Manifest(name="taste", version=1, role="ranker")
+    evaluations = Evaluations("memory://kept")
+    evaluations.require_place(version)
+    assert evaluations.titles(version) == []

@@ -1,11 +1,13 @@
 """`tastestream evaluate` refuses what it can't do in one sentence, before it starts a model server."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
 from model_store.data.dataset import Dataset
+from model_store.demo import MODELS
 from model_store.serving.launch import VllmServer
 from tests.model_store.evaluate.worlds import catalogue, like, world, write_world
 from tests.service.cli.conftest import Run
@@ -89,3 +91,19 @@ def test_too_few_items_to_draw_from_are_named(refused, data: Path) -> None:
 
 def test_a_folder_without_data_is_named(refused, tmp_path: Path) -> None:
     assert "items.jsonl is missing" in refused("demo-ranker", "--data", str(tmp_path / "nowhere"))
+
+
+def test_a_report_that_could_not_be_written_is_refused_before_a_server_starts(
+    refused, data: Path, tmp_path: Path
+) -> None:
+    store = shutil.copytree(MODELS, tmp_path / "store")
+    (store / "demo-ranker/1/evaluations").write_text("a file")
+    for options in (["--store", str(store)], ["--output", str(store / "demo-ranker/1/evaluations")]):
+        message = refused("demo-ranker", "--data", str(data), *options)
+        assert "the report can't be written to" in message
+        assert "name a folder with --output" in message
+
+
+def test_a_url_is_no_folder_for_the_report(refused, data: Path) -> None:
+    message = refused("demo-ranker", "--data", str(data), "--output", "s3://bucket/reports")
+    assert "s3://bucket/reports is a URL; name a folder on this machine" in message
