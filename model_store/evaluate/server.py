@@ -1,6 +1,7 @@
 """The server of one model version, which is started when the first answer is needed that is not cached."""
 
 import asyncio
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -59,20 +60,16 @@ class ModelServer:
         self._report = report
         self._pictures = FittedPictures(manifest.picture, _PICTURE_BYTES)
         self._starting = asyncio.Lock()
-        self._server: VllmServer | None = None
         self._prompts: dict[int, PromptSet] = {}
         self._engines: dict[int, Engine] = {}
-        self._opened: list[Engine] = []
+        self._on_exit = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Close connections, and stop the server if it was started here."""
-        for engine in self._opened:
-            await engine.close()
-        if self._server is not None:
-            await self._server.stop()
+        """Close connections, and stop the server if it was started here, whatever fails."""
+        await self._on_exit.aclose()
 
     async def engine(self, recents: int | None = None) -> Engine:
         """The engine of the running server.
@@ -103,11 +100,13 @@ class ModelServer:
 
     async def _start(self) -> str:
         stage = f"starting {self.manifest.id}"
-        self._server = VllmServer(self.manifest, self._registry.local_folder(self.manifest), self.prompts, self._log)
-        await self._server.start()
-        await self._server.wait_healthy(lambda elapsed, phase: self._report(stage, 0.0, f"{phase} ... {elapsed:.0f} s"))
+        server = VllmServer(self.manifest, self._registry.local_folder(self.manifest), self.prompts, self._log)
+        # Not only the last one: after a failure, another task may start the next before it is cancelled.
+        self._on_exit.push_async_callback(server.stop)
+        await server.start()
+        await server.wait_healthy(lambda elapsed, phase: self._report(stage, 0.0, f"{phase} ... {elapsed:.0f} s"))
         self._report(stage, 1.0, "")
-        return self._server.url
+        return server.url
 
     async def _open(self, url: str, prompts: PromptSet) -> Engine:
         engine = Engine(
@@ -121,7 +120,7 @@ class ModelServer:
             api_key=self._api_key,
             pictures=self._pictures,
         )
-        self._opened.append(engine)
+        self._on_exit.push_async_callback(engine.close)
         try:
             async for attempt in stamina.retry_context(on=(EngineTimeout, EngineUnavailable), attempts=4):
                 with attempt:

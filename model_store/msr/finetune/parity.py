@@ -75,8 +75,8 @@ async def _served(
     manifest: Manifest, weights: Path, prompts: PromptSet, views: Sequence[tuple[UserView, ItemView]], log: Path
 ) -> list[float]:
     server = VllmServer(manifest, weights, prompts, log)
-    await server.start()
     try:
+        await server.start()
         await server.wait_healthy(timeout_s=_START_S)
         engine = Engine(server.url, manifest.id, prompts, manifest, timeout_s=_SCORE_S, connect_timeout_s=60.0)
         try:

@@ -1,5 +1,6 @@
-"""Child processes: their priority."""
+"""Child processes: their priority and their end."""
 
+import asyncio
 import os
 import sys
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from model_store.serving.processes import BACKGROUND_NICENESS, Child
+from tests.service.serving import until
 
 
 def session_niceness(pid: int) -> int | None:
@@ -26,3 +28,17 @@ async def test_a_background_process_and_its_session_yield_to_others(tmp_path: Pa
         assert session_niceness(child.pid) in (more, None)
     finally:
         await child.stop()
+
+
+async def test_one_that_ignores_sigterm_is_killed_also_when_nobody_waits_for_it_any_more(tmp_path: Path) -> None:
+    deaf = (
+        "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); time.sleep(60)"
+    )
+    child = Child("deaf", [sys.executable, "-c", deaf], {}, tmp_path / "child.log")
+    await child.start()
+    await until(child.log.read_bytes)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.2):
+            await child.stop(grace_s=60)
+    await until(child.ended)
+    await child.stop()
