@@ -37,6 +37,8 @@ RIDGE = 1e-2
 MIN_SLOPE = 1e-3
 MIN_WEIGHT = 1e-6
 """Standardised weights below it are rounding errors of the optimiser, which would only break ties at random."""
+_SAME = 1e-9
+"""Of a feature's largest value: a standard deviation up to it is a rounding error."""
 WEIGHTS = (*FEATURES, "popular_discount")
 """The fields of a `Blend`, in the order of a vector of weights."""
 _POPULAR, _DISCOUNT = WEIGHTS.index("popular"), WEIGHTS.index("popular_discount")
@@ -238,7 +240,9 @@ def fit_weights(boards: Sequence[BlendCases], columns: list[int], extra: Sequenc
             np.concatenate([design, one[:, :, None]], axis=2) for design, one in zip(designs, extra, strict=True)
         ]
     present = np.concatenate([design[board.present] for design, board in zip(designs, boards, strict=True)])
-    spread = np.maximum(present.std(axis=0), 1e-12)
+    spread = present.std(axis=0)
+    # A feature that is the same everywhere says nothing; scaled, its rounding errors would get a weight.
+    spread[spread <= _SAME * np.abs(present).max(axis=0)] = np.inf
     scaled = [design / spread for design in designs]
     cases = sum(len(board.targets) for board in boards)
     shares = [cases / len(boards) / len(board.targets) for board in boards]

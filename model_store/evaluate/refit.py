@@ -95,7 +95,7 @@ def refit_on_log(answers: Sequence[Sequence[LoggedItem]]) -> Refitted:
     two apart. Popularity gets no discount, because the log has the items that were shown and not all candidates.
 
     Raises:
-        RefitError: too few answers have an item that was chosen and another.
+        RefitError: too few answers have an item that was chosen and another, or no feature explains the choices.
     """
     rows, slots = [], []
     for shown in answers:
@@ -111,6 +111,8 @@ def refit_on_log(answers: Sequence[Sequence[LoggedItem]]) -> Refitted:
     cases = BlendCases.of_features(rows, [0] * len(rows))
     columns = [WEIGHTS.index(name) for name in FEATURES]
     weights = fit_weights([cases], columns, extra=[_early(slots, cases)]).weights
+    if not weights.any():
+        raise RefitError("no feature of the log makes a choice more likely, so there is nothing to rank by: log longer")
     items = [item for shown in answers for item in shown]
     labels = np.array([float(item.positive) for item in items])
     odds = np.array([item.features for item in items]) @ weights[: len(FEATURES)]

@@ -12,8 +12,8 @@ from model_store.progress import stages
 from model_store.registry.manifest import Blend
 from model_store.registry.register import register_blend
 from model_store.signals import Signals
+from service.cli.answer_log import LogError, explored, read_log
 from service.cli.audit import audited
-from service.cli.model_ope import LogError, read_log
 from service.cli.model_store import Reference, own_store
 from service.cli.options import ModelStore, RankerUrl, Summarizer, SummarizerUrl
 from service.cli.terminal import print_table, say, settings_or_exit
@@ -88,17 +88,10 @@ def _on_log(log: Path, version: str) -> "Refitted":
     answers = [answer for answer in read_log(log) if answer.model == version]
     if not answers:
         raise LogError(f"{log} has no answer of {version}")
-    if all(row["propensity"] == 1 for answer in answers for row in answer.rows[:-1]):
-        raise LogError(
-            "the log has no exploration, so the order of the answers can't be told from the scores: "
-            "set TASTESTREAM_RECOMMEND__EXPLORATION_TEMPERATURE=0.1 and log anew"
-        )
     return refit_on_log(
         [
-            logged_items(
-                [row["features"] for row in answer.rows], [row["outcome"] == "positive" for row in answer.rows]
-            )
-            for answer in answers
+            logged_items([row.features for row in answer.rows], [row.outcome == "positive" for row in answer.rows])
+            for answer in explored(answers)
         ]
     )
 

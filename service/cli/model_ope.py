@@ -1,17 +1,16 @@
 """`tastestream models ope`: what each policy earned, and what another blend would have, from logged answers."""
 
-import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from model_store.blend import FEATURES, blend_features, logit
-from model_store.errors import UserError
-from model_store.registry.manifest import Blend
+from model_store.registry.manifest import Blend, Manifest
+from model_store.registry.registry import Registry
+from service.cli.answer_log import Answer, LogError, Row, explored, read_log
 from service.cli.model_store import store_of
 from service.cli.options import ModelStore
 from service.cli.terminal import print_table, say
@@ -21,22 +20,8 @@ from service.recommend.exploration import log_odds, propensities
 if TYPE_CHECKING:
     from model_store.evaluate.off_policy import Estimate
 
+_SHOWN = 5
 _HEADINGS = ("answers", "positive items per answer", "95 % interval", "effective answers")
-
-
-class LogError(UserError):
-    """A file is no log of what was shown; the message names the line."""
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """A logged answer; its rows are in the order of the places."""
-
-    user: str
-    model: str
-    policy: str
-    propensity: float
-    rows: Sequence[Mapping[str, Any]]
 
 
 def ope(
@@ -69,9 +54,17 @@ def ope(
         groups[answer.model or "no model", answer.policy].append(answer)
     rows = [(f"{model}, {policy}", _shown(group, places, seed)) for (model, policy), group in sorted(groups.items())]
     if blend is not None:
-        manifest = store_of(blend, store).get(blend)
-        reordered = _reordered(answers, manifest.blend, temperature, places, seed)
-        first = _first_place(answers, manifest.blend, temperature, seed)
+        registry = store_of(blend, store)
+        manifest = registry.get(blend)
+        scored = _scored_by(registry, manifest, answers)
+        drawn = explored(scored)
+        if left := len(answers) - len(drawn):
+            say(
+                f"{left:,} answers say nothing about another blend: {len(answers) - len(scored):,} were not scored by "
+                f"the weights of {manifest.id}, {len(scored) - len(drawn):,} were not shuffled"
+            )
+        reordered = _reordered(drawn, manifest.blend, temperature, places, seed)
+        first = _first_place(drawn, manifest.blend, temperature, seed)
         rows += [(f"blend of {manifest.id}", reordered), (f"blend of {manifest.id}, first place, doubly robust", first)]
     print_table(((name, *_cells(estimate)) for name, estimate in rows), "", *_HEADINGS)
     for name, estimate in rows:
@@ -79,32 +72,19 @@ def ope(
             say(f"warning: {name}: the log says as much as {estimate.effective:.0f} answers, too few to conclude from")
 
 
-def read_log(file: Path) -> list[Answer]:
-    """The answers of an exported log.
+def _scored_by(registry: Registry, manifest: Manifest, answers: Sequence[Answer]) -> list[Answer]:
+    """The answers with scores of the weights and the prompts of this version.
 
     Raises:
-        LogError: a line is malformed, or there is none.
+        LogError: there is none.
     """
-    rows: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    with file.open(encoding="utf-8") as lines:
-        for number, line in enumerate(lines, start=1):
-            try:
-                row = json.loads(line)
-                rows[row["recommendation_id"]].append(row)
-                valid = 0 < row["propensity"] <= 1 and 0 < row["policy_propensity"] <= 1 and row["slot"] >= 1
-                _ = (row["user_id"], row["model"], row["policy"], row["item_id"], dict(row["features"]), row["outcome"])
-            except (ValueError, KeyError, TypeError) as error:
-                raise LogError(f"{file}:{number}: not a row of `recommendations export`: {error!r}") from None
-            if not valid:
-                raise LogError(f"{file}:{number}: a propensity is not in 0..1, or slot is not positive")
-    if not rows:
-        raise LogError(f"{file} has no rows")
-    return [_answer(sorted(group, key=lambda row: row["slot"])) for group in rows.values()]
-
-
-def _answer(rows: Sequence[Mapping[str, Any]]) -> Answer:
-    first = rows[0]
-    return Answer(first["user_id"], first["model"], first["policy"], first["policy_propensity"], rows)
+    asked = (manifest.weights_sha256, manifest.prompts_sha256)
+    same = {one.id for one in registry.list() if (one.weights_sha256, one.prompts_sha256) == asked}
+    found = [answer for answer in answers if answer.model in same]
+    if not found:
+        shown = ", ".join(sorted({answer.model or "no model" for answer in answers})[:_SHOWN])
+        raise LogError(f"the log has answers of {shown}, and none with scores of the weights of {manifest.id}")
+    return found
 
 
 def _shown(answers: Sequence[Answer], places: int, seed: int) -> "Estimate":
@@ -114,7 +94,7 @@ def _shown(answers: Sequence[Answer], places: int, seed: int) -> "Estimate":
     from model_store.evaluate.off_policy import snips, with_interval
 
     weight = np.array([1 / answer.propensity for answer in answers])
-    reward = np.array([sum(row["outcome"] == "positive" for row in answer.rows[:places]) for answer in answers])
+    reward = np.array([sum(row.outcome == "positive" for row in answer.rows[:places]) for answer in answers])
     users = [answer.user for answer in answers]
     return with_interval(snips, weight, reward.astype(np.float64), users=users, seed=seed)
 
@@ -125,19 +105,14 @@ def _reordered(answers: Sequence[Answer], weights: Blend, temperature: float, pl
 
     from model_store.evaluate.off_policy import list_snips, list_weights, with_interval
 
-    if all(row["propensity"] == 1 for answer in answers for row in answer.rows[:-1]):
-        raise LogError(
-            "the log has no exploration, so it says nothing about another order: "
-            "set TASTESTREAM_RECOMMEND__EXPLORATION_TEMPERATURE=0.1 and log anew"
-        )
     shape = (len(answers), places)
     # A list that is shorter has nothing to earn further down.
     logged, target, reward = np.ones(shape), np.ones(shape), np.zeros(shape)
     for number, answer in enumerate(answers):
         rows, chances = answer.rows[:places], _chances(answer.rows, weights, temperature)
-        logged[number, : len(rows)] = [row["propensity"] for row in rows]
+        logged[number, : len(rows)] = [row.propensity for row in rows]
         target[number, : len(rows)] = chances[: len(rows)]
-        reward[number, : len(rows)] = [row["outcome"] == "positive" for row in rows]
+        reward[number, : len(rows)] = [row.outcome == "positive" for row in rows]
     users = [answer.user for answer in answers]
     return with_interval(list_snips, list_weights(logged, target), reward, users=users, seed=seed)
 
@@ -152,10 +127,10 @@ def _first_place(answers: Sequence[Answer], weights: Blend, temperature: float, 
     actions, target = np.zeros((len(answers), longest, len(FEATURES))), np.zeros((len(answers), longest))
     for number, answer in enumerate(answers):
         odds = _odds(answer.rows, weights, temperature)
-        actions[number, : len(odds)] = [_inputs(row["features"]) for row in answer.rows]
+        actions[number, : len(odds)] = [_inputs(row.features) for row in answer.rows]
         target[number, : len(odds)] = np.exp(odds - np.logaddexp.reduce(odds))
-    chosen = np.array([answer.rows[0]["propensity"] for answer in answers])
-    reward = np.array([answer.rows[0]["outcome"] == "positive" for answer in answers], dtype=np.float64)
+    chosen = np.array([answer.rows[0].propensity for answer in answers])
+    reward = np.array([answer.rows[0].outcome == "positive" for answer in answers], dtype=np.float64)
     users = [answer.user for answer in answers]
     predicted, expected = off_policy.predicted_rewards(actions[:, 0], actions, target, reward, users)
     weight = off_policy.weights(chosen, target[:, 0])
@@ -164,15 +139,18 @@ def _first_place(answers: Sequence[Answer], weights: Blend, temperature: float, 
     )
 
 
-def _chances(rows: Sequence[Mapping[str, Any]], weights: Blend, temperature: float) -> list[float]:
+def _chances(rows: Sequence[Row], weights: Blend, temperature: float) -> list[float]:
     """The probability of each logged place under the blend's own Plackett-Luce order."""
     return propensities(_odds(rows, weights, temperature))
 
 
-def _odds(rows: Sequence[Mapping[str, Any]], weights: Blend, temperature: float) -> list[float]:
-    """The blended log-odds of each logged place, divided by the temperature."""
+def _odds(rows: Sequence[Row], weights: Blend, temperature: float) -> list[float]:
+    """The blended log-odds of each logged place, divided by the temperature.
+
+    A discount of popularity is that of the shown items: the log does not have the other candidates.
+    """
     mllm, collaborative, popular, item_weights = (_feature(rows, name) for name in FEATURES)
-    ids = [row["item_id"] for row in rows]
+    ids = [row.item_id for row in rows]
     scored = {one.item_id: one.score for one in blended(ids, mllm, collaborative, popular, item_weights, weights)}
     return [log_odds(scored[item]) / temperature for item in ids]
 
@@ -183,8 +161,8 @@ def _inputs(features: Mapping[str, float | None]) -> list[float]:
     return list(blend_features(0.0 if mllm is None else logit(mllm), *(value or 0.0 for value in others)))
 
 
-def _feature(rows: Sequence[Mapping[str, Any]], name: str) -> dict[str, float]:
-    return {row["item_id"]: row["features"][name] for row in rows if row["features"].get(name) is not None}
+def _feature(rows: Sequence[Row], name: str) -> dict[str, float]:
+    return {row.item_id: value for row in rows if (value := row.features.get(name)) is not None}
 
 
 def _cells(estimate: "Estimate") -> tuple[str, ...]:

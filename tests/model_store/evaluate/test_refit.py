@@ -47,6 +47,13 @@ def test_a_short_log_is_refused() -> None:
         refit_on_log([[LoggedItem(0.5, 0, 0, 0, True)]] * 500)
 
 
+def test_a_log_whose_features_explain_nothing_gives_no_blend() -> None:
+    """All weights would be 0, and the service would rank by nothing."""
+    same = [LoggedItem(0.5, 1, 1, 0, place == 0) for place in range(ITEMS)]
+    with pytest.raises(RefitError, match="no feature of the log makes a choice more likely"):
+        refit_on_log([same] * 200)
+
+
 def test_what_was_not_logged_counts_nothing() -> None:
     (item,) = logged_items([{"mllm": None}], [True])
     assert item.features == (0, 0, 0, 0)

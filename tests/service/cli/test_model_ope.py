@@ -99,6 +99,24 @@ def test_a_log_without_exploration_says_nothing_about_another_order(
     assert (ran.code, "EXPLORATION_TEMPERATURE" in ran.err) == (1, True)
 
 
+def test_answers_that_say_nothing_about_another_blend_are_left_out(
+    tastestream: Run, tmp_path: Path, reversing: None
+) -> None:
+    """Before exploration was switched on, only the model's order was shown, which a blend must not be valued at."""
+    fixed = [one | {"recommendation_id": f"f{one['recommendation_id']}"} for one in explored(500, 0.0)]
+    rows = explored(500)
+    other = [one | {"recommendation_id": f"o{one['recommendation_id']}", "model": "shop@9"} for one in explored(300)]
+    options = ("--blend", "shop@1", "--temperature", "1", "--places", "1")
+    alone = tastestream("models", "ope", write(tmp_path / "alone", rows), *options)
+    ran = tastestream("models", "ope", write(tmp_path / "log", [*fixed, *rows, *other]), *options)
+    assert ran.code == 0, ran.err
+    for name in ("blend of shop@1", "blend of shop@1, first place, doubly robust"):
+        assert estimates(ran.out)[name] == estimates(alone.out)[name]
+    assert "800 answers say nothing about another blend: 300 were not scored" in ran.out
+    ran = tastestream("models", "ope", write(tmp_path / "log", other), *options)
+    assert (ran.code, "answers of shop@9, and none with scores" in ran.err) == (1, True)
+
+
 def test_policies_are_weighted_by_the_share_of_their_time(tastestream: Run, tmp_path: Path) -> None:
     """A canary had 10 % of the users on a good day, and 50 % on a bad one: unweighted, it would look bad."""
     rng, rows = random.Random(0), []
@@ -121,11 +139,14 @@ def test_policies_are_weighted_by_the_share_of_their_time(tastestream: Run, tmp_
         ("{", "not a row"),
         ("[]", "not a row"),
         ('{"recommendation_id": "r"}', "not a row"),
-        (json.dumps(row("u", "r", 1, "good", 0.0, None)), "propensity is not in"),
+        (json.dumps(row("u", "r", 1, "good", 0.0, None)), "line 1: not a row of `recommendations export`: propensity"),
+        (json.dumps(row("u", "r", 1, "good", 1.0, None, features={"mllm": "x"})), "features.mllm"),
+        (json.dumps(row("u", "r", 1, "good", 1.0, None, user_id=3)), "user_id"),
+        ('{"user_id": "\udcff"}', "not a row"),
         ("", "has no rows"),
     ],
 )
 def test_what_is_no_log_is_refused(tastestream: Run, tmp_path: Path, line: str, message: str) -> None:
-    (tmp_path / "log").write_text(line)
+    (tmp_path / "log").write_bytes(line.encode(errors="surrogateescape"))
     ran = tastestream("models", "ope", str(tmp_path / "log"))
     assert (ran.code, message in ran.err) == (1, True), ran.err
