@@ -36,6 +36,8 @@ ATTEMPTS = 5
 _SERVER_BACK_S = 120.0
 _SERVER_DOWN = (EngineUnavailable, EngineTimeout, EngineOverloaded, WrongScores)
 CACHED_FAILURE = "no answer in an earlier run"
+_NOT_THE_PROMPT = (401, 403, 404)
+"""Rejections of the caller or of the model's name, whatever the prompt: they must not be cached as its answer."""
 _NO_ANSWER = ""
 """Cached for a prompt to which the model has no answer."""
 
@@ -244,4 +246,10 @@ async def _patiently(engine: Engine, ask: Callable[[], Awaitable[_T]]) -> _T:
         raise AskingFailed(
             f"{engine.id} stopped answering: {error}. Its answers are cached: run the command again to go on"
         ) from None
+    except EngineRejected as error:
+        if error.status in _NOT_THE_PROMPT:
+            raise AskingFailed(
+                f"{engine.id} can't be asked: {error}. Run the command again when that is mended"
+            ) from None
+        raise
     raise AssertionError("stamina ends with a result or an exception")

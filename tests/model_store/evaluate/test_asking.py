@@ -132,6 +132,18 @@ class TestScoring:
             assert await self.scores(ranker, Condition()) == [[0.1, None, 0.1]]
             assert ranker.unscored == 1
 
+    @pytest.mark.parametrize("status", [401, 404])
+    async def test_a_server_that_rejects_whoever_asks_is_no_answer_to_cache(
+        self, fake: FakeVllm, tmp_path: Path, status: int
+    ) -> None:
+        async with models(fake, tmp_path) as (_, ranker):
+            score = fake.replies["/score"]
+            fake.replies["/score"] = lambda _: (status, refusal("no"))
+            with pytest.raises(AskingFailed, match="can't be asked"):
+                await self.scores(ranker, Condition())
+            fake.replies["/score"] = score
+            assert await self.scores(ranker, Condition()) == [[0.1, 0.9, 0.1]]
+
     async def test_a_server_that_is_gone_is_named_and_what_it_answered_is_kept(
         self, fake: FakeVllm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
