@@ -4,9 +4,12 @@ from array import array
 
 import numpy as np
 
-from model_store.evaluate.ease import RIDGE, Ease
+from model_store.data.dataset import Dataset
+from model_store.evaluate.ease import RIDGE, Ease, EaseMemoryError
 from model_store.evaluate.likes import Likes
+from model_store.evaluate.protocol import liked_by
 from model_store.item_weights import ItemWeights
+from model_store.memory import GIB, free_bytes
 from model_store.progress import Report, quiet
 
 PER_ITEM = 200
@@ -14,6 +17,36 @@ PER_ITEM = 200
 MAX_ITEMS = 20_000
 """The most liked items. EASE of so many takes 1.6 GB of memory."""
 _COLUMNS_AT_ONCE = 256
+_BYTES_PER_ITEM = 20 * 2**10
+"""Beside the matrix. Measured were 11 KiB, with 15 likes an item; more likes fill more of the sparse products."""
+
+
+def needed_bytes(items: int) -> int:
+    """Memory, in bytes, to learn the weights of so many items: the matrix of EASE in float32, and blocks of it."""
+    return 4 * items**2 + _BYTES_PER_ITEM * items
+
+
+def require_item_weight_memory(dataset: Dataset, max_items: int = MAX_ITEMS) -> None:
+    """Check before hours of training that item weights can be learned after them.
+
+    Raises:
+        EaseMemoryError: more memory is needed than is free.
+    """
+    liked = {item for items in liked_by(dataset, "train") for item in items}
+    count, free = min(max_items, len(liked)), free_bytes()
+    if free is not None and (needed := needed_bytes(count)) > free:
+        raise EaseMemoryError(
+            f"the item weights of {count:,} liked items need about {needed / GIB:.1f} GiB of memory, and "
+            f"{free / GIB:.1f} GiB are free: free more, or drop rare items with tastestream data prepare --k-core 5"
+        )
+
+
+def _fitting(items: int) -> int:
+    """How many of so many items the free memory is enough for."""
+    free = free_bytes()
+    if free is None or needed_bytes(items) <= free:
+        return items
+    return int(((_BYTES_PER_ITEM**2 + 16 * free) ** 0.5 - _BYTES_PER_ITEM) / 8)
 
 
 def learn_item_weights(
@@ -26,6 +59,9 @@ def learn_item_weights(
 ) -> ItemWeights:
     """The weights of EASE for each item, without those that are 0.
 
+    With too little memory for all, they are learned for as many of the most liked items as it is enough for: what a
+    long training has made is not lost. `require_item_weight_memory` refuses that before a training.
+
     Args:
         report: is told of the beginning and the end: for 20,000 items they are a minute or two apart.
         per_item: weights kept for an item.
@@ -34,8 +70,11 @@ def learn_item_weights(
     Raises:
         EaseMemoryError: not enough memory.
     """
-    report("item weights", 0, f"of {min(max_items, len(likes.items)):,} items")
-    ease = Ease(likes, ridge=ridge, max_items=max_items)
+    wanted = min(max_items, len(likes.items))
+    count = _fitting(wanted)
+    short = "" if count == wanted else f", of {wanted:,} that there is no memory for"
+    report("item weights", 0, f"of {count:,} items{short}")
+    ease = Ease(likes, ridge=ridge, max_items=count)
     every = np.arange(len(ease.kept))
     starts, others, weights = array("I", [0]), array("I"), array("f")
     for first in range(0, len(every), _COLUMNS_AT_ONCE):
@@ -45,5 +84,5 @@ def learn_item_weights(
             others.extend(kept.tolist())
             weights.extend(row[kept].tolist())
             starts.append(len(others))
-    report("item weights", 1, f"{len(others):,} weights")
+    report("item weights", 1, f"{len(others):,} weights of {count:,} items{short}")
     return ItemWeights(tuple(likes.items[column] for column in ease.kept), starts, others, weights)

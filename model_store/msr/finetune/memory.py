@@ -1,11 +1,10 @@
 """Whether a run fits into memory, estimated before anything is loaded."""
 
 import math
-import re
-from pathlib import Path
 
 import torch
 
+from model_store.memory import GIB, free_bytes
 from model_store.msr.finetune import FinetuneError
 from model_store.msr.finetune.base import Base, tensor_sizes
 from model_store.msr.finetune.options import FinetuneOptions
@@ -16,9 +15,6 @@ _STATES_PER_LAYER = 34
 """Hidden-sized values that one token keeps in one layer for the backward pass (Korthikanti et al., MLSys 2023, without
 the attention matrix, which fused kernels do not store). With checkpointing one layer keeps them, and the others one."""
 _SPARE = 1.1
-GIB = 2**30
-_MEMINFO = Path("/proc/meminfo")
-_AVAILABLE = re.compile(r"^MemAvailable:\s+(\d+) kB", re.MULTILINE)
 
 
 def needed_bytes(base: Base, options: FinetuneOptions, tokens: int, bytes_each: int) -> int:
@@ -62,8 +58,7 @@ def _free_bytes() -> int | None:
     if torch.cuda.is_available():
         free: int = torch.cuda.mem_get_info()[0]
         return free
-    found = _AVAILABLE.search(_MEMINFO.read_text()) if _MEMINFO.exists() else None
-    return 1024 * int(found[1]) if found else None
+    return free_bytes()
 
 
 def _remedy(options: FinetuneOptions) -> str:

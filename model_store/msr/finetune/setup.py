@@ -7,6 +7,7 @@ from model_store.data import text_files
 from model_store.data.dataset import Dataset, DatasetError, read_dataset
 from model_store.data.statistics.leaks import find_leaks
 from model_store.data.summaries import SUMMARIES, UserSummaries, read_summaries
+from model_store.evaluate.item_weights import require_item_weight_memory
 from model_store.msr.finetune import FinetuneError
 from model_store.msr.finetune.arguments import multiplies_in_bfloat16
 from model_store.msr.finetune.base import Base
@@ -55,6 +56,7 @@ def prepare(
     """
     progress("reading", 0, "")
     dataset = read_dataset(data, signals)
+    require_item_weight_memory(dataset)
     _require_pictures(dataset, data, options)
     _require_no_copies(dataset, data)
     has_summaries = text_files.find(data / SUMMARIES).is_file()

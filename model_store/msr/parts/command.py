@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from model_store.data.dataset import read_dataset
+from model_store.evaluate.item_weights import require_item_weight_memory
 from model_store.msr.parts.publish import register
 from model_store.msr.parts.train import PartsOptions, Run
 from model_store.msr.scratch.publish import require_place
@@ -37,6 +38,7 @@ def train_parts(
     require_place(store, name)
     progress("reading", 0, "")
     dataset = read_dataset(data, options.signals)
+    require_item_weight_memory(dataset)
     tuned = Run(dataset, llm, vision, run, options, progress).train()
     origin = Training(command=shlex.join(["tastestream", *sys.argv[1:]]), data=data.resolve().name, seed=options.seed)
     manifest = register(

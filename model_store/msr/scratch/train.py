@@ -14,6 +14,7 @@ from pathlib import Path
 
 from model_store.data.check import require
 from model_store.data.dataset import Dataset, DatasetError, read_dataset
+from model_store.evaluate.item_weights import require_item_weight_memory
 from model_store.msr.scratch.architecture import Sizes, new_model, read_checkpoint, train_tokenizer
 from model_store.msr.scratch.catalogue import Catalogue
 from model_store.msr.scratch.encoding import Encoder
@@ -76,12 +77,14 @@ def train(
 
     Raises:
         DatasetError: the folder is malformed, or can't be trained on.
+        EaseMemoryError: item weights would not fit into memory.
         ManifestError: nothing can be registered in `store`, or not by this name.
     """
     require_place(store, name)
     progress("reading", 0, "")
     dataset = read_dataset(data, options.signals)
     require(dataset, "training")
+    require_item_weight_memory(dataset)
     trained = fit(dataset, options, progress)
     origin = Training(command=shlex.join(["tastestream", *sys.argv[1:]]), data=data.name, seed=options.seed)
     manifests = register(
