@@ -20,6 +20,10 @@ from service.cli.options import ModelStore, Yes
 from service.cli.terminal import print_table, say
 
 _AGE = re.compile(r"(\d{1,4})([dh])")
+_NO_PROBE = (
+    "it has no probe: gateways check the model id of its server, not the scores. Compare them once before you promote "
+    'it: docs/models.md, "Versions without a probe"'
+)
 
 
 def add(
@@ -47,6 +51,9 @@ def add(
     --prompts or --like, or the folder of a version that was copied from another store (manifest.toml, prompts/,
     weights/).
 
+    A copied version keeps its probe, the score that a server must repeat. A checkpoint gets none, because its weights
+    are not run here: the scores of what serves it are not checked.
+
     Example:
 
         tastestream models add merged --name shop-ranker --prompts default --base Qwen/Qwen3-VL-2B-Instruct
@@ -64,7 +71,7 @@ def add(
         fields["version"] = manifest.id
     say(f"registered {manifest.id} in {registry.root}: {manifest.training.parameters:,} parameters")
     if manifest.role == "ranker" and manifest.probe is None:
-        say("it has no probe: a server with wrong weights for it can't be detected")
+        say(_NO_PROBE)
     say(f"next: tastestream models serve {manifest.id}")
 
 

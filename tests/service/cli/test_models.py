@@ -12,7 +12,7 @@ from model_store.errors import UserError
 from model_store.item_weights import ItemWeights
 from model_store.prompts import BUILT_IN
 from model_store.registry.evaluations import Evaluations
-from model_store.registry.manifest import Blend, Manifest, hash_files
+from model_store.registry.manifest import Blend, Manifest, Probe, hash_files
 from model_store.registry.registry import Registry
 from service.cli.model_versions import parse_share
 from service.settings import Settings
@@ -20,6 +20,7 @@ from tests.model_store.registry.checkpoints import PARAMETERS
 from tests.model_store.registry.checkpoints import checkpoint as write_checkpoint
 from tests.service.cli.conftest import Run
 
+ROOT = Path(__file__).parents[3]
 LONG_AGO = datetime.now(UTC) - timedelta(days=100)
 
 
@@ -46,6 +47,7 @@ class TestAdding:
             ran = tastestream("models", "add", str(weights), "--name", "shop", "--prompts", "default", "--base", "tiny")
             assert ran.code == 0, ran.err
             assert f"registered shop@{number}" in ran.out
+            assert "it has no probe" in ran.out
         manifest = registry.get("shop@2")
         assert manifest.serving.architecture == "Qwen2ForSequenceClassification"
         assert manifest.serving.max_model_len == 512
@@ -81,6 +83,19 @@ class TestAdding:
         (tmp_path / "other/shop/1/prompts/rank_item.j2").write_text("changed")
         ran = tastestream("models", "add", folder)
         assert (ran.code, "copy it again" in ran.err) == (1, True)
+
+    def test_only_a_copied_version_has_a_probe(
+        self, tastestream: Run, registry: Registry, weights: Path, tmp_path: Path
+    ) -> None:
+        probe = Probe(summary="Likes harbours.", title="Red Harbour", score=0.9)
+        register(Registry(tmp_path / "other"), weights, 1, probe=probe)
+        copied = tastestream("models", "add", str(tmp_path / "other/shop/1"))
+        assert (registry.get("shop@1").probe, "no probe" in copied.out) == (probe, False)
+        like = tastestream("models", "add", str(weights), "--name", "shop", "--like", "shop@1")
+        assert registry.get("shop@2").probe is None
+        title = re.search(r'docs/models\.md, "([^"]+)"', like.out)
+        assert title is not None, like.out
+        assert f"\n## {title[1]}\n" in (ROOT / "docs/models.md").read_text("utf-8")
 
     @pytest.mark.parametrize(
         ("options", "message"),
