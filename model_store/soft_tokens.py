@@ -5,6 +5,7 @@ archive of a pickle, which names type and shape, and of the numbers. All of it i
 """
 
 import pickle
+import pickletools
 import struct
 import zipfile
 from base64 import b64encode
@@ -21,6 +22,8 @@ CACHED_BYTES = 64 * 1024 * 1024
 _FORMATS = {("torch", "FloatStorage"): "f", ("torch", "HalfStorage"): "e"}
 """By the name of the storage in the pickle: how `struct` reads its numbers."""
 _PICKLE_BYTES = 1024
+_REFUSED_OPCODES = frozenset({"BUILD", "PUT", "LONG_BINPUT"})
+"""BUILD could set attributes of `_Tensor`; the others allocate as much memory as the index they name asks for."""
 _ARCHIVE_BYTES = 4096
 """What an archive takes in addition to its numbers, at most: names, the pickle, alignment."""
 _BROKEN = (zipfile.BadZipFile, KeyError, NotImplementedError, RuntimeError, EOFError, struct.error)
@@ -43,6 +46,16 @@ class _Tensor(NamedTuple):
 
 class _Header(pickle.Unpickler):
     """Reads the description of a tensor. It can create nothing else, whatever the pickle says."""
+
+    def __init__(self, content: bytes) -> None:
+        """
+        Raises:
+            BadSoftTokens: it has an instruction that no description of a tensor needs.
+        """
+        for opcode, _, _ in pickletools.genops(content):
+            if opcode.name in _REFUSED_OPCODES:
+                raise BadSoftTokens(f"their pickle has the instruction {opcode.name}, not only one tensor")
+        super().__init__(BytesIO(content))
 
     def find_class(self, module: str, name: str) -> Callable[..., Any]:
         if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
@@ -93,7 +106,7 @@ def _read(archive: zipfile.ZipFile) -> tuple[_Tensor, bytes]:
         raise BadSoftTokens("they are more than one tensor")
     if "byteorder" in files and archive.read(files["byteorder"]) != b"little":
         raise BadSoftTokens("their bytes are not in the order of this machine")
-    tensor = _Header(BytesIO(archive.read(files["data.pkl"]))).load()
+    tensor = _Header(archive.read(files["data.pkl"])).load()
     if not isinstance(tensor, _Tensor):
         raise BadSoftTokens("they are not a tensor")
     return tensor, archive.read(files[f"data/{tensor.storage[2]}"])

@@ -63,6 +63,24 @@ def test_a_pickle_that_calls_something_is_not_followed() -> None:
         check_soft_tokens(out.getvalue(), SHAPE)
 
 
+@pytest.mark.parametrize(
+    ("content", "opcode"),
+    [
+        (b"ctorch._utils\n_rebuild_tensor_v2\nN}X\x05\x00\x00\x00shapeK\x05s\x86b.", "BUILD"),
+        (b"Nr\x00\x00\x00\x01.", "LONG_BINPUT"),
+        (b"Np16777216\n.", "PUT"),
+    ],
+)
+def test_a_pickle_that_sets_attributes_or_claims_memory_is_refused(content: bytes, opcode: str) -> None:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        archive.writestr("archive/data.pkl", content)
+        archive.writestr("archive/data/0", b"\0" * 32)
+    with pytest.raises(BadSoftTokens, match=f"instruction {opcode}"):
+        check_soft_tokens(out.getvalue(), SHAPE)
+    check_soft_tokens(saved(RANDOM), SHAPE)
+
+
 def test_a_compressed_archive_is_refused_before_it_is_unpacked() -> None:
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
