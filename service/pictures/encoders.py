@@ -38,20 +38,27 @@ class Encoders:
         """The soft tokens that this encoder, a `Manifest.encoder_id`, makes of an encoded picture.
 
         Raises:
-            EncoderUnavailable: no server has this encoder, or it does not answer.
+            EncoderUnavailable: no server has this encoder, or one that may have it does not answer.
             PictureRefused: it can't read the picture.
         """
-        others = []
+        others, failed = [], None
         for url in self._urls:
-            status, answer = await self._post(url, encoder, picture)
+            try:
+                status, answer = await self._post(url, encoder, picture)
+            except EncoderUnavailable as error:
+                failed = error
+                continue
             if status == _OK:
                 return answer
             reason = answer[:200].decode(errors="replace")
             if status == _UNREADABLE:
                 raise PictureRefused(reason)
             if status != _WRONG_VERSION:
-                raise EncoderUnavailable(f"{url} answered {status}: {reason}")
+                failed = EncoderUnavailable(f"{url} answered {status}: {reason}")
+                continue
             others.append(reason)
+        if failed is not None:
+            raise failed
         raise EncoderUnavailable(f"no server has the encoder {encoder}: {'; '.join(others)}", asked=False)
 
     async def close(self) -> None:

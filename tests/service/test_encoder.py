@@ -118,6 +118,17 @@ async def test_it_answers_for_its_own_version_only_and_the_one_that_has_it_is_fo
         assert encoder.slow.batches == other.slow.batches == []
 
 
+async def test_an_encoder_that_is_down_does_not_keep_the_others_from_being_asked() -> None:
+    async with running() as down:
+        pass
+    async with running() as encoder, asking(down.url, encoder.url) as encoders:
+        encoder.slow.may_go_on.set()
+        assert await encoders.encode("e1", b"x") == b"tokens of x"
+        with pytest.raises(EncoderUnavailable, match=down.url) as failed:
+            await encoders.encode("e2", b"x")
+        assert failed.value.asked, "the one that is down may have it"
+
+
 async def test_a_late_encoder_and_none_at_all_are_unavailable() -> None:
     async with running() as encoder, asking(encoder.url, timeout_s=0.2) as encoders:
         with pytest.raises(EncoderUnavailable, match=r"did not answer within 0\.2 s"):
