@@ -81,7 +81,8 @@ class Follower:
         for task in (self._task, self._reading, *self._closing):
             if task is not None:
                 task.cancel()
-                with suppress(asyncio.CancelledError):
+                # A read of the aliases may have failed after its time was over.
+                with suppress(asyncio.CancelledError, OSError, UserError):
                     await task
         for ranker in self._open.values():
             await ranker.close()

@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+import threading
 from array import array
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
@@ -365,6 +366,33 @@ class TestArithmetic:
         assert spearman("abcd", "dcba") == -1
         assert spearman("abcd", "bacd") == pytest.approx(0.8)
         assert spearman("a", "a") is None
+
+
+async def test_a_read_that_fails_after_its_time_does_not_keep_a_gateway_from_closing(
+    following: Follow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    followers: list[follow.Follower] = []
+    may_fail = threading.Event()
+    start = follow.Follower.start
+
+    async def started(self: follow.Follower) -> None:
+        followers.append(self)
+        await start(self)
+
+    def hanging(self: Registry, name: str) -> None:
+        may_fail.wait(60)
+        raise OSError("the store is gone")
+
+    monkeypatch.setattr(follow, "_READ_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(follow.Follower, "start", started)
+    async with following() as gateway:
+        (follower,) = followers
+        monkeypatch.setattr(Registry, "histories", hanging)
+        await until(lambda: gateway.count("tastestream_rollout_stale", name="ranker") == 1)
+        assert follower._task is not None
+        follower._task.cancel()
+        may_fail.set()
+        await until(lambda: follower._reading is not None and follower._reading.done())
 
 
 async def test_the_start_does_not_wait_for_a_store_that_hangs(
