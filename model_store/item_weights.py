@@ -11,7 +11,6 @@ Gateways read it with the standard library: they have neither numpy nor the libr
 """
 
 import json
-import sys
 from array import array
 from bisect import bisect_left
 from collections.abc import Sequence
@@ -19,17 +18,13 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
 from math import fsum, isfinite
-from typing import Any
 
+from model_store.array_file import F32, U32, Kind, dump_arrays, parse_arrays
 from model_store.errors import UserError
 
 MAX_BYTES = 64 * 2**20
 """Of a file, and about what it takes in memory. 20,000 items with 200 weights each have 31 MiB."""
-_PREFIX = 8
-"""Bytes that hold the length of the header."""
-_TENSORS = {"starts": ("U32", "I"), "others": ("U32", "I"), "weights": ("F32", "f")}
-"""Type in the file, and type code of the array."""
-_WIDTH = 4
+_KINDS: dict[str, Kind] = {"starts": U32, "others": U32, "weights": F32}
 
 
 class ItemWeightsError(UserError):
@@ -67,19 +62,13 @@ class ItemWeights:
         Raises:
             ItemWeightsError: it would be larger than `MAX_BYTES`.
         """
-        header: dict[str, Any] = {"__metadata__": {"items": json.dumps(list(self.items), ensure_ascii=False)}}
-        content = b""
-        for name, (kind, _) in _TENSORS.items():
-            values = _little_endian(getattr(self, name))
-            end = len(content) + len(values) * _WIDTH
-            header[name] = {"dtype": kind, "shape": [len(values)], "data_offsets": [len(content), end]}
-            content += values.tobytes()
-        text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
-        text += b" " * (-len(text) % 8)
-        size = _PREFIX + len(text) + len(content)
-        if size > MAX_BYTES:
-            raise ItemWeightsError(f"item weights of {size:,} bytes are more than {MAX_BYTES:,}: keep fewer items")
-        return len(text).to_bytes(_PREFIX, "little") + text + content
+        arrays = {name: (kind, getattr(self, name)) for name, kind in _KINDS.items()}
+        content = dump_arrays(arrays, {"items": json.dumps(list(self.items), ensure_ascii=False)})
+        if len(content) > MAX_BYTES:
+            raise ItemWeightsError(
+                f"item weights of {len(content):,} bytes are more than {MAX_BYTES:,}: keep fewer items"
+            )
+        return content
 
     @classmethod
     def parse(cls, content: bytes, where: str) -> "ItemWeights":
@@ -90,13 +79,9 @@ class ItemWeights:
         """
         if len(content) > MAX_BYTES:
             raise ItemWeightsError(f"{where} has {len(content):,} bytes, more than {MAX_BYTES:,}")
-        start = _PREFIX + int.from_bytes(content[:_PREFIX], "little")
-        if len(content) < _PREFIX or start > len(content):
-            raise ItemWeightsError(f"{where} is no file of item weights: its header is cut off")
         try:
-            header = json.loads(content[_PREFIX:start])
-            items = json.loads(header["__metadata__"]["items"])
-            tensors = {name: _tensor(header[name], name, memoryview(content)[start:]) for name in _TENSORS}
+            tensors, metadata = parse_arrays(content, _KINDS)
+            items = json.loads(metadata["items"])
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise ItemWeightsError(f"{where} is no file of item weights: {type(error).__name__}: {error}") from None
         if not isinstance(items, list) or not all(isinstance(item, str) for item in items):
@@ -126,25 +111,3 @@ class ItemWeights:
             if not all(map(isfinite, self.weights[start:end])):
                 return "weights must be finite numbers"
         return None
-
-
-def _tensor(entry: dict[str, Any], name: str, data: memoryview) -> "array[Any]":
-    """
-    Raises:
-        ValueError, KeyError, TypeError: the entry is malformed, or not that of this tensor.
-    """
-    kind, code = _TENSORS[name]
-    (length,), (start, end) = entry["shape"], entry["data_offsets"]
-    if entry["dtype"] != kind or not 0 <= start <= end <= len(data) or end - start != length * _WIDTH:
-        raise ValueError(f"{name} must be a vector of {kind}")
-    values = array(code)
-    values.frombytes(data[start:end])
-    return _little_endian(values)
-
-
-def _little_endian(values: "array[Any]") -> "array[Any]":
-    """Its own inverse."""
-    if sys.byteorder == "big":
-        values = values[:]
-        values.byteswap()
-    return values

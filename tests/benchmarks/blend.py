@@ -4,13 +4,14 @@ Fits the blend on the validation users of a dataset folder and ranks a liked ite
 
     python -m tests.benchmarks.blend --data DIR
 
-`--sequence GRU4Rec` then fits a sequential model on the training users, and shows what its score as one more feature
-brings.
+`--sequence vectors` then learns item vectors from the training users, or `--sequence GRU4Rec` a sequential model, and
+shows what their score as one more feature brings.
 """
 
 import argparse
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,19 +21,26 @@ from model_store.cooccurrence import Cooccurrence
 from model_store.data.dataset import read_dataset
 from model_store.evaluate.blend import SINGLE, Boards, blend_auc, fit_blend, weights_of
 from model_store.evaluate.blend_cases import MixedCase, make_boards, mixed_cases
+from model_store.evaluate.item_vectors import VectorOptions, learn_item_vectors
 from model_store.evaluate.item_weights import MAX_ITEMS, learn_item_weights
 from model_store.evaluate.likes import Likes
 from model_store.evaluate.metrics import Floats, Interval, confidence, paired_difference
 from model_store.evaluate.protocol import liked_by
 from model_store.evaluate.sequential import EPOCHS, SEQUENTIAL, Sequential, fit_sequential
 from model_store.evaluate.served import near
+from model_store.item_vectors import ItemVectors
 from model_store.item_weights import ItemWeights
 from model_store.progress import quiet
 from model_store.registry.manifest import Blend
 
+VECTORS = "vectors"
+
 
 def boards(
-    cases: Sequence[MixedCase], counts: Cooccurrence, item_weights: ItemWeights, sequence: Sequential | None = None
+    cases: Sequence[MixedCase],
+    counts: Cooccurrence,
+    item_weights: ItemWeights,
+    sequence: Sequential | ItemVectors | None = None,
 ) -> Boards:
     """The features of cases of which the ranker knows nothing.
 
@@ -79,6 +87,14 @@ def shown(interval: Interval, sign: str = "") -> str:
     return f"{mean} [{low}, {high}]"
 
 
+def learn(name: str, liked: Sequence[Sequence[str]], epochs: int | None, seed: int) -> Sequential | ItemVectors:
+    """The model of this name, trained on the likes of each user."""
+    if name == VECTORS:
+        options = VectorOptions(seed=seed)
+        return learn_item_vectors(liked, replace(options, epochs=epochs) if epochs else options)
+    return fit_sequential(name, liked, epochs=epochs or EPOCHS, seed=seed, report=quiet)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="a dataset folder")
@@ -87,8 +103,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--items", type=int, default=MAX_ITEMS, help="that get item weights, the most liked ones")
     parser.add_argument("--without", action="store_true", help="without item weights")
-    parser.add_argument("--sequence", choices=SEQUENTIAL, help="also with the score of this sequential model")
-    parser.add_argument("--epochs", type=int, default=EPOCHS, help="of the sequential model")
+    parser.add_argument("--sequence", choices=[VECTORS, *SEQUENTIAL], help="also with the score of this model")
+    parser.add_argument("--epochs", type=int, help="of that model; by default as many as it is trained for elsewhere")
     args = parser.parse_args()
     dataset = read_dataset(args.data)
     liked = list(liked_by(dataset, "train"))
@@ -103,11 +119,11 @@ def main() -> None:
     print(table(parts, rows(blend, boards(test, counts, item_weights))))
     if args.sequence:
         started = time.process_time()
-        model = fit_sequential(args.sequence, liked, epochs=args.epochs, seed=args.seed, report=quiet)
+        model = learn(args.sequence, liked, args.epochs, args.seed)
         spent = time.process_time() - started
         fitted_on, unseen = (boards(cases, counts, item_weights, model) for cases in (validation, test))
         longer = fit_blend(fitted_on)
-        print(f"\n{args.sequence}, {args.epochs} epochs in {spent:.0f} CPU seconds, as mllm: {longer!r}")
+        print(f"\n{args.sequence}, {spent:.0f} CPU seconds, as mllm: {longer!r}")
         print(f"AUC of validation users: {blend_auc(longer, fitted_on)}\n")
         gains = ("candidates", "users", args.sequence, "blend without", "blend with it", "with minus without")
         print(table(gains, sequence_rows(blend, longer, unseen)))
