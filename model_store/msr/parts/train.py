@@ -232,7 +232,11 @@ class Run:
 
     def _validate(self) -> bool:
         """Score the validation cases; keep the weights if they are the best so far."""
-        odds = self.scorer.score(self.cases, self.summaries)
+        odds = self.scorer.score(
+            self.cases,
+            self.summaries,
+            progress=lambda done: self.progress("validation", done, f"{len(self.cases)} users"),
+        )
         found = mean_auc(odds, self.cases)
         self.state.validations += 1
         self.progress("validation", self._done(), f"step {self.state.step}: AUC {100 * found:.1f}")

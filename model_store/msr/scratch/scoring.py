@@ -10,6 +10,9 @@ from model_store.msr.scratch.catalogue import Candidates, Catalogue
 from model_store.msr.scratch.generator import Generator
 from model_store.views import InteractionView, ItemView, UserView
 
+_AT_ONCE = 64
+"""Users ranked between two reports of the progress."""
+
 
 class CaseScorer(Protocol):
     """A model in this process that answers cases."""
@@ -17,8 +20,10 @@ class CaseScorer(Protocol):
     def summaries(self, cases: Sequence[EvaluationCase], progress: Callable[[float], None]) -> list[str]:
         """The summary of each case's history; `progress` gets the share done, 0..1."""
 
-    def score(self, cases: Sequence[EvaluationCase], summaries: Sequence[str]) -> list[list[float]]:
-        """logit(yes) - logit(no) of each case's candidates."""
+    def score(
+        self, cases: Sequence[EvaluationCase], summaries: Sequence[str], *, progress: Callable[[float], None]
+    ) -> list[list[float]]:
+        """logit(yes) - logit(no) of each case's candidates; `progress` gets the share done, 0..1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +39,13 @@ class OfflineScorer:
         return self.generator.fold([self.events(case.history) for case in cases], progress)
 
     def score(
-        self, cases: Sequence[EvaluationCase], summaries: Sequence[str], *, picture: bool = True, words: bool = True
+        self,
+        cases: Sequence[EvaluationCase],
+        summaries: Sequence[str],
+        *,
+        picture: bool = True,
+        words: bool = True,
+        progress: Callable[[float], None] = lambda done: None,
     ) -> list[list[float]]:
         """logit(yes) - logit(no) of each case's candidates, shown with or without picture and words."""
         encoder = self.generator.encoder
@@ -46,7 +57,12 @@ class OfflineScorer:
         shown = [
             [candidates.segment(self.catalogue.number[c], picture, words) for c in case.candidates] for case in cases
         ]
-        return self.generator.rank(users, shown)
+        found: list[list[float]] = []
+        for start in range(0, len(users), _AT_ONCE):
+            some = slice(start, start + _AT_ONCE)
+            found += self.generator.rank(users[some], shown[some])
+            progress(len(found) / len(users))
+        return found
 
     def events(self, history: Sequence[Interaction]) -> list[InteractionView]:
         """A history as the service shows it to the model."""

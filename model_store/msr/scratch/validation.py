@@ -28,7 +28,8 @@ def validate(
     if not cases:
         return Blend(), {}
     plain = [mixed.case for mixed in cases]
-    scores = scorer.score(plain, scorer.summaries(plain, lambda done: progress("validating", done, "")))
+    summaries = scorer.summaries(plain, lambda done: progress("validating: summaries", done, ""))
+    scores = scorer.score(plain, summaries, progress=lambda done: progress("validating: scores", done, ""))
     boards = make_boards(cases, cooccurrence, item_weights, scores)
     blend = fit_blend(boards)
     return blend, blend_auc(blend, boards)

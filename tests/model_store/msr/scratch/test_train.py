@@ -72,7 +72,7 @@ def test_both_versions_are_registered_and_load(world: Path, tmp_path: Path) -> N
     for board in ranker.evaluation["validation_auc"].values():
         assert set(board) == {"mllm", "collaborative", "popular", "item_weights", "blend"}
     assert {"popular", "uniform"} <= set(ranker.evaluation["validation_auc"])
-    assert finished == ["training", "item weights", "validating", "registered"]
+    assert finished == ["training", "item weights", "validating: summaries", "validating: scores", "registered"]
 
 
 def test_a_second_run_adds_a_version(world: Path, tmp_path: Path) -> None:
