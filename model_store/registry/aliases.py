@@ -53,6 +53,8 @@ def parse_histories(content: bytes, where: str) -> Histories:
         raise ManifestError(f"{where} is not TOML: {error}") from None
     for alias, entries in histories.items():
         try:
+            if not isinstance(entries, list):
+                raise TypeError("not a list of entries")
             stack(entries)
         except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
             raise ManifestError(f"{where}: an entry of {alias!r} is malformed: {error!r}") from None

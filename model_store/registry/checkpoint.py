@@ -4,12 +4,15 @@ import json
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from pathlib import Path, PurePath
+from typing import TypeVar
+
+from pydantic import BaseModel, NonNegativeInt, TypeAdapter, ValidationError
 
 from model_store.errors import UserError
 from model_store.registry.manifest import Labels
 
+_Read = TypeVar("_Read", bound=BaseModel)
 INDEX = "model.safetensors.index.json"
 _LENGTH_BYTES = 8
 _LARGEST_HEADER = 100 * 2**20
@@ -18,6 +21,35 @@ _GENERATES = ("ForConditionalGeneration", "ForCausalLM")
 
 class CheckpointError(UserError):
     """A folder is no complete checkpoint; the message says what is missing or broken."""
+
+
+class _TextConfig(BaseModel):
+    max_position_embeddings: NonNegativeInt | None = None
+    dtype: str | None = None
+
+
+class _Config(_TextConfig):
+    """What is read of a `config.json`."""
+
+    architectures: list[str] | None = None
+    text_config: _TextConfig | None = None
+    torch_dtype: str | None = None
+
+
+class _Index(BaseModel):
+    """What is read of an index of weight files."""
+
+    weight_map: dict[str, str]
+
+
+class _Tensor(BaseModel):
+    """What is read of a tensor in the header of a safetensors file."""
+
+    shape: list[NonNegativeInt]
+    data_offsets: tuple[NonNegativeInt, NonNegativeInt]
+
+
+_TENSORS = TypeAdapter(dict[str, _Tensor])
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +80,9 @@ def read_checkpoint(folder: Path) -> Checkpoint:
     Raises:
         CheckpointError: it lacks a configuration, a tokenizer or weights, or a file is cut short.
     """
-    config = _json(folder / "config.json")
-    text = config.get("text_config") or config
-    architectures = config.get("architectures") or []
-    if not architectures:
+    config = _read(folder / "config.json", _Config)
+    text = config.text_config or config
+    if not config.architectures:
         raise CheckpointError(f"{folder}/config.json names no architecture: save the model with save_pretrained")
     if not (folder / "tokenizer.json").is_file():
         raise CheckpointError(f"{folder} has no tokenizer.json: save the tokenizer beside the weights")
@@ -59,10 +90,10 @@ def read_checkpoint(folder: Path) -> Checkpoint:
     if not shapes:
         raise CheckpointError(f"{folder} has weights without a tensor")
     return Checkpoint(
-        architecture=str(architectures[0]),
+        architecture=config.architectures[0],
         parameters=sum(math.prod(shape) for shape in shapes),
-        positions=int(text.get("max_position_embeddings") or 0),
-        dtype=str(config.get("dtype") or config.get("torch_dtype") or text.get("dtype") or "auto"),
+        positions=text.max_position_embeddings or 0,
+        dtype=config.dtype or config.torch_dtype or text.dtype or "auto",
     )
 
 
@@ -70,11 +101,15 @@ def read_labels(folder: Path, yes: str = "yes", no: str = "no") -> Labels:
     """The ids of the two labels, each of which must be one token.
 
     Raises:
-        CheckpointError: one of them is not a token of the vocabulary.
+        CheckpointError: one of them is not a token of the vocabulary, or there is no readable one.
     """
     from tokenizers import Tokenizer
 
-    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    file = folder / "tokenizer.json"
+    try:
+        tokenizer = Tokenizer.from_file(str(file))
+    except Exception as error:  # noqa: BLE001 - the library raises nothing more special
+        raise CheckpointError(f"{file} can't be read: {error}") from None
     ids = {label: tokenizer.token_to_id(label) for label in (yes, no)}
     if missing := [label for label, number in ids.items() if number is None]:
         raise CheckpointError(f"{missing[0]!r} is not a single token of {folder}/tokenizer.json: choose other labels")
@@ -83,7 +118,9 @@ def read_labels(folder: Path, yes: str = "yes", no: str = "no") -> Labels:
 
 def _weight_files(folder: Path) -> list[Path]:
     if (folder / INDEX).is_file():
-        names = sorted(set(_json(folder / INDEX).get("weight_map", {}).values()))
+        names = sorted(set(_read(folder / INDEX, _Index).weight_map.values()))
+        if outside := [name for name in names if PurePath(name).name != name]:
+            raise CheckpointError(f"{folder / INDEX} names {outside[0]!r}, which is no file of the folder")
         files = [folder / name for name in names]
     else:
         files = sorted(folder.glob("*.safetensors"))
@@ -106,22 +143,30 @@ def _shapes(file: Path) -> Iterator[list[int]]:
         try:
             header = json.loads(content.read(length))
             header.pop("__metadata__", None)
-            end = max((tensor["data_offsets"][1] for tensor in header.values()), default=0)
-            shapes = [tensor["shape"] for tensor in header.values()]
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            tensors = _TENSORS.validate_python(header).values()
+        except ValidationError as error:
+            raise CheckpointError(f"{file} is no safetensors file: {_first(error)}") from None
+        except (ValueError, AttributeError, TypeError, RecursionError) as error:
             raise CheckpointError(f"{file} is no safetensors file: {error}") from None
+    end = max((tensor.data_offsets[1] for tensor in tensors), default=0)
     if size != _LENGTH_BYTES + length + end:
         raise CheckpointError(f"{file} has {size:,} bytes and needs {_LENGTH_BYTES + length + end:,}: copy it again")
-    yield from shapes
+    yield from (tensor.shape for tensor in tensors)
 
 
-def _json(file: Path) -> dict[str, Any]:
+def _read(file: Path, kind: type[_Read]) -> _Read:
     try:
-        content = json.loads(file.read_text("utf-8"))
+        return kind.model_validate_json(file.read_bytes())
     except FileNotFoundError:
         raise CheckpointError(f"{file.parent} has no {file.name}: it is no checkpoint folder") from None
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{file} can't be read: {error}") from None
-    if not isinstance(content, dict):
-        raise CheckpointError(f"{file} is not a JSON object")
-    return content
+    except ValidationError as error:
+        raise CheckpointError(f"{file} can't be read: {_first(error)}") from None
+    except OSError as error:
+        raise CheckpointError(f"{file} can't be read: {error.strerror or error}") from None
+
+
+def _first(error: ValidationError) -> str:
+    """The first fault, with the field where it is."""
+    fault = error.errors(include_url=False, include_input=False)[0]
+    place = ".".join(map(str, fault["loc"]))
+    return f"{place}: {fault['msg']}" if place else fault["msg"]

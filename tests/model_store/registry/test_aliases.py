@@ -74,6 +74,7 @@ def test_versions_are_remembered_after_their_alias(registry: Registry) -> None:
     [
         "canary = ",
         "canary = 3",
+        "[canary]",
         "canary = [3]",
         '[[canary]]\naction = "promote"',
         '[[canary]]\naction = "promote"\nversion = "four"',
