@@ -11,7 +11,6 @@ The file (`array_file`) has the tensors `vectors` F32 (items * dimensions), item
 metadata `items` has the item ids in the order of the vectors, as JSON.
 """
 
-import json
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -19,7 +18,7 @@ from functools import cached_property
 from math import isfinite, sqrt
 from operator import mul
 
-from model_store.array_file import F32, Kind, dump_arrays, parse_arrays
+from model_store.array_file import F32, ItemArrays, Kind
 from model_store.errors import UserError
 
 MAX_BYTES = 64 * 2**20
@@ -30,6 +29,10 @@ _ITEMS_CHECKED_AT_ONCE = 512
 
 class ItemVectorsError(UserError):
     """A file of item vectors is malformed or too large; the message names the file and the field."""
+
+
+def _file() -> ItemArrays:
+    return ItemArrays("item vectors", _KINDS, MAX_BYTES, ItemVectorsError)
 
 
 @dataclass(frozen=True)
@@ -88,13 +91,7 @@ class ItemVectors:
         Raises:
             ItemVectorsError: it would be larger than `MAX_BYTES`.
         """
-        arrays = {name: (kind, getattr(self, name)) for name, kind in _KINDS.items()}
-        content = dump_arrays(arrays, {"items": json.dumps(list(self.items), ensure_ascii=False)})
-        if len(content) > MAX_BYTES:
-            raise ItemVectorsError(
-                f"item vectors of {len(content):,} bytes are more than {MAX_BYTES:,}: keep fewer items"
-            )
-        return content
+        return _file().dump(self.items, {name: getattr(self, name) for name in _KINDS})
 
     @classmethod
     def parse(cls, content: bytes, where: str) -> "ItemVectors":
@@ -103,16 +100,8 @@ class ItemVectors:
         Raises:
             ItemVectorsError: it is too large, or malformed.
         """
-        if len(content) > MAX_BYTES:
-            raise ItemVectorsError(f"{where} has {len(content):,} bytes, more than {MAX_BYTES:,}")
-        try:
-            arrays, metadata = parse_arrays(content, _KINDS)
-            items = json.loads(metadata["items"])
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
-            raise ItemVectorsError(f"{where} is no file of item vectors: {type(error).__name__}: {error}") from None
-        if not isinstance(items, list) or not all(isinstance(item, str) for item in items):
-            raise ItemVectorsError(f"{where}: items must be a list of item ids")
-        found = cls(tuple(items), **arrays)
+        items, arrays = _file().parse(content, where)
+        found = cls(items, **arrays)
         if fault := found._fault():
             raise ItemVectorsError(f"{where}: {fault}")
         return found

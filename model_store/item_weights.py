@@ -10,7 +10,6 @@ the metadata `items` has the item ids in the order of the rows, as JSON:
 Gateways read it with the standard library: they have neither numpy nor the library of the format.
 """
 
-import json
 from array import array
 from bisect import bisect_left
 from collections.abc import Sequence
@@ -19,7 +18,7 @@ from functools import cached_property
 from itertools import pairwise
 from math import fsum, isfinite
 
-from model_store.array_file import F32, U32, Kind, dump_arrays, parse_arrays
+from model_store.array_file import F32, U32, ItemArrays, Kind
 from model_store.errors import UserError
 
 MAX_BYTES = 64 * 2**20
@@ -29,6 +28,10 @@ _KINDS: dict[str, Kind] = {"starts": U32, "others": U32, "weights": F32}
 
 class ItemWeightsError(UserError):
     """A file of item weights is malformed or too large; the message names the file and the field."""
+
+
+def _file() -> ItemArrays:
+    return ItemArrays("item weights", _KINDS, MAX_BYTES, ItemWeightsError)
 
 
 @dataclass(frozen=True)
@@ -62,13 +65,7 @@ class ItemWeights:
         Raises:
             ItemWeightsError: it would be larger than `MAX_BYTES`.
         """
-        arrays = {name: (kind, getattr(self, name)) for name, kind in _KINDS.items()}
-        content = dump_arrays(arrays, {"items": json.dumps(list(self.items), ensure_ascii=False)})
-        if len(content) > MAX_BYTES:
-            raise ItemWeightsError(
-                f"item weights of {len(content):,} bytes are more than {MAX_BYTES:,}: keep fewer items"
-            )
-        return content
+        return _file().dump(self.items, {name: getattr(self, name) for name in _KINDS})
 
     @classmethod
     def parse(cls, content: bytes, where: str) -> "ItemWeights":
@@ -77,16 +74,8 @@ class ItemWeights:
         Raises:
             ItemWeightsError: it is too large, or malformed.
         """
-        if len(content) > MAX_BYTES:
-            raise ItemWeightsError(f"{where} has {len(content):,} bytes, more than {MAX_BYTES:,}")
-        try:
-            tensors, metadata = parse_arrays(content, _KINDS)
-            items = json.loads(metadata["items"])
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
-            raise ItemWeightsError(f"{where} is no file of item weights: {type(error).__name__}: {error}") from None
-        if not isinstance(items, list) or not all(isinstance(item, str) for item in items):
-            raise ItemWeightsError(f"{where}: items must be a list of item ids")
-        found = cls(tuple(items), **tensors)
+        items, arrays = _file().parse(content, where)
+        found = cls(items, **arrays)
         if fault := found._fault():
             raise ItemWeightsError(f"{where}: {fault}")
         return found

@@ -1,11 +1,12 @@
-import json
 from array import array
+from collections.abc import Sequence
 from math import inf, nan
+from typing import Any
 
 import numpy as np
 import pytest
 
-from model_store.array_file import F32, U32, dump_arrays
+from model_store.array_file import F32, U32, ItemArrays, Kind
 from model_store.item_vectors import ItemVectors, ItemVectorsError
 
 ITEMS = ("a", "b", "c", "d")
@@ -39,9 +40,9 @@ def test_the_file_is_safetensors() -> None:
     assert load(FOUND.dump())["vectors"].tolist() == VECTORS.flatten().tolist()
 
 
-def file(items: object, vectors: list[float], positions: list[float]) -> bytes:
-    arrays = {"vectors": (F32, array("f", vectors)), "positions": (F32, array("f", positions))}
-    return dump_arrays(arrays, {"items": json.dumps(items)})
+def file(items: Sequence[Any], vectors: list[float], positions: list[float], kind: Kind = F32) -> bytes:
+    arrays = {"vectors": array(kind[1], vectors), "positions": array("f", positions)}
+    return ItemArrays("any", {"vectors": kind, "positions": F32}, 10**6, ItemVectorsError).dump(items, arrays)
 
 
 @pytest.mark.parametrize(
@@ -50,8 +51,8 @@ def file(items: object, vectors: list[float], positions: list[float]) -> bytes:
         (b"", "here is no file of item vectors"),
         (b"\xff" * 64, "here is no file of item vectors"),
         (FOUND.dump()[:-4], "vectors must be a vector|positions must be a vector"),
-        (dump_arrays({"vectors": (U32, array("I"))}, {"items": "[]"}), "vectors must be a vector of F32"),
-        (file("a", [], []), "items must be a list"),
+        (file([], [], [], U32), "vectors must be a vector of F32"),
+        (file([3], [1], []), "items must be a list"),
         (file(["a", "a"], [1, 2], [1]), "an item twice"),
         (file(["a", "b"], [1, 2, 3], [1]), "same number of dimensions"),
         (file(["a"], [], [1]), "same number of dimensions"),
