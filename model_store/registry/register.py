@@ -1,5 +1,6 @@
 """Registers a folder as a new version of a model: a checkpoint, or a version that was copied from another store."""
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -69,31 +70,53 @@ def register_version(registry: Registry, folder: Path, *, name: str | None = Non
         CheckpointError: the weights are not complete.
     """
     manifest = Manifest.parse((folder / MANIFEST).read_text("utf-8"), str(folder / MANIFEST))
-    prompts, weights = folder / "prompts", folder / "weights"
-    shared = not weights.is_dir()
-    parts = [(prompts, manifest.prompts_sha256)] + ([] if shared else [(weights, manifest.weights_sha256)])
-    encoder = folder / "encoder" if manifest.picture_tokens and not shared else None
-    if encoder is not None:
-        parts.append((encoder, manifest.encoder_sha256))
-    for part, expected in parts:
-        if not part.is_dir():
-            raise ManifestError(f"{folder} has no folder {part.name}")
-        if hash_files(part) != expected:
-            raise ManifestError(f"{part} is not what {manifest.id} was registered with; copy it again")
-    if not shared:
-        read_checkpoint(weights)
+    shared = not (folder / "weights").is_dir()
+    _check(registry, folder, manifest, shared=shared)
     chosen = name or manifest.name
     number = registry.next_version(chosen)
     changed: dict[str, Any] = {"name": chosen, "version": number, "weights": manifest.weights if shared else ""}
+    for field, content in _files(folder, manifest).items():
+        changed[field] = f"{chosen}/{number}/{Path(getattr(manifest, field)).name}"
+        registry.write(changed[field], content)
+    copied = None if shared else folder / "weights"
+    encoder = folder / "encoder" if manifest.picture_tokens and not shared else None
+    return registry.add(manifest.model_copy(update=changed), folder / "prompts", copied, encoder=encoder)
+
+
+def _check(registry: Registry, folder: Path, manifest: Manifest, *, shared: bool) -> None:
+    """Check the folders of a version; `shared`: its weights are another's, and must be in the store."""
+    parts = {"prompts": manifest.prompts_sha256}
+    if not shared:
+        parts["weights"] = manifest.weights_sha256
+        if manifest.picture_tokens:
+            parts["encoder"] = manifest.encoder_sha256
+    for part, expected in parts.items():
+        if not (folder / part).is_dir():
+            raise ManifestError(f"{folder} has no folder {part}")
+        if hash_files(folder / part) != expected:
+            raise ManifestError(f"{folder / part} is not what {manifest.id} was registered with; copy it again")
+    if not shared:
+        read_checkpoint(folder / "weights")
+        return
+    # Another model may lie in this store where the version's weights lay in its own.
+    registry.local_folder(manifest)
+    if manifest.picture_tokens:
+        registry.encoder_folder(manifest)
+
+
+def _files(folder: Path, manifest: Manifest) -> dict[str, bytes]:
+    """The content of the version's own files, by the field of the manifest that names them."""
+    found = {}
     for field, title in {"cooccurrence": "co-occurrence counts", "item_weights": "item weights"}.items():
         if path := getattr(manifest, field):
             file = folder / Path(path).name
             if not file.is_file():
                 raise ManifestError(f"{folder} has no {file.name}, the {title} of {manifest.id}")
-            changed[field] = f"{chosen}/{number}/{file.name}"
-            registry.write(changed[field], file.read_bytes())
-    copied = None if shared else weights
-    return registry.add(manifest.model_copy(update=changed), prompts, copied, encoder=encoder)
+            found[field] = file.read_bytes()
+    weights = found.get("item_weights")
+    if weights is not None and hashlib.sha256(weights).hexdigest() != manifest.item_weights_sha256:
+        raise ManifestError(f"the item weights in {folder} are not those of {manifest.id}; copy them again")
+    return found
 
 
 def _templates(registry: Registry, prompts: str | None, like: Manifest | None) -> Path:

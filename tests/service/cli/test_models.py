@@ -84,6 +84,33 @@ class TestAdding:
         ran = tastestream("models", "add", folder)
         assert (ran.code, "copy it again" in ran.err) == (1, True)
 
+    def test_a_copy_whose_item_weights_were_changed_is_refused(
+        self, tastestream: Run, registry: Registry, weights: Path, tmp_path: Path
+    ) -> None:
+        other = Registry(tmp_path / "other")
+        register(other, weights, 1, **other.write_item_weights("shop", 1, ItemWeights()))
+        (tmp_path / "other/shop/1/item_weights.safetensors").write_bytes(ItemWeights(("a",)).dump())
+        ran = tastestream("models", "add", str(tmp_path / "other/shop/1"))
+        assert (ran.code, "item weights" in ran.err, registry.list()) == (1, True, [])
+
+    def test_a_copy_that_shares_weights_needs_those_in_this_store(
+        self, tastestream: Run, registry: Registry, weights: Path, tmp_path: Path
+    ) -> None:
+        other = Registry(tmp_path / "other")
+        shared = register(other, weights, 1)
+        other.add(shared.model_copy(update={"version": 2, "weights": "shop/1/weights"}), other.prompts(shared).folder)
+        folder = str(tmp_path / "other/shop/2")
+        lacking = tastestream("models", "add", folder)
+        assert (lacking.code, "shop/1/weights" in re.sub(r"\s+", "", lacking.err)) == (1, True)
+        assert tastestream("models", "add", str(tmp_path / "other/shop/1")).code == 0
+        assert tastestream("models", "add", folder).code == 0
+        (registry.local_folder(shared) / "tokenizer.json").write_text("{}")
+        other_model = tastestream("models", "add", folder)
+        assert (other_model.code, "is not what shop@2 was registered with" in " ".join(other_model.err.split())) == (
+            1,
+            True,
+        )
+
     def test_only_a_copied_version_has_a_probe(
         self, tastestream: Run, registry: Registry, weights: Path, tmp_path: Path
     ) -> None:
