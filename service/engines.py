@@ -65,8 +65,11 @@ def soft_token_versions(settings: Settings) -> list[Manifest]:
     first = registry.get(reference)
     numbers = [first.version, *registry.aliases(first.name).values()]
     versions = [registry.get(f"{first.name}@{number}") for number in dict.fromkeys(numbers)]
-    by_encoder = {version.encoder_id: version for version in reversed(versions) if version.picture_tokens is not None}
-    return list(reversed(by_encoder.values()))
+    by_encoder: dict[str, Manifest] = {}
+    for version in versions:
+        if version.picture_tokens is not None:
+            by_encoder.setdefault(version.encoder_id, version)
+    return list(by_encoder.values())
 
 
 def _open(

@@ -73,6 +73,16 @@ class Versions:
         return self._known
 
 
+def _failure(failed: Sequence[EncoderUnavailable | WorkFailed]) -> Exception:
+    """What to raise when no version has tokens: the work failed, its server did, or none has the encoder."""
+    for error in failed:
+        if isinstance(error, WorkFailed):
+            return error
+        if error.asked:
+            return ServerUnavailable(str(error), WorkFailed("encoder_failed", server_answered=False))
+    return JobUnavailable(str(failed[0]))
+
+
 class EncodeJob(Job[ItemClaim]):
     """Makes the tokens of new pictures, for all versions of the ranker that have an alias."""
 
@@ -87,19 +97,17 @@ class EncodeJob(Job[ItemClaim]):
         self._versions = versions
 
     async def work(self, claim: ItemClaim) -> Outcome:
-        versions = await self._versions.current()
-        made, absent = [], None
-        for version in versions:
+        made: list[str] = []
+        failed: list[EncoderUnavailable | WorkFailed] = []
+        for version in await self._versions.current():
             try:
                 await self._make(version, claim.item.picture or "")
                 made.append(version.encoder_id)
-            except EncoderUnavailable as error:
-                if error.asked:
-                    suspect = WorkFailed("encoder_failed", server_answered=False)
-                    raise ServerUnavailable(str(error), suspect) from error
-                absent = error
-        if absent is not None and not made:
-            raise JobUnavailable(str(absent)) from absent
+            except (EncoderUnavailable, WorkFailed) as error:
+                failed.append(error)
+        if failed and not made:
+            raise _failure(failed) from failed[0]
+        # A gateway asks again for what a version lacks, so the failure of a canary costs production nothing.
         encoded = [*made, *(one for one in claim.item.encoded if one not in made)][:_KEPT_ENCODERS]
         text = " ".join(encoded)
         return committed(await self._queue.commit(claim, text, text))
