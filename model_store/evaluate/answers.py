@@ -52,12 +52,19 @@ class AnswerCache:
         self._table.close()
 
     def get(self, keys: Sequence[bytes]) -> dict[bytes, str]:
-        """The cached answers of those of `keys` that have one."""
+        """The cached answers of those of `keys` that have one.
+
+        Raises:
+            AnswerCacheError: the file is damaged.
+        """
         found: dict[bytes, str] = {}
-        for start in range(0, len(keys), _AT_ONCE):
-            some = keys[start : start + _AT_ONCE]
-            places = ",".join("?" * len(some))
-            found.update(self._table.execute(f"SELECT key, answer FROM answers WHERE key IN ({places})", some))  # noqa: S608
+        try:
+            for start in range(0, len(keys), _AT_ONCE):
+                some = keys[start : start + _AT_ONCE]
+                places = ",".join("?" * len(some))
+                found.update(self._table.execute(f"SELECT key, answer FROM answers WHERE key IN ({places})", some))  # noqa: S608
+        except sqlite3.Error as error:
+            raise AnswerCacheError(f"{self._where} can't be read: {error}; remove it, and ask anew") from None
         return found
 
     def put(self, answers: Mapping[bytes, str]) -> None:

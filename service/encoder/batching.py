@@ -55,10 +55,10 @@ class Batcher:
             self._accepted -= 1
 
     async def close(self) -> None:
-        """Finish the batch that is being encoded."""
+        """Cancel whoever waits, when the batch that is being encoded is done."""
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
-        self._thread.shutdown()
+        await asyncio.to_thread(self._thread.shutdown)
         for _, future in self._waiting:
             future.cancel()
 
@@ -84,6 +84,10 @@ class Batcher:
                     await self._answer([one])
                 return
             _fail(batch, error)
+        except asyncio.CancelledError:
+            for _, future in batch:
+                future.cancel()
+            raise
         except Exception as error:
             log.exception("encoding_failed", pictures=len(batch))
             _fail(batch, error)

@@ -6,6 +6,7 @@ from the Plackett-Luce model over the log-odds of the scores divided by a temper
 
 import math
 import random
+import sys
 from collections.abc import Sequence
 
 from service.recommend.blend import Scored
@@ -24,9 +25,13 @@ def shuffled(items: Sequence[Scored], temperature: float, rng: random.Random) ->
         return list(items), [1.0] * len(items)
     # With Gumbel noise added, sorting draws from the Plackett-Luce model (Yellott 1977).
     utilities = {id(item): log_odds(item.score) / temperature for item in items}
-    noisy = {key: utility - math.log(-math.log(1 - rng.random())) for key, utility in utilities.items()}
+    noisy = {key: utility + _gumbel(rng) for key, utility in utilities.items()}
     drawn = sorted(items, key=lambda item: -noisy[id(item)])
     return drawn, propensities([utilities[id(item)] for item in drawn])
+
+
+def _gumbel(rng: random.Random) -> float:
+    return -math.log(max(rng.expovariate(1.0), sys.float_info.min))
 
 
 def propensities(utilities: Sequence[float]) -> list[float]:

@@ -47,5 +47,8 @@ class ShownWriter:
             except StateUnavailable as error:
                 log.warning("shown_not_logged", answers=len(batch), error=type(error).__name__)
                 self._metrics.shown.labels("failed").inc(len(batch))
-                continue
-            self._metrics.shown.labels("logged").inc(written)
+            except Exception:
+                log.exception("shown_not_logged", answers=len(batch))
+                self._metrics.shown.labels("failed").inc(len(batch))
+            else:
+                self._metrics.shown.labels("logged").inc(written)

@@ -59,3 +59,11 @@ def test_a_cache_that_fails_while_writing_is_named(tmp_path: Path) -> None:
             other.execute("DROP TABLE answers")
         with pytest.raises(AnswerCacheError, match=FILE):
             cache.put({b"a": "one"})
+
+
+def test_a_cache_that_fails_while_reading_is_named_with_the_remedy(tmp_path: Path) -> None:
+    with AnswerCache(tmp_path) as cache:
+        with sqlite3.connect(tmp_path / FILE) as other:
+            other.execute("DROP TABLE answers")
+        with pytest.raises(AnswerCacheError, match=rf"{FILE} can't be read.*remove it"):
+            cache.get([b"a"])

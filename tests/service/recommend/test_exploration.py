@@ -48,3 +48,12 @@ def test_extreme_scores_have_finite_probabilities() -> None:
     order, chances = shuffled(scored(1.0, 0.0, 1.0), 0.01, random.Random(0))
     assert len(order) == 3
     assert all(0 <= chance <= 1 for chance in chances)
+
+
+def test_a_draw_of_zero_orders_the_items_too() -> None:
+    class Zero(random.Random):
+        def random(self) -> float:
+            return 0.0
+
+    order, _ = shuffled(scored(0.5, 0.9), 1.0, Zero())
+    assert [item.score for item in order] == [0.9, 0.5]
