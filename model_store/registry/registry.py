@@ -7,6 +7,7 @@ The root is a folder or any fsspec URL. A version exists once its manifest does,
 """
 
 import hashlib
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -34,6 +35,7 @@ from model_store.signals import Signals, Vocabulary
 ALIASES = "aliases.toml"
 ITEM_WEIGHTS = "item_weights.safetensors"
 Numbers = list[int]
+_ALIAS = re.compile(r"[A-Za-z][\w.-]{0,63}", re.ASCII)
 CACHE = Path.home() / ".cache" / "tastestream" / "models"
 
 
@@ -215,10 +217,10 @@ class Registry:
             urls: the servers of this version; by default, those that another alias names for it.
 
         Raises:
-            ManifestError: the version does not exist, or the alias is a number.
+            ManifestError: the version does not exist, or the alias is no word.
         """
-        if alias.isdecimal():
-            raise ManifestError(f"an alias is a word, not a number: {alias}")
+        if not _ALIAS.fullmatch(alias):
+            raise ManifestError(f"an alias is a word that starts with a letter, such as canary, not {alias!r}")
         self.get(f"{name}@{version}")
         with self._changing(name) as histories:
             named = current(histories)

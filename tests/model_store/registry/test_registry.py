@@ -296,8 +296,9 @@ class TestAliases:
         add(registry, weights, 1)
         with pytest.raises(ManifestError, match="no version 'taste@7'"):
             registry.promote("taste", 7)
-        with pytest.raises(ManifestError, match="an alias is a word"):
-            registry.promote("taste", 1, "7")
+        for alias in ("7", "", "a b", "a@b", "ä", "a" * 65):
+            with pytest.raises(ManifestError, match="an alias is a word"):
+                registry.promote("taste", 1, alias)
         with pytest.raises(ManifestError, match="no earlier version"):
             registry.rollback("taste", "shadow")
 
