@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +36,16 @@ class Evaluations:
         self._files.require_writable(f"{_folder(manifest)}/{_TRIAL}")
 
     def add(self, manifest: Manifest, title: str, files: Mapping[str, bytes]) -> str:
-        """Write an evaluation's files, by their paths within it, and return where it is."""
-        where = f"{_folder(manifest)}/{title}"
+        """Write an evaluation's files, by their paths within it, and return where it is.
+
+        An evaluation of the same title stays: two may end in one second.
+        """
+        taken, free = self.titles(manifest), title
+        for number in count(2):
+            if free not in taken:
+                break
+            free = f"{title}-{number}"
+        where = f"{_folder(manifest)}/{free}"
         for path in sorted(files, key=lambda path: path == REPORT):
             self._files.write(f"{where}/{path}", files[path])
         return f"{self._root}/{where}"

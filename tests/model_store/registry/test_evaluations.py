@@ -45,6 +45,13 @@ def test_what_was_added_is_listed_and_read(root: str, manifest: Manifest) -> Non
     assert evaluations.read(manifest, "films-2")["boards"][0]["cases"] == 40
 
 
+def test_an_evaluation_that_ends_in_the_same_second_keeps_the_other(root: str, manifest: Manifest) -> None:
+    evaluations = Evaluations(root)
+    places = [evaluations.add(manifest, "films-now", {REPORT: report(value)}) for value in (0.1, 0.2, 0.3)]
+    assert [place.rpartition("/")[2] for place in places] == ["films-now", "films-now-2", "films-now-3"]
+    assert len(evaluations.titles(manifest)) == 3
+
+
 def test_the_newest_evaluation_of_each_data_set_is_summarized(root: str, manifest: Manifest) -> None:
     evaluations = Evaluations(root)
     evaluations.add(manifest, "b", {REPORT: report(0.5, "2026-01-01")})
