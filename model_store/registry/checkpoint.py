@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from pydantic import BaseModel, NonNegativeInt, TypeAdapter, ValidationError
 
-from model_store.errors import UserError
+from model_store.errors import UserError, first_fault
 from model_store.registry.manifest import Labels
 
 _Read = TypeVar("_Read", bound=BaseModel)
@@ -145,7 +145,7 @@ def _shapes(file: Path) -> Iterator[list[int]]:
             header.pop("__metadata__", None)
             tensors = _TENSORS.validate_python(header).values()
         except ValidationError as error:
-            raise CheckpointError(f"{file} is no safetensors file: {_first(error)}") from None
+            raise CheckpointError(f"{file} is no safetensors file: {first_fault(error)}") from None
         except (ValueError, AttributeError, TypeError, RecursionError) as error:
             raise CheckpointError(f"{file} is no safetensors file: {error}") from None
     end = max((tensor.data_offsets[1] for tensor in tensors), default=0)
@@ -160,13 +160,6 @@ def _read(file: Path, kind: type[_Read]) -> _Read:
     except FileNotFoundError:
         raise CheckpointError(f"{file.parent} has no {file.name}: it is no checkpoint folder") from None
     except ValidationError as error:
-        raise CheckpointError(f"{file} can't be read: {_first(error)}") from None
+        raise CheckpointError(f"{file} can't be read: {first_fault(error)}") from None
     except OSError as error:
         raise CheckpointError(f"{file} can't be read: {error.strerror or error}") from None
-
-
-def _first(error: ValidationError) -> str:
-    """The first fault, with the field where it is."""
-    fault = error.errors(include_url=False, include_input=False)[0]
-    place = ".".join(map(str, fault["loc"]))
-    return f"{place}: {fault['msg']}" if place else fault["msg"]

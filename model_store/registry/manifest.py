@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, Self
 import tomli_w
 from pydantic import Field, ValidationError
 
-from model_store.errors import UserError
+from model_store.errors import UserError, first_fault
 from model_store.pictures import PictureSize
 from model_store.prompts import RECENTS
 from model_store.signals import StrictModel, VersionSignals
@@ -166,9 +166,7 @@ class Manifest(StrictModel):
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise ManifestError(f"{where} is not TOML: {error}") from None
         except ValidationError as error:
-            first = error.errors()[0]
-            key = ".".join(map(str, first["loc"]))
-            raise ManifestError(f"{where}: {key}: {first['msg']}") from None
+            raise ManifestError(f"{where}: {first_fault(error)}") from None
 
     def dump(self) -> str:
         """The manifest as TOML."""

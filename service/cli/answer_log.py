@@ -9,7 +9,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
-from model_store.errors import UserError
+from model_store.errors import UserError, first_fault
 from model_store.signals import Signal
 
 Probability = Annotated[float, Field(gt=0, le=1)]
@@ -64,11 +64,8 @@ def read_log(file: Path) -> list[Answer]:
             try:
                 row = Row.model_validate_json(line)
             except ValidationError as error:
-                fault = error.errors()[0]
-                where = ".".join(map(str, fault["loc"]))
                 raise LogError(
-                    f"{file}, line {number}: not a row of `recommendations export`: "
-                    + (f"{where}: {fault['msg']}" if where else fault["msg"])
+                    f"{file}, line {number}: not a row of `recommendations export`: {first_fault(error)}"
                 ) from None
             rows[row.recommendation_id].append(row)
     if not rows:
