@@ -11,8 +11,10 @@ _SEPARATORS = ("|", ";", ",")
 _NO_TERMS = frozenset({"(no genres listed)", "none", "null", "n/a", "nan"})
 _SURROGATES = re.compile("[\ud800-\udfff]")
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
-_LEAST_MILLISECONDS, _LEAST_MICROSECONDS = 1e11, 1e14
-"""Seconds reach 1e11 in the year 5138."""
+_MAX_ID_CHARS = 256
+"""As the service accepts."""
+_UNITS = ((1e11, 1.0), (1e14, 1e3), (1e17, 1e6), (1e20, 1e9))
+"""Numbers up to the first are in seconds, which reach it in the year 5138; then in milli-, micro- and nanoseconds."""
 
 
 def terms(value: Any) -> tuple[str, ...]:
@@ -61,7 +63,7 @@ def identity(value: Any) -> str:
     """An id: a text or a whole number.
 
     Raises:
-        ValueError: missing, empty, of another type, or with control characters or lone surrogates.
+        ValueError: missing, empty, too long, of another type, or with control characters or lone surrogates.
     """
     if value is None or value == "":
         raise ValueError("is missing")
@@ -72,34 +74,38 @@ def identity(value: Any) -> str:
         raise ValueError("holds half of a character (a lone surrogate), which UTF-8 can't hold")
     if _CONTROL.search(found):
         raise ValueError("holds a control character, such as a line break")
+    if len(found) > _MAX_ID_CHARS:
+        raise ValueError(f"has {len(found):,} characters, of which the service takes {_MAX_ID_CHARS}")
     return found
 
 
 def seconds(value: Any) -> float:
-    """A time in Unix seconds: from seconds, milliseconds or microseconds, depending on its size, or from ISO 8601 text.
+    """A time in Unix seconds, from ISO 8601 text or from a number whose size tells its unit: seconds to nanoseconds.
 
     A text without a time zone is UTC.
 
     Raises:
-        ValueError: neither a number nor ISO 8601.
+        ValueError: neither a number nor ISO 8601, or thousands of years away.
     """
     try:
-        number = float(value)
+        number = math.nan if isinstance(value, bool) else float(value)
+    except OverflowError:
+        number = math.inf
     except (TypeError, ValueError):
-        return _seconds_of_text(value)
-    if not math.isfinite(number):
-        raise ValueError(f"{value!r} is not a time: give Unix seconds or ISO 8601")
-    if abs(number) >= _LEAST_MICROSECONDS:
-        return number / 1e6
-    return number / 1e3 if abs(number) >= _LEAST_MILLISECONDS else number
+        number = _seconds_of_text(value)
+    divisor = next((unit for least, unit in _UNITS if abs(number) < least), None)
+    if divisor is None:
+        raise ValueError(f"{str(value)[:40]!r} is not a time: give Unix seconds or ISO 8601")
+    return number / divisor
 
 
 def _seconds_of_text(value: Any) -> float:
     try:
         moment = datetime.fromisoformat(str(value).strip())
     except ValueError:
-        raise ValueError(f"{str(value)[:40]!r} is not a time: give Unix seconds or ISO 8601") from None
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+        return math.nan
+    found = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    return found if found < _UNITS[0][0] else math.nan
 
 
 def number(value: Any) -> float:

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model_store.data.values import identity, number, seconds, terms, text
+from service.http.ids import MAX_CHARS
 
 ANY_JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
@@ -49,19 +50,27 @@ def test_what_holds_no_terms_is_refused(value: Any) -> None:
         (1_700_000_000.5, 1_700_000_000.5),
         ("1700000000000", 1_700_000_000),
         (1_700_000_000_000_000, 1_700_000_000),
+        (1_700_000_000_000_000_000, 1_700_000_000),
+        ("-5", -5),
         ("0", 0),
         ("2023-11-14T22:13:20Z", 1_700_000_000),
         ("2023-11-14 22:13:20", 1_700_000_000),
         ("2023-11-14T23:13:20+01:00", 1_700_000_000),
     ],
 )
-def test_times_in_seconds_milliseconds_microseconds_and_text(value: Any, expected: float) -> None:
+def test_times_in_any_unit_and_as_text(value: Any, expected: float) -> None:
     assert seconds(value) == expected
 
 
-@pytest.mark.parametrize("value", ["soon", "", None, "nan", "inf", [], {}])
+@pytest.mark.parametrize("value", ["soon", "", None, True, "nan", "inf", [], {}])
 def test_what_is_no_time_is_refused_with_the_remedy(value: Any) -> None:
     with pytest.raises(ValueError, match="Unix seconds or ISO 8601"):
+        seconds(value)
+
+
+@pytest.mark.parametrize("value", ["1e20", 10**400, "9" * 400, -(10**21), "5139-01-01", "9999-12-31"])
+def test_a_time_that_could_not_be_read_again_is_refused(value: Any) -> None:
+    with pytest.raises(ValueError, match="is not a time"):
         seconds(value)
 
 
@@ -81,6 +90,12 @@ def test_texts_lose_half_characters_and_ids_with_them_are_refused() -> None:
 def test_what_is_no_id_is_refused(value: Any) -> None:
     with pytest.raises(ValueError, match=r"is missing|must be|holds"):
         identity(value)
+
+
+def test_an_id_that_the_service_does_not_take_is_refused() -> None:
+    assert identity("a" * MAX_CHARS) == "a" * MAX_CHARS
+    with pytest.raises(ValueError, match=f"has 257 characters, of which the service takes {MAX_CHARS}"):
+        identity("a" * (MAX_CHARS + 1))
 
 
 @given(ANY_JSON)
