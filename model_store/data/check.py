@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from model_store.data.dataset import IMAGES, Dataset, DatasetError
+from model_store.data.dataset import IMAGES, Dataset, DatasetError, is_file
 from model_store.data.targets import target_position
 
 Purpose = Literal["training", "evaluation"]
@@ -41,7 +41,7 @@ def faults(dataset: Dataset) -> list[Fault]:
 
 def missing_pictures(dataset: Dataset) -> list[str]:
     """The items whose `image` names a file that does not exist."""
-    return [item.item_id for item in dataset.items.values() if item.image is not None and not item.image.is_file()]
+    return [item.item_id for item in dataset.items.values() if item.image is not None and not is_file(item.image)]
 
 
 def listed(ids: list[str]) -> str:

@@ -217,6 +217,25 @@ def _require(path: Path) -> Path:
     return found
 
 
+def is_file(path: Path) -> bool:
+    """Whether there is such a file. There is none whose name is too long for the file system, or holds a NUL."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def picture_file(images: Path, name: str) -> Path | None:
+    """The picture of that name in the folder; None if there is none, or if it is in another folder."""
+    try:
+        path = (images / name).resolve()
+        inside = path.is_relative_to(images.resolve())
+    except (OSError, ValueError, RuntimeError):
+        # A NUL in the name or, up to Python 3.12, a loop of links.
+        return None
+    return path if inside and is_file(path) else None
+
+
 def item_line(fields: Mapping[str, Any]) -> str:
     """One line of `items.jsonl`, in ASCII: it contains no control sequences of a terminal."""
     return json.dumps(fields) + "\n"

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from model_store.data import importers
-from model_store.data.dataset import IMAGES, ITEMS, item_line, write_interactions
+from model_store.data.dataset import IMAGES, ITEMS, item_line, picture_file, write_interactions
 from model_store.data.importers import find_layout
 from model_store.data.rows import InteractionRow, Rejected
 from model_store.data.text_files import DataFileError
@@ -107,10 +107,8 @@ def _write_items(source: Path, layout: importers.Layout, partial: Path, imported
 
 def _copy(images: Path | None, name: str, folder: Path) -> bool:
     """Copy a picture. False if `images` has no picture of that name."""
-    if images is None:
-        return False
-    picture = (images / name).resolve()
-    if not picture.is_relative_to(images.resolve()) or not picture.is_file():
+    picture = None if images is None else picture_file(images, name)
+    if picture is None:
         return False
     target = folder / name
     target.parent.mkdir(parents=True, exist_ok=True)

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from model_store.data.dataset import IMAGES, ITEMS, item_line, item_rows
+from model_store.data.dataset import IMAGES, ITEMS, is_file, item_line, item_rows
 from model_store.data.text_files import find
 from model_store.errors import UserError
 from model_store.progress import Report, stages
@@ -99,7 +99,7 @@ class _Found:
 def _wanted(fields: dict[str, Any], folder: Path) -> str | None:
     """The URL of the item's picture, unless its file is there."""
     url, image = fields.get("image_url"), fields.get("image")
-    if not isinstance(url, str) or not url or (isinstance(image, str) and (folder / IMAGES / image).is_file()):
+    if not isinstance(url, str) or not url or (isinstance(image, str) and is_file(folder / IMAGES / image)):
         return None
     return url
 

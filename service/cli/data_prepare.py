@@ -18,6 +18,7 @@ from model_store.data.dataset import (
     interaction_rows,
     item_line,
     item_rows,
+    picture_file,
     read_items,
     write_interactions,
 )
@@ -154,8 +155,8 @@ def _write(
 
 def _take_picture(images: Path, name: str, target: Path) -> bool:
     """Link a readable picture, or copy it where links are not possible. False if it is unusable."""
-    picture = (images / name).resolve()
-    if not picture.is_relative_to(images.resolve()):
+    picture = picture_file(images, name)
+    if picture is None:
         return False
     looked = look_at(picture)
     if looked.fault or not looked.content:

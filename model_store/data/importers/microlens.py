@@ -16,7 +16,7 @@ def fits(source: Path) -> bool:
 
 
 def items(source: Path) -> Iterator[dict[str, Any] | Rejected]:
-    path, covers = _require(source, "_titles"), images(source)
+    path, covers = _require(source, "_titles"), _covers(source)
     columns = {"item_id": ("item", "id", "video_id"), "title": ("title_en", "name")}
     for line, row in rows(path, columns, ("item_id", "title")):
         yield converted(path, line, item, **row, image=_cover(covers, row["item_id"]))
@@ -44,10 +44,14 @@ def _sequences(path: Path) -> Iterator[InteractionRow | Rejected]:
             yield converted(path, line, interaction, user_id=user_id, item_id=video, timestamp=position)
 
 
-def _cover(covers: Path | None, item_id: str) -> str:
-    if covers is None or "/" in item_id:
-        return ""
-    return next((f"{item_id}{ending}" for ending in _COVER_ENDINGS if (covers / f"{item_id}{ending}").is_file()), "")
+def _covers(source: Path) -> frozenset[str]:
+    """The names of the covers."""
+    folder = images(source)
+    return frozenset() if folder is None else frozenset(path.name for path in folder.iterdir())
+
+
+def _cover(covers: frozenset[str], item_id: str) -> str:
+    return next((name for ending in _COVER_ENDINGS if (name := f"{item_id}{ending}") in covers), "")
 
 
 def _file(source: Path, part: str) -> Path | None:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from PIL import Image, UnidentifiedImageError
 
 from model_store.colours import full_rgb
-from model_store.data.dataset import Dataset, DatasetItem
+from model_store.data.dataset import Dataset, DatasetItem, is_file
 
 MAX_PIXELS = 40_000_000
 """As the service accepts; decoding more is not tried."""
@@ -117,9 +117,10 @@ def look_at(path: Path, *, read: bool = True) -> Picture:
     """The picture at `path`; unless `read`, its path stands for the hash."""
     try:
         if not read:
-            return Picture(str(path)) if path.is_file() else Picture()
+            return Picture(str(path)) if is_file(path) else Picture()
         encoded = path.read_bytes()
-    except FileNotFoundError:
+    except (FileNotFoundError, ValueError):
+        # A name with a NUL is that of no file.
         return Picture()
     except OSError as error:
         return Picture("", error.strerror or type(error).__name__)

@@ -2,6 +2,7 @@
 
 import io
 import itertools
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -105,6 +106,18 @@ def test_pictures_that_are_missing_or_unreadable_are_found(tmp_path: Path) -> No
     with pytest.raises(DatasetError, match=r"1 items name a picture that is not in images/ \(items e\)"):
         require(read_dataset(tmp_path), "training")
     assert len(checked(tmp_path).errors) == 2
+
+
+@pytest.mark.parametrize("name", ["a\0.png", "n" * 300])
+def test_a_picture_whose_name_no_file_can_have_is_missing_or_unreadable(tmp_path: Path, name: str) -> None:
+    (good(tmp_path) / "images").mkdir()
+    item = json.dumps({"item_id": "a", "title": "A", "image": name})
+    (tmp_path / "items.jsonl").write_text(ITEMS.replace(ITEMS.splitlines()[0], item))
+    for read in (True, False):
+        found = check_folder(tmp_path, BUILT_IN, read_pictures=read).items
+        assert [*found.missing, *found.unreadable] == ["a"]
+    with pytest.raises(DatasetError, match=r"not in images/ \(items a\)"):
+        require(read_dataset(tmp_path), "training")
 
 
 def test_a_user_who_is_a_copy_of_a_training_user_is_a_leak(tmp_path: Path) -> None:

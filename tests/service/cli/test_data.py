@@ -40,10 +40,13 @@ def test_pictures_are_copied_but_none_from_another_folder(tastestream: Run, tmp_
     (tmp_path / "secret.png").write_bytes(b"secret")
     (tmp_path / "in/images").mkdir(parents=True)
     (tmp_path / "in/images/a.png").write_bytes(b"picture")
-    (tmp_path / "in/items.csv").write_text("item_id,title,image\na,A,a.png\nb,B,../../secret.png\nc,C,none.png\n")
+    names = ("a.png", "../../secret.png", "none.png", "a\0.png", "n" * 300)
+    items = "".join(f"{item_id},T,{name}\n" for item_id, name in zip("abcde", names, strict=True))
+    (tmp_path / "in/items.csv").write_text(f"item_id,title,image\n{items}")
     (tmp_path / "in/interactions.csv").write_text("user_id,item_id,timestamp\nu,a,1\n")
     assert tastestream("data", "import", str(tmp_path / "in"), str(tmp_path / "out")).code == 0
     items = read_dataset(tmp_path / "out").items
+    assert list(items) == ["a", "b", "c", "d", "e"]
     assert [name for name, item in items.items() if item.image] == ["a"]
     assert [path.read_bytes() for path in (tmp_path / "out/images").iterdir()] == [b"picture"]
 

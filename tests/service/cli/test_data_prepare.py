@@ -17,7 +17,7 @@ def test_what_can_not_be_used_is_removed(tastestream: Run, tmp_path: Path) -> No
     Image.new("RGB", (8, 8)).save(source / "images/sub/a.png")
     (tmp_path / "secret.png").write_bytes((source / "images/sub/a.png").read_bytes())
     (source / "images/b.png").write_text("<html>")
-    names = {"a": "sub/a.png", "b": "b.png", "c": "none.png", "d": "../../secret.png"}
+    names = {"a": "sub/a.png", "b": "b.png", "c": "none.png", "d": "../../secret.png", "e": "e\0.png"}
     lines = [json.loads(line) | {"n": 1} for line in ITEMS.splitlines()]
     items = "".join(json.dumps(line | {"image": names.get(line["item_id"])}) + "\n" for line in lines)
     rows = rows_of("train", 9, "abcde") + rows_of("test", 3, "acd") + row("u1", "gone", 5) + row("u1", "a", 7) * 2
@@ -25,7 +25,7 @@ def test_what_can_not_be_used_is_removed(tastestream: Run, tmp_path: Path) -> No
     (source / "descriptions.jsonl").write_text('{"item_id": "a", "summary": "A square."}\n')
     ended = tastestream("data", "prepare", str(source), str(tmp_path / "out"))
     assert ended.code == 0, ended.err
-    assert "3 items lost the name of a picture" in ended.out
+    assert "4 items lost the name of a picture" in ended.out
     found = read_dataset(tmp_path / "out")
     assert {name: item.image for name, item in found.items.items() if item.image} == {
         "a": tmp_path / "out/images/sub/a.png"
