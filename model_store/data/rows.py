@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 from model_store.data import values
 from model_store.data.text_files import lines
 
+_STARS = 5
+
 
 class InteractionRow(NamedTuple):
     """One interaction; `timestamp` in Unix seconds. If `type` is "", the rating decides what it was."""
@@ -78,6 +80,20 @@ def interaction(
         None if rating in (None, "") else _part("rating", values.number, rating),
         _part("type", values.text, type),
     )
+
+
+def five_stars(*, rating: Any, **parts: Any) -> InteractionRow:
+    """An interaction in a source of ratings up to five stars. Without its rating it would count as a click.
+
+    Raises:
+        ValueError: as `interaction`, or the rating is missing or not on the scale.
+    """
+    if rating in (None, ""):
+        raise ValueError("rating is missing")
+    found = interaction(rating=rating, **parts)
+    if not 0 <= (found.rating or 0) <= _STARS:
+        raise ValueError(f"rating {rating} is not on the scale from 0 to {_STARS}")
+    return found
 
 
 def converted(path: Path, line: int, convert: Callable[..., Any], /, *row: Any, **fields: Any) -> Any:

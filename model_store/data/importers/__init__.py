@@ -5,7 +5,7 @@
 | `tables`        | `items.csv` and `interactions.csv` with common column names, or one table of items          |
 | `movielens`     | `movies.csv` and `ratings.csv`; `movies.dat` and `ratings.dat`; `u.item` and `u.data`       |
 | `amazon-2023`   | `meta_CATEGORY.jsonl` and `CATEGORY.jsonl` or `CATEGORY.csv` of Amazon Reviews 2023         |
-| `microlens`     | `MicroLens-SIZE_pairs.csv` (or `.tsv`), `..._titles.csv`, the folder `..._covers`           |
+| `microlens`     | `MicroLens-SIZE_pairs.csv` or `.tsv`, `..._titles.csv` or `..._title_en.csv`, `..._covers`  |
 | `product-feed`  | a Google Merchant feed: tab-separated or XML (RSS 2.0, Atom)                                |
 
 Any file may be compressed with gzip, and have any encoding that `text_files` knows. Items without an id or a title and

@@ -1,11 +1,11 @@
 """Amazon Reviews 2023 (Hou et al., 2024): metadata and reviews of categories, or the ratings of a benchmark split."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from model_store.data.rows import InteractionRow, Rejected, converted, interaction, item, json_rows
+from model_store.data.rows import InteractionRow, Rejected, converted, five_stars, item, json_rows
 from model_store.data.tables import rows
 from model_store.data.text_files import DataFileError, find
 
@@ -30,7 +30,7 @@ def interactions(source: Path) -> Iterator[InteractionRow | Rejected]:
             yield from json_rows(reviews, _review)
         elif ratings.is_file():
             for line, row in rows(ratings, _RATING, _RATING):
-                yield converted(ratings, line, interaction, **row)
+                yield converted(ratings, line, five_stars, **row)
         else:
             raise DataFileError(
                 f"{source} has neither {category}.jsonl (reviews) nor {category}.csv (ratings), plain or .gz"
@@ -38,7 +38,7 @@ def interactions(source: Path) -> Iterator[InteractionRow | Rejected]:
 
 
 def _item(row: dict[str, Any]) -> dict[str, Any]:
-    texts = [*(row.get("description") or ()), *(row.get("features") or ())]
+    texts = [*_several(row.get("description")), *_several(row.get("features"))]
     attributes = {name: row.get(name) for name in ("price", "store", "average_rating")}
     return item(
         item_id=row.get("parent_asin"),
@@ -50,6 +50,11 @@ def _item(row: dict[str, Any]) -> dict[str, Any]:
     )
 
 
+def _several(value: Any) -> Iterable[Any]:
+    """The parts of a field that is an array, or in some files one text."""
+    return [value] if isinstance(value, str) else value or ()
+
+
 def _image(images: Any) -> str:
     """The main picture, or else another, in a size that is enough for a model."""
     found = sorted((one for one in images if isinstance(one, dict)), key=lambda one: one.get("variant") != "MAIN")
@@ -57,7 +62,7 @@ def _image(images: Any) -> str:
 
 
 def _review(row: dict[str, Any]) -> InteractionRow:
-    return interaction(
+    return five_stars(
         user_id=row.get("user_id"),
         item_id=row.get("parent_asin") or row.get("asin"),
         rating=row.get("rating"),

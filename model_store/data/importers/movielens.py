@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from model_store.data.rows import InteractionRow, Rejected, converted, interaction, item
+from model_store.data.rows import InteractionRow, Rejected, converted, five_stars, item
 from model_store.data.tables import rows
 from model_store.data.text_files import DataFileError, find, lines
 
@@ -36,7 +36,7 @@ def interactions(source: Path) -> Iterator[InteractionRow | Rejected]:
     return (
         _ratings_csv(path)
         if release == "csv"
-        else _split(path, "::" if release == "dat" else "\t", interaction, _RATING)
+        else _split(path, "::" if release == "dat" else "\t", five_stars, _RATING)
     )
 
 
@@ -76,7 +76,7 @@ def _tags(path: Path) -> dict[str, list[str]]:
 def _ratings_csv(path: Path) -> Iterator[InteractionRow | Rejected]:
     columns = {"user_id": ("userId",), "item_id": ("movieId",), "rating": (), "timestamp": ()}
     for line, row in rows(path, columns, columns):
-        yield converted(path, line, interaction, **row)
+        yield converted(path, line, five_stars, **row)
 
 
 def _movie_100k(*, item_id: str, title: str, **fields: str) -> dict[str, Any]:

@@ -154,6 +154,58 @@ def test_microlens_sequences(tmp_path: Path) -> None:
     assert both(tmp_path, "microlens")[1] == [InteractionRow("7", "3", 0.0), InteractionRow("7", "1", 1.0)]
 
 
+def test_a_line_of_sequences_without_a_tab_is_rejected(tmp_path: Path) -> None:
+    pairs = "7\t3 1\n8 3 1\n9\t\n"
+    write(tmp_path, {"MicroLens-100k_pairs.tsv": pairs, "MicroLens-100k_titles.csv": "item,title\n1,A\n"})
+    layout = LAYOUTS["microlens"]
+    assert layout.interactions is not None
+    assert [(row.line, row.reason) for row in rejected(layout.interactions(tmp_path))] == [(2, "no tab after the user")]
+
+
+@pytest.mark.parametrize("name", ["MicroLens-100k_title_en.csv", "MicroLens-1M_title.csv", "MicroLens-50k_titles.csv"])
+def test_microlens_titles_without_a_header(tmp_path: Path, name: str) -> None:
+    titles = '\ufeff1,A dog, running "fast\n2,"A ""cat"", asleep"\n\n3,\n4,"\n'
+    write(tmp_path, {"MicroLens-100k_pairs.csv": "user,item,timestamp\n7,1,1583378629552\n", name: titles})
+    items, _ = both(tmp_path, "microlens")
+    assert items == [
+        {"item_id": "1", "title": 'A dog, running "fast'},
+        {"item_id": "2", "title": 'A "cat", asleep'},
+        {"item_id": "4", "title": '"'},
+    ]
+    assert [row.line for row in rejected(LAYOUTS["microlens"].items(tmp_path))] == [4]
+
+
+@pytest.mark.parametrize("rating", ["", "6", "-1", "five"])
+def test_a_rating_that_is_missing_or_off_the_scale_is_rejected(tmp_path: Path, rating: str) -> None:
+    product, review = {"parent_asin": "1", "title": "A"}, {"user_id": "u", "parent_asin": "1", "timestamp": 1}
+    sources: dict[str, dict[str, str | bytes]] = {
+        "csv": {
+            "movies.csv": "movieId,title\n1,A\n",
+            "ratings.csv": f"userId,movieId,rating,timestamp\n7,1,{rating},1\n",
+        },
+        "1m": {"movies.dat": "1::A::War\n", "ratings.dat": f"7::1::{rating}::1\n"},
+        "100k": {"u.item": f"1|A{'|' * 22}\n", "u.data": f"7\t1\t{rating}\t1\n"},
+        "reviews": {
+            "meta_A.jsonl": json.dumps(product),
+            "A.jsonl": json.dumps(review | ({"rating": rating} if rating else {})),
+        },
+        "ratings": {
+            "meta_A.jsonl": json.dumps(product),
+            "A.csv": f"user_id,parent_asin,rating,timestamp\nu,1,{rating},1\n",
+        },
+    }
+    for name, files in sources.items():
+        _, layout = find_layout(write(tmp_path / name, files))
+        assert layout.interactions is not None
+        assert [row.reason.partition(" ")[0] for row in layout.interactions(tmp_path / name)] == ["rating"], name
+
+
+def test_an_amazon_description_may_be_one_text(tmp_path: Path) -> None:
+    product = {"parent_asin": "B1", "title": "Pen", "description": "Writes well.", "features": ["Blue"]}
+    write(tmp_path, {"meta_Office.jsonl": json.dumps(product)})
+    assert used(LAYOUTS["amazon-2023"].items(tmp_path))[0]["description"] == "Writes well. Blue"
+
+
 def test_tables_with_other_column_names(tmp_path: Path) -> None:
     write(
         tmp_path,
