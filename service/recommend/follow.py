@@ -179,13 +179,14 @@ class Follower:
 
     async def _open_version(self, opened: Opened) -> Ranker:
         settings = with_version(self._settings, opened.version, opened.urls)
-        ranker = await asyncio.to_thread(open_ranker, settings, self._metrics, opened.role)
-        if ranker is None:
-            raise Unserved("it has no server")
+        opening = asyncio.create_task(asyncio.to_thread(open_ranker, settings, self._metrics, opened.role))
         try:
+            ranker = await asyncio.shield(opening)
+            if ranker is None:
+                raise Unserved("it has no server")
             await ranker.check()
         except BaseException:
-            await ranker.close()
+            await _close_opened(opening)
             raise
         return ranker
 
@@ -227,4 +228,11 @@ async def _close_later(ranker: Ranker) -> None:
     try:
         await asyncio.sleep(_GRACE_S)
     finally:
+        await ranker.close()
+
+
+async def _close_opened(opening: asyncio.Task[Ranker | None]) -> None:
+    """Close what is opened in a thread, which can't be ended: wait for it, but not for one that hangs."""
+    await asyncio.wait({opening}, timeout=_READ_TIMEOUT_S)
+    if opening.done() and not opening.cancelled() and opening.exception() is None and (ranker := opening.result()):
         await ranker.close()

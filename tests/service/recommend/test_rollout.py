@@ -17,6 +17,7 @@ from model_store.prompts import BUILT_IN
 from model_store.registry.manifest import Blend, Manifest
 from model_store.registry.registry import Registry
 from service.recommend import follow
+from service.recommend.ranker import Ranker
 from service.recommend.rollout import Lineup, place
 from service.recommend.shadow import spearman
 from service.settings import RankerSettings, RecommendSettings
@@ -407,3 +408,31 @@ async def test_the_start_does_not_wait_for_a_store_that_hangs(
     monkeypatch.setattr(follow, "_START_S", 0.05)
     async with following() as gateway:
         assert (await ask(gateway))["model"] == "ranker@1"
+
+
+async def test_a_version_that_is_being_opened_when_a_gateway_closes_is_closed_too(
+    following: Follow, models: Models, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, may_open, opened = threading.Event(), threading.Event(), threading.Event()
+    open_ranker, close = follow.open_ranker, follow.Follower.close
+
+    def slowly(*given: Any) -> Ranker | None:
+        begun.set()
+        may_open.wait(60)
+        ranker = open_ranker(*given)
+        opened.set()
+        return ranker
+
+    async def closed(self: follow.Follower) -> None:
+        closing = asyncio.create_task(close(self))
+        await asyncio.sleep(0)
+        may_open.set()
+        await closing
+
+    monkeypatch.setattr(follow, "open_ranker", slowly)
+    monkeypatch.setattr(follow.Follower, "close", closed)
+    async with following() as gateway:
+        models.canary()
+        await until(begun.is_set)
+    await until(opened.is_set)
+    assert gateway.count("tastestream_model_info", role="canary", model="ranker@2", mode="score") == 0
