@@ -9,7 +9,8 @@ from typing import Any
 
 from model_store.data.text_files import DataFileError, Encoding, open_text
 
-_DELIMITERS = ("\t", ",", ";", "|")
+_NAMES = {"\t": "tab", ",": "comma", ";": "semicolon", "|": "bar"}
+"""The delimiters that are tried."""
 _FIELD_CHARS = 1_000_000
 _PUNCTUATION = re.compile(r"[^a-z0-9]+")
 
@@ -27,13 +28,15 @@ def rows(
         required: the names of columns that the file must have.
 
     Raises:
-        DataFileError: no header, a required column is missing, a quote is not closed, or a row has too few fields.
+        DataFileError: no header, a required column is missing, a quote is not closed, or a row has too few or too many
+            fields.
     """
     with open_text(path, encoding) as text:
         first = text.readline()
         if not first.strip():
             raise DataFileError(f"{path} is empty")
-        reader = csv.reader(chain((first,), text), delimiter=max(_DELIMITERS, key=first.count), strict=True)
+        delimiter = max(_NAMES, key=first.count)
+        reader = csv.reader(chain((first,), text), delimiter=delimiter, strict=True)
         csv.field_size_limit(_FIELD_CHARS)
         records = _records(path, reader)
         _, names = next(records)
@@ -42,6 +45,11 @@ def rows(
         for line, fields in records:
             if len(fields) < width and any(place >= len(fields) for place in places.values()):
                 raise DataFileError(f"{path}, line {line}: {len(fields)} fields, where the header has {width}")
+            if any(fields[width:]):
+                raise DataFileError(
+                    f"{path}, line {line}: {len(fields)} fields, where the header has {width}; put a field with a "
+                    f"{_NAMES[delimiter]} in it into quotes"
+                )
             yield line, {name: fields[place] for name, place in places.items()}
 
 

@@ -28,6 +28,8 @@ _MARKS = (
 _BROKEN = re.compile("[\udc80-\udcff]")
 """Code points that replace bytes which are not UTF-8."""
 _NAMES = {"cp1252": "Windows-1252 (Latin-1)", "utf-16": "UTF-16", "utf-16-le": "UTF-16", "utf-16-be": "UTF-16"}
+_CODECS = {"charmap": "UTF-8, or Windows-1252 (Latin-1),"}
+"""What codecs that call themselves otherwise are."""
 
 
 class DataFileError(UserError):
@@ -129,7 +131,8 @@ def _reading(path: Path) -> Iterator[None]:
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise DataFileError(f"{path}: the gzip file is cut short or damaged ({error}); download it again") from None
     except UnicodeDecodeError as error:
-        raise DataFileError(f"{path} is not {error.encoding} throughout: {error.reason}; convert it to UTF-8") from None
+        name = _CODECS.get(error.encoding, error.encoding.upper())
+        raise DataFileError(f"{path} is not {name} throughout: convert it to UTF-8, or is it no text?") from None
     except OSError as error:
         raise DataFileError(f"{path} can't be read: {error.strerror or error}") from None
 

@@ -19,7 +19,7 @@ from service.cli.data_check import check
 from service.cli.data_pictures import pictures
 from service.cli.data_prepare import prepare
 from service.cli.data_stages import describe, summarize
-from service.cli.dataset_files import new_dataset
+from service.cli.dataset_files import new_dataset, require_apart
 from service.cli.options import Layout
 from service.cli.terminal import print_table, say
 
@@ -51,11 +51,15 @@ def import_data(
         tastestream data import ml-latest-small movielens
     """
     name, found = find_layout(source, layout)
+    require_apart(source, folder)
     imported = _Imported()
     with stages() as report, new_dataset(folder, force=force) as partial:
         _write_items(source, found, partial, imported, report)
+        imported.last = None
         if found.interactions is not None:
             imported.users = write_interactions(partial, _interactions(found.interactions(source), imported, report))
+            if not imported.interactions:
+                raise DataFileError(f"{source} has no valid interaction; {imported.reason}")
             report("interactions", 1.0, f"{imported.interactions:,} interactions")
     _print_summary(name, folder, imported)
     raise typer.Exit(1 if imported.rejected else 0)
@@ -73,9 +77,17 @@ class _Imported:
     interactions: int = 0
     rejected: Counter[str] = field(default_factory=Counter)
     first: list[Rejected] = field(default_factory=list)
+    last: Rejected | None = None
+
+    @property
+    def reason(self) -> str:
+        """Why there is no other row than rejected ones."""
+        row = self.last
+        return "it is empty" if row is None else f"{row.file}, line {row.line}: {row.reason}"
 
     def reject(self, row: Rejected) -> None:
         self.rejected[row.file] += 1
+        self.last = row
         if len(self.first) < _SHOWN:
             self.first.append(row)
 
@@ -101,8 +113,7 @@ def _write_items(source: Path, layout: importers.Layout, partial: Path, imported
                 report("items", 0.0, f"{number:,} read")
     report("items", 1.0, f"{imported.items:,} items")
     if not imported.items:
-        reasons = (f"{row.file}, line {row.line}: {row.reason}" for row in imported.first)
-        raise DataFileError(f"{source} has no valid item; {next(reasons, 'it is empty')}")
+        raise DataFileError(f"{source} has no valid item; {imported.reason}")
 
 
 def _copy(images: Path | None, name: str, folder: Path) -> bool:

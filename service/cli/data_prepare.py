@@ -28,7 +28,7 @@ from model_store.data.statistics.items import look_at
 from model_store.errors import UserError
 from model_store.progress import Report, stages
 from model_store.signals import Signals
-from service.cli.dataset_files import BEFORE, new_dataset
+from service.cli.dataset_files import BEFORE, new_dataset, require_free
 from service.cli.terminal import print_table, say, settings_or_exit
 
 _TIME_SHARE = 0.8
@@ -68,6 +68,7 @@ def prepare(
 
         tastestream data prepare microlens microlens-5core --k-core 5 --max-users 50000
     """
+    require_free(folder, force=force)
     signals = Signals(settings_or_exit().signals.vocabulary())
     with stages() as report:
         report("reading", 0.0, "")

@@ -18,6 +18,27 @@ _REPLACED = {ITEMS: (ITEMS, DESCRIPTIONS), INTERACTIONS: (INTERACTIONS, SUMMARIE
 _PARTIAL = ".partial-"
 
 
+def require_apart(source: Path, folder: Path) -> None:
+    """
+    Raises:
+        UserError: to replace the dataset in `folder` would delete files of `source`.
+    """
+    home, target = (source if source.is_dir() else source.parent).resolve(), folder.resolve()
+    if home == target or any(home.is_relative_to(target / name) for name in (IMAGES, BEFORE)):
+        raise UserError(f"{folder} holds the source {source}, which would be replaced: write into another folder")
+
+
+def require_free(folder: Path, *, force: bool) -> None:
+    """
+    Raises:
+        UserError: `folder` is not empty and `force` is not given, or it is no folder.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"{folder} is not a folder: name a new one")
+    if not force and folder.exists() and any(not path.name.startswith(_PARTIAL) for path in folder.iterdir()):
+        raise UserError(f"{folder} is not empty: use another folder, or --force to replace the dataset in it")
+
+
 @contextmanager
 def new_dataset(folder: Path, *, force: bool) -> Iterator[Path]:
     """A temporary folder whose dataset files replace those in `folder` at the end, if nothing failed.
@@ -27,8 +48,7 @@ def new_dataset(folder: Path, *, force: bool) -> Iterator[Path]:
     """
     is_new = not folder.exists()
     try:
-        if not is_new and not force and any(not path.name.startswith(_PARTIAL) for path in folder.iterdir()):
-            raise UserError(f"{folder} is not empty: use another folder, or --force to replace the dataset in it")
+        require_free(folder, force=force)
         folder.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(dir=folder, prefix=_PARTIAL) as partial:
             yield Path(partial)

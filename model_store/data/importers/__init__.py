@@ -19,7 +19,7 @@ from typing import Any
 
 from model_store.data.importers import amazon2023, microlens, movielens, product_feed, tables
 from model_store.data.rows import InteractionRow, Rejected
-from model_store.data.text_files import DataFileError
+from model_store.data.text_files import DataFileError, find
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ def find_layout(source: Path, name: str | None = None) -> tuple[str, Layout]:
     """The layout called `name`, or the first that fits the files at `source`.
 
     Raises:
-        DataFileError: `source` does not exist, or no layout fits.
+        DataFileError: `source` does not exist or is a dataset folder, or no layout fits.
     """
     if not source.exists():
         raise DataFileError(f"{source} does not exist")
@@ -55,5 +55,7 @@ def find_layout(source: Path, name: str | None = None) -> tuple[str, Layout]:
     for known, layout in LAYOUTS.items():
         if layout.fits(source):
             return known, layout
+    if find(source / "items.jsonl").is_file():
+        raise DataFileError(f"{source} is a dataset folder already: use it as it is")
     layouts = ", ".join(LAYOUTS)
     raise DataFileError(f"{source} has no items.jsonl and no known layout; name one with --layout: {layouts}")

@@ -42,6 +42,11 @@ def items(source: Path) -> Iterator[dict[str, Any] | Rejected]:
 
 
 def interactions(source: Path) -> Iterator[InteractionRow | Rejected]:
+    if source.is_file():
+        raise DataFileError(
+            f"{source} is one table, of items: put it and the table of interactions into a folder, as items.csv and "
+            "interactions.csv, and name that"
+        )
     path = _require(source, _INTERACTION_FILES)
     for line, row in rows(path, _INTERACTION, ("user_id", "item_id", "timestamp")):
         yield converted(path, line, interaction, **row)

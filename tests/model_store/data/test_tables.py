@@ -48,6 +48,10 @@ def test_quoted_fields_may_hold_separators_quotes_and_line_ends(tmp_path: Path) 
         ('user,movieId\n1,2\n"3,4\n' + "5,6\n" * 9, "line 3: a quote that begins here is not closed"),
         ('user,movieId\n"1"x,2\n', "line 2: a quote in the middle of a field"),
         ("user,movieId\n1,2\n3\n", "line 3: 1 fields, where the header has 2"),
+        (
+            "user;movieId\n1;2;\n3;4;;5\n",
+            "line 3: 4 fields, where the header has 2; put a field with a semicolon",
+        ),
     ],
 )
 def test_what_can_not_be_read_is_named_with_its_line(tmp_path: Path, content: str, message: str) -> None:

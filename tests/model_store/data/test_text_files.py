@@ -59,6 +59,13 @@ def test_the_line_is_right_in_a_large_file(tmp_path: Path) -> None:
         detect(path)
 
 
+def test_what_is_in_no_known_encoding_is_named_without_the_word_charmap(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"Am\x81lie\n")
+    with pytest.raises(DataFileError, match=r"file is not UTF-8, or Windows-1252 \(Latin-1\), throughout: convert it"):
+        read(path)
+
+
 @pytest.mark.parametrize("cut", [1, 8, 20])
 def test_a_gzip_file_that_is_cut_short_is_named(tmp_path: Path, cut: int) -> None:
     path = tmp_path / "file.gz"

@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import get_args
 
+import pytest
+
 from model_store.data.dataset import Interaction, read_dataset
 from model_store.data.importers import LAYOUTS
 from service.cli.options import LayoutName
@@ -71,6 +73,49 @@ def test_a_failed_import_leaves_nothing_and_is_reported_in_one_sentence(tastestr
     assert "ratings.dat, line 1: 3 fields" in ended.err
     assert "Traceback" not in ended.err
     assert not (tmp_path / "out").exists()
+
+
+def tables(folder: Path, interactions: str = "u,a,1\n") -> Path:
+    (folder / "images").mkdir(parents=True)
+    (folder / "images/a.png").write_bytes(b"picture")
+    (folder / "items.csv").write_text("item_id,title\na,A\n,B\n")
+    (folder / "interactions.csv").write_text(f"user_id,item_id,timestamp\n{interactions}")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("interactions", "reason"), [("", "it is empty"), ("u,a,soon\n", "interactions.csv, line 2: timestamp 'soon'")]
+)
+def test_an_import_without_interactions_keeps_the_old_dataset(
+    tastestream: Run, tmp_path: Path, interactions: str, reason: str
+) -> None:
+    assert tastestream("data", "import", str(tables(tmp_path / "in")), str(tmp_path / "out")).code == 1
+    ended = tastestream("data", "import", str(tables(tmp_path / "bad", interactions)), str(tmp_path / "out"), "--force")
+    assert ended.code == 1
+    assert f"has no valid interaction; {reason}" in ended.err
+    assert list(read_dataset(tmp_path / "out").histories) == ["u"]
+
+
+@pytest.mark.parametrize("inside", ["", "images", "before"])
+def test_an_import_never_replaces_its_source(tastestream: Run, tmp_path: Path, inside: str) -> None:
+    source = tables(tmp_path / "out" / inside)
+    for one in (source, source / "items.csv"):
+        ended = tastestream("data", "import", str(one), str(tmp_path / "out"), "--force")
+        assert ended.code == 1
+        assert "write into another folder" in ended.err
+    assert (source / "images/a.png").exists()
+    assert not (source / "items.jsonl").exists()
+
+
+def test_what_is_no_source_is_named_with_what_to_do(tastestream: Run, tmp_path: Path) -> None:
+    source, out = tables(tmp_path / "in"), str(tmp_path / "out")
+    assert "is one table, of items: put it and" in tastestream("data", "import", str(source / "items.csv"), out).err
+    assert tastestream("data", "import", str(source), out).code == 1, "a row was rejected"
+    again = tastestream("data", "import", out, str(tmp_path / "again"))
+    assert again.err == f"error: {out} is a dataset folder already: use it as it is\n"
+    (tmp_path / "file").write_text("")
+    ended = tastestream("data", "import", str(source), str(tmp_path / "file"))
+    assert ended.err == f"error: {tmp_path / 'file'} is not a folder: name a new one\n"
 
 
 def test_the_command_knows_every_layout() -> None:

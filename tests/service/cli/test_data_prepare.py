@@ -75,6 +75,13 @@ def test_positions_are_not_split_by_time(tastestream: Run, tmp_path: Path) -> No
     assert not (tmp_path / "out").exists()
 
 
+def test_a_folder_that_is_not_empty_is_refused_before_anything_is_read(tastestream: Run, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/notes").write_text("")
+    ended = tastestream("data", "prepare", str(tmp_path / "nowhere"), str(tmp_path / "out"))
+    assert f"{tmp_path / 'out'} is not empty" in ended.err
+
+
 def test_what_was_made_from_a_replaced_dataset_goes_with_it(tastestream: Run, tmp_path: Path) -> None:
     source, out = (
         write(tmp_path, "".join(rows_of("train", 4, "abcd", 1e9 + 100 * n) for n in range(5))),
