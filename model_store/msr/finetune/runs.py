@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,8 @@ from model_store.msr.finetune.base import Base
 from model_store.msr.finetune.options import FinetuneOptions
 
 _RECORD = "run.json"
-_CHECKPOINT = "checkpoint-*"
+_CHECKPOINT = re.compile(r"checkpoint-(\d+)")
+_LAST_WRITTEN = "trainer_state.json"
 _SHOWN = 3
 
 
@@ -50,15 +52,15 @@ def open_run(folder: Path, expected: dict[str, Any], resume: bool) -> Path | Non
     """Prepare the folder, and return the checkpoint to continue from, or None for a new run.
 
     Raises:
-        FinetuneError: the folder has another run, or nothing to resume.
+        FinetuneError: the folder has another run or other files, or nothing to resume.
     """
-    newest = max(folder.glob(_CHECKPOINT), key=lambda path: int(path.name.split("-")[1]), default=None)
+    newest = _newest(folder)
     if not resume:
         if newest is not None:
             raise FinetuneError(
                 f"{folder} has {newest.name} of an unfinished run: continue it with --resume, or delete the folder"
             )
-        folder.mkdir(parents=True, exist_ok=True)
+        _make(folder)
         (folder / _RECORD).write_text(json.dumps(expected, indent=2), "utf-8")
         return None
     if newest is None:
@@ -71,6 +73,37 @@ def open_run(folder: Path, expected: dict[str, Any], resume: bool) -> Path | Non
         shown = "; ".join(_difference(name, found.get(name), expected[name]) for name in different[:_SHOWN])
         raise FinetuneError(f"{folder} belongs to another run: {shown}. Resume with the same, or delete the folder")
     return newest
+
+
+def _newest(folder: Path) -> Path | None:
+    """The last whole checkpoint: one that was being written when the run was killed lacks its last file."""
+    found = {path: match for path in folder.glob("*") if (match := _CHECKPOINT.fullmatch(path.name))}
+    whole = [path for path in found if _is_json(path / _LAST_WRITTEN)]
+    return max(whole, key=lambda path: int(found[path][1]), default=None)
+
+
+def _is_json(path: Path) -> bool:
+    try:
+        json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def _make(folder: Path) -> None:
+    """Make the folder of a new run, without what another left before its first checkpoint.
+
+    Raises:
+        FinetuneError: it has other files, which would be deleted with the run.
+    """
+    try:
+        if folder.exists() and any(folder.iterdir()) and not (folder / _RECORD).is_file():
+            raise FinetuneError(f"{folder} is not empty, and no folder of a run: name a new one (--work-dir)")
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FinetuneError(f"{folder} can't be written: {error.strerror or error} (--work-dir)") from None
+    for path in folder.glob("checkpoint-*"):
+        shutil.rmtree(path)
 
 
 def close_run(folder: Path) -> None:

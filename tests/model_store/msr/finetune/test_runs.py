@@ -24,11 +24,36 @@ def unfinished(tmp_path: Path) -> Path:
     assert open_run(folder, RUN, resume=False) is None
     for step in (9, 10):
         (folder / f"checkpoint-{step}").mkdir()
+        (folder / f"checkpoint-{step}/trainer_state.json").write_text("{}")
     return folder
 
 
 def test_the_newest_checkpoint_is_resumed(unfinished: Path) -> None:
     assert open_run(unfinished, RUN, resume=True) == unfinished / "checkpoint-10"
+
+
+@pytest.mark.parametrize("state", [None, "", '{"step": '])
+def test_a_checkpoint_that_was_not_finished_is_none(unfinished: Path, state: str | None) -> None:
+    for step in ("11", "12-old"):
+        (unfinished / f"checkpoint-{step}").mkdir()
+        if state is not None:
+            (unfinished / f"checkpoint-{step}/trainer_state.json").write_text(state)
+    assert open_run(unfinished, RUN, resume=True) == unfinished / "checkpoint-10"
+    for step in (9, 10):
+        shutil.rmtree(unfinished / f"checkpoint-{step}")
+    with pytest.raises(FinetuneError, match="leave out --resume"):
+        open_run(unfinished, RUN, resume=True)
+    assert open_run(unfinished, RUN, resume=False) is None
+    assert [path.name for path in unfinished.iterdir()] == ["run.json"]
+
+
+def test_a_folder_with_other_files_is_refused_because_a_run_deletes_its_own(tmp_path: Path) -> None:
+    (tmp_path / "notes").write_text("mine")
+    with pytest.raises(FinetuneError, match="is not empty, and no folder of a run: name a new one"):
+        open_run(tmp_path, RUN, resume=False)
+    with pytest.raises(FinetuneError, match=r"notes can't be written: Not a directory \(--work-dir\)"):
+        open_run(tmp_path / "notes", RUN, resume=False)
+    assert [path.name for path in tmp_path.iterdir()] == ["notes"]
 
 
 @pytest.mark.parametrize(
