@@ -1,10 +1,11 @@
 """Reads, draws and checks all that a run needs, before the weights are loaded."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from model_store.data import text_files
-from model_store.data.dataset import Dataset, DatasetError, read_dataset
+from model_store.data.check import require
+from model_store.data.dataset import Dataset, DatasetError, is_file, read_dataset
 from model_store.data.statistics.leaks import find_leaks
 from model_store.data.summaries import SUMMARIES, UserSummaries, read_summaries
 from model_store.evaluate.item_weights import require_item_weight_memory
@@ -58,6 +59,7 @@ def prepare(
     dataset = read_dataset(data, signals)
     require_item_weight_memory(dataset)
     _require_pictures(dataset, data, options)
+    require(dataset if options.pictures else _without_pictures(dataset), "training")
     _require_no_copies(dataset, data)
     has_summaries = text_files.find(data / SUMMARIES).is_file()
     summaries = read_summaries(data / SUMMARIES) if has_summaries else UserSummaries({})
@@ -97,8 +99,12 @@ def _require_pictures(dataset: Dataset, data: Path, options: FinetuneOptions) ->
         raise DatasetError(
             f"{data} has no pictures; name them in items.jsonl, or train on texts alone with --no-pictures"
         )
-    if not any(path.is_file() for path in named):
+    if not any(is_file(path) for path in named):
         raise DatasetError(f"none of the pictures of {data} exists, such as {named[0]}; restore them, or --no-pictures")
+
+
+def _without_pictures(dataset: Dataset) -> Dataset:
+    return replace(dataset, items={item_id: replace(item, image=None) for item_id, item in dataset.items.items()})
 
 
 def _require_no_copies(dataset: Dataset, data: Path) -> None:

@@ -94,6 +94,14 @@ def test_data_without_pictures_needs_the_option(prepared: Prepared, shop: Path, 
     assert prepared(data=data, pictures=False).pairs
 
 
+def test_a_missing_picture_is_refused_before_the_training(prepared: Prepared, shop: Path, tmp_path: Path) -> None:
+    other = Path(shutil.copytree(shop, tmp_path / "other"))
+    next((other / "images").iterdir()).unlink()
+    with pytest.raises(DatasetError, match="1 items name a picture that is not in images/"):
+        prepared(data=other)
+    assert prepared(data=other, pictures=False)
+
+
 def test_users_who_are_copies_of_training_users_are_refused(prepared: Prepared, shop: Path, tmp_path: Path) -> None:
     data = Path(shutil.copytree(shop, tmp_path / "copies"))
     header, *rows = (data / "interactions.csv").read_text().splitlines()
