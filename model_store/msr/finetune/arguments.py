@@ -10,6 +10,8 @@ from model_store.msr.finetune.options import FinetuneOptions
 from model_store.msr.finetune.trainer import AUC
 from model_store.precision import multiplies_bfloat16
 
+_WHOLE_RUN = 1 - 1e-9
+
 
 def multiplies_in_bfloat16(options: FinetuneOptions) -> bool:
     """Whether to compute in bfloat16: by default where the hardware has units for it."""
@@ -24,7 +26,8 @@ def training_arguments(options: FinetuneOptions, folder: Path) -> Any:
     """Arguments of a run whose checkpoints go to `folder`."""
     from trl import SFTConfig
 
-    share = 1 / options.evaluations
+    # Trainer takes 1 for a step, and anything below for a share of the run.
+    share = min(1 / options.evaluations, _WHOLE_RUN)
     return SFTConfig(
         output_dir=str(folder),
         seed=options.seed,
@@ -51,6 +54,7 @@ def training_arguments(options: FinetuneOptions, folder: Path) -> Any:
         save_steps=share,
         save_total_limit=2,
         load_best_model_at_end=True,
+        restore_callback_states_from_checkpoint=True,  # patience counts the validations before an interruption
         metric_for_best_model=AUC,
         greater_is_better=True,
         logging_steps=1,

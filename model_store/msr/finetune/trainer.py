@@ -1,5 +1,6 @@
 """TRL's trainer with the loss of one answer token, and with validation by our own forward pass."""
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -8,6 +9,7 @@ from accelerate.utils import gather_object
 from transformers import EarlyStoppingCallback, PrinterCallback, TrainerCallback
 from trl import SFTTrainer
 
+from model_store.msr.finetune import FinetuneError
 from model_store.msr.finetune.rendering import Collator, Prompt
 from model_store.msr.finetune.scoring import Scorer, answer_logits
 from model_store.progress import Report
@@ -64,15 +66,24 @@ class RankingTrainer(SFTTrainer):  # type: ignore[misc]
         return losses.sum() / num_items_in_batch * processes
 
     def score(self, prompts: Sequence[Prompt], progress: Callable[[float], None] = lambda done: None) -> list[float]:
-        """Log-odds of each prompt; every process scores its share, and all get all."""
+        """Log-odds of each prompt; every process scores its share, and all get all.
+
+        Raises:
+            FinetuneError: one is infinite or no number.
+        """
         processes, own = self.accelerator.num_processes, self.accelerator.process_index
         scorer = Scorer(self.accelerator.unwrap_model(self.model), self.data_collator, self._labels, self._rows)
         with self.compute_loss_context_manager():
             margins = scorer(prompts[own::processes], progress)
-        if processes == 1:
-            return margins
-        numbered = gather_object(list(zip(range(own, len(prompts), processes), margins, strict=True)))
-        return [margin for _, margin in sorted(numbered)]
+        if processes > 1:
+            numbered = gather_object(list(zip(range(own, len(prompts), processes), margins, strict=True)))
+            margins = [margin for _, margin in sorted(numbered)]
+        if not all(map(math.isfinite, margins)):
+            raise FinetuneError(
+                f"after {self.state.global_step} steps the model's scores are no numbers: the training has diverged. "
+                "Use a smaller --learning-rate"
+            )
+        return margins
 
     def evaluate(self, *args: Any, metric_key_prefix: str = "eval", **keywords: Any) -> Metrics:
         """The metrics of the validation users; in the form that early stopping and the best checkpoint read."""
@@ -102,6 +113,17 @@ class ProgressCallback(TrainerCallback):  # type: ignore[misc]
         self._report("training", state.global_step / max(1, state.max_steps), note)
 
 
+class PatienceCallback(EarlyStoppingCallback):  # type: ignore[misc]
+    """Ends the run after some validations without a better AUC.
+
+    A run that is resumed after its end makes one more step, because Trainer does, which is neither validated nor kept.
+    """
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **others: Any) -> None:
+        if self.early_stopping_patience_counter >= self.early_stopping_patience:
+            control.should_training_stop, control.should_evaluate, control.should_save = True, False, False
+
+
 def callbacks(report: Report, patience: int) -> list[Any]:
     """Progress, and an end after `patience` evaluations without a better AUC."""
-    return [ProgressCallback(report), EarlyStoppingCallback(early_stopping_patience=patience)]
+    return [ProgressCallback(report), PatienceCallback(early_stopping_patience=patience)]

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from model_store.msr.finetune import FinetuneError
 from model_store.msr.finetune.finetune import finetune, make_trainer, train
 from model_store.msr.finetune.setup import Setup
-from model_store.msr.finetune.trainer import ProgressCallback
+from model_store.msr.finetune.trainer import ProgressCallback, RankingTrainer
 from model_store.progress import quiet
 from model_store.registry.registry import Registry
 from tests.model_store.msr.finetune.conftest import OPTIONS
@@ -95,6 +95,51 @@ def test_a_run_ends_when_validation_does_not_improve(
     best = adapter(tmp_path, 2)
     kept = {name.replace(".default", ""): weight for name, weight in trainer.model.named_parameters() if "lora" in name}
     assert all(torch.equal(kept[name], best[name]) for name in best), "the model is not the best checkpoint"
+
+
+def test_one_evaluation_is_at_the_end(
+    prepared: Prepared, shop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    setup, aucs = prepared(max_steps=3, evaluations=1, patience=1), iter([0.9, 0.8, 0.7])
+    monkeypatch.setattr(type(setup.validation), "measure", lambda self, margins: {"auc": next(aucs)})
+    trainer = train(setup, shop, tmp_path, resume=False)
+    assert trainer.state.global_step == 3
+    assert next(aucs) == 0.8
+
+
+@pytest.mark.parametrize("interrupted_at", [4, 5])
+def test_a_resumed_run_has_no_more_patience_than_a_straight_one(
+    prepared: Prepared, shop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, interrupted_at: int
+) -> None:
+    setup = prepared(max_steps=8, evaluations=8, patience=3)
+    aucs = iter([0.6, 0.9, 0.8, 0.7, 0.6, 0.6, 0.95, 0.95])
+    monkeypatch.setattr(type(setup.validation), "measure", lambda self, margins: {"auc": next(aucs)})
+    evaluate = RankingTrainer._save_checkpoint
+
+    def interrupt(self: Any, *arguments: Any) -> None:
+        evaluate(self, *arguments)
+        if self.state.global_step == interrupted_at:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RankingTrainer, "_save_checkpoint", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            train(setup, shop, tmp_path, resume=False)
+    trainer = train(setup, shop, tmp_path, resume=True)
+    assert trainer.state.best_global_step == 2
+    assert next(aucs) == 0.6, "it was validated again after its end"
+    best = adapter(tmp_path, 2)
+    kept = {name.replace(".default", ""): weight for name, weight in trainer.model.named_parameters() if "lora" in name}
+    assert all(torch.equal(kept[name], best[name]) for name in best), "the model is not the best checkpoint"
+
+
+def test_a_run_that_diverges_says_what_helps(prepared: Prepared, shop: Path, tmp_path: Path) -> None:
+    setup = prepared(max_steps=2, evaluations=1)
+    trainer = make_trainer(setup, tmp_path, quiet)
+    with torch.no_grad():
+        next(weight for weight in trainer.model.parameters() if weight.requires_grad).fill_(float("nan"))
+    with pytest.raises(FinetuneError, match=r"has diverged\. Use a smaller --learning-rate"):
+        trainer.score(setup.validation.prompts)
 
 
 def test_a_second_run_does_not_overwrite_an_unfinished_one(prepared: Prepared, shop: Path, tmp_path: Path) -> None:
