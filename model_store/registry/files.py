@@ -76,6 +76,18 @@ class StoreFiles:
             self._fs.makedirs(target.rsplit("/", 1)[0], exist_ok=True)
             self._fs.put_file(str(file), target)
 
+    def make_folder(self, path: str) -> bool:
+        """Make a folder; False if it exists. A remote store has no folders of its own: always True there."""
+        if not self._is_local:
+            return True
+        folder = Path(self._at(path))
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir()
+        except FileExistsError:
+            return False
+        return True
+
     def remove(self, path: str) -> None:
         """Delete a file, or a folder with everything in it, if it exists."""
         with suppress(FileNotFoundError):

@@ -21,7 +21,8 @@ from model_store.prompts import RECENTS
 from model_store.signals import StrictModel, VersionSignals
 
 MANIFEST = "manifest.toml"
-Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
+NAME = r"[a-z0-9][a-z0-9._-]{0,63}"
+Name = Annotated[str, Field(pattern=f"^{NAME}$")]
 Role = Literal["summarizer", "ranker", "embedder"]
 
 

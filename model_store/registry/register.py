@@ -59,7 +59,8 @@ def register_checkpoint(
         training=Training(parameters=checkpoint.parameters),
         **shared,
     )
-    return registry.add(manifest, templates, folder)
+    numbered = manifest.model_copy(update={"version": registry.reserve(name)})
+    return registry.add(numbered, templates, folder)
 
 
 def register_version(registry: Registry, folder: Path, *, name: str | None = None) -> Manifest:
@@ -72,10 +73,10 @@ def register_version(registry: Registry, folder: Path, *, name: str | None = Non
     manifest = Manifest.parse((folder / MANIFEST).read_text("utf-8"), str(folder / MANIFEST))
     shared = not (folder / "weights").is_dir()
     _check(registry, folder, manifest, shared=shared)
-    chosen = name or manifest.name
-    number = registry.next_version(chosen)
+    chosen, files = name or manifest.name, _files(folder, manifest)
+    number = registry.reserve(chosen)
     changed: dict[str, Any] = {"name": chosen, "version": number, "weights": manifest.weights if shared else ""}
-    for field, content in _files(folder, manifest).items():
+    for field, content in files.items():
         changed[field] = f"{chosen}/{number}/{Path(getattr(manifest, field)).name}"
         registry.write(changed[field], content)
     copied = None if shared else folder / "weights"
@@ -147,7 +148,7 @@ def register_blend(
     Raises:
         ManifestError: the weights of `manifest` are missing.
     """
-    number = registry.next_version(manifest.name)
+    number = registry.reserve(manifest.name)
     changed: dict[str, Any] = {
         "version": number,
         "weights": manifest.weights or f"{manifest.name}/{manifest.version}/weights",

@@ -9,7 +9,7 @@ The root is a folder or any fsspec URL. A version exists once its manifest does,
 import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -29,7 +29,7 @@ from model_store.registry.aliases import (
     stack,
 )
 from model_store.registry.files import StoreFiles
-from model_store.registry.manifest import MANIFEST, Manifest, ManifestError, hash_files
+from model_store.registry.manifest import MANIFEST, NAME, Manifest, ManifestError, hash_files
 from model_store.signals import Signals, Vocabulary
 
 ALIASES = "aliases.toml"
@@ -151,16 +151,37 @@ class Registry:
         return {"item_weights": path, "item_weights_sha256": hashlib.sha256(content).hexdigest()}
 
     def next_version(self, name: str) -> int:
-        """The number that a new version of `name` gets."""
-        return max(self.versions(name), default=0) + 1
+        """The number that a new version of `name` gets, if no other command takes it first."""
+        return max((int(folder) for folder in self._files.folders(name) if folder.isdecimal()), default=0) + 1
+
+    def reserve(self, *names: str) -> int:
+        """Take a number for a new version of each of `names`, before its files are written.
+
+        No other command gets it, also if the version is never added. A remote store can't promise this: of two
+        commands that add a version of one name to it at the same time, one may replace files of the other.
+
+        Raises:
+            ManifestError: one is no model's name.
+        """
+        for name in names:
+            if not re.fullmatch(NAME, name):
+                raise ManifestError(
+                    f"{name!r} can't be a model's name: use up to 64 lower-case letters, digits, dots, _ and -, "
+                    "the first a letter or a digit"
+                )
+        number = max(map(self.next_version, names))
+        while not all(self._files.make_folder(f"{name}/{number}") for name in names):
+            number += 1
+        return number
 
     def add(
         self, manifest: Manifest, prompts: Path, weights: Path | None = None, *, encoder: Path | None = None
     ) -> Manifest:
-        """Copy a new version into the store and return its manifest, with hashes.
+        """Copy a new version into the store and return its manifest, with hashes. After a failure, its folder is gone.
 
         Args:
-            manifest: its `weights` must name those of another version when `weights` is None.
+            manifest: with a number of `reserve`. Its `weights` must name those of another version when `weights` is
+                None.
             prompts: the folder of its prompt templates.
             weights: the folder of its checkpoint.
             encoder: the folder of what makes its soft tokens. A version with another's weights has that one's encoder.
@@ -179,21 +200,13 @@ class Registry:
             raise ManifestError(
                 f"{manifest.id} needs an encoder folder if it has weights and picture tokens, else none"
             )
-        for part, folder in {"prompts": prompts, "weights": weights, "encoder": encoder}.items():
-            # An interrupted command may have left files there, which the hash does not have.
-            self._files.remove(f"{where}/{part}")
-            if folder is not None:
-                self._files.copy_in(folder, f"{where}/{part}")
-        hashed = manifest.model_copy(
-            update={
-                "prompts_sha256": hash_files(prompts),
-                "weights_sha256": hash_files(weights or self._local(manifest, "weights")),
-                "encoder_sha256": hash_files(encoder or self._local(manifest, "encoder")) if has_tokens else "",
-                "created": manifest.created or datetime.now(UTC).replace(microsecond=0),
-            }
-        )
-        self._files.write(f"{where}/{MANIFEST}", hashed.dump().encode())
-        return hashed
+        try:
+            return self._write_version(manifest, {"prompts": prompts, "weights": weights, "encoder": encoder})
+        except BaseException:
+            # Its number is not given again: no other command would replace what was copied.
+            with suppress(Exception):
+                self._files.remove(where)
+            raise
 
     def aliases(self, name: str) -> dict[str, int]:
         """The version of each alias of `name`."""
@@ -298,6 +311,23 @@ class Registry:
         except FileNotFoundError:
             return {}
         return parse_histories(content, f"{self.root}/{name}/{ALIASES}")
+
+    def _write_version(self, manifest: Manifest, parts: Mapping[str, Path | None]) -> Manifest:
+        where = f"{manifest.name}/{manifest.version}"
+        for part, folder in parts.items():
+            # An interrupted command may have left files there, which the hash does not have.
+            self._files.remove(f"{where}/{part}")
+            if folder is not None:
+                self._files.copy_in(folder, f"{where}/{part}")
+        hashes = {
+            f"{part}_sha256": hash_files(folder or self._local(manifest, part))
+            for part, folder in parts.items()
+            if part != "encoder" or manifest.picture_tokens is not None
+        }
+        created = manifest.created or datetime.now(UTC).replace(microsecond=0)
+        hashed = manifest.model_copy(update={"encoder_sha256": "", **hashes, "created": created})
+        self._files.write(f"{where}/{MANIFEST}", hashed.dump().encode())
+        return hashed
 
     def _manifest(self, name: str, number: int) -> Manifest:
         path = f"{name}/{number}/{MANIFEST}"

@@ -31,7 +31,7 @@ _MIN_LENGTH, _LENGTH_UNIT = 2048, 256
 def describe_version(
     setup: Setup, name: str, *, version: int, probe: Probe, blend: Blend, training: Training
 ) -> Manifest:
-    """The manifest of a ranker version, without its evaluation.
+    """The manifest of a ranker version, without its evaluation and its final number.
 
     What was trained in float32 is served in it; what was trained in bfloat16, in the checkpoint's own precision.
     """
@@ -42,7 +42,6 @@ def describe_version(
         role="ranker",
         base=base.id,
         prompt_recents=options.recents,
-        cooccurrence=f"{name}/{version}/cooccurrence.jsonl",
         labels=base.frame.labels,
         probe=probe,
         picture=options.picture,
@@ -84,15 +83,16 @@ def register(
     store: Path,
     adapter: Path | None,
 ) -> Manifest:
-    """Copy all files of the version into the store, and the adapter beside them if there is one."""
-    folder = store / manifest.name / str(manifest.version)
-    folder.mkdir(parents=True, exist_ok=True)
-    write_cooccurrence(cooccurrence, store / manifest.cooccurrence)
+    """Copy all files of the version into the store under the next free number, with the adapter if there is one."""
+    registry, name = Registry(store), manifest.name
+    version = registry.reserve(name)
+    counts = f"{name}/{version}/cooccurrence.jsonl"
+    write_cooccurrence(cooccurrence, store / counts)
     if adapter is not None:
-        shutil.copytree(adapter, folder / "adapter", dirs_exist_ok=True)
-    registry = Registry(store)
-    fields = registry.write_item_weights(manifest.name, manifest.version, item_weights)
-    return registry.add(manifest.model_copy(update=fields), prompts.folder, weights)
+        shutil.copytree(adapter, store / name / str(version) / "adapter")
+    fields = registry.write_item_weights(name, version, item_weights)
+    changed = {"version": version, "cooccurrence": counts, **fields}
+    return registry.add(manifest.model_copy(update=changed), prompts.folder, weights)
 
 
 def make_probe(renderer: Renderer, scorer: Scorer) -> Probe:

@@ -105,7 +105,6 @@ def register(
         MergeError: see `merge_into`.
     """
     registry, ranker = Registry(store), f"{name}-ranker"
-    version = registry.next_version(ranker)
     likes = Likes(liked_by(dataset, "train"))
     cooccurrence, item_weights = likes.cooccurrence(neighbours), learn_item_weights(likes, progress)
     with tempfile.TemporaryDirectory() as scratch:
@@ -120,6 +119,7 @@ def register(
         scorer = tuned.scorer.asking(_served(merged.folder, tuned, scored).score)
         count = tuned.options.blend_cases
         blend, auc = validate(scorer, dataset, cooccurrence, item_weights, origin.seed, progress, count)
+        version = registry.reserve(ranker)
         counts = f"{ranker}/{version}/cooccurrence.jsonl"
         (store / counts).parent.mkdir(parents=True, exist_ok=True)
         write_cooccurrence(cooccurrence, store / counts)

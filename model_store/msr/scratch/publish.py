@@ -114,7 +114,7 @@ def register(
     blend, auc = validate(scorer, dataset, cooccurrence, item_weights, origin.seed, progress)
     registry = Registry(store)
     summarizer, ranker = f"{name}-summarizer", f"{name}-ranker"
-    version = max(registry.next_version(summarizer), registry.next_version(ranker))
+    version = registry.reserve(summarizer, ranker)
     prompts = trained.encoder.prompts
     shared: dict[str, Any] = {
         "version": version,

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from model_store.item_weights import ItemWeights, ItemWeightsError
 from model_store.prompts import BUILT_IN, TEMPLATES
 from model_store.registry.aliases import stack
+from model_store.registry.files import StoreFiles
 from model_store.registry.manifest import Blend, Manifest, ManifestError
 from model_store.registry.register import register_blend
 from model_store.registry.registry import Registry
@@ -83,6 +84,45 @@ class TestAdding:
         add(registry, weights, 10)
         assert registry.next_version("taste") == 11
         assert registry.versions("taste") == [1, 9, 10]
+
+    def test_a_number_is_never_given_twice(self, tmp_path: Path, weights: Path) -> None:
+        first = add(Registry(tmp_path / "store"), weights, 1)
+
+        def register(blend: float) -> int:
+            return register_blend(Registry(tmp_path / "store"), first, Blend(popular=blend), {}).version
+
+        with ThreadPoolExecutor(4) as threads:
+            numbers = list(threads.map(register, range(20)))
+        registry = Registry(tmp_path / "store")
+        assert sorted(numbers) == registry.versions("taste")[1:] == list(range(2, 22))
+        assert [registry.get(f"taste@{number}").blend.popular for number in numbers] == list(range(20))
+
+    def test_models_that_are_one_take_one_number(self, tmp_path: Path, weights: Path) -> None:
+        registry = Registry(tmp_path / "store")
+        add(registry, weights, 4, "judge")
+        with ThreadPoolExecutor(4) as threads:
+            numbers = list(threads.map(lambda _: registry.reserve("taste", "judge"), range(20)))
+        assert sorted(numbers) == list(range(5, 25))
+        assert registry.versions("taste") == []
+
+    @pytest.mark.parametrize("name", ["../taste", "Taste", "", "a" * 65])
+    def test_a_number_is_for_a_name_of_the_store(self, tmp_path: Path, name: str) -> None:
+        with pytest.raises(ManifestError, match="can't be a model's name"):
+            Registry(tmp_path / "store").reserve(name)
+        assert not list(tmp_path.iterdir())
+
+    def test_what_was_copied_before_a_failure_is_removed(
+        self, registry: Registry, weights: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def full(*_: object) -> None:
+            raise OSError("no space left")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(StoreFiles, "write", full)
+            with pytest.raises(OSError, match="no space left"):
+                add(registry, weights, 1)
+        assert not registry._files.exists("taste/1")
+        assert add(registry, weights, 1).version == 1
 
     def test_versions_may_share_weights(self, registry: Registry, weights: Path) -> None:
         first = add(registry, weights, 1)

@@ -22,6 +22,7 @@ from model_store.msr.parts.train import PartsOptions, Run, Tuned
 from model_store.msr.parts.trainer import StepOptions
 from model_store.msr.scratch.examples import ExampleOptions
 from model_store.progress import quiet
+from model_store.registry.manifest import Training
 from model_store.registry.registry import Registry
 from tests.model_store.msr.parts.conftest import TEMPLATE, Parts, tiny_tokenizer, write_language_model
 
@@ -179,6 +180,21 @@ class TestPublishing:
         monkeypatch.setattr(publish, "MERGE_TOLERANCE", 0.0)
         with pytest.raises(MergeError, match="log-odds differ"):
             merge_into(tmp_path / "weights", parts.llm, tuned)
+
+    def test_it_gets_the_next_number_after_those_of_runs_that_ended_meanwhile(
+        self, parts: Parts, tuned: Tuned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        registry, validate = Registry(tmp_path), publish.validate
+
+        def meanwhile(*given: Any) -> Any:
+            registry.reserve("shop-ranker")
+            return validate(*given)
+
+        monkeypatch.setattr(publish, "validate", meanwhile)
+        given = {"llm": parts.llm, "vision": parts.vision, "store": tmp_path, "name": "shop", "neighbours": 5}
+        manifest = publish.register(tuned, read_dataset(parts.world), Training(), **given, progress=quiet)
+        assert registry.get("shop-ranker@2") == manifest
+        assert registry.cooccurrence(manifest) == tmp_path / "shop-ranker/2/cooccurrence.jsonl"
 
     def test_a_command_registers_a_ranker_with_its_encoder(self, parts: Parts, tmp_path: Path) -> None:
         store = tmp_path / "models"

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -16,7 +17,7 @@ from model_store.msr.scratch.architecture import Sizes, read_checkpoint
 from model_store.msr.scratch.examples import ExampleOptions
 from model_store.msr.scratch.train import TrainOptions, fit, train
 from model_store.progress import quiet
-from model_store.registry.manifest import ManifestError
+from model_store.registry.manifest import Manifest, ManifestError
 from model_store.registry.registry import Registry
 from tests.model_store.msr.conftest import TINY
 
@@ -79,6 +80,20 @@ def test_a_second_run_adds_a_version(world: Path, tmp_path: Path) -> None:
     for expected in (1, 2):
         ranker, summarizer = train(world, tmp_path, name="trial", options=OPTIONS)
         assert (ranker.version, summarizer.version) == (expected, expected)
+
+
+def test_runs_that_end_at_the_same_time_have_different_numbers(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add, others = Registry.add, list[int]()
+
+    def meanwhile(self: Registry, *given: Any, **more: Any) -> Manifest:
+        others.append(self.reserve("trial-summarizer", "trial-ranker"))
+        return add(self, *given, **more)
+
+    monkeypatch.setattr(Registry, "add", meanwhile)
+    ranker, summarizer = train(world, tmp_path, name="trial", options=OPTIONS)
+    assert (ranker.version, summarizer.version, others) == (1, 1, [2, 3])
 
 
 def test_the_same_seed_trains_the_same_weights_and_another_does_not(world: Path) -> None:
