@@ -23,7 +23,8 @@ class ExampleOptions:
     candidates: int = 12
     positives: int = 5
     horizon: int = 24
-    """Positives are the next liked items among this many following events."""
+    """Positives are the next liked items among this many following events that the user had not met before: those are
+    in the prompt, and would be recognized."""
     memory: int = 60
     """Events before the cut that are folded into a summary."""
     catch_up: int = 12
@@ -178,7 +179,7 @@ class Examples:
         chance = rng.random()
         if chance < self.options.undescribed:
             return replace(view, summary="")
-        if chance < self.options.undescribed + self.options.misdescribed:
+        if self.described and chance < self.options.undescribed + self.options.misdescribed:
             return replace(view, summary=self.catalogue.captions[rng.choice(self.described)])
         return view
 
@@ -192,7 +193,12 @@ class Examples:
     ) -> PackedPrompt | None:
         number = self.catalogue.number
         following = history[cut : cut + self.options.horizon]
-        liked = [number[event.item_id] for event in following if event.liked and event.item_id in number]
+        met = {event.item_id for event in history[:cut]}
+        liked = [
+            number[event.item_id]
+            for event in following
+            if event.liked and event.item_id in number and event.item_id not in met
+        ]
         positives = list(dict.fromkeys(liked))[: self.options.positives]
         if not positives:
             return None

@@ -1,13 +1,18 @@
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from model_store.data.dataset import read_dataset
+from model_store.data.dataset import Interaction, read_dataset
+from model_store.msr.scratch.catalogue import Catalogue
 from model_store.msr.scratch.examples import ExampleOptions, Examples
+from model_store.msr.scratch.train import TrainOptions, draw
 from model_store.msr.scratch.trainer import augment, one_cycle
 from model_store.msr.teacher import RuleBasedTeacher, TermFinder, parse
+from model_store.pictures import PictureSize
+from model_store.views import UserView
 from tests.model_store.msr.conftest import Tiny
 
 TEACHER = RuleBasedTeacher()
@@ -31,6 +36,35 @@ def test_positives_are_liked_later_and_negatives_never_met(examples: Examples) -
         asked = [(examples.catalogue.ids[n], label) for n, label in zip(numbers, ranking.labels, strict=True) if n]
         assert any(all((item in items) == (label == 1) for item, label in asked) for items in met)
     assert {label for ranking in rankings for label in ranking.labels} == {0.0, 1.0}
+
+
+def test_an_item_that_the_prompt_shows_is_no_positive(tiny: Tiny) -> None:
+    ids = tiny.catalogue.ids[:4]
+    history = [Interaction(item, "like", float(n)) for n, item in enumerate([*ids[:3], ids[0], ids[1], ids[3]])]
+    terms = TermFinder.learn(tiny.catalogue.views)
+    own = Examples(tiny.catalogue, [history], tiny.encoder, TEACHER, terms, ExampleOptions(drop_words=0))
+    of_text = {tuple(tiny.encoder.rank_item(view)): n for n, view in enumerate(tiny.catalogue.views)}
+    of_text |= {tuple(tiny.encoder.rank_item(v.without_picture())): n for n, v in enumerate(tiny.catalogue.views)}
+    for cut in range(len(history)):
+        met = {event.item_id for event in history[:cut]}
+        prompt = own._ranking(UserView(), history, cut, random.Random(cut))
+        assert prompt is not None
+        liked = {
+            tiny.catalogue.ids[of_text[tuple(suffix.ids)]]
+            for suffix, label in zip(prompt.suffixes, prompt.labels, strict=True)
+            if label == 1
+        }
+        assert liked == {event.item_id for event in history[cut:]} - met
+
+
+def test_pictures_without_any_words_are_learned_from(world: Path, tiny: Tiny) -> None:
+    dataset = read_dataset(world)
+    bare = {key: replace(item, genres=(), tags=(), caption="") for key, item in dataset.items.items()}
+    catalogue = Catalogue(replace(dataset, items=bare), PictureSize(32, 32))
+    histories, terms = list(dataset.histories.values()), TermFinder.learn(catalogue.views)
+    options = TrainOptions(examples=ExampleOptions(misdescribed=1, undescribed=0), first_stage=0)
+    found = Examples(catalogue, histories, tiny.encoder, TEACHER, terms, options.examples)
+    assert {prompt.job for prompt in draw(found, options, 0.5, random.Random(0))} >= {"rank", "summarize"}
 
 
 def test_folding_targets_come_from_the_teacher(examples: Examples) -> None:
