@@ -4,6 +4,7 @@ import shlex
 import sys
 from pathlib import Path
 
+from model_store.data.check import require
 from model_store.data.dataset import read_dataset
 from model_store.evaluate.item_weights import require_item_weight_memory
 from model_store.msr.parts.publish import register
@@ -38,6 +39,7 @@ def train_parts(
     require_place(store, name)
     progress("reading", 0, "")
     dataset = read_dataset(data, options.signals)
+    require(dataset, "training")
     require_item_weight_memory(dataset)
     tuned = Run(dataset, llm, vision, run, options, progress).train()
     origin = Training(command=shlex.join(["tastestream", *sys.argv[1:]]), data=data.resolve().name, seed=options.seed)

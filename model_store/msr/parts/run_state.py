@@ -20,13 +20,17 @@ class RunError(UserError):
 
 @dataclass(slots=True)
 class RunState:
-    """What has been done: optimizer steps, their seconds, and the best validation AUC (0..1; -1 before the first)."""
+    """What has been done: optimizer steps, their seconds, and the best validation AUC (0..1; -1 before the first).
+
+    `without_gain`: validations since the best one.
+    """
 
     step: int = 0
     seconds: float = 0.0
     best: float = -1.0
     best_step: int = 0
     validations: int = 0
+    without_gain: int = 0
 
 
 def save_run(

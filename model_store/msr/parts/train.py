@@ -1,9 +1,10 @@
 """`train-parts`: fine-tunes a language model with soft tokens of pictures on a dataset folder.
 
-Two stages, as LLaVA does: first the projector alone, on what the pictures show (their captions, or genres); then the
-projector and LoRA together, on ranking. The vision encoder stays frozen, so its features are computed once.
+Two stages, as LLaVA does: first the projector alone, on what the pictures show (their captions or genres, if there are
+any); then the projector and LoRA together, on ranking. The vision encoder stays frozen: its features are computed once.
 """
 
+import math
 import random
 import time
 from collections.abc import Iterator
@@ -20,7 +21,7 @@ from model_store.msr.parts.encoder import FrozenVision, Projector, ProjectorSize
 from model_store.msr.parts.encoding import SoftTokenEncoder
 from model_store.msr.parts.features import picture_features
 from model_store.msr.parts.ranker import PackedRanker
-from model_store.msr.parts.run_state import RunState, load_run, save_run
+from model_store.msr.parts.run_state import RunError, RunState, load_run, save_run
 from model_store.msr.parts.scoring import PackedScorer, mean_auc
 from model_store.msr.parts.trainer import Stage, StepOptions, Trainer
 from model_store.msr.scratch.catalogue import Catalogue
@@ -37,6 +38,7 @@ from model_store.signals import BUILT_IN, Signals
 _REPORT_EVERY_S = 10.0
 _SAVE_EVERY_S = 120.0
 _DESCRIBED_PER_ROW = 16
+_TRIES = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +124,7 @@ class Run:
         terms = TermFinder.learn(self.catalogue.views)
         teacher = RuleBasedTeacher(signals=options.signals)
         self.examples = Examples(self.catalogue, histories, self.encoder, teacher, terms, options.examples)
+        self._require_examples()
         key = hash_files(vision)
         self.identity: dict[str, Any] = {
             "language model": hash_files(llm),
@@ -144,15 +147,27 @@ class Run:
         if restored is not None:
             self._restore(*restored)
 
+    def _require_examples(self) -> None:
+        """
+        Raises:
+            DatasetError: there is nothing to rank at any of many moments.
+        """
+        rng = random.Random(self.options.seed)
+        if all(self.examples.visit(rng, 0)[1] is None for _ in range(_TRIES)):
+            raise DatasetError(
+                f"at none of {_TRIES:,} random moments a user of the train split liked something new afterwards, or a "
+                f"prompt fits into {self.options.examples.max_tokens} tokens: shorten the texts of the items, or "
+                "look at the data with tastestream data check"
+            )
+
     def train(self) -> Tuned:
         """Train until the time or the steps are used up, or validation stops improving."""
         reported = saved = time.monotonic()
         losses: list[float] = []
-        without_gain = 0
-        while (done := self._done()) < 1 and without_gain < self.options.patience:
+        while (done := self._done()) < 1 and self.state.without_gain < self.options.patience:
             start = time.monotonic()
             stage, share = self._stage(done)
-            losses.append(self.trainer.step(list(self._draw(stage)), stage, share))
+            losses.append(self._learn(stage, share))
             now = time.monotonic()
             self.state.step += 1
             self.state.seconds += now - start
@@ -161,7 +176,7 @@ class Run:
                 self.progress("training", self._done(), note)
                 reported, losses = now, []
             if self._done() * self.options.validations >= self.state.validations + 1:
-                without_gain = 0 if self._validate() else without_gain + 1
+                self._validate()
                 self.save()
             elif now - saved > _SAVE_EVERY_S:
                 self.save()
@@ -170,6 +185,20 @@ class Run:
             "training", 1.0, f"best validation AUC {100 * self.state.best:.1f} at step {self.state.best_step}"
         )
         return self._tuned()
+
+    def _learn(self, stage: Stage, share: float) -> float:
+        """One step; its loss.
+
+        Raises:
+            RunError: the training has diverged.
+        """
+        loss = self.trainer.step(list(self._draw(stage)), stage, share)
+        if not math.isfinite(loss):
+            raise RunError(
+                f"the loss of step {self.state.step + 1} is no number, the training has diverged: "
+                f"start again with another --seed or a smaller --rank, and another --run"
+            )
+        return loss
 
     def _tuned(self) -> Tuned:
         best = self._best or self._weights()
@@ -208,7 +237,7 @@ class Run:
 
     def _stage(self, done: float) -> tuple[Stage, float]:
         """The stage, and the share of it that is done."""
-        align = self.options.align
+        align = self.options.align if self.examples.can_describe else 0.0
         return ("align", done / align) if done < align else ("rank", (done - align) / (1 - align))
 
     def _draw(self, stage: Stage) -> Iterator[PackedPrompt]:
@@ -230,7 +259,7 @@ class Run:
             suffixes.append(Segment(ids, (self.catalogue.picture[item],), len(answer)))
         return PackedPrompt(Segment(self.encoder.head), tuple(suffixes), job="describe")
 
-    def _validate(self) -> bool:
+    def _validate(self) -> None:
         """Score the validation cases; keep the weights if they are the best so far."""
         odds = self.scorer.score(
             self.cases,
@@ -241,9 +270,10 @@ class Run:
         self.state.validations += 1
         self.progress("validation", self._done(), f"step {self.state.step}: AUC {100 * found:.1f}")
         if found <= self.state.best:
-            return False
+            self.state.without_gain += 1
+            return
         self.state.best, self.state.best_step, self._best = found, self.state.step, self._weights()
-        return True
+        self.state.without_gain = 0
 
 
 def multiplies_fast(device: torch.device) -> bool:

@@ -97,7 +97,57 @@ def test_an_interrupted_run_ends_like_a_straight_one(parts: Parts, tuned: Tuned,
         assert torch.equal(resumed.projector.state_dict()[name], tensor), name
 
 
+def test_a_resumed_run_has_no_more_patience_than_a_straight_one(
+    parts: Parts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options, aucs = replace(OPTIONS, validations=8, patience=3), iter([0.9, 0.8, 0.7, 0.6, 0.95])
+    monkeypatch.setattr("model_store.msr.parts.train.mean_auc", lambda *_: next(aucs))
+    first = started(parts, tmp_path, options)
+    real = first.save
+
+    def interrupted() -> None:
+        real()
+        if first.state.step == 3:
+            raise KeyboardInterrupt
+
+    first.save = interrupted  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt):
+        first.train()
+    assert started(parts, tmp_path, options).train().state.step == 4
+    assert started(parts, tmp_path, options).train().state.step == 4, "it went on after its end"
+    assert next(aucs) == 0.95
+
+
+def test_pictures_without_words_leave_out_the_first_stage(parts: Parts, tmp_path: Path) -> None:
+    dataset = read_dataset(parts.world)
+    bare = {key: replace(item, genres=(), tags=(), caption="") for key, item in dataset.items.items()}
+    run = started(parts, tmp_path, OPTIONS, dataset=replace(dataset, items=bare))
+    assert run._stage(0.0) == ("rank", 0.0)
+    assert run.train().state.step == STEPS
+
+
+def test_a_run_that_diverges_ends_and_is_not_saved(parts: Parts, tmp_path: Path) -> None:
+    run = started(parts, tmp_path, OPTIONS)
+    with torch.no_grad():
+        run.projector.enter.weight.fill_(float("nan"))
+    with pytest.raises(RunError, match=r"the loss of step 1 is no number, the training has diverged"):
+        run.train()
+    assert not (tmp_path / "state.pt").exists()
+
+
 class TestRefusals:
+    def test_data_in_which_nothing_can_be_ranked(self, parts: Parts, tmp_path: Path) -> None:
+        with pytest.raises(DatasetError, match="or a prompt fits into 8 tokens: shorten the texts"):
+            started(parts, tmp_path, replace(OPTIONS, examples=ExampleOptions(candidates=6, max_tokens=8)))
+
+    def test_a_missing_picture(self, parts: Parts, tmp_path: Path) -> None:
+        world = Path(shutil.copytree(parts.world, tmp_path / "world"))
+        next((world / "images").iterdir()).unlink()
+        folders = {"llm": parts.llm, "vision": parts.vision, "run": tmp_path / "run"}
+        with pytest.raises(DatasetError, match="1 items name a picture that is not in images/"):
+            train_parts(world, tmp_path / "models", name="shop", options=OPTIONS, **folders)
+        assert not (tmp_path / "run").exists()
+
     def test_the_state_of_another_run(self, parts: Parts, tmp_path: Path) -> None:
         started(parts, tmp_path, OPTIONS).save()
         write_language_model(tmp_path / "other", tiny_tokenizer(), layers=3)
