@@ -2,15 +2,21 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from itertools import product
 
-from model_store.blend import logit
+from model_store.blend import logit, sigmoid
 from model_store.engine.errors import EngineError, EngineTimeout, EngineUnavailable, WrongScores
 from model_store.registry.manifest import Probe
 from model_store.views import ItemView, UserView
 
 TOLERANCE = 0.25
 """How far the log-odds may be from those recorded: half precision and other kernels change them by less than 0.1."""
+SUMMARIES = (
+    "This user enjoys jazz, the sea and quiet stories.",
+    "This user enjoys comedies set in cities and avoids war.",
+)
+TITLES = ("The tide of jazz", "War without end", "A city comedy", "Seven")
 _TRUSTED_S = 60.0
 """The server at an address may be replaced."""
 
@@ -57,3 +63,28 @@ class Prober:
 def is_doubtful(error: EngineError) -> bool:
     """Whether the server may have been replaced after `error`."""
     return isinstance(error, EngineUnavailable | EngineTimeout)
+
+
+def most_extreme(pairs: Iterable[tuple[str, str]], log_odds: Iterable[float]) -> Probe:
+    """The pair with which another head is the most likely to disagree.
+
+    Args:
+        pairs: summaries with titles.
+        log_odds: the score of each.
+    """
+    found, (summary, title) = max(zip(log_odds, pairs, strict=True), key=lambda scored: abs(scored[0]))
+    return Probe(summary=summary, title=title, score=round(sigmoid(found), 6))
+
+
+async def ask_probe(score: Callable[[UserView, Sequence[ItemView]], Awaitable[Sequence[float | None]]]) -> Probe:
+    """The most extreme pair of `SUMMARIES` and `TITLES`; one without a score counts as undecided.
+
+    Args:
+        score: asks a server that is known to be right.
+
+    Raises:
+        EngineError: the server could not be asked.
+    """
+    items = [ItemView(title) for title in TITLES]
+    scores = [one for summary in SUMMARIES for one in await score(UserView(summary), items)]
+    return most_extreme(product(SUMMARIES, TITLES), [0.0 if one is None else logit(one) for one in scores])

@@ -7,7 +7,17 @@ from typing import Any
 from model_store.item_weights import ItemWeights
 from model_store.prompts import BUILT_IN, PromptSet
 from model_store.registry.checkpoint import read_checkpoint, read_labels
-from model_store.registry.manifest import MANIFEST, Blend, Manifest, ManifestError, Role, Serving, Training, hash_files
+from model_store.registry.manifest import (
+    MANIFEST,
+    Blend,
+    Manifest,
+    ManifestError,
+    Probe,
+    Role,
+    Serving,
+    Training,
+    hash_files,
+)
 from model_store.registry.registry import Registry
 
 _LONGEST_PROMPT = 2048
@@ -148,14 +158,24 @@ def register_blend(
     Raises:
         ManifestError: the weights of `manifest` are missing.
     """
-    number = registry.reserve(manifest.name)
-    changed: dict[str, Any] = {
-        "version": number,
-        "weights": manifest.weights or f"{manifest.name}/{manifest.version}/weights",
-        "blend": blend,
-        "evaluation": evaluation,
-        "created": None,
-    }
+    changed = _sharing(registry, manifest) | {"blend": blend, "evaluation": evaluation}
+    number = changed["version"]
     if item_weights is not None:
         changed |= registry.write_item_weights(manifest.name, number, item_weights)
     return registry.add(manifest.model_copy(update=changed), registry.prompts(manifest).folder)
+
+
+def register_probe(registry: Registry, manifest: Manifest, probe: Probe) -> Manifest:
+    """Add a version with a probe, which shares all else with `manifest`, under the next free number.
+
+    Raises:
+        ManifestError: the weights of `manifest` are missing.
+    """
+    changed = _sharing(registry, manifest) | {"probe": probe}
+    return registry.add(manifest.model_copy(update=changed), registry.prompts(manifest).folder)
+
+
+def _sharing(registry: Registry, manifest: Manifest) -> dict[str, Any]:
+    """What differs in the manifest of every version that shares the weights of another."""
+    weights = manifest.weights or f"{manifest.name}/{manifest.version}/weights"
+    return {"version": registry.reserve(manifest.name), "weights": weights, "created": None}

@@ -21,8 +21,8 @@ from service.cli.terminal import print_table, say
 
 _AGE = re.compile(r"(\d{1,4})([dh])")
 _NO_PROBE = (
-    "it has no probe: gateways check the model id of its server, not the scores. Compare them once before you promote "
-    'it: docs/models.md, "Versions without a probe"'
+    "it has no probe: gateways check the model id of its server, not the scores. `tastestream models probe` adds one: "
+    'docs/models.md, "Versions without a probe"'
 )
 
 
@@ -52,7 +52,7 @@ def add(
     weights/).
 
     A copied version keeps its probe, the score that a server must repeat. A checkpoint gets none, because its weights
-    are not run here: the scores of what serves it are not checked.
+    are not run here: `models probe` adds one.
 
     Example:
 

@@ -16,6 +16,7 @@ from service.cli.finetuning import finetune
 from service.cli.model_blend import refit_blend
 from service.cli.model_ope import ope
 from service.cli.model_parts import fetch_parts, train_parts
+from service.cli.model_probe import probe
 from service.cli.model_server import serve
 from service.cli.model_store import Also, Name, Reference, ids_of_shared, own_store, store_of
 from service.cli.model_versions import add, compare_versions, gc, parse_share
@@ -32,6 +33,7 @@ app.command("finetune")(finetune)
 app.command("fetch-parts")(fetch_parts)
 app.command("gc")(gc)
 app.command("ope")(ope)
+app.command("probe")(probe)
 app.command("refit-blend")(refit_blend)
 app.command("serve")(serve)
 app.command("train-parts")(train_parts)

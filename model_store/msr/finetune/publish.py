@@ -6,8 +6,8 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from model_store.blend import sigmoid
 from model_store.cooccurrence import Cooccurrence, write_cooccurrence
+from model_store.engine.probe import SUMMARIES, TITLES, most_extreme
 from model_store.item_weights import ItemWeights
 from model_store.msr.finetune.merge import Merged
 from model_store.msr.finetune.rendering import Renderer
@@ -20,11 +20,6 @@ from model_store.registry.registry import Registry
 from model_store.signals import VersionSignals
 from model_store.views import ItemView, UserView
 
-_PROBE_SUMMARIES = (
-    "This user enjoys jazz, the sea and quiet stories.",
-    "This user enjoys comedies set in cities and avoids war.",
-)
-_PROBE_TITLES = ("The tide of jazz", "War without end", "A city comedy", "Seven")
 _MIN_LENGTH, _LENGTH_UNIT = 2048, 256
 
 
@@ -96,11 +91,9 @@ def register(
 
 
 def make_probe(renderer: Renderer, scorer: Scorer) -> Probe:
-    """The pair with the most extreme score, with which another head is the most likely to disagree."""
-    pairs = list(product(_PROBE_SUMMARIES, _PROBE_TITLES))
-    margins = scorer([renderer(UserView(summary), ItemView(title)) for summary, title in pairs])
-    margin, (summary, title) = max(zip(margins, pairs, strict=True), key=lambda found: abs(found[0]))
-    return Probe(summary=summary, title=title, score=round(sigmoid(margin), 6))
+    """The pair with the most extreme score."""
+    pairs = list(product(SUMMARIES, TITLES))
+    return most_extreme(pairs, scorer([renderer(UserView(summary), ItemView(title)) for summary, title in pairs]))
 
 
 def _length(longest: int, config: Any) -> int:

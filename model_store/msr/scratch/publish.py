@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from pydantic import ValidationError
 
-from model_store.blend import sigmoid
 from model_store.cooccurrence import write_cooccurrence
 from model_store.data.dataset import HELD_OUT, Dataset
+from model_store.engine.probe import most_extreme
 from model_store.evaluate.item_weights import learn_item_weights
 from model_store.evaluate.likes import Likes
 from model_store.evaluate.protocol import liked_by
@@ -57,13 +57,11 @@ class Trained:
 
 
 def make_probe(encoder: PromptEncoder, rank: Rank) -> Probe:
-    """The pair with the most extreme score, with which another head is the most likely to disagree."""
+    """The pair with the most extreme score."""
     users = [encoder.rank_user(UserView(summary)) for summary in PROBE_SUMMARIES]
     segments = [Segment(encoder.rank_item(ItemView(title))) for title in PROBE_TITLES]
     margins = rank(users, [segments] * len(users))
-    pairs = zip(chain.from_iterable(margins), product(PROBE_SUMMARIES, PROBE_TITLES), strict=True)
-    margin, (summary, title) = max(pairs, key=lambda pair: abs(pair[0]))
-    return Probe(summary=summary, title=title, score=round(sigmoid(margin), 6))
+    return most_extreme(product(PROBE_SUMMARIES, PROBE_TITLES), chain.from_iterable(margins))
 
 
 def require_place(store: Path, name: str) -> None:

@@ -69,6 +69,7 @@ def test_the_commands_are_those_that_the_documentation_names() -> None:
         "recommendations export",
         "models serve",
         "models show",
+        "models probe",
         "models promote",
         "models refit-blend",
         "models rollback",
