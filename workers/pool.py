@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import time
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any, Generic
 
@@ -54,20 +54,22 @@ class Pool(Generic[C]):
         """Work until `stop` is set, then finish or give back what is running.
 
         Raises:
-            ExceptionGroup: the heartbeat failed. All work is cancelled, because its leases are no longer renewed.
+            ExceptionGroup: the heartbeat or a claim failed unexpectedly.
         """
-        async with asyncio.TaskGroup() as tasks:
-            heartbeat = tasks.create_task(self._heartbeat())
-            stopping = tasks.create_task(stop.wait())
-            while not stop.is_set() and not heartbeat.done():
-                enough = await self._fill()
-                await self._wait({stopping, heartbeat}, enough)
-            if heartbeat.done():
-                for task in self._running:
-                    task.cancel()
-                return
-            await self._drain()
-            heartbeat.cancel()
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                heartbeat = tasks.create_task(self._heartbeat())
+                stopping = tasks.create_task(stop.wait())
+                while not stop.is_set() and not heartbeat.done():
+                    enough = await self._fill()
+                    await self._wait({stopping, heartbeat}, enough)
+                if heartbeat.done():
+                    return
+                await self._drain()
+                heartbeat.cancel()
+        finally:
+            # After a failure or a cancellation, nobody renews the leases of what still runs.
+            await _cancel(self._running)
 
     async def _fill(self) -> bool:
         """Claim work for every free slot. False if there was not enough, or none may be claimed now."""
@@ -163,8 +165,14 @@ class Pool(Generic[C]):
             log.info("draining", job=self._name, running=len(self._running), left_s=round(left_s, 1))
             await asyncio.wait(set(self._running), timeout=left_s)
         late = dict(self._running)
-        for task in late:
-            task.cancel()
-        await asyncio.gather(*late, return_exceptions=True)
+        await _cancel(late)
         with contextlib.suppress(StateUnavailable):
             await asyncio.gather(*(job.release(claim, 0.0) for job, claim in late.values()))
+
+
+async def _cancel(tasks: Iterable[asyncio.Task[None]]) -> None:
+    """Cancel these tasks, and wait until they have ended."""
+    ending = list(tasks)
+    for task in ending:
+        task.cancel()
+    await asyncio.gather(*ending, return_exceptions=True)

@@ -98,6 +98,25 @@ class TestHeartbeat:
                 await asyncio.shield(worker.task)
         assert failed.group_contains(RuntimeError, match="a mistake")
 
+    async def test_a_worker_that_ends_because_it_can_not_claim_leaves_no_work_running(
+        self, store: Store, settings: Settings, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        claim, engine = Summaries.claim, RecordingSummarizer(Gate())
+
+        async def broken(work: Summaries, limit: int) -> Sequence[SummaryClaim]:
+            if engine.in_flight:
+                raise RuntimeError("a mistake of the program")
+            return await claim(work, limit)
+
+        monkeypatch.setattr(Summaries, "claim", broken)
+        worker = Worker(settings, engine)
+        await put(store, [event("u", number) for number in range(3)])
+        async with asyncio.timeout(20):
+            with pytest.raises(ExceptionGroup) as failed:
+                await asyncio.shield(worker.task)
+        assert failed.group_contains(RuntimeError, match="a mistake")
+        assert (engine.most_in_flight, engine.in_flight) == (1, 0)
+
     async def test_a_lease_that_is_lost_while_the_model_writes_is_counted(self, store: Store, start: Start) -> None:
         gate = Gate()
         worker = await start(RecordingSummarizer(gate))
