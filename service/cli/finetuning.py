@@ -137,6 +137,8 @@ def finetune(
     """
     settings = settings_or_exit()
     try:
+        # First, because it makes torchvision importable, which the others import.
+        import model_store.msr  # noqa: F401, I001
         import peft  # noqa: F401
         import trl  # noqa: F401
         from transformers.utils import logging

@@ -1,5 +1,6 @@
 """`tastestream models finetune`: its output, and how it refuses."""
 
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -47,6 +48,12 @@ def test_a_wrong_base_ends_in_one_line(run: Run, shop: Path) -> None:
     code, printed = run("--base", "nowhere", "--data", str(shop))
     assert (code, printed.count("\n")) == (1, 1)
     assert printed.startswith("error: nowhere is neither a folder nor a hub id")
+
+
+def test_the_command_finds_its_packages_in_a_process_of_its_own(shop: Path) -> None:
+    command = [sys.executable, "-m", main.__module__, "models", "finetune", "--base", "nowhere", "--data", str(shop)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.stderr.startswith("error: nowhere is neither a folder nor a hub id"), done.stderr
 
 
 def test_other_processes_than_the_main_one_print_nothing(run: Run, shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
