@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from model_store.item_models.item_models import ItemScores
 from model_store.registry.manifest import Blend
 
 _EPSILON = 1e-6
@@ -17,21 +18,22 @@ class Features(NamedTuple):
     collaborative: float
     popular: float
     item_weights: float
+    item_vectors: float
 
 
 FEATURES = Features._fields
 
 
-def blend_features(mllm: float, collaborative: float, popular: float, item_weights: float) -> Features:
+def blend_features(mllm: float, collaborative: float, popular: float, near: ItemScores) -> Features:
     """The features of one candidate.
 
     Args:
         mllm: logit of the MLLM's p(yes).
         collaborative: summed cosine co-occurrence with the recents, 0..
         popular: interaction count, 0..
-        item_weights: summed weights of the recents for it, of either sign.
+        near: what the item models say of it after the recents.
     """
-    return Features(mllm, math.log1p(max(0.0, collaborative)), math.log1p(max(0.0, popular)), item_weights)
+    return Features(mllm, math.log1p(max(0.0, collaborative)), math.log1p(max(0.0, popular)), *near)
 
 
 def among(weights: Blend, popular: Sequence[float]) -> Blend:
@@ -45,8 +47,9 @@ def among(weights: Blend, popular: Sequence[float]) -> Blend:
 
 def blend(weights: Blend, features: Features) -> float:
     """The blended log-odds of one candidate. A discount must have been applied before, see `among`."""
-    mllm, collaborative, popular, item_weights = features
-    near = weights.collaborative * collaborative + weights.item_weights * item_weights
+    mllm, collaborative, popular, item_weights, item_vectors = features
+    near = weights.collaborative * collaborative
+    near += weights.item_weights * item_weights + weights.item_vectors * item_vectors
     return weights.bias + weights.mllm * mllm + near + weights.popular * popular
 
 

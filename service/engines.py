@@ -6,7 +6,7 @@ from model_store.engine.breaker import Breaker, BreakerRules
 from model_store.engine.engine import Engine, Mode, open_engine
 from model_store.engine.replicas import Replicas
 from model_store.engine.retry_budget import RetryBudget
-from model_store.item_weights import ItemWeights
+from model_store.item_models.item_models import ItemModels
 from model_store.registry.manifest import Manifest
 from model_store.registry.registry import Registry
 from service.settings import EngineSettings, Settings
@@ -26,14 +26,14 @@ def open_ranker(settings: Settings) -> Replicas | None:
     return Replicas(engines) if engines else None
 
 
-def item_weights(settings: Settings, manifest: Manifest | None) -> ItemWeights:
-    """The item weights of a model version; without any for a general model.
+def item_models(settings: Settings, manifest: Manifest | None) -> ItemModels:
+    """The item models of a model version; a general model has none.
 
     Raises:
-        ManifestError: their file is missing, or not the one that was registered.
-        ItemWeightsError: it is too large, or malformed.
+        ManifestError: a file is missing, or not the one that was registered.
+        ItemModelError: it is too large, or malformed.
     """
-    return Registry(settings.models_root).item_weights(manifest) if manifest else ItemWeights()
+    return Registry(settings.models_root).item_models(manifest) if manifest else ItemModels()
 
 
 def with_version(settings: Settings, version: str, urls: Sequence[str]) -> Settings:

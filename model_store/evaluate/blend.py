@@ -30,6 +30,7 @@ from sklearn.linear_model import LogisticRegression
 
 from model_store.blend import FEATURES, Features, blend_features
 from model_store.evaluate.metrics import Counts, Floats
+from model_store.item_models.item_models import ItemScores
 from model_store.registry.manifest import Blend
 
 RIDGE = 1e-2
@@ -63,7 +64,12 @@ class BlendCases:
 
     @classmethod
     def of(
-        cls, mllm: Column, collaborative: Column, popularity: Column, item_weights: Column, targets: Sequence[int]
+        cls,
+        mllm: Column,
+        collaborative: Column,
+        popularity: Column,
+        near: Sequence[Sequence[ItemScores]],
+        targets: Sequence[int],
     ) -> "BlendCases":
         """Collect cases from one column per feature, as `blend_features` takes them.
 
@@ -72,7 +78,7 @@ class BlendCases:
         """
         rows = [
             [blend_features(*values) for values in zip(*columns, strict=True)]
-            for columns in zip(mllm, collaborative, popularity, item_weights, strict=True)
+            for columns in zip(mllm, collaborative, popularity, near, strict=True)
         ]
         return cls.of_features(rows, targets)
 

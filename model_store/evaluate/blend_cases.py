@@ -13,7 +13,7 @@ from model_store.data.targets import target_positions
 from model_store.evaluate.blend import BlendCases, Column
 from model_store.evaluate.protocol import EvaluationCase
 from model_store.evaluate.served import near
-from model_store.item_weights import ItemWeights
+from model_store.item_models.item_models import ItemModels
 
 Kind = Literal["popular", "uniform", "retrieved"]
 """Negatives that are drawn by popularity, from the whole catalogue, or from what the service would have retrieved."""
@@ -95,7 +95,7 @@ class _Negatives:
 
 
 def make_boards(
-    cases: Sequence[MixedCase], cooccurrence: Cooccurrence, item_weights: ItemWeights, mllm: Column
+    cases: Sequence[MixedCase], cooccurrence: Cooccurrence, item_models: ItemModels, mllm: Column
 ) -> dict[Kind, BlendCases]:
     """The features of the cases, by the kind of their negatives; kinds without a case are left out.
 
@@ -105,7 +105,7 @@ def make_boards(
     boards = {}
     for kind in KINDS:
         rows = [
-            _features(mixed, kind, cooccurrence, item_weights, scores)
+            _features(mixed, kind, cooccurrence, item_models, scores)
             for mixed, scores in zip(cases, mllm, strict=True)
             if mixed.negatives[kind]
         ]
@@ -115,14 +115,14 @@ def make_boards(
 
 
 def _features(
-    mixed: MixedCase, kind: Kind, cooccurrence: Cooccurrence, item_weights: ItemWeights, scores: Sequence[float]
+    mixed: MixedCase, kind: Kind, cooccurrence: Cooccurrence, item_models: ItemModels, scores: Sequence[float]
 ) -> list[Features]:
     """Those of the target, then of its negatives of this kind."""
     shown = [mixed.case.target, *mixed.negatives[kind]]
     logits = dict(zip(mixed.case.candidates, scores, strict=True))
     recents = near(mixed.case.history)
-    columns = zip(shown, cooccurrence.collaborative(recents, shown), item_weights.score(recents, shown), strict=True)
+    columns = zip(shown, cooccurrence.collaborative(recents, shown), item_models.score(recents, shown), strict=True)
     return [
-        blend_features(logits[item], together, cooccurrence.counts.get(item, 0), weight)
-        for item, together, weight in columns
+        blend_features(logits[item], together, cooccurrence.counts.get(item, 0), scores_near)
+        for item, together, scores_near in columns
     ]

@@ -1,4 +1,4 @@
-"""Learns item vectors (`model_store.item_vectors`) from the likes of the training users, in their order."""
+"""Learns item vectors (`model_store.item_models.item_vectors`) from the likes of the training users, in their order."""
 
 from array import array
 from collections import Counter
@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from itertools import chain
 
 import torch
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import cross_entropy, embedding
 
-from model_store.item_vectors import ItemVectors
+from model_store.item_models.item_vectors import ItemVectors
 from model_store.progress import Report, quiet
 
 MAX_ITEMS = 20_000
@@ -90,16 +90,17 @@ class _Model(torch.nn.Module):  # type: ignore[misc]
             return cross_entropy(taste @ self.vectors[:-1].T + self.biases, targets)
         drawn = torch.multinomial(self.chance, self.options.negatives)
         correction = torch.log(self.options.negatives * self.chance)
-        others = taste @ self.vectors[drawn].T + (self.biases - correction)[drawn]
+        corrected = self.biases - correction
+        others = taste @ embedding(drawn, self.vectors).T + corrected.index_select(0, drawn)
         others = others.masked_fill(drawn == targets[:, None], float("-inf"))
-        own = (taste * self.vectors[targets]).sum(1) + (self.biases - correction)[targets]
+        own = (taste * embedding(targets, self.vectors)).sum(1) + corrected.index_select(0, targets)
         return cross_entropy(torch.cat([own[:, None], others], 1), torch.zeros_like(targets))
 
     def _taste(self, before: torch.Tensor) -> torch.Tensor:
         present = (before < len(self.biases)) & (torch.rand(before.shape) > self.options.dropped)
         weights = self.positions.exp() * present
         total = weights.sum(1, keepdim=True).clamp(min=1e-6)
-        return torch.einsum("bk,bkd->bd", weights, self.vectors[before]) / total.sqrt()
+        return torch.einsum("bk,bkd->bd", weights, embedding(before, self.vectors)) / total.sqrt()
 
 
 def _fit(model: _Model, users: Sequence[Sequence[int]], options: VectorOptions, report: Report) -> None:

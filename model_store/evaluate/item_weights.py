@@ -8,7 +8,7 @@ from model_store.data.dataset import Dataset
 from model_store.evaluate.ease import RIDGE, Ease, EaseMemoryError
 from model_store.evaluate.likes import Likes
 from model_store.evaluate.protocol import liked_by
-from model_store.item_weights import ItemWeights
+from model_store.item_models.item_weights import ItemWeights
 from model_store.memory import GIB, free_bytes
 from model_store.progress import Report, quiet
 

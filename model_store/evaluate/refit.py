@@ -15,12 +15,10 @@ from model_store.evaluate.answers import AnswerCache
 from model_store.evaluate.blend import WEIGHTS, BlendCases, blend_auc, calibrate, fit_blend, fit_weights
 from model_store.evaluate.blend_cases import make_boards, mixed_cases
 from model_store.evaluate.condition import RECURRENT, Condition
-from model_store.evaluate.item_weights import learn_item_weights
-from model_store.evaluate.likes import Likes
+from model_store.evaluate.item_models import learn_item_models
 from model_store.evaluate.metrics import Floats
-from model_store.evaluate.protocol import liked_by
 from model_store.evaluate.subject import Subject, ask
-from model_store.item_weights import ItemWeights
+from model_store.item_models.item_models import ItemModels, ItemScores
 from model_store.progress import Report
 from model_store.registry.manifest import Blend
 
@@ -33,11 +31,12 @@ class RefitError(UserError):
 
 
 class Refitted(NamedTuple):
-    """A blend, and what a manifest's `evaluation` says of it. `item_weights`: for a version that had none."""
+    """A blend, and what a manifest's `evaluation` says of it. `item_models`: those that the version
+    did not have."""
 
     blend: Blend
     evaluation: dict[str, Any]
-    item_weights: ItemWeights | None = None
+    item_models: ItemModels | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,19 +51,19 @@ class LoggedItem:
     mllm: float | None
     collaborative: float
     popular: float
-    item_weights: float
+    near: ItemScores
     positive: bool
 
     @property
     def features(self) -> Features:
         odds = 0.0 if self.mllm is None else logit(self.mllm)
-        return blend_features(odds, self.collaborative, self.popular, self.item_weights)
+        return blend_features(odds, self.collaborative, self.popular, self.near)
 
 
 async def refit_on_dataset(
     subject: Subject, dataset: Dataset, cache: AnswerCache, logs: Path, report: Report, *, count: int, seed: int
 ) -> Refitted:
-    """Ask the version's servers for validation users, and fit. Item weights are learned if the version has none.
+    """Ask the version's servers for validation users, and fit. Item models that the version lacks are learned.
 
     Raises:
         RefitError: no validation user liked anything.
@@ -76,12 +75,12 @@ async def refit_on_dataset(
     mixed = mixed_cases(dataset, counts, seed, count=count)
     if not mixed:
         raise RefitError("no validation user of the data liked an item after a first event: there is nothing to fit")
-    known = registry.item_weights(subject.ranker)
-    learned = None if subject.ranker.item_weights else learn_item_weights(Likes(liked_by(dataset, "train")), report)
+    known = registry.item_models(subject.ranker)
+    learned = learn_item_models(dataset, report, known=known)
     cases = {"validation": [one.case for one in mixed]}
     found = await ask(subject, dataset, cases, {"full": Condition(RECURRENT)}, cache, logs, report)
     scores = [[0.0 if p is None else logit(p) for p in row] for row in found.scores["validation"]["full"]]
-    boards = make_boards(mixed, counts, learned or known, scores)
+    boards = make_boards(mixed, counts, known.filled(learned), scores)
     blend = fit_blend(boards)
     return Refitted(blend, {"validation_auc": blend_auc(blend, boards)}, learned)
 
@@ -135,7 +134,7 @@ def logged_items(features: Sequence[Mapping[str, float | None]], positive: Seque
             one.get("mllm"),
             one.get("collaborative") or 0.0,
             one.get("popular") or 0.0,
-            one.get("item_weights") or 0.0,
+            ItemScores.of(one),
             chosen,
         )
         for one, chosen in zip(features, positive, strict=True)

@@ -19,6 +19,7 @@ from model_store.evaluate.metrics import TargetRanks, rank_targets
 from model_store.evaluate.protocol import EvaluationCase, Protocol
 from model_store.evaluate.served import ServedBlend
 from model_store.evaluate.subject import Answers, Subject, ask
+from model_store.item_models.item_models import ITEM_MODELS
 from model_store.progress import Report
 
 SERVICE, RANKER, COLLABORATIVE = "service (blend)", "ranker alone", "collaborative alone"
@@ -183,8 +184,7 @@ def _ablations(
             yield Ablation(ranker, title, _probabilities(scores))
             yield Ablation(service, title, _blended(blend, cases, scores))
     titles = {"collaborative": "without collaborative evidence", "popular": "without popularity"}
-    if blend.weights.item_weights:
-        titles["item_weights"] = "without item weights"
+    titles |= {name: f"without {one.title}" for name, one in ITEM_MODELS.items() if getattr(blend.weights, name)}
     for part, title in titles.items():
         yield Ablation(service, title, _blended(blend.without(part), cases, asked[FULL]))
     yield Ablation(service, "without the ranker", _blended(blend.without("mllm"), cases, asked[FULL]))

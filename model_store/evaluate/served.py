@@ -7,7 +7,7 @@ from model_store.blend import among, blend, blend_features, logit, sigmoid
 from model_store.cooccurrence import Cooccurrence, read_cooccurrence
 from model_store.data.dataset import Interaction
 from model_store.evaluate.protocol import EvaluationCase
-from model_store.item_weights import ItemWeights
+from model_store.item_models.item_models import ItemModels
 from model_store.registry.manifest import Blend, Manifest
 from model_store.registry.registry import Registry
 
@@ -26,13 +26,13 @@ class ServedBlend:
 
     weights: Blend
     cooccurrence: Cooccurrence
-    item_weights: ItemWeights
+    item_models: ItemModels
 
     @classmethod
     def of(cls, manifest: Manifest, registry: Registry) -> "ServedBlend":
         path = registry.cooccurrence(manifest)
         counts = read_cooccurrence(path) if path else Cooccurrence({}, {})
-        return cls(manifest.blend, counts, registry.item_weights(manifest))
+        return cls(manifest.blend, counts, registry.item_models(manifest))
 
     def collaborative(self, case: EvaluationCase) -> list[float]:
         """The collaborative score of each candidate, which the service has without asking a model."""
@@ -42,10 +42,10 @@ class ServedBlend:
         """The service's answer, 0..1, from the ranker's p(yes), of which a missing one counts as log-odds 0."""
         popular = [float(self.cooccurrence.counts.get(item, 0)) for item in case.candidates]
         weights = among(self.weights, popular)
-        near_by = self.item_weights.score(near(case.history), case.candidates)
+        near_by = self.item_models.score(near(case.history), case.candidates)
         return [
-            sigmoid(blend(weights, blend_features(0.0 if p is None else logit(p), together, likes, weight)))
-            for p, together, likes, weight in zip(scores, self.collaborative(case), popular, near_by, strict=True)
+            sigmoid(blend(weights, blend_features(0.0 if p is None else logit(p), together, likes, one)))
+            for p, together, likes, one in zip(scores, self.collaborative(case), popular, near_by, strict=True)
         ]
 
     def without(self, *parts: str) -> "ServedBlend":

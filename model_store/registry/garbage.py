@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import PurePosixPath
 
+from model_store.item_models.item_models import ITEM_MODELS
 from model_store.registry.manifest import Manifest
 from model_store.registry.registry import Registry
 
@@ -19,8 +20,8 @@ class Unused:
 def unused(registry: Registry, older_than: timedelta, now: datetime | None = None) -> list[Unused]:
     """The versions that are older than this and that nothing needs.
 
-    Kept are: what an alias names or can be rolled back to, the newest version of each name, those whose weights or
-    co-occurrence counts or item weights another kept version shares, and those whose age is unknown.
+    Kept are: what an alias names or can be rolled back to, the newest version of each name, those whose weights,
+    co-occurrence counts or item models another kept version shares, and those whose age is unknown.
     """
     now = now or datetime.now(UTC)
     manifests = registry.list()
@@ -45,7 +46,7 @@ def unused(registry: Registry, older_than: timedelta, now: datetime | None = Non
 def _owners(manifest: Manifest) -> set[str]:
     """The versions in whose folders files of this one are."""
     owners = set()
-    for path in (manifest.weights, manifest.cooccurrence, manifest.item_weights):
+    for path in (manifest.weights, manifest.cooccurrence, *(getattr(manifest, name) for name in ITEM_MODELS)):
         parts = PurePosixPath(path).parts
         if len(parts) > 1:
             owners.add(f"{parts[0]}@{parts[1]}")

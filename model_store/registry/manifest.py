@@ -40,12 +40,13 @@ class Labels(StrictModel):
 
 
 class Blend(StrictModel):
-    """p = sigmoid(bias + mllm*logit(p_mllm) + collaborative*log1p(c) + item_weights*w + P*log1p(n)).
+    """p = sigmoid(bias + mllm*logit(p_mllm) + collaborative*log1p(c) + item_weights*w + item_vectors*v + P*log1p(n)).
 
     `c` is the summed cosine co-occurrence of a candidate with the recents (0..), `w` the sum of the recents' item
-    weights for it (of either sign), and `n` its interaction count (0..). P is max(0, popular - popular_discount*m),
-    with `m` the mean of log1p(n) over the candidates of the request: the more popular the candidates that a caller
-    chose, the less popularity tells them apart. Fitted on validation users by `tastestream train`.
+    weights for it, `v` the score of the item vectors (both of either sign), and `n` its interaction count (0..). P is
+    max(0, popular - popular_discount*m), with `m` the mean of log1p(n) over the candidates of the request: the more
+    popular the candidates that a caller chose, the less popularity tells them apart. Fitted on validation users by
+    `tastestream train`.
     """
 
     bias: float = 0.0
@@ -54,6 +55,7 @@ class Blend(StrictModel):
     popular: float = 0.0
     popular_discount: float = Field(0.0, ge=0)
     item_weights: float = Field(0.0, ge=0)
+    item_vectors: float = Field(0.0, ge=0)
 
 
 class Probe(StrictModel):
@@ -134,6 +136,9 @@ class Manifest(StrictModel):
     item_weights: str = ""
     """Path of a file of item weights (safetensors) relative to the store's root, or ""."""
     item_weights_sha256: str = ""
+    item_vectors: str = ""
+    """Path of a file of item vectors (safetensors) relative to the store's root, or ""."""
+    item_vectors_sha256: str = ""
     labels: Labels | None = None
     probe: Probe | None = None
     picture: PictureSize = PictureSize()

@@ -4,7 +4,7 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-from model_store.item_weights import ItemWeights
+from model_store.item_models.item_models import ITEM_MODELS, ItemModels
 from model_store.prompts import BUILT_IN, PromptSet
 from model_store.registry.checkpoint import read_checkpoint, read_labels
 from model_store.registry.manifest import (
@@ -21,7 +21,9 @@ from model_store.registry.manifest import (
 from model_store.registry.registry import Registry
 
 _LONGEST_PROMPT = 2048
-_TAKEN_OVER = ("prompt_recents", "picture", "blend", "signals", "cooccurrence", "item_weights", "item_weights_sha256")
+ITEM_MODEL_FIELDS = tuple(field for name in ITEM_MODELS for field in (name, f"{name}_sha256"))
+"""The fields of a manifest that name the files of its item models."""
+_TAKEN_OVER = ("prompt_recents", "picture", "blend", "signals", "cooccurrence", *ITEM_MODEL_FIELDS)
 
 
 def register_checkpoint(
@@ -118,15 +120,16 @@ def _check(registry: Registry, folder: Path, manifest: Manifest, *, shared: bool
 def _files(folder: Path, manifest: Manifest) -> dict[str, bytes]:
     """The content of the version's own files, by the field of the manifest that names them."""
     found = {}
-    for field, title in {"cooccurrence": "co-occurrence counts", "item_weights": "item weights"}.items():
+    titles = {"cooccurrence": "co-occurrence counts"} | {name: one.title for name, one in ITEM_MODELS.items()}
+    for field, title in titles.items():
         if path := getattr(manifest, field):
             file = folder / Path(path).name
             if not file.is_file():
                 raise ManifestError(f"{folder} has no {file.name}, the {title} of {manifest.id}")
             found[field] = file.read_bytes()
-    weights = found.get("item_weights")
-    if weights is not None and hashlib.sha256(weights).hexdigest() != manifest.item_weights_sha256:
-        raise ManifestError(f"the item weights in {folder} are not those of {manifest.id}; copy them again")
+            expected = getattr(manifest, f"{field}_sha256", None)
+            if expected is not None and hashlib.sha256(found[field]).hexdigest() != expected:
+                raise ManifestError(f"the {title} in {folder} are not those of {manifest.id}; copy them again")
     return found
 
 
@@ -148,20 +151,20 @@ def register_blend(
     manifest: Manifest,
     blend: Blend,
     evaluation: dict[str, Any],
-    item_weights: ItemWeights | None = None,
+    item_models: ItemModels | None = None,
 ) -> Manifest:
     """Add a version with another blend, which shares all else with `manifest`, under the next free number.
 
     Args:
-        item_weights: those of the new version; by default, it shares them as well.
+        item_models: those of the new version; it shares the ones that are None.
 
     Raises:
         ManifestError: the weights of `manifest` are missing.
     """
     changed = _sharing(registry, manifest) | {"blend": blend, "evaluation": evaluation}
     number = changed["version"]
-    if item_weights is not None:
-        changed |= registry.write_item_weights(manifest.name, number, item_weights)
+    if item_models is not None:
+        changed |= registry.write_item_models(manifest.name, number, item_models)
     return registry.add(manifest.model_copy(update=changed), registry.prompts(manifest).folder)
 
 

@@ -16,7 +16,8 @@ from typing import Any
 
 import tomli_w
 
-from model_store.item_weights import MAX_BYTES, ItemWeights, ItemWeightsError
+from model_store.item_models.item_model import MAX_BYTES, ItemModelError
+from model_store.item_models.item_models import ITEM_MODELS, ItemModels
 from model_store.prompts import PromptSet
 from model_store.registry.aliases import (
     CANARY,
@@ -33,7 +34,6 @@ from model_store.registry.manifest import MANIFEST, NAME, Manifest, ManifestErro
 from model_store.signals import Signals, Vocabulary
 
 ALIASES = "aliases.toml"
-ITEM_WEIGHTS = "item_weights.safetensors"
 Numbers = list[int]
 _ALIAS = re.compile(r"[A-Za-z][\w.-]{0,63}", re.ASCII)
 CACHE = Path.home() / ".cache" / "tastestream" / "models"
@@ -120,35 +120,41 @@ class Registry:
         """A local copy of the version's co-occurrence file, if it has one."""
         return self._path(manifest, manifest.cooccurrence) if manifest.cooccurrence else None
 
-    def item_weights(self, manifest: Manifest) -> ItemWeights:
-        """The version's item weights; without any if it has no file of them.
+    def item_models(self, manifest: Manifest) -> ItemModels:
+        """The item models that the version has.
 
         Raises:
-            ManifestError: the file is missing, or not the one that was registered.
-            ItemWeightsError: it is too large, or malformed.
+            ManifestError: a file is missing, or not the one that was registered.
+            ItemModelError: it is too large, or malformed.
         """
-        if not manifest.item_weights:
-            return ItemWeights()
-        path = self._path(manifest, manifest.item_weights)
-        if (size := path.stat().st_size) > MAX_BYTES:
-            raise ItemWeightsError(f"{path} has {size:,} bytes, more than {MAX_BYTES:,}")
-        content = path.read_bytes()
-        if hashlib.sha256(content).hexdigest() != manifest.item_weights_sha256:
-            raise ManifestError(f"{path} is not what {manifest.id} was registered with; restore it or add a version")
-        return ItemWeights.parse(content, str(path))
+        return ItemModels(**{name: self._item_model(manifest, name) for name in ITEM_MODELS})
 
-    def write_item_weights(self, name: str, version: int, item_weights: ItemWeights) -> dict[str, str]:
-        """Write the item weights of a version, before it is added.
+    def _item_model(self, manifest: Manifest, name: str) -> Any:
+        if not (where := getattr(manifest, name)):
+            return None
+        path = self._path(manifest, where)
+        if (size := path.stat().st_size) > MAX_BYTES:
+            raise ItemModelError(f"{path} has {size:,} bytes, more than {MAX_BYTES:,}")
+        content = path.read_bytes()
+        if hashlib.sha256(content).hexdigest() != getattr(manifest, f"{name}_sha256"):
+            raise ManifestError(f"{path} is not what {manifest.id} was registered with; restore it or add a version")
+        return ITEM_MODELS[name].parse(content, str(path))
+
+    def write_item_models(self, name: str, version: int, item_models: ItemModels) -> dict[str, str]:
+        """Write the item models of a version, before it is added.
 
         Returns:
-            The fields of its manifest that name the file.
+            The fields of its manifest that name the files.
 
         Raises:
-            ItemWeightsError: they are too large.
+            ItemModelError: one is too large.
         """
-        path, content = f"{name}/{version}/{ITEM_WEIGHTS}", item_weights.dump()
-        self._files.write(path, content)
-        return {"item_weights": path, "item_weights_sha256": hashlib.sha256(content).hexdigest()}
+        found: dict[str, str] = {}
+        for field, one in item_models.present().items():
+            path, content = f"{name}/{version}/{field}.safetensors", one.dump()
+            self._files.write(path, content)
+            found |= {field: path, f"{field}_sha256": hashlib.sha256(content).hexdigest()}
+        return found
 
     def next_version(self, name: str) -> int:
         """The number that a new version of `name` gets, if no other command takes it first."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from model_store.blend import FEATURES, blend_features, logit
+from model_store.item_models.item_models import ItemScores
 from model_store.registry.manifest import Blend, Manifest
 from model_store.registry.registry import Registry
 from service.cli.answer_log import Answer, LogError, Row, explored, read_log
@@ -149,16 +150,18 @@ def _odds(rows: Sequence[Row], weights: Blend, temperature: float) -> list[float
 
     A discount of popularity is that of the shown items: the log does not have the other candidates.
     """
-    mllm, collaborative, popular, item_weights = (_feature(rows, name) for name in FEATURES)
+    mllm, collaborative, popular = (_feature(rows, name) for name in ("mllm", "collaborative", "popular"))
+    near = {row.item_id: ItemScores.of(row.features) for row in rows}
     ids = [row.item_id for row in rows]
-    scored = {one.item_id: one.score for one in blended(ids, mllm, collaborative, popular, item_weights, weights)}
+    scored = {one.item_id: one.score for one in blended(ids, mllm, collaborative, popular, near, weights)}
     return [log_odds(scored[item]) / temperature for item in ids]
 
 
 def _inputs(features: Mapping[str, float | None]) -> list[float]:
     """The features as the blend takes them; a missing one counts 0."""
-    mllm, *others = (features.get(name) for name in FEATURES)
-    return list(blend_features(0.0 if mllm is None else logit(mllm), *(value or 0.0 for value in others)))
+    mllm, together, likes = (features.get(name) for name in ("mllm", "collaborative", "popular"))
+    odds = 0.0 if mllm is None else logit(mllm)
+    return list(blend_features(odds, together or 0.0, likes or 0.0, ItemScores.of(features)))
 
 
 def _feature(rows: Sequence[Row], name: str) -> dict[str, float]:

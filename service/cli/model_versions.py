@@ -12,7 +12,7 @@ from model_store.registry.comparison import Row, compare, flatten
 from model_store.registry.evaluations import Evaluations
 from model_store.registry.garbage import unused
 from model_store.registry.manifest import MANIFEST, Manifest, ManifestError
-from model_store.registry.register import register_checkpoint, register_version
+from model_store.registry.register import ITEM_MODEL_FIELDS, register_checkpoint, register_version
 from model_store.registry.registry import Registry
 from service.cli.audit import audited
 from service.cli.model_store import own_store, store_of
@@ -97,7 +97,7 @@ def _checkpoint(
         model = source.get(like)
         if source.root != registry.root:
             # Paths in a manifest are relative to its own store.
-            model = model.model_copy(update={"cooccurrence": "", "item_weights": "", "item_weights_sha256": ""})
+            model = model.model_copy(update={"cooccurrence": "", **dict.fromkeys(ITEM_MODEL_FIELDS, "")})
             prompts = prompts or str(source.prompts(model).folder)
     return register_checkpoint(
         registry, folder, name=name, role=role, prompts=prompts, like=model, base=base, labels=(yes, no)

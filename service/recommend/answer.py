@@ -97,7 +97,7 @@ def _served_by(ranking: Ranking, scored: Sequence[Scored]) -> ServedBy:
         return "cache" if ranking.scores and not ranking.fresh else "mllm"
     if ranking.scores:
         return "cache"
-    near = any(item.collaborative > 0 or item.item_weights for item in scored)
+    near = any(item.collaborative > 0 or item.item_weights or item.item_vectors for item in scored)
     return "collaborative" if near else "popular"
 
 
@@ -105,5 +105,5 @@ def _item(scored: Scored, place: int, source: SourceName | None) -> RankedItem |
     """One item of the answer; with its components if `source` is given."""
     if source is None:
         return RankedItem(scored.item_id, scored.score, place)
-    components = Components(scored.mllm, scored.collaborative, scored.popular, scored.item_weights)
+    components = Components(scored.mllm, scored.collaborative, scored.popular, scored.item_weights, scored.item_vectors)
     return ExplainedItem(scored.item_id, scored.score, place, components, source)

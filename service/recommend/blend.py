@@ -3,11 +3,13 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from model_store.blend import among, blend, blend_features, logit, sigmoid
+from model_store.blend import FEATURES, among, blend, blend_features, logit, sigmoid
+from model_store.item_models.item_models import ItemScores
 from model_store.registry.manifest import Blend
 
 FALLBACK = Blend(collaborative=1.0, popular=0.1)
 """Weights for a model version that has none, used when its own scores are missing."""
+_NOTHING = ItemScores()
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +22,7 @@ class Scored:
     collaborative: float
     popular: float
     item_weights: float
+    item_vectors: float
 
 
 def blended(
@@ -27,7 +30,7 @@ def blended(
     mllm: Mapping[str, float],
     collaborative: Mapping[str, float],
     popular: Mapping[str, float],
-    item_weights: Mapping[str, float],
+    near: Mapping[str, ItemScores],
     weights: Blend,
 ) -> list[Scored]:
     """The candidates, best first.
@@ -38,15 +41,15 @@ def blended(
         mllm: p(yes) by item id, 0..1. In this and the next mappings, a missing feature counts 0.
         collaborative: summed cosine co-occurrence with the recents, 0..
         popular: number of users who liked the item, 0..
-        item_weights: summed weights of the recents for the item, of either sign.
+        near: what the item models of the version say of the item after the recents.
     """
     ids, rows = list(item_ids), []
     weights = among(weights, [popular.get(item_id, 0.0) for item_id in ids])
     for item_id in ids:
-        score, weight = mllm.get(item_id), item_weights.get(item_id, 0.0)
+        score, scores_near = mllm.get(item_id), near.get(item_id, _NOTHING)
         together, likes = collaborative.get(item_id, 0.0), popular.get(item_id, 0.0)
-        odds = blend(weights, blend_features(0.0 if score is None else logit(score), together, likes, weight))
-        rows.append((odds, Scored(item_id, sigmoid(odds), score, together, likes, weight)))
+        odds = blend(weights, blend_features(0.0 if score is None else logit(score), together, likes, scores_near))
+        rows.append((odds, Scored(item_id, sigmoid(odds), score, together, likes, *scores_near)))
     # Odds come second: far out, where all scores round to 1, they still differ.
     rows.sort(key=lambda row: (-row[1].score, -row[0], -row[1].collaborative, -row[1].popular))
     return [scored for _, scored in rows]
@@ -54,6 +57,6 @@ def blended(
 
 def without_model(weights: Blend) -> Blend:
     """The weights for when the model's scores are missing: never without a weight for another feature."""
-    if weights.collaborative > 0 or weights.popular > 0 or weights.item_weights > 0:
+    if any(getattr(weights, name) > 0 for name in FEATURES if name != "mllm"):
         return weights
     return weights.model_copy(update={"collaborative": FALLBACK.collaborative, "popular": FALLBACK.popular})

@@ -182,7 +182,7 @@ def _rerank(asked: Asked, ranker: Ranker | None, ranking: Ranking) -> list[Score
     if ranking.reason is not None:
         weights = without_model(weights)
     ids, found = [candidate.item.item_id for candidate in asked.candidates], asked.found
-    near = dict(zip(ids, ranker.item_weights.score(found.near, ids), strict=True)) if ranker else {}
+    near = dict(zip(ids, ranker.item_models.score(found.near, ids), strict=True)) if ranker else {}
     return blended(ids, ranking.scores, found.collaborative, found.popular, near, weights)
 
 

@@ -7,7 +7,7 @@ from typing import Literal
 from model_store.engine.errors import EngineError, WrongScores
 from model_store.engine.replicas import Replicas
 from model_store.errors import UserError
-from model_store.item_weights import ItemWeights
+from model_store.item_models.item_models import ItemModels
 from model_store.registry.manifest import Blend
 from model_store.views import ItemView, UserView
 from service import engines
@@ -46,7 +46,7 @@ class Ranker:
 
     Args:
         limit: how many; each call adapts it.
-        item_weights: those of the model version.
+        item_models: those of the model version.
         role: what its calls are counted as.
 
     Attributes:
@@ -62,11 +62,11 @@ class Ranker:
         engines: Replicas,
         limit: ConcurrencyLimit,
         metrics: Metrics,
-        item_weights: ItemWeights,
+        item_models: ItemModels,
         role: RankerRole = "ranker",
     ) -> None:
         self._role = role
-        self.item_weights = item_weights
+        self.item_models = item_models
         self.manifest = engines.manifest
         self.blend = engines.manifest.blend if engines.manifest else Blend()
         self.recents = engines.prompts.recents
@@ -175,8 +175,8 @@ def open_ranker(settings: Settings, metrics: Metrics, role: RankerRole = "ranker
         role: what its calls are counted as: those of a canary or a shadow are not those on which answers depend.
 
     Raises:
-        ManifestError: the settings name a model version that is not in the store, or its item weights are missing.
-        ItemWeightsError: its item weights are too large, or malformed.
+        ManifestError: the settings name a model version that is not in the store, or its item models are missing.
+        ItemModelError: an item model is too large, or malformed.
         UserError: the prompts of the version show more of a user's interactions than the settings keep.
     """
     replicas = engines.open_ranker(settings)
@@ -188,9 +188,9 @@ def open_ranker(settings: Settings, metrics: Metrics, role: RankerRole = "ranker
             f"the prompts of {replicas.manifest.id} show a user's last {shown} interactions, and {kept} are kept: "
             f"set TASTESTREAM_STATE__RECENTS={shown}"
         )
-    item_weights = engines.item_weights(settings, replicas.manifest)
+    item_models = engines.item_models(settings, replicas.manifest)
     metrics.watch_engine(replicas, role, replicas.way)
     asked = settings.recommend
     usual = Deadline(time.monotonic(), asked.deadline_ms / 1000)
     limit = ConcurrencyLimit(asked.min_concurrent_ranks, asked.max_concurrent_ranks, usual.for_ranking_s())
-    return Ranker(replicas, limit, metrics, item_weights, role)
+    return Ranker(replicas, limit, metrics, item_models, role)

@@ -139,13 +139,15 @@ class Components:
     """The features of the score.
 
     p(yes) of the model, null if it has no score; summed cosine co-occurrence; number of users who liked the item;
-    summed item weights of the recents, of either sign, 0 for a model without them.
+    summed item weights of the recents, and the score of the item vectors, both of either sign, 0 for a model without
+    them.
     """
 
     mllm: float | None
     collaborative: float
     popular: float
     item_weights: float
+    item_vectors: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from model_store.data.dataset import HELD_OUT
-from model_store.evaluate.item_weights import learn_item_weights
+from model_store.evaluate.item_models import learn_item_models
 from model_store.evaluate.likes import Likes
 from model_store.evaluate.protocol import liked_by
 from model_store.msr.finetune import FinetuneError, parity
@@ -175,14 +175,14 @@ def _publish(
     del model, scorer
     _free()
 
-    likes = Likes(liked_by(setup.dataset, "train"))
-    cooccurrence, item_weights = likes.cooccurrence(options.neighbours), learn_item_weights(likes, progress)
+    cooccurrence = Likes(liked_by(setup.dataset, "train")).cooccurrence(options.neighbours)
+    item_models = learn_item_models(setup.dataset, progress)
     manifest = describe_version(
         setup,
         name,
         version=Registry(store).next_version(name),
         probe=probe,
-        blend=validation.blend(margins, cooccurrence, item_weights),
+        blend=validation.blend(margins, cooccurrence, item_models),
         training=origin.model_copy(update={"parameters": parameters}),
     )
     if options.check_vllm and parity.vllm_is_installed():
@@ -192,7 +192,7 @@ def _publish(
         progress("vLLM", 1, f"{len(places)} pairs scored as in training")
     measured = manifest.model_copy(update={"evaluation": evaluation(validation, margins, merged, apart)})
     keep = trained if options.keep_adapter else None
-    registered = register(measured, setup.prompts, weights, cooccurrence, item_weights, store, keep)
+    registered = register(measured, setup.prompts, weights, cooccurrence, item_models, store, keep)
     close_run(work)
     progress("registered", 1, "")
     return registered

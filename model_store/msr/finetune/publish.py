@@ -8,7 +8,7 @@ from typing import Any
 
 from model_store.cooccurrence import Cooccurrence, write_cooccurrence
 from model_store.engine.probe import SUMMARIES, TITLES, most_extreme
-from model_store.item_weights import ItemWeights
+from model_store.item_models.item_models import ItemModels
 from model_store.msr.finetune.merge import Merged
 from model_store.msr.finetune.rendering import Renderer
 from model_store.msr.finetune.scoring import Scorer
@@ -74,7 +74,7 @@ def register(
     prompts: PromptSet,
     weights: Path,
     cooccurrence: Cooccurrence,
-    item_weights: ItemWeights,
+    item_models: ItemModels,
     store: Path,
     adapter: Path | None,
 ) -> Manifest:
@@ -85,7 +85,7 @@ def register(
     write_cooccurrence(cooccurrence, store / counts)
     if adapter is not None:
         shutil.copytree(adapter, store / name / str(version) / "adapter")
-    fields = registry.write_item_weights(name, version, item_weights)
+    fields = registry.write_item_models(name, version, item_models)
     changed = {"version": version, "cooccurrence": counts, **fields}
     return registry.add(manifest.model_copy(update=changed), prompts.folder, weights)
 

@@ -13,7 +13,7 @@ from model_store.evaluate.blend import BlendCases, fit_blend
 from model_store.evaluate.metrics import Floats, auc, rank_targets
 from model_store.evaluate.protocol import EvaluationCase, Negatives, Protocol, make_cases
 from model_store.evaluate.served import near
-from model_store.item_weights import ItemWeights
+from model_store.item_models.item_models import ItemModels
 from model_store.msr.finetune.catalogue import Catalogue
 from model_store.msr.finetune.options import FinetuneOptions
 from model_store.msr.finetune.rendering import Prompt, Renderer
@@ -74,7 +74,7 @@ class Validation:
         """The Brier score at a temperature, 0..1."""
         return brier(np.asarray(margins) / temperature, self._labels())
 
-    def blend(self, margins: Sequence[float], cooccurrence: Cooccurrence, item_weights: ItemWeights) -> Blend:
+    def blend(self, margins: Sequence[float], cooccurrence: Cooccurrence, item_models: ItemModels) -> Blend:
         """The blend, whose weight of the MLLM contains the temperature: it scales the log-odds before all else."""
         rows, boards = self._rows(margins), {}
         for kind, cases in self.cases.items():
@@ -82,7 +82,7 @@ class Validation:
                 rows[: len(cases)],
                 [cooccurrence.collaborative(near(case.history), case.candidates) for case in cases],
                 [[cooccurrence.counts.get(candidate, 0) for candidate in case.candidates] for case in cases],
-                [item_weights.score(near(case.history), case.candidates) for case in cases],
+                [item_models.score(near(case.history), case.candidates) for case in cases],
                 [case.target_position for case in cases],
             )
             rows = rows[len(cases) :]

@@ -9,7 +9,7 @@ import torch
 
 from model_store.cooccurrence import write_cooccurrence
 from model_store.data.dataset import HELD_OUT, Dataset
-from model_store.evaluate.item_weights import learn_item_weights
+from model_store.evaluate.item_models import learn_item_models
 from model_store.evaluate.likes import Likes
 from model_store.evaluate.protocol import liked_by
 from model_store.msr.parts import lora
@@ -105,8 +105,8 @@ def register(
         MergeError: see `merge_into`.
     """
     registry, ranker = Registry(store), f"{name}-ranker"
-    likes = Likes(liked_by(dataset, "train"))
-    cooccurrence, item_weights = likes.cooccurrence(neighbours), learn_item_weights(likes, progress)
+    cooccurrence = Likes(liked_by(dataset, "train")).cooccurrence(neighbours)
+    item_models = learn_item_models(dataset, progress)
     with tempfile.TemporaryDirectory() as scratch:
         progress("merging", 0, "")
         merged = merge_into(Path(scratch) / "weights", llm, tuned)
@@ -118,7 +118,7 @@ def register(
         scored = torch.bfloat16 if multiplies_bfloat16() else torch.float32
         scorer = tuned.scorer.asking(_served(merged.folder, tuned, scored).score)
         count = tuned.options.blend_cases
-        blend, auc = validate(scorer, dataset, cooccurrence, item_weights, origin.seed, progress, count)
+        blend, auc = validate(scorer, dataset, cooccurrence, item_models, origin.seed, progress, count)
         version = registry.reserve(ranker)
         counts = f"{ranker}/{version}/cooccurrence.jsonl"
         (store / counts).parent.mkdir(parents=True, exist_ok=True)
@@ -130,7 +130,7 @@ def register(
             role="ranker",
             base=f"{source_of(llm)} and {source_of(vision)}",
             cooccurrence=counts,
-            **registry.write_item_weights(ranker, version, item_weights),
+            **registry.write_item_models(ranker, version, item_models),
             prompt_recents=prompts.recents,
             labels=tuned.encoder.labels,
             probe=probe,

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from model_store.cooccurrence import write_cooccurrence
 from model_store.data.dataset import HELD_OUT, Dataset
 from model_store.engine.probe import most_extreme
-from model_store.evaluate.item_weights import learn_item_weights
+from model_store.evaluate.item_models import learn_item_models
 from model_store.evaluate.likes import Likes
 from model_store.evaluate.protocol import liked_by
 from model_store.msr.scratch.architecture import Sizes, write_checkpoint
@@ -105,11 +105,11 @@ def register(
     Returns:
         The manifests of the ranker and of the summarizer.
     """
-    likes = Likes(liked_by(dataset, "train"))
-    cooccurrence, item_weights = likes.cooccurrence(neighbours), learn_item_weights(likes, progress)
+    cooccurrence = Likes(liked_by(dataset, "train")).cooccurrence(neighbours)
+    item_models = learn_item_models(dataset, progress)
     generator = trained.generator()
     scorer = OfflineScorer(generator, trained.catalogue, [view.summary for view in trained.catalogue.views])
-    blend, auc = validate(scorer, dataset, cooccurrence, item_weights, origin.seed, progress)
+    blend, auc = validate(scorer, dataset, cooccurrence, item_models, origin.seed, progress)
     registry = Registry(store)
     summarizer, ranker = f"{name}-summarizer", f"{name}-ranker"
     version = registry.reserve(summarizer, ranker)
@@ -152,7 +152,7 @@ def register(
         role="ranker",
         weights=f"{summarizer}/{version}/weights",
         cooccurrence=counts,
-        **registry.write_item_weights(ranker, version, item_weights),
+        **registry.write_item_models(ranker, version, item_models),
         probe=make_probe(generator.encoder, generator.rank),
         labels=Labels(yes_id=trained.encoder.yes_id, no_id=trained.encoder.no_id),
         blend=blend,

@@ -4,7 +4,7 @@ from model_store.cooccurrence import Cooccurrence
 from model_store.data.dataset import Dataset
 from model_store.evaluate.blend import blend_auc, fit_blend
 from model_store.evaluate.blend_cases import make_boards, mixed_cases
-from model_store.item_weights import ItemWeights
+from model_store.item_models.item_models import ItemModels
 from model_store.msr.scratch.scoring import CaseScorer
 from model_store.progress import Report
 from model_store.registry.manifest import Blend
@@ -14,7 +14,7 @@ def validate(
     scorer: CaseScorer,
     dataset: Dataset,
     cooccurrence: Cooccurrence,
-    item_weights: ItemWeights,
+    item_models: ItemModels,
     seed: int,
     progress: Report,
     count: int = 600,
@@ -30,6 +30,6 @@ def validate(
     plain = [mixed.case for mixed in cases]
     summaries = scorer.summaries(plain, lambda done: progress("validating: summaries", done, ""))
     scores = scorer.score(plain, summaries, progress=lambda done: progress("validating: scores", done, ""))
-    boards = make_boards(cases, cooccurrence, item_weights, scores)
+    boards = make_boards(cases, cooccurrence, item_models, scores)
     blend = fit_blend(boards)
     return blend, blend_auc(blend, boards)

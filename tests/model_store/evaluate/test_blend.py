@@ -9,6 +9,7 @@ from sklearn.metrics import log_loss
 
 from model_store.evaluate.blend import SINGLE, BlendCases, blend_auc, fit_blend, weights_of
 from model_store.evaluate.metrics import Floats
+from model_store.item_models.item_models import ItemScores
 from model_store.registry.manifest import Blend
 
 CANDIDATES = 11
@@ -47,18 +48,20 @@ def made(seed: int, users: int, true: Blend, shift: float = 0.0) -> BlendCases:
     collaborative = rng.exponential(size=(users, CANDIDATES)) * rng.exponential(size=(users, 1))
     popularity = rng.integers(0, 500, size=(users, CANDIDATES))
     odds = true.mllm * logits + true.collaborative * np.log1p(collaborative) + true.popular * np.log1p(popularity)
-    near = rng.normal(size=(users, CANDIDATES))
-    odds += true.item_weights * near
+    near = rng.normal(size=(users, CANDIDATES, 2))
+    odds += near @ np.array([true.item_weights, true.item_vectors])
     targets = np.argmax(odds + rng.gumbel(size=odds.shape), axis=1)
     logits += np.random.default_rng(5).normal(scale=shift, size=(users, 1))
-    columns = (one.tolist() for one in (logits, collaborative, popularity, near, targets))
-    return BlendCases.of(*columns)
+    columns = (one.tolist() for one in (logits, collaborative, popularity, targets))
+    *features, chosen = columns
+    return BlendCases.of(*features, [[ItemScores(*pair) for pair in row] for row in near.tolist()], chosen)
 
 
 def alike(mllm: list[float], cases: int) -> BlendCases:
     """Cases whose first candidate is the target and of which the model alone knows anything."""
     nothing = [[0.0] * len(mllm)] * cases
-    return BlendCases.of([mllm] * cases, nothing, nothing, nothing, [0] * cases)
+    near = [[ItemScores()] * len(mllm)] * cases
+    return BlendCases.of([mllm] * cases, nothing, nothing, near, [0] * cases)
 
 
 @settings(max_examples=60, deadline=None)
@@ -71,6 +74,7 @@ def alike(mllm: list[float], cases: int) -> BlendCases:
         collaborative=st.floats(-2, 2),
         popular=st.floats(-1, 1),
         item_weights=st.floats(0, 2),
+        item_vectors=st.floats(0, 2),
     ),
 )
 def test_the_blend_is_never_worse_than_its_best_part_on_the_cases_it_was_fitted_on(seed, users, true) -> None:
@@ -123,7 +127,7 @@ def test_features_that_know_nothing_give_the_share_of_targets() -> None:
 
 def test_the_optimisers_rounding_breaks_no_tie() -> None:
     """Some fits on such cases end at weights of 1e-16, which differ from one processor to another."""
-    for seed in range(300):
+    for seed in range(60):
         blend = fit(made(seed, 8, Blend(mllm=-1.5, collaborative=-1.5, popular=1)))
         weights = [blend.mllm, blend.collaborative, blend.popular]
         assert all(weight == 0 or weight > 1e-7 * max(weights) for weight in weights)
@@ -142,8 +146,8 @@ def sampled(seed: int, users: int, popular: bool) -> BlendCases:
         mllm.append((taste[shown] + rng.normal(size=CANDIDATES)).tolist())
         collaborative.append(np.expm1(np.maximum(0, taste[shown] + rng.normal(size=CANDIDATES))).tolist())
         counted.append(counts[shown].tolist())
-    nothing = [[0.0] * CANDIDATES] * users
-    return BlendCases.of(mllm, collaborative, counted, nothing, [0] * users)
+    near = [[ItemScores()] * CANDIDATES] * users
+    return BlendCases.of(mllm, collaborative, counted, near, [0] * users)
 
 
 def test_one_blend_is_as_good_as_its_best_part_whatever_the_kind_of_the_candidates() -> None:
@@ -193,7 +197,8 @@ def test_padding_changes_nothing() -> None:
 def test_a_short_case_counts_no_padding() -> None:
     long, short = [2.0, 1.0, 0.0, -1.0], [-1.0, 1.0]
     nothing = [[0.0] * 4, [0.0] * 2]
-    cases = BlendCases.of([long, short], nothing, nothing, nothing, [0, 0])
+    near = [[ItemScores()] * len(row) for row in nothing]
+    cases = BlendCases.of([long, short], nothing, nothing, near, [0, 0])
     assert cases.labels.tolist() == [1, 0, 0, 0, 1, 0]
     assert auc(Blend(), cases) == 0.5
     assert cases.features[cases.present][:, 0].tolist() == long + short
@@ -202,10 +207,10 @@ def test_a_short_case_counts_no_padding() -> None:
 @pytest.mark.parametrize(
     ("columns", "reason"),
     [
-        (([[1.0]], [[1.0]], [[1.0, 2.0]], [[1.0]], [0]), "longer"),
-        (([[1.0]], [[1.0]], [[1.0]], [[1.0]], [0, 0]), "1 cases can't be fitted with 2 targets"),
+        (([[1.0]], [[1.0]], [[1.0, 2.0]], [[ItemScores()]], [0]), "longer"),
+        (([[1.0]], [[1.0]], [[1.0]], [[ItemScores()]], [0, 0]), "1 cases can't be fitted with 2 targets"),
         (([], [], [], [], []), "0 cases"),
-        (([[math.inf, 0.0]], [[0.0] * 2], [[0.0] * 2], [[0.0] * 2], [0]), "finite"),
+        (([[math.inf, 0.0]], [[0.0] * 2], [[0.0] * 2], [[ItemScores()] * 2], [0]), "finite"),
     ],
 )
 def test_columns_that_cannot_be_fitted_are_refused(columns, reason: str) -> None:

@@ -6,7 +6,7 @@ from model_store.evaluate.blend_cases import KINDS, NEGATIVES, make_boards, mixe
 from model_store.evaluate.likes import Likes
 from model_store.evaluate.protocol import liked_by
 from model_store.evaluate.served import near
-from model_store.item_weights import ItemWeights
+from model_store.item_models.item_models import ItemModels
 from tests.model_store.evaluate.worlds import catalogue, like, world
 
 WORLD = world(users=600)
@@ -84,7 +84,7 @@ def test_only_recent_items_that_were_not_disliked_are_near() -> None:
 def test_boards_hold_the_features_of_the_target_and_of_their_own_negatives() -> None:
     cases = mixed_cases(WORLD, COUNTS, 0)
     scores = [[float(item == mixed.case.target) for item in mixed.case.candidates] for mixed in cases]
-    boards = make_boards(cases, COUNTS, ItemWeights(), scores)
+    boards = make_boards(cases, COUNTS, ItemModels(), scores)
     for kind, board in boards.items():
         own = [mixed for mixed in cases if mixed.negatives[kind]]
         assert board.present.sum(axis=1).tolist() == [1 + len(mixed.negatives[kind]) for mixed in own]
@@ -98,4 +98,4 @@ def test_data_without_items_to_draw_from_has_no_cases() -> None:
     counts = Likes(liked_by(dataset, "train")).cooccurrence()
     assert mixed_cases(dataset, counts, 0) == []
     assert mixed_cases(Dataset({}, {}), Likes([]).cooccurrence(), 0) == []
-    assert make_boards([], counts, ItemWeights(), []) == {}
+    assert make_boards([], counts, ItemModels(), []) == {}

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from model_store.evaluate.item_vectors import VectorOptions, learn_item_vectors
-from model_store.item_vectors import ItemVectors
+from model_store.item_models.item_vectors import ItemVectors
 
 QUICK = VectorOptions(dimensions=8, epochs=20, batch=64)
 

@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from model_store.errors import UserError
-from model_store.item_weights import ItemWeights
+from model_store.item_models.item_models import ITEM_MODELS, ItemModels
+from model_store.item_models.item_vectors import ItemVectors
+from model_store.item_models.item_weights import ItemWeights
 from model_store.prompts import BUILT_IN
 from model_store.registry.evaluations import Evaluations
 from model_store.registry.manifest import Blend, Manifest, Probe, hash_files
@@ -22,6 +24,7 @@ from tests.service.cli.conftest import Run
 
 ROOT = Path(__file__).parents[3]
 LONG_AGO = datetime.now(UTC) - timedelta(days=100)
+NOTHING = ItemModels(ItemWeights(), ItemVectors())
 
 
 @pytest.fixture
@@ -68,7 +71,7 @@ class TestAdding:
     ) -> None:
         other = Registry(tmp_path / "other")
         other.write("shop/1/cooccurrence.jsonl", b'{"item":"a"}\n')
-        fields = other.write_item_weights("shop", 1, ItemWeights())
+        fields = other.write_item_models("shop", 1, NOTHING)
         register(other, weights, 1, cooccurrence="shop/1/cooccurrence.jsonl", **fields)
         folder = str(tmp_path / "other/shop/1")
         for number in (1, 2):
@@ -78,20 +81,22 @@ class TestAdding:
             counts = registry.cooccurrence(manifest)
             assert counts is not None
             assert counts.parent.name == str(number)
-            assert manifest.item_weights == f"shop/{number}/item_weights.safetensors"
-            assert registry.item_weights(manifest) == ItemWeights()
+            for field in ITEM_MODELS:
+                assert getattr(manifest, field) == f"shop/{number}/{field}.safetensors"
+            assert registry.item_models(manifest) == NOTHING
         (tmp_path / "other/shop/1/prompts/rank_item.j2").write_text("changed")
         ran = tastestream("models", "add", folder)
         assert (ran.code, "copy it again" in ran.err) == (1, True)
 
-    def test_a_copy_whose_item_weights_were_changed_is_refused(
-        self, tastestream: Run, registry: Registry, weights: Path, tmp_path: Path
+    @pytest.mark.parametrize("field", ITEM_MODELS)
+    def test_a_copy_whose_item_models_were_changed_is_refused(
+        self, tastestream: Run, registry: Registry, weights: Path, tmp_path: Path, field: str
     ) -> None:
         other = Registry(tmp_path / "other")
-        register(other, weights, 1, **other.write_item_weights("shop", 1, ItemWeights()))
-        (tmp_path / "other/shop/1/item_weights.safetensors").write_bytes(ItemWeights(("a",)).dump())
+        register(other, weights, 1, **other.write_item_models("shop", 1, NOTHING))
+        (tmp_path / f"other/shop/1/{field}.safetensors").write_bytes(ITEM_MODELS[field](("a",)).dump())
         ran = tastestream("models", "add", str(tmp_path / "other/shop/1"))
-        assert (ran.code, "item weights" in ran.err, registry.list()) == (1, True, [])
+        assert (ran.code, ITEM_MODELS[field].title in ran.err, registry.list()) == (1, True, [])
 
     def test_a_copy_that_shares_weights_needs_those_in_this_store(
         self, tastestream: Run, registry: Registry, weights: Path, tmp_path: Path
@@ -234,10 +239,11 @@ class TestRemoving:
             assert filled.local_folder(filled.get(f"shop@{number}"))
         assert "nothing to remove" in tastestream("models", "gc", "--yes").out
 
-    def test_a_version_whose_item_weights_another_shares_stays(
-        self, tastestream: Run, filled: Registry, registry: Registry
+    @pytest.mark.parametrize("field", ITEM_MODELS)
+    def test_a_version_whose_item_models_another_shares_stays(
+        self, tastestream: Run, filled: Registry, registry: Registry, field: str
     ) -> None:
-        fields = registry.write_item_weights("shop", 2, ItemWeights())
+        fields = registry.write_item_models("shop", 2, ItemModels(**{field: ITEM_MODELS[field]()}))
         register(registry, None, 8, weights="shop/1/weights", **fields)
         assert tastestream("models", "gc", "--yes").code == 0
         assert 2 in filled.versions("shop")

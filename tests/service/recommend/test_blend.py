@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model_store.blend import logit, sigmoid
+from model_store.item_models.item_models import ItemScores
 from model_store.registry.manifest import Blend
 from service.recommend.blend import blended, without_model
 
@@ -19,8 +20,9 @@ blends = st.builds(
     popular=weights,
     popular_discount=weights,
     item_weights=weights,
+    item_vectors=weights,
 )
-signed = st.floats(-10, 10)
+near_scores = st.builds(ItemScores, st.floats(-10, 10), st.floats(-10, 10))
 scores = st.floats(0, 1)
 counts = st.floats(0, 1e6)
 ids = st.lists(st.text(min_size=1, max_size=3), unique=True, max_size=8)
@@ -31,16 +33,17 @@ def test_the_model_alone_gives_its_own_probability() -> None:
     assert scored.score == pytest.approx(0.83)
 
 
-def score(blend: Blend, mllm: float | None, collaborative: float, popular: float, item_weights: float = 0.0) -> float:
+def score(blend: Blend, mllm: float | None, collaborative: float, popular: float, *near: float) -> float:
     model = {} if mllm is None else {"i": mllm}
-    (scored,) = blended(["i"], model, {"i": collaborative}, {"i": popular}, {"i": item_weights}, blend)
+    (scored,) = blended(["i"], model, {"i": collaborative}, {"i": popular}, {"i": ItemScores(*near)}, blend)
     return scored.score
 
 
 def test_the_formula_is_that_of_the_manifest() -> None:
-    blend = Blend(bias=0.1, mllm=0.5, collaborative=2.0, popular=0.25, item_weights=3.0)
-    expected = 0.1 + 0.5 * math.log(0.8 / 0.2) + 2.0 * math.log1p(0.3) + 0.25 * math.log1p(40) - 3.0 * 0.2
-    assert score(blend, 0.8, 0.3, 40, -0.2) == pytest.approx(sigmoid(expected))
+    blend = Blend(bias=0.1, mllm=0.5, collaborative=2.0, popular=0.25, item_weights=3.0, item_vectors=0.5)
+    expected = 0.1 + 0.5 * math.log(0.8 / 0.2) + 2.0 * math.log1p(0.3) + 0.25 * math.log1p(40)
+    expected += 0.5 * 1.5 - 3.0 * 0.2
+    assert score(blend, 0.8, 0.3, 40, -0.2, 1.5) == pytest.approx(sigmoid(expected))
 
 
 def test_the_more_popular_the_candidates_are_the_less_popularity_counts() -> None:
@@ -66,18 +69,19 @@ def test_a_higher_score_of_the_model_or_of_other_users_never_costs_a_place(
 ) -> None:
     if not item_ids:
         return
-    likes, model, near, item_weights = (
-        {item: data.draw(values) for item in item_ids} for values in (st.integers(0, 1000), scores, counts, signed)
+    likes, model, together, near = (
+        {item: data.draw(values) for item in item_ids} for values in (st.integers(0, 1000), scores, counts, near_scores)
     )
     risen = data.draw(st.sampled_from(item_ids))
 
-    def place(model: dict[str, float], near: dict[str, float], item_weights: dict[str, float]) -> int:
-        return [one.item_id for one in blended(item_ids, model, near, likes, item_weights, blend)].index(risen)
+    def place(model: dict[str, float], together: dict[str, float], near: dict[str, ItemScores]) -> int:
+        return [one.item_id for one in blended(item_ids, model, together, likes, near, blend)].index(risen)
 
-    before = place(model, near, item_weights)
-    assert place(model | {risen: max(model[risen], data.draw(scores))}, near, item_weights) <= before
-    assert place(model, near | {risen: near[risen] + data.draw(counts)}, item_weights) <= before
-    assert place(model, near, item_weights | {risen: max(item_weights[risen], data.draw(signed))}) <= before
+    before = place(model, together, near)
+    assert place(model | {risen: max(model[risen], data.draw(scores))}, together, near) <= before
+    assert place(model, together | {risen: together[risen] + data.draw(counts)}, near) <= before
+    higher = ItemScores(*map(max, near[risen], data.draw(near_scores)))
+    assert place(model, together, near | {risen: higher}) <= before
 
 
 @given(blends, counts, counts)
@@ -101,7 +105,8 @@ def test_the_ranking_holds_every_candidate_once_best_first(
 ) -> None:
     known = st.dictionaries(st.sampled_from(item_ids), counts) if item_ids else st.just({})
     model = st.dictionaries(st.sampled_from(item_ids), scores) if item_ids else st.just({})
-    ranking = blended(item_ids, data.draw(model), data.draw(known), data.draw(known), data.draw(known), blend)
+    near = st.dictionaries(st.sampled_from(item_ids), near_scores) if item_ids else st.just({})
+    ranking = blended(item_ids, data.draw(model), data.draw(known), data.draw(known), data.draw(near), blend)
     assert sorted(scored.item_id for scored in ranking) == sorted(item_ids)
     found = [scored.score for scored in ranking]
     assert found == sorted(found, reverse=True)
@@ -122,5 +127,5 @@ def test_without_the_model_a_blend_has_weights_for_the_other_features() -> None:
     fallback = without_model(Blend())
     assert fallback.collaborative > 0
     assert fallback.popular > 0
-    for fitted in (Blend(collaborative=0.7), Blend(item_weights=0.7)):
+    for fitted in (Blend(collaborative=0.7), Blend(item_weights=0.7), Blend(item_vectors=0.7)):
         assert without_model(fitted) is fitted

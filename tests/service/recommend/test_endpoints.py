@@ -144,8 +144,14 @@ async def test_explain_shows_what_went_into_a_score(ranked: Gateway, model: Mode
     model.default = 0.7
     answer = await recommend(ranked, explain=True)
     parts = {item["item_id"]: item["components"] for item in answer["items"]}
-    assert parts["pan"] == {"mllm": 0.7, "collaborative": pytest.approx(1.0), "popular": 1.0, "item_weights": 0.0}
-    assert parts["hat"] == {"mllm": 0.7, "collaborative": 0.0, "popular": 0.0, "item_weights": 0.0}
+    assert parts["pan"] == {
+        "mllm": 0.7,
+        "collaborative": pytest.approx(1.0),
+        "popular": 1.0,
+        "item_weights": 0.0,
+        "item_vectors": 0.0,
+    }
+    assert parts["hat"] == {"mllm": 0.7, "collaborative": 0.0, "popular": 0.0, "item_weights": 0.0, "item_vectors": 0.0}
     assert all("components" not in item for item in (await recommend(ranked))["items"])
 
 

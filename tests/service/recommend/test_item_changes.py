@@ -214,7 +214,13 @@ class TestDeletion:
         assert (again["summary"], again["summary_model"]) == (None, None)
         model.scores = {"dead": 0.1}
         answer = await recommend(full, candidates=["dead"], explain=True)
-        components = {"mllm": pytest.approx(0.1), "collaborative": 0.0, "popular": 0.0, "item_weights": 0.0}
+        components = {
+            "mllm": pytest.approx(0.1),
+            "collaborative": 0.0,
+            "popular": 0.0,
+            "item_weights": 0.0,
+            "item_vectors": 0.0,
+        }
         assert answer["items"][0]["components"] == components
         assert not await full.store.descriptions.commit(late, "red as wine", "describer@1")
         await send(full, "cup")

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from model_store.engine.replicas import Replicas
-from model_store.item_weights import ItemWeights
+from model_store.item_models.item_models import ItemModels
 from model_store.views import InteractionView, ItemView, UserView
 from service.metrics import Metrics
 from service.recommend.concurrency import ConcurrencyLimit
@@ -22,7 +22,7 @@ async def test_words_pictures_and_recents_reach_the_model(
     ranker_server: ServedModel, redis_url: str, tmp_path: Path
 ) -> None:
     metrics = Metrics()
-    ranker = Ranker(Replicas([ranker_server.engine()]), ConcurrencyLimit(1, 2, 2.0), metrics, ItemWeights())
+    ranker = Ranker(Replicas([ranker_server.engine()]), ConcurrencyLimit(1, 2, 2.0), metrics, ItemModels())
     settings = Settings(redis_url=redis_url, data_dir=tmp_path)
     red = picture(size=(40, 30), colour="red")
     async with gateway_on(settings, metrics=metrics, ranker=ranker) as gateway:

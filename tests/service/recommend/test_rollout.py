@@ -12,7 +12,9 @@ from typing import Any
 
 import pytest
 
-from model_store.item_weights import ItemWeights
+from model_store.item_models.item_models import ItemModels
+from model_store.item_models.item_vectors import ItemVectors
+from model_store.item_models.item_weights import ItemWeights
 from model_store.prompts import BUILT_IN
 from model_store.registry.manifest import Blend, Manifest
 from model_store.registry.registry import Registry
@@ -39,7 +41,9 @@ class Models:
         self.servers = {number: ModelServer(serves=[f"ranker@{number}"]) for number in (1, 2)}
         self.urls: dict[int, str] = {}
         pot_to_hat = ItemWeights(("hat", "pot"), array("I", [0, 1, 1]), array("I", [1]), array("f", [3.0]))
-        own = {1: {}, 2: self.registry.write_item_weights("ranker", 2, pot_to_hat)}
+        tea_like_pot = ItemVectors(("tea", "pot"), array("f", [0.5, 1.0]), array("f", [1.0]))
+        models = ItemModels(pot_to_hat, tea_like_pot)
+        own = {1: {}, 2: self.registry.write_item_models("ranker", 2, models)}
         for number, blend in (1, Blend(collaborative=0.5)), (2, Blend(mllm=2.0, item_weights=1.0)):
             manifest = Manifest(name="ranker", version=number, role="ranker", blend=blend, **own[number])
             self.registry.add(manifest, BUILT_IN / "compact", weights)
@@ -258,7 +262,7 @@ class TestCanary:
         assert production["items"][0]["score"] == pytest.approx(0.6, abs=1e-4)
         assert canary["items"][0]["score"] == pytest.approx(1 / (1 + (3 / 7) ** 2), abs=1e-4), "logit(0.7), twice"
 
-    async def test_each_version_has_its_own_item_weights(self, gateway: Gateway, models: Models) -> None:
+    async def test_each_version_has_its_own_item_models(self, gateway: Gateway, models: Models) -> None:
         await gateway.ask("POST", "/events", {"user_id": "u", "item_id": "pot", "type": "click"})
         assert [item["components"]["item_weights"] for item in (await explained(gateway))["items"]] == [0, 0, 0]
         models.canary()
@@ -266,10 +270,15 @@ class TestCanary:
         canary = await explained(gateway)
         assert canary["items"][0]["item_id"] == "hat"
         assert [item["components"]["item_weights"] for item in canary["items"]] == [3, 0, 0]
+        assert {item["item_id"]: item["components"]["item_vectors"] for item in canary["items"]} == {
+            "hat": 0,
+            "tea": 0.5,
+            "pan": 0,
+        }
         models.servers[2].status = 500
         assert [item["components"]["item_weights"] for item in (await explained(gateway, k=2))["items"]][:1] == [3]
 
-    async def test_a_version_without_its_item_weights_never_ranks(self, gateway: Gateway, models: Models) -> None:
+    async def test_a_version_without_its_item_models_never_ranks(self, gateway: Gateway, models: Models) -> None:
         path = models.folder / "ranker/2/item_weights.safetensors"
         path.write_bytes(path.read_bytes()[:-1] + b"!")
         models.canary()
@@ -312,7 +321,7 @@ class TestShadow:
         assert shadowed.count("tastestream_shadow_score_difference_sum", model="ranker@2") == pytest.approx(1.6 / 3)
         assert shadowed.count("tastestream_shadow_rank_correlation_bucket", model="ranker@2", le="-0.5") == 1
 
-    async def test_it_is_compared_with_its_own_item_weights(self, shadowed: Gateway, models: Models) -> None:
+    async def test_it_is_compared_with_its_own_item_models(self, shadowed: Gateway, models: Models) -> None:
         await shadowed.ask("POST", "/events", {"user_id": "u", "item_id": "pot", "type": "click"})
         answer = await ask(shadowed)
         assert [item["item_id"] for item in answer["items"]] == CANDIDATES, "the shadow has hat first"

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from model_store.item_models.item_models import ITEM_MODELS
 from service.settings import RecommendSettings, StateSettings
 from service.state.shown_log import Shown
 from tests.service.conftest import PATIENT, Gateway, OpenGateway
@@ -40,7 +41,7 @@ async def test_answers_are_logged_as_they_were_shown(open_gateway: OpenGateway) 
     assert (shown.user_id, shown.model, shown.policy, shown.propensity) == ("u", "", "production", 1.0)
     assert [item.item_id for item in shown.items] == [item["item_id"] for item in answer["items"]]
     assert [item.propensity for item in shown.items] == [1.0] * 3
-    assert {"mllm", "collaborative", "popular", "item_weights", "score"} <= set(shown.features)
+    assert {"mllm", "collaborative", "popular", *ITEM_MODELS, "score"} <= set(shown.features)
 
 
 async def test_explored_orders_are_logged_with_their_probabilities(open_gateway: OpenGateway) -> None:

@@ -9,6 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from model_store.item_models.item_models import ITEM_MODELS
 from model_store.msr.finetune import FinetuneError
 from model_store.msr.finetune.finetune import finetune, make_trainer, train
 from model_store.msr.finetune.setup import Setup
@@ -42,7 +43,7 @@ def test_a_base_becomes_a_version(base_folder: Folder, shop: Path, tmp_path: Pat
     assert manifest.labels is not None
     assert manifest.training.steps == OPTIONS.max_steps
     assert registry.cooccurrence(manifest) is not None
-    assert registry.item_weights(manifest).items
+    assert registry.item_models(manifest).present().keys() == ITEM_MODELS.keys()
     assert (tmp_path / "shop-ranker" / "1" / "adapter" / "adapter_model.safetensors").is_file()
     assert not (tmp_path / "shop-ranker" / "finetuning").exists()
     assert (weights / "chat_template.jinja").is_file()

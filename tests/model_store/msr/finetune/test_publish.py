@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-from model_store.cooccurrence import Cooccurrence
 from model_store.item_weights import ItemWeights
+
+from model_store.cooccurrence import Cooccurrence
 from model_store.msr.finetune.publish import register
 from model_store.prompts import PromptSet
 from model_store.registry.manifest import Manifest

@@ -8,7 +8,7 @@ import pytest
 from scipy.special import expit
 
 from model_store.cooccurrence import Cooccurrence
-from model_store.item_weights import ItemWeights
+from model_store.item_models.item_models import ItemModels
 from model_store.msr.finetune import FinetuneError
 from model_store.msr.finetune.parity import FLOAT32, PAIRS, fixed, require_equal
 from model_store.msr.finetune.setup import Setup
@@ -45,7 +45,7 @@ def test_the_blend_has_the_temperature_in_its_weight(prepared: Prepared) -> None
     rng = np.random.default_rng(0)
     labels = [case.target == item for cases in validation.cases.values() for case in cases for item in case.candidates]
     margins = [float(rng.normal() + 2 * label) for label in labels]
-    nothing = (Cooccurrence({}, {}), ItemWeights())
+    nothing = (Cooccurrence({}, {}), ItemModels())
     cold, hot = (validation.blend([scale * margin for margin in margins], *nothing) for scale in (1, 4))
     assert cold.mllm == pytest.approx(4 * hot.mllm, rel=0.05)
 

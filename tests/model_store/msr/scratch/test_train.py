@@ -10,9 +10,8 @@ from safetensors.torch import load_file
 
 from model_store.cooccurrence import read_cooccurrence
 from model_store.data.dataset import Dataset, DatasetError, read_dataset, user_split
-from model_store.evaluate.item_weights import learn_item_weights
-from model_store.evaluate.likes import Likes
-from model_store.evaluate.protocol import liked_by
+from model_store.evaluate.item_models import learn_item_models
+from model_store.item_models.item_models import ITEM_MODELS
 from model_store.msr.scratch.architecture import Sizes, read_checkpoint
 from model_store.msr.scratch.examples import ExampleOptions
 from model_store.msr.scratch.train import TrainOptions, fit, train
@@ -71,9 +70,16 @@ def test_both_versions_are_registered_and_load(world: Path, tmp_path: Path) -> N
     assert processor.tokenizer.decode([ranker.labels.yes_id, ranker.labels.no_id]) == "yesno"
     assert sum(weight.numel() for weight in model.parameters()) == ranker.training.parameters
     for board in ranker.evaluation["validation_auc"].values():
-        assert set(board) == {"mllm", "collaborative", "popular", "item_weights", "blend"}
+        assert set(board) == {"mllm", "collaborative", "popular", *ITEM_MODELS, "blend"}
     assert {"popular", "uniform"} <= set(ranker.evaluation["validation_auc"])
-    assert finished == ["training", "item weights", "validating: summaries", "validating: scores", "registered"]
+    assert finished == [
+        "training",
+        "item weights",
+        "item vectors",
+        "validating: summaries",
+        "validating: scores",
+        "registered",
+    ]
 
 
 def test_a_second_run_adds_a_version(world: Path, tmp_path: Path) -> None:
@@ -111,7 +117,7 @@ def test_held_out_users_do_not_change_the_model(world: Path, tmp_path: Path) -> 
     liked = [event.item_id for events in without.values() for event in events if event.liked]
     cooccurrence = read_cooccurrence(tmp_path / ranker.cooccurrence)
     assert sum(cooccurrence.counts.values()) == len(liked)
-    assert Registry(tmp_path).item_weights(ranker) == learn_item_weights(Likes(liked_by(dataset, "train")))
+    assert Registry(tmp_path).item_models(ranker) == learn_item_models(dataset)
 
 
 def test_a_dataset_without_pictures_is_trained_on_words(tmp_path: Path) -> None:

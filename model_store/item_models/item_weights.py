@@ -1,44 +1,32 @@
-"""How much each item speaks for another: the largest weights of an item-item model, which a model version carries.
+"""How much each item speaks for another: the largest weights of an item-item model.
 
-The file is in the safetensors format. Its tensors are the rows of a sparse matrix (CSR), one row for each candidate;
-the metadata `items` has the item ids in the order of the rows, as JSON:
+The vectors of the file (`item_model`) are the rows of a sparse matrix (CSR), one row for each candidate in the order of
+`items`:
 
     starts   U32 (items + 1)   where each row starts
     others   U32 (weights)     the items of a row, as places in `items`, ascending
     weights  F32 (weights)     their weights for the row's item, of either sign
 
-Gateways read it with the standard library: they have neither numpy nor the library of the format.
+20,000 items with 200 weights each have 31 MiB.
 """
 
 from array import array
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from itertools import pairwise
 from math import fsum, isfinite
+from typing import ClassVar
 
-from model_store.array_file import F32, U32, ItemArrays, Kind
-from model_store.errors import UserError
-
-MAX_BYTES = 64 * 2**20
-"""Of a file, and about what it takes in memory. 20,000 items with 200 weights each have 31 MiB."""
-_KINDS: dict[str, Kind] = {"starts": U32, "others": U32, "weights": F32}
-
-
-class ItemWeightsError(UserError):
-    """A file of item weights is malformed or too large; the message names the file and the field."""
-
-
-def _file() -> ItemArrays:
-    return ItemArrays("item weights", _KINDS, MAX_BYTES, ItemWeightsError)
+from model_store.item_models.item_model import F32, U32, ItemModel, Kind
 
 
 @dataclass(frozen=True)
-class ItemWeights:
+class ItemWeights(ItemModel):
     """The rows of the sparse matrix, as in the file. Without arguments, no item has a weight for any other."""
 
-    items: Sequence[str] = ()
+    title: ClassVar[str] = "item weights"
+    kinds: ClassVar[Mapping[str, Kind]] = {"starts": U32, "others": U32, "weights": F32}
     starts: "array[int]" = field(default_factory=lambda: array("I", [0]))
     others: "array[int]" = field(default_factory=lambda: array("I"))
     weights: "array[float]" = field(default_factory=lambda: array("f"))
@@ -55,35 +43,7 @@ class ItemWeights:
         found = near.intersection(self.others[start:end])
         return fsum(self.weights[bisect_left(self.others, other, start, end)] for other in found)
 
-    @cached_property
-    def _places(self) -> dict[str, int]:
-        return {item: place for place, item in enumerate(self.items)}
-
-    def dump(self) -> bytes:
-        """The content of the file.
-
-        Raises:
-            ItemWeightsError: it would be larger than `MAX_BYTES`.
-        """
-        return _file().dump(self.items, {name: getattr(self, name) for name in _KINDS})
-
-    @classmethod
-    def parse(cls, content: bytes, where: str) -> "ItemWeights":
-        """Read the content of a file; `where` names it in errors.
-
-        Raises:
-            ItemWeightsError: it is too large, or malformed.
-        """
-        items, arrays = _file().parse(content, where)
-        found = cls(items, **arrays)
-        if fault := found._fault():
-            raise ItemWeightsError(f"{where}: {fault}")
-        return found
-
     def _fault(self) -> str | None:
-        """What makes the rows unusable, if anything does."""
-        if len(self._places) != len(self.items):
-            return "items has an item twice"
         if len(self.starts) != len(self.items) + 1 or self.starts[0] != 0 or self.starts[-1] != len(self.others):
             return "starts must have a row for each item, from 0 to the number of weights"
         if len(self.weights) != len(self.others):

@@ -1,13 +1,13 @@
 from array import array
 from collections.abc import Sequence
 from math import inf, nan
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 
-from model_store.array_file import F32, U32, ItemArrays, Kind
-from model_store.item_vectors import ItemVectors, ItemVectorsError
+from model_store.item_models.item_model import F32, U32, ItemModelError, Kind
+from model_store.item_models.item_vectors import ItemVectors
 
 ITEMS = ("a", "b", "c", "d")
 VECTORS = np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)
@@ -41,8 +41,10 @@ def test_the_file_is_safetensors() -> None:
 
 
 def file(items: Sequence[Any], vectors: list[float], positions: list[float], kind: Kind = F32) -> bytes:
-    arrays = {"vectors": array(kind[1], vectors), "positions": array("f", positions)}
-    return ItemArrays("any", {"vectors": kind, "positions": F32}, 10**6, ItemVectorsError).dump(items, arrays)
+    class Written(ItemVectors):
+        kinds: ClassVar = {"vectors": kind, "positions": F32}
+
+    return Written(items, array(kind[1], vectors), array("f", positions)).dump()
 
 
 @pytest.mark.parametrize(
@@ -62,15 +64,15 @@ def file(items: Sequence[Any], vectors: list[float], positions: list[float], kin
     ],
 )
 def test_a_malformed_file_is_refused_by_name_and_field(content: bytes, message: str) -> None:
-    with pytest.raises(ItemVectorsError, match=message) as caught:
+    with pytest.raises(ItemModelError, match=message) as caught:
         ItemVectors.parse(content, "here")
     assert str(caught.value).startswith("here")
 
 
 def test_a_file_that_is_too_large_is_neither_written_nor_read(monkeypatch: pytest.MonkeyPatch) -> None:
     content = FOUND.dump()
-    monkeypatch.setattr("model_store.item_vectors.MAX_BYTES", len(content) - 1)
-    with pytest.raises(ItemVectorsError, match="keep fewer items"):
+    monkeypatch.setattr("model_store.item_models.item_model.MAX_BYTES", len(content) - 1)
+    with pytest.raises(ItemModelError, match="keep fewer items"):
         FOUND.dump()
-    with pytest.raises(ItemVectorsError, match="more than"):
+    with pytest.raises(ItemModelError, match="more than"):
         ItemVectors.parse(content, "here")

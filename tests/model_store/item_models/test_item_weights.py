@@ -11,11 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors import safe_open
 
-from model_store import item_weights
 from model_store.evaluate.ease import Ease
 from model_store.evaluate.item_weights import learn_item_weights
 from model_store.evaluate.likes import Likes
-from model_store.item_weights import ItemWeights, ItemWeightsError
+from model_store.item_models import item_model
+from model_store.item_models.item_model import ItemModelError
+from model_store.item_models.item_weights import ItemWeights
 
 ITEMS = [f"i{n}" for n in range(8)]
 USERS = st.lists(st.lists(st.sampled_from(ITEMS), min_size=1, max_size=8), min_size=1, max_size=12)
@@ -86,7 +87,7 @@ def test_the_format_is_safetensors(tmp_path) -> None:
     ],
 )
 def test_rows_that_make_no_sense_are_refused(broken: ItemWeights, reason: str) -> None:
-    with pytest.raises(ItemWeightsError, match=f"^here: .*{reason}"):
+    with pytest.raises(ItemModelError, match=f"^here: .*{reason}"):
         ItemWeights.parse(broken.dump(), "here")
 
 
@@ -108,7 +109,7 @@ def test_rows_that_make_no_sense_are_refused(broken: ItemWeights, reason: str) -
 def test_other_files_are_refused(spoil: Callable[[bytes], bytes]) -> None:
     spoiled = spoil(SOME.dump())
     assert spoiled != SOME.dump()
-    with pytest.raises(ItemWeightsError, match="here is no file of item weights"):
+    with pytest.raises(ItemModelError, match="here is no file of item weights"):
         ItemWeights.parse(spoiled, "here")
 
 
@@ -116,16 +117,16 @@ def test_other_files_are_refused(spoil: Callable[[bytes], bytes]) -> None:
 def test_no_bytes_do_harm(noise: bytes, place: int) -> None:
     content = SOME.dump()
     for spoiled in (noise, content[:place] + noise + content[place:]):
-        with suppress(ItemWeightsError):
+        with suppress(ItemModelError):
             ItemWeights.parse(spoiled, "here").score(["a", "b"], ["a", "b"])
 
 
 def test_a_huge_file_is_neither_written_nor_read(monkeypatch: pytest.MonkeyPatch) -> None:
     content = SOME.dump()
-    monkeypatch.setattr(item_weights, "MAX_BYTES", len(content) - 1)
-    with pytest.raises(ItemWeightsError, match="keep fewer items"):
+    monkeypatch.setattr(item_model, "MAX_BYTES", len(content) - 1)
+    with pytest.raises(ItemModelError, match="keep fewer items"):
         SOME.dump()
-    with pytest.raises(ItemWeightsError, match="more than"):
+    with pytest.raises(ItemModelError, match="more than"):
         ItemWeights.parse(content, "here")
 
 

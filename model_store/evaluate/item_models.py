@@ -1,0 +1,22 @@
+"""Learns the item models of a version from the likes of the training users of a data set."""
+
+from model_store.data.dataset import Dataset
+from model_store.evaluate.item_vectors import learn_item_vectors
+from model_store.evaluate.item_weights import learn_item_weights
+from model_store.evaluate.likes import Likes
+from model_store.evaluate.protocol import liked_by
+from model_store.item_models.item_models import ItemModels
+from model_store.progress import Report, quiet
+
+
+def learn_item_models(dataset: Dataset, report: Report = quiet, *, known: ItemModels | None = None) -> ItemModels:
+    """Learn each item model, but for those that are `known`: these are None in the result.
+
+    Raises:
+        EaseMemoryError: not enough memory.
+    """
+    known, liked = known or ItemModels(), list(liked_by(dataset, "train"))
+    return ItemModels(
+        item_weights=learn_item_weights(Likes(liked), report) if known.item_weights is None else None,
+        item_vectors=learn_item_vectors(liked, report=report) if known.item_vectors is None else None,
+    )
