@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from model_store.item_weights import ItemWeights
-
 from model_store.cooccurrence import Cooccurrence
+from model_store.item_models.item_models import ItemModels
+from model_store.item_models.item_weights import ItemWeights
 from model_store.msr.finetune.publish import register
 from model_store.prompts import PromptSet
 from model_store.registry.manifest import Manifest
@@ -20,8 +20,10 @@ def test_it_gets_the_next_number_after_those_of_runs_that_ended_meanwhile(tmp_pa
     described = Manifest(name="shop-ranker", version=registry.next_version("shop-ranker"), role="ranker")
     registry.reserve("shop-ranker")
     counts = Cooccurrence({"a": 1}, {})
-    manifest = register(described, PromptSet.built_in("compact"), weights, counts, ItemWeights(), store, adapter)
+    manifest = register(
+        described, PromptSet.built_in("compact"), weights, counts, ItemModels(ItemWeights()), store, adapter
+    )
     assert registry.get("shop-ranker@2") == manifest
     assert registry.cooccurrence(manifest) == store / "shop-ranker/2/cooccurrence.jsonl"
-    assert registry.item_weights(manifest) == ItemWeights()
+    assert registry.item_models(manifest) == ItemModels(ItemWeights())
     assert (store / "shop-ranker/2/adapter/model.safetensors").is_file()
