@@ -20,10 +20,9 @@ def test_it_gets_the_next_number_after_those_of_runs_that_ended_meanwhile(tmp_pa
     described = Manifest(name="shop-ranker", version=registry.next_version("shop-ranker"), role="ranker")
     registry.reserve("shop-ranker")
     counts = Cooccurrence({"a": 1}, {})
-    manifest = register(
-        described, PromptSet.built_in("compact"), weights, counts, ItemModels(ItemWeights()), store, adapter
-    )
+    models = ItemModels(ItemWeights())
+    manifest = register(described, PromptSet.built_in("compact"), weights, counts, models, store, adapter)
     assert registry.get("shop-ranker@2") == manifest
     assert registry.cooccurrence(manifest) == store / "shop-ranker/2/cooccurrence.jsonl"
-    assert registry.item_models(manifest) == ItemModels(ItemWeights())
+    assert registry.item_models(manifest) == models
     assert (store / "shop-ranker/2/adapter/model.safetensors").is_file()
