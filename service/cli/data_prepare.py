@@ -29,6 +29,7 @@ from model_store.errors import UserError
 from model_store.progress import Report, stages
 from model_store.signals import Signals
 from service.cli.dataset_files import BEFORE, new_dataset, require_free
+from service.cli.options import MAX_SEED
 from service.cli.terminal import print_table, say, settings_or_exit
 
 _TIME_SHARE = 0.8
@@ -53,7 +54,7 @@ def prepare(
     keep_items: Annotated[
         bool, typer.Option("--keep-items", help="Keep the items that the k-core drops, as new items.")
     ] = False,
-    seed: Annotated[int, typer.Option(help="Draws the users.")] = 0,
+    seed: Annotated[int, typer.Option(help="Draws the users.", min=0, max=MAX_SEED)] = 0,
     force: Annotated[bool, typer.Option("--force", help="Replace the dataset in the folder.")] = False,
 ) -> None:
     """Clean a dataset and bring it to the form that papers report: k-core, a sample of users.

@@ -11,7 +11,7 @@ from model_store.errors import UserError
 from model_store.progress import quiet, stages
 from model_store.signals import Signals
 from service.cli.model_store import local_store
-from service.cli.options import DatasetFolder, ModelStore
+from service.cli.options import MAX_SEED, DatasetFolder, ModelStore
 from service.cli.terminal import say, settings_or_exit
 
 _DATA, _LEARNING, _MACHINE = "Examples", "Learning", "Machine"
@@ -30,7 +30,7 @@ def finetune(
         str | None, typer.Option(help="Branch, tag or commit of a hub id.", show_default="main")
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run that was interrupted.")] = False,
-    seed: Annotated[int, typer.Option(help="The seed of adapter, examples and order.")] = 0,
+    seed: Annotated[int, typer.Option(help="The seed of adapter, examples and order.", min=0, max=MAX_SEED)] = 0,
     pictures: Annotated[
         bool, typer.Option("--pictures/--no-pictures", help="Show the candidates' pictures.", rich_help_panel=_DATA)
     ] = True,
@@ -57,7 +57,7 @@ def finetune(
         int, typer.Option(help="Users who choose checkpoint, blend and temperature.", min=1, rich_help_panel=_DATA)
     ] = 100,
     epochs: Annotated[
-        float, typer.Option(help="Passes over the examples.", min=0.001, rich_help_panel=_LEARNING)
+        float, typer.Option(help="Passes over the examples.", min=0.001, max=10_000, rich_help_panel=_LEARNING)
     ] = 1.0,
     steps: Annotated[
         int | None,

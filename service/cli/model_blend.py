@@ -15,7 +15,7 @@ from model_store.signals import Signals
 from service.cli.answer_log import LogError, explored, read_log
 from service.cli.audit import audited
 from service.cli.model_store import Reference, own_store
-from service.cli.options import ModelStore, RankerUrl, Summarizer, SummarizerUrl
+from service.cli.options import MAX_SEED, ModelStore, RankerUrl, Summarizer, SummarizerUrl
 from service.cli.terminal import print_table, say, settings_or_exit
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def refit_blend(
     ranker_url: RankerUrl = None,
     summarizer_url: SummarizerUrl = None,
     cases: Annotated[int, typer.Option(help="Choices of validation users to fit on.", min=10, max=100_000)] = 600,
-    seed: Annotated[int, typer.Option(help="Draws the cases.")] = 0,
+    seed: Annotated[int, typer.Option(help="Draws the cases.", min=0, max=MAX_SEED)] = 0,
     store: ModelStore = None,
 ) -> None:
     """Register the next version of a ranker, with the same weights and a blend fitted anew.

@@ -13,7 +13,7 @@ from model_store.registry.manifest import Blend, Manifest
 from model_store.registry.registry import Registry
 from service.cli.answer_log import Answer, LogError, Row, explored, read_log
 from service.cli.model_store import store_of
-from service.cli.options import ModelStore
+from service.cli.options import MAX_SEED, ModelStore
 from service.cli.terminal import print_table, say
 from service.recommend.blend import blended
 from service.recommend.exploration import log_odds, propensities
@@ -35,7 +35,7 @@ def ope(
     ] = None,
     temperature: Annotated[float, typer.Option(help="Of the order that is evaluated.", min=0.01, max=10)] = 0.1,
     places: Annotated[int, typer.Option(help="Places of the list that count.", min=1, max=100)] = 3,
-    seed: Annotated[int, typer.Option(help="Of the bootstrap.")] = 0,
+    seed: Annotated[int, typer.Option(help="Of the bootstrap.", min=0, max=MAX_SEED)] = 0,
     store: ModelStore = None,
 ) -> None:
     """Compare policies by what users made of logged answers, with bootstrap intervals over users.

@@ -8,7 +8,7 @@ import typer
 from model_store.progress import stages
 from model_store.signals import Signals
 from service.cli.model_store import local_store
-from service.cli.options import DatasetFolder, ModelStore
+from service.cli.options import MAX_MINUTES, MAX_SEED, DatasetFolder, ModelStore
 from service.cli.terminal import say, settings_or_exit
 
 _LLM, _VISION = "llm", "vision"
@@ -62,14 +62,14 @@ def train_parts(
     name: Annotated[
         str | None, typer.Option(help="The name of the model family.", show_default="the name of the data folder")
     ] = None,
-    minutes: Annotated[float, typer.Option(help="How long to train.", min=0.1)] = 60.0,
+    minutes: Annotated[float, typer.Option(help="How long to train.", min=0.1, max=MAX_MINUTES)] = 60.0,
     steps: Annotated[
         int | None,
         typer.Option(help="Train for this many steps instead of a time.", min=1, show_default=False),
     ] = None,
     rows: Annotated[int, typer.Option(help="Users in one step.", min=1)] = 2,
     rank: Annotated[int, typer.Option(help="The rank of the LoRA adapters.", min=1, max=256)] = 16,
-    seed: Annotated[int, typer.Option(help="The seed of weights and examples.")] = 0,
+    seed: Annotated[int, typer.Option(help="The seed of weights and examples.", min=0, max=MAX_SEED)] = 0,
     run: Annotated[
         Path | None,
         typer.Option(help="The folder of the run's state.", show_default="NAME-run"),

@@ -35,6 +35,9 @@ RankerUrl = Annotated[
 SummarizerUrl = Annotated[
     str | None, typer.Option("--summarizer-url", help="A server of the summarizer.", show_default="one is started")
 ]
+MAX_SEED = 2**32 - 1
+"""What numpy and torch take."""
+MAX_MINUTES = 100_000
 Tenant = Annotated[str, typer.Option("--tenant", help="Whose users and items.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")]
 

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import typer
 
 from model_store.progress import stages
-from service.cli.options import DEFAULT_URL, DatasetFolder, Url, api_key
+from service.cli.options import DEFAULT_URL, MAX_SEED, DatasetFolder, Url, api_key
 from service.cli.terminal import out
 
 
@@ -20,7 +20,7 @@ def replay(
     negatives: Annotated[
         Literal["uniform", "popular"], typer.Option(help="How the 20 other candidates are drawn.")
     ] = "popular",
-    seed: Annotated[int, typer.Option(help="The seed that draws users and candidates.")] = 0,
+    seed: Annotated[int, typer.Option(help="The seed that draws users and candidates.", min=0, max=MAX_SEED)] = 0,
     keep_users: Annotated[
         bool, typer.Option("--keep-users", help="Do not delete the replayed users from the service.")
     ] = False,

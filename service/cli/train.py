@@ -8,7 +8,7 @@ from rich.markup import escape
 from model_store.progress import stages
 from model_store.signals import Signals
 from service.cli.model_store import local_store
-from service.cli.options import DatasetFolder, ModelStore
+from service.cli.options import MAX_MINUTES, MAX_SEED, DatasetFolder, ModelStore
 from service.cli.terminal import out, settings_or_exit
 
 
@@ -17,7 +17,7 @@ def train(
     name: Annotated[
         str | None, typer.Option(help="The name of the model family.", show_default="the name of the data folder")
     ] = None,
-    minutes: Annotated[float, typer.Option(help="How long to train.", min=0.1)] = 35.0,
+    minutes: Annotated[float, typer.Option(help="How long to train.", min=0.1, max=MAX_MINUTES)] = 35.0,
     steps: Annotated[
         int | None,
         typer.Option(
@@ -26,7 +26,7 @@ def train(
             show_default=False,
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(help="The seed of weights and examples.")] = 0,
+    seed: Annotated[int, typer.Option(help="The seed of weights and examples.", min=0, max=MAX_SEED)] = 0,
     store: ModelStore = None,
 ) -> None:
     """Train the small multimodal model from scratch on a dataset folder, and register it.

@@ -2,7 +2,7 @@
 
 import shlex
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import typer.main
@@ -90,3 +90,13 @@ def test_every_parameter_is_explained_by_a_sentence(path: tuple[str, ...]) -> No
     for parameter in COMMANDS[path].params:
         text = getattr(parameter, "help", "") or ""
         assert parameter.name == "help" or text.endswith((".", "...")), parameter.name
+
+
+def test_no_fraction_may_be_infinite_and_every_seed_is_one_that_numpy_and_torch_take(path: tuple[str, ...]) -> None:
+    for parameter in COMMANDS[path].params:
+        least, most = (getattr(parameter, bound, None) for bound in ("min", "max"))
+        if parameter.name == "seed":
+            assert (least, most) == (0, 2**32 - 1)
+        elif float in {parameter.type_descriptor.annotation, *get_args(parameter.type_descriptor.annotation)}:
+            assert least is not None, parameter.name
+            assert most is not None, parameter.name
