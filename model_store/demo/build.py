@@ -33,7 +33,8 @@ STEPS = 3300
 FOREIGN_STEPS, FOREIGN_SHARE, FOREIGN_LEARNING_RATE = 500, 0.2, 5e-4
 """The second phase, with a share of items from outside the world, after which the model no longer recites its words."""
 COMMAND = "python -m model_store.demo.build"
-NEIGHBOURS = 20
+NEIGHBOURS, PER_ITEM = 20, 50
+"""Few, since the demo's files are part of the repository."""
 
 
 def build(
@@ -94,6 +95,7 @@ def build(
             store=store,
             name=NAME,
             neighbours=NEIGHBOURS,
+            per_item=PER_ITEM,
             progress=progress,
             evaluation=measured.summary(),
         )

@@ -14,6 +14,7 @@ from model_store.cooccurrence import write_cooccurrence
 from model_store.data.dataset import HELD_OUT, Dataset
 from model_store.engine.probe import most_extreme
 from model_store.evaluate.item_models import learn_item_models
+from model_store.evaluate.item_weights import PER_ITEM
 from model_store.evaluate.likes import Likes
 from model_store.evaluate.protocol import liked_by
 from model_store.msr.scratch.architecture import Sizes, write_checkpoint
@@ -92,6 +93,7 @@ def register(
     store: Path,
     name: str,
     neighbours: int,
+    per_item: int = PER_ITEM,
     progress: Report,
     evaluation: dict[str, Any] | None = None,
 ) -> tuple[Manifest, Manifest]:
@@ -100,13 +102,14 @@ def register(
     Args:
         origin: the command, the data and the seed of the training.
         neighbours: co-occurring items kept per item.
+        per_item: item weights kept for an item.
         evaluation: further results for the manifests.
 
     Returns:
         The manifests of the ranker and of the summarizer.
     """
     cooccurrence = Likes(liked_by(dataset, "train")).cooccurrence(neighbours)
-    item_models = learn_item_models(dataset, progress)
+    item_models = learn_item_models(dataset, progress, per_item=per_item)
     generator = trained.generator()
     scorer = OfflineScorer(generator, trained.catalogue, [view.summary for view in trained.catalogue.views])
     blend, auc = validate(scorer, dataset, cooccurrence, item_models, origin.seed, progress)
