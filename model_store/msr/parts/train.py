@@ -175,7 +175,7 @@ class Run:
                 note = f"step {self.state.step}, {stage}: loss {sum(losses) / len(losses):.3f}"
                 self.progress("training", self._done(), note)
                 reported, losses = now, []
-            if self._done() * self.options.validations >= self.state.validations + 1:
+            if stage == "rank" and self._done() * self.options.validations >= self.state.validations + 1:
                 self._validate()
                 self.save()
             elif now - saved > _SAVE_EVERY_S:
@@ -201,7 +201,12 @@ class Run:
         return loss
 
     def _tuned(self) -> Tuned:
-        best = self._best or self._weights()
+        if not self._best:
+            raise RunError(
+                f"the run ended after {self.state.step} steps, before it learned anything about ranking: train longer, "
+                "with more --steps or --minutes, and another --run"
+            )
+        best = self._best
         self.projector.load_state_dict(best["projector"])
         return Tuned(
             adapters={name: tensor.cpu() for name, tensor in best["adapters"].items()},

@@ -107,14 +107,14 @@ def test_a_resumed_run_has_no_more_patience_than_a_straight_one(
 
     def interrupted() -> None:
         real()
-        if first.state.step == 3:
+        if first.state.step == 5:
             raise KeyboardInterrupt
 
     first.save = interrupted  # type: ignore[method-assign]
     with pytest.raises(KeyboardInterrupt):
         first.train()
-    assert started(parts, tmp_path, options).train().state.step == 4
-    assert started(parts, tmp_path, options).train().state.step == 4, "it went on after its end"
+    assert started(parts, tmp_path, options).train().state.step == 6
+    assert started(parts, tmp_path, options).train().state.step == 6, "it went on after its end"
     assert next(aucs) == 0.95
 
 
@@ -133,6 +133,20 @@ def test_a_run_that_diverges_ends_and_is_not_saved(parts: Parts, tmp_path: Path)
     with pytest.raises(RunError, match=r"the loss of step 1 is no number, the training has diverged"):
         run.train()
     assert not (tmp_path / "state.pt").exists()
+
+
+@pytest.mark.parametrize("steps", [1, 2])
+def test_the_best_weights_have_learned_to_rank(
+    parts: Parts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps: int
+) -> None:
+    aucs = iter([0.9, 0.5])
+    monkeypatch.setattr("model_store.msr.parts.train.mean_auc", lambda *_: next(aucs))
+    run = started(parts, tmp_path, replace(OPTIONS, steps=steps, validations=4))
+    if steps == 1:
+        with pytest.raises(RunError, match="the run ended after 1 steps, before it learned anything about ranking"):
+            run.train()
+    else:
+        assert run.train().state.best_step == 2
 
 
 class TestRefusals:
