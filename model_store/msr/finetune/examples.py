@@ -4,17 +4,15 @@ import random
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import accumulate
 from typing import Any
 
 from model_store.data.dataset import Dataset
+from model_store.data.negatives import Negatives
 from model_store.data.targets import target_positions
 from model_store.msr.finetune import FinetuneError
 from model_store.msr.finetune.catalogue import Catalogue
 from model_store.msr.finetune.options import FinetuneOptions
 from model_store.msr.finetune.rendering import Renderer, example
-
-_TRIES = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +36,14 @@ def draw_pairs(dataset: Dataset, options: FinetuneOptions) -> list[Pair]:
     """
     users = dataset.users("train")
     rng = random.Random(f"pairs {options.seed}")
-    draw = _Negatives(dataset, users, options, rng)
+    liked = Counter(event.item_id for user in users for event in dataset.histories[user] if event.liked)
+    draw = Negatives({item: liked[item] for item in dataset.items}, options.popular_negatives)
     pairs: list[Pair] = []
     for user in users:
         known = {event.item_id for event in dataset.histories[user]}
         for events, item in liked_moments(dataset, user)[-options.positives_per_user :]:
             pairs.append(Pair(user, events, item, True))
-            pairs += [Pair(user, events, other, False) for other in draw(known)]
+            pairs += [Pair(user, events, other, False) for other in draw(known, options.negatives, rng)]
     learned = {pair.user_id for pair in pairs}
     if len(learned) < 2 or all(pair.liked for pair in pairs):
         raise FinetuneError(
@@ -59,31 +58,6 @@ def liked_moments(dataset: Dataset, user: str) -> list[tuple[int, str]]:
     """The number of earlier events and the item, of each liked item that was new to the user, oldest first."""
     events = dataset.histories[user]
     return [(place, events[place].item_id) for place in target_positions(events, dataset.items)]
-
-
-class _Negatives:
-    """Draws items, a share of them by how many training users liked them."""
-
-    def __init__(self, dataset: Dataset, users: Sequence[str], options: FinetuneOptions, rng: random.Random) -> None:
-        self._options, self._rng, self._items = options, rng, list(dataset.items)
-        liked = Counter(event.item_id for user in users for event in dataset.histories[user] if event.liked)
-        self._popularity = list(accumulate(liked[item] for item in self._items))
-
-    def __call__(self, known: set[str]) -> list[str]:
-        """Different items outside `known`; fewer than wanted if the user met nearly everything."""
-        found: list[str] = []
-        for _ in range(_TRIES * self._options.negatives):
-            if len(found) == self._options.negatives:
-                break
-            popular = self._popularity[-1] > 0 and self._rng.random() < self._options.popular_negatives
-            item = (
-                self._rng.choices(self._items, cum_weights=self._popularity)[0]
-                if popular
-                else self._rng.choice(self._items)
-            )
-            if item not in known and item not in found:
-                found.append(item)
-        return found
 
 
 def lazy_rows(pairs: Sequence[Pair], catalogue: Catalogue, renderer: Renderer) -> Any:

@@ -4,10 +4,11 @@ import random
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import accumulate, islice
+from itertools import islice
 from statistics import fmean
 
 from model_store.data.dataset import Interaction
+from model_store.data.negatives import Negatives
 from model_store.msr.scratch.catalogue import Candidates, Catalogue
 from model_store.msr.scratch.foreign import ForeignItems
 from model_store.msr.scratch.packing import PackedPrompt, Segment
@@ -77,7 +78,8 @@ class Examples:
         self.teacher, self.terms, self.options, self.foreign = teacher, terms, options, foreign
         self._candidates = Candidates(catalogue, encoder)
         liked = Counter(event.item_id for history in histories for event in history if event.liked)
-        self._popularity = list(accumulate(liked[item_id] for item_id in catalogue.ids))
+        likes = {number: liked[item_id] for number, item_id in enumerate(catalogue.ids)}
+        self._negatives = Negatives(likes, options.popular_negatives)
         pairs = enumerate(zip(catalogue.views, catalogue.captions, strict=True))
         self.described = [number for number, (view, caption) in pairs if caption and view.image is not None]
         self._descriptions: dict[int, PackedPrompt] = {}
@@ -221,18 +223,6 @@ class Examples:
             suffixes.append(suffix)
             labels.append(label)
         return PackedPrompt(prefix, tuple(suffixes), tuple(labels)) if suffixes else None
-
-    def _negatives(self, known: set[int], count: int, rng: random.Random) -> list[int]:
-        everything = range(len(self.catalogue.ids))
-        found: list[int] = []
-        for _ in range(20 * count):
-            if len(found) == count:
-                break
-            popular = rng.random() < self.options.popular_negatives and self._popularity[-1] > 0
-            item = rng.choices(everything, cum_weights=self._popularity)[0] if popular else rng.choice(everything)
-            if item not in known and item not in found:
-                found.append(item)
-        return found
 
     def _noisy(self, summary: str, rng: random.Random) -> str:
         if not summary or rng.random() >= self.options.noise:
