@@ -6,6 +6,7 @@ Requests of one user share a long prefix, and a server's prefix cache has it onl
 import asyncio
 import logging
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from hashlib import blake2b
 
 from model_store.engine.engine import Engine
@@ -88,8 +89,9 @@ class Replicas:
         return any(await asyncio.gather(*(engine.healthy() for engine in self._engines.values())))
 
     async def close(self) -> None:
-        for engine in self._engines.values():
-            await engine.close()
+        async with AsyncExitStack() as stack:
+            for engine in self._engines.values():
+                stack.push_async_callback(engine.close)
 
     def _choose(self, user_id: str) -> list[Engine]:
         """The servers to ask, those with an open breaker last."""

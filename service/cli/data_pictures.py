@@ -5,6 +5,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -118,11 +119,10 @@ async def _download(
         found.add(outcome)
         report("pictures", found.share, found.note())
 
-    try:
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(decoder.close)
+        stack.push_async_callback(fetcher.close)
         await PictureDownload(target, settings, fetcher, decoder, attempts=attempts).run(urls, done)
-    finally:
-        await fetcher.close()
-        await decoder.close()
 
 
 def _name_pictures(folder: Path, rows: list[dict[str, Any]], names: dict[str, str]) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import random
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from typing import NamedTuple
 
 from model_store.engine.errors import EngineError
@@ -78,15 +78,15 @@ class Follower:
 
     async def close(self) -> None:
         """Close all versions that are open."""
-        for task in (self._task, self._reading, *self._closing):
-            if task is not None:
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(self._servers.close)
+            for ranker in self._open.values():
+                stack.push_async_callback(ranker.close)
+            tasks = [task for task in (self._task, self._reading, *self._closing) if task is not None]
+            for task in tasks:
                 task.cancel()
-                # A read of the aliases may have failed after its time was over.
-                with suppress(asyncio.CancelledError, OSError, UserError):
-                    await task
-        for ranker in self._open.values():
-            await ranker.close()
-        await self._servers.close()
+            # A read of the aliases may have failed after its time was over.
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     async def refresh(self) -> None:
         """Read the aliases and put them in force."""

@@ -104,10 +104,10 @@ class Ranker:
         return await self._engines.healthy()
 
     async def close(self) -> None:
-        await self._engines.close()
         self._metrics.forget_engine(self._engines, self._role)
         self._show_limit(0)
         self._show_in_flight(0)
+        await self._engines.close()
 
     async def score(
         self, user_id: str, user: UserView, items: Sequence[ItemView], deadline: Deadline

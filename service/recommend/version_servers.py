@@ -5,7 +5,7 @@ users' summaries and recents go there. Servers that the settings neither name no
 """
 
 import asyncio
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 
 from model_store.engine.client import VllmClient
 from model_store.engine.errors import EngineError
@@ -71,8 +71,9 @@ class VersionServers:
         return found
 
     async def close(self) -> None:
-        for client in self._clients.values():
-            await client.close()
+        async with AsyncExitStack() as stack:
+            for client in self._clients.values():
+                stack.push_async_callback(client.close)
 
 
 async def _listed(client: VllmClient) -> list[str] | None:

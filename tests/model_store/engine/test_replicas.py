@@ -233,3 +233,17 @@ async def test_one_working_server_is_healthy_enough() -> None:
         assert await servers.healthy()
         fakes[1].replies["/health"] = failing(500)
         assert not await servers.healthy()
+
+
+async def test_a_server_that_can_not_be_closed_does_not_keep_others_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    closed: list[str] = []
+
+    async def failing(self: Engine) -> None:
+        closed.append(self.url)
+        raise OSError("no such connection")
+
+    monkeypatch.setattr(Engine, "close", failing)
+    servers = of(["http://a", "http://b"])
+    with pytest.raises(OSError, match="no such connection"):
+        await servers.close()
+    assert sorted(closed) == servers.urls

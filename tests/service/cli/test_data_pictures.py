@@ -16,6 +16,8 @@ from PIL import Image
 
 from model_store.data.dataset import read_dataset
 from service.cli.main import main
+from service.pictures.decoder import PictureDecoder
+from service.pictures.fetch import PictureFetcher
 from tests.service.cli.conftest import Run
 from tests.service.pictures.pictures import picture, png_that_claims
 
@@ -181,3 +183,22 @@ def test_after_a_kill_only_what_is_missing_is_fetched(tastestream: Run, tmp_path
     assert len(images(folder)) == ITEMS
     assert server.asked.total() == ITEMS - len(stored)
     assert len(list((folder / "images").iterdir())) == ITEMS
+
+
+def test_processes_end_even_if_connections_can_not_be_closed(
+    tastestream: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = dataset(tmp_path / "d", "ftp://x/y")
+    ended: list[PictureDecoder] = []
+
+    async def failing(self: PictureFetcher) -> None:
+        raise RuntimeError("no such connection")
+
+    async def end(self: PictureDecoder) -> None:
+        ended.append(self)
+
+    monkeypatch.setattr(PictureFetcher, "close", failing)
+    monkeypatch.setattr(PictureDecoder, "close", end)
+    with pytest.raises(RuntimeError, match="no such connection"):
+        tastestream("data", "pictures", str(folder))
+    assert len(ended) == 1

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from model_store.engine.client import VllmClient
 from model_store.item_models.item_models import ItemModels
 from model_store.item_models.item_vectors import ItemVectors
 from model_store.item_models.item_weights import ItemWeights
@@ -444,4 +445,27 @@ async def test_a_version_that_is_being_opened_when_a_gateway_closes_is_closed_to
         models.canary()
         await until(begun.is_set)
     await until(opened.is_set)
+    assert gateway.count("tastestream_model_info", role="canary", model="ranker@2", mode="score") == 0
+
+
+async def test_a_version_that_can_not_be_closed_does_not_keep_others_open(
+    following: Follow, models: Models, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    close = VllmClient.close
+    closed = set[str]()
+
+    async def failing(self: VllmClient) -> None:
+        await close(self)
+        if self.url not in closed:
+            closed.add(self.url)
+            raise OSError("no such connection")
+
+    async with AsyncExitStack() as stack:
+        gateway = await stack.enter_async_context(following())
+        models.canary()
+        await followed(gateway, lambda lineup: lineup.canary is not None)
+        monkeypatch.setattr(VllmClient, "close", failing)
+        with pytest.raises(OSError, match="no such connection"):
+            await stack.aclose()
+    assert closed == set(models.urls.values())
     assert gateway.count("tastestream_model_info", role="canary", model="ranker@2", mode="score") == 0
