@@ -60,6 +60,17 @@ class Registry:
         numbers = sorted(int(folder) for folder in self._files.folders(name) if folder.isdecimal())
         return [number for number in numbers if self._files.exists(f"{name}/{number}/{MANIFEST}")]
 
+    def _known(self, name: str) -> Numbers:
+        """The versions of a model.
+
+        Raises:
+            ManifestError: there is no such model.
+        """
+        if not (numbers := self.versions(name)):
+            known = ", ".join(self._files.folders()) or "nothing"
+            raise ManifestError(f"no model {name!r} in {self.root}; it has {known}")
+        return numbers
+
     def get(self, reference: str) -> Manifest:
         """The version that `reference` names: `name@3`, `name@production` (an alias), or `name`.
 
@@ -69,10 +80,7 @@ class Registry:
             ManifestError: the version does not exist, or its prompts are not those it was registered with.
         """
         name, _, which = reference.partition("@")
-        numbers = self.versions(name)
-        if not numbers:
-            known = ", ".join(self._files.folders()) or "nothing"
-            raise ManifestError(f"no model {name!r} in {self.root}; it has {known}")
+        numbers = self._known(name)
         if which.isdecimal():
             number = int(which)
         else:
@@ -257,8 +265,9 @@ class Registry:
         """Undo the last promotion of `alias`, and return the version that it names then.
 
         Raises:
-            ManifestError: there is no earlier version.
+            ManifestError: there is no such model, or no earlier version.
         """
+        self._known(name)
         with self._changing(name) as histories:
             standing = stack(histories.get(alias, []))
             if len(standing) < 2:
@@ -270,8 +279,9 @@ class Registry:
         """Take an alias away, and return the version that it named. Production can't be taken away.
 
         Raises:
-            ManifestError: there is no such alias, or it is production.
+            ManifestError: there is no such model or alias, or it is production.
         """
+        self._known(name)
         if alias == PRODUCTION:
             raise ManifestError(f"{name}@{PRODUCTION} can't end: roll it back, or promote another version")
         with self._changing(name) as histories:

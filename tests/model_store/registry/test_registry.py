@@ -356,6 +356,10 @@ class TestAliases:
                 registry.promote("taste", 1, alias)
         with pytest.raises(ManifestError, match="no earlier version"):
             registry.rollback("taste", "shadow")
+        for name in ("none", "", "../taste"):
+            for change in (registry.rollback, lambda name: registry.end(name, "canary")):
+                with pytest.raises(ManifestError, match="no model"):
+                    change(name)
 
     def test_changes_at_the_same_time_are_all_kept(self, tmp_path: Path, weights: Path) -> None:
         add(Registry(tmp_path / "store"), weights, 1)
