@@ -86,15 +86,25 @@ def read_checkpoint(folder: Path) -> Checkpoint:
         raise CheckpointError(f"{folder}/config.json names no architecture: save the model with save_pretrained")
     if not (folder / "tokenizer.json").is_file():
         raise CheckpointError(f"{folder} has no tokenizer.json: save the tokenizer beside the weights")
-    shapes = [shape for file in _weight_files(folder) for shape in _shapes(file)]
-    if not shapes:
-        raise CheckpointError(f"{folder} has weights without a tensor")
+    shapes = weight_shapes(folder)
     return Checkpoint(
         architecture=config.architectures[0],
         parameters=sum(math.prod(shape) for shape in shapes),
         positions=text.max_position_embeddings or 0,
         dtype=config.dtype or config.torch_dtype or text.dtype or "auto",
     )
+
+
+def weight_shapes(folder: Path) -> list[list[int]]:
+    """The shapes of all tensors of a checkpoint, whose files must be whole.
+
+    Raises:
+        CheckpointError: they are missing, cut short or no safetensors.
+    """
+    shapes = [shape for file in _weight_files(folder) for shape in _shapes(file)]
+    if not shapes:
+        raise CheckpointError(f"{folder} has weights without a tensor")
+    return shapes
 
 
 def read_labels(folder: Path, yes: str = "yes", no: str = "no") -> Labels:

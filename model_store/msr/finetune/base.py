@@ -10,6 +10,7 @@ from typing import Any
 from model_store.msr.finetune import FinetuneError
 from model_store.msr.finetune.families import Family, family_of
 from model_store.msr.finetune.frame import ChatFrame, chat_frame
+from model_store.registry.checkpoint import weight_shapes
 
 _TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "tekken.json")
 _FILES = ("*.json", "*.safetensors", "*.jinja", "*.txt", "*.model")
@@ -43,6 +44,7 @@ def open_base(name: str, revision: str | None = None) -> Base:
 
     Raises:
         FinetuneError: it can't be had or can't be trained; the message names the remedy.
+        CheckpointError: a file of weights is missing or cut short.
     """
     from transformers import AutoConfig, AutoProcessor
 
@@ -55,6 +57,7 @@ def open_base(name: str, revision: str | None = None) -> Base:
         raise FinetuneError(f"{name} has no image processor; copy the model's preprocessor_config.json to it")
     if not next(folder.glob("*.safetensors"), None):
         raise FinetuneError(f"{name} has no weights as safetensors; save it with transformers' save_pretrained first")
+    weight_shapes(folder)
     processor = _load(AutoProcessor, folder, f"{name} has no readable processor")
     processor.chat_template = processor.chat_template or processor.tokenizer.chat_template
     if not processor.chat_template:
@@ -106,8 +109,13 @@ def _load(auto: Any, folder: Path, problem: str) -> Any:
 
 def _has_image_processor(folder: Path) -> bool:
     path = folder / "processor_config.json"
-    nested = path.is_file() and "image_processor" in json.loads(path.read_text("utf-8"))
-    return nested or (folder / "preprocessor_config.json").is_file()
+    try:
+        config = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        config = {}
+    except ValueError as error:
+        raise FinetuneError(f"{path} can't be read ({error}): copy it from the model again") from None
+    return (isinstance(config, dict) and "image_processor" in config) or (folder / "preprocessor_config.json").is_file()
 
 
 def _digest(folder: Path) -> str:

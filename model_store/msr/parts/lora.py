@@ -12,6 +12,7 @@ from peft.utils import get_peft_model_state_dict, set_peft_model_state_dict
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from model_store.errors import UserError
+from model_store.registry.checkpoint import weight_shapes
 
 TARGETS = r"model\.layers\.\d+\.(self_attn\.[qkvo]|mlp\.(gate|up|down))_proj"
 """Neither embeddings nor head: vLLM reads the labels' rows of the head."""
@@ -35,11 +36,13 @@ def load_language_model(folder: Path, dtype: torch.dtype) -> tuple[Any, Any]:
 
     Raises:
         LanguageModelError: it is no checkpoint of a causal language model with a tokenizer.
+        CheckpointError: a file of weights is missing or cut short.
     """
     if not (folder / "config.json").is_file():
         raise LanguageModelError(f"{folder} has no config.json: `tastestream models fetch-parts` writes such a folder")
     if not any((folder / name).is_file() for name in ("tokenizer.json", "tokenizer.model", "vocab.json")):
         raise LanguageModelError(f"{folder} has no tokenizer: copy that of the language model into it")
+    weight_shapes(folder)
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         model = AutoModelForCausalLM.from_pretrained(

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from model_store.data.dataset import DatasetError
+from model_store.errors import UserError
 from model_store.msr.finetune import FinetuneError
 from model_store.msr.finetune.base import open_base
 from model_store.msr.finetune.setup import Setup, require_length
@@ -48,6 +49,30 @@ def test_what_a_base_lacks_is_named(folder: Path, missing: list[str], message: s
     with pytest.raises(FinetuneError, match=message) as refused:
         open_base(without(folder, *missing))
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("processor_config.json", b"{", "processor_config.json can't be read .*: copy it from the model again"),
+        ("processor_config.json", b"\xff\xfe", "processor_config.json can't be read"),
+        ("processor_config.json", b"5", "has no image processor"),
+        ("model.safetensors", b"", "is no safetensors file, or is cut short"),
+        ("model.safetensors", b"\xff" * 100, "is no safetensors file, or is cut short"),
+        ("model.safetensors.index.json", b'{"weight_map": {"a": "model-2.safetensors"}}', "lacks model-2.safetensors"),
+    ],
+)
+def test_a_damaged_file_of_a_base_is_named(folder: Path, name: str, content: bytes, message: str) -> None:
+    (folder / name).write_bytes(content)
+    with pytest.raises(UserError, match=message):
+        open_base(str(folder))
+
+
+def test_weights_that_were_not_copied_to_the_end_are_named(folder: Path) -> None:
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1])
+    with pytest.raises(UserError, match="copy it again"):
+        open_base(str(folder))
 
 
 def test_another_architecture_is_refused(folder: Path) -> None:

@@ -198,6 +198,12 @@ class TestRefusals:
         with pytest.raises(UserError, match=message):
             started(parts, tmp_path / "run", OPTIONS, llm=tmp_path / "llm")
 
+    def test_weights_that_were_not_copied_to_the_end(self, parts: Parts, tmp_path: Path) -> None:
+        weights = Path(shutil.copytree(parts.llm, tmp_path / "llm")) / "model.safetensors"
+        weights.write_bytes(weights.read_bytes()[:-1])
+        with pytest.raises(UserError, match="copy it again"):
+            started(parts, tmp_path / "run", OPTIONS, llm=tmp_path / "llm")
+
     def test_a_vision_folder_that_is_none(self, parts: Parts, tmp_path: Path) -> None:
         with pytest.raises(UserError, match="fetch-parts"):
             started(parts, tmp_path / "run", OPTIONS, vision=tmp_path)
