@@ -195,13 +195,13 @@ class Registry:
 
         Args:
             manifest: with a number of `reserve`. Its `weights` must name those of another version when `weights` is
-                None.
+                None; their hash is checked if it has one.
             prompts: the folder of its prompt templates.
             weights: the folder of its checkpoint.
             encoder: the folder of what makes its soft tokens. A version with another's weights has that one's encoder.
 
         Raises:
-            ManifestError: this version exists already, or its weights or its encoder can't be found.
+            ManifestError: this version exists already, or its weights or its encoder can't be found, or were changed.
         """
         where = f"{manifest.name}/{manifest.version}"
         if self._files.exists(f"{where}/{MANIFEST}"):
@@ -340,6 +340,10 @@ class Registry:
             for part, folder in parts.items()
             if part != "encoder" or manifest.picture_tokens is not None
         }
+        for field, found in hashes.items():
+            expected, part = getattr(manifest, field), field.removesuffix("_sha256")
+            if parts[part] is None and expected and found != expected:
+                raise ManifestError(f"{self._local(manifest, part)} was changed since it was registered; restore it")
         created = manifest.created or datetime.now(UTC).replace(microsecond=0)
         hashed = manifest.model_copy(update={"encoder_sha256": "", **hashes, "created": created})
         self._files.write(f"{where}/{MANIFEST}", hashed.dump().encode())

@@ -142,6 +142,14 @@ class TestAdding:
             add(registry, None, 1, weights="nobody/1/weights")
         assert registry.list() == []
 
+    def test_weights_that_were_changed_are_not_shared(self, tmp_path: Path, weights: Path) -> None:
+        registry = Registry(tmp_path / "store")
+        first = add(registry, weights, 1)
+        (tmp_path / "store/taste/1/weights/model.safetensors").write_bytes(b"\x09")
+        with pytest.raises(ManifestError, match=r"taste/1/weights was changed since it was registered"):
+            register_blend(registry, first, Blend(), {})
+        assert registry.versions("taste") == [1]
+
     @pytest.mark.parametrize("path", ["../../etc", "/etc"])
     def test_weights_must_be_in_the_store(self, registry: Registry, path: str) -> None:
         with pytest.raises(ManifestError, match="points outside the store"):
