@@ -10,6 +10,7 @@ from typing import Any, Self
 import numpy as np
 import torch
 from PIL import Image
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
@@ -153,8 +154,8 @@ def _read(folder: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
         state = load_file(folder / WEIGHTS)
     except FileNotFoundError as error:
         raise PartError(f"{error.filename or folder} is missing: `tastestream models fetch-parts` writes it") from None
-    except (ValueError, OSError) as error:
-        raise PartError(f"{folder} can't be read: {error}") from None
+    except (ValueError, OSError, SafetensorError) as error:
+        raise PartError(f"{folder} can't be read: {error}; copy it again") from None
     if not isinstance(config, dict):
         raise PartError(f"{folder / CONFIG} is not an object")
     return config, state

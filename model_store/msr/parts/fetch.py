@@ -59,8 +59,9 @@ def fetch_vision(source: Path, target: Path, sizes: VisionSizes | None = None) -
     with _new_folder(target) as new, _opened(source, ".pth") as (file, licence):
         try:
             published = torch.load(file, map_location="cpu", weights_only=True)
-        except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
-            raise PartError(f"{source} is no PyTorch file of tensors alone: {_first_line(error)}") from None
+        except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError):
+            # The text of PyTorch's errors advises to run any code that the file has.
+            raise PartError(f"{source} is no PyTorch file of tensors alone, or is cut short") from None
         if not isinstance(published, dict) or not all(
             isinstance(tensor, torch.Tensor) for tensor in published.values()
         ):

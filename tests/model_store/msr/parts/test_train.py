@@ -204,6 +204,15 @@ class TestRefusals:
         with pytest.raises(UserError, match="copy it again"):
             started(parts, tmp_path / "run", OPTIONS, llm=tmp_path / "llm")
 
+    @pytest.mark.parametrize(
+        ("name", "length"), [("model.safetensors", 9), ("model.safetensors", -1), ("config.json", 9)]
+    )
+    def test_a_damaged_vision_folder(self, parts: Parts, tmp_path: Path, name: str, length: int) -> None:
+        vision = Path(shutil.copytree(parts.vision, tmp_path / "vision"))
+        (vision / name).write_bytes((vision / name).read_bytes()[:length])
+        with pytest.raises(UserError, match=r"vision can't be read: .*; copy it again"):
+            started(parts, tmp_path / "run", OPTIONS, vision=vision)
+
     def test_a_vision_folder_that_is_none(self, parts: Parts, tmp_path: Path) -> None:
         with pytest.raises(UserError, match="fetch-parts"):
             started(parts, tmp_path / "run", OPTIONS, vision=tmp_path)
