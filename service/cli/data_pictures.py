@@ -15,7 +15,7 @@ from model_store.data.dataset import IMAGES, ITEMS, is_file, item_line, item_row
 from model_store.data.text_files import find
 from model_store.errors import UserError
 from model_store.progress import Report, stages
-from service.cli.dataset_files import new_file
+from service.cli.dataset_files import new_file, require_writable
 from service.cli.options import DatasetArgument
 from service.cli.terminal import err, print_table, say, settings_or_exit
 from service.metrics import Metrics
@@ -48,6 +48,8 @@ def pictures(
         tastestream data pictures amazon-baby --per-site 8
     """
     settings = settings_or_exit().pictures
+    if rejects is not None:
+        require_writable(rejects)
     if per_site is not None:
         most = max(per_site, settings.max_concurrent_fetches)
         update = {"max_concurrent_fetches_per_site": per_site, "max_concurrent_fetches": most}

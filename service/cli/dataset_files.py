@@ -39,6 +39,19 @@ def require_free(folder: Path, *, force: bool) -> None:
         raise UserError(f"{folder} is not empty: use another folder, or --force to replace the dataset in it")
 
 
+def require_writable(file: Path) -> None:
+    """
+    Raises:
+        UserError: `file` can't be written or replaced.
+    """
+    try:
+        TemporaryDirectory(dir=file.parent, prefix=_PARTIAL).cleanup()
+    except OSError as error:
+        raise UserError(f"{file} can't be written: {error.strerror or error}") from None
+    if file.is_dir():
+        raise UserError(f"{file} can't be written: it is a folder")
+
+
 @contextmanager
 def new_dataset(folder: Path, *, force: bool) -> Iterator[Path]:
     """A temporary folder whose dataset files replace those in `folder` at the end, if nothing failed.

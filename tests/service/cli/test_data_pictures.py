@@ -163,6 +163,17 @@ def test_private_networks_are_refused(tastestream: Run, tmp_path: Path, monkeypa
     assert images(folder) == {}
 
 
+@pytest.mark.parametrize("name", ["", "none/rejects"])
+def test_a_file_of_failures_that_cannot_be_written_is_named_before_the_first_fetch(
+    tastestream: Run, tmp_path: Path, name: str
+) -> None:
+    folder = dataset(tmp_path / "d", "http://127.0.0.1/a")
+    ended = tastestream("data", "pictures", str(folder), "--rejects", str(tmp_path / name))
+    assert ended.code == 1
+    assert f"{tmp_path / name} can't be written" in ended.err
+    assert not (folder / "images").exists()
+
+
 def test_after_a_kill_only_what_is_missing_is_fetched(tastestream: Run, tmp_path: Path, server: PictureServer) -> None:
     server.delay_s = 0.1
     folder = dataset(tmp_path / "d", *(f"{server.url}/{n}" for n in range(ITEMS)))
