@@ -35,7 +35,7 @@ from model_store.signals import Signals, Vocabulary
 
 ALIASES = "aliases.toml"
 Numbers = list[int]
-_ALIAS = re.compile(r"[A-Za-z][\w.-]{0,63}", re.ASCII)
+_ALIAS = re.compile(r"[a-z][a-z0-9_.-]{0,63}")
 CACHE = Path.home() / ".cache" / "tastestream" / "models"
 
 
@@ -247,7 +247,7 @@ class Registry:
             ManifestError: the version does not exist, or the alias is no word.
         """
         if not _ALIAS.fullmatch(alias):
-            raise ManifestError(f"an alias is a word that starts with a letter, such as canary, not {alias!r}")
+            raise ManifestError(f"an alias is a lower-case word, such as canary, not {alias!r}")
         self.get(f"{name}@{version}")
         with self._changing(name) as histories:
             named = current(histories)
