@@ -38,7 +38,6 @@ from model_store.signals import BUILT_IN, Signals
 _REPORT_EVERY_S = 10.0
 _SAVE_EVERY_S = 120.0
 _DESCRIBED_PER_ROW = 16
-_TRIES = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +123,7 @@ class Run:
         terms = TermFinder.learn(self.catalogue.views)
         teacher = RuleBasedTeacher(signals=options.signals)
         self.examples = Examples(self.catalogue, histories, self.encoder, teacher, terms, options.examples)
-        self._require_examples()
+        self.examples.require_ranking(options.seed)
         key = hash_files(vision)
         self.identity: dict[str, Any] = {
             "language model": hash_files(llm),
@@ -146,19 +145,6 @@ class Run:
         self._best: dict[str, Any] = {}
         if restored is not None:
             self._restore(*restored)
-
-    def _require_examples(self) -> None:
-        """
-        Raises:
-            DatasetError: there is nothing to rank at any of many moments.
-        """
-        rng = random.Random(self.options.seed)
-        if all(self.examples.visit(rng, 0)[1] is None for _ in range(_TRIES)):
-            raise DatasetError(
-                f"at none of {_TRIES:,} random moments a user of the train split liked something new afterwards, or a "
-                f"prompt fits into {self.options.examples.max_tokens} tokens: shorten the texts of the items, or "
-                "look at the data with tastestream data check"
-            )
 
     def train(self) -> Tuned:
         """Train until the time or the steps are used up, or validation stops improving."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from statistics import fmean
 
-from model_store.data.dataset import Interaction
+from model_store.data.dataset import DatasetError, Interaction
 from model_store.data.negatives import Negatives
 from model_store.msr.scratch.catalogue import Candidates, Catalogue
 from model_store.msr.scratch.foreign import ForeignItems
@@ -15,6 +15,8 @@ from model_store.msr.scratch.packing import PackedPrompt, Segment
 from model_store.msr.scratch.prompt_encoder import PromptEncoder
 from model_store.msr.teacher import RuleBasedTeacher, Summary, TermFinder, parse, render
 from model_store.views import InteractionView, ItemView, UserView
+
+_TRIES = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +100,19 @@ class Examples:
             prefix = Segment(ids, (self.catalogue.picture[number],), len(answer))
             self._descriptions[number] = PackedPrompt(prefix, job="describe")
         return self._descriptions[number]
+
+    def require_ranking(self, seed: int) -> None:
+        """
+        Raises:
+            DatasetError: there is nothing to rank at any of many moments.
+        """
+        rng = random.Random(seed)
+        if all(self.visit(rng, 0)[1] is None for _ in range(_TRIES)):
+            raise DatasetError(
+                f"at none of {_TRIES:,} random moments a user of the train split liked something new afterwards, or a "
+                f"prompt fits into {self.options.max_tokens} tokens: shorten the texts of the items, or look at the "
+                "data with tastestream data check"
+            )
 
     def visit(self, rng: random.Random, folds: int) -> tuple[list[PackedPrompt], PackedPrompt | None]:
         """Draw a random user at a random moment.

@@ -114,6 +114,7 @@ def fit(dataset: Dataset, options: TrainOptions, progress: Report) -> Trained:
     encoder = Encoder(tokenizer, prompts, options.sizes)
     teacher = RuleBasedTeacher(signals=options.signals)
     examples = Examples(catalogue, histories, encoder, teacher, terms, options.examples, foreign)
+    examples.require_ranking(options.seed)
     row = _row_length(examples, rng)
     examples.options = replace(options.examples, max_tokens=row)
     trainer = Trainer(

@@ -130,6 +130,13 @@ def test_a_dataset_without_pictures_is_trained_on_words(tmp_path: Path) -> None:
     assert all(torch.isfinite(tensor).all() for tensor in tensors.values())
 
 
+def test_prompts_that_are_all_too_long_are_refused(world: Path) -> None:
+    dataset = read_dataset(world)
+    options = replace(OPTIONS, examples=replace(OPTIONS.examples, max_tokens=8))
+    with pytest.raises(DatasetError, match="or a prompt fits into 8 tokens: shorten the texts"):
+        fit(dataset, options, quiet)
+
+
 def test_a_dataset_without_histories_is_refused(world: Path) -> None:
     with pytest.raises(DatasetError, match="nothing to learn"):
         fit(Dataset(read_dataset(world).items, {}), OPTIONS, quiet)
