@@ -9,7 +9,7 @@ _NOT_COMPARED = ("name", "version", "evaluation")
 
 
 class Row(NamedTuple):
-    """One value of both versions, and the second minus the first where both are numbers."""
+    """One value of both versions, and the second minus the first where both are quantities."""
 
     name: str
     first: str
@@ -52,7 +52,8 @@ _SHOWN = 6
 def _rows(first: Mapping[str, Any], second: Mapping[str, Any]) -> Iterator[Row]:
     for name in dict.fromkeys([*first, *second]):
         one, other = first.get(name), second.get(name)
-        yield Row(name, _text(one), _text(other), _difference(one, other))
+        is_token = name.startswith("labels.")
+        yield Row(name, _text(one), _text(other), "" if is_token else _difference(one, other))
 
 
 def _text(value: Any) -> str:

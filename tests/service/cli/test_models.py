@@ -14,7 +14,7 @@ from model_store.item_models.item_vectors import ItemVectors
 from model_store.item_models.item_weights import ItemWeights
 from model_store.prompts import BUILT_IN
 from model_store.registry.evaluations import Evaluations
-from model_store.registry.manifest import Blend, Manifest, Probe, hash_files
+from model_store.registry.manifest import Blend, Labels, Manifest, Probe, hash_files
 from model_store.registry.registry import Registry
 from service.cli.model_versions import parse_share
 from service.settings import Settings
@@ -191,8 +191,9 @@ class TestComparing:
     def test_differences_and_results_are_side_by_side(
         self, tastestream: Run, registry: Registry, weights: Path
     ) -> None:
-        register(registry, weights, 1, evaluation={"test": {"auc": 0.81}}, blend=Blend(popular=0.1))
-        register(registry, weights, 2, evaluation={"test": {"auc": 0.86}}, blend=Blend(popular=0.2))
+        labels = [Labels(yes_id=number, no_id=7) for number in (5, 9)]
+        register(registry, weights, 1, evaluation={"test": {"auc": 0.81}}, blend=Blend(popular=0.1), labels=labels[0])
+        register(registry, weights, 2, evaluation={"test": {"auc": 0.86}}, blend=Blend(popular=0.2), labels=labels[1])
         metrics = {"auc": {"value": 0.75}, "hit_rate": {"5": {"value": 0.5}}, "ndcg": {"5": {"value": 0.5}}}
         board = {"protocol": "popular", "cases": 40, "methods": [{"name": "service", "kind": "service", **metrics}]}
         report = {"created": "2026-11-27", "data": {"name": "films", "sha256": "ab" * 32}, "boards": [board]}
@@ -203,6 +204,7 @@ class TestComparing:
         assert rows["test.auc"] == ["0.81", "0.86", "+0.05"]
         assert "films (abababab).popular.service.auc 75" in " ".join(ran.out.split())
         assert "blend.mllm" not in rows, "it is the same"
+        assert rows["labels.yes_id"] == ["5", "9"], "tokens have no distance"
 
     def test_a_broken_report_is_named(self, tastestream: Run, registry: Registry, weights: Path) -> None:
         register(registry, weights, 1)

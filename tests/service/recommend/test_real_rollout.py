@@ -35,7 +35,8 @@ def registry(tmp_path: Path) -> Registry:
     built_in, registry = Registry(MODELS), Registry(tmp_path / "models")
     manifest = built_in.get(f"{NAME}@1")
     prompts, weights = built_in.prompts(manifest).folder, built_in.local_folder(manifest)
-    own = {"weights": "", "cooccurrence": "", "prompts_sha256": "", "weights_sha256": ""}
+    models = registry.write_item_models(NAME, 1, built_in.item_models(manifest))
+    own = {"weights": "", "cooccurrence": "", "prompts_sha256": "", "weights_sha256": "", **models}
     registry.add(manifest.model_copy(update=own), prompts, weights)
     other = {**own, "version": 2, "weights": f"{NAME}/1/weights", "blend": OTHER_BLEND}
     registry.add(manifest.model_copy(update=other), prompts)
