@@ -56,12 +56,16 @@ def stages() -> Iterator[Report]:
 def _lines(console: Console) -> Report:
     started = time.monotonic()
     last: dict[str, float] = {}
+    finished: dict[str, str] = {}
+    """The note with which a stage was at its end. It may begin anew, and end with another one."""
 
     def report(stage: str, done: float, note: str = "") -> None:
         now = time.monotonic()
-        finished = done >= 1 and last.get(stage) != float("inf")
-        if finished or now - last.get(stage, float("-inf")) > _LINE_EVERY_S:
-            last[stage] = float("inf") if done >= 1 else now
+        ended = done >= 1 and finished.get(stage) != note
+        if ended or (done < 1 and now - last.get(stage, float("-inf")) > _LINE_EVERY_S):
+            last[stage] = now
+            if done >= 1:
+                finished[stage] = note
             line = f"{now - started:.0f} s  {stage} {100 * done:.0f} %  {note}"
             console.print(line, markup=False, highlight=False, soft_wrap=True)
 

@@ -29,6 +29,16 @@ def test_without_a_terminal_a_line_says_what_was_done(capsys: pytest.CaptureFixt
     assert re.match(r"\d+ s  sorting \[red\] 100 %  1\.0 xxx", last)
 
 
+def test_a_stage_that_comes_again_has_a_line_for_each_end(capsys: pytest.CaptureFixture[str]) -> None:
+    with stages() as report:
+        for note in ("AUC 1", "AUC 2"):
+            report("validation", 0.5, "")
+            for _ in range(2):
+                report("validation", 1.0, note)
+    ends = [line.split()[-1] for line in capsys.readouterr().err.splitlines() if "100 %" in line]
+    assert ends == ["1", "2"]
+
+
 def test_bars_in_a_terminal_leave_alone_what_goes_into_a_file() -> None:
     terminal, bars = os.openpty()
     environment = {**os.environ, "TERM": "xterm", "COLUMNS": "120"}

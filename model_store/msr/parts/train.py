@@ -259,7 +259,7 @@ class Run:
         )
         found = mean_auc(odds, self.cases)
         self.state.validations += 1
-        self.progress("validation", self._done(), f"step {self.state.step}: AUC {100 * found:.1f}")
+        self.progress("validation", 1.0, f"step {self.state.step}: AUC {100 * found:.1f}")
         if found <= self.state.best:
             self.state.without_gain += 1
             return
