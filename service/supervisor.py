@@ -134,12 +134,16 @@ class Supervisor:
 
 async def _all(work: Iterable[Coroutine[None, None, None]]) -> None:
     """Do it all at the same time; the first failure ends the rest."""
+    first: ProcessFailed | None = None
     try:
         async with asyncio.TaskGroup() as tasks:
             for one in work:
                 tasks.create_task(one)
     except* ProcessFailed as failures:
-        raise failures.exceptions[0] from None
+        first = next(one for one in failures.exceptions if isinstance(one, ProcessFailed))
+    # Not raised above: Python 3.11.2 would put it into a group.
+    if first is not None:
+        raise first
 
 
 class _Process:

@@ -88,6 +88,7 @@ class PictureDownload:
             else:
                 sites.setdefault(site, deque()).append(url)
         lanes = self._settings.max_concurrent_fetches_per_site
+        failed: ExceptionGroup[OSError | StateUnavailable] | None = None
         try:
             async with asyncio.TaskGroup() as group:
                 for waiting in sites.values():
@@ -95,7 +96,10 @@ class PictureDownload:
                     for _ in range(min(lanes, len(waiting))):
                         group.create_task(self._lane(shared, done))
         except* (OSError, StateUnavailable) as errors:
-            raise UserError(f"pictures can't be stored in {self._folder}: {errors.exceptions[0]}") from errors
+            failed = errors
+        # Not raised above: Python 3.11.2 would put it into a group.
+        if failed is not None:
+            raise UserError(f"pictures can't be stored in {self._folder}: {failed.exceptions[0]}") from failed
 
     def _stored(self, url: str) -> str | None:
         names = (_stem(url) + ending for ending in ENDINGS)
