@@ -14,7 +14,7 @@ from service.recommend.exploration import propensities, shuffled
 
 
 def scored(*scores: float) -> list[Scored]:
-    return [Scored(f"item-{number}", score, score, 0.0, 0.0, 0.0) for number, score in enumerate(scores)]
+    return [Scored(f"item-{number}", score, score, 0.0, 0.0, 0.0, 0.0) for number, score in enumerate(scores)]
 
 
 def test_without_a_temperature_the_order_is_kept() -> None:
