@@ -22,7 +22,7 @@ FOR_WORKERS = (
     "service.state",
     "service.tracing",
 )
-HEAVY = ("numpy", "scipy", "sklearn", "tokenizers", "torch", "transformers", "vllm")
+HEAVY = ("scipy", "sklearn", "tokenizers", "torch", "transformers", "vllm")
 
 
 def _imports() -> Iterator[tuple[str, str]]:
