@@ -2,6 +2,9 @@
 
 They are stored and sent as the bytes that `torch.save` writes for one tensor of `count` x `width` numbers: a zip
 archive of a pickle, which names type and shape, and of the numbers. All of it is checked before a server gets them.
+
+Where a picture also has a feature, a second tensor of 1 x `width` numbers follows: the file is the length of the first
+one in four bytes, the first one, the second one.
 """
 
 import pickle
@@ -26,6 +29,7 @@ _REFUSED_OPCODES = frozenset({"BUILD", "PUT", "LONG_BINPUT"})
 """BUILD could set attributes of `_Tensor`; the others allocate as much memory as the index they name asks for."""
 _ARCHIVE_BYTES = 4096
 """What an archive takes in addition to its numbers, at most: names, the pickle, alignment."""
+_LENGTH = struct.Struct("<I")
 _BROKEN = (zipfile.BadZipFile, KeyError, NotImplementedError, RuntimeError, EOFError, struct.error)
 
 
@@ -71,30 +75,62 @@ class _Header(pickle.Unpickler):
         return pid
 
 
+def join_feature(tokens: bytes, feature: bytes) -> bytes:
+    """One file of the tensors of a picture's tokens and of its feature, both as `torch.save` writes them."""
+    return _LENGTH.pack(len(tokens)) + tokens + feature
+
+
+def split_feature(blob: bytes, shape: PictureTokens) -> tuple[bytes, tuple[float, ...]]:
+    """The tensor of the tokens, as a server gets it, and the numbers of the feature; () if the shape has none.
+
+    Raises:
+        BadSoftTokens: a tensor is not of the expected shape.
+    """
+    if not shape.feature:
+        _numbers(blob, shape.count, shape.width)
+        return blob, ()
+    if len(blob) < _LENGTH.size:
+        raise BadSoftTokens(f"{len(blob)} bytes are no tensor with a feature")
+    end = _LENGTH.size + _LENGTH.unpack_from(blob)[0]
+    tokens = blob[_LENGTH.size : end]
+    _numbers(tokens, shape.count, shape.width)
+    return tokens, _numbers(blob[end:], 1, shape.width)
+
+
 def check_soft_tokens(blob: bytes, shape: PictureTokens) -> None:
-    """Check that `blob` is one tensor of finite numbers, float16 or float32, of the expected shape.
+    """Check that `blob` is one tensor of finite numbers, float16 or float32, of the expected shape, and its feature.
 
     Raises:
         BadSoftTokens: it is not.
     """
-    numbers = shape.count * shape.width
+    split_feature(blob, shape)
+
+
+def _numbers(blob: bytes, count: int, width: int) -> tuple[float, ...]:
+    """The numbers of a tensor, row by row.
+
+    Raises:
+        BadSoftTokens: it is not of this shape, or a number is not finite.
+    """
+    numbers = count * width
     if len(blob) > 4 * numbers + _ARCHIVE_BYTES:
-        raise BadSoftTokens(f"{len(blob)} bytes are more than {shape.count} x {shape.width} numbers take")
+        raise BadSoftTokens(f"{len(blob)} bytes are more than {count} x {width} numbers take")
     try:
         with zipfile.ZipFile(BytesIO(blob)) as archive:
             tensor, content = _read(archive)
         kind = tensor.storage[1]
-        if tensor.shape != (shape.count, shape.width):
-            raise BadSoftTokens(f"they are {tensor.shape}, and the model reads {shape.count} x {shape.width}")
-        if (tensor.offset, tensor.strides) != (0, (shape.width, 1)):
+        if tensor.shape != (count, width):
+            raise BadSoftTokens(f"they are {tensor.shape}, and the model reads {count} x {width}")
+        if (tensor.offset, tensor.strides) != (0, (width, 1)):
             raise BadSoftTokens("they are a view of a tensor; save a contiguous copy")
-        values = struct.unpack(f"<{numbers}{kind}", content)
+        values: tuple[float, ...] = struct.unpack(f"<{numbers}{kind}", content)
     except (*_BROKEN, pickle.UnpicklingError, AttributeError, IndexError, TypeError, ValueError) as error:
         if isinstance(error, BadSoftTokens):
             raise
         raise BadSoftTokens(f"they are not what torch.save writes for a tensor: {error!r:.200}") from None
     if not all(map(isfinite, values)):
         raise BadSoftTokens("a number is not finite")
+    return values
 
 
 def _read(archive: zipfile.ZipFile) -> tuple[_Tensor, bytes]:

@@ -104,7 +104,7 @@ def _served(model: tuple[Manifest, Path, PromptSet], folder: Path) -> Iterator[S
     manifest, weights, prompts = model
     serving = manifest.serving.model_copy(update={"dtype": "float32"})
     manifest = manifest.model_copy(update={"serving": serving})
-    server = VllmServer(manifest, weights, prompts, folder / "vllm.log")
+    server = VllmServer(manifest, weights, prompts.folder, folder / "vllm.log")
     # A loop of its own that is never made the current one: the tests' loops come and go meanwhile.
     with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
         runner.run(server.start())

@@ -100,7 +100,7 @@ class ModelServer:
 
     async def _start(self) -> str:
         stage = f"starting {self.manifest.id}"
-        server = VllmServer(self.manifest, self._registry.local_folder(self.manifest), self.prompts, self._log)
+        server = VllmServer(self.manifest, self._registry.local_folder(self.manifest), self.prompts.folder, self._log)
         # Not only the last one: after a failure, another task may start the next before it is cancelled.
         self._on_exit.push_async_callback(server.stop)
         await server.start()

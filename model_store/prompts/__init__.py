@@ -105,7 +105,7 @@ class PromptSet:
         return self.folder / "score.jinja"
 
     def describe(self, item: ItemView) -> str:
-        return self._render("describe.j2", item=self._item(item))
+        return self._render("describe.j2", item=item_texts(item, self.limits))
 
     def summarize(self, summary: str, block: Sequence[InteractionView]) -> str:
         return self._render(
@@ -133,7 +133,7 @@ class PromptSet:
         return self._candidate(replace(item, image=None, picture_tokens=None) if pictured else item)
 
     def _render_candidate(self, item: ItemView) -> str:
-        return self._render("rank_item.j2", item=self._item(item))
+        return self._render("rank_item.j2", item=item_texts(item, self.limits))
 
     def _interaction(self, interaction: InteractionView) -> dict[str, Any]:
         kind, value = clean(interaction.type, self.limits.term), interaction.value
@@ -142,7 +142,7 @@ class PromptSet:
             said = getattr(self.words, self.signals(kind, value))
         return {
             "type": said,
-            "item": None if interaction.item is None else self._item(interaction.item),
+            "item": None if interaction.item is None else item_texts(interaction.item, self.limits),
         }
 
     def _context(self, context: Sequence[tuple[str, str]]) -> str:
@@ -150,12 +150,13 @@ class PromptSet:
         pairs = [(clean(name, limits.term), clean(value, limits.term)) for name, value in context[: limits.terms]]
         return ", ".join(f"{name}: {value}" for name, value in pairs if name and value)
 
-    def _item(self, item: ItemView) -> dict[str, Any]:
-        limits = self.limits
-        return {
-            "title": clean(html_text(item.title), limits.title),
-            "genres": clean_all(map(html_text, item.genres[: limits.terms]), limits.terms, limits.term),
-            "tags": clean_all(map(html_text, item.tags[: limits.terms]), limits.terms, limits.term),
-            "description": clean(html_text(item.description), limits.description),
-            "summary": clean(item.summary, limits.item_summary),
-        }
+
+def item_texts(item: ItemView, limits: TextLimits) -> dict[str, Any]:
+    """What a template sees of an item: its texts, cleaned and cut."""
+    return {
+        "title": clean(html_text(item.title), limits.title),
+        "genres": clean_all(map(html_text, item.genres[: limits.terms]), limits.terms, limits.term),
+        "tags": clean_all(map(html_text, item.tags[: limits.terms]), limits.terms, limits.term),
+        "description": clean(html_text(item.description), limits.description),
+        "summary": clean(item.summary, limits.item_summary),
+    }

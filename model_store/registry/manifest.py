@@ -94,10 +94,30 @@ class Serving(StrictModel):
 
 
 class PictureTokens(StrictModel):
-    """The soft tokens that stand for a picture in the prompts of a text LLM: `count` embeddings of `width` numbers."""
+    """The soft tokens that stand for a picture in the prompts of a text LLM: `count` embeddings of `width` numbers.
+
+    With a `feature`, the picture encoder also makes one vector of the whole picture, of the same width, which no prompt
+    shows: that of the late fusion of an embedder.
+    """
 
     count: int = Field(gt=0, le=256)
     width: int = Field(gt=0)
+    feature: bool = False
+
+
+class Embedding(StrictModel):
+    """How a version with the role `embedder` makes a vector of an item.
+
+    `notellm2` reads the hidden states at every `read_token` of the prompt, of which the version's head makes the
+    vector. `direct` takes the answer of a general embedding model, cut to `dimensions` numbers, and needs no head.
+    """
+
+    kind: Literal["notellm2", "direct"] = "notellm2"
+    dimensions: int = Field(64, gt=0, le=4096)
+    read_token: str = ""
+    read_token_id: int = Field(0, ge=0)
+    instruction: str = Field("", max_length=400)
+    """The system message of a `direct` model."""
 
 
 class Training(StrictModel):
@@ -144,6 +164,11 @@ class Manifest(StrictModel):
     picture: PictureSize = PictureSize()
     picture_tokens: PictureTokens | None = None
     """None for models that see pictures themselves."""
+    embedding: Embedding | None = None
+    """Of embedders."""
+    head: str = ""
+    """Path of an embedder's head (npz) relative to the store's root, or ""."""
+    head_sha256: str = ""
     blend: Blend = Blend()
     signals: VersionSignals = VersionSignals()
     serving: Serving = Serving()

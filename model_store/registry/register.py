@@ -120,7 +120,9 @@ def _check(registry: Registry, folder: Path, manifest: Manifest, *, shared: bool
 def _files(folder: Path, manifest: Manifest) -> dict[str, bytes]:
     """The content of the version's own files, by the field of the manifest that names them."""
     found = {}
-    titles = {"cooccurrence": "co-occurrence counts"} | {name: one.title for name, one in ITEM_MODELS.items()}
+    titles = {"cooccurrence": "co-occurrence counts", "head": "head"} | {
+        name: one.title for name, one in ITEM_MODELS.items()
+    }
     for field, title in titles.items():
         if path := getattr(manifest, field):
             file = folder / Path(path).name
@@ -165,7 +167,7 @@ def register_blend(
     number = changed["version"]
     if item_models is not None:
         changed |= registry.write_item_models(manifest.name, number, item_models)
-    return registry.add(manifest.model_copy(update=changed), registry.prompts(manifest).folder)
+    return registry.add(manifest.model_copy(update=changed), registry.templates(manifest))
 
 
 def register_probe(registry: Registry, manifest: Manifest, probe: Probe) -> Manifest:
@@ -175,7 +177,7 @@ def register_probe(registry: Registry, manifest: Manifest, probe: Probe) -> Mani
         ManifestError: the weights of `manifest` are missing.
     """
     changed = _sharing(registry, manifest) | {"probe": probe}
-    return registry.add(manifest.model_copy(update=changed), registry.prompts(manifest).folder)
+    return registry.add(manifest.model_copy(update=changed), registry.templates(manifest))
 
 
 def _sharing(registry: Registry, manifest: Manifest) -> dict[str, Any]:

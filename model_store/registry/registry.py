@@ -18,7 +18,10 @@ import tomli_w
 
 from model_store.item_models.item_model import MAX_BYTES, ItemModelError
 from model_store.item_models.item_models import ITEM_MODELS, ItemModels
+from model_store.notellm2.head import MAX_BYTES as HEAD_BYTES
+from model_store.notellm2.head import Head, HeadError
 from model_store.prompts import PromptSet
+from model_store.prompts.embed import EmbedPrompts
 from model_store.registry.aliases import (
     CANARY,
     PRODUCTION,
@@ -93,7 +96,13 @@ class Registry:
         return manifest
 
     def prompts(self, manifest: Manifest, vocabulary: Vocabulary | None = None) -> PromptSet:
-        """The prompts of a version; `vocabulary` overrides the version's own for the types that it names."""
+        """The prompts of a version; `vocabulary` overrides the version's own for the types that it names.
+
+        Raises:
+            ManifestError: it is an embedder, see `embed_prompts`.
+        """
+        if manifest.role == "embedder":
+            raise ManifestError(f"{manifest.id} is an embedder: it neither ranks nor writes")
         signals = Signals(manifest.signals, vocabulary or Vocabulary())
         return PromptSet(
             self._local(manifest, "prompts"),
@@ -101,6 +110,43 @@ class Registry:
             words=manifest.signals.words,
             recents=manifest.prompt_recents,
         )
+
+    def templates(self, manifest: Manifest) -> Path:
+        """A local folder with the prompt templates of a version."""
+        return self._local(manifest, "prompts")
+
+    def embed_prompts(self, manifest: Manifest) -> EmbedPrompts:
+        """The prompts of an embedder that reads hidden states.
+
+        Raises:
+            ManifestError: it is none.
+        """
+        if manifest.embedding is None or manifest.embedding.kind != "notellm2":
+            raise ManifestError(f"{manifest.id} is no embedder with prompts")
+        return EmbedPrompts(self._local(manifest, "prompts"), manifest.embedding.read_token)
+
+    def head(self, manifest: Manifest) -> Head | None:
+        """The head of an embedder; None if it needs none.
+
+        Raises:
+            ManifestError: it is missing, or not the one that was registered.
+            HeadError: it is malformed.
+        """
+        if not manifest.head:
+            return None
+        path = self._path(manifest, manifest.head)
+        if (size := path.stat().st_size) > HEAD_BYTES:
+            raise HeadError(f"{path} has {size:,} bytes, more than {HEAD_BYTES:,}")
+        content = path.read_bytes()
+        if hashlib.sha256(content).hexdigest() != manifest.head_sha256:
+            raise ManifestError(f"{path} is not what {manifest.id} was registered with; restore it or add a version")
+        return Head.parse(content, str(path))
+
+    def write_head(self, name: str, version: int, head: Head) -> dict[str, str]:
+        """Write the head of an embedder, before it is added; returns the fields of its manifest that name the file."""
+        path, content = f"{name}/{version}/head.npz", head.dump()
+        self._files.write(path, content)
+        return {"head": path, "head_sha256": hashlib.sha256(content).hexdigest()}
 
     def local_folder(self, manifest: Manifest) -> Path:
         """A local folder with the weights of a version, as vLLM and transformers load them.

@@ -15,7 +15,6 @@ from typing import Any, Literal
 import httpx
 
 from model_store.precision import cpu_dtype
-from model_store.prompts import PromptSet
 from model_store.registry.manifest import Manifest
 from model_store.serving.processes import Child, ChildFailed, tail
 
@@ -45,11 +44,11 @@ def detect_device() -> Device:
     return "cpu" if is_cpu_build or not Path("/proc/driver/nvidia/version").exists() else "gpu"
 
 
-def flags(manifest: Manifest, weights: Path, prompts: PromptSet, device: Device, also: Sequence[str] = ()) -> list[str]:
+def flags(manifest: Manifest, weights: Path, prompts: Path, device: Device, also: Sequence[str] = ()) -> list[str]:
     """vLLM's flags for a version, without an address.
 
     A ranker whose manifest names the scoring architecture becomes a pooling server, for `/score`, or for `/classify` if
-    its pictures are soft tokens; all others generate.
+    its pictures are soft tokens; an embedder one for `/pooling` or `/v1/embeddings`; all others generate.
 
     Args:
         also: the ids of other versions with the same weights and prompts, which it then serves as well.
@@ -63,7 +62,7 @@ def flags(manifest: Manifest, weights: Path, prompts: PromptSet, device: Device,
         *("--max-num-queued-reqs", str(serving.max_queued)),
         # Without the sampling parameters that the checkpoint recommends: greedy requests stay greedy.
         *("--generation-config", "vllm"),
-        "--no-enable-prefix-caching" if _is_encoder(weights) else "--enable-prefix-caching",
+        "--no-enable-prefix-caching" if _is_encoder(weights) or _reads_states(manifest) else "--enable-prefix-caching",
         # A chat answer says how many tokens of its prompt were cached.
         "--enable-prompt-tokens-details",
         *("--limit-mm-per-prompt", _json({"image": 1, "video": 0})),
@@ -71,7 +70,7 @@ def flags(manifest: Manifest, weights: Path, prompts: PromptSet, device: Device,
         *("--allowed-media-domains", "none.invalid"),
         *("--uvicorn-log-level", "warning", "--disable-uvicorn-access-log", "--disable-fastapi-docs"),
         *(_cpu_flags(manifest) if device == "cpu" else gpu_flags),
-        *(_scoring_flags(manifest, prompts) or _GENERATING_FLAGS),
+        *(_embedding_flags(manifest) or _scoring_flags(manifest, prompts) or _GENERATING_FLAGS),
     ]
 
 
@@ -88,7 +87,7 @@ def config_file(flags: Sequence[str]) -> str:
 
 
 def command(
-    manifest: Manifest, weights: Path, prompts: PromptSet, port: int, device: Device, also: Sequence[str] = ()
+    manifest: Manifest, weights: Path, prompts: Path, port: int, device: Device, also: Sequence[str] = ()
 ) -> list[str]:
     """The command that serves a version on this machine, on the loopback address only."""
     server = [sys.executable, "-m", "model_store.serving.vllm_server"]
@@ -107,7 +106,7 @@ def _cpu_flags(manifest: Manifest) -> list[str]:
     ]
 
 
-def _scoring_flags(manifest: Manifest, prompts: PromptSet) -> list[str]:
+def _scoring_flags(manifest: Manifest, prompts: Path) -> list[str]:
     architecture = manifest.serving.architecture
     if manifest.role != "ranker" or architecture is None:
         return []
@@ -122,9 +121,33 @@ def _scoring_flags(manifest: Manifest, prompts: PromptSet) -> list[str]:
     }
     return [
         *("--runner", "pooling", "--convert", "classify"),
-        *(_soft_token_flags() if manifest.picture_tokens else ("--chat-template", str(prompts.score_template))),
+        *(_soft_token_flags() if manifest.picture_tokens else ("--chat-template", str(prompts / "score.jinja"))),
         *("--hf-overrides", _json(overrides)),
     ]
+
+
+def _embedding_flags(manifest: Manifest) -> list[str]:
+    """A pooling server that answers with hidden states, for `/pooling`, or one of a general embedding model."""
+    embedding = manifest.embedding
+    if embedding is None:
+        return []
+    if embedding.kind == "direct":
+        return ["--runner", "pooling", "--convert", "embed"]
+    pooler = {
+        "task": "token_embed",
+        "tok_pooling_type": "STEP",
+        "step_tag_id": embedding.read_token_id,
+        "use_activation": False,
+    }
+    return [
+        *("--runner", "pooling", "--convert", "embed", "--pooler-config", _json(pooler)),
+        *_soft_token_flags(),
+    ]
+
+
+def _reads_states(manifest: Manifest) -> bool:
+    """Whether hidden states of the prompt are read: a cached prefix would have none."""
+    return manifest.embedding is not None and manifest.embedding.kind == "notellm2"
 
 
 def _soft_token_flags() -> list[str]:
@@ -194,7 +217,7 @@ class VllmServer(Child):
 
     Args:
         weights: the local folder of the version's checkpoint.
-        prompts: the version's prompts; a pooling server reads its chat template from their folder.
+        prompts: the folder of the version's prompts; a pooling server reads its chat template from it.
         log: the file for the server's output.
         background: see `Child`.
         port: where it listens; by default, on a free port.
@@ -205,7 +228,7 @@ class VllmServer(Child):
         self,
         manifest: Manifest,
         weights: Path,
-        prompts: PromptSet,
+        prompts: Path,
         log: Path,
         *,
         background: bool = False,

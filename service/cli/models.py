@@ -88,7 +88,7 @@ def vllm_flags(
     registry = store_of(version, store)
     manifest = registry.get(version)
     others = ids_of_shared(registry, manifest, also)
-    text = config_file(flags(manifest, registry.local_folder(manifest), registry.prompts(manifest), device, others))
+    text = config_file(flags(manifest, registry.local_folder(manifest), registry.templates(manifest), device, others))
     if output is None:
         out.print(text, markup=False, highlight=False, soft_wrap=True)
     else:

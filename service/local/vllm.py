@@ -40,7 +40,7 @@ class LocalEngine:
         self.alias = alias
         self.manifest = manifest
         self.registry = registry
-        weights, prompts = registry.local_folder(manifest), registry.prompts(manifest)
+        weights, prompts = registry.local_folder(manifest), registry.templates(manifest)
         self.server = VllmServer(manifest, weights, prompts, log, background=role == "summarizer", port=port, also=also)
         self._started = 0.0
 

@@ -196,7 +196,7 @@ async def _real_rig(folder: Path, progress: Progress) -> AsyncIterator[Rig]:
         servers: dict[str, VllmServer] = {}
         for role in ("ranker", "summarizer"):
             manifest = registry.get(f"demo-{role}")
-            weights, prompts = registry.local_folder(manifest), registry.prompts(manifest)
+            weights, prompts = registry.local_folder(manifest), registry.templates(manifest)
             background = role == "summarizer"
             servers[role] = VllmServer(manifest, weights, prompts, folder / f"{role}.log", background=background)
             stack.push_async_callback(servers[role].stop)

@@ -64,7 +64,7 @@ def summarizer(folder: Path, progress: Progress) -> Iterator[Served]:
 @contextlib.contextmanager
 def running(manifest: Manifest, weights: Path, prompts: PromptSet, folder: Path, progress: Progress) -> Iterator[str]:
     """Start a server of one version, which takes most of a minute, and stop it at the end; yields its URL."""
-    server = VllmServer(manifest, weights, prompts, folder / "vllm.log")
+    server = VllmServer(manifest, weights, prompts.folder, folder / "vllm.log")
     task = progress.add_task("starting vLLM", total=60)
     with asyncio.Runner() as runner:
         runner.run(server.start())

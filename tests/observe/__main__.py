@@ -103,7 +103,7 @@ def _servers(folder: Path) -> Iterator[dict[str, VllmServer]]:
     servers = {}
     for role in ("summarizer", "ranker"):
         manifest = registry.get(f"demo-{role}")
-        weights, prompts = registry.local_folder(manifest), registry.prompts(manifest)
+        weights, prompts = registry.local_folder(manifest), registry.templates(manifest)
         also = [SHADOW] if role == "ranker" else []
         servers[role] = VllmServer(manifest, weights, prompts, folder / f"{role}.log", also=also)
     with asyncio.Runner() as runner:

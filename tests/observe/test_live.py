@@ -66,7 +66,7 @@ def ranker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[VllmServer]:
     require_prometheus()
     registry = Registry(MODELS)
     manifest = registry.get("demo-ranker")
-    weights, prompts = registry.local_folder(manifest), registry.prompts(manifest)
+    weights, prompts = registry.local_folder(manifest), registry.templates(manifest)
     server = VllmServer(manifest, weights, prompts, tmp_path_factory.mktemp("ranker") / "vllm.log", also=[SHADOW])
     with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
         runner.run(server.start())

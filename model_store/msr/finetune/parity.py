@@ -74,7 +74,7 @@ def vllm_log_odds(
 async def _served(
     manifest: Manifest, weights: Path, prompts: PromptSet, views: Sequence[tuple[UserView, ItemView]], log: Path
 ) -> list[float]:
-    server = VllmServer(manifest, weights, prompts, log)
+    server = VllmServer(manifest, weights, prompts.folder, log)
     try:
         await server.start()
         await server.wait_healthy(timeout_s=_START_S)

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from model_store import precision
-from model_store.prompts import PromptSet
+from model_store.prompts import BUILT_IN
 from model_store.registry.manifest import Labels, Manifest, PictureTokens
 from model_store.serving import launch
 from model_store.serving.launch import (
@@ -34,7 +34,7 @@ from model_store.serving.launch import (
 from model_store.serving.processes import ChildFailed
 
 WEIGHTS = Path("/store/demo/1/weights")
-PROMPTS = PromptSet.built_in("compact")
+PROMPTS = BUILT_IN / "compact"
 SUMMARIZER = Manifest(name="demo-summarizer", version=3, role="summarizer")
 RANKER = Manifest(
     name="demo-ranker",
@@ -53,7 +53,7 @@ CPU = (
     "--distributed-executor-backend uni --skip-mm-profiling"
 )
 GPU = "--gpu-memory-utilization 0.45"
-SCORING = f"--runner pooling --convert classify --chat-template {PROMPTS.score_template} --hf-overrides {OVERRIDES}"
+SCORING = f"--runner pooling --convert classify --chat-template {PROMPTS / 'score.jinja'} --hf-overrides {OVERRIDES}"
 
 
 GENERATING = '--structured-outputs-config {"backend":"xgrammar","disable_any_whitespace":true}'
@@ -210,7 +210,7 @@ def fake_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str) ->
     """A server whose process runs `script` instead of vLLM; `PORT` is its port, `GO` the file it may wait for."""
 
     def scripted(
-        manifest: Manifest, weights: Path, prompts: PromptSet, port: int, device: Device, also: object = ()
+        manifest: Manifest, weights: Path, prompts: Path, port: int, device: Device, also: object = ()
     ) -> list[str]:
         return [sys.executable, "-c", f"PORT, GO = {port}, {str(tmp_path / 'go')!r}\n{script}"]
 

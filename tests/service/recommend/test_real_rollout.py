@@ -48,7 +48,7 @@ def registry(tmp_path: Path) -> Registry:
 def second_server(registry: Registry, tmp_path: Path) -> Iterator[str]:
     """The URL of a server of version 2."""
     manifest = _in_float32(registry.get(f"{NAME}@2"))
-    server = VllmServer(manifest, registry.local_folder(manifest), registry.prompts(manifest), tmp_path / "vllm.log")
+    server = VllmServer(manifest, registry.local_folder(manifest), registry.templates(manifest), tmp_path / "vllm.log")
     with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
         runner.run(server.start())
         try:
