@@ -108,7 +108,34 @@ class EngineSettings(_Level):
         return self
 
 
-class RankerSettings(EngineSettings):
+class EncodedSettings(EngineSettings):
+    """A model whose pictures may be soft tokens, which another server makes."""
+
+    encoder_url: str | None = _setting(
+        None,
+        "Root URL of the picture encoder, for a version whose pictures are soft tokens. Several, separated by commas, "
+        "are those of several versions; workers ask the one that has the version.",
+    )
+    encoder_timeout_s: Seconds = _setting(30.0, "Timeout of encoding one picture.")
+
+    @field_validator("encoder_url")
+    @classmethod
+    def _must_be_encoders(cls, url: str | None) -> str | None:
+        if not url:
+            # As compose files set what they leave open.
+            return None
+        if not (_split(url) and all(is_url(one, ("http", "https")) for one in _split(url))):
+            raise ValueError("must be the root of an encoder: http://HOST:PORT or https://HOST")
+        return url
+
+    @property
+    def encoder_urls(self) -> list[str]:
+        """The URL of each encoder; none without one."""
+        urls: list[str] = _split(self.encoder_url or "")
+        return urls
+
+
+class RankerSettings(EncodedSettings):
     """The servers of the model that ranks. With `version` NAME or NAME@production, gateways follow promotions."""
 
     MOST_SERVERS: ClassVar[int] = 64
@@ -137,28 +164,27 @@ class RankerSettings(EngineSettings):
                 raise ValueError("must be servers: http://HOST, http://HOST:PORT or http://*.DOMAIN")
         return patterns
 
-    encoder_url: str | None = _setting(
+
+class EmbedderSettings(EncodedSettings):
+    """The servers of the model that makes vectors of items; without a URL there are none. With `version` NAME or
+    NAME@production, workers follow promotions, and gateways change over once the new vectors are complete."""
+
+    MOST_SERVERS: ClassVar[int] = 8
+    url: str | None = _setting(
         None,
-        "Root URL of the picture encoder, for a version whose pictures are soft tokens. Several, separated by commas, "
-        "are those of several versions; workers ask the one that has the version.",
+        "Root URL of the server, without /v1. Several, separated by commas, may serve different versions, so that the "
+        "vectors of a new one are made while the old one is in use.",
     )
-    encoder_timeout_s: Seconds = _setting(30.0, "Timeout of encoding one picture.")
+    poll_s: Seconds = _setting(0.3, "Interval at which a gateway reads the vectors that changed.")
+    check_every_s: Seconds = _setting(
+        10.0, "Interval at which one worker looks for items without a vector of the current version."
+    )
 
-    @field_validator("encoder_url")
-    @classmethod
-    def _must_be_encoders(cls, url: str | None) -> str | None:
-        if not url:
-            # As compose files set what they leave open.
-            return None
-        if not (_split(url) and all(is_url(one, ("http", "https")) for one in _split(url))):
-            raise ValueError("must be the root of an encoder: http://HOST:PORT or https://HOST")
-        return url
-
-    @property
-    def encoder_urls(self) -> list[str]:
-        """The URL of each encoder; none without one."""
-        urls: list[str] = _split(self.encoder_url or "")
-        return urls
+    @model_validator(mode="after")
+    def _must_name_a_version(self) -> Self:
+        if self.url is not None and self.version is None:
+            raise ValueError("with a URL, VERSION must be set")
+        return self
 
 
 E = TypeVar("E", bound=EngineSettings)
@@ -189,11 +215,11 @@ class EngineChoice(_Level):
             raise ValueError(first["msg"].removeprefix("Value error, ")) from None
 
 
-class RankerChoice(EngineChoice):
+class EncodedChoice(EngineChoice):
     encoder_url: str | None = _setting(None, "Its own picture encoder.")
 
     def instead_of(self, engine: E) -> E:
-        if self.version is not None and self.encoder_url is None and isinstance(engine, RankerSettings):
+        if self.version is not None and self.encoder_url is None and isinstance(engine, EncodedSettings):
             # The encoder of another version makes other tokens.
             engine = engine.model_copy(update={"encoder_url": None})
         return super().instead_of(engine)
@@ -202,8 +228,9 @@ class RankerChoice(EngineChoice):
 class TenantSettings(_Level):
     """What a tenant has instead of the settings of all tenants."""
 
-    ranker: RankerChoice = RankerChoice()
+    ranker: EncodedChoice = EncodedChoice()
     summarizer: EngineChoice = EngineChoice()
+    embedder: EncodedChoice = EncodedChoice()
 
 
 TenantName = Annotated[str, AfterValidator(read_name)]
@@ -266,6 +293,7 @@ class WorkerSettings(_Level):
     )
     max_concurrent_descriptions: Count = _setting(8, "Items that are described at the same time, for each summarizer.")
     max_concurrent_encodings: Count = _setting(16, "Pictures that are encoded at the same time, for each ranker.")
+    max_concurrent_embeddings: Count = _setting(32, "Items whose vectors are made at the same time, for each embedder.")
     poll_s: Seconds = _setting(0.1, "Interval at which an idle worker looks for work.")
     drain_s: Seconds = _setting(20.0, "Time that running work has to finish after SIGTERM.")
     metrics_host: str = _setting("127.0.0.1", "Address on which a worker serves /metrics.")
@@ -493,6 +521,7 @@ class Settings(BaseSettings):
     log_requests: Literal["all", "errors"] = _setting("errors", "Requests that are logged. `all` costs throughput.")
     summarizer: EngineSettings = EngineSettings()
     ranker: RankerSettings = RankerSettings()
+    embedder: EmbedderSettings = EmbedderSettings()
     state: StateSettings = StateSettings()
     worker: WorkerSettings = WorkerSettings()
     limits: LimitSettings = LimitSettings()
@@ -524,6 +553,7 @@ class Settings(BaseSettings):
         changed: dict[str, Any] = {
             "ranker": tenant.ranker.instead_of(self.ranker),
             "summarizer": tenant.summarizer.instead_of(self.summarizer),
+            "embedder": tenant.embedder.instead_of(self.embedder),
         }
         tokens = self.pictures.tokens_url
         folders = {"url": self.pictures_of(name), "tokens_url": tokens and _of_tenant(tokens, name)}
@@ -555,6 +585,11 @@ class Settings(BaseSettings):
         return bool(self.ranker.encoder_url or any(tenant.ranker.encoder_url for tenant in self.tenants.values()))
 
     @property
+    def embeds_items(self) -> bool:
+        """Whether a tenant has a model that makes vectors of items."""
+        return bool(self.embedder.url or any(tenant.embedder.url for tenant in self.tenants.values()))
+
+    @property
     def models_folder(self) -> Path:
         """The folder of model versions, for those who train into it.
 
@@ -584,7 +619,7 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _must_fit_the_engines(self) -> Self:
         for name, tenant in self.tenants.items():
-            for role in ("ranker", "summarizer"):
+            for role in ("ranker", "summarizer", "embedder"):
                 try:
                     getattr(tenant, role).instead_of(getattr(self, role))
                 except ValueError as error:

@@ -22,15 +22,18 @@ bucket's hash tag, so that one script may touch them together on Redis Cluster:
     ts:{b7}:x:<user>    string  tombstone: events received up to this time are refused
     ts:{b7}:y:<user>    list    ids of the user's dead letters
 
-KIND is `summarize` for users, and `describe`, `encode` and `fetch` for items, see `service.state.kinds`.
+KIND is `summarize` for users, and `describe`, `encode`, `embed` and `fetch` for items, see `service.state.kinds`.
 
 Items likewise under `{i7}`: `KIND_due`, `KIND_lease:<item>`, `fence`, `dead`, `index` (zset of ids in lexical
 order), `t:<term>` (zset of the same form, the items with a genre or tag), `m:<item>` (hash) and `v:<item>` (string, the
-revision before a deletion).
+revision before a deletion). For vectors of items: `ei` (hash, the bytes of a vector by index), `es` (string, the last
+change number), and for each index `e:<index>` (hash, vectors by item), `ec:<index>` (zset, items by their last change)
+and `et:<index>` (zset, those whose last change was a removal).
 
 Across items: `ts:{c:<digest>}` (zset, co-occurring items), `ts:popular` (zset), `ts:seeded` (set), `ts:deleted_items`
 (zset, deleted items whose counts are being removed), `ts:new` (zset, the newest items), `ts:early` (zset, liked
-items that are not in the catalogue), `ts:updated` (hash, when each index last counted a like), `ts:lock:<task>`
+items that are not in the catalogue), `ts:updated` (hash, when each index last counted a like), `ts:embedding_index`
+(string, the index of vectors in use), `ts:embedding_counts` (string, what its items are like), `ts:lock:<task>`
 (string). `ts:buckets` (string), which is no tenant's, is the number of buckets of all tenants.
 """
 
@@ -78,10 +81,21 @@ class BucketKeys:
         self.term_stem = f"{self.stem}t:"
         self.item_stem = f"{self.stem}m:"
         self.revision_stem = f"{self.stem}v:"
+        self.embedding_widths = f"{self.stem}ei"
 
     def due(self, kind: str) -> str:
         """The due set of a kind of work."""
         return f"{self.stem}{kind}_due"
+
+    def vectors(self, index: str) -> str:
+        """The vectors of an index, by item."""
+        return f"{self.stem}e:{index}"
+
+    def vector_changes(self, index: str) -> str:
+        return f"{self.stem}ec:{index}"
+
+    def vector_removals(self, index: str) -> str:
+        return f"{self.stem}et:{index}"
 
 
 class Keys:
@@ -101,6 +115,8 @@ class Keys:
         self.early = f"{stem}early"
         self.new = f"{stem}new"
         self.updated = f"{stem}updated"
+        self.embedding_index = f"{stem}embedding_index"
+        self.embedding_counts = f"{stem}embedding_counts"
         self.neighbours_pattern = f"{stem}{{c:*}}"
 
     def user_bucket(self, user_id: str) -> BucketKeys:

@@ -55,8 +55,9 @@ def _picture_claim(key: str, token: int, attempts: int, url: bytes) -> PictureCl
     return PictureClaim(key, token, attempts, url.decode())
 
 
-def _item_claim(key: str, token: int, attempts: int, fields: list[bytes]) -> ItemClaim:
-    return ItemClaim(key, token, attempts, encoding.item(key, dict(encoding.pairs(fields))))
+def _item_claim(key: str, token: int, attempts: int, fields: list[bytes], embedded: Sequence[bytes] = ()) -> ItemClaim:
+    item = encoding.item(key, dict(encoding.pairs(fields)))
+    return ItemClaim(key, token, attempts, item, tuple(index.decode() for index in embedded))
 
 
 @dataclass(frozen=True)
@@ -76,19 +77,32 @@ class Derived(Kind[ItemClaim]):
     token: str = ""
 
 
+@dataclass(frozen=True)
+class Embedded(Derived):
+    """Vectors, which are written to indexes beside the item."""
+
+    @cached_property
+    def prelude(self) -> str:
+        return f"{super().prelude}{source_of('kinds/embed')}"
+
+
 SUMMARIZE = Kind("summarize", "user", _summary_claim, "summarize")
 FETCH = Kind("fetch", "item", _picture_claim, "fetch")
 DESCRIBE = Derived("describe", needs="pic", result="sum", model="by", token="sf")  # noqa: S106 - names of fields
 ENCODE = Derived("encode", needs="pic", result="tk", model="tb", token="tf")  # noqa: S106 - names of fields
 """Only in a store whose settings name a picture encoder, see `derived_by`. The result is the encoders that made tokens
 of the picture, the model those that tried, both separated by spaces."""
+EMBED = Embedded("embed", needs="doc", result="ev", model="eb", token="ef")  # noqa: S106 - names of fields
+"""Only in a store whose settings name an embedder. The result is the indexes that have a vector of the item's current
+content, the model those whose embedder gave up, both separated by spaces."""
 DERIVED = (DESCRIBE,)
 KINDS = (SUMMARIZE, FETCH, *DERIVED, ENCODE)
 
 
 def derived_by(settings: Settings) -> tuple[Derived, ...]:
     """What is derived from items: of pictures nobody encodes, there would be no end of work."""
-    return (*DERIVED, ENCODE) if settings.encodes_pictures else DERIVED
+    encode = (ENCODE,) if settings.encodes_pictures else ()
+    return (*DERIVED, *encode, *((EMBED,) if settings.embeds_items else ()))
 
 
 def lua_table(derived: Sequence[Derived]) -> str:

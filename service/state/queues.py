@@ -1,16 +1,18 @@
 """The queues of leased work: summaries of users, results derived from items, and pictures to fetch."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import orjson
 
 from service.settings import StateSettings
 from service.state import encoding, votes
 from service.state.keys import Keys
-from service.state.kinds import SUMMARIZE, Derived
+from service.state.kinds import EMBED, SUMMARIZE, Derived
 from service.state.leases import DeadLettered, LeasedQueue
 from service.state.records import ItemClaim, PictureClaim, Summary, SummaryClaim
 from service.state.redis.scripts import Call, Scripts
+
+_WRONG_WIDTH, _TOO_MANY_INDEXES = -1, -2
 
 
 class Summaries(LeasedQueue[SummaryClaim]):
@@ -90,6 +92,49 @@ class Derivations(LeasedQueue[ItemClaim]):
             given = (self._scripts.now(), item, self.kind.name, model, int(item in lost))
             calls.append(Call("derive_request", (bucket.item_stem + item, bucket.stem), given))
         return sum(await self._scripts.run(calls)) if calls else 0
+
+
+class WrongWidth(Exception):
+    """A vector has not as many numbers as the others of its index: the embedder's version was changed in place."""
+
+
+class TooManyIndexes(Exception):
+    """There is no room for a further index; older ones are dropped in time."""
+
+
+class EmbeddingQueue(LeasedQueue[ItemClaim]):
+    """Items of which an index lacks the vector (invariants I4, I7).
+
+    Vectors are float16 numbers in C order, by index. An index is created with its first vector.
+    """
+
+    def __init__(self, scripts: Scripts, keys: Keys) -> None:
+        super().__init__(scripts, keys, EMBED)
+
+    async def commit(self, claim: ItemClaim, vectors: Mapping[str, bytes]) -> bool:
+        """Write vectors; False if the claim was lost or the item's words or picture changed: then nothing is written.
+
+        Raises:
+            WrongWidth, TooManyIndexes: nothing was written.
+        """
+        return await self._write("commit", claim, vectors)
+
+    async def keep(self, claim: ItemClaim, vectors: Mapping[str, bytes]) -> bool:
+        """Write vectors as `commit` does, but keep the lease: other vectors of the item are still to be made."""
+        return await self._write("keep", claim, vectors)
+
+    async def dead_letter(self, claim: ItemClaim, reason: str, failed: Collection[str]) -> DeadLettered:
+        """Give up: the indexes `failed` don't get the item until its content changes or the dead letter is retried."""
+        return await self._dead_letter(claim, reason, " ".join(failed))
+
+    async def _write(self, script: str, claim: ItemClaim, vectors: Mapping[str, bytes]) -> bool:
+        words = [word for pair in vectors.items() for word in pair]
+        done = await self._run(script, claim, *words)
+        if done == _WRONG_WIDTH:
+            raise WrongWidth(f"a vector has another width than the index ({', '.join(vectors)})")
+        if done == _TOO_MANY_INDEXES:
+            raise TooManyIndexes(f"no room for another index ({', '.join(vectors)})")
+        return bool(done)
 
 
 class PictureQueue(LeasedQueue[PictureClaim]):

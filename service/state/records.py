@@ -159,9 +159,13 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class ItemClaim(Claim):
-    """An item from which a result is to be derived."""
+    """An item from which a result is to be derived.
+
+    If it is to be embedded, `embedded` are the indexes that have a vector of its current content.
+    """
 
     item: Item
+    embedded: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

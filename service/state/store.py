@@ -10,15 +10,16 @@ from service.state.database import Database
 from service.state.dead_letters import DeadLetters
 from service.state.deleted_items import DeletedItems
 from service.state.early import Early
+from service.state.embeddings import Embeddings
 from service.state.erasure import Erasure
 from service.state.event_log import EventLog
 from service.state.events import Events
 from service.state.items import Items
 from service.state.keys import Keys
-from service.state.kinds import DESCRIBE, ENCODE, FETCH, SUMMARIZE, Derived, derived_by, lua_table
+from service.state.kinds import DESCRIBE, EMBED, ENCODE, FETCH, SUMMARIZE, Derived, derived_by, lua_table
 from service.state.locks import Locks
 from service.state.new_items import NewItems
-from service.state.queues import Derivations, PictureQueue, Summaries
+from service.state.queues import Derivations, EmbeddingQueue, PictureQueue, Summaries
 from service.state.reads import Wave
 from service.state.rebuild import Rebuilds
 from service.state.records import Waiting
@@ -40,6 +41,7 @@ class Store:
 
     Attributes:
         encodings: None if the settings name no picture encoder.
+        embedding_queue: None if they name no embedder.
         retries: the budget of retries of calls to Redis.
 
     Raises:
@@ -66,9 +68,13 @@ class Store:
         self.events = Events(self.database.event_writes, keys, self.memory)
         self.log = EventLog(scripts, keys, state.event_log_retention_s)
         self.summaries = Summaries(scripts, keys, state)
-        self.derivations = {kind.name: Derivations(scripts, keys, kind, state.summary_chars) for kind in derived}
+        self.derivations = {
+            kind.name: Derivations(scripts, keys, kind, state.summary_chars) for kind in derived if kind != EMBED
+        }
         self.descriptions = self.derivations[DESCRIBE.name]
         self.encodings = self.derivations.get(ENCODE.name)
+        self.embedding_queue = EmbeddingQueue(scripts, keys) if EMBED in derived else None
+        self.embeddings = Embeddings(scripts, keys)
         self.dead_letters = DeadLetters(scripts, keys, (SUMMARIZE, FETCH, *derived))
         self.rebuilds = Rebuilds(scripts, keys, state.max_pending)
         early = Early(scripts, keys, state)

@@ -9,9 +9,9 @@ from model_store.errors import UserError
 from model_store.registry.manifest import ManifestError
 from service.engines import open_ranker, open_summarizer
 from service.settings import (
+    EncodedChoice,
     EngineSettings,
     PictureSettings,
-    RankerChoice,
     RankerSettings,
     Settings,
     SignalSettings,
@@ -93,10 +93,10 @@ def test_nothing_is_trained_into_a_store_that_is_elsewhere() -> None:
 def test_a_tenant_with_another_version_does_not_inherit_the_encoder_of_the_first() -> None:
     ranker = RankerSettings(url="http://ranker:8001", version="a@1", encoder_url="http://encoder:8003")
     choices = {
-        "same": RankerChoice(),
-        "server": RankerChoice(url="http://other:8001"),
-        "version": RankerChoice(version="b@1"),
-        "both": RankerChoice(version="b@1", encoder_url="http://other:8003"),
+        "same": EncodedChoice(),
+        "server": EncodedChoice(url="http://other:8001"),
+        "version": EncodedChoice(version="b@1"),
+        "both": EncodedChoice(version="b@1", encoder_url="http://other:8003"),
     }
     settings = Settings(ranker=ranker, tenants={name: TenantSettings(ranker=one) for name, one in choices.items()})
     found = {name: settings.of_tenant(name).ranker.encoder_url for name in choices}

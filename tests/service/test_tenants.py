@@ -23,7 +23,7 @@ from service.http.pressure import Pressure
 from service.http.tenants import PerTenant
 from service.metrics import Metrics
 from service.names import DEFAULT_TENANT
-from service.settings import LimitSettings, RankerChoice, Settings, TenantSettings
+from service.settings import EncodedChoice, LimitSettings, Settings, TenantSettings
 from service.state.keys import Keys
 from service.state.store import Store
 from tests.redis_servers import admin_of, all_keys
@@ -356,7 +356,7 @@ async def test_each_tenant_has_its_own_model_and_equal_ones_share_its_engine(
     file, other = tmp_path / "keys", ModelServer(default=0.9)
     file.write_text(key_lines(*TENANTS))
     async with serving(model.app()) as url, serving(other.app()) as own:
-        tenants = {SHOP: TenantSettings(), NEWS: TenantSettings(ranker=RankerChoice(url=own, model="another"))}
+        tenants = {SHOP: TenantSettings(), NEWS: TenantSettings(ranker=EncodedChoice(url=own, model="another"))}
         async with open_ranked(url, api_keys_file=file, tenants=tenants) as gateway:
             ask = {"user_id": "u", "candidates": [{"item_id": "x", "title": "A teapot"}]}
             models = []

@@ -107,6 +107,17 @@ local function derive(stem, id, now)
   end
 end
 
+-- Remove an item's vectors from all indexes, see kinds/embed.lua.
+local function remove_vectors(stem, id)
+  for _, index in ipairs(redis.call('HKEYS', stem .. 'ei')) do
+    if redis.call('HDEL', stem .. 'e:' .. index, id) == 1 then
+      local number = next_token(stem .. 'es')
+      redis.call('ZADD', stem .. 'ec:' .. index, number, id)
+      redis.call('ZADD', stem .. 'et:' .. index, number, id)
+    end
+  end
+end
+
 -- Whether pending entry number `count` is the event with this JSON-encoded id.
 local function ends_with(pending, count, id)
   local entry = redis.call('LINDEX', pending, count - 1)

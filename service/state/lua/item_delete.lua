@@ -10,6 +10,7 @@ list_terms(stem, item, ARGV[1], redis.call('HGET', item, 'tm') or '', '')
 redis.call('DEL', item, lease_of('fetch', stem, ARGV[1]))
 redis.call('ZREM', due_of('fetch', stem), ARGV[1])
 end_derivations(stem, ARGV[1])
+remove_vectors(stem, ARGV[1])
 redis.call('ZREM', index, ARGV[1])
 redis.call('SET', last, revision, 'PX', SCORES_TTL + TOMBSTONE)
 return 1

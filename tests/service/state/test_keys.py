@@ -22,10 +22,13 @@ IDS = st.text(max_size=20) | st.lists(
 def shared(keys: Keys) -> Iterator[str]:
     """The keys that belong to no user or item."""
     yield from (keys.popular, keys.seeded, keys.deleted_items, keys.early, keys.new, keys.updated)
+    yield from (keys.embedding_index, keys.embedding_counts)
     yield keys.lock("sweep")
     for bucket in keys.buckets:
         yield from (bucket.dead, bucket.backlog, bucket.log, bucket.index, f"{bucket.stem}fence")
         yield from (bucket.due(kind.name) for kind in KINDS)
+        yield from (bucket.embedding_widths, bucket.vectors("a@1"), f"{bucket.stem}es")
+        yield from (bucket.vector_changes("a@1"), bucket.vector_removals("a@1"))
 
 
 def of_user(keys: Keys, user: str) -> Iterator[str]:

@@ -11,7 +11,8 @@ function kind.next_due() return nil end
 -- Whether the commit with this token was already made.
 function kind.committed() return false end
 
--- Whether the result belongs to the current state of the work, which the holder of a lease may commit or give up.
+-- Whether the result belongs to the current state of the work, which the holder of a lease may commit or give up; a
+-- number says why not.
 function kind.commits() return true end
 
 function kind.gives_up() return true end
