@@ -42,6 +42,10 @@ class InvalidRequest(TastestreamError):
     status, code, title = 422, "invalid_request", "Invalid request"  # a field is wrong; `field` names it
 
 
+class InvalidFilter(TastestreamError):
+    status, code, title = 422, "invalid_filter", "Invalid filter"  # not an expression; `position` says where
+
+
 class MalformedRequest(TastestreamError):
     status, code, title = 400, "malformed_request", "Malformed request"  # not HTTP/1.1; connection closed
 
