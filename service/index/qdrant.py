@@ -1,0 +1,121 @@
+"""An index in Qdrant, for catalogues that don't fit into the memory of each gateway. Needs the extra `qdrant`.
+
+One process fills a collection: each gateway process writing the same changes would be harmless, but useless work.
+"""
+
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING, Any
+from uuid import NAMESPACE_OID, uuid5
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model_store.errors import UserError
+from service.index.vector_index import Floats, Found, VectorIndex
+
+if TYPE_CHECKING:
+    from qdrant_client import QdrantClient
+
+_BATCH = 1000
+_ITEM = "item"
+
+
+def open_qdrant(url: str, api_key: str | None = None) -> "QdrantClient":
+    """A client of the server at `url`; `:memory:` is one in this process.
+
+    Raises:
+        UserError: the extra is not installed.
+    """
+    try:
+        from qdrant_client import QdrantClient
+    except ImportError:
+        raise UserError("Qdrant needs the extra: pip install 'tastestream[qdrant]'") from None
+    return QdrantClient(location=url, api_key=api_key)
+
+
+class QdrantIndex(VectorIndex):
+    """A collection, named after the version, that is created if it is missing.
+
+    Raises:
+        UserError: the collection has vectors of another width.
+    """
+
+    def __init__(self, version: str, dimensions: int, client: "QdrantClient", prefix: str = "tastestream") -> None:
+        from qdrant_client import models
+
+        super().__init__(version, dimensions)
+        self._client, self._models = client, models
+        self._name = f"{prefix}-{version.replace('@', '-')}"
+        if not client.collection_exists(self._name):
+            vectors = models.VectorParams(size=dimensions, distance=models.Distance.DOT)
+            client.create_collection(self._name, vectors_config=vectors)
+        found: Any = client.get_collection(self._name).config.params.vectors
+        if found.size != dimensions:
+            raise UserError(f"the collection {self._name} has vectors of {found.size} numbers, not {dimensions}")
+
+    def __len__(self) -> int:
+        return int(self._client.count(self._name, exact=True).count)
+
+    def upsert(self, ids: Sequence[str], vectors: NDArray[np.floating[Any]]) -> None:
+        given = self.checked(vectors, len(ids)).astype(np.float32)
+        last = {item: row for row, item in enumerate(ids)}
+        points = [
+            self._models.PointStruct(id=_point(item), vector=given[row].tolist(), payload={_ITEM: item})
+            for item, row in last.items()
+        ]
+        for start in range(0, len(points), _BATCH):
+            self._client.upsert(self._name, points[start : start + _BATCH], wait=True)
+
+    def remove(self, ids: Collection[str]) -> None:
+        points = self._models.PointIdsList(points=[_point(item) for item in ids])
+        if points.points:
+            self._client.delete(self._name, points, wait=True)
+
+    def search(
+        self,
+        queries: NDArray[np.floating[Any]],
+        k: int,
+        *,
+        allowed: Collection[str] | None = None,
+        excluded: Collection[str] = (),
+    ) -> list[Found]:
+        wanted = self.checked(queries).astype(np.float32)
+        if k <= 0:
+            return [Found([], np.empty(0, dtype=np.float32)) for _ in wanted]
+        requests = [
+            self._models.QueryRequest(
+                query=query.tolist(), limit=k, with_payload=True, filter=self._filter(allowed, excluded)
+            )
+            for query in wanted
+        ]
+        answers = self._client.query_batch_points(self._name, requests)
+        return [_found(answer.points) for answer in answers]
+
+    def rows(self, ids: Sequence[str]) -> tuple[Floats, NDArray[np.bool_]]:
+        points = self._client.retrieve(
+            self._name, [_point(item) for item in dict.fromkeys(ids)], with_payload=[_ITEM], with_vectors=True
+        )
+        vectors = {point.payload[_ITEM]: point.vector for point in points if point.payload}
+        found = np.zeros((len(ids), self.dimensions), dtype=np.float32)
+        has = np.array([item in vectors for item in ids], dtype=np.bool_)
+        for place in np.flatnonzero(has).tolist():
+            found[place] = vectors[ids[place]]
+        return found, has
+
+    def _filter(self, allowed: Collection[str] | None, excluded: Collection[str]) -> Any:
+        def has(ids: Collection[str]) -> Any:
+            return self._models.HasIdCondition(has_id=[_point(item) for item in ids])
+
+        return self._models.Filter(
+            must=[has(allowed)] if allowed is not None else None, must_not=[has(excluded)] if excluded else None
+        )
+
+
+def _point(item: str) -> str:
+    """The id of an item's point, which must be a UUID."""
+    return str(uuid5(NAMESPACE_OID, item))
+
+
+def _found(points: Sequence[Any]) -> Found:
+    ids = [str(point.payload[_ITEM]) for point in points]
+    return Found(ids, np.array([point.score for point in points], dtype=np.float32))
