@@ -1,0 +1,1 @@
+"""Retrieval by vectors, as the service and the evaluation do it. No torch."""

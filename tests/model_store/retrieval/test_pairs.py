@@ -1,0 +1,39 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from model_store.retrieval.pairs import ItemPairs, pairs
+
+likes = st.lists(st.lists(st.sampled_from("abcdefg"), max_size=7), max_size=8)
+
+
+def strengths(found: ItemPairs) -> dict[tuple[str, str], float]:
+    return dict(zip(found.named(), found.strength.tolist(), strict=True))
+
+
+def brute(users: list[list[str]], window: int) -> dict[tuple[str, str], float]:
+    total: dict[tuple[str, str], float] = {}
+    for user in (list(dict.fromkeys(user)) for user in users):
+        for place, item in enumerate(user):
+            for other in user[place + 1 : place + 1 + window]:
+                total[item, other] = total.get((item, other), 0.0) + 1 / len(user)
+    return total
+
+
+@given(likes, st.integers(1, 8))
+def test_the_strength_is_the_sum_over_users_who_liked_one_after_the_other(users: list[list[str]], window: int) -> None:
+    assert strengths(pairs(users, top=100, window=window)) == pytest.approx(brute(users, window))
+
+
+@given(likes, st.integers(1, 3))
+def test_the_strongest_partners_of_each_item_stay(users: list[list[str]], top: int) -> None:
+    found, everything = strengths(pairs(users, top=top, window=8)), brute(users, 8)
+    for item in {first for first, _ in everything}:
+        own = sorted((s for (first, _), s in everything.items() if first == item), reverse=True)
+        kept = sorted((s for (first, _), s in found.items() if first == item), reverse=True)
+        assert kept == pytest.approx(own[:top])
+
+
+def test_test_pairs_have_none_of_the_training_in_either_direction() -> None:
+    train, test = pairs([["a", "b"]], top=5, window=5), pairs([["b", "a"], ["b", "c"]], top=5, window=5)
+    assert list(test.without(train).named()) == [("b", "c")]
