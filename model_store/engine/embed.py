@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from model_store.embedder_head import Floats, Head
 from model_store.engine import fitting
 from model_store.engine.breaker import Breaker
 from model_store.engine.chat import Part, picture_parts, text_part
@@ -21,7 +22,6 @@ from model_store.engine.guard import guarded
 from model_store.engine.listing import served_models
 from model_store.engine.observer import Observer
 from model_store.engine.retry_budget import RetryBudget
-from model_store.notellm2.head import Floats, Head
 from model_store.pictures import FittedPictures
 from model_store.prompts import TextLimits, item_texts
 from model_store.prompts.embed import EmbedPrompts

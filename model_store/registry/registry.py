@@ -16,10 +16,10 @@ from typing import Any
 
 import tomli_w
 
+from model_store.embedder_head import MAX_BYTES as HEAD_BYTES
+from model_store.embedder_head import Head, HeadError
 from model_store.item_models.item_model import MAX_BYTES, ItemModelError
 from model_store.item_models.item_models import ITEM_MODELS, ItemModels
-from model_store.notellm2.head import MAX_BYTES as HEAD_BYTES
-from model_store.notellm2.head import Head, HeadError
 from model_store.prompts import PromptSet
 from model_store.prompts.embed import EmbedPrompts
 from model_store.registry.aliases import (

@@ -14,6 +14,7 @@ from model_store.registry.registry import Registry
 from service.cli.audit import audited
 from service.cli.finetuning import finetune
 from service.cli.model_blend import refit_blend
+from service.cli.model_embedders import embed, train_embedder
 from service.cli.model_ope import ope
 from service.cli.model_parts import fetch_parts, train_parts
 from service.cli.model_probe import probe
@@ -37,6 +38,8 @@ app.command("probe")(probe)
 app.command("refit-blend")(refit_blend)
 app.command("serve")(serve)
 app.command("train-parts")(train_parts)
+app.command("train-embedder")(train_embedder)
+app.command("embed")(embed)
 
 
 @app.command("list")

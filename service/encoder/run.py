@@ -10,7 +10,7 @@ import uvicorn
 
 from model_store.registry.manifest import Manifest, ManifestError
 from model_store.registry.registry import Registry
-from model_store.soft_tokens import BadSoftTokens, check_soft_tokens
+from model_store.soft_tokens import BadSoftTokens, check_soft_tokens, join_feature
 from service import logs
 from service.encoder.batching import Encode, Unreadable
 from service.encoder.server import create_encoder_app
@@ -60,18 +60,25 @@ def load(registry: Registry, manifest: Manifest) -> Encode:
     from PIL import Image
 
     from model_store.msr.parts.encoder import PictureEncoder
+    from model_store.notellm2.encoder import FeatureEncoder
 
     # More threads than free processors compete by spinning.
     torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // 2))
     Image.MAX_IMAGE_PIXELS = _MAX_PIXELS
-    encoder = PictureEncoder.load(registry.encoder_folder(manifest))
+    folder = registry.encoder_folder(manifest)
+    featured = manifest.picture_tokens is not None and manifest.picture_tokens.feature
+    encoder = FeatureEncoder.load(folder) if featured else PictureEncoder.load(folder)
 
     def encode(pictures: Sequence[bytes]) -> list[bytes]:
         try:
-            tokens = encoder.encode(pictures)
+            found = encoder.encode(pictures)
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
             raise Unreadable(f"a picture can't be decoded: {error}") from error
-        return [_saved(one) for one in tokens]
+        if not isinstance(found, tuple):
+            return [_saved(one) for one in found]
+        tokens, features = found
+        pairs = zip(tokens, features[:, None], strict=True)
+        return [join_feature(_saved(some), _saved(feature)) for some, feature in pairs]
 
     def _saved(tensor: torch.Tensor) -> bytes:
         out = io.BytesIO()

@@ -68,8 +68,8 @@ class FrozenVision:
         Raises:
             PartError: it is none.
         """
-        config, state = _read(folder)
-        return cls(_vision(config, state, folder))
+        config, state = read_part(folder)
+        return cls(efficientnet_of(config, state, folder))
 
     def cells(self, pictures: Sequence[bytes], rows: int, columns: int) -> torch.Tensor:
         """The mean features in each cell of a grid over each picture, of shape (n, rows * columns, features), float32.
@@ -80,7 +80,7 @@ class FrozenVision:
         size = PictureSize(self.model.sizes.picture, self.model.sizes.picture)
         found = []
         for start in range(0, len(pictures), _AT_ONCE):
-            pixels = np.stack([_pixels(picture, size) for picture in pictures[start : start + _AT_ONCE]])
+            pixels = np.stack([read_pixels(picture, size) for picture in pictures[start : start + _AT_ONCE]])
             with torch.inference_mode():
                 features = self.model(torch.from_numpy(pixels).permute(0, 3, 1, 2).float())
                 found.append(nn.functional.adaptive_avg_pool2d(features, (rows, columns)).flatten(2).transpose(1, 2))
@@ -100,7 +100,7 @@ class PictureEncoder:
         Raises:
             PartError: it is none.
         """
-        config, state = _read(folder)
+        config, state = read_part(folder)
         try:
             sizes = ProjectorSizes(**config["projector"])
             features = int(config["vision"]["features"])
@@ -110,8 +110,8 @@ class PictureEncoder:
             {k.removeprefix(part): v for k, v in state.items() if k.startswith(part)} for part in _PARTS
         )
         found = Projector(features, sizes, 1.0)
-        _fill(found, projector, folder)
-        return cls(FrozenVision(_vision(config, vision, folder)), found)
+        fill_module(found, projector, folder)
+        return cls(FrozenVision(efficientnet_of(config, vision, folder)), found)
 
     def save(self, folder: Path) -> None:
         """Write the folder that `load` reads, in float32."""
@@ -143,12 +143,18 @@ def save_vision(model: EfficientNetLite, folder: Path) -> None:
     (folder / CONFIG).write_text(json.dumps({"vision": asdict(model.sizes)}, indent=1) + "\n")
 
 
-def _pixels(picture: bytes, size: PictureSize) -> Any:
+def read_pixels(picture: bytes, size: PictureSize) -> Any:
+    """RGB of shape (height, width, 3), uint8."""
     with Image.open(io.BytesIO(fit_picture(picture, size))) as fitted:
         return np.asarray(fitted, dtype=np.uint8)
 
 
-def _read(folder: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+def read_part(folder: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+    """The configuration and the tensors of a folder with `config.json` and `model.safetensors`.
+
+    Raises:
+        PartError: a file is missing or damaged.
+    """
     try:
         config = json.loads((folder / CONFIG).read_text())
         state = load_file(folder / WEIGHTS)
@@ -161,17 +167,27 @@ def _read(folder: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
     return config, state
 
 
-def _vision(config: dict[str, Any], state: dict[str, torch.Tensor], folder: Path) -> EfficientNetLite:
+def efficientnet_of(config: dict[str, Any], state: dict[str, torch.Tensor], folder: Path) -> EfficientNetLite:
+    """The vision encoder that a configuration describes.
+
+    Raises:
+        PartError: it describes none, or the tensors are others.
+    """
     try:
         fields = dict(config["vision"])
         model = EfficientNetLite(VisionSizes(**fields | {"stages": tuple(Stage(**one) for one in fields["stages"])}))
     except (KeyError, TypeError, ValueError) as error:
         raise PartError(f"{folder / CONFIG} does not describe a vision encoder: {error}") from None
-    _fill(model, state, folder)
+    fill_module(model, state, folder)
     return model
 
 
-def _fill(module: nn.Module, state: dict[str, torch.Tensor], folder: Path) -> None:
+def fill_module(module: nn.Module, state: dict[str, torch.Tensor], folder: Path) -> None:
+    """Load tensors in float32.
+
+    Raises:
+        PartError: they are not those of the module.
+    """
     try:
         module.load_state_dict({name: tensor.float() for name, tensor in state.items()})
     except RuntimeError as error:

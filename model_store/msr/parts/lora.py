@@ -31,8 +31,8 @@ class LoraSizes:
     layers: int = 0
 
 
-def load_language_model(folder: Path, dtype: torch.dtype) -> tuple[Any, Any]:
-    """Load (model, tokenizer) of a folder, frozen, with eager attention.
+def load_language_model(folder: Path, dtype: torch.dtype, attention: str = "eager") -> tuple[Any, Any]:
+    """Load (model, tokenizer) of a folder, frozen; `attention` is transformers' name of the implementation.
 
     Raises:
         LanguageModelError: it is no checkpoint of a causal language model with a tokenizer.
@@ -46,7 +46,7 @@ def load_language_model(folder: Path, dtype: torch.dtype) -> tuple[Any, Any]:
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         model = AutoModelForCausalLM.from_pretrained(
-            folder, dtype=dtype, attn_implementation="eager", local_files_only=True
+            folder, dtype=dtype, attn_implementation=attention, local_files_only=True
         )
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
@@ -86,6 +86,16 @@ def load_adapters(model: Any, state: dict[str, torch.Tensor]) -> None:
 def in_one_dtype(model: Any) -> Any:
     """A context in which adapters compute in the dtype of their input under autocast."""
     return disable_input_dtype_casting(model)
+
+
+def merged_copy(model: Any) -> Any:
+    """The plain model with the adapters added to its weights, in float32.
+
+    Raises:
+        RuntimeError: see `merge`.
+    """
+    merged, _ = merge(model.float())
+    return merged
 
 
 def merge(model: Any) -> tuple[Any, int]:

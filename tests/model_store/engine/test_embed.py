@@ -9,9 +9,9 @@ import pytest
 import torch
 from PIL import Image
 
+from model_store.embedder_head import Head
 from model_store.engine.embed import Embedder
 from model_store.engine.errors import BadAnswer, EngineRejected
-from model_store.notellm2.head import Head
 from model_store.prompts.embed import EmbedPrompts
 from model_store.registry.manifest import Embedding, Manifest, ManifestError, PictureTokens
 from model_store.soft_tokens import join_feature

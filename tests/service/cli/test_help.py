@@ -58,6 +58,8 @@ def test_the_commands_are_those_that_the_documentation_names() -> None:
         "train",
         "evaluate",
         "replay",
+        "models embed",
+        "models train-embedder",
         "models add",
         "models compare",
         "models end",

@@ -5,7 +5,7 @@ import io
 import numpy as np
 import pytest
 
-from model_store.notellm2.head import Head, HeadError
+from model_store.embedder_head import Head, HeadError
 
 RNG = np.random.default_rng(0)
 HEAD = Head(

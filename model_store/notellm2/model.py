@@ -1,0 +1,144 @@
+"""The model of NoteLLM-2 in training: language model, connector, late fusion and projection."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, cast
+
+import torch
+from torch import nn
+
+from model_store.embedder_head import Head
+from model_store.notellm2.connector import Connector
+from model_store.notellm2.tokens import SOFT, EncodedItem
+from model_store.notellm2.vision import Seen
+
+FIRST_LOG_SCALE = 3.0
+"""The temperature starts at e^-3."""
+_MOST_LOG_SCALE = math.log(100.0)
+
+
+class Vectors(NamedTuple):
+    """Unit vectors of a batch.
+
+    `whole` are those of all items, (n, dimensions); `picture` those of the positions that have seen only the picture,
+    (m, dimensions), of the items `pictured`, (m,).
+    """
+
+    whole: torch.Tensor
+    picture: torch.Tensor
+    pictured: torch.Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class ItemBatch:
+    """Items, padded on the right.
+
+    Attributes:
+        ids: (n, length).
+        mask: (n, length), True at tokens.
+        last: (n,), the position that is read last.
+        read_picture: (n,), the position that has seen only the picture; -1 for none.
+        pictured: (m,), the items with a picture.
+    """
+
+    ids: torch.Tensor
+    mask: torch.Tensor
+    last: torch.Tensor
+    read_picture: torch.Tensor
+    pictured: torch.Tensor
+
+    @classmethod
+    def pad(cls, items: Sequence[EncodedItem]) -> "ItemBatch":
+        longest = max(len(item.ids) for item in items)
+        ids = torch.zeros(len(items), longest, dtype=torch.long)
+        mask = torch.zeros(len(items), longest, dtype=torch.bool)
+        for row, item in enumerate(items):
+            ids[row, : len(item.ids)] = torch.tensor(item.ids)
+            mask[row, : len(item.ids)] = True
+        return cls(
+            ids,
+            mask,
+            torch.tensor([item.last for item in items]),
+            torch.tensor([item.picture for item in items]),
+            torch.tensor([row for row, item in enumerate(items) if item.ids[0] == SOFT], dtype=torch.long),
+        )
+
+
+class ItemModel(nn.Module):  # type: ignore[misc]
+    """
+    Args:
+        llm: a causal language model of transformers, perhaps with adapters.
+        dimensions: of a vector.
+        late_fusion: mix hidden states with the picture's feature.
+    """
+
+    def __init__(self, llm: Any, connector: Connector, dimensions: int, *, late_fusion: bool) -> None:
+        super().__init__()
+        self.llm, self.connector = llm, connector
+        width = llm.get_input_embeddings().weight.shape[1]
+        self.gate = nn.Linear(2 * width, width, bias=False) if late_fusion else None
+        self.project = nn.Linear(width, dimensions, bias=False)
+        self.log_scale = nn.Parameter(torch.tensor(FIRST_LOG_SCALE))
+
+    @property
+    def scale(self) -> torch.Tensor:
+        """The inverse temperature of the loss."""
+        return self.log_scale.clamp(max=_MOST_LOG_SCALE).exp()
+
+    def head(self) -> Head:
+        """The head that the service computes with."""
+        gate = None if self.gate is None else self.gate.weight.detach().float().cpu().numpy()
+        return Head(self.project.weight.detach().float().cpu().numpy(), gate)
+
+    def forward(self, batch: ItemBatch, seen: Seen | None) -> Vectors:
+        """The vectors of items.
+
+        Args:
+            seen: the pictures of `batch.pictured`, in their order; None if there are none.
+        """
+        embedded = self.llm.get_input_embeddings()(batch.ids.clamp(min=0))
+        features = None
+        if seen is not None:
+            soft, features = self.connector(seen)
+            at = (batch.ids == SOFT).flatten().nonzero().squeeze(1)
+            flat = embedded.flatten(0, 1)
+            embedded = flat.index_copy(0, at, soft.flatten(0, 1).to(flat.dtype)).view_as(embedded)
+        decoder = self.llm.get_base_model().model if hasattr(self.llm, "get_base_model") else self.llm.model
+        states = decoder(inputs_embeds=embedded, attention_mask=batch.mask.long(), use_cache=False).last_hidden_state
+        rows = torch.arange(len(batch.ids))
+        last = states[rows, batch.last].float()
+        both = batch.read_picture[batch.pictured] >= 0
+        asked = batch.pictured[both]
+        picture = states[asked, batch.read_picture[asked]].float()
+        if features is not None:
+            features = features.float()
+            last = last.index_copy(0, batch.pictured, self.fused(last[batch.pictured], features))
+            picture = self.fused(picture, features[both])
+        return Vectors(self._vectors(last), self._vectors(picture), asked)
+
+    def fused(self, states: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
+        """Late fusion: z * h + (1 - z) * v."""
+        if self.gate is None:
+            return states
+        share = torch.sigmoid(self.gate(torch.cat([states, features], -1)))
+        return cast("torch.Tensor", share * states + (1 - share) * features)
+
+    def _vectors(self, states: torch.Tensor) -> torch.Tensor:
+        return cast("torch.Tensor", nn.functional.normalize(self.project(states), dim=-1))
+
+
+def info_nce(vectors: torch.Tensor, items: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+    """Symmetric in-batch InfoNCE: each of 2B vectors has to find its partner among all others.
+
+    Args:
+        vectors: of pairs, of shape (2B, dimensions): row i belongs to row i + B.
+        items: the number of each row's item, (2B,). The same item, or another copy of the partner, is no negative.
+    """
+    rows = torch.arange(len(vectors), device=vectors.device)
+    partner = rows.roll(len(vectors) // 2)
+    # The same item, or another copy of the partner.
+    left_out = (items[None, :] == items[:, None]) | (items[None, :] == items[partner][:, None])
+    left_out[rows, partner] = False
+    logits = (scale * (vectors @ vectors.T)).masked_fill(left_out, float("-inf"))
+    return nn.functional.cross_entropy(logits, partner)

@@ -1,0 +1,394 @@
+"""`models train-embedder`: trains vectors of items on which items users liked one after the other (NoteLLM-2)."""
+
+import math
+import random
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from model_store.data.dataset import Dataset, DatasetError, Split
+from model_store.msr.parts import lora
+from model_store.msr.parts.run_state import RunError, RunState, load_run, save_run
+from model_store.msr.scratch.catalogue import Catalogue
+from model_store.msr.scratch.trainer import one_cycle
+from model_store.notellm2.base import SCRATCH, ScratchSizes, open_base
+from model_store.notellm2.connector import Connector, ConnectorSizes
+from model_store.notellm2.features import look_at_all
+from model_store.notellm2.items import Inputs, Items, embed_all
+from model_store.notellm2.model import ItemModel, Vectors, info_nce
+from model_store.notellm2.tokens import READ, ItemTokens
+from model_store.notellm2.vision import Seen, Vision, open_vision
+from model_store.pictures import PictureSize
+from model_store.precision import multiplies_bfloat16
+from model_store.progress import Report
+from model_store.prompts.embed import EmbedPrompts
+from model_store.registry.manifest import hash_files
+from model_store.retrieval.cold import is_cold
+from model_store.retrieval.pairs import ItemPairs, pairs
+from model_store.signals import BUILT_IN, Signals
+
+_REPORT_EVERY_S, _SAVE_EVERY_S = 10.0, 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class EmbedderOptions:
+    """How long, on what and how to train.
+
+    `minutes` bounds the time of the optimizer, and the learning rate follows the clock. `steps`, if given, replaces it
+    and makes a run repeatable. The published recipe is `pairs` 128 and `picture_weight` 0.1.
+    """
+
+    minutes: float = 60.0
+    steps: int | None = None
+    seed: int = 0
+    pairs: int = 64
+    """Pairs in one step: each item has twice as many, less two, negatives."""
+    dimensions: int = 64
+    queries: int = 16
+    inner: int = 256
+    """The width of the connector's query tokens."""
+    connector_layers: int = 2
+    layers: int = 0
+    """Keep only so many of the first layers of a pretrained model; 0 keeps all."""
+    adapter: lora.LoraSizes | None = field(default_factory=lora.LoraSizes)
+    """None trains all weights of a pretrained model, as a new one's."""
+    scratch: ScratchSizes = field(default_factory=ScratchSizes)
+    llm_rate: float = 5e-4
+    new_rate: float = 1e-3
+    """Of what is always new: connector, gate, projection, scale."""
+    picture_weight: float = 0.1
+    """Of the loss of the positions that have seen only the picture; the whole item has the rest."""
+    inputs: Inputs = "both"
+    micl: bool = True
+    """Read a position that has seen only the picture (mICL)."""
+    late_fusion: bool = True
+    drop_picture: float = 0.1
+    """The share of pictured items that are shown without their picture, so that words alone are embedded as well."""
+    cold_share: float = 0.0
+    """The share of items that are hidden from the training, for evaluations of new items."""
+    top_pairs: int = 10
+    """Partners kept per item."""
+    window: int = 20
+    """How many likes later a partner may follow."""
+    validations: int = 6
+    validation_items: int = 800
+    patience: int = 3
+    bf16: bool | None = None
+    """Multiply in bfloat16; None does for adapters if the processor has units for it."""
+    signals: Signals = BUILT_IN
+
+
+@dataclass(frozen=True, slots=True)
+class TrainedEmbedder:
+    """The end of a run, with the best weights."""
+
+    model: ItemModel
+    tokens: ItemTokens
+    vision: Vision | None
+    items: Items
+    state: RunState
+    options: EmbedderOptions
+    origin: str
+    adapted: bool
+    recall: dict[str, float]
+
+
+class EmbedderRun:
+    """One training run; everything that can be refused is refused here, before the work.
+
+    Args:
+        base: the folder of a causal language model, or `scratch`.
+        vision: the folder of a vision encoder, or `builtin`; not used without pictures.
+        folder: of the run's state, from which an interrupted run goes on.
+
+    Raises:
+        UserError: data, base, vision encoder or an earlier state of the run can't be used.
+    """
+
+    def __init__(
+        self, dataset: Dataset, base: str, vision: str, folder: Path, options: EmbedderOptions, progress: Report
+    ) -> None:
+        self.options, self.folder, self.progress = options, folder, progress
+        self.rng = random.Random(options.seed)  # noqa: S311
+        self.catalogue = Catalogue(dataset, PictureSize())
+        pictured = options.inputs != "words" and dataset.has_pictures
+        if options.inputs == "picture" and not pictured:
+            raise DatasetError("no item of the data has a picture (`image` in items.jsonl)")
+        self.pairs = _pairs(dataset, "train", options)
+        self.tests = _pairs(dataset, "validation", options).without(self.pairs)
+        if len(self.pairs) < options.pairs or not len(self.tests):
+            raise DatasetError(
+                f"the data has {len(self.pairs)} pairs of items that users liked one after the other, and "
+                f"{len(self.tests)} for validation: an embedder needs at least {options.pairs} and 1"
+            )
+        bf16 = base != SCRATCH and options.adapter is not None and multiplies_bfloat16()
+        self.bf16 = bf16 if options.bf16 is None else options.bf16
+        self.vision = open_vision(vision) if pictured else None
+        opened = open_base(
+            base,
+            self.catalogue_texts(),
+            sizes=options.scratch,
+            adapter=options.adapter,
+            layers=options.layers,
+            bf16=self.bf16,
+            seed=options.seed,
+        )
+        self.base = opened
+        prompts = EmbedPrompts.built_in("embed" if options.micl else "embed_early", READ)
+        self.tokens = ItemTokens(opened.tokenizer, prompts, options.queries if pictured else 0)
+        self.identity = self._identity(dataset, base, vision)
+        folder.mkdir(parents=True, exist_ok=True)
+        self.state = RunState()
+        restored = load_run(folder, self.identity, self.rng)
+        seen = None
+        if self.vision is not None:
+            seen = look_at_all(self.vision, self.catalogue.images, folder, progress)
+        self.items = Items(self.catalogue, self.tokens, seen, options.inputs)
+        self.model = self._model(seen)
+        self.optimizer = self._optimizer()
+        self._draw = _weighted(self.pairs, self.catalogue.number)
+        self.pool, self.targets = self._validation()
+        self._best: dict[str, Any] = {}
+        self._recall: dict[str, float] = {}
+        if restored is not None:
+            self.state, tensors = restored
+            self._best, self._recall = tensors["best"], tensors["recall"]
+            self._load(tensors["weights"])
+            self.optimizer.load_state_dict(tensors["optimizer"])
+
+    def catalogue_texts(self) -> list[str]:
+        """The texts of the items as prompts show them, for the tokenizer of a new model."""
+        prompts = EmbedPrompts.built_in("embed", READ)
+        return [prompts.text(view, picture=True).replace(READ, "") for view in self.catalogue.views]
+
+    def train(self) -> TrainedEmbedder:
+        """Train until the time or the steps are used up, or validation stops improving.
+
+        Raises:
+            RunError: the training has diverged, or ended before its first validation.
+        """
+        reported = saved = time.monotonic()
+        losses: list[float] = []
+        while (done := self._done()) < 1 and self.state.without_gain < self.options.patience:
+            start = time.monotonic()
+            losses.append(self._step(done))
+            now = time.monotonic()
+            self.state.step += 1
+            self.state.seconds += now - start
+            if now - reported > _REPORT_EVERY_S:
+                note = f"step {self.state.step}: loss {sum(losses) / len(losses):.3f}"
+                self.progress("training", self._done(), note)
+                reported, losses = now, []
+            if self._done() * self.options.validations >= self.state.validations + 1:
+                self._validate()
+                self.save()
+            elif now - saved > _SAVE_EVERY_S:
+                self.save()
+                saved = now
+        if not self._best:
+            raise RunError(
+                f"the run ended after {self.state.step} steps, before its first validation: train longer, with more "
+                "--steps or --minutes, and another --run"
+            )
+        self._load(self._best)
+        note = f"best recall@10 {100 * self.state.best:.1f} % at step {self.state.best_step}"
+        self.progress("training", 1.0, note)
+        return TrainedEmbedder(
+            model=self.model.eval(),
+            tokens=self.tokens,
+            vision=self.vision,
+            items=self.items,
+            state=self.state,
+            options=self.options,
+            origin=self.base.origin,
+            adapted=self.base.adapted,
+            recall=self._recall,
+        )
+
+    def save(self) -> None:
+        """Write the state of the run, from which another process continues it."""
+        tensors = {
+            "weights": self._weights(),
+            "optimizer": self.optimizer.state_dict(),
+            "best": self._best,
+            "recall": self._recall,
+        }
+        save_run(self.folder, self.identity, self.state, self.rng, tensors)
+
+    def _identity(self, dataset: Dataset, base: str, vision: str) -> dict[str, Any]:
+        """What must be the same when the run goes on."""
+        options = asdict(replace(self.options, signals=BUILT_IN, minutes=0.0, steps=None))
+        options.pop("signals")
+        return {
+            "base": base if base == SCRATCH else hash_files(Path(base)),
+            "vision encoder": self.vision.key if self.vision else vision,
+            "data set": [len(dataset.items), len(dataset.histories), sum(map(len, dataset.histories.values()))],
+            "length": [self.options.steps, None if self.options.steps else self.options.minutes],
+            "set of options": options,
+        }
+
+    def _model(self, seen: Seen | None) -> ItemModel:
+        options, torch_seed = self.options, self.options.seed
+        torch.manual_seed(torch_seed)
+        embeddings = self.base.model.get_input_embeddings().weight
+        width, scale = int(embeddings.shape[1]), float(embeddings.detach().float().std())
+        cells, numbers, feature = (
+            (seen.cells.shape[1], seen.cells.shape[2], seen.feature.shape[1]) if seen else (1, 1, 1)
+        )
+        sizes = ConnectorSizes(options.queries, options.inner, options.connector_layers, width=width)
+        connector = Connector(cells, numbers, feature, sizes, scale)
+        if seen is not None:
+            connector.standardize(seen)
+        return ItemModel(
+            self.base.model, connector, options.dimensions, late_fusion=options.late_fusion and seen is not None
+        )
+
+    def _optimizer(self) -> torch.optim.Optimizer:
+        llm = [weight for weight in self.model.llm.parameters() if weight.requires_grad]
+        known = set(map(id, self.model.llm.parameters()))
+        new = [weight for weight in self.model.parameters() if id(weight) not in known]
+        groups = [
+            {"params": llm, "peak": self.options.llm_rate, "weight_decay": 0.01},
+            {"params": new, "peak": self.options.new_rate, "weight_decay": 0.01},
+        ]
+        return torch.optim.AdamW(groups, betas=(0.9, 0.98), lr=0.0)
+
+    def _step(self, done: float) -> float:
+        """Learn from some pairs; returns the loss."""
+        options = self.options
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["peak"] * one_cycle(done)
+        left, right = self._draw(self.rng, options.pairs)
+        numbers = [*left, *right]
+        kept = [self.rng.random() >= options.drop_picture or options.inputs == "picture" for _ in numbers]
+        self.model.train()
+        found = self._embed(numbers, kept)
+        items = torch.tensor(numbers)
+        loss = (1 - options.picture_weight) * info_nce(found.whole, items, self.model.scale)
+        alone = _both(found.pictured, options.pairs)
+        if len(alone) > 1:
+            rows = torch.cat([alone, alone + options.pairs])
+            places = torch.full((len(numbers),), -1).index_copy(0, found.pictured, torch.arange(len(found.pictured)))
+            loss = loss + options.picture_weight * info_nce(found.picture[places[rows]], items[rows], self.model.scale)
+        value = float(loss.detach())
+        if not math.isfinite(value):
+            raise RunError(
+                f"the loss of step {self.state.step + 1} is no number, the training has diverged: start again with "
+                "another --seed or lower rates, and another --run"
+            )
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(
+            [weight for group in self.optimizer.param_groups for weight in group["params"]], 1.0
+        )
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        return value
+
+    def _embed(self, numbers: Sequence[int], picture: Sequence[bool], *, words: bool = True) -> Vectors:
+        batch, seen = self.items.batch(numbers, picture, words=words)
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.bf16):
+            found: Vectors = self.model(batch, seen)
+        return found
+
+    def _validation(self) -> tuple[list[int], list[tuple[int, int]]]:
+        """Items that neighbours are looked for among, and pairs of them, as places in the pool."""
+        tests = [(self.catalogue.number[a], self.catalogue.number[b]) for a, b in self.tests.named()]
+        rng = random.Random(self.options.seed)  # noqa: S311
+        rng.shuffle(tests)
+        most = self.options.validation_items
+        pool = list(dict.fromkeys(number for pair in tests for number in pair))[: most // 2]
+        others = [number for number in range(len(self.catalogue.ids)) if number not in set(pool)]
+        pool += rng.sample(others, min(len(others), most - len(pool)))
+        place = {number: row for row, number in enumerate(pool)}
+        return pool, [(place[a], place[b]) for a, b in tests if a in place and b in place]
+
+    def _validate(self) -> None:
+        """Keep the weights if they are the best so far."""
+        whole = recall_of(self._pool_vectors(words=True), self.targets)
+        self._recall_now = {"recall@10": whole}
+        if self.vision is not None and self.options.inputs == "both":
+            self._recall_now["recall@10 of pictures alone"] = recall_of(self._pool_vectors(words=False), self.targets)
+        self.state.validations += 1
+        note = ", ".join(f"{name} {100 * value:.1f} %" for name, value in self._recall_now.items())
+        self.progress("validation", 1.0, f"step {self.state.step}: {note}")
+        if whole <= self.state.best:
+            self.state.without_gain += 1
+            return
+        self.state.best, self.state.best_step, self.state.without_gain = whole, self.state.step, 0
+        self._best, self._recall = self._weights(), self._recall_now
+
+    def _pool_vectors(self, *, words: bool) -> torch.Tensor:
+        def share(done: float) -> None:
+            self.progress("validation", done, f"{len(self.pool)} items")
+
+        self.model.eval()
+        with torch.inference_mode():
+            return embed_all(self._embed, self.items, self.pool, words=words, progress=share)
+
+    def _done(self) -> float:
+        if self.options.steps:
+            return self.state.step / self.options.steps
+        return self.state.seconds / (60 * self.options.minutes)
+
+    def _weights(self) -> dict[str, Any]:
+        """Copies of all weights that are trained, and of the connector's statistics."""
+        trained = {name for name, weight in self.model.named_parameters() if weight.requires_grad}
+        trained |= {f"connector.{name}" for name, _ in self.model.connector.named_buffers()}
+        return {name: value.detach().clone() for name, value in self.model.state_dict().items() if name in trained}
+
+    def _load(self, weights: dict[str, torch.Tensor]) -> None:
+        if self.model.load_state_dict(weights, strict=False).unexpected_keys:
+            raise RunError(f"{self.folder} has weights of another model: delete it to start again")
+
+
+def recall_of(vectors: torch.Tensor, targets: Sequence[tuple[int, int]], depth: int = 10) -> float:
+    """The share of pairs whose second item is among the `depth` nearest of the first one, itself left out."""
+    if not targets:
+        return 0.0
+    first = torch.tensor([a for a, _ in targets])
+    near = vectors[first] @ vectors.T
+    near[torch.arange(len(targets)), first] = float("-inf")
+    best = near.topk(min(depth, len(vectors) - 1)).indices
+    hit = (best == torch.tensor([b for _, b in targets])[:, None]).any(1)
+    return float(hit.float().mean())
+
+
+def _both(pictured: torch.Tensor, pairs: int) -> torch.Tensor:
+    """The pairs of which both items have a picture-only position."""
+    shown = set(pictured.tolist())
+    return torch.tensor([row for row in range(pairs) if row in shown and row + pairs in shown], dtype=torch.long)
+
+
+def _pairs(dataset: Dataset, split: Split, options: EmbedderOptions) -> ItemPairs:
+    """Pairs of what the users of a split liked, without unknown and hidden items."""
+    likes = (
+        [
+            event.item_id
+            for event in dataset.histories[user]
+            if event.liked
+            and event.item_id in dataset.items
+            and not is_cold(event.item_id, options.seed, options.cold_share)
+        ]
+        for user in dataset.users(split)
+    )
+    return pairs(likes, top=options.top_pairs, window=options.window)
+
+
+def _weighted(
+    found: ItemPairs, number: Mapping[str, int]
+) -> Callable[[random.Random, int], tuple[list[int], list[int]]]:
+    """Draws pairs, the more often the more users made them; items by their numbers in the catalogue."""
+    shares = np.sqrt(found.strength)
+    ends = np.cumsum(shares / shares.sum())
+    first, second = ([number[found.items[place]] for place in places] for places in (found.first, found.second))
+
+    def draw(rng: random.Random, count: int) -> tuple[list[int], list[int]]:
+        rows = np.minimum(np.searchsorted(ends, [rng.random() for _ in range(count)]), len(found) - 1).tolist()
+        return [first[row] for row in rows], [second[row] for row in rows]
+
+    return draw
