@@ -3,7 +3,7 @@
 from service.metrics.declare import STEP_BUCKETS, Declare, Summed
 
 _CANDIDATES = (1, 5, 10, 20, 50, 100, 200, 500)
-_EMPTY_REASONS = ("none_given", "unknown_item", "seen", "filtered", "mixed", "empty_catalogue")
+_EMPTY_REASONS = ("none_given", "unknown_item", "seen", "excluded", "filtered", "mixed", "empty_catalogue")
 _SHARES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.5, 2.0)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from starlette.background import BackgroundTask
 
-from service.errors import DeadlineExceeded, InvalidRequest
+from service.errors import DeadlineExceeded, InvalidFilter, InvalidRequest
 from service.http.body_limit import limit_body
 from service.http.client_closed import unless_closed
 from service.http.ids import require_meaning
@@ -20,13 +20,17 @@ from service.items.schemas import check_attributes
 from service.metrics import Metrics
 from service.recommend.deadline import Deadline
 from service.recommend.pipeline import Recommender
-from service.recommend.schemas import RECOMMEND_EXAMPLE, Recommendation, RecommendIn
+from service.recommend.schemas import FILTER_EXAMPLE, RECOMMEND_EXAMPLE, Recommendation, RecommendIn
 from service.settings import LimitSettings, RecommendSettings
 
 _BODY = json_body(
     "RecommendIn",
     candidates=("Rank these", RECOMMEND_EXAMPLE),
     retrieve=("Retrieve items", {"user_id": "u1", "k": 5}),
+    filter=(
+        "Filter by an expression",
+        {"user_id": "u1", "filter": FILTER_EXAMPLE, "exclude_item_ids": ["i7"]},
+    ),
     explain=(
         "Within 300 ms, explained",
         {"user_id": "u1", "candidates": ["i7"], "deadline_ms": 300, "explain": True},
@@ -48,7 +52,7 @@ def recommend_router(
         "/recommend",
         summary="Rank items for a user",
         response_model=Recommendation,
-        responses=documented(*BODY_ERRORS, *COMMON_ERRORS, DeadlineExceeded),
+        responses=documented(*BODY_ERRORS, *COMMON_ERRORS, InvalidFilter, DeadlineExceeded),
         openapi_extra=_BODY,
     )
     async def post_recommend(request: Request) -> Response:

@@ -16,10 +16,9 @@ from typing import Any, NoReturn
 
 from service.errors import InvalidFilter
 from service.recommend.conditions import ORDERS, And, Condition, Equals, Exists, Field, Not, Or, Ordered
+from service.recommend.limits import MOST_CHARS, MOST_CONDITIONS, MOST_LEVELS, MOST_VALUES
 from service.recommend.tokens import Token, Unclosed, split
 
-MOST_CHARS, MOST_CONDITIONS, MOST_VALUES, MOST_LEVELS = 4000, 50, 200, 10
-"""Of an expression: its length, its tests, the values in all its lists, and how deep `(` and `not` may be nested."""
 RESERVED = {
     "title": "titles can't be filtered",
     "description": "descriptions can't be filtered",

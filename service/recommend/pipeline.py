@@ -17,6 +17,7 @@ from service.recommend.ranker import Ranker
 from service.recommend.ranking import CachedRanker, Ranking
 from service.recommend.retrieval.retriever import Opening, Retrieved, Retriever
 from service.recommend.rollout import Choice, Lineup, Rollout
+from service.recommend.rules import Rules
 from service.recommend.schemas import Policy, Recommendation, RecommendIn
 from service.recommend.shadow import Difference, Shadow, difference
 from service.recommend.shown import ShownWriter
@@ -103,20 +104,23 @@ class Recommender:
         `after` must follow when the answer was sent.
 
         Raises:
+            InvalidFilter: an expression is wrong.
             StateUnavailable: the state store can't be read before the service's deadline.
             DeadlineExceeded: or before the deadline that the caller set.
         """
-        timing, lineup = Timing(), self._rollout.lineup
+        timing, lineup, rules = Timing(), self._rollout.lineup, Rules.of(ask)
         choice = lineup.choose(ask.user_id)
         signals = choice.ranker.signals if choice.ranker else self._rollout.signals
         with timing.step("state"):
-            opening = await deadline.in_time(self._retriever.open(ask))
+            opening = await deadline.in_time(self._retriever.open(ask, rules))
         state = opening.state
+        left_out = rules.left_out(ask, state)
         with timing.step("retrieve"):
-            retrieving = self._retriever.retrieve(ask, opening, signals, lineup.recents, deadline)
-            found = await deadline.in_time(retrieving)
+            found = await deadline.in_time(
+                self._retriever.retrieve(ask, rules, left_out, opening, signals, lineup.recents, deadline)
+            )
         with timing.step("filter"):
-            kept, filtered = keep(found.candidates, state.seen if ask.exclude_seen else frozenset(), ask.filters)
+            kept, filtered = keep(found.candidates, left_out, rules.wanted)
         asked = Asked(ask, opening, found, kept)
         with timing.step("rank"):
             ranked = await self._rank(asked, choice, lineup.production, deadline)

@@ -22,12 +22,13 @@ from pydantic_core import PydanticCustomError
 from service.http.ids import Id
 from service.http.wire import null_is
 from service.items.schemas import ItemText, Title
+from service.recommend.limits import MOST_CHARS, MOST_EXCLUDED
 
 ServedBy = Literal["mllm", "cache", "collaborative", "popular", "none"]
 Policy = Literal["production", "canary", "fallback"]
 """Why a version ranked. `fallback`: production, because the canary that is the user's could not."""
 SourceName = Literal["given", "cooccurrence", "popular", "new", "by_term", "catalogue"]
-SkipReason = Literal["unknown_item", "duplicate", "seen", "filtered"]
+SkipReason = Literal["unknown_item", "duplicate", "seen", "excluded", "filtered"]
 MAX_DEADLINE_MS = 30_000
 Number = Annotated[int, Field(strict=True, ge=1)]
 Scalar = StrictStr | StrictBool | StrictInt | StrictFloat
@@ -61,6 +62,7 @@ RECOMMEND_EXAMPLE: dict[str, Any] = {
     "candidates": ["i7", {"item_id": "new", "title": "Iron kettle"}],
     "k": 2,
 }
+FILTER_EXAMPLE = 'price < 20 and genres in ("kitchen", "tea") and not (brand = "Acme" or in_stock = false)'
 _FILTERS_EXAMPLE: dict[str, Any] = {"genres": ["kitchen"], "attributes": {"in_stock": True}}
 
 
@@ -98,6 +100,9 @@ class Filters(BaseModel):
     )
 
 
+ExcludedIds = Annotated[list[Id], Field(max_length=MOST_EXCLUDED, fail_fast=True)]
+
+
 class RecommendIn(BaseModel):
     """The user, the candidates and the deadline of a recommendation."""
 
@@ -113,7 +118,19 @@ class RecommendIn(BaseModel):
     ) = Field(None, description="Item ids or items; without them, candidates are retrieved.")
     k: Annotated[Number, null_is(lambda: 10, Number)] = Field(10, description="Maximum number of items.")
     exclude_seen: Annotated[StrictBool, null_is(lambda: True, StrictBool)] = True
+    exclude_item_ids: Annotated[ExcludedIds, null_is(list, ExcludedIds)] = Field(
+        default_factory=list, description="Items that must not be in the answer."
+    )
     filters: Filters | None = None
+    filter: StrictStr | None = Field(
+        None,
+        max_length=MOST_CHARS,
+        description="An expression that an item must match: conditions on genres, tags and attributes, joined by "
+        "`and`, `or`, `not` and parentheses. The operators are `=`, `!=`, `<`, `<=`, `>`, `>=`, `in (...)`, `has` and "
+        "`exists`. An item without an attribute matches no condition on it. If there are `filters` as well, an item "
+        "must pass both.",
+        examples=[FILTER_EXAMPLE],
+    )
     deadline_ms: Annotated[int, Field(strict=True, ge=1, le=MAX_DEADLINE_MS)] | None = Field(
         None, description="The time for the whole request in milliseconds."
     )

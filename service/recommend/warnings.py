@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 
 from service.recommend.context import MOST_SHOWN, Situation
 from service.recommend.retrieval.retriever import Retrieved
-from service.recommend.schemas import RecommendIn, Skipped, Warned
+from service.recommend.schemas import RecommendIn, Skipped, SkipReason, Warned
 from service.state.records import Event
 
 NO_CANDIDATES = "no_candidates"
@@ -12,8 +12,9 @@ REASONS = {
     "none_given": "the list of candidates is empty",
     "unknown_item": "none of the candidates is in the catalogue or has a title",
     "seen": "the user has seen all of them",
+    "excluded": "exclude_item_ids names all of them",
     "filtered": "none of them passes the filters",
-    "mixed": "each of them was seen, is unknown or does not pass the filters",
+    "mixed": "each of them was seen, is excluded, is unknown or does not pass the filters",
     "empty_catalogue": "the catalogue is empty",
 }
 
@@ -26,6 +27,9 @@ def warn(ask: RecommendIn, found: Retrieved, filtered: Sequence[Skipped], ranked
         warned.append(Warned(NO_CANDIDATES, f"nothing was ranked: {REASONS[reason]}", reason))
     elif ranked < ask.k and (ask.candidates is None or len(ask.candidates) >= ask.k):
         warned.append(Warned("fewer_than_k", f"only {ranked} items can be recommended, k is {ask.k}"))
+    if ranked == 0 and ask.filter is not None and "filtered" in _rejected(found, filtered):
+        detail = "no item that was looked at matches the expression in filter; an item without an attribute matches no "
+        warned.append(Warned("filter_matched_nothing", f"{detail}condition on it"))
     if found.bounded:
         detail = "the search reached its limit; more items may pass the filters, send them as candidates"
         warned.append(Warned("filters_exhausted", detail))
@@ -60,10 +64,17 @@ def warn_of_user(
 
 
 def _reason(ask: RecommendIn, found: Retrieved, filtered: Sequence[Skipped]) -> str:
+    """Why nothing was ranked, one of `REASONS`."""
     if ask.candidates is not None and not ask.candidates:
         return "none_given"
-    reasons = {reason for reason, count in (("seen", found.seen), ("filtered", found.filtered)) if count}
-    reasons |= {skipped.reason for skipped in (*found.skipped, *filtered)} - {"duplicate"}
+    reasons = _rejected(found, filtered) - {"duplicate"}
     if not reasons:
         return "empty_catalogue"
-    return reasons.pop() if len(reasons) == 1 else "mixed"
+    return next(iter(reasons)) if len(reasons) == 1 else "mixed"
+
+
+def _rejected(found: Retrieved, filtered: Sequence[Skipped]) -> set[SkipReason]:
+    """The reasons for which candidates were passed over."""
+    return {reason for reason, count in found.rejected.items() if count} | {
+        skipped.reason for skipped in (*found.skipped, *filtered)
+    }

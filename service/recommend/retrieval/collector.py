@@ -1,12 +1,13 @@
 """Collect candidates: take ids from the stages in turn and check them until there are enough. No I/O."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from service.recommend.candidates import Candidate, catalogue_revision
-from service.recommend.filters import passes
+from service.recommend.filters import ItemFilter, LeftOut
 from service.recommend.retrieval.stages import Stage
-from service.recommend.schemas import Filters, SourceName
+from service.recommend.schemas import SkipReason, SourceName
 from service.state.records import Item
 
 LOOKED_AT_ONCE = 500
@@ -15,7 +16,7 @@ LOOKED_AT_ONCE = 500
 
 @dataclass(slots=True)
 class Collector:
-    """Fills `count` places with items that were not seen and pass the filters.
+    """Fills `count` places with items that are not left out and pass the filter.
 
     Every stage is emptied before the next one is used, so the order of the stages is that of their preference.
 
@@ -23,31 +24,29 @@ class Collector:
         stages: in their order.
         count: candidates to collect.
         enough: with so many, a stage of last resort is not asked.
-        seen: ids that are left out.
-        filters: what an item must have.
+        left_out: ids that are passed over.
+        wanted: what an item must have.
         most: how many more items may be looked at.
 
     Attributes:
         found: the candidates so far, by id.
-        filtered: the number of items that did not pass the filters.
-        skipped_seen: the number of ids that the user had seen.
+        rejected: how many items were passed over for which reason.
     """
 
     stages: Sequence[Stage]
     count: int
     enough: int
-    seen: Collection[str]
-    filters: Filters | None
+    left_out: LeftOut
+    wanted: ItemFilter | None
     most: int
     found: dict[str, Candidate] = field(default_factory=dict)
-    filtered: int = 0
-    skipped_seen: int = 0
+    rejected: Counter[SkipReason] = field(default_factory=Counter)
     _looking: dict[str, SourceName] = field(default_factory=dict)
     _met: set[str] = field(default_factory=set)
     _size: int = field(init=False)
 
     def __post_init__(self) -> None:
-        self._size = 4 * self.count if self.filters else 0
+        self._size = 4 * self.count if self.wanted else 0
 
     @property
     def short(self) -> bool:
@@ -77,9 +76,9 @@ class Collector:
 
     def next_stage(self) -> Stage | None:
         """The stage to ask for more ids, or None."""
-        # With filters, it is unknown how many of the items being read will pass.
-        expected = len(self.found) + (0 if self.filters else len(self._looking))
-        wanted = LOOKED_AT_ONCE if self.filters else self.count - expected
+        # With a filter, it is unknown how many of the items being read will pass.
+        expected = len(self.found) + (0 if self.wanted else len(self._looking))
+        wanted = LOOKED_AT_ONCE if self.wanted else self.count - expected
         if expected >= self.count or self.most <= 0:
             return None
         for stage in self.stages:
@@ -95,8 +94,8 @@ class Collector:
             item = items.get(item_id)
             if item is None:
                 continue
-            if self.filters and not passes(item, self.filters):
-                self.filtered += 1
+            if self.wanted and not self.wanted.passes(item):
+                self.rejected["filtered"] += 1
             elif len(self.found) < self.count:
                 self.found[item_id] = Candidate(item, catalogue_revision(item), source)
         self._looking = {}
@@ -105,8 +104,8 @@ class Collector:
         if item_id in self._met or stage.places == 0:
             return
         self._met.add(item_id)
-        if item_id in self.seen:
-            self.skipped_seen += 1
+        if reason := self.left_out.reason(item_id):
+            self.rejected[reason] += 1
             return
         self._looking[item_id] = stage.name
         if stage.places is not None:

@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Sequence
 
 from service.metrics import Metrics
+from service.recommend.filters import ItemFilter
 from service.recommend.optional import value_or
 from service.recommend.retrieval.stages import Stage
-from service.recommend.schemas import Filters
 from service.state.cooccurrence import CooccurrenceCounts, Counts
 from service.state.items import Items
 from service.state.keys import Field
@@ -71,22 +71,24 @@ class Catalogue(Stage):
 
 
 class ByTerm(Stage):
-    """The items with the genres or tags that a request filters by, including items that few users liked.
+    """The items with the genres or tags that a filter requires, including items that few users liked.
 
-    Each list of a term is read in pages, and each page sorted by popularity. If the filters name both genres and tags,
-    an item that passes is listed under one of each. So when the lists of one field have been read completely, those of
-    the other field add nothing.
+    Each list of a term is read in pages, and each page sorted by popularity. If the filter requires both a genre and a
+    tag, an item that passes is listed under one of each. So when the lists of one field have been read completely,
+    those of the other field add nothing.
     """
 
     name = "by_term"
     asked_first = True
 
-    def __init__(self, items: Items, popularity: CooccurrenceCounts, filters: Filters | None, metrics: Metrics) -> None:
+    def __init__(
+        self, items: Items, popularity: CooccurrenceCounts, wanted: ItemFilter | None, metrics: Metrics
+    ) -> None:
         super().__init__()
         self._popularity = popularity
         self._metrics = metrics
         self._fields = [
-            Lists(items, keys, self.name, metrics) for keys in (_keys(items, filters) if filters else ()) if keys
+            Lists(items, keys, self.name, metrics) for keys in (_keys(items, wanted) if wanted else ()) if keys
         ]
         self._listed: list[str] = []
         self._counts: Answer[Counts] | None = None
@@ -116,11 +118,11 @@ class ByTerm(Stage):
         self._listed = list(dict.fromkeys(item_id for ids in chosen for item_id in ids))
 
 
-def _keys(items: Items, filters: Filters) -> Sequence[Sequence[str]]:
+def _keys(items: Items, wanted: ItemFilter) -> Sequence[Sequence[str]]:
     """For each field that is looked up, the keys of the lists of its wanted terms."""
-    wanted: dict[Field, list[str]] = {"genres": filters.genres, "tags": filters.tags}
+    fields: tuple[Field, ...] = ("genres", "tags")
     return [
         [key for term in terms for key in items.term_indexes(field, term)]
-        for field, terms in wanted.items()
-        if len(terms) <= MOST_TERMS
+        for field in fields
+        if len(terms := wanted.terms(field)) <= MOST_TERMS
     ]

@@ -9,10 +9,12 @@ from service.metrics import Metrics
 from service.recommend.candidates import Candidate, given_candidates
 from service.recommend.deadline import Deadline
 from service.recommend.features import FeatureReader
+from service.recommend.filters import LeftOut
 from service.recommend.retrieval.collector import Collector
 from service.recommend.retrieval.listed import ByTerm, Catalogue
 from service.recommend.retrieval.stages import PAGE, Cooccurrence, Newest, Popular, Stage
-from service.recommend.schemas import RecommendIn, Skipped
+from service.recommend.rules import Rules
+from service.recommend.schemas import RecommendIn, Skipped, SkipReason
 from service.settings import RecommendSettings
 from service.state.reads import Answer
 from service.state.records import Item, UserState
@@ -44,8 +46,8 @@ class Retrieved:
 
     `near` are the ids of the recents with which collaborative features are computed.
 
-    When candidates were searched for, `seen` and `filtered` count the items that were rejected, and `bounded` says that
-    the search ended before it had gone through all items.
+    When candidates were searched for, `rejected` counts the items that were passed over, and `bounded` says that the
+    search ended before it had gone through all items.
     """
 
     candidates: list[Candidate]
@@ -54,8 +56,7 @@ class Retrieved:
     collaborative: Mapping[str, float]
     popular: Mapping[str, float]
     skipped: list[Skipped] = field(default_factory=list)
-    seen: int = 0
-    filtered: int = 0
+    rejected: Mapping[SkipReason, int] = field(default_factory=dict)
     bounded: bool = False
 
 
@@ -67,7 +68,7 @@ class Retriever:
         self._settings = settings
         self._metrics = metrics
 
-    async def open(self, ask: RecommendIn) -> Opening:
+    async def open(self, ask: RecommendIn, rules: Rules) -> Opening:
         """Read the user and everything that can be read in the same round trip.
 
         Raises:
@@ -76,7 +77,7 @@ class Retriever:
         store, wave = self._store, self._store.wave()
         state, scores = wave.add(store.users.reading(ask.user_id)), wave.add(store.scores.reading(ask.user_id))
         given = wave.add(store.items.reading(candidate.item_id for candidate in ask.candidates or ()))
-        stages = self._stages(ask) if ask.candidates is None else []
+        stages = self._stages(ask, rules) if ask.candidates is None else []
         first = [stage for stage in stages if stage.asked_first and not stage.done]
         for stage in first:
             stage.ask(wave)
@@ -86,7 +87,14 @@ class Retriever:
         return Opening(state.value(), scores, given.value(), stages)
 
     async def retrieve(
-        self, ask: RecommendIn, opening: Opening, signals: Signals, shown_recents: int, deadline: Deadline
+        self,
+        ask: RecommendIn,
+        rules: Rules,
+        left_out: LeftOut,
+        opening: Opening,
+        signals: Signals,
+        shown_recents: int,
+        deadline: Deadline,
     ) -> Retrieved:
         """Look up the caller's candidates, or find some, and read their features.
 
@@ -104,10 +112,11 @@ class Retriever:
         near = list(dict.fromkeys(welcome))
         features = FeatureReader(self._store.cooccurrence, near, self._metrics)
         if ask.candidates is None:
-            seen = opening.state.seen if ask.exclude_seen else frozenset()
+            avoided = left_out.ids()
             for stage in opening.stages:
-                stage.begin(near, seen)
-            return await self._find(ask, opening.stages, seen, shown, features, deadline)
+                stage.begin(near, avoided)
+            collector = self._collector(ask, rules, left_out, opening.stages)
+            return await self._find(collector, shown, features, deadline)
         candidates, skipped = given_candidates(ask.candidates, opening.given)
         wave = self._store.wave()
         items = wave.add(self._store.items.reading(shown))
@@ -115,37 +124,33 @@ class Retriever:
         await wave.send()
         return Retrieved(candidates, items.value(), near, *features.read(), skipped)
 
-    def _stages(self, ask: RecommendIn) -> list[Stage]:
+    def _stages(self, ask: RecommendIn, rules: Rules) -> list[Stage]:
         """The stages that name candidates, in order of preference."""
         store, settings, metrics = self._store, self._settings, self._metrics
         places = math.ceil(settings.new_items_share * max(settings.retrieve, ask.k))
         sample = store.new_items.sample(ask.user_id, SAMPLED * places, settings.new_items_s)
-        newest = Newest(sample, SAMPLED * places if ask.filters else places, metrics)
+        newest = Newest(sample, SAMPLED * places if rules.wanted else places, metrics)
         near = Cooccurrence(store.cooccurrence, metrics)
-        by_term = ByTerm(store.items, store.cooccurrence, ask.filters, metrics)
+        by_term = ByTerm(store.items, store.cooccurrence, rules.wanted, metrics)
         if not by_term.done:
             return [newest, near, Popular(store.cooccurrence, PAGE, metrics), by_term]
-        depth = FILTERED_DEPTH if ask.filters else DEPTH
+        depth = FILTERED_DEPTH if rules.wanted else DEPTH
         return [newest, near, Popular(store.cooccurrence, depth, metrics), Catalogue(store.items, metrics)]
 
-    async def _find(
-        self,
-        ask: RecommendIn,
-        stages: Sequence[Stage],
-        seen: Collection[str],
-        shown: Collection[str],
-        features: FeatureReader,
-        deadline: Deadline,
-    ) -> Retrieved:
-        """Collect candidates until there are enough, no stage has more, or half of the remaining time is over."""
-        collector = Collector(
+    def _collector(self, ask: RecommendIn, rules: Rules, left_out: LeftOut, stages: Sequence[Stage]) -> Collector:
+        return Collector(
             stages,
             count=max(self._settings.retrieve, ask.k),
             enough=ask.k,
-            seen=seen,
-            filters=ask.filters,
+            left_out=left_out,
+            wanted=rules.wanted,
             most=self._settings.max_scanned_items,
         )
+
+    async def _find(
+        self, collector: Collector, shown: Collection[str], features: FeatureReader, deadline: Deadline
+    ) -> Retrieved:
+        """Collect candidates until there are enough, no stage has more, or half of the remaining time is over."""
         until_s = deadline.remaining_s() / 2
         recents: Answer[dict[str, Item]] | None = None
         late = False
@@ -158,8 +163,8 @@ class Retriever:
             items = wave.add(self._store.items.reading(look))
             if recents is None:
                 recents = wave.add(self._store.items.reading(shown))
-            # With filters, most items are rejected: read the features of those that pass.
-            features.ask(wave, collector.found if ask.filters else look)
+            # With a filter, most items are rejected: read the features of those that pass.
+            features.ask(wave, collector.found if collector.wanted else look)
             if not wave:
                 break
             await wave.send()
@@ -172,7 +177,6 @@ class Retriever:
             recents.value(),
             features.near,
             *features.read(),
-            seen=collector.skipped_seen,
-            filtered=collector.filtered,
+            rejected=collector.rejected,
             bounded=collector.short and (late or collector.at_bound),
         )

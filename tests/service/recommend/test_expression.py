@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from service.errors import InvalidFilter
 from service.recommend.conditions import required
-from service.recommend.expression import MOST_CHARS, MOST_CONDITIONS, MOST_LEVELS, MOST_VALUES, parse, parse_field
+from service.recommend.expression import parse, parse_field
+from service.recommend.limits import MOST_CHARS, MOST_CONDITIONS, MOST_LEVELS, MOST_VALUES
 from service.state.records import Item
 
 ITEM = Item(

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from service.recommend.candidates import Candidate
-from service.recommend.filters import keep, passes
+from service.recommend.expression import parse
+from service.recommend.filters import ItemFilter, LeftOut, keep, passes
 from service.recommend.schemas import Filters, Skipped
 from service.state.records import Item
 
@@ -35,7 +36,22 @@ def test_an_item_passes_when_every_filter_finds_something(filters: dict[str, Any
 
 
 def test_seen_and_filtered_candidates_are_reported() -> None:
-    candidates = [Candidate(Item(name, name, genres=(name,)), 1) for name in ("a", "b", "c")]
-    kept, skipped = keep(candidates, {"a"}, Filters(genres=["b"]))
+    candidates = [Candidate(Item(name, name, genres=(name,)), 1) for name in ("a", "b", "c", "d")]
+    kept, skipped = keep(candidates, LeftOut({"a"}, {"d"}), ItemFilter(Filters(genres=["b", "d"])))
     assert [candidate.item.item_id for candidate in kept] == ["b"]
-    assert skipped == [Skipped("a", "seen"), Skipped("c", "filtered")]
+    assert skipped == [Skipped("a", "seen"), Skipped("c", "filtered"), Skipped("d", "excluded")]
+
+
+def test_an_item_must_pass_the_filters_and_the_expression() -> None:
+    for filters, text, expected in (
+        (["gift"], "price < 40", True),
+        (["gift"], "price < 30", False),
+        (["toys"], "price < 40", False),
+    ):
+        assert ItemFilter(Filters(genres=filters), parse(text)).passes(ITEM) is expected
+
+
+def test_terms_to_look_up_are_those_of_the_filters_or_else_those_that_the_expression_requires() -> None:
+    both = ItemFilter(Filters(genres=["gift"]), parse("genres = 'toys' and tags in ('tea', 'cup')"))
+    assert (both.terms("genres"), both.terms("tags")) == (["gift"], ["cup", "tea"])
+    assert ItemFilter(None, parse("price < 3")).terms("tags") == []

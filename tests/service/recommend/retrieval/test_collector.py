@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 from hypothesis import given
 from hypothesis import strategies as st
 
+from service.recommend.filters import ItemFilter, LeftOut
 from service.recommend.retrieval.collector import LOOKED_AT_ONCE, Collector
 from service.recommend.retrieval.stages import Stage
 from service.recommend.schemas import Filters, SourceName
@@ -13,7 +14,7 @@ from service.state.reads import Wave
 from service.state.records import Item
 
 WAVE: Any = None
-RARE = Filters(genres=["rare"])
+RARE = ItemFilter(Filters(genres=["rare"]))
 
 
 class Pages(Stage):
@@ -51,12 +52,13 @@ def collected(
     count: int = 4,
     enough: int = 2,
     seen: Collection[str] = (),
-    filters: Filters | None = None,
+    excluded: Collection[str] = (),
+    wanted: ItemFilter | None = None,
     most: int = 1000,
     unknown: Collection[str] = (),
 ) -> Collector:
     """A finished collector. Items whose ids begin with r pass the filter `RARE`."""
-    collector = Collector(stages, count=count, enough=enough, seen=seen, filters=filters, most=most)
+    collector = Collector(stages, count, enough, LeftOut(seen, excluded), wanted, most)
     while True:
         look, stage = collector.look(), collector.next_stage()
         if not look and stage is None:
@@ -87,7 +89,12 @@ def test_ids_that_a_later_stage_has_named_wait_for_the_earlier_stages() -> None:
 
 def test_seen_and_unknown_ids_do_not_displace_candidates() -> None:
     collector = collected(First(["a", "b", "c", "d", "e", "f"]), seen={"a", "b"}, unknown={"c"})
-    assert (list(collector.found), collector.skipped_seen) == (["d", "e", "f"], 2)
+    assert (list(collector.found), collector.rejected) == (["d", "e", "f"], {"seen": 2})
+
+
+def test_excluded_ids_are_passed_over_and_counted() -> None:
+    collector = collected(First(["a", "b", "c"]), Second(["d", "e"]), excluded={"b", "d"}, seen={"d"})
+    assert (list(collector.found), collector.rejected) == (["a", "c", "e"], {"excluded": 2})
 
 
 def test_a_stage_has_no_more_than_its_places() -> None:
@@ -97,8 +104,8 @@ def test_a_stage_has_no_more_than_its_places() -> None:
 
 
 def test_filters_hold_and_what_they_leave_out_is_counted() -> None:
-    collector = collected(First(["a", "r1", "b"], ["r2"]), Second(["c", "r3"]), filters=RARE)
-    assert (list(collector.found), collector.filtered, collector.short) == (["r1", "r2", "r3"], 3, False)
+    collector = collected(First(["a", "r1", "b"], ["r2"]), Second(["c", "r3"]), wanted=RARE)
+    assert (list(collector.found), collector.rejected, collector.short) == (["r1", "r2", "r3"], {"filtered": 3}, False)
 
 
 def test_a_last_resort_is_asked_only_while_there_is_not_enough() -> None:
@@ -116,8 +123,8 @@ def test_no_stage_is_asked_for_more_than_is_needed() -> None:
 
 
 def test_the_bound_on_the_items_looked_at_ends_the_search_and_says_so() -> None:
-    collector = collected(First([f"a{number}" for number in range(50)], ["r"]), filters=RARE, most=20)
-    assert (collector.filtered, collector.short, collector.at_bound) == (20, True, True)
+    collector = collected(First([f"a{number}" for number in range(50)], ["r"]), wanted=RARE, most=20)
+    assert (collector.rejected["filtered"], collector.short, collector.at_bound) == (20, True, True)
     assert not collected(First(["a"]), most=20).at_bound
 
 
@@ -132,13 +139,15 @@ def test_the_guarantees_hold_for_any_pages(
     pages: list[list[str]], count: int, seen: set[str], filtered: bool, most: int
 ) -> None:
     stages = [Second(*pages[:2]), First(*pages[2:], places=3)]
-    filters = RARE if filtered else None
-    collector = collected(*stages, count=count, enough=1, seen=seen, filters=filters, most=most)
+    wanted = RARE if filtered else None
+    collector = collected(*stages, count=count, enough=1, seen=seen, wanted=wanted, most=most)
     found = list(collector.found)
     assert len(found) <= min(count, most, LOOKED_AT_ONCE)
     assert not seen & set(found)
     assert sum(source == "cooccurrence" for source in sources(collector).values()) <= 3
     assert not filtered or all(item_id.startswith("r") for item_id in found)
-    wanted = dict.fromkeys(one for page in pages[:2] for one in page if one not in seen)
+    expected = dict.fromkeys(one for page in pages[:2] for one in page if one not in seen)
     if most == 30 and not filtered:
-        assert found[: len(wanted)] == list(wanted)[:count], "all of the first stage come first, while there is room"
+        assert found[: len(expected)] == list(expected)[:count], (
+            "all of the first stage come first, while there is room"
+        )
