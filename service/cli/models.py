@@ -18,6 +18,7 @@ from service.cli.model_embedders import embed, train_embedder
 from service.cli.model_ope import ope
 from service.cli.model_parts import fetch_parts, train_parts
 from service.cli.model_probe import probe
+from service.cli.model_retrieval import evaluate_retrieval
 from service.cli.model_server import serve
 from service.cli.model_store import Also, Name, Reference, ids_of_shared, own_store, store_of
 from service.cli.model_versions import add, compare_versions, gc, parse_share
@@ -30,6 +31,7 @@ app = typer.Typer(
 )
 app.command("add")(add)
 app.command("compare")(compare_versions)
+app.command("evaluate-retrieval")(evaluate_retrieval)
 app.command("finetune")(finetune)
 app.command("fetch-parts")(fetch_parts)
 app.command("gc")(gc)

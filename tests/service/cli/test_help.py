@@ -63,6 +63,7 @@ def test_the_commands_are_those_that_the_documentation_names() -> None:
         "models add",
         "models compare",
         "models end",
+        "models evaluate-retrieval",
         "models fetch-parts",
         "models finetune",
         "models gc",
