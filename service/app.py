@@ -111,7 +111,7 @@ def create_app(
     recommenders = chosen.map(lambda tenant: tenant.recommender)
     app.include_router(recommend_router(recommenders, settings.recommend, limits, metrics, pressure))
     catalogues, stored = chosen.map(lambda tenant: tenant.catalogue), chosen.map(lambda tenant: tenant.store)
-    app.include_router(items_router(catalogues, stored, limits))
+    app.include_router(items_router(catalogues, chosen.map(lambda tenant: tenant.shelf), limits))
     app.include_router(users_router(stored.map(lambda store: store.users)))
     app.include_router(operations_router(probes))
     problems.install(app)

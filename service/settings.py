@@ -423,6 +423,17 @@ class RecommendSettings(_Level):
     new_items_share: Annotated[float, Field(ge=0, le=0.5)] = _setting(
         0.1, "Share of new items among retrieved candidates."
     )
+    embedding_share: Annotated[float, Field(ge=0, le=0.9)] = _setting(
+        0.3, "Share of items near to the user's recents by their vectors, among retrieved candidates."
+    )
+    genre_share: Annotated[float, Field(ge=0, le=0.5)] = _setting(
+        0.1, "Share of popular items of the user's genres among retrieved candidates."
+    )
+    similar_pivot: Annotated[float, Field(ge=0, le=1e6)] = _setting(
+        20.0,
+        "Users who like an item at which `/items/{id}/similar` follows their likes and the item's vector equally; for "
+        "items with fewer, the vector counts more.",
+    )
     new_items_s: Seconds = _setting(14 * 86400.0, "Age up to which an item is new.")
     max_scanned_items: Count = _setting(2000, "Items read for one request whose filters match few items.")
     min_concurrent_ranks: Count = _setting(
@@ -444,6 +455,12 @@ class RecommendSettings(_Level):
     def _must_be_a_range(self) -> Self:
         if self.min_concurrent_ranks > self.max_concurrent_ranks:
             raise ValueError("MIN_CONCURRENT_RANKS must not be more than MAX_CONCURRENT_RANKS")
+        return self
+
+    @model_validator(mode="after")
+    def _must_leave_room(self) -> Self:
+        if self.new_items_share + self.embedding_share + self.genre_share > 1:
+            raise ValueError("NEW_ITEMS_SHARE, EMBEDDING_SHARE and GENRE_SHARE must not be more than 1 together")
         return self
 
 

@@ -11,7 +11,9 @@ from service.events.ingest import EventIngest
 from service.events.unknown_items import UnknownItems
 from service.http.pressure import Pressure
 from service.http.tenants import PerTenant
+from service.index.current import NoVectors, Vectors
 from service.items.catalogue import Catalogue
+from service.items.endpoints import Shelf
 from service.metrics import Metrics
 from service.pictures.decoder import PictureDecoder
 from service.pictures.ingest import PictureIngest
@@ -20,6 +22,7 @@ from service.pictures.tokens import open_tokens
 from service.recommend.follow import Follower, follows
 from service.recommend.pipeline import Recommender
 from service.recommend.ranker import Ranker, open_ranker
+from service.recommend.retrieval.popular_genres import PopularGenres
 from service.recommend.rollout import Rollout
 from service.recommend.shadow import Shadow
 from service.recommend.shown import ShownWriter
@@ -39,6 +42,7 @@ class Tenant:
     recommender: Recommender
     shown: ShownWriter
     catalogue: Catalogue
+    shelf: Shelf
 
 
 class Tenants:
@@ -67,6 +71,8 @@ class Tenants:
         self.store = store or Store(settings)
         self._pictures, self._tokens = open_pictures(settings), open_tokens(settings)
         self._token_requests: list[TokenRequests] = []
+        self._populars: list[PopularGenres] = []
+        self._tasks: list[asyncio.Task[None]] = []
         self._decoder = PictureDecoder(settings.pictures, metrics)
         self.rollouts: dict[RankerSettings, Rollout] = {}
         self._shadow = Shadow(settings.recommend, pressure, metrics)
@@ -88,11 +94,15 @@ class Tenants:
         return [rollout if rollout.lineup.production else None for rollout in self.rollouts.values()]
 
     async def start(self) -> None:
-        """Follow promotions in the model store."""
+        """Follow promotions in the model store, and what is popular."""
+        self._tasks += [asyncio.create_task(popular.run()) for popular in self._populars]
         await asyncio.gather(*(follower.start() for follower in self._followers))
 
     async def close(self) -> None:
         """Close everything, also what the tenants share."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         async with AsyncExitStack() as stack:
             for requests in self._token_requests:
                 stack.push_async_callback(requests.close)
@@ -119,13 +129,21 @@ class Tenants:
         sight = self._sight(settings, store, pictures)
         shown = ShownWriter(store.shown_log, metrics)
         unknown_items = UnknownItems(store.items, metrics.unknown_items)
+        vectors: Vectors = NoVectors()
+        popular = PopularGenres(store)
+        self._populars.append(popular)
+        given = settings.recommend
+        recommender = Recommender(
+            store, sight, rollout, self._shadow, shown, given, metrics, name, vectors=vectors, popular=popular
+        )
         return Tenant(
             store=store,
             ingest=EventIngest(store.events, unknown_items, rollout, metrics, name),
             unknown_items=unknown_items,
-            recommender=Recommender(store, sight, rollout, self._shadow, shown, settings.recommend, metrics, name),
+            recommender=recommender,
             shown=shown,
             catalogue=Catalogue(store.items, self._ingest(settings, pictures), metrics),
+            shelf=Shelf(store, vectors, given.similar_pivot),
         )
 
     def _rollout(self, settings: Settings) -> Rollout:

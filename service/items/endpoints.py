@@ -1,5 +1,6 @@
 """The catalogue: `/items`."""
 
+from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
@@ -12,6 +13,7 @@ from service.http.openapi import json_body
 from service.http.problems import BODY_ERRORS, COMMON_ERRORS, documented
 from service.http.tenants import PerTenant
 from service.http.wire import Json, read_json
+from service.index.current import Vectors
 from service.items.catalogue import Catalogue, item_out, read_item, read_items
 from service.items.schemas import ITEM_EXAMPLE, NAMED_ITEM_EXAMPLE, ItemBatchAnswer, ItemOut, ItemPage, SimilarItems
 from service.items.similar import similar
@@ -45,8 +47,17 @@ _BULK_BODY = {
 }
 
 
-def items_router(catalogues: PerTenant[Catalogue], stores: PerTenant[Store], limits: LimitSettings) -> APIRouter:
-    """The routes of the catalogue: `catalogues` write items, `stores` read them."""
+@dataclass(frozen=True, slots=True)
+class Shelf:
+    """What answers about the items of a tenant: its store, its vectors, and see `RecommendSettings.similar_pivot`."""
+
+    store: Store
+    vectors: Vectors
+    similar_pivot: float
+
+
+def items_router(catalogues: PerTenant[Catalogue], shelves: PerTenant[Shelf], limits: LimitSettings) -> APIRouter:
+    """The routes of the catalogue: `catalogues` write items, `shelves` read them."""
     router = APIRouter(tags=["items"], prefix="/items")
 
     @router.post(
@@ -74,12 +85,12 @@ def items_router(catalogues: PerTenant[Catalogue], stores: PerTenant[Store], lim
         cursor: Annotated[str | None, Query(max_length=2048, description="`next_cursor` of the previous page.")] = None,
     ) -> Response:
         """A page of the catalogue, in a stable order."""
-        page, next_cursor = await stores.of(request.scope).items.page(limit, cursor)
+        page, next_cursor = await shelves.of(request.scope).store.items.page(limit, cursor)
         return Json(ItemPage([item_out(item) for item in page], next_cursor))
 
     @router.get(
         "/{item_id}/similar",
-        summary="Items liked by the same users",
+        summary="Similar items",
         response_model=SimilarItems,
         responses=documented(ItemNotFound, *COMMON_ERRORS),
     )
@@ -88,8 +99,13 @@ def items_router(catalogues: PerTenant[Catalogue], stores: PerTenant[Store], lim
         item_id: ItemPath,
         k: Annotated[int, Query(ge=1, le=100, description="Maximum number of items.")] = 10,
     ) -> Response:
-        """The nearest items by co-occurrence in users' likes, best first; empty if nothing is known."""
-        if (found := await similar(stores.of(request.scope), item_id, k)) is None:
+        """Items that the same users like, and items with a similar picture and text, best first.
+
+        The second kind needs an embedder, and answers for items that nobody has met. Items that are nearly the same as
+        a better one are left out.
+        """
+        shelf = shelves.of(request.scope)
+        if (found := await similar(shelf.store, item_id, k, shelf.vectors.current(), shelf.similar_pivot)) is None:
             raise _not_found(item_id)
         return Json(found)
 
@@ -119,7 +135,7 @@ def items_router(catalogues: PerTenant[Catalogue], stores: PerTenant[Store], lim
     )
     async def get_item(request: Request, item_id: ItemPath) -> Response:
         """The item, with the description that a model derived from its picture."""
-        if (item := await stores.of(request.scope).items.get(item_id)) is None:
+        if (item := await shelves.of(request.scope).store.items.get(item_id)) is None:
             raise _not_found(item_id)
         return Json(item_out(item))
 

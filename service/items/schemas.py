@@ -1,7 +1,7 @@
 """Items on the wire."""
 
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
@@ -97,16 +97,27 @@ class ItemPage:
     next_cursor: str | None
 
 
+SimilarSource = Literal["cooccurrence", "embedding", "both"]
+
+
 @dataclass(frozen=True, slots=True)
 class SimilarItem:
+    """`source`: found by the likes of users, by its vector, or by both."""
+
     item_id: str
     title: str
     score: float
+    source: SimilarSource = "cooccurrence"
 
 
 @dataclass(frozen=True, slots=True)
 class SimilarItems:
-    """Items liked by the users who liked `item_id`; scores are cosines of co-occurrence, 0..1."""
+    """Items like `item_id`, best first, with scores of 0..1.
+
+    Without an embedder, the score is the cosine of co-occurrence in users' likes. With one, it is a mean of
+    co-occurrence, relative to the nearest item, and of the cosine of the items' vectors. The fewer users like
+    `item_id`, the more the vectors count.
+    """
 
     item_id: str
     items: list[SimilarItem]

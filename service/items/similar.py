@@ -1,12 +1,29 @@
-"""Items that were liked by the same users."""
+"""Items like another one: liked by the same users, or with a similar vector."""
 
-from service.items.schemas import SimilarItem, SimilarItems
+import asyncio
+from collections.abc import Mapping
+
+import numpy as np
+
+from service.index.vector_index import VectorIndex
+from service.items.schemas import SimilarItem, SimilarItems, SimilarSource
 from service.state.cooccurrence import cosines, named, nearest
 from service.state.store import Store
 
+_LOOKED_AT = 100
+"""Neighbours of each kind that are considered."""
+DUPLICATE_AT = 0.995
+"""The cosine from which two items of an answer are the same one under different ids."""
 
-async def similar(store: Store, item_id: str, k: int) -> SimilarItems | None:
-    """The `k` items of the catalogue nearest to this one by co-occurrence, best first; None for an unknown item.
+
+async def similar(
+    store: Store, item_id: str, k: int, index: VectorIndex | None = None, pivot: float = 20.0
+) -> SimilarItems | None:
+    """The `k` items of the catalogue most like this one, best first; None for an unknown item.
+
+    The score is w * c + (1 - w) * v with w = n / (n + pivot): c is the cosine of co-occurrence, as a share of that of
+    the nearest item, v the cosine of the vectors, and n how many users like the item. What few have liked is found by
+    what it is.
 
     Raises:
         StateUnavailable: the store can't be read.
@@ -17,18 +34,66 @@ async def similar(store: Store, item_id: str, k: int) -> SimilarItems | None:
     if not item.value():
         return None
     together, wave = lists.value(), store.wave()
-    counted = wave.add(store.cooccurrence.counts(named(together)))
+    counted = wave.add(store.cooccurrence.counts([item_id, *named(together)]))
     await wave.send()
     counts = counted.value()
-    best = nearest(together, counts, {item_id})
-    found: list[SimilarItem] = []
-    for start in range(0, len(best), k):
-        looked = best[start : start + k]
-        wave = store.wave()
-        items, pairs = wave.add(store.items.reading(looked)), wave.add(store.cooccurrence.pairs([item_id], looked))
-        await wave.send()
-        known, scores = items.value(), cosines(pairs.value(), counts)
-        found += [SimilarItem(one, known[one].title, scores[one]) for one in looked if one in known]
-        if len(found) >= k:
-            break
-    return SimilarItems(item_id, found[:k])
+    liked = nearest(together, counts, {item_id})[:_LOOKED_AT]
+    seen = await asyncio.to_thread(_by_vector, index, item_id, liked) if index is not None else {}
+    wave = store.wave()
+    looked = list(dict.fromkeys([*liked, *seen]))
+    items, pairs = wave.add(store.items.reading(looked)), wave.add(store.cooccurrence.pairs([item_id], liked))
+    await wave.send()
+    known, together_scores = items.value(), cosines(pairs.value(), counts)
+    weight = _weight(counts.of(item_id), pivot, bool(seen))
+    found = [
+        SimilarItem(one, known[one].title, score, _source(one, together_scores, seen))
+        for one, score in _blended(together_scores, seen, weight).items()
+        if one in known and score > 0
+    ]
+    found.sort(key=lambda one: -one.score)
+    distinct = await asyncio.to_thread(_distinct, found, index) if index is not None else found
+    return SimilarItems(item_id, distinct[:k])
+
+
+def _weight(likes: float, pivot: float, vectors: bool) -> float:
+    """The share of co-occurrence in the score."""
+    if not vectors:
+        return 1.0
+    return likes / (likes + pivot) if likes + pivot > 0 else 0.0
+
+
+def _by_vector(index: VectorIndex, item_id: str, others: list[str]) -> dict[str, float]:
+    """The cosines of the nearest items, and of `others`; none for an item that the index lacks."""
+    query, known = index.rows([item_id])
+    if not known[0]:
+        return {}
+    (nearest_ones,) = index.search(query, _LOOKED_AT, excluded={item_id})
+    found = dict(zip(nearest_ones.ids, nearest_ones.scores.tolist(), strict=True))
+    rows, has = index.rows(others)
+    return found | {one: float(score) for one, score, here in zip(others, rows @ query[0], has, strict=True) if here}
+
+
+def _blended(together: Mapping[str, float], seen: Mapping[str, float], weight: float) -> dict[str, float]:
+    # Without vectors, scores are cosines of co-occurrence themselves.
+    most = max(together.values(), default=0.0) if seen else 1.0
+    shares = {one: value / most for one, value in together.items()} if most > 0 else {}
+    return {
+        one: weight * shares.get(one, 0.0) + (1 - weight) * max(0.0, seen.get(one, 0.0))
+        for one in dict.fromkeys([*together, *seen])
+    }
+
+
+def _source(item: str, together: Mapping[str, float], seen: Mapping[str, float]) -> SimilarSource:
+    if together.get(item, 0.0) > 0:
+        return "both" if seen.get(item, 0.0) > 0 else "cooccurrence"
+    return "embedding"
+
+
+def _distinct(found: list[SimilarItem], index: VectorIndex) -> list[SimilarItem]:
+    """Without items that are nearly the same as a better one."""
+    rows, known = index.rows([one.item_id for one in found])
+    kept: list[int] = []
+    for place in range(len(found)):
+        if not known[place] or not kept or float(np.max(rows[kept] @ rows[place])) < DUPLICATE_AT:
+            kept.append(place)
+    return [found[place] for place in kept]

@@ -5,6 +5,7 @@ import time
 from dataclasses import dataclass, fields
 
 from model_store.registry.manifest import Blend
+from service.index.current import Vectors
 from service.metrics import Metrics
 from service.recommend.answer import answer, count
 from service.recommend.blend import Scored, blended, without_model
@@ -15,6 +16,7 @@ from service.recommend.exploration import shuffled
 from service.recommend.filters import keep
 from service.recommend.ranker import Ranker
 from service.recommend.ranking import CachedRanker, Ranking
+from service.recommend.retrieval.popular_genres import PopularGenres
 from service.recommend.retrieval.retriever import Opening, Retrieved, Retriever
 from service.recommend.rollout import Choice, Lineup, Rollout
 from service.recommend.rules import Rules
@@ -72,6 +74,8 @@ class Recommender:
         shadow: compares answers with a shadow version.
         shown: logs what was shown.
         tenant: whose users they are.
+        vectors: the index of the tenant's items.
+        popular: its popular items by genre.
         rng: draws the orders of exploration.
     """
 
@@ -85,6 +89,8 @@ class Recommender:
         settings: RecommendSettings,
         metrics: Metrics,
         tenant: str,
+        vectors: Vectors | None = None,
+        popular: PopularGenres | None = None,
         rng: random.Random | None = None,
     ) -> None:
         self._rollout = rollout
@@ -95,7 +101,7 @@ class Recommender:
         self._metrics = metrics
         self._tenant = tenant
         self._deadline_s = settings.deadline_ms / 1000
-        self._retriever = Retriever(store, settings, metrics)
+        self._retriever = Retriever(store, settings, metrics, vectors, popular)
         self._ranking = CachedRanker(store.scores, sight, metrics)
 
     async def recommend(self, ask: RecommendIn, deadline: Deadline) -> Served:

@@ -27,7 +27,7 @@ from service.recommend.limits import MOST_CHARS, MOST_EXCLUDED
 ServedBy = Literal["mllm", "cache", "collaborative", "popular", "none"]
 Policy = Literal["production", "canary", "fallback"]
 """Why a version ranked. `fallback`: production, because the canary that is the user's could not."""
-SourceName = Literal["given", "cooccurrence", "popular", "new", "by_term", "catalogue"]
+SourceName = Literal["given", "cooccurrence", "embedding", "popular", "popular_genre", "new", "by_term", "catalogue"]
 SkipReason = Literal["unknown_item", "duplicate", "seen", "excluded", "filtered"]
 MAX_DEADLINE_MS = 30_000
 Number = Annotated[int, Field(strict=True, ge=1)]

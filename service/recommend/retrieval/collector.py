@@ -18,7 +18,8 @@ LOOKED_AT_ONCE = 500
 class Collector:
     """Fills `count` places with items that are not left out and pass the filter.
 
-    Every stage is emptied before the next one is used, so the order of the stages is that of their preference.
+    Every stage is emptied or has used its places before the next one is used, so the order of the stages is that of
+    their preference.
 
     Args:
         stages: in their order.
@@ -101,7 +102,10 @@ class Collector:
         self._looking = {}
 
     def _meet(self, stage: Stage, item_id: str) -> None:
-        if item_id in self._met or stage.places == 0:
+        if item_id in self._met:
+            return
+        if stage.places == 0:
+            stage.spare.append(item_id)
             return
         self._met.add(item_id)
         if reason := self.left_out.reason(item_id):

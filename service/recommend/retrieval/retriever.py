@@ -5,24 +5,29 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from model_store.signals import Signals
+from service.index.current import NoVectors, Vectors
 from service.metrics import Metrics
 from service.recommend.candidates import Candidate, given_candidates
 from service.recommend.deadline import Deadline
 from service.recommend.features import FeatureReader
 from service.recommend.filters import LeftOut
 from service.recommend.retrieval.collector import Collector
+from service.recommend.retrieval.embedded import Embedding, near_recents
 from service.recommend.retrieval.listed import ByTerm, Catalogue
-from service.recommend.retrieval.stages import PAGE, Cooccurrence, Newest, Popular, Stage
+from service.recommend.retrieval.popular_genres import PopularGenres, PopularInGenres
+from service.recommend.retrieval.stages import PAGE, Cooccurrence, Newest, Popular, Rest, Stage
 from service.recommend.rules import Rules
 from service.recommend.schemas import RecommendIn, Skipped, SkipReason
 from service.settings import RecommendSettings
 from service.state.reads import Answer
-from service.state.records import Item, UserState
+from service.state.records import Event, Item, UserState
 from service.state.scores import Kept
 from service.state.store import Store
 
 SAMPLED = 3
 """How many new items are read for each place reserved for them, because some were seen or do not pass the filters."""
+FILTERED_NEAR = 10
+"""How many times more items of the index are looked at when filters reject most."""
 DEPTH, FILTERED_DEPTH = 10_000, 1_200
 """How far the popularity ranking is read, without and with filters."""
 
@@ -63,7 +68,16 @@ class Retrieved:
 class Retriever:
     """Reads what a recommendation needs, in few round trips."""
 
-    def __init__(self, store: Store, settings: RecommendSettings, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        store: Store,
+        settings: RecommendSettings,
+        metrics: Metrics,
+        vectors: Vectors | None = None,
+        popular: PopularGenres | None = None,
+    ) -> None:
+        self._vectors: Vectors = vectors or NoVectors()
+        self._popular = popular or PopularGenres(store)
         self._store = store
         self._settings = settings
         self._metrics = metrics
@@ -113,10 +127,11 @@ class Retriever:
         features = FeatureReader(self._store.cooccurrence, near, self._metrics)
         if ask.candidates is None:
             avoided = left_out.ids()
-            for stage in opening.stages:
+            embedded = await self._embedded(ask, rules, recents, signals, avoided)
+            stages = self._chosen(ask, rules, opening.stages, embedded)
+            for stage in stages:
                 stage.begin(near, avoided)
-            collector = self._collector(ask, rules, left_out, opening.stages)
-            return await self._find(collector, shown, features, deadline)
+            return await self._find(self._collector(ask, rules, left_out, stages), shown, features, deadline)
         candidates, skipped = given_candidates(ask.candidates, opening.given)
         wave = self._store.wave()
         items = wave.add(self._store.items.reading(shown))
@@ -125,7 +140,7 @@ class Retriever:
         return Retrieved(candidates, items.value(), near, *features.read(), skipped)
 
     def _stages(self, ask: RecommendIn, rules: Rules) -> list[Stage]:
-        """The stages that name candidates, in order of preference."""
+        """The stages that name candidates, in order of preference; `_chosen` adds those that need the user."""
         store, settings, metrics = self._store, self._settings, self._metrics
         places = math.ceil(settings.new_items_share * max(settings.retrieve, ask.k))
         sample = store.new_items.sample(ask.user_id, SAMPLED * places, settings.new_items_s)
@@ -136,6 +151,37 @@ class Retriever:
             return [newest, near, Popular(store.cooccurrence, PAGE, metrics), by_term]
         depth = FILTERED_DEPTH if rules.wanted else DEPTH
         return [newest, near, Popular(store.cooccurrence, depth, metrics), Catalogue(store.items, metrics)]
+
+    def _chosen(self, ask: RecommendIn, rules: Rules, stages: Sequence[Stage], embedded: Sequence[str]) -> list[Stage]:
+        """All stages: those of `stages`, the items of the index, and popular items of the user's genres.
+
+        Each has a share of the candidates; what it names beyond it comes before items that are only popular.
+        """
+        newest, near, *others = stages
+        settings = self._settings
+        popular = PopularInGenres(self._popular, self._share(ask, rules, settings.genre_share))
+        if not embedded:
+            return [newest, near, popular, *others]
+        found = Embedding(embedded, self._share(ask, rules, settings.embedding_share))
+        shares = settings.new_items_share + settings.embedding_share + settings.genre_share
+        near.places = self._share(ask, rules, max(0.0, 1.0 - shares))
+        return [newest, near, found, popular, Rest(near), Rest(found), *others]
+
+    def _share(self, ask: RecommendIn, rules: Rules, share: float) -> int:
+        """A share of the candidates; of those that are looked at, more if filters reject most of them."""
+        places = math.ceil(share * max(self._settings.retrieve, ask.k))
+        return FILTERED_NEAR * places if rules.wanted else places
+
+    async def _embedded(
+        self, ask: RecommendIn, rules: Rules, recents: Sequence[Event], signals: Signals, avoided: Collection[str]
+    ) -> list[str]:
+        """The items of the index that fit the user, best first."""
+        index = self._vectors.current()
+        if index is None:
+            return []
+        places = max(self._settings.retrieve, ask.k)
+        count = FILTERED_NEAR * places if rules.wanted else places
+        return await near_recents(index, recents, signals, min(count, self._settings.max_scanned_items), avoided)
 
     def _collector(self, ask: RecommendIn, rules: Rules, left_out: LeftOut, stages: Sequence[Stage]) -> Collector:
         return Collector(
@@ -153,7 +199,7 @@ class Retriever:
         """Collect candidates until there are enough, no stage has more, or half of the remaining time is over."""
         until_s = deadline.remaining_s() / 2
         recents: Answer[dict[str, Item]] | None = None
-        late = False
+        late = known = False
         while True:
             wave = self._store.wave()
             look = () if late else collector.look()
@@ -171,6 +217,10 @@ class Retriever:
             collector.take(items.value())
             if stage is not None:
                 stage.take()
+            if not known:
+                known = True
+                for one in collector.stages:
+                    one.know(recents.value())
             late = deadline.remaining_s() < until_s
         return Retrieved(
             list(collector.found.values()),

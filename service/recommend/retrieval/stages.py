@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import ClassVar
 
 from service.metrics import Metrics
@@ -10,6 +10,7 @@ from service.recommend.optional import optional, value_or
 from service.recommend.schemas import SourceName
 from service.state.cooccurrence import CooccurrenceCounts, Counts, Together, named, nearest
 from service.state.reads import Answer, Read, Wave
+from service.state.records import Item
 
 PAGE = 300
 """Items of the popularity ranking that one read lists."""
@@ -25,6 +26,7 @@ class Stage(ABC):
         places: how many more of this stage's ids may be looked at; None for no limit.
 
     Attributes:
+        spare: ids for which there were no places, see `Rest`.
         name: the source of its items in an explained answer.
         asked_first: whether the stage is asked in the first round trip, before the user is known.
         last_resort: whether the stage is asked only while fewer than `k` items were found.
@@ -32,17 +34,21 @@ class Stage(ABC):
         done: whether the stage is exhausted.
     """
 
-    name: ClassVar[SourceName]
+    name: SourceName
     asked_first: ClassVar[bool] = False
     last_resort: ClassVar[bool] = False
 
     def __init__(self, places: int | None = None) -> None:
         self.ids: deque[str] = deque()
+        self.spare: deque[str] = deque()
         self.done = False
         self.places = places
 
     def begin(self, near: Sequence[str], seen: Collection[str]) -> None:  # noqa: B027 - few stages need to know
         """Receive the user: `near` holds recent items, without disliked ones, `seen` those that are not recommended."""
+
+    def know(self, items: Mapping[str, Item]) -> None:  # noqa: B027 - few stages need to know
+        """Receive the items of the user's recents, which were read together with what the first stage asked for."""
 
     @abstractmethod
     def ask(self, wave: Wave) -> None:
@@ -51,6 +57,30 @@ class Stage(ABC):
     @abstractmethod
     def take(self) -> None:
         """Append what the last read found. A failed read finds nothing."""
+
+
+class Rest(Stage):
+    """What another stage named beyond its places: used where later stages leave room."""
+
+    def __init__(self, stage: Stage) -> None:
+        super().__init__()
+        self._stage = stage
+        self.name = stage.name
+        self.ids = stage.spare
+
+    @property
+    def done(self) -> bool:
+        return self._stage.done and not self._stage.ids
+
+    @done.setter
+    def done(self, _: bool) -> None:
+        """It is done with the other stage."""
+
+    def ask(self, wave: Wave) -> None:
+        """The other stage has asked."""
+
+    def take(self) -> None:
+        """The other stage has taken."""
 
 
 class Newest(Stage):
@@ -82,8 +112,8 @@ class Cooccurrence(Stage):
 
     name = "cooccurrence"
 
-    def __init__(self, cooccurrence: CooccurrenceCounts, metrics: Metrics) -> None:
-        super().__init__()
+    def __init__(self, cooccurrence: CooccurrenceCounts, metrics: Metrics, places: int | None = None) -> None:
+        super().__init__(places)
         self._cooccurrence = cooccurrence
         self._metrics = metrics
         self._near: Sequence[str] = ()

@@ -1,0 +1,93 @@
+"""Popular items by genre, kept in memory: for the genres of a user's recents, and a diverse start for new users."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
+from itertools import chain, zip_longest
+
+from service.errors import StateUnavailable
+from service.recommend.retrieval.stages import Stage
+from service.state.reads import Wave
+from service.state.records import Item
+from service.state.store import Store
+
+_RANKED, _AT_ONCE = 1000, 250
+_REFRESH_S = 30.0
+_NEW_USERS = 5
+"""How many times the places a user without recents gets."""
+_GENRES = 3
+"""Genres of a user that are considered."""
+
+
+class PopularGenres:
+    """The most popular items of each genre, read anew every half minute."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._by_genre: dict[str, list[str]] = {}
+
+    async def run(self) -> None:
+        """Refresh until cancelled."""
+        while True:
+            with suppress(StateUnavailable):
+                await self.refresh()
+            await asyncio.sleep(_REFRESH_S)
+
+    async def refresh(self) -> None:
+        """Read the ranking and its items.
+
+        Raises:
+            StateUnavailable: the store can't be read; what was known stays.
+        """
+        wave = self._store.wave()
+        ranked = wave.add(self._store.cooccurrence.ranking(0, _RANKED))
+        await wave.send()
+        ids, found = ranked.value(), dict[str, list[str]]()
+        for start in range(0, len(ids), _AT_ONCE):
+            items = await self._store.items.get_many(ids[start : start + _AT_ONCE])
+            for item in items.values():
+                for genre in item.genres:
+                    found.setdefault(genre, []).append(item.item_id)
+        self._by_genre = found
+
+    def of(self, genres: Collection[str]) -> list[str]:
+        """The items of some genres, taken in turn, each genre's most popular first."""
+        return _in_turn([self._by_genre.get(genre, []) for genre in genres])
+
+    def diverse(self) -> list[str]:
+        """The items of all genres in turn, those with the most popular items first."""
+        return _in_turn(list(self._by_genre.values()))
+
+
+class PopularInGenres(Stage):
+    """Popular items of the genres of the user's recents; for a user without recents, of all genres in turn."""
+
+    name = "popular_genre"
+
+    def __init__(self, popular: PopularGenres, places: int | None) -> None:
+        super().__init__(places)
+        self._popular = popular
+        self._near: Sequence[str] = ()
+
+    def begin(self, near: Sequence[str], seen: Collection[str]) -> None:
+        self._near = near
+        if not near:
+            self.ids.extend(self._popular.diverse())
+            self.places = None if self.places is None else _NEW_USERS * self.places
+            self.done = True
+
+    def know(self, items: Mapping[str, Item]) -> None:
+        genres = Counter(genre for one in self._near if one in items for genre in items[one].genres)
+        self.ids.extend(self._popular.of([genre for genre, _ in genres.most_common(_GENRES)]))
+        self.done = True
+
+    def ask(self, wave: Wave) -> None:
+        """There is nothing to read."""
+
+    def take(self) -> None:
+        """There is nothing to read."""
+
+
+def _in_turn(rows: Sequence[Sequence[str]]) -> list[str]:
+    return list(dict.fromkeys(item for item in chain.from_iterable(zip_longest(*rows)) if item is not None))

@@ -1,0 +1,94 @@
+"""Items near to a user's recents, and popular items of genres."""
+
+import numpy as np
+
+from model_store.signals import BUILT_IN
+from service.index.exact import ExactIndex
+from service.recommend.retrieval.embedded import interests_of, near_recents
+from service.recommend.retrieval.popular_genres import PopularGenres, PopularInGenres
+from service.recommend.retrieval.stages import Rest
+from service.state.records import Event, Item
+from tests.service.conftest import Gateway
+from tests.service.recommend.retrieval.test_collector import First, Second, collected, sources
+from tests.service.recommend.test_endpoints import fill
+
+AXES = np.eye(4, dtype=np.float32)
+
+
+def index_of(**vectors: list[float]) -> ExactIndex:
+    index = ExactIndex("shop-embedder@1", 4, np.float32)
+    rows = np.array(list(vectors.values()), dtype=np.float32)
+    index.upsert(list(vectors), rows / np.linalg.norm(rows, axis=1, keepdims=True))
+    return index
+
+
+INDEX = index_of(
+    tea=[1, 0, 0, 0], pot=[9, 1, 0, 0], jug=[8, 2, 0, 0], hat=[0, 1, 0, 0], cap=[0, 9, 1, 0], saw=[0, 0, 0, 1]
+)
+
+
+def event(item: str, kind: str = "like") -> Event:
+    return Event("", "u", item, kind, 0)
+
+
+async def test_items_near_to_each_interest_are_found_without_those_to_avoid() -> None:
+    recents = [event("hat"), event("tea"), event("of no catalogue")]
+    found = await near_recents(INDEX, recents, BUILT_IN, 3, {"tea", "hat"})
+    assert set(found) == {"pot", "jug", "cap"}
+    assert await near_recents(INDEX, recents, BUILT_IN, 2, {"tea", "hat", "pot"}) != found[:2]
+
+
+async def test_without_recents_or_known_items_nothing_is_found() -> None:
+    assert await near_recents(INDEX, [], BUILT_IN, 3, ()) == []
+    assert await near_recents(INDEX, [event("of no catalogue")], BUILT_IN, 3, ()) == []
+    assert await near_recents(INDEX, [event("tea", "dislike")], BUILT_IN, 3, ()) == []
+
+
+def test_the_last_event_says_whether_an_item_is_liked() -> None:
+    liked = interests_of(INDEX, [event("tea", "dislike"), event("tea", "like")], BUILT_IN)
+    assert len(liked.weights) == 1
+    assert len(interests_of(INDEX, [event("tea", "like"), event("tea", "dislike")], BUILT_IN).weights) == 0
+
+
+def test_what_exceeds_the_places_of_a_stage_comes_before_the_last_stages() -> None:
+    first = First(["a", "b", "c", "d"], places=1)
+    collector = collected(first, Second(["e"], places=1), Rest(first), Second(["f", "g"]), count=5)
+    assert sources(collector) == {
+        "a": "cooccurrence",
+        "e": "popular",
+        "b": "cooccurrence",
+        "c": "cooccurrence",
+        "d": "cooccurrence",
+    }
+
+
+async def test_popular_items_of_the_genres_of_the_recents_are_named_and_for_new_users_those_of_all(
+    gateway: Gateway,
+) -> None:
+    items = [{"item_id": f"{genre}{n}", "title": "T", "genres": [genre]} for genre in ("tea", "hat") for n in range(3)]
+    assert (await gateway.ask("POST", "/items", items)).json()["accepted"] == 6
+    for likes, item in enumerate(("hat0", "tea1", "tea0", "hat1")):
+        for _ in range(9 - likes):
+            await gateway.store.cooccurrence.record([item], [])
+    popular = PopularGenres(gateway.store)
+    await popular.refresh()
+    assert popular.of(["tea"]) == ["tea1", "tea0"]
+    assert popular.diverse() == ["hat0", "tea1", "hat1", "tea0"]
+
+    stage = PopularInGenres(popular, places=2)
+    stage.begin(["tea0", "gone"], {"tea0"})
+    assert not stage.done
+    stage.know({"tea0": Item("tea0", "T", genres=("tea",))})
+    assert (list(stage.ids), stage.done) == (["tea1", "tea0"], True)
+    new = PopularInGenres(popular, places=2)
+    new.begin([], ())
+    assert list(new.ids) == ["hat0", "tea1", "hat1", "tea0"]
+
+
+async def test_an_empty_catalogue_has_no_popular_genres(gateway: Gateway) -> None:
+    popular = PopularGenres(gateway.store)
+    await popular.refresh()
+    assert popular.diverse() == []
+    await fill(gateway, "tea")
+    await popular.refresh()
+    assert popular.of(["genre of tea"]) == []
