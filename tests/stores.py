@@ -1,9 +1,11 @@
 """Reads of a store in forms that only tests need."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
 
 from service.state.cooccurrence import cosines, named, nearest
-from service.state.records import DeadLetter
+from service.state.records import DeadLetter, Item
 from service.state.store import Store
 
 
@@ -49,3 +51,15 @@ async def cached_scores(store: Store, user_id: str, cache_key: str, revisions: M
     scores = wave.add(store.scores.reading(user_id))
     await wave.send()
     return scores.value()(cache_key, revisions)
+
+
+async def embed(store: Store, vectors: Callable[[Item], Mapping[str, Sequence[float]]]) -> int:
+    """Write vectors, by index, for every item that waits for some; returns how many items those are."""
+    queue, number = store.embedding_queue, 0
+    assert queue is not None
+    while claims := await queue.claim(500):
+        number += len(claims)
+        for claim in claims:
+            made = {index: np.array(one, dtype=np.float16).tobytes() for index, one in vectors(claim.item).items()}
+            assert await queue.commit(claim, made)
+    return number

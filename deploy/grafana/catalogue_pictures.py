@@ -158,9 +158,79 @@ _PICTURES_ROW = Row(
     ],
 )
 
+_VECTORS_ROW = Row(
+    "Vectors of items",
+    [
+        lines(
+            "Items by what the index of vectors has of them",
+            "current is the index that is searched; next is filled after the promotion of another embedder. failed: "
+            "the embedder gave up. stale: only the vector of earlier words, or of another picture.",
+            Query(
+                or_none(f"max by (index, state) ({series('tastestream_embedding_items')}) > 0", "index"),
+                "{{index}} {{state}}",
+            ),
+            unit="short",
+            width=12,
+            runbooks=["TastestreamDeadLetters"],
+        ),
+        lines(
+            "Work on vectors, by outcome",
+            "lost: the item changed while its vector was made. released: no server has the version, or it is down.",
+            Query(occurring(per_second(_JOBS, 'kind="embed"', by="outcome"), "outcome"), "{{outcome}}"),
+            unit="cps",
+            width=12,
+            stacked=True,
+            runbooks=["TastestreamDeadLetters"],
+        ),
+        lines(
+            "Vectors that are searched",
+            "In each gateway, by tenant. Gateways that differ for long do not read the changes.",
+            Query(or_none(f"sum by (instance) ({series('tastestream_index_vectors')})", "instance"), "{{instance}}"),
+            unit="short",
+        ),
+        lines(
+            "Age of what is searched",
+            "Time since a gateway last knew every vector in Redis. It stays below a second while Redis answers.",
+            Query(
+                or_none(f"max by (instance) ({series('tastestream_index_age_seconds')})", "instance"), "{{instance}}"
+            ),
+            unit="s",
+        ),
+        lines(
+            "From the commit of a vector to the search",
+            "Or of the removal of an item. Without the loading of a whole index.",
+            *p50_p99("tastestream_index_lag_seconds"),
+            unit="s",
+        ),
+        lines(
+            "Time of a search among the vectors",
+            "In a thread of the gateway. It grows with the number of vectors.",
+            *p50_p99("tastestream_index_search_seconds"),
+            unit="s",
+        ),
+        lines(
+            "Changes that gateways read, by outcome",
+            "refused: a vector does not fit the others of its index.",
+            Query(or_none(per_second("tastestream_index_changes_total", by="outcome"), "outcome"), "{{outcome}}"),
+            unit="cps",
+            stacked=True,
+        ),
+        lines(
+            "Changes of the index in use",
+            "In the last 6 hours. swap: the next index was complete. A gateway then loads it; it also loads the "
+            "current one when it starts, from a file or from Redis.",
+            Query(f"sum (increase({series('tastestream_embedding_swaps_total')}[6h]))", "swap"),
+            Query(
+                f"sum by (source) (increase({series('tastestream_index_loads_total')}[6h]))", "loaded from {{source}}"
+            ),
+            unit="short",
+        ),
+    ],
+)
+
 CATALOGUE_PICTURES = Board(
     "catalogue-pictures",
     "Catalogue and pictures",
-    "What is in the catalogue, whether events and requests name it, and what becomes of its pictures.",
-    [_CATALOGUE_ROW, _PICTURES_ROW],
+    "What is in the catalogue, whether events and requests name it, and what becomes of its pictures and vectors.",
+    [_CATALOGUE_ROW, _PICTURES_ROW, _VECTORS_ROW],
 )

@@ -11,6 +11,7 @@ from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
 from service.metrics.declare import Declare
+from service.metrics.embeddings import EmbeddingSeries
 from service.metrics.encoder import EncoderSeries
 from service.metrics.events import CatalogueSeries, EventSeries
 from service.metrics.http import HttpSeries
@@ -32,6 +33,7 @@ class Metrics(
     ModelSeries,
     WorkerSeries,
     EncoderSeries,
+    EmbeddingSeries,
     StoreSeries,
     ObjectiveSeries,
 ):
@@ -61,6 +63,7 @@ class Metrics(
         ModelSeries.__init__(self, declare)
         WorkerSeries.__init__(self, declare)
         EncoderSeries.__init__(self, declare)
+        EmbeddingSeries.__init__(self, declare)
         StoreSeries.__init__(self, declare)
         ObjectiveSeries.__init__(self, declare)
         self.build_info = declare.gauge(

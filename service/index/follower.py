@@ -1,0 +1,261 @@
+"""Keeps the index of one tenant in a process equal to the vectors in Redis."""
+
+import asyncio
+import random
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.errors import StateUnavailable
+from service.index.exact import ExactIndex
+from service.index.files import BadFile
+from service.index.vector_index import VectorIndex, WrongVectors
+from service.logs import get_logger
+from service.metrics import Metrics
+from service.state.embeddings import REMEMBERED_S, Change, Changes, Embeddings, Pointer
+
+log = get_logger(__name__)
+_PAGE = 2000
+_PAGES_AT_ONCE = 20
+"""Of an index that is being loaded, until the one in use is looked at again."""
+_SAVE_EVERY_S = 60.0
+_TRUSTED_S = REMEMBERED_S * 0.9
+"""The age up to which an index is brought up to date; of an older one, removals may have been forgotten."""
+_START_S = 1.0
+_JITTER = 0.1
+
+
+@dataclass(slots=True)
+class _Followed:
+    """An index and what is known of it.
+
+    Args:
+        index: None until the first vector shows its width.
+        after: for each bucket, the number of the last change.
+        checked_at: when all changes were known last, in seconds since the epoch.
+        complete: all changes were known once.
+        lapsed: it was not checked for so long that it must be loaded anew.
+    """
+
+    pointer: Pointer
+    after: tuple[int, ...]
+    index: VectorIndex | None = None
+    checked_at: float = 0.0
+    complete: bool = False
+    lapsed: bool = False
+    source: Literal["file", "redis"] = "redis"
+    unsaved: int = 0
+    saved_at: float = float("-inf")
+
+    def is_of(self, pointer: Pointer) -> bool:
+        same = (self.pointer.store, self.pointer.current) == (pointer.store, pointer.current)
+        return same and not self.lapsed
+
+
+class Follower:
+    """Reads the vectors that changed, every few tenths of a second, and applies them in a thread.
+
+    When another index is to be used, it is loaded beside the old one, which serves and is kept current until then. A
+    request takes `current()` once, and so never mixes the vectors of two versions.
+
+    Args:
+        folder: for a file of each index, so that a process starts with what an earlier one knew; None for none.
+        every_s: the interval.
+        tenant: the label of its series.
+    """
+
+    def __init__(
+        self, embeddings: Embeddings, folder: Path | None, every_s: float, metrics: Metrics, tenant: str
+    ) -> None:
+        self._embeddings, self._folder, self._every_s, self._metrics = embeddings, folder, every_s, metrics
+        self._vectors = metrics.index_vectors.labels(tenant)
+        self._age = metrics.index_age.labels(tenant)
+        self._serving: _Followed | None = None
+        self._next: _Followed | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._failure = ""
+
+    def current(self) -> VectorIndex | None:
+        """The index to search now; None while there is none."""
+        return self._serving.index if self._serving else None
+
+    async def start(self) -> None:
+        """Follow until `close`. Returns when an index is in use, or after a second."""
+        followed = asyncio.Event()
+        self._task = asyncio.create_task(self._run(followed))
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_START_S):
+                await followed.wait()
+
+    async def close(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def refresh(self) -> bool:
+        """Read what changed. True if there is nothing more to read now.
+
+        Raises:
+            StateUnavailable: Redis did not answer; the index stays as it is.
+        """
+        serving = self._serving
+        if serving is None:
+            pointer, caught_up = await self._embeddings.pointer(), True
+        else:
+            serving.lapsed = serving.lapsed or time.time() - serving.checked_at > _TRUSTED_S
+            pointer, caught_up = await self._catch_up(serving)
+        if pointer is None:
+            self._serving = self._next = None
+        elif serving is None or not serving.is_of(pointer):
+            caught_up = await self._load(pointer)
+        else:
+            self._next = None
+            if caught_up:
+                await self._save(serving)
+        self._show()
+        return caught_up
+
+    async def _run(self, followed: asyncio.Event) -> None:
+        while True:
+            caught_up = True
+            try:
+                caught_up = await self.refresh()
+                self._failure = ""
+            except StateUnavailable as error:
+                if error.detail != self._failure:
+                    log.warning("index_not_read", error=error.detail)
+                self._failure = error.detail
+            except Exception:
+                log.exception("index_failed")
+            if caught_up:
+                followed.set()
+                await asyncio.sleep(self._every_s * random.uniform(1 - _JITTER, 1 + _JITTER))  # noqa: S311
+            self._show()
+
+    async def _load(self, pointer: Pointer) -> bool:
+        """Read a part of the index that is to be used; use it when it is complete."""
+        if self._next is None or not self._next.is_of(pointer):
+            self._next = await asyncio.to_thread(self._open, pointer)
+        now_in_use, caught_up = await self._catch_up(self._next)
+        if not caught_up or now_in_use is None or not self._next.is_of(now_in_use):
+            return False
+        self._serving, self._next = self._next, None
+        self._metrics.index_loads.labels(self._serving.source).inc()
+        log.info("index_in_use", index=pointer.current, vectors=self._size(), source=self._serving.source)
+        await self._save(self._serving)
+        return True
+
+    async def _catch_up(self, followed: _Followed) -> tuple[Pointer | None, bool]:
+        """Apply some pages of changes; the pointer, and whether those were all."""
+        for _ in range(_PAGES_AT_ONCE):
+            page = await self._embeddings.changes(followed.pointer.current, followed.after, _PAGE)
+            if page.changes:
+                await asyncio.to_thread(self._apply, followed, page.changes)
+                self._observe(followed, page)
+            followed.after = page.after
+            if not page.more:
+                followed.checked_at, followed.complete = time.time(), True
+                return page.pointer, True
+        return page.pointer, False
+
+    def _apply(self, followed: _Followed, changes: Sequence[Change]) -> None:
+        gone = [change.item_id for change in changes if change.vector is None]
+        new = [change for change in changes if change.vector is not None]
+        if new and followed.index is None:
+            followed.index = ExactIndex(followed.pointer.current, len(new[0].vector or b"") // 2)
+        if followed.index is None:
+            return
+        refused = _upsert(followed.index, new)
+        followed.index.remove(gone)
+        followed.unsaved += len(changes)
+        for outcome, number in (("upserted", len(new) - refused), ("removed", len(gone)), ("refused", refused)):
+            self._metrics.index_changes.labels(outcome).inc(number)
+        if refused:
+            log.warning("vectors_refused", index=followed.pointer.current, vectors=refused)
+
+    def _observe(self, followed: _Followed, page: Changes) -> None:
+        if followed.complete:
+            self._metrics.index_lag.observe(max(0.0, time.time() - max(page.after) / 1e6))
+
+    def _open(self, pointer: Pointer) -> _Followed:
+        """What a file knows, or nothing."""
+        followed = _Followed(pointer, (0,) * self._embeddings.buckets)
+        path = self._path(pointer)
+        if path is None:
+            return followed
+        try:
+            index, note = ExactIndex.load(path, pointer.current)
+            if not _fits(note, followed):
+                log.info("index_file_ignored", file=str(path), reason="of another Redis, or too old")
+                return followed
+        except FileNotFoundError:
+            return followed
+        except (OSError, BadFile, KeyError, TypeError, ValueError) as error:
+            log.warning("index_file_ignored", file=str(path), reason=str(error)[:200])
+            return followed
+        followed.index, followed.after, followed.source = index, tuple(note["after"]), "file"
+        followed.saved_at = time.monotonic()
+        return followed
+
+    async def _save(self, followed: _Followed) -> None:
+        """Write the file, at most once a minute, however many processes there are."""
+        path, index = self._path(followed.pointer), followed.index
+        if path is None or index is None or not followed.unsaved:
+            return
+        if time.monotonic() - followed.saved_at < _SAVE_EVERY_S:
+            return
+        followed.saved_at = time.monotonic()
+        note = {"store": followed.pointer.store, "after": followed.after, "at": followed.checked_at}
+        followed.unsaved = 0
+        try:
+            await asyncio.to_thread(self._write, path, index, note, followed.pointer)
+        except OSError as error:
+            log.warning("index_not_saved", file=str(path), error=str(error)[:200])
+
+    def _write(self, path: Path, index: VectorIndex, note: dict[str, Any], pointer: Pointer) -> None:
+        with suppress(FileNotFoundError):
+            if 0 <= time.time() - path.stat().st_mtime < _SAVE_EVERY_S / 2:
+                return
+        index.save(path, note)
+        previous = self._path(Pointer(pointer.store, pointer.previous)) if pointer.previous else None
+        for other in path.parent.iterdir():
+            unfinished = other.suffix == ".tmp" and time.time() - other.stat().st_mtime > _SAVE_EVERY_S
+            if unfinished or (other.suffix == path.suffix and other not in (path, previous)):
+                other.unlink(missing_ok=True)
+
+    def _path(self, pointer: Pointer) -> Path | None:
+        return self._folder / f"{pointer.current}.vectors" if self._folder else None
+
+    def _size(self) -> int:
+        index = self.current()
+        return len(index) if index is not None else 0
+
+    def _show(self) -> None:
+        self._vectors.set(self._size())
+        self._age.set(time.time() - self._serving.checked_at if self._serving else 0.0)
+
+
+def _upsert(index: VectorIndex, changes: list[Change]) -> int:
+    """Add the vectors that fit; returns how many do not."""
+    width = index.dimensions * 2
+    fitting = [change for change in changes if len(change.vector or b"") == width]
+    rows: NDArray[np.float16] = np.frombuffer(b"".join(one.vector or b"" for one in fitting), dtype=np.float16)
+    matrix = rows.reshape(len(fitting), index.dimensions)
+    finite = np.asarray(np.isfinite(matrix).all(axis=1))
+    kept = [change.item_id for change, good in zip(fitting, finite, strict=True) if good]
+    if kept:
+        with suppress(WrongVectors):
+            index.upsert(kept, matrix[finite])
+    return len(changes) - len(kept)
+
+
+def _fits(note: dict[str, Any], followed: _Followed) -> bool:
+    """Whether a file is of this Redis, and not so old that removals may have been forgotten since."""
+    same = note["store"] == followed.pointer.store and len(note["after"]) == len(followed.after)
+    return same and 0 <= time.time() - note["at"] + 60 < _TRUSTED_S
