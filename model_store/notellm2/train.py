@@ -75,8 +75,8 @@ class EmbedderOptions:
     """Partners kept per item."""
     window: int = 20
     """How many likes later a partner may follow."""
-    validations: int = 6
-    validation_items: int = 800
+    validations: int = 5
+    validation_items: int = 500
     patience: int = 3
     bf16: bool | None = None
     """Multiply in bfloat16; None does for adapters if the processor has units for it."""

@@ -41,6 +41,9 @@ def train_embedder(
     rank: Annotated[
         int, typer.Option(help="Rank of the LoRA adapters; 0 trains the language model in full.", min=0, max=256)
     ] = 16,
+    learning_rate: Annotated[
+        float, typer.Option(help="Peak rate of the language model's weights or adapters.", min=1e-7, max=0.1)
+    ] = 5e-4,
     inputs: Annotated[str, typer.Option(help="What of an item is shown: `both`, `words` or `picture`.")] = "both",
     micl: Annotated[bool, typer.Option(help="Read a position that has seen only the picture (mICL).")] = True,
     late_fusion: Annotated[bool, typer.Option(help="Mix what is read with the picture's feature.")] = True,
@@ -82,6 +85,7 @@ def train_embedder(
         queries=queries,
         layers=layers,
         adapter=LoraSizes(rank, 2 * rank) if rank else None,
+        llm_rate=learning_rate,
         inputs=cast("Inputs", inputs),
         micl=micl and inputs == "both",
         late_fusion=late_fusion,
