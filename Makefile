@@ -11,7 +11,7 @@ STEP := sh deploy/step.sh
 # How many processes run tests. Each starts servers of its own.
 TEST_PROCESSES ?= 2
 
-.PHONY: help run observe test test-fast deploy-tools checkov leaks sbom audit bench-events bench-recommend load performance check format docs rules dashboards demo-model \
+.PHONY: help run observe test test-fast deploy-tools checkov leaks sbom audit bench-events bench-recommend load performance check format docs rules dashboards demo-model demo-embedder \
 	recording screenshots lock clean
 
 help: ## list the targets
@@ -68,6 +68,9 @@ dashboards: $(INSTALLED) ## write the Grafana dashboards
 
 demo-model: $(INSTALLED) ## rebuild the demo world's model from its seed (30 minutes to an hour; ARGS="--steps 500" for a trial)
 	$(BIN)/python -m model_store.demo.build $(ARGS)
+
+demo-embedder: $(INSTALLED) ## rebuild the demo world's embedder from its seed (5 minutes)
+	$(BIN)/python -m model_store.demo.embedder $(ARGS)
 
 recording: $(INSTALLED) ## record the demo for the README (3 minutes; needs port 8000)
 	$(BIN)/python -m tests.recording

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 MODELS = Path(__file__).parent / "models"
-"""The model store in the package, with `demo-summarizer` and `demo-ranker`."""
+"""The model store in the package, with `demo-summarizer`, `demo-ranker` and `demo-embedder`."""
 
 SEED = 7
 ITEMS = 1500

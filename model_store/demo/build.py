@@ -48,7 +48,7 @@ def build(
     start: Path | None,
     progress: Report,
 ) -> DemoReport:
-    """Write version 1 of `demo-ranker` and `demo-summarizer` into the model store `models`, replacing its content.
+    """Write version 1 of `demo-ranker` and `demo-summarizer` into the model store `models`, replacing earlier ones.
 
     Args:
         steps: the length of the first phase; world and evaluation take about five more minutes on two cores.
@@ -99,8 +99,9 @@ def build(
             progress=progress,
             evaluation=measured.summary(),
         )
-        shutil.rmtree(models, ignore_errors=True)
-        shutil.copytree(store, models)
+        for built in store.iterdir():
+            shutil.rmtree(models / built.name, ignore_errors=True)
+            shutil.copytree(built, models / built.name)
     return measured
 
 

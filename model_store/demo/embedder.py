@@ -26,7 +26,7 @@ from model_store.notellm2.vision import BUILTIN
 from model_store.progress import Report, stages
 from model_store.registry.manifest import Training
 
-USERS, STEPS = 4000, 500
+USERS, STEPS = 4000, 400
 UNSEEN_ITEMS = 300
 NEAREST = 10
 COMMAND = "python -m model_store.demo.embedder"

@@ -27,7 +27,11 @@ Insecure = Annotated[
 def up(
     demo: Annotated[bool, typer.Option("--demo", help="Load the demo catalogue and simulate two users.")] = False,
     models: Annotated[
-        str, typer.Option(help="Serve NAME-summarizer and NAME-ranker of the model store; `demo` is built in.")
+        str,
+        typer.Option(
+            help="Serve NAME-summarizer, NAME-ranker and, if there is one, NAME-embedder of the model store; `demo` is "
+            "built in."
+        ),
     ] = "demo",
     store: ModelStore = None,
     data_dir: Annotated[
@@ -44,8 +48,8 @@ def up(
     """Start everything on this machine and serve until Ctrl-C.
 
     Redis is embedded unless `TASTESTREAM_REDIS_URL` is set. A vLLM server is started for each of
-    `TASTESTREAM_SUMMARIZER__URL` and `TASTESTREAM_RANKER__URL` that is not set. With API keys, the demo sends the one
-    in `TASTESTREAM_API_KEY`.
+    `TASTESTREAM_SUMMARIZER__URL`, `TASTESTREAM_RANKER__URL` and `TASTESTREAM_EMBEDDER__URL` that is not set. With API
+    keys, the demo sends the one in `TASTESTREAM_API_KEY`.
 
     Example:
 

@@ -1,4 +1,4 @@
-"""The picture encoders that `tastestream up` starts for rankers whose pictures are soft tokens."""
+"""The picture encoders that `tastestream up` starts for models whose pictures are soft tokens."""
 
 import asyncio
 import sys
@@ -14,7 +14,7 @@ from model_store.registry.registry import Registry
 from model_store.serving.launch import free_port
 from model_store.serving.processes import Child, ChildFailed, tail
 from service.local.targets import address
-from service.local.vllm import LocalEngine
+from service.local.vllm import EMBEDDER, LocalEngine
 from service.settings import PREFIX, Settings
 
 _HOST = "127.0.0.1"
@@ -22,11 +22,11 @@ _START_S, _POLL_S = 300.0, 0.2
 
 
 class LocalEncoder:
-    """`tastestream encoder` of one version; `job` is what it is called among the processes."""
+    """`tastestream encoder` of one version; `job` is what it is called among the processes, `role` is the version's."""
 
-    def __init__(self, job: str, manifest: Manifest, registry: Registry, log: Path) -> None:
+    def __init__(self, job: str, role: str, manifest: Manifest, registry: Registry, log: Path) -> None:
         port = free_port()
-        self.job = job
+        self.job, self.role = job, role
         self.url = address(_HOST, port)
         self._version = manifest.id
         command = [sys.executable, "-m", "service.cli.main", "encoder", manifest.id, "--store", registry.root]
@@ -53,21 +53,29 @@ class LocalEncoder:
 
 
 def needed_encoders(settings: Settings, engines: Sequence[LocalEngine], logs: Path) -> list[LocalEncoder]:
-    """Those of the rankers that are started here, unless the settings name encoders."""
-    if settings.ranker.encoder_url:
-        return []
-    rankers = [engine for engine in engines if engine.role == "ranker" and engine.manifest.picture_tokens]
-    jobs = [engine.job.replace("ranker", "encoder") for engine in rankers]
+    """Those of the rankers and embedders that are started here, unless the settings name encoders."""
+    named = {"ranker": settings.ranker.encoder_url, EMBEDDER: settings.embedder.encoder_url}
+    needed = [
+        engine
+        for engine in engines
+        if engine.role in named and not named[engine.role] and engine.manifest.picture_tokens
+    ]
+    jobs = [
+        engine.job.replace("ranker", "encoder") if engine.role == "ranker" else f"{engine.job}-encoder"
+        for engine in needed
+    ]
     return [
-        LocalEncoder(job, ranker.manifest, ranker.registry, logs / f"{job}.log")
-        for job, ranker in zip(jobs, rankers, strict=True)
+        LocalEncoder(job, engine.role, engine.manifest, engine.registry, logs / f"{job}.log")
+        for job, engine in zip(jobs, needed, strict=True)
     ]
 
 
 def encoder_environment(encoders: Sequence[LocalEncoder]) -> dict[str, str]:
-    """The setting that points gateway and worker to the encoders."""
-    urls = ",".join(encoder.url for encoder in encoders)
-    return {f"{PREFIX}RANKER__ENCODER_URL": urls} if urls else {}
+    """The settings that point gateway and worker to the encoders."""
+    urls: dict[str, list[str]] = {}
+    for encoder in encoders:
+        urls.setdefault(encoder.role, []).append(encoder.url)
+    return {f"{PREFIX}{role.upper()}__ENCODER_URL": ",".join(those) for role, those in urls.items()}
 
 
 async def _answers(client: httpx.AsyncClient) -> bool:

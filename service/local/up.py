@@ -160,7 +160,11 @@ def _servers(settings: Settings, engines: list[LocalEngine], encoders: list[Loca
         "gateway": address(settings.host, settings.port),
         "worker": address(worker.metrics_host, worker.metrics_port or 0),
     }
-    given = {"summarizer": settings.summarizer.url, "ranker": settings.ranker.url}
+    given = {
+        "summarizer": settings.summarizer.url,
+        "ranker": settings.ranker.url,
+        "embedder": next(iter(settings.embedder.urls), None),
+    }
     started = {engine.job: engine.server.url for engine in engines}
     started |= {encoder.job: encoder.url for encoder in encoders}
     return {job: url for job, url in (own | given | started).items() if url is not None}

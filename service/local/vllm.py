@@ -7,7 +7,8 @@ from pathlib import Path
 from rich.console import Console
 
 from model_store.demo import MODELS
-from model_store.engine.engine import open_engine
+from model_store.engine.embed import Embedder, open_embedder
+from model_store.engine.engine import Engine, open_engine
 from model_store.engine.errors import WrongScores
 from model_store.registry.aliases import CANARY, PRODUCTION, SHADOW
 from model_store.registry.manifest import Manifest
@@ -15,6 +16,8 @@ from model_store.registry.registry import Registry
 from model_store.serving.launch import HOST, VllmServer
 from model_store.serving.processes import ChildFailed
 from service.settings import PREFIX, Settings, is_remote
+
+EMBEDDER = "embedder"
 
 
 class LocalEngine:
@@ -41,7 +44,7 @@ class LocalEngine:
         self.manifest = manifest
         self.registry = registry
         weights, prompts = registry.local_folder(manifest), registry.templates(manifest)
-        self.server = VllmServer(manifest, weights, prompts, log, background=role == "summarizer", port=port, also=also)
+        self.server = VllmServer(manifest, weights, prompts, log, background=role != "ranker", port=port, also=also)
         self._started = 0.0
 
     async def start(self) -> None:
@@ -56,7 +59,11 @@ class LocalEngine:
         """
         with console.status(self._line(0.0, "starting")) as status:
             await self.server.wait_healthy(lambda elapsed, phase: status.update(self._line(elapsed, phase)))
-        engine = open_engine(self.server.url, None, self.manifest.id, self.registry)
+        engine: Engine | Embedder
+        if self.role == EMBEDDER:
+            engine = open_embedder(self.server.url, self.manifest.id, self.registry)
+        else:
+            engine = open_engine(self.server.url, None, self.manifest.id, self.registry)
         try:
             await engine.check()
         except WrongScores as error:
@@ -86,7 +93,9 @@ def environment(engines: Sequence[LocalEngine]) -> dict[str, str]:
         variables[f"{prefix}URL"] = ",".join(engine.server.url for engine in (production, *others))
         variables[f"{PREFIX}MODEL_STORE"] = production.registry.root
         variables[f"{prefix}VERSION"] = production.manifest.id
-        if role == "ranker":
+        if role == EMBEDDER:
+            variables[f"{prefix}VERSION"] = production.manifest.name
+        elif role == "ranker":
             variables[f"{prefix}VERSION"] = production.manifest.name
             variables[f"{prefix}ALLOWED_URLS"] = f"http://{HOST}"
         else:
@@ -96,7 +105,7 @@ def environment(engines: Sequence[LocalEngine]) -> dict[str, str]:
 
 def choose(settings: Settings, models: str, logs: Path) -> list[LocalEngine]:
     """The model servers to start: one for each role that has no URL, and one for a canary and a shadow of the ranker
-    whose servers the store does not name.
+    whose servers the store does not name. An embedder is started if the store has one.
 
     Args:
         models: the name of the model family. `demo` is built in; any other is in the model store as
@@ -116,4 +125,7 @@ def choose(settings: Settings, models: str, logs: Path) -> list[LocalEngine]:
             if alias in (CANARY, SHADOW) and promotion.version != production and not promotion.urls:
                 manifest = registry.get(f"{name}@{promotion.version}")
                 engines.append(LocalEngine("ranker", manifest, registry, logs / f"ranker-{alias}.log", alias=alias))
+    name = f"{models}-{EMBEDDER}"
+    if settings.embedder.url is None and registry.versions(name):
+        engines.append(LocalEngine(EMBEDDER, registry.get(name), registry, logs / f"{EMBEDDER}.log"))
     return engines
