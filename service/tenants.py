@@ -11,7 +11,9 @@ from service.events.ingest import EventIngest
 from service.events.unknown_items import UnknownItems
 from service.http.pressure import Pressure
 from service.http.tenants import PerTenant
-from service.index.current import NoVectors, Vectors
+from service.index.current import Vectors, no_index
+from service.index.follower import Follower as IndexFollower
+from service.index.searcher import Searcher
 from service.items.catalogue import Catalogue
 from service.items.endpoints import Shelf
 from service.metrics import Metrics
@@ -72,6 +74,7 @@ class Tenants:
         self._pictures, self._tokens = open_pictures(settings), open_tokens(settings)
         self._token_requests: list[TokenRequests] = []
         self._populars: list[PopularGenres] = []
+        self._searcher, self._indexes = Searcher(metrics), list[IndexFollower]()
         self._tasks: list[asyncio.Task[None]] = []
         self._decoder = PictureDecoder(settings.pictures, metrics)
         self.rollouts: dict[RankerSettings, Rollout] = {}
@@ -94,7 +97,8 @@ class Tenants:
         return [rollout if rollout.lineup.production else None for rollout in self.rollouts.values()]
 
     async def start(self) -> None:
-        """Follow promotions in the model store, and what is popular."""
+        """Follow promotions in the model store, the vectors of items, and what is popular."""
+        await asyncio.gather(*(index.start() for index in self._indexes))
         self._tasks += [asyncio.create_task(popular.run()) for popular in self._populars]
         await asyncio.gather(*(follower.start() for follower in self._followers))
 
@@ -110,6 +114,8 @@ class Tenants:
                 self.store,
                 self._decoder,
                 self._shadow,
+                self._searcher,
+                *self._indexes,
                 *self._followers,
                 *self._fixed,
                 *self.summarizers.values(),
@@ -129,7 +135,7 @@ class Tenants:
         sight = self._sight(settings, store, pictures)
         shown = ShownWriter(store.shown_log, metrics)
         unknown_items = UnknownItems(store.items, metrics.unknown_items)
-        vectors: Vectors = NoVectors()
+        vectors = self._vectors(settings, store, name)
         popular = PopularGenres(store)
         self._populars.append(popular)
         given = settings.recommend
@@ -145,6 +151,15 @@ class Tenants:
             catalogue=Catalogue(store.items, self._ingest(settings, pictures), metrics),
             shelf=Shelf(store, vectors, given.similar_pivot),
         )
+
+    def _vectors(self, settings: Settings, store: Store, tenant: str) -> Vectors:
+        """The vectors of a tenant's items; none without an embedder."""
+        if not settings.embedder.url:
+            return Vectors(no_index, self._searcher)
+        folder = settings.data_dir / "index" / tenant
+        index = IndexFollower(store.embeddings, folder, settings.embedder.poll_s, self._metrics, tenant)
+        self._indexes.append(index)
+        return Vectors(index.current, self._searcher)
 
     def _rollout(self, settings: Settings) -> Rollout:
         if settings.ranker not in self.rollouts:

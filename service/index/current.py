@@ -1,20 +1,24 @@
-"""How a request gets the index of its tenant."""
+"""How requests of a tenant get at the vectors of its items."""
 
-from typing import Protocol
+from collections.abc import Callable
+from dataclasses import dataclass
 
+from service.index.searcher import Searcher
 from service.index.vector_index import VectorIndex
 
 
-class Vectors(Protocol):
-    """Gives the index that is in use. A request takes it once, so that no request mixes versions."""
-
-    def current(self) -> VectorIndex | None:
-        """The index to search in; None if there is none, or none yet."""
-        ...
-
-
-class NoVectors:
+def no_index() -> VectorIndex | None:
     """Of a tenant without an embedder."""
+    return None
 
-    def current(self) -> VectorIndex | None:
-        return None
+
+@dataclass(frozen=True, slots=True)
+class Vectors:
+    """
+    Args:
+        current: the index that is in use, or None. A request calls it once, so that no request mixes versions.
+        searcher: searches in threads.
+    """
+
+    current: Callable[[], VectorIndex | None]
+    searcher: Searcher

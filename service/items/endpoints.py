@@ -105,7 +105,7 @@ def items_router(catalogues: PerTenant[Catalogue], shelves: PerTenant[Shelf], li
         a better one are left out.
         """
         shelf = shelves.of(request.scope)
-        if (found := await similar(shelf.store, item_id, k, shelf.vectors.current(), shelf.similar_pivot)) is None:
+        if (found := await similar(shelf.store, shelf.vectors, item_id, k, shelf.similar_pivot)) is None:
             raise _not_found(item_id)
         return Json(found)
 

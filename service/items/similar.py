@@ -1,10 +1,11 @@
 """Items like another one: liked by the same users, or with a similar vector."""
 
-import asyncio
 from collections.abc import Mapping
 
 import numpy as np
 
+from service.index.current import Vectors
+from service.index.searcher import Searcher
 from service.index.vector_index import VectorIndex
 from service.items.schemas import SimilarItem, SimilarItems, SimilarSource
 from service.state.cooccurrence import cosines, named, nearest
@@ -16,9 +17,7 @@ DUPLICATE_AT = 0.995
 """The cosine from which two items of an answer are the same one under different ids."""
 
 
-async def similar(
-    store: Store, item_id: str, k: int, index: VectorIndex | None = None, pivot: float = 20.0
-) -> SimilarItems | None:
+async def similar(store: Store, vectors: Vectors, item_id: str, k: int, pivot: float = 20.0) -> SimilarItems | None:
     """The `k` items of the catalogue most like this one, best first; None for an unknown item.
 
     The score is w * c + (1 - w) * v with w = n / (n + pivot): c is the cosine of co-occurrence, as a share of that of
@@ -28,7 +27,7 @@ async def similar(
     Raises:
         StateUnavailable: the store can't be read.
     """
-    wave = store.wave()
+    index, wave = vectors.current(), store.wave()
     item, lists = wave.add(store.items.reading([item_id])), wave.add(store.cooccurrence.lists([item_id]))
     await wave.send()
     if not item.value():
@@ -38,7 +37,7 @@ async def similar(
     await wave.send()
     counts = counted.value()
     liked = nearest(together, counts, {item_id})[:_LOOKED_AT]
-    seen = await asyncio.to_thread(_by_vector, index, item_id, liked) if index is not None else {}
+    seen = await _by_vector(index, vectors.searcher, item_id, liked) if index is not None else {}
     wave = store.wave()
     looked = list(dict.fromkeys([*liked, *seen]))
     items, pairs = wave.add(store.items.reading(looked)), wave.add(store.cooccurrence.pairs([item_id], liked))
@@ -51,7 +50,7 @@ async def similar(
         if one in known and score > 0
     ]
     found.sort(key=lambda one: -one.score)
-    distinct = await asyncio.to_thread(_distinct, found, index) if index is not None else found
+    distinct = _distinct(found, index) if index is not None else found
     return SimilarItems(item_id, distinct[:k])
 
 
@@ -62,13 +61,13 @@ def _weight(likes: float, pivot: float, vectors: bool) -> float:
     return likes / (likes + pivot) if likes + pivot > 0 else 0.0
 
 
-def _by_vector(index: VectorIndex, item_id: str, others: list[str]) -> dict[str, float]:
+async def _by_vector(index: VectorIndex, searcher: Searcher, item_id: str, others: list[str]) -> dict[str, float]:
     """The cosines of the nearest items, and of `others`; none for an item that the index lacks."""
     query, known = index.rows([item_id])
     if not known[0]:
         return {}
-    (nearest_ones,) = index.search(query, _LOOKED_AT, excluded={item_id})
-    found = dict(zip(nearest_ones.ids, nearest_ones.scores.tolist(), strict=True))
+    (near,) = await searcher.search(index, query, _LOOKED_AT, excluded={item_id})
+    found = dict(zip(near.ids, near.scores.tolist(), strict=True))
     rows, has = index.rows(others)
     return found | {one: float(score) for one, score, here in zip(others, rows @ query[0], has, strict=True) if here}
 

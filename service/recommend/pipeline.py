@@ -89,8 +89,8 @@ class Recommender:
         settings: RecommendSettings,
         metrics: Metrics,
         tenant: str,
-        vectors: Vectors | None = None,
-        popular: PopularGenres | None = None,
+        vectors: Vectors,
+        popular: PopularGenres,
         rng: random.Random | None = None,
     ) -> None:
         self._rollout = rollout

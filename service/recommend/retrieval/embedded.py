@@ -1,6 +1,5 @@
 """Candidates by the vectors of items: near to what the user liked lately, also those that nobody has met."""
 
-import asyncio
 from collections.abc import Collection, Sequence
 
 import numpy as np
@@ -8,6 +7,7 @@ import numpy as np
 from model_store.retrieval.interests import Interests, combined, interests
 from model_store.retrieval.vectors import Floats
 from model_store.signals import Signals
+from service.index.searcher import Searcher
 from service.index.vector_index import VectorIndex
 from service.recommend.retrieval.stages import Stage
 from service.state.reads import Wave
@@ -34,23 +34,28 @@ class Embedding(Stage):
 
 
 async def near_recents(
-    index: VectorIndex, recents: Sequence[Event], signals: Signals, count: int, exclude: Collection[str]
+    searcher: Searcher,
+    index: VectorIndex,
+    recents: Sequence[Event],
+    signals: Signals,
+    count: int,
+    exclude: Collection[str],
 ) -> list[str]:
     """The `count` items that fit a user best, without those in `exclude`; none for a user without recents.
 
     Args:
         recents: the user's events, oldest first.
     """
-    if not recents:
-        return []
-    return await asyncio.to_thread(_near_recents, index, recents, signals, count, exclude)
-
-
-def _near_recents(
-    index: VectorIndex, recents: Sequence[Event], signals: Signals, count: int, exclude: Collection[str]
-) -> list[str]:
     found = interests_of(index, recents, signals)
-    return _best(index, found, count, exclude) if len(found.weights) else []
+    if not len(found.weights):
+        return []
+    near = await searcher.search(index, found.vectors, count, excluded=exclude)
+    pool = list(dict.fromkeys(item for one in near for item in one.ids))
+    rows, known = index.rows(pool)
+    scores: Floats = combined(found.vectors @ rows.T, found.weights)
+    # An item may have been removed meanwhile.
+    scores[~known] = -np.inf
+    return [pool[place] for place in np.argsort(-scores, kind="stable")[:count]]
 
 
 def interests_of(index: VectorIndex, recents: Sequence[Event], signals: Signals) -> Interests:
@@ -60,14 +65,3 @@ def interests_of(index: VectorIndex, recents: Sequence[Event], signals: Signals)
     ids = list(dict.fromkeys(event.item_id for event in reversed(recents)))[::-1]
     rows, known = index.rows(ids)
     return interests(rows[known], np.array([signs[item] for item in ids], dtype=np.int64)[known])
-
-
-def _best(index: VectorIndex, found: Interests, count: int, exclude: Collection[str]) -> list[str]:
-    """The items that are among the best of an interest, in the order of their score for all."""
-    pool = list(dict.fromkeys(item for one in index.search(found.vectors, count, excluded=exclude) for item in one.ids))
-    if not pool:
-        return []
-    rows, known = index.rows(pool)
-    scores: Floats = combined(found.vectors @ rows.T, found.weights)
-    scores[~known] = -np.inf
-    return [pool[place] for place in np.argsort(-scores, kind="stable")[:count]]

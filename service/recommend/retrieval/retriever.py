@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from model_store.signals import Signals
-from service.index.current import NoVectors, Vectors
+from service.index.current import Vectors
 from service.metrics import Metrics
 from service.recommend.candidates import Candidate, given_candidates
 from service.recommend.deadline import Deadline
@@ -73,11 +73,11 @@ class Retriever:
         store: Store,
         settings: RecommendSettings,
         metrics: Metrics,
-        vectors: Vectors | None = None,
-        popular: PopularGenres | None = None,
+        vectors: Vectors,
+        popular: PopularGenres,
     ) -> None:
-        self._vectors: Vectors = vectors or NoVectors()
-        self._popular = popular or PopularGenres(store)
+        self._vectors = vectors
+        self._popular = popular
         self._store = store
         self._settings = settings
         self._metrics = metrics
@@ -181,7 +181,9 @@ class Retriever:
             return []
         places = max(self._settings.retrieve, ask.k)
         count = FILTERED_NEAR * places if rules.wanted else places
-        return await near_recents(index, recents, signals, min(count, self._settings.max_scanned_items), avoided)
+        return await near_recents(
+            self._vectors.searcher, index, recents, signals, min(count, self._settings.max_scanned_items), avoided
+        )
 
     def _collector(self, ask: RecommendIn, rules: Rules, left_out: LeftOut, stages: Sequence[Stage]) -> Collector:
         return Collector(

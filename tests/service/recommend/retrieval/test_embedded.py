@@ -4,6 +4,8 @@ import numpy as np
 
 from model_store.signals import BUILT_IN
 from service.index.exact import ExactIndex
+from service.index.searcher import Searcher
+from service.metrics import Metrics
 from service.recommend.retrieval.embedded import interests_of, near_recents
 from service.recommend.retrieval.popular_genres import PopularGenres, PopularInGenres
 from service.recommend.retrieval.stages import Rest
@@ -26,6 +28,8 @@ INDEX = index_of(
     tea=[1, 0, 0, 0], pot=[9, 1, 0, 0], jug=[8, 2, 0, 0], hat=[0, 1, 0, 0], cap=[0, 9, 1, 0], saw=[0, 0, 0, 1]
 )
 
+SEARCHER = Searcher(Metrics())
+
 
 def event(item: str, kind: str = "like") -> Event:
     return Event("", "u", item, kind, 0)
@@ -33,15 +37,15 @@ def event(item: str, kind: str = "like") -> Event:
 
 async def test_items_near_to_each_interest_are_found_without_those_to_avoid() -> None:
     recents = [event("hat"), event("tea"), event("of no catalogue")]
-    found = await near_recents(INDEX, recents, BUILT_IN, 3, {"tea", "hat"})
+    found = await near_recents(SEARCHER, INDEX, recents, BUILT_IN, 3, {"tea", "hat"})
     assert set(found) == {"pot", "jug", "cap"}
-    assert await near_recents(INDEX, recents, BUILT_IN, 2, {"tea", "hat", "pot"}) != found[:2]
+    assert await near_recents(SEARCHER, INDEX, recents, BUILT_IN, 2, {"tea", "hat", "pot"}) != found[:2]
 
 
 async def test_without_recents_or_known_items_nothing_is_found() -> None:
-    assert await near_recents(INDEX, [], BUILT_IN, 3, ()) == []
-    assert await near_recents(INDEX, [event("of no catalogue")], BUILT_IN, 3, ()) == []
-    assert await near_recents(INDEX, [event("tea", "dislike")], BUILT_IN, 3, ()) == []
+    assert await near_recents(SEARCHER, INDEX, [], BUILT_IN, 3, ()) == []
+    assert await near_recents(SEARCHER, INDEX, [event("of no catalogue")], BUILT_IN, 3, ()) == []
+    assert await near_recents(SEARCHER, INDEX, [event("tea", "dislike")], BUILT_IN, 3, ()) == []
 
 
 def test_the_last_event_says_whether_an_item_is_liked() -> None:

@@ -1,0 +1,73 @@
+"""A gateway finds items by their vectors in Redis, also those that nobody has met, and names that source."""
+
+import numpy as np
+
+from service.settings import EmbedderSettings, RecommendSettings
+from service.state.records import Item
+from tests.service.conftest import Gateway, OpenGateway
+from tests.service.recommend.test_endpoints import fill, ids, recommend, send
+from tests.stores import embed
+from tests.workers.conftest import until
+
+VERSION = "shop-embedder@1"
+EMBEDDER = EmbedderSettings(url="http://127.0.0.1:1", version=VERSION, poll_s=0.02)
+SETTINGS = RecommendSettings(deadline_ms=30_000, retrieve=10, new_items_share=0, embedding_share=0.5, genre_share=0)
+ANGLES = {"tea": 0.0, "pot": 0.1, "jug": 0.3, "hat": 1.5, "cap": 1.6}
+
+
+def vector(item: Item) -> list[float]:
+    angle = ANGLES[item.item_id]
+    return [float(np.cos(angle)), float(np.sin(angle))]
+
+
+async def stock(gateway: Gateway) -> None:
+    """A catalogue with vectors that nobody has met, in use."""
+    await fill(gateway, *ANGLES)
+    assert await embed(gateway.store, lambda item: {VERSION: vector(item)}) == len(ANGLES)
+    if await gateway.store.embeddings.pointer() is None:
+        await gateway.store.embeddings.use(VERSION, None)
+
+
+async def sources(gateway: Gateway) -> dict[str, str]:
+    answer = await recommend(gateway, candidates=None, explain=True)
+    return {item["item_id"]: item["source"] for item in answer["items"]}
+
+
+async def test_what_nobody_has_met_is_found_by_its_vector(open_gateway: OpenGateway) -> None:
+    async with open_gateway(recommend=SETTINGS, embedder=EMBEDDER) as gateway:
+        await stock(gateway)
+        await send(gateway, "tea")
+
+        async def found() -> bool:
+            return (await sources(gateway)).get("pot") == "embedding"
+
+        await until(found)
+        answer = await sources(gateway)
+        assert list(answer)[:2] == ["pot", "jug"]
+        similar = (await gateway.ask("GET", "/items/tea/similar?k=2")).json()
+        assert [(item["item_id"], item["source"]) for item in similar["items"]] == [
+            ("pot", "embedding"),
+            ("jug", "embedding"),
+        ]
+
+
+async def test_a_deleted_item_and_what_the_user_has_seen_are_not_found(open_gateway: OpenGateway) -> None:
+    async with open_gateway(recommend=SETTINGS, embedder=EMBEDDER) as gateway:
+        await stock(gateway)
+        await send(gateway, "tea")
+        await send(gateway, "hat", "dislike")
+        assert (await gateway.ask("DELETE", "/items/pot")).status_code == 204
+
+        async def found() -> bool:
+            return (await sources(gateway)).get("jug") == "embedding"
+
+        await until(found)
+        assert not {"tea", "hat", "pot"} & (await sources(gateway)).keys()
+
+
+async def test_without_vectors_recommendations_are_made_as_before(open_gateway: OpenGateway) -> None:
+    async with open_gateway(recommend=SETTINGS, embedder=EMBEDDER) as gateway:
+        await fill(gateway, *ANGLES)
+        await send(gateway, "tea")
+        answer = await recommend(gateway, candidates=None)
+        assert set(ids(answer)) == ANGLES.keys() - {"tea"}
