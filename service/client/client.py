@@ -13,7 +13,7 @@ from model_store.errors import UserError
 
 PAGE = 1000
 BUSY = frozenset({429, 503})
-UNPROCESSABLE = 422
+NOT_FOUND, UNPROCESSABLE = 404, 422
 RETRY_INITIAL_S, RETRY_MAX_S = 0.5, 30.0
 Json = Mapping[str, Any]
 
@@ -123,8 +123,27 @@ class ServiceClient:
     async def recommend(self, body: Json) -> Json:
         return await self._call("POST", "/recommend", ("items", "model", "degraded"), json=body)
 
+    async def similar(self, item_id: str, k: int) -> list[Json]:
+        """Items like this one, best first; none for an unknown item."""
+        try:
+            answer = await self._call("GET", f"/items/{quote(item_id, safe='')}/similar", ("items",), params={"k": k})
+        except ServiceError as error:
+            if error.status != NOT_FOUND:
+                raise
+            return []
+        items: list[Json] = answer["items"]
+        return items
+
     async def user(self, user_id: str) -> Json:
         return await self._call("GET", f"/users/{quote(user_id, safe='')}", ("summary", "pending_events"))
+
+    async def delete_item(self, item_id: str) -> None:
+        """Delete an item, if there is one."""
+        try:
+            await self._call("DELETE", f"/items/{quote(item_id, safe='')}")
+        except ServiceError as error:
+            if error.status != NOT_FOUND:
+                raise
 
     async def delete_user(self, user_id: str) -> None:
         await self._call("DELETE", f"/users/{quote(user_id, safe='')}")

@@ -1,9 +1,11 @@
-"""The demo: load the demo world's catalogue, then let a few users change their taste, over HTTP only.
+"""The demo: load the demo world's catalogue, let a few users change their taste, then add an item, over HTTP only.
 
-Everything that is printed comes from the running service: the summary after each fold, and the ranking before and after
-a taste changes. The tour knows the true attributes of the items and shows them next to the ranking for comparison.
+Everything that is printed comes from the running service: the summary after each fold, the ranking before and after a
+taste changes, and for whom an item is found that nobody has met. The tour knows the true attributes of the items and
+shows them next to the ranking for comparison.
 """
 
+import asyncio
 import random
 import time
 from collections.abc import Sequence
@@ -18,11 +20,13 @@ from model_store.demo import CATALOGUE, ITEMS, SEED
 from model_store.demo.world import Taste, WorldItem, make_items, write_catalogue
 from model_store.progress import quiet, stages
 from service.client.catalogue import load_missing
-from service.client.client import ServiceClient
+from service.client.client import Json, ServiceClient
 from service.client.waiting import wait_for_descriptions, wait_for_folds
 
 _STALL_S, _POLL_S = 300.0, 0.05
 _DEADLINE_MS = 10_000
+_EMBEDDED_S = 60.0
+_PLACES = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +81,7 @@ class Tour:
         await self._load_catalogue()
         for character in CHARACTERS:
             await self._play(character)
+        await self._add_item()
 
     async def _load_catalogue(self) -> None:
         wanted = {item.item_id for item in self._world}
@@ -140,6 +145,51 @@ class Tour:
         summary = state["summary"]
         if summary is not None:
             self._console.print(f"  [green]summary {summary['version']}[/]  {escape(summary['text'])}")
+
+    async def _add_item(self) -> None:
+        """Add an item that fits one character's new taste and not the other's, and show where both find it."""
+        fan, other = CHARACTERS
+        item = max(
+            make_items(ITEMS, SEED)[CATALOGUE:],
+            key=lambda one: fan.after.affinity(one.attributes) - other.after.affinity(one.attributes),
+        )
+        self._console.rule(f"[bold]a new item, {escape(item.title)}")
+        self._console.print(f"  [dim]nobody has met it; it is {', '.join(item.attributes.values())}[/]")
+        await self._client.delete_item(item.item_id)
+        write_catalogue(self._folder / "new", [item], SEED)
+        await load_missing(self._client, self._folder / "new", quiet)
+        similar = await self._similar(item.item_id)
+        if not similar:
+            self._console.print("  [yellow]it has no vector yet: is there an embedder?[/]")
+            return
+        truth = {one.item_id: one for one in self._world}
+        for one in similar:
+            attributes = ", ".join(truth[one["item_id"]].attributes.values()) if one["item_id"] in truth else ""
+            self._console.print(f"  similar, by {one['source']}: {escape(one['title'])}  [dim]{attributes}[/]")
+        for character in CHARACTERS:
+            await self._find(character, item)
+
+    async def _similar(self, item_id: str) -> Sequence[Json]:
+        """The items most similar to a new one, once it has a vector."""
+        deadline = time.monotonic() + _EMBEDDED_S
+        while True:
+            found = await self._client.similar(item_id, 3)
+            if found or time.monotonic() > deadline:
+                return found
+            await asyncio.sleep(_POLL_S)
+
+    async def _find(self, character: Character, item: WorldItem) -> None:
+        """Print at which place of a recommendation without candidates the item is, and which stage found it."""
+        body = {"user_id": character.user_id, "k": _PLACES, "explain": True, "deadline_ms": _DEADLINE_MS}
+        items = (await self._client.recommend(body))["items"]
+        place = next((one for one in items if one["item_id"] == item.item_id), None)
+        affinity = character.after.affinity(item.attributes)
+        where = "not among" if place is None else f"place {place['rank']} of"
+        found = "" if place is None else f", found by {place['source']}, score {place['score']:.3f}"
+        self._console.print(
+            f"  {character.user_id} (attributes that the taste likes, minus those it dislikes: {affinity:+d}): "
+            f"{where} the first {_PLACES}{found}"
+        )
 
     async def _rank(self, character: Character, candidates: Sequence[str]) -> None:
         body = {
