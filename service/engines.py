@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 
 from model_store.engine.breaker import Breaker, BreakerRules
+from model_store.engine.embed import Embedder
+from model_store.engine.embed import open_embedder as open_version
 from model_store.engine.engine import Engine, Mode, open_engine
 from model_store.engine.replicas import Replicas
 from model_store.engine.retry_budget import RetryBudget
@@ -50,6 +52,27 @@ def open_summarizer(settings: Settings) -> Engine | None:
     """
     retries = RetryBudget(settings.summarizer.retry_share)
     return next((_open(settings, settings.summarizer, url, retries) for url in settings.summarizer.urls), None)
+
+
+def open_embedder(settings: Settings, version: str, url: str) -> Embedder:
+    """A version of the embedder, on the server that serves it under its id or under the name in the settings.
+
+    Raises:
+        ManifestError, HeadError: the version does not exist, is no embedder, or its files were changed.
+    """
+    engine = settings.embedder
+    return open_version(
+        url,
+        version,
+        Registry(settings.models_root),
+        model=engine.model,
+        timeout_s=engine.timeout_s,
+        connect_timeout_s=engine.connect_timeout_s,
+        max_concurrent_calls=engine.max_concurrent_calls,
+        api_key=engine.api_key.get_secret_value() if engine.api_key else None,
+        breaker=Breaker(BreakerRules(max_open_s=engine.breaker_max_open_s)),
+        retries=RetryBudget(engine.retry_share),
+    )
 
 
 def soft_token_versions(settings: Settings) -> list[Manifest]:

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 
 from model_store.errors import UserError
 from model_store.registry.manifest import Manifest
-from model_store.soft_tokens import BadSoftTokens
 from service.engines import soft_token_versions
-from service.pictures.encoders import Encoders, EncoderUnavailable, PictureRefused
+from service.pictures.encoders import Encoders, EncoderUnavailable
 from service.pictures.tokens import TokenStore
 from service.settings import RankerSettings, Settings
 from service.state.leases import DeadLettered
@@ -17,6 +16,7 @@ from service.state.records import ItemClaim
 from workers.backoff import Pause
 from workers.job import Job, JobUnavailable, Outcome, Resources, ServerUnavailable, WorkFailed, committed
 from workers.pool import Pool
+from workers.soft_tokens import SoftTokens
 
 _VERSIONS_S = 30.0
 """How long a promotion may take to be noticed."""
@@ -91,9 +91,7 @@ class EncodeJob(Job[ItemClaim]):
     ) -> None:
         super().__init__(queue, worker.retry, worker.metrics)
         self._queue = queue
-        self._pictures = worker.pictures
-        self._encoders = encoders
-        self._tokens = tokens
+        self._tokens = SoftTokens(worker.pictures, encoders, tokens, worker.metrics)
         self._versions = versions
 
     async def work(self, claim: ItemClaim) -> Outcome:
@@ -101,7 +99,7 @@ class EncodeJob(Job[ItemClaim]):
         failed: list[EncoderUnavailable | WorkFailed] = []
         for version in await self._versions.current():
             try:
-                await self._make(version, claim.item.picture or "")
+                await self._tokens.of(version, claim.item.picture or "")
                 made.append(version.encoder_id)
             except (EncoderUnavailable, WorkFailed) as error:
                 failed.append(error)
@@ -115,32 +113,3 @@ class EncodeJob(Job[ItemClaim]):
     async def dead_letter(self, claim: ItemClaim, failure: WorkFailed) -> DeadLettered:
         tried = [version.encoder_id for version in await self._versions.current()]
         return await self._queue.dead_letter(claim, failure.reason, " ".join(tried))
-
-    async def _make(self, version: Manifest, picture: str) -> None:
-        """Make and store the tokens of a picture, unless they are stored."""
-        try:
-            if picture in (await self._tokens.read_many(version, [picture])).found:
-                return
-            content = await self._pictures.read(picture)
-            if content is None:
-                raise WorkFailed("picture_missing", server_answered=False)
-            await self._tokens.write(version, picture, await self._encode(version, content))
-        except OSError as error:
-            raise JobUnavailable(f"pictures or their tokens can't be read or written: {error}") from error
-        except BadSoftTokens as error:
-            raise JobUnavailable(f"the encoder of {version.id} makes wrong tokens: {error}") from error
-
-    async def _encode(self, version: Manifest, content: bytes) -> bytes:
-        started, outcome = time.perf_counter(), "cancelled"
-        try:
-            blob = await self._encoders.encode(version.encoder_id, content)
-            outcome = "ok"
-            return blob
-        except EncoderUnavailable:
-            outcome = "encoder_unavailable"
-            raise
-        except PictureRefused as error:
-            outcome = "picture_refused"
-            raise WorkFailed("picture_refused", str(error)) from error
-        finally:
-            self._metrics.count_call("encoder", "encode", outcome, time.perf_counter() - started)

@@ -2,8 +2,8 @@
 
 import time
 from collections.abc import Awaitable
+from typing import Protocol, TypeVar
 
-from model_store.engine.engine import Engine
 from model_store.engine.errors import (
     CircuitOpen,
     EngineError,
@@ -17,13 +17,19 @@ from service.metrics import Metrics
 from service.tracing import span
 from workers.job import ServerUnavailable, WorkFailed
 
+T = TypeVar("T")
+
 
 class ModelRejected(WorkFailed):
     """The model has no answer to this prompt."""
 
 
-async def answer_of(call: str, answer: Awaitable[str], engine: Engine, metrics: Metrics) -> str:
-    """The model's answer to `call`, timed and counted.
+class Server(Protocol):
+    async def healthy(self) -> bool: ...
+
+
+async def answer_of(call: str, answer: Awaitable[T], engine: Server, metrics: Metrics, role: str = "summarizer") -> T:
+    """The model's answer to `call`, timed and counted for `role`.
 
     Raises:
         ServerUnavailable: the server can't answer anything now.
@@ -33,9 +39,9 @@ async def answer_of(call: str, answer: Awaitable[str], engine: Engine, metrics: 
     outcome = "cancelled"
     try:
         with span(call, calls=True):
-            text = await answer
+            found = await answer
         outcome = "ok"
-        return text
+        return found
     except EngineError as error:
         outcome = error.code
         if isinstance(error, CircuitOpen):
@@ -46,10 +52,10 @@ async def answer_of(call: str, answer: Awaitable[str], engine: Engine, metrics: 
             raise ServerUnavailable(f"{error.code}: {error}", suspect) from error
         raise rejected from error
     finally:
-        metrics.count_call("summarizer", call, outcome, time.perf_counter() - started)
+        metrics.count_call(role, call, outcome, time.perf_counter() - started)
 
 
-async def server_failed(engine: Engine, error: EngineError) -> bool:
+async def server_failed(engine: Server, error: EngineError) -> bool:
     """Whether `error` is a failure of the server and not of the prompt.
 
     A rejected request (4xx) is a failure of the prompt, unless the server does not serve the model at all.
@@ -61,7 +67,7 @@ async def server_failed(engine: Engine, error: EngineError) -> bool:
     return False
 
 
-async def _may_be_the_cause(engine: Engine, error: EngineError) -> bool:
+async def _may_be_the_cause(engine: Server, error: EngineError) -> bool:
     """Whether the prompt itself may have caused an apparent outage: its answer never ends, or it crashes the server.
 
     Not if the server shed load, and not if it is really down.

@@ -1,4 +1,4 @@
-"""One worker process: folds events, fetches pictures, describes and encodes them, until SIGTERM or SIGINT."""
+"""One worker process: folds events, fetches, describes and encodes pictures, embeds items, until SIGTERM or SIGINT."""
 
 import asyncio
 import signal
@@ -24,6 +24,7 @@ from service.state.kinds import KINDS
 from service.state.store import Store
 from service.tracing import Tracer, open_tracer
 from workers.backoff import Pause, Retry
+from workers.embedding_index import tend_periodically
 from workers.job import Resources, Summarizer
 from workers.pool import Pool
 from workers.sweep import sweep_periodically
@@ -118,6 +119,8 @@ async def work(
                 tokens = partial(token_folders, own, tenant.pictures)
                 sweeping = sweep_periodically(tenant.store, tenant.pictures, settings.pictures, metrics, stop, tokens)
                 tasks.create_task(sweeping)
+                if tenant.store.embedding_queue is not None and own.embedder.url:
+                    tasks.create_task(tend_periodically(tenant.store, own, metrics, stop))
             tasks.create_task(_watch({tenant.store.tenant: tenant.store for tenant in tenants}, metrics, stop))
     log.info("stopped")
 

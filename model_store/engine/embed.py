@@ -7,6 +7,7 @@ Qwen3-VL-Embedding, is asked by `/v1/embeddings`; its answer is cut to the versi
 
 import asyncio
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -17,7 +18,7 @@ from model_store.engine import fitting
 from model_store.engine.breaker import Breaker
 from model_store.engine.chat import Part, picture_parts, text_part
 from model_store.engine.client import VllmClient
-from model_store.engine.errors import BadAnswer, EngineRejected, PromptTooLong
+from model_store.engine.errors import BadAnswer, EngineError, EngineRejected, PromptTooLong
 from model_store.engine.guard import guarded
 from model_store.engine.listing import served_models
 from model_store.engine.observer import Observer
@@ -109,6 +110,13 @@ class Embedder:
             served = await served_models(self._client)
         if self.model not in served:
             raise EngineRejected(f"{self.url} serves {', '.join(served)}, not {self.model}")
+
+    async def healthy(self) -> bool:
+        """Whether `check` passes."""
+        with suppress(EngineError):
+            await self.check()
+            return True
+        return False
 
     async def served(self) -> list[str]:
         """The names of the models that the server has.

@@ -96,7 +96,7 @@ EMBED = Embedded("embed", needs="doc", result="ev", model="eb", token="ef")  # n
 """Only in a store whose settings name an embedder. The result is the indexes that have a vector of the item's current
 content, the model those whose embedder gave up, both separated by spaces."""
 DERIVED = (DESCRIBE,)
-KINDS = (SUMMARIZE, FETCH, *DERIVED, ENCODE)
+KINDS = (SUMMARIZE, FETCH, *DERIVED, ENCODE, EMBED)
 
 
 def derived_by(settings: Settings) -> tuple[Derived, ...]:

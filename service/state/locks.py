@@ -17,3 +17,7 @@ class Locks:
         milliseconds = max(1, round(every_s * 1000))
         (taken,) = await self._scripts.run([("SET", self._keys.lock(task), 1, "NX", "PX", milliseconds)])
         return bool(taken)
+
+    async def hold(self, task: str, for_s: float) -> None:
+        """Let nobody else run the task for `for_s` seconds from now; for the owner of its lock."""
+        await self._scripts.run([("SET", self._keys.lock(task), 1, "PX", max(1, round(for_s * 1000)))])

@@ -1,0 +1,130 @@
+"""Makes the vectors of items, for the index that is in use and for the one that is to be used next."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from model_store.engine.embed import Embedder
+from model_store.registry.manifest import Manifest
+from model_store.views import ItemView
+from service.pictures.encoders import Encoders, EncoderUnavailable
+from service.pictures.tokens import TokenStore
+from service.settings import EmbedderSettings, Settings
+from service.state.leases import DeadLettered
+from service.state.queues import EmbeddingQueue, TooManyIndexes, WrongWidth
+from service.state.records import Item, ItemClaim
+from service.state.views import item_view
+from workers.backoff import Pause
+from workers.embedders import EmbedderServers, Versions
+from workers.job import Job, JobUnavailable, Outcome, Resources, ServerUnavailable, WorkFailed, committed
+from workers.model_calls import answer_of
+from workers.pool import Pool
+from workers.soft_tokens import REFUSED, SoftTokens
+
+Failure = WorkFailed | ServerUnavailable | JobUnavailable
+
+
+def make_pools(tenants: Sequence[Resources]) -> list[Pool[ItemClaim]]:
+    """One for each embedder."""
+    groups: dict[EmbedderSettings, list[Resources]] = {}
+    for tenant in tenants:
+        if tenant.store.embedding_queue is not None and _own(tenant).embedder.url:
+            groups.setdefault(_own(tenant).embedder, []).append(tenant)
+    return [_pool(embedder, group) for embedder, group in groups.items()]
+
+
+def _pool(embedder: EmbedderSettings, tenants: Sequence[Resources]) -> Pool[ItemClaim]:
+    worker = tenants[0]
+    encoders = Encoders(embedder.encoder_urls, embedder.encoder_timeout_s)
+    servers = EmbedderServers(_own(worker))
+    worker.on_exit.push_async_callback(encoders.close)
+    worker.on_exit.push_async_callback(servers.close)
+    tokens = TokenStore(worker.settings.picture_tokens_url, cached_bytes=0)
+    jobs = [
+        EmbedJob(
+            tenant,
+            queue,
+            Versions(servers, tenant.store.embeddings),
+            SoftTokens(tenant.pictures, encoders, tokens.of(_own(tenant).picture_tokens_url), tenant.metrics),
+        )
+        for tenant in tenants
+        if (queue := tenant.store.embedding_queue) is not None
+    ]
+    return Pool(jobs, Pause(worker.retry), worker.settings.worker.max_concurrent_embeddings, worker.settings)
+
+
+def _own(tenant: Resources) -> Settings:
+    return tenant.settings.of_tenant(tenant.store.tenant)
+
+
+class EmbedJob(Job[ItemClaim]):
+    """Makes the vectors that an item lacks.
+
+    If only a server of one version fails, the vectors of the others are committed: the next look at all items finds
+    what is lacking. If a version can't embed the item, the others' vectors are kept and it is tried again.
+    """
+
+    def __init__(self, worker: Resources, queue: EmbeddingQueue, versions: Versions, tokens: SoftTokens) -> None:
+        super().__init__(queue, worker.retry, worker.metrics)
+        self._queue = queue
+        self._pictures = worker.pictures
+        self._versions = versions
+        self._tokens = tokens
+
+    async def work(self, claim: ItemClaim) -> Outcome:
+        made: dict[str, bytes] = {}
+        failures: list[Failure] = []
+        for embedder in await self._versions.current():
+            if embedder.id in claim.embedded:
+                continue
+            try:
+                made[embedder.id] = await self._vector(embedder, claim.item)
+            except (WorkFailed, ServerUnavailable, JobUnavailable) as error:
+                failures.append(error)
+        rejected = next((error for error in failures if isinstance(error, WorkFailed)), None)
+        if rejected is not None:
+            if made:
+                await self._write(claim, made, keep=True)
+            raise rejected
+        if failures and not made:
+            raise failures[0]
+        return committed(await self._write(claim, made, keep=False))
+
+    async def dead_letter(self, claim: ItemClaim, failure: WorkFailed) -> DeadLettered:
+        failed = [one.id for one in await self._versions.current() if one.id not in claim.embedded]
+        return await self._queue.dead_letter(claim, failure.reason, failed)
+
+    async def _write(self, claim: ItemClaim, vectors: Mapping[str, bytes], *, keep: bool) -> bool:
+        try:
+            return await (self._queue.keep if keep else self._queue.commit)(claim, vectors)
+        except WrongWidth as error:
+            raise WorkFailed("embedding_width", str(error)) from error
+        except TooManyIndexes as error:
+            raise JobUnavailable(str(error)) from error
+
+    async def _vector(self, embedder: Embedder, item: Item) -> bytes:
+        view = await self._view(embedder.manifest, item)
+        answer = embedder.embed(view)
+        vector = await answer_of("embed", answer, embedder, self._metrics, "embedder")
+        return vector.astype(np.float16).tobytes()
+
+    async def _view(self, manifest: Manifest, item: Item) -> ItemView:
+        """The item without what other models wrote about it, and without a picture that can't be read."""
+        view = replace(item_view(item), summary="")
+        if not item.picture:
+            return view
+        try:
+            if manifest.picture_tokens is not None:
+                return replace(view, picture_tokens=await self._tokens.of(manifest, item.picture))
+            return replace(view, image=await self._pictures.read(item.picture))
+        except WorkFailed as failure:
+            if failure.reason != REFUSED:
+                raise
+            return view
+        except EncoderUnavailable as error:
+            if error.asked:
+                raise ServerUnavailable(str(error), WorkFailed("encoder_failed", server_answered=False)) from error
+            raise JobUnavailable(str(error)) from error
+        except OSError as error:
+            raise JobUnavailable(f"pictures can't be read: {error}") from error
