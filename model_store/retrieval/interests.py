@@ -23,17 +23,17 @@ class Interests(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class InterestOptions:
-    """Chosen by recall on validation users."""
+    """Chosen by recall among all items, known and hidden, of validation users (docs/results.md)."""
 
-    most: int = 4
+    most: int = 2
     """Interests of a user."""
-    same_at: float = 0.5
+    same_at: float = 0.35
     """The cosine from which an item belongs to an interest."""
-    halving: float = 8.0
+    halving: float = 3.0
     """After so many later items, an item counts half."""
     neutral: float = 0.5
     """The weight of an item that was neither liked nor disliked."""
-    push: float = 0.3
+    push: float = 0.15
     """How strongly disliked items push away."""
 
 
