@@ -117,7 +117,7 @@ class EmbedJob(Job[ItemClaim]):
         try:
             if manifest.picture_tokens is not None:
                 return replace(view, picture_tokens=await self._tokens.of(manifest, item.picture))
-            return replace(view, image=await self._pictures.read(item.picture))
+            image = await self._pictures.read(item.picture)
         except WorkFailed as failure:
             if failure.reason != REFUSED:
                 raise
@@ -128,3 +128,6 @@ class EmbedJob(Job[ItemClaim]):
             raise JobUnavailable(str(error)) from error
         except OSError as error:
             raise JobUnavailable(f"pictures can't be read: {error}") from error
+        if image is None:
+            raise WorkFailed("picture_missing", server_answered=False)
+        return replace(view, image=image)

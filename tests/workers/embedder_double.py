@@ -55,9 +55,10 @@ class EmbedServer:
     serves: list[str] = field(default_factory=lambda: [version(1)])
     status: dict[str, int] = field(default_factory=dict)
     down: bool = False
+    broken: set[str] = field(default_factory=set)
+    """Versions that are listed, but answer nothing."""
     answering: asyncio.Event = field(default_factory=asyncio.Event)
     asked: list[tuple[str, str]] = field(default_factory=list)
-    widths: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.answering.set()
@@ -78,6 +79,8 @@ class EmbedServer:
         content = next(turn["content"] for turn in body["messages"] if turn["role"] == "user")
         text = next(part["text"] for part in content if part["type"] == "text")
         self.asked.append((body["model"], text))
+        if body["model"] in self.broken:
+            return JSONResponse({"error": {"message": "no"}}, 503)
         failing = next((status for word, status in self.status.items() if word in text), 503 if self.down else 200)
         if failing != 200:
             return JSONResponse({"error": {"message": "no"}}, failing)

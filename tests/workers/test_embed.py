@@ -185,6 +185,23 @@ async def test_a_failing_new_version_costs_the_index_in_use_nothing(
     assert await sizes(store) == {OLD: 20, NEW: 20}
 
 
+async def test_what_one_version_could_make_is_committed_while_the_server_of_another_fails(
+    store: Store, start: Start, server: EmbedServer, registry: Registry
+) -> None:
+    await store.items.put_many(films(5))
+    await start(RecordingSummarizer())
+    await until(lambda: _are(store, {OLD: 5}))
+    await until(lambda: _uses(store, OLD))
+    server.serves, server.broken = [OLD, NEW], {NEW}
+    registry.promote(double.NAME, 2)
+    await store.items.put_many(films(5, 5))
+    await until(lambda: _are(store, {OLD: 10}))
+    server.broken = set()
+    await until(lambda: _uses(store, NEW))
+    assert await sizes(store) == {OLD: 10, NEW: 10}
+    assert await store.dead_letters.count() == 0
+
+
 async def test_a_version_that_fails_at_many_items_is_not_used(
     store: Store, start: Start, server: EmbedServer, registry: Registry, settings: Settings
 ) -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.index.exact import ExactIndex
+from service.index.exact import ExactIndex, _as_float32
 from service.index.files import BadFile
 
 VERSION = "embedder@1"
@@ -44,13 +44,19 @@ def test_after_any_changes_the_best_of_what_is_left_are_found(steps: list[tuple[
 
 
 def test_rows_are_compared_in_chunks_and_all_of_them_are_seen() -> None:
-    index, rows = ExactIndex(VERSION, 4, np.float32), vectors(70_000)
+    index, rows = ExactIndex(VERSION, 64, np.float32), vectors(70_000, 64)
     names = [str(number) for number in range(len(rows))]
     for start in range(0, len(rows), 10_000):
         index.upsert(names[start : start + 10_000], rows[start : start + 10_000])
-    queries = vectors(2, seed=1)
+    queries = vectors(2, 64, seed=1)
     for found, scores in zip(index.search(queries, 100, excluded=names[:5]), queries @ rows[5:].T, strict=True):
         assert found.ids == [names[5 + place] for place in np.argsort(-scores)[:100]]
+
+
+def test_every_finite_float16_is_converted_exactly() -> None:
+    numbers = np.arange(2**16, dtype=np.uint16).view(np.float16)
+    finite = numbers[np.isfinite(numbers)][None]
+    np.testing.assert_array_equal(_as_float32(finite), finite.astype(np.float32))
 
 
 def test_dead_rows_do_not_fill_the_memory() -> None:
@@ -62,6 +68,10 @@ def test_dead_rows_do_not_fill_the_memory() -> None:
         index.remove(names)
         index.upsert(names, vectors(len(names)))
     assert (index.nbytes < 4 * 3000 * 4 * 2, len(index)) == (True, 3000)
+    index.upsert([f"more {number}" for number in range(20_000)], vectors(20_000))
+    index.remove([f"more {number}" for number in range(20_000)])
+    index.upsert(["one"], vectors(1))
+    assert index.nbytes < 4 * 3000 * 4 * 2, "it shrinks"
 
 
 def test_searches_during_changes_find_every_item_once_with_one_of_its_vectors() -> None:
