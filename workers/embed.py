@@ -26,10 +26,10 @@ Failure = WorkFailed | ServerUnavailable | JobUnavailable
 
 
 def make_pools(tenants: Sequence[Resources]) -> list[Pool[ItemClaim]]:
-    """One for each embedder."""
+    """One for each embedder, and one for the tenants without any, whose items would wait for ever."""
     groups: dict[EmbedderSettings, list[Resources]] = {}
     for tenant in tenants:
-        if tenant.store.embedding_queue is not None and _own(tenant).embedder.url:
+        if tenant.store.embedding_queue is not None:
             groups.setdefault(_own(tenant).embedder, []).append(tenant)
     return [_pool(embedder, group) for embedder, group in groups.items()]
 
@@ -37,9 +37,10 @@ def make_pools(tenants: Sequence[Resources]) -> list[Pool[ItemClaim]]:
 def _pool(embedder: EmbedderSettings, tenants: Sequence[Resources]) -> Pool[ItemClaim]:
     worker = tenants[0]
     encoders = Encoders(embedder.encoder_urls, embedder.encoder_timeout_s)
-    servers = EmbedderServers(_own(worker))
+    servers = EmbedderServers(_own(worker)) if embedder.url else None
     worker.on_exit.push_async_callback(encoders.close)
-    worker.on_exit.push_async_callback(servers.close)
+    if servers is not None:
+        worker.on_exit.push_async_callback(servers.close)
     tokens = TokenStore(worker.settings.picture_tokens_url, cached_bytes=0)
     jobs = [
         EmbedJob(

@@ -99,20 +99,26 @@ class EmbedderServers:
 
 
 class Versions:
-    """The versions that make vectors for one tenant: the wanted one, and that of the index in use."""
+    """The versions that make vectors for one tenant: the wanted one, and that of the index in use.
 
-    def __init__(self, servers: EmbedderServers, embeddings: Embeddings) -> None:
+    Args:
+        servers: None for a tenant without an embedder.
+    """
+
+    def __init__(self, servers: EmbedderServers | None, embeddings: Embeddings) -> None:
         self._servers, self._embeddings = servers, embeddings
         self._pointer: Pointer | None = None
         self._until = float("-inf")
 
     async def current(self) -> Sequence[Embedder]:
-        """Those that have a server, the wanted one first.
+        """Those that have a server, the wanted one first; none without an embedder.
 
         Raises:
-            JobUnavailable: there is none, or the model store can't be read.
+            JobUnavailable: none has a server, or the model store can't be read.
             StateUnavailable: Redis did not answer.
         """
+        if self._servers is None:
+            return []
         wanted = await self._servers.wanted()
         if time.monotonic() >= self._until:
             self._pointer = await self._embeddings.pointer()

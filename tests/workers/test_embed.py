@@ -12,7 +12,7 @@ import pytest
 from model_store.registry.registry import Registry
 from service.index.follower import Follower
 from service.metrics import Metrics
-from service.settings import EmbedderSettings, Settings
+from service.settings import EmbedderSettings, EncodedChoice, Settings, TenantSettings
 from service.state.embeddings import IndexCounts
 from service.state.records import Item
 from service.state.store import Store
@@ -20,7 +20,7 @@ from tests.redis_servers import on_both
 from tests.service.serving import serving
 from tests.stores import dead_letters
 from tests.workers import embedder_double as double
-from tests.workers.conftest import Start, until
+from tests.workers.conftest import Start, Worker, until
 from tests.workers.doubles import RecordingSummarizer
 from tests.workers.embedder_double import EmbedServer, version
 from workers import embedders
@@ -110,6 +110,26 @@ async def test_items_from_before_there_was_an_embedder_are_found(
     await without.close()
     await start(RecordingSummarizer())
     await until(lambda: _are(store, {OLD: 20}))
+
+
+async def test_a_tenant_without_an_embedder_has_no_items_that_wait(settings: Settings) -> None:
+    own = EncodedChoice(url=settings.embedder.url, version=double.NAME)
+    tenants = {"shop": TenantSettings(embedder=own)}
+    embedder = EmbedderSettings(check_every_s=0.05)
+    worker = Worker(settings.model_copy(update={"embedder": embedder, "tenants": tenants}), RecordingSummarizer())
+    store = Store(settings)
+    shop = store.of("shop")
+    for one in (store, shop):
+        await one.items.put_many(films(10))
+
+    async def settled() -> bool:
+        waiting = [await one.embedding_queue.count() for one in (store, shop) if one.embedding_queue]
+        return waiting == [0, 0]
+
+    await until(settled)
+    assert (await sizes(store), await sizes(shop)) == ({}, {OLD: 10})
+    await worker.drain()
+    await store.close()
 
 
 async def test_an_item_that_the_model_rejects_is_dead_lettered_and_the_others_are_embedded(
