@@ -9,7 +9,7 @@ import asyncio
 import random
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rich.console import Console
@@ -27,6 +27,7 @@ _STALL_S, _POLL_S = 300.0, 0.05
 _DEADLINE_MS = 10_000
 _EMBEDDED_S = 60.0
 _PLACES = 10
+_NEW_ITEM = "demo-new-item"
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,10 +150,12 @@ class Tour:
     async def _add_item(self) -> None:
         """Add an item that fits one character's new taste and not the other's, and show where both find it."""
         fan, other = CHARACTERS
-        item = max(
-            make_items(ITEMS, SEED)[CATALOGUE:],
+        # Of another world: the models have met none of its items.
+        fitting = max(
+            make_items(ITEMS, SEED + 1),
             key=lambda one: fan.after.affinity(one.attributes) - other.after.affinity(one.attributes),
         )
+        item = replace(fitting, item_id=_NEW_ITEM)
         self._console.rule(f"[bold]a new item, {escape(item.title)}")
         self._console.print(f"  [dim]nobody has met it; it is {', '.join(item.attributes.values())}[/]")
         await self._client.delete_item(item.item_id)
