@@ -1,7 +1,7 @@
 """A model of how much recent items speak for a candidate, as a file of a model version.
 
 The file is in the safetensors format. Each tensor is a vector; the metadata `items` has the item ids, as JSON.
-Gateways read it with the standard library: they have neither numpy nor the library of the format.
+Gateways read it with the standard library: they don't have the library of the format.
 """
 
 import json

@@ -12,13 +12,25 @@ The vectors of the file (`item_model`) are the rows of a sparse matrix (CSR), on
 
 from array import array
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
+from functools import cached_property
+from itertools import islice, pairwise
 from math import fsum, isfinite
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
 
 from model_store.item_models.item_model import F32, U32, ItemModel, Kind
+
+
+class _Columns(NamedTuple):
+    """For each item where its column starts; the rows, and the weights, of all columns one after the other."""
+
+    starts: npt.NDArray[np.int64]
+    rows: npt.NDArray[np.int32]
+    weights: npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -35,6 +47,33 @@ class ItemWeights(ItemModel):
         """Summed weights of the distinct recents for each candidate, of either sign; 0 where nothing is known."""
         near = {self._places[item] for item in recents if item in self._places}
         return [self._sum(near, self._places.get(item)) if near else 0.0 for item in candidates]
+
+    def nearest(self, recents: Sequence[str], count: int, exclude: Collection[str] = ()) -> list[str]:
+        """The `count` items with the highest positive sums of weights of the distinct recents, best first.
+
+        Items in `exclude` are left out.
+        """
+        near = np.array(sorted({self._places[item] for item in recents if item in self._places}), dtype=np.int64)
+        columns = self._columns
+        spans = [slice(*columns.starts[place : place + 2]) for place in near]
+        if not spans:
+            return []
+        rows = np.concatenate([columns.rows[span] for span in spans])
+        found, inverse = np.unique(rows, return_inverse=True)
+        sums = np.bincount(inverse, np.concatenate([columns.weights[span] for span in spans]), len(found))
+        order = np.argsort(-sums, kind="stable")
+        best = (self.items[found[place]] for place in order[: np.count_nonzero(sums > 0)])
+        return list(islice((item for item in best if item not in exclude), count))
+
+    @cached_property
+    def _columns(self) -> "_Columns":
+        """The transposed matrix, made at the first use."""
+        starts, others = np.asarray(self.starts, dtype=np.int64), np.asarray(self.others, dtype=np.int64)
+        order = np.argsort(others, kind="stable")
+        rows = np.repeat(np.arange(len(self.items)), np.diff(starts))
+        ends = np.cumsum(np.bincount(others, minlength=len(self.items)))
+        weights = np.asarray(self.weights, dtype=np.float32)
+        return _Columns(np.concatenate([[0], ends]), rows[order].astype(np.int32), weights[order])
 
     def _sum(self, near: set[int], place: int | None) -> float:
         if place is None:

@@ -40,6 +40,25 @@ def test_all_weights_kept_give_the_scores_of_ease(
     assert found == pytest.approx(Ease(likes, ridge=1).score(recents, candidates), abs=1e-5)
 
 
+@settings(max_examples=50, deadline=None)
+@given(USERS, st.lists(st.sampled_from([*ITEMS, "unknown"])), st.sets(st.sampled_from(ITEMS)), st.integers(1, 8))
+def test_the_nearest_are_those_with_the_highest_scores(
+    users: list[list[str]], recents: list[str], exclude: set[str], count: int
+) -> None:
+    model = learn_item_weights(Likes(users), ridge=1)
+    scores = dict(zip(model.items, model.score(recents, model.items), strict=True))
+    best = sorted((score for item, score in scores.items() if score > 1e-6 and item not in exclude), reverse=True)
+    found = [item for item in model.nearest(recents, count, exclude) if scores[item] > 1e-6]
+    assert [scores[item] for item in found] == pytest.approx(best[:count], abs=1e-5)
+    assert not set(found) & exclude
+    assert len(found) == len(set(found))
+
+
+def test_without_known_recents_nothing_is_near() -> None:
+    assert SOME.nearest(["unknown"], 5) == SOME.nearest([], 5) == ItemWeights().nearest(["a"], 5) == []
+    assert SOME.nearest(["b", "ü\n"], 5) == ["a"]
+
+
 def test_each_item_keeps_its_largest_weights() -> None:
     likes = Likes([ITEMS[n % 5 : n % 5 + 2 + n % 3] for n in range(40)])
     every, some = (learn_item_weights(likes, ridge=1, per_item=count) for count in (100, 2))
