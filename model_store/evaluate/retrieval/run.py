@@ -9,6 +9,7 @@ from model_store.data.dataset import Dataset
 from model_store.errors import UserError
 from model_store.evaluate import metrics
 from model_store.evaluate.baselines import EASE, ITEM_KNN, POPULARITY, fit_simple
+from model_store.evaluate.item_weights import learn_item_weights
 from model_store.evaluate.likes import Likes
 from model_store.evaluate.metrics import Counts, Floats, Interval, TargetRanks
 from model_store.evaluate.protocol import liked_by
@@ -146,8 +147,9 @@ def _methods(drawn: RetrievalCases, plan: RetrievalPlan, report: Report) -> Iter
             yield name, Scored(fit_simple([name], likes)[name], items)
             report(f"fitting {name}", 1.0, "")
     yield from embedded.items()
+    weights = learn_item_weights(likes, report)
     for label, stage in {"no embedding": None, **embedded}.items():
-        yield f"{ALL_STAGES}, {label}", Staged(visible, counts, stage, size=_SIZE, seed=seed)
+        yield f"{ALL_STAGES}, {label}", Staged(visible, counts, weights, stage, size=_SIZE, seed=seed)
 
 
 def _table(

@@ -12,17 +12,19 @@ from model_store.evaluate.metrics import Floats
 from model_store.evaluate.retrieval.cases import RetrievalCase
 from model_store.evaluate.retrieval.methods import Method, best, in_order, places_of
 from model_store.evaluate.served import near
+from model_store.item_models.item_weights import ItemWeights
 from model_store.retrieval.merge import merge_stages
 
-QUOTAS = {"cooccurrence": 0.5, "embedding": 0.3, "popular_genre": 0.1, "new": 0.1}
+QUOTAS = {"item_weights": 0.3, "cooccurrence": 0.25, "embedding": 0.3, "popular_genre": 0.05, "new": 0.1}
 """As the service has them by default."""
 _GENRES = 3
 
 
 class Staged:
-    """Co-occurrence, an embedding, popular items of the user's genres and new items, then the most popular items.
+    """Item weights, co-occurrence, an embedding, popular items of the user's genres and new items, then popular ones.
 
     Args:
+        weights: those of the ranker's version.
         embedding: None leaves that stage out.
         size: how many items are retrieved.
     """
@@ -31,13 +33,14 @@ class Staged:
         self,
         dataset: Dataset,
         counts: Cooccurrence,
+        weights: ItemWeights,
         embedding: Method | None,
         *,
         size: int,
         seed: int,
         quotas: Mapping[str, float] = QUOTAS,
     ) -> None:
-        self._dataset, self._counts, self._embedding = dataset, counts, embedding
+        self._dataset, self._counts, self._weights, self._embedding = dataset, counts, weights, embedding
         self._size, self._quotas, self._rng = size, quotas, np.random.default_rng(seed)
         self._items = list(dataset.items)
         self._places = places_of(self._items)
@@ -57,6 +60,7 @@ class Staged:
         recents = near(case.history)
         lists = {item: self._counts.together.get(item, {}) for item in recents}
         found: dict[str, Sequence[str]] = {
+            "item_weights": self._weights.nearest(recents, self._size, case.seen),
             "cooccurrence": nearest(lists, lambda item: self._counts.counts.get(item, 0), case.seen),
             "popular_genre": self._in_genres(recents),
             "new": self._rng.permutation(self._new)[: self._size].tolist(),

@@ -1,3 +1,5 @@
+from array import array
+
 import numpy as np
 
 from model_store.cooccurrence import Cooccurrence
@@ -7,6 +9,7 @@ from model_store.evaluate.retrieval.cases import RetrievalCase
 from model_store.evaluate.retrieval.methods import Embedded, Neighbours, best, in_order, places_of
 from model_store.evaluate.retrieval.staged import Staged
 from model_store.evaluate.retrieval.vector_files import item_rows
+from model_store.item_models.item_weights import ItemWeights
 from tests.model_store.evaluate.worlds import like
 
 GENRES = {"met": "drama", "partner": "war", "near": "war", "played": "drama", "hit": "war", "new": "war"}
@@ -52,10 +55,13 @@ def test_each_stage_has_its_places() -> None:
 
     dataset = Dataset(CATALOGUE, {})
     quotas = {"cooccurrence": 0.4, "embedding": 0.3, "popular_genre": 0.2, "new": 0.1}
-    staged = Staged(dataset, COUNTS, near, size=5, seed=0, quotas=quotas)
+    staged = Staged(dataset, COUNTS, ItemWeights(), near, size=5, seed=0, quotas=quotas)
     assert order(staged(asked), asked) == ["partner", "near", "played", "new", "hit"]
-    without = Staged(dataset, COUNTS, None, size=4, seed=0, quotas=quotas)
+    without = Staged(dataset, COUNTS, ItemWeights(), None, size=4, seed=0, quotas=quotas)
     assert order(without(asked), asked) == ["partner", "played", "new", "hit"]
+    weights = ItemWeights(("met", "near"), array("I", [0, 0, 1]), array("I", [0]), array("f", [0.5]))
+    weighted = Staged(dataset, COUNTS, weights, None, size=4, seed=0, quotas={"item_weights": 0.9, **quotas})
+    assert order(weighted(asked), asked)[0] == "near"
     # Nobody liked it, so it is new whoever asks; a user who met it does not get it.
     met = case(like("met"), seen=frozenset({"new"}))
     assert order(staged(met), met) == ["partner", "near", "played", "hit"]
