@@ -15,7 +15,7 @@ from service.cli.answer_log import Answer, LogError, Row, explored, read_log
 from service.cli.model_store import store_of
 from service.cli.options import MAX_SEED, ModelStore
 from service.cli.terminal import print_table, say
-from service.recommend.blend import blended
+from service.recommend.blend import Factors, blended
 from service.recommend.exploration import log_odds, propensities
 
 if TYPE_CHECKING:
@@ -153,8 +153,15 @@ def _odds(rows: Sequence[Row], weights: Blend, temperature: float) -> list[float
     mllm, collaborative, popular = (_feature(rows, name) for name in ("mllm", "collaborative", "popular"))
     near = {row.item_id: ItemScores.of(row.features) for row in rows}
     ids = [row.item_id for row in rows]
-    scored = {one.item_id: one.score for one in blended(ids, mllm, collaborative, popular, near, weights)}
+    factors = {row.item_id: _factors(row.features) for row in rows}
+    found = blended(ids, mllm, collaborative, popular, near, weights, factors)
+    scored = {one.item_id: one.score for one in found}
     return [log_odds(scored[item]) / temperature for item in ids]
+
+
+def _factors(features: Mapping[str, float | None]) -> Factors:
+    """What the request multiplied the odds by; older logs do not say."""
+    return Factors(features.get("boost") or 1.0, features.get("rotation") or 1.0)
 
 
 def _inputs(features: Mapping[str, float | None]) -> list[float]:

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 
 from service.metrics import Metrics
 from service.recommend.blend import Scored
@@ -32,18 +33,19 @@ def answer(
     policy: Policy,
     ranking: Ranking,
     scored: Sequence[Scored],
+    chosen: Sequence[Scored],
     candidates: Sequence[Candidate],
     skipped: list[Skipped],
     warnings: list[Warned],
     timing_ms: Mapping[str, float],
 ) -> Recommendation:
-    """The first `k` of `scored`, which is sorted, with explanations and warnings."""
+    """The items `chosen` of those that were `scored`, with explanations and warnings."""
     served_by = _served_by(ranking, scored)
     sources = {candidate.item.item_id: candidate.source for candidate in candidates} if ask.explain else {}
     return Recommendation(
-        recommendation_id=issue(served_by, model, policy, [item.item_id for item in scored[: ask.k]]),
+        recommendation_id=issue(served_by, model, policy, [item.item_id for item in chosen]),
         user_id=ask.user_id,
-        items=[_item(item, place, sources.get(item.item_id)) for place, item in enumerate(scored[: ask.k], start=1)],
+        items=[_item(item, place, sources.get(item.item_id)) for place, item in enumerate(chosen, start=1)],
         served_by=served_by,
         degraded=ranking.reason is not None,
         degraded_reason=ranking.reason,
@@ -105,5 +107,5 @@ def _item(scored: Scored, place: int, source: SourceName | None) -> RankedItem |
     """One item of the answer; with its components if `source` is given."""
     if source is None:
         return RankedItem(scored.item_id, scored.score, place)
-    components = Components(scored.mllm, scored.collaborative, scored.popular, scored.item_weights, scored.item_vectors)
+    components = Components(*(getattr(scored, one.name) for one in fields(Components)))
     return ExplainedItem(scored.item_id, scored.score, place, components, source)

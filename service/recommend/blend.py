@@ -1,7 +1,9 @@
 """Ranking candidates by the MLLM's score and by what other users did. Pure arithmetic."""
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from model_store.blend import FEATURES, among, blend, blend_features, logit, sigmoid
 from model_store.item_models.item_models import ItemScores
@@ -12,9 +14,19 @@ FALLBACK = Blend(collaborative=1.0, popular=0.1)
 _NOTHING = ItemScores()
 
 
+class Factors(NamedTuple):
+    """What the odds of an item are multiplied by, for the request's boosts and for what was shown recently."""
+
+    boost: float = 1.0
+    rotation: float = 1.0
+
+
+_NO_FACTORS = Factors()
+
+
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """One candidate with its blended score in 0..1 and the features that it was computed from."""
+    """One candidate with its blended score in 0..1, and the features and factors that it was computed from."""
 
     item_id: str
     score: float
@@ -23,6 +35,8 @@ class Scored:
     popular: float
     item_weights: float
     item_vectors: float
+    boost: float = 1.0
+    rotation: float = 1.0
 
 
 def blended(
@@ -32,6 +46,7 @@ def blended(
     popular: Mapping[str, float],
     near: Mapping[str, ItemScores],
     weights: Blend,
+    factors: Mapping[str, Factors] | None = None,
 ) -> list[Scored]:
     """The candidates, best first.
 
@@ -42,6 +57,7 @@ def blended(
         collaborative: summed cosine co-occurrence with the recents, 0..
         popular: number of users who liked the item, 0..
         near: what the item models of the version say of the item after the recents.
+        factors: what the odds are multiplied by; nothing for a missing one.
     """
     ids, rows = list(item_ids), []
     weights = among(weights, [popular.get(item_id, 0.0) for item_id in ids])
@@ -49,7 +65,9 @@ def blended(
         score, scores_near = mllm.get(item_id), near.get(item_id, _NOTHING)
         together, likes = collaborative.get(item_id, 0.0), popular.get(item_id, 0.0)
         odds = blend(weights, blend_features(0.0 if score is None else logit(score), together, likes, scores_near))
-        rows.append((odds, Scored(item_id, sigmoid(odds), score, together, likes, *scores_near)))
+        by = factors.get(item_id, _NO_FACTORS) if factors else _NO_FACTORS
+        odds += math.log(by.boost * by.rotation)
+        rows.append((odds, Scored(item_id, sigmoid(odds), score, together, likes, *scores_near, *by)))
     # Odds come second: far out, where all scores round to 1, they still differ.
     rows.sort(key=lambda row: (-row[1].score, -row[0], -row[1].collaborative, -row[1].popular))
     return [scored for _, scored in rows]

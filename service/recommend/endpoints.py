@@ -20,7 +20,14 @@ from service.items.schemas import check_attributes
 from service.metrics import Metrics
 from service.recommend.deadline import Deadline
 from service.recommend.pipeline import Recommender
-from service.recommend.schemas import FILTER_EXAMPLE, RECOMMEND_EXAMPLE, Recommendation, RecommendIn
+from service.recommend.schemas import (
+    BOOSTS_EXAMPLE,
+    FILTER_EXAMPLE,
+    MAX_PER_EXAMPLE,
+    RECOMMEND_EXAMPLE,
+    Recommendation,
+    RecommendIn,
+)
 from service.settings import LimitSettings, RecommendSettings
 
 _BODY = json_body(
@@ -30,6 +37,10 @@ _BODY = json_body(
     filter=(
         "Filter by an expression",
         {"user_id": "u1", "filter": FILTER_EXAMPLE, "exclude_item_ids": ["i7"]},
+    ),
+    rules=(
+        "Boosts and caps",
+        {"user_id": "u1", "boosts": BOOSTS_EXAMPLE, "max_per": MAX_PER_EXAMPLE},
     ),
     explain=(
         "Within 300 ms, explained",

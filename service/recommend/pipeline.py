@@ -19,12 +19,12 @@ from service.recommend.ranking import CachedRanker, Ranking
 from service.recommend.retrieval.popular_genres import PopularGenres
 from service.recommend.retrieval.retriever import Opening, Retrieved, Retriever
 from service.recommend.rollout import Choice, Lineup, Rollout
-from service.recommend.rules import Rules
+from service.recommend.rules import Odds, Rules, arrange, odds
 from service.recommend.schemas import Policy, Recommendation, RecommendIn
 from service.recommend.shadow import Difference, Shadow, difference
 from service.recommend.shown import ShownWriter
 from service.recommend.sight import Sight
-from service.recommend.warnings import warn, warn_of_user
+from service.recommend.warnings import warn, warn_of_rules, warn_of_user
 from service.settings import RecommendSettings
 from service.state.shown_log import Shown, ShownItem
 from service.state.store import Store
@@ -50,17 +50,19 @@ class Asked:
     opening: Opening
     found: Retrieved
     candidates: list[Candidate]
+    odds: Odds
 
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """An answer, and what is needed for the work after it was sent."""
+    """An answer, and what is needed for the work after it was sent: all that was scored, and the items shown."""
 
     recommendation: Recommendation
     lineup: Lineup
     asked: Asked
     ranked: Ranked
     scored: list[Scored]
+    items: list[Scored]
     propensity: float
     places: list[float]
     """For each place of the answer, the probability of its item given those above."""
@@ -111,6 +113,7 @@ class Recommender:
 
         Raises:
             InvalidFilter: an expression is wrong.
+            InvalidRequest: another rule is.
             StateUnavailable: the state store can't be read before the service's deadline.
             DeadlineExceeded: or before the deadline that the caller set.
         """
@@ -127,23 +130,25 @@ class Recommender:
             )
         with timing.step("filter"):
             kept, filtered = keep(found.candidates, left_out, rules.wanted)
-        asked = Asked(ask, opening, found, kept)
+        asked = Asked(ask, opening, found, kept, odds(rules, kept))
         with timing.step("rank"):
             ranked = await self._rank(asked, choice, lineup.production, deadline)
         ranker, ranking = ranked.ranker, ranked.ranking
         with timing.step("blend"):
-            scored = _rerank(asked, ranker, ranking)
-            scored[: ask.k], places = shuffled(scored[: ask.k], self._temperature, self._rng)
-        warnings = warn(ask, found, filtered, len(scored))
+            scored = _blend(asked, ranker, ranking)
+        with timing.step("rerank"):
+            arranged = arrange(scored, kept, ask.k, rules)
+            items, places = shuffled(arranged.items, self._temperature, self._rng)
+        warnings = warn(ask, found, filtered, len(scored)) + warn_of_rules(ask, asked.odds, arranged, len(scored))
         shown = state.recents[-(ranker.recents if ranker else lineup.recents) :]
         warnings += warn_of_user(ask, _context(ask, ranker), shown, found.recents)
-        skipped = [*found.skipped, *filtered]
+        skipped = [*found.skipped, *filtered, *arranged.skipped]
         model = ranker.id if ranker else None
         recommendation = answer(
-            ask, state, model, ranked.policy, ranking, scored, kept, skipped, warnings, timing.close()
+            ask, state, model, ranked.policy, ranking, scored, items, kept, skipped, warnings, timing.close()
         )
         count(self._metrics, self._tenant, ask, recommendation, found.candidates, len(scored), timing)
-        return Served(recommendation, lineup, asked, ranked, scored, choice.propensity, places)
+        return Served(recommendation, lineup, asked, ranked, scored, items, choice.propensity, places)
 
     async def after(self, served: Served) -> None:
         """What follows an answer that was sent: it is logged, and compared with the shadow if the model ranked it."""
@@ -182,18 +187,18 @@ class Recommender:
         asked, deadline = served.asked, Deadline(time.monotonic(), self._deadline_s)
         context, state = _context(asked.ask, shadow), asked.opening.state
         scores = await self._ranking.fresh(shadow, state, asked.found.recents, context, asked.candidates, deadline)
-        order = [one.item_id for one in _rerank(asked, shadow, Ranking(scores, len(scores)))]
+        order = [one.item_id for one in _blend(asked, shadow, Ranking(scores, len(scores)))]
         return difference(served.ranked.ranking.scores, scores, [one.item_id for one in served.scored], order)
 
 
-def _rerank(asked: Asked, ranker: Ranker | None, ranking: Ranking) -> list[Scored]:
+def _blend(asked: Asked, ranker: Ranker | None, ranking: Ranking) -> list[Scored]:
     """The candidates in the order of the blend of their features."""
     weights = ranker.blend if ranker else Blend()
     if ranking.reason is not None:
         weights = without_model(weights)
     ids, found = [candidate.item.item_id for candidate in asked.candidates], asked.found
     near = dict(zip(ids, ranker.item_models.score(found.near, ids), strict=True)) if ranker else {}
-    return blended(ids, ranking.scores, found.collaborative, found.popular, near, weights)
+    return blended(ids, ranking.scores, found.collaborative, found.popular, near, weights, asked.odds.factors)
 
 
 def _shown(served: Served) -> Shown:
@@ -201,7 +206,7 @@ def _shown(served: Served) -> Shown:
     names = [field.name for field in fields(Scored) if field.name != "item_id"]
     items = [
         ShownItem(item.item_id, chance, [getattr(item, name) for name in names])
-        for item, chance in zip(served.scored, served.places, strict=False)
+        for item, chance in zip(served.items, served.places, strict=True)
     ]
     return Shown(
         recommendation_id=recommendation.recommendation_id,

@@ -1,11 +1,36 @@
 """The rules that a request sets for its answer, checked and compiled once. No I/O."""
 
-from dataclasses import dataclass
+import math
+from collections import Counter
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
-from service.recommend.expression import parse
+from service.errors import InvalidFilter, InvalidRequest
+from service.recommend.blend import Factors, Scored
+from service.recommend.candidates import Candidate
+from service.recommend.conditions import Condition, Field
+from service.recommend.expression import parse, parse_field
 from service.recommend.filters import ItemFilter, LeftOut
-from service.recommend.schemas import RecommendIn
-from service.state.records import UserState
+from service.recommend.schemas import RecommendIn, Skipped
+from service.state.records import Item, UserState
+
+
+@dataclass(frozen=True, slots=True)
+class Boost:
+    """The factor by which the odds of items that match are multiplied."""
+
+    condition: Condition
+    factor: float
+
+
+@dataclass(frozen=True, slots=True)
+class Cap:
+    """At most `most` items of an answer share a value of the field, which the request calls `name`."""
+
+    name: str
+    field: Field
+    most: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +44,8 @@ class Rules:
 
     excluded: frozenset[str] = frozenset()
     wanted: ItemFilter | None = None
+    boosts: Sequence[Boost] = ()
+    caps: Sequence[Cap] = ()
 
     @classmethod
     def of(cls, ask: RecommendIn) -> "Rules":
@@ -26,11 +53,112 @@ class Rules:
 
         Raises:
             InvalidFilter: an expression is wrong.
+            InvalidRequest: `max_per` names a field that can't be read.
         """
         condition = None if ask.filter is None else parse(ask.filter)
         wanted = ItemFilter(ask.filters, condition) if ask.filters or condition else None
-        return cls(frozenset(ask.exclude_item_ids), wanted)
+        boosts = [
+            Boost(parse(boost.filter, f"boosts.{place}.filter"), boost.factor) for place, boost in enumerate(ask.boosts)
+        ]
+        caps = [Cap(name, _field(name), most) for name, most in ask.max_per.items()]
+        return cls(frozenset(ask.exclude_item_ids), wanted, boosts, caps)
 
     def left_out(self, ask: RecommendIn, state: UserState) -> LeftOut:
         """What is not recommended to this user."""
         return LeftOut(state.seen if ask.exclude_seen else frozenset(), self.excluded)
+
+
+@dataclass(frozen=True, slots=True)
+class Odds:
+    """What the odds of candidates are multiplied by.
+
+    Args:
+        factors: by item id; an item that is missing keeps its odds.
+        unused: the places of boosts that match no candidate.
+    """
+
+    factors: Mapping[str, Factors] = field(default_factory=dict)
+    unused: Sequence[int] = ()
+
+
+def odds(rules: Rules, candidates: Iterable[Candidate]) -> Odds:
+    """The factors of the candidates; those of several boosts are multiplied."""
+    if not rules.boosts:
+        return Odds()
+    factors, matched = {}, Counter[int]()
+    for item in (candidate.item for candidate in candidates):
+        places = [place for place, boost in enumerate(rules.boosts) if boost.condition.matches(item)]
+        if places:
+            factors[item.item_id] = Factors(boost=math.prod(rules.boosts[place].factor for place in places))
+        matched.update(places)
+    return Odds(factors, [place for place in range(len(rules.boosts)) if not matched[place]])
+
+
+@dataclass(frozen=True, slots=True)
+class Arranged:
+    """The items of an answer in their order, and those that would have been in it but for a rule.
+
+    `unused` names the caps of fields that no candidate has.
+    """
+
+    items: list[Scored]
+    skipped: list[Skipped] = field(default_factory=list)
+    unused: Sequence[str] = ()
+
+
+def arrange(scored: Sequence[Scored], candidates: Iterable[Candidate], k: int, rules: Rules) -> Arranged:
+    """At most `k` of `scored`, which is sorted, in the order in which they are shown."""
+    if not rules.caps:
+        return Arranged(list(scored[:k]))
+    items = {candidate.item.item_id: candidate.item for candidate in candidates}
+    counts = Counts(rules.caps)
+    chosen: list[Scored] = []
+    skipped: list[Skipped] = []
+    for one in scored:
+        if len(chosen) == k:
+            break
+        if counts.admit(items[one.item_id]):
+            chosen.append(one)
+        else:
+            skipped.append(Skipped(one.item_id, "max_per"))
+    unused = [cap.name for cap in rules.caps if not any(cap.field.values(item) for item in items.values())]
+    return Arranged(chosen, skipped, unused)
+
+
+class Counts:
+    """Counts the values of the items of an answer for caps."""
+
+    def __init__(self, caps: Sequence[Cap]) -> None:
+        self._caps = caps
+        self._counts: Counter[Hashable] = Counter()
+
+    def admit(self, item: Item) -> bool:
+        """Whether no value of the item has reached its cap; if so, the item counts."""
+        keys = [
+            (cap.name, *_key(value))
+            for cap in self._caps
+            for value in cap.field.values(item) or ()
+            if _is_scalar(value)
+        ]
+        most = {cap.name: cap.most for cap in self._caps}
+        if any(self._counts[key] >= most[key[0]] for key in keys):
+            return False
+        self._counts.update(set(keys))
+        return True
+
+
+def _is_scalar(value: Any) -> bool:
+    return isinstance(value, str | int | float)
+
+
+def _key(value: Any) -> tuple[bool, Any]:
+    """Equal for equal values; `true` is not 1."""
+    return isinstance(value, bool), value
+
+
+def _field(name: str) -> Field:
+    try:
+        return parse_field(name, f"max_per.{name[:100]}")
+    except InvalidFilter as error:
+        remedy = "a key must be genres, tags or an attribute, such as attributes.brand"
+        raise InvalidRequest(f"max_per: {remedy}; {error.detail}", field="max_per") from None

@@ -22,13 +22,33 @@ from pydantic_core import PydanticCustomError
 from service.http.ids import Id
 from service.http.wire import null_is
 from service.items.schemas import ItemText, Title
-from service.recommend.limits import MOST_CHARS, MOST_EXCLUDED
+from service.recommend.limits import (
+    LEAST_FACTOR,
+    MOST_BOOSTS,
+    MOST_CAPS,
+    MOST_CHARS,
+    MOST_EXCLUDED,
+    MOST_FACTOR,
+    MOST_PER_VALUE,
+)
 
 ServedBy = Literal["mllm", "cache", "collaborative", "popular", "none"]
 Policy = Literal["production", "canary", "fallback"]
 """Why a version ranked. `fallback`: production, because the canary that is the user's could not."""
 SourceName = Literal["given", "cooccurrence", "embedding", "popular", "popular_genre", "new", "by_term", "catalogue"]
-SkipReason = Literal["unknown_item", "duplicate", "seen", "excluded", "filtered"]
+SkipReason = Literal["unknown_item", "duplicate", "seen", "excluded", "filtered", "max_per"]
+WarningCode = Literal[
+    "no_candidates",
+    "fewer_than_k",
+    "filter_matched_nothing",
+    "filters_exhausted",
+    "boost_unused",
+    "max_per_short",
+    "max_per_unused",
+    "unknown_recents",
+    "context_unused",
+    "context_partly_unused",
+]
 MAX_DEADLINE_MS = 30_000
 Number = Annotated[int, Field(strict=True, ge=1)]
 Scalar = StrictStr | StrictBool | StrictInt | StrictFloat
@@ -63,6 +83,9 @@ RECOMMEND_EXAMPLE: dict[str, Any] = {
     "k": 2,
 }
 FILTER_EXAMPLE = 'price < 20 and genres in ("kitchen", "tea") and not (brand = "Acme" or in_stock = false)'
+_BOOST_EXAMPLE: dict[str, Any] = {"filter": 'tags has "sale"', "factor": 1.5}
+BOOSTS_EXAMPLE = [_BOOST_EXAMPLE, {"filter": "in_stock = false", "factor": 0.2}]
+MAX_PER_EXAMPLE = {"genres": 2, "attributes.brand": 1}
 _FILTERS_EXAMPLE: dict[str, Any] = {"genres": ["kitchen"], "attributes": {"in_stock": True}}
 
 
@@ -100,6 +123,29 @@ class Filters(BaseModel):
     )
 
 
+class BoostIn(BaseModel):
+    """Multiplies the odds of the items that match an expression."""
+
+    model_config = ConfigDict(extra="forbid", title="Boost", json_schema_extra={"examples": [_BOOST_EXAMPLE]})
+
+    filter: StrictStr = Field(max_length=MOST_CHARS, description="An expression, as in the field `filter`.")
+    factor: float = Field(
+        strict=True, ge=LEAST_FACTOR, le=MOST_FACTOR, description="More than 1 raises an item, less than 1 lowers it."
+    )
+
+
+def _at_most_caps(value: Any) -> Any:
+    # Pydantic checks all values of an object before it counts them.
+    if isinstance(value, dict) and len(value) > MOST_CAPS:
+        raise PydanticCustomError("too_long", "must have at most {max_length} entries", {"max_length": MOST_CAPS})
+    return value
+
+
+BoostList = Annotated[list[BoostIn], Field(max_length=MOST_BOOSTS, fail_fast=True)]
+Caps = Annotated[
+    dict[Annotated[str, Field(max_length=100)], Annotated[Number, Field(le=MOST_PER_VALUE)]],
+    Field(max_length=MOST_CAPS),
+]
 ExcludedIds = Annotated[list[Id], Field(max_length=MOST_EXCLUDED, fail_fast=True)]
 
 
@@ -131,6 +177,15 @@ class RecommendIn(BaseModel):
         "must pass both.",
         examples=[FILTER_EXAMPLE],
     )
+    boosts: Annotated[BoostList, null_is(list, BoostList)] = Field(
+        default_factory=list, description="The odds of an item's score are multiplied by the factors of all that match."
+    )
+    max_per: Annotated[Caps, BeforeValidator(_at_most_caps), null_is(dict, Caps)] = Field(
+        default_factory=dict,
+        description="For `genres`, `tags` or attributes, the maximum number of items with the same value. Items beyond "
+        "it are passed over.",
+        examples=[MAX_PER_EXAMPLE],
+    )
     deadline_ms: Annotated[int, Field(strict=True, ge=1, le=MAX_DEADLINE_MS)] | None = Field(
         None, description="The time for the whole request in milliseconds."
     )
@@ -157,7 +212,8 @@ class Components:
 
     p(yes) of the model, null if it has no score; summed cosine co-occurrence; number of users who liked the item;
     summed item weights of the recents, and the score of the item vectors, both of either sign, 0 for a model without
-    them.
+    them. The odds of the blend of these features are multiplied by `boost` and `rotation`, which are 1 without such an
+    option.
     """
 
     mllm: float | None
@@ -165,6 +221,8 @@ class Components:
     popular: float
     item_weights: float
     item_vectors: float
+    boost: float
+    rotation: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +245,7 @@ class Skipped:
 class Warned:
     """A warning: a stable `code`, a sentence and, for codes with several reasons, a stable `reason`."""
 
-    code: str
+    code: WarningCode
     detail: str
     reason: str | None = None
 

@@ -4,10 +4,11 @@ from collections.abc import Collection, Sequence
 
 from service.recommend.context import MOST_SHOWN, Situation
 from service.recommend.retrieval.retriever import Retrieved
-from service.recommend.schemas import RecommendIn, Skipped, SkipReason, Warned
+from service.recommend.rules import Arranged, Odds
+from service.recommend.schemas import RecommendIn, Skipped, SkipReason, Warned, WarningCode
 from service.state.records import Event
 
-NO_CANDIDATES = "no_candidates"
+NO_CANDIDATES: WarningCode = "no_candidates"
 REASONS = {
     "none_given": "the list of candidates is empty",
     "unknown_item": "none of the candidates is in the catalogue or has a title",
@@ -33,6 +34,20 @@ def warn(ask: RecommendIn, found: Retrieved, filtered: Sequence[Skipped], ranked
     if found.bounded:
         detail = "the search reached its limit; more items may pass the filters, send them as candidates"
         warned.append(Warned("filters_exhausted", detail))
+    return warned
+
+
+def warn_of_rules(ask: RecommendIn, odds: Odds, arranged: Arranged, ranked: int) -> list[Warned]:
+    """Warnings about boosts and caps that had no effect, or too much, among `ranked` items."""
+    if ranked == 0:
+        return []
+    none = "none of the candidates"
+    warned = [Warned("boost_unused", f"boosts.{place}: {none} matches its filter") for place in odds.unused]
+    warned += [Warned("max_per_unused", f"max_per: {none} has {name!r}") for name in arranged.unused]
+    capped = sum(skipped.reason == "max_per" for skipped in arranged.skipped)
+    if capped and len(arranged.items) < ask.k:
+        detail = f"{capped} items were passed over for max_per, which leaves {len(arranged.items)}; k is {ask.k}"
+        warned.append(Warned("max_per_short", detail))
     return warned
 
 

@@ -186,10 +186,12 @@ class Retriever:
         )
 
     def _collector(self, ask: RecommendIn, rules: Rules, left_out: LeftOut, stages: Sequence[Stage]) -> Collector:
+        count = max(self._settings.retrieve, ask.k)
         return Collector(
             stages,
-            count=max(self._settings.retrieve, ask.k),
-            enough=ask.k,
+            count=count,
+            # Caps need more items to choose from than are shown.
+            enough=count if rules.caps else ask.k,
             left_out=left_out,
             wanted=rules.wanted,
             most=self._settings.max_scanned_items,

@@ -53,7 +53,7 @@ async def test_the_model_ranks_the_candidates(ranked: Gateway, model: ModelServe
     assert answer["model"] == VERSION
     assert answer["user_id"] == "u"
     assert answer["recommendation_id"]
-    assert {"state", "retrieve", "filter", "rank", "blend", "total"} == answer["timing_ms"].keys()
+    assert {"state", "retrieve", "filter", "rank", "blend", "rerank", "total"} == answer["timing_ms"].keys()
     assert answer["timing_ms"]["total"] >= answer["timing_ms"]["rank"]
 
 
@@ -150,8 +150,10 @@ async def test_explain_shows_what_went_into_a_score(ranked: Gateway, model: Mode
         "popular": 1.0,
         "item_weights": 0.0,
         "item_vectors": 0.0,
+        "boost": 1.0,
+        "rotation": 1.0,
     }
-    assert parts["hat"] == {"mllm": 0.7, "collaborative": 0.0, "popular": 0.0, "item_weights": 0.0, "item_vectors": 0.0}
+    assert parts["hat"] == {**parts["pan"], "collaborative": 0.0, "popular": 0.0}
     assert all("components" not in item for item in (await recommend(ranked))["items"])
 
 

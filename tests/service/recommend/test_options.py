@@ -128,3 +128,69 @@ async def test_a_wrong_expression_is_refused_with_position_and_remedy(gateway: G
 @pytest.mark.parametrize("given", [7, ["price < 3"], {"price": 3}, "x" * 4001])
 async def test_an_expression_is_a_bounded_string(gateway: Gateway, given: Any) -> None:
     assert (await refused(gateway, filter=given))["field"] == "filter"
+
+
+@on_both
+async def test_boosts_change_the_order_and_are_explained(ranked: Gateway, model: ModelServer) -> None:
+    await shop(ranked)
+    model.scores = {name: 0.5 + number / 100 for number, name in enumerate(KETTLES)}
+    boosts = [{"filter": "price = 2", "factor": 3}, {"filter": "brand = 'Ajax'", "factor": 0.5}]
+    answer = await recommend(ranked, candidates=KETTLES, boosts=boosts, k=3, explain=True)
+    assert ids(answer) == [KETTLES[2], KETTLES[7], KETTLES[6]]
+    first = answer["items"][0]
+    assert first["score"] == pytest.approx(3 * 0.52 / 0.48 / (1 + 3 * 0.52 / 0.48), abs=1e-3)
+    assert [item["components"]["boost"] for item in answer["items"]] == [3, 1, 1]
+    assert codes(answer) == []
+
+
+async def test_a_boost_that_matches_nothing_is_a_warning(ranked: Gateway) -> None:
+    await shop(ranked)
+    answer = await recommend(ranked, candidates=KETTLES, boosts=[{"filter": "colour = 'red'", "factor": 2}])
+    assert codes(answer) == ["boost_unused"]
+    assert "boosts.0" in answer["warnings"][0]["detail"]
+
+
+@on_both
+@pytest.mark.parametrize("candidates", [None, KETTLES])
+async def test_caps_hold(ranked: Gateway, model: ModelServer, candidates: list[str] | None) -> None:
+    await shop(ranked)
+    model.scores = {name: 0.9 - number / 100 for number, name in enumerate(KETTLES)}
+    answer = await recommend(ranked, candidates=candidates, k=3, max_per={"attributes.brand": 1})
+    assert ids(answer) == [KETTLES[0], KETTLES[1], KETTLES[7]]
+    assert answer["skipped"] == [{"item_id": name, "reason": "max_per"} for name in KETTLES[2:7]]
+    assert codes(answer) == []
+
+
+async def test_caps_that_leave_too_few_or_limit_nothing_are_warnings(ranked: Gateway) -> None:
+    await shop(ranked)
+    answer = await recommend(ranked, candidates=KETTLES, k=4, max_per={"genres": 2, "colour": 1})
+    assert len(ids(answer)) == 2
+    assert codes(answer) == ["max_per_unused", "max_per_short"]
+
+
+@pytest.mark.parametrize(
+    ("ask", "field"),
+    [
+        ({"boosts": [{"filter": "price < 3", "factor": 11}]}, "boosts.0.factor"),
+        ({"boosts": [{"filter": "price < 3", "factor": 0.01}]}, "boosts.0.factor"),
+        ({"boosts": [{"filter": "price < 3", "factor": "2"}]}, "boosts.0.factor"),
+        ({"boosts": [{"filter": "price <", "factor": 2}]}, "boosts.0.filter"),
+        ({"boosts": [{"factor": 2}]}, "boosts.0.filter"),
+        ({"boosts": [{"filter": "a = 1", "factor": 2, "more": 1}]}, "boosts.0.more"),
+        ({"boosts": [{"filter": "a = 1", "factor": 2}] * 11}, "boosts"),
+        ({"max_per": {"genres": 0}}, "max_per.genres"),
+        ({"max_per": {"genres": 101}}, "max_per.genres"),
+        ({"max_per": {"title": 1}}, "max_per"),
+        ({"max_per": {f"a{number}": 1 for number in range(6)}}, "max_per"),
+        ({"max_per": ["genres"]}, "max_per"),
+    ],
+)
+async def test_wrong_rules_are_refused_and_named(gateway: Gateway, ask: dict[str, Any], field: str) -> None:
+    problem = await refused(gateway, **ask)
+    assert (problem["status"], problem["field"]) == (422, field)
+
+
+async def test_rules_that_are_null_are_not_set(ranked: Gateway) -> None:
+    await shop(ranked)
+    nothing = dict.fromkeys(("exclude_item_ids", "filter", "boosts", "max_per"))
+    assert len(ids(await recommend(ranked, candidates=KETTLES, **nothing))) == 8
