@@ -427,7 +427,7 @@ class RecommendSettings(_Level):
         0.3, "Share of items near to the user's recents by their vectors, among retrieved candidates."
     )
     genre_share: Annotated[float, Field(ge=0, le=0.5)] = _setting(
-        0.1, "Share of popular items of the user's genres among retrieved candidates."
+        0.05, "Share of popular items of the user's genres among retrieved candidates."
     )
     similar_pivot: Annotated[float, Field(ge=0, le=1e6)] = _setting(
         20.0,

@@ -2,13 +2,15 @@
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from model_store.blend import FEATURES, among, blend, blend_features, logit, sigmoid
 from model_store.item_models.item_models import ItemScores
 from model_store.registry.manifest import Blend
 
+MET = 5.0
+"""Users who like an item from which its evidence is taken as it is. Below, it is no evidence against the item."""
 FALLBACK = Blend(collaborative=1.0, popular=0.1)
 """Weights for a model version that has none, used when its own scores are missing."""
 _NOTHING = ItemScores()
@@ -37,6 +39,7 @@ class Scored:
     item_vectors: float
     boost: float = 1.0
     rotation: float = 1.0
+    unmet: float = 0.0
 
 
 def blended(
@@ -47,6 +50,7 @@ def blended(
     near: Mapping[str, ItemScores],
     weights: Blend,
     factors: Mapping[str, Factors] | None = None,
+    newcomers: int = 0,
 ) -> list[Scored]:
     """The candidates, best first.
 
@@ -58,19 +62,48 @@ def blended(
         popular: number of users who liked the item, 0..
         near: what the item models of the version say of the item after the recents.
         factors: what the odds are multiplied by; nothing for a missing one.
+        newcomers: how many items that few users met may be given the evidence that the others have on average, so that
+            the model's score decides about them. Those that profit most from it are.
     """
     ids, rows = list(item_ids), []
     weights = among(weights, [popular.get(item_id, 0.0) for item_id in ids])
     for item_id in ids:
         score, scores_near = mllm.get(item_id), near.get(item_id, _NOTHING)
         together, likes = collaborative.get(item_id, 0.0), popular.get(item_id, 0.0)
-        odds = blend(weights, blend_features(0.0 if score is None else logit(score), together, likes, scores_near))
+        features = blend_features(0.0 if score is None else logit(score), together, likes, scores_near)
         by = factors.get(item_id, _NO_FACTORS) if factors else _NO_FACTORS
-        odds += math.log(by.boost * by.rotation)
+        odds = blend(weights, features) + math.log(by.boost * by.rotation)
         rows.append((odds, Scored(item_id, sigmoid(odds), score, together, likes, *scores_near, *by)))
+    if newcomers:
+        rows = _welcomed(rows, weights, newcomers)
     # Odds come second: far out, where all scores round to 1, they still differ.
     rows.sort(key=lambda row: (-row[1].score, -row[0], -row[1].collaborative, -row[1].popular))
     return [scored for _, scored in rows]
+
+
+def _welcomed(rows: list[tuple[float, Scored]], weights: Blend, most: int) -> list[tuple[float, Scored]]:
+    """Give the `most` best items that few users met the mean evidence of the others, in shares of what they lack."""
+    evidence = [_evidence(weights, one) for _, one in rows]
+    known = [value for value, (_, one) in zip(evidence, rows, strict=True) if one.popular >= MET]
+    if not known:
+        return rows
+    mean = sum(known) / len(known)
+    lacking = [
+        (1.0 - one.popular / MET) * max(0.0, mean - value) if one.popular < MET and one.mllm is not None else 0.0
+        for value, (_, one) in zip(evidence, rows, strict=True)
+    ]
+    places = sorted((place for place, value in enumerate(lacking) if value), key=lambda n: -rows[n][0] - lacking[n])
+    found = list(rows)
+    for place in places[:most]:
+        odds, one = rows[place][0] + lacking[place], rows[place][1]
+        found[place] = (odds, replace(one, score=sigmoid(odds), unmet=lacking[place]))
+    return found
+
+
+def _evidence(weights: Blend, one: Scored) -> float:
+    """The part of the log-odds that comes from what other users did."""
+    near = ItemScores(one.item_weights, one.item_vectors)
+    return blend(weights, blend_features(0.0, one.collaborative, one.popular, near)) - weights.bias
 
 
 def without_model(weights: Blend) -> Blend:

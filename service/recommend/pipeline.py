@@ -1,9 +1,11 @@
 """The steps of a recommendation: state -> retrieve -> filter -> rank -> rerank -> answer, under one deadline."""
 
+import math
 import random
 import time
 from dataclasses import dataclass, fields
 
+from model_store.item_models.item_models import ItemModels
 from model_store.registry.manifest import Blend
 from service.index.current import Vectors
 from service.metrics import Metrics
@@ -99,6 +101,7 @@ class Recommender:
         self._shadow = shadow
         self._shown = shown
         self._temperature = settings.exploration_temperature
+        self._new_share = settings.new_items_share
         self._rng = rng or random.Random()  # noqa: S311
         self._metrics = metrics
         self._tenant = tenant
@@ -123,10 +126,11 @@ class Recommender:
         with timing.step("state"):
             opening = await deadline.in_time(self._retriever.open(ask, rules))
         state = opening.state
+        models = choice.ranker.item_models if choice.ranker else ItemModels()
         left_out = rules.left_out(ask, state)
         with timing.step("retrieve"):
             found = await deadline.in_time(
-                self._retriever.retrieve(ask, rules, left_out, opening, signals, lineup.recents, deadline)
+                self._retriever.retrieve(ask, rules, left_out, opening, signals, models, lineup.recents, deadline)
             )
         with timing.step("filter"):
             kept, filtered = keep(found.candidates, left_out, rules.wanted)
@@ -135,7 +139,7 @@ class Recommender:
             ranked = await self._rank(asked, choice, lineup.production, deadline)
         ranker, ranking = ranked.ranker, ranked.ranking
         with timing.step("blend"):
-            scored = _blend(asked, ranker, ranking)
+            scored = _blend(asked, ranker, ranking, self._new_share)
         with timing.step("rerank"):
             arranged = arrange(scored, kept, ask.k, rules)
             items, places = shuffled(arranged.items, self._temperature, self._rng)
@@ -187,18 +191,22 @@ class Recommender:
         asked, deadline = served.asked, Deadline(time.monotonic(), self._deadline_s)
         context, state = _context(asked.ask, shadow), asked.opening.state
         scores = await self._ranking.fresh(shadow, state, asked.found.recents, context, asked.candidates, deadline)
-        order = [one.item_id for one in _blend(asked, shadow, Ranking(scores, len(scores)))]
+        order = [one.item_id for one in _blend(asked, shadow, Ranking(scores, len(scores)), self._new_share)]
         return difference(served.ranked.ranking.scores, scores, [one.item_id for one in served.scored], order)
 
 
-def _blend(asked: Asked, ranker: Ranker | None, ranking: Ranking) -> list[Scored]:
+def _blend(asked: Asked, ranker: Ranker | None, ranking: Ranking, new_share: float) -> list[Scored]:
     """The candidates in the order of the blend of their features."""
     weights = ranker.blend if ranker else Blend()
+    # Without scores of the model nothing tells new items apart.
+    newcomers = math.ceil(new_share * asked.ask.k) if ranking.reason is None else 0
     if ranking.reason is not None:
         weights = without_model(weights)
     ids, found = [candidate.item.item_id for candidate in asked.candidates], asked.found
     near = dict(zip(ids, ranker.item_models.score(found.near, ids), strict=True)) if ranker else {}
-    return blended(ids, ranking.scores, found.collaborative, found.popular, near, weights, asked.odds.factors)
+    return blended(
+        ids, ranking.scores, found.collaborative, found.popular, near, weights, asked.odds.factors, newcomers
+    )
 
 
 def _shown(served: Served) -> Shown:

@@ -35,7 +35,9 @@ from service.recommend.limits import (
 ServedBy = Literal["mllm", "cache", "collaborative", "popular", "none"]
 Policy = Literal["production", "canary", "fallback"]
 """Why a version ranked. `fallback`: production, because the canary that is the user's could not."""
-SourceName = Literal["given", "cooccurrence", "embedding", "popular", "popular_genre", "new", "by_term", "catalogue"]
+SourceName = Literal[
+    "given", "cooccurrence", "item_weights", "embedding", "popular", "popular_genre", "new", "by_term", "catalogue"
+]
 SkipReason = Literal["unknown_item", "duplicate", "seen", "excluded", "filtered", "max_per"]
 WarningCode = Literal[
     "no_candidates",
@@ -213,7 +215,7 @@ class Components:
     p(yes) of the model, null if it has no score; summed cosine co-occurrence; number of users who liked the item;
     summed item weights of the recents, and the score of the item vectors, both of either sign, 0 for a model without
     them. The odds of the blend of these features are multiplied by `boost` and `rotation`, which are 1 without such an
-    option.
+    option. `unmet` was added to the log-odds of an item that few users met; 0 for others.
     """
 
     mllm: float | None
@@ -223,6 +225,7 @@ class Components:
     item_vectors: float
     boost: float
     rotation: float
+    unmet: float
 
 
 @dataclass(frozen=True, slots=True)

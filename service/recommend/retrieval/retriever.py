@@ -1,9 +1,11 @@
 """Read the user and the candidates: those of the caller, or those found for the user."""
 
 import math
+from collections import deque
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from model_store.item_models.item_models import ItemModels
 from model_store.signals import Signals
 from service.index.current import Vectors
 from service.metrics import Metrics
@@ -12,7 +14,7 @@ from service.recommend.deadline import Deadline
 from service.recommend.features import FeatureReader
 from service.recommend.filters import LeftOut
 from service.recommend.retrieval.collector import Collector
-from service.recommend.retrieval.embedded import Embedding, near_recents
+from service.recommend.retrieval.in_memory import Named, Personal, find_in_memory
 from service.recommend.retrieval.listed import ByTerm, Catalogue
 from service.recommend.retrieval.popular_genres import PopularGenres, PopularInGenres
 from service.recommend.retrieval.stages import PAGE, Cooccurrence, Newest, Popular, Rest, Stage
@@ -20,12 +22,16 @@ from service.recommend.rules import Rules
 from service.recommend.schemas import RecommendIn, Skipped, SkipReason
 from service.settings import RecommendSettings
 from service.state.reads import Answer
-from service.state.records import Event, Item, UserState
+from service.state.records import Item, UserState
 from service.state.scores import Kept
 from service.state.store import Store
 
 SAMPLED = 3
 """How many new items are read for each place reserved for them, because some were seen or do not pass the filters."""
+FITTING_AMONG = 20
+"""The same where the new items that fit the user best are chosen."""
+WEIGHTED_SHARE = 0.55
+"""Of what is found by other users' likes: the share of item weights, where the ranker has some."""
 FILTERED_NEAR = 10
 """How many times more items of the index are looked at when filters reject most."""
 DEPTH, FILTERED_DEPTH = 10_000, 1_200
@@ -107,6 +113,7 @@ class Retriever:
         left_out: LeftOut,
         opening: Opening,
         signals: Signals,
+        models: ItemModels,
         shown_recents: int,
         deadline: Deadline,
     ) -> Retrieved:
@@ -114,6 +121,7 @@ class Retriever:
 
         Args:
             signals: what the types of events mean.
+            models: the item models of the version that ranks.
             shown_recents: how many of a user's recents the prompts show.
 
         Raises:
@@ -127,8 +135,9 @@ class Retriever:
         features = FeatureReader(self._store.cooccurrence, near, self._metrics)
         if ask.candidates is None:
             avoided = left_out.ids()
-            embedded = await self._embedded(ask, rules, recents, signals, avoided)
-            stages = self._chosen(ask, rules, opening.stages, embedded)
+            count = min(self._share(ask, rules, 1.0), self._settings.max_scanned_items)
+            personal = await find_in_memory(self._vectors, models.item_weights, recents, near, signals, count, avoided)
+            stages = self._chosen(ask, rules, opening.stages, personal)
             for stage in stages:
                 stage.begin(near, avoided)
             return await self._find(self._collector(ask, rules, left_out, stages), shown, features, deadline)
@@ -143,7 +152,9 @@ class Retriever:
         """The stages that name candidates, in order of preference; `_chosen` adds those that need the user."""
         store, settings, metrics = self._store, self._settings, self._metrics
         places = math.ceil(settings.new_items_share * max(settings.retrieve, ask.k))
-        sample = store.new_items.sample(ask.user_id, SAMPLED * places, settings.new_items_s)
+        # With vectors, those that fit the user best are chosen among many.
+        sampled = (SAMPLED if self._vectors.current() is None else FITTING_AMONG) * places
+        sample = store.new_items.sample(ask.user_id, sampled, settings.new_items_s)
         newest = Newest(sample, SAMPLED * places if rules.wanted else places, metrics)
         near = Cooccurrence(store.cooccurrence, metrics)
         by_term = ByTerm(store.items, store.cooccurrence, rules.wanted, metrics)
@@ -152,38 +163,29 @@ class Retriever:
         depth = FILTERED_DEPTH if rules.wanted else DEPTH
         return [newest, near, Popular(store.cooccurrence, depth, metrics), Catalogue(store.items, metrics)]
 
-    def _chosen(self, ask: RecommendIn, rules: Rules, stages: Sequence[Stage], embedded: Sequence[str]) -> list[Stage]:
-        """All stages: those of `stages`, the items of the index, and popular items of the user's genres.
+    def _chosen(self, ask: RecommendIn, rules: Rules, stages: Sequence[Stage], personal: Personal) -> list[Stage]:
+        """All stages: those of `stages`, what was found in memory, and popular items of the user's genres.
 
         Each has a share of the candidates; what it names beyond it comes before items that are only popular.
         """
         newest, near, *others = stages
         settings = self._settings
+        newest.ids = deque(personal.fitting(list(newest.ids)))
         popular = PopularInGenres(self._popular, self._share(ask, rules, settings.genre_share))
-        if not embedded:
+        if not personal.embedded and not personal.weighted:
             return [newest, near, popular, *others]
-        found = Embedding(embedded, self._share(ask, rules, settings.embedding_share))
-        shares = settings.new_items_share + settings.embedding_share + settings.genre_share
-        near.places = self._share(ask, rules, max(0.0, 1.0 - shares))
-        return [newest, near, found, popular, Rest(near), Rest(found), *others]
+        left = 1.0 - settings.new_items_share - settings.genre_share
+        left -= settings.embedding_share if personal.embedded else 0.0
+        weighted = left * WEIGHTED_SHARE if personal.weighted else 0.0
+        liked = Named("item_weights", personal.weighted, self._share(ask, rules, weighted))
+        found = Named("embedding", personal.embedded, self._share(ask, rules, settings.embedding_share))
+        near.places = self._share(ask, rules, left - weighted)
+        return [newest, liked, near, found, popular, Rest(liked), Rest(near), Rest(found), *others]
 
     def _share(self, ask: RecommendIn, rules: Rules, share: float) -> int:
         """A share of the candidates; of those that are looked at, more if filters reject most of them."""
         places = math.ceil(share * max(self._settings.retrieve, ask.k))
         return FILTERED_NEAR * places if rules.wanted else places
-
-    async def _embedded(
-        self, ask: RecommendIn, rules: Rules, recents: Sequence[Event], signals: Signals, avoided: Collection[str]
-    ) -> list[str]:
-        """The items of the index that fit the user, best first."""
-        index = self._vectors.current()
-        if index is None:
-            return []
-        places = max(self._settings.retrieve, ask.k)
-        count = FILTERED_NEAR * places if rules.wanted else places
-        return await near_recents(
-            self._vectors.searcher, index, recents, signals, min(count, self._settings.max_scanned_items), avoided
-        )
 
     def _collector(self, ask: RecommendIn, rules: Rules, left_out: LeftOut, stages: Sequence[Stage]) -> Collector:
         count = max(self._settings.retrieve, ask.k)

@@ -46,6 +46,41 @@ def test_the_formula_is_that_of_the_manifest() -> None:
     assert score(blend, 0.8, 0.3, 40, -0.2, 1.5) == pytest.approx(sigmoid(expected))
 
 
+POPULAR = {"old": 100.0, "older": 50.0, "new": 0.0, "newer": 1.0}
+
+
+BY_LIKES = Blend(popular=1.0)
+
+
+def order(mllm: dict[str, float], newcomers: int) -> list[str]:
+    return [one.item_id for one in blended(POPULAR, mllm, {}, POPULAR, {}, BY_LIKES, newcomers=newcomers)]
+
+
+def test_an_item_that_few_users_met_is_judged_by_the_model_if_there_is_a_place_for_it() -> None:
+    mllm = {"old": 0.6, "older": 0.6, "new": 0.95, "newer": 0.94}
+    assert order(mllm, 0) == ["old", "older", "newer", "new"]
+    assert order(mllm, 1) == ["new", "old", "older", "newer"]
+    assert order(mllm, 2) == ["new", "newer", "old", "older"]
+    assert order(mllm | {"new": 0.05}, 2)[-1] == "new"
+
+
+def test_what_was_added_for_an_item_is_what_it_lacked_of_the_mean_evidence() -> None:
+    scored = blended(POPULAR, dict.fromkeys(POPULAR, 0.5), {}, POPULAR, {}, Blend(popular=1.0), newcomers=2)
+    added = {one.item_id: one.unmet for one in scored}
+    mean = (math.log1p(100) + math.log1p(50)) / 2
+    assert added["new"] == pytest.approx(mean)
+    assert added["newer"] == pytest.approx(0.8 * (mean - math.log1p(1)))
+    assert added["old"] == added["older"] == 0
+    new = next(one for one in scored if one.item_id == "new")
+    assert logit(new.score) == pytest.approx(mean)
+
+
+def test_without_a_score_of_the_model_or_items_that_users_met_nothing_is_added() -> None:
+    assert order({"old": 0.6, "older": 0.6}, 4) == ["old", "older", "newer", "new"]
+    alone = blended(["new", "newer"], {"new": 0.9}, {}, POPULAR, {}, Blend(popular=1.0), newcomers=2)
+    assert [one.unmet for one in alone] == [0, 0]
+
+
 def test_the_more_popular_the_candidates_are_the_less_popularity_counts() -> None:
     blend = Blend(mllm=1, popular=0.5, popular_discount=0.1)
 

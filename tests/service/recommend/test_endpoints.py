@@ -152,6 +152,7 @@ async def test_explain_shows_what_went_into_a_score(ranked: Gateway, model: Mode
         "item_vectors": 0.0,
         "boost": 1.0,
         "rotation": 1.0,
+        "unmet": 0.0,
     }
     assert parts["hat"] == {**parts["pan"], "collaborative": 0.0, "popular": 0.0}
     assert all("components" not in item for item in (await recommend(ranked))["items"])

@@ -220,6 +220,9 @@ class TestDeletion:
             "popular": 0.0,
             "item_weights": 0.0,
             "item_vectors": 0.0,
+            "boost": 1.0,
+            "rotation": 1.0,
+            "unmet": 0.0,
         }
         assert answer["items"][0]["components"] == components
         assert not await full.store.descriptions.commit(late, "red as wine", "describer@1")

@@ -1,12 +1,17 @@
 """Items near to a user's recents, and popular items of genres."""
 
+from array import array
+from collections.abc import Collection
+
 import numpy as np
 
+from model_store.item_models.item_weights import ItemWeights
 from model_store.signals import BUILT_IN
+from service.index.current import Vectors
 from service.index.exact import ExactIndex
 from service.index.searcher import Searcher
 from service.metrics import Metrics
-from service.recommend.retrieval.embedded import interests_of, near_recents
+from service.recommend.retrieval.in_memory import Personal, find_in_memory, interests_of
 from service.recommend.retrieval.popular_genres import PopularGenres, PopularInGenres
 from service.recommend.retrieval.stages import Rest
 from service.state.records import Event, Item
@@ -29,23 +34,44 @@ INDEX = index_of(
 )
 
 SEARCHER = Searcher(Metrics())
+VECTORS = Vectors(lambda: INDEX, SEARCHER)
 
 
 def event(item: str, kind: str = "like") -> Event:
     return Event("", "u", item, kind, 0)
 
 
+async def found(
+    *recents: Event, count: int = 3, avoided: Collection[str] = (), weights: ItemWeights | None = None
+) -> Personal:
+    near = [event.item_id for event in recents if event.type == "like"]
+    return await find_in_memory(VECTORS, weights, recents, near, BUILT_IN, count, avoided)
+
+
 async def test_items_near_to_each_interest_are_found_without_those_to_avoid() -> None:
     recents = [event("hat"), event("tea"), event("of no catalogue")]
-    found = await near_recents(SEARCHER, INDEX, recents, BUILT_IN, 3, {"tea", "hat"})
-    assert set(found) == {"pot", "jug", "cap"}
-    assert await near_recents(SEARCHER, INDEX, recents, BUILT_IN, 2, {"tea", "hat", "pot"}) != found[:2]
+    assert set((await found(*recents, avoided={"tea", "hat"})).embedded) == {"pot", "jug", "cap"}
+    assert set((await found(*recents, avoided={"tea", "hat", "pot"})).embedded) == {"jug", "cap", "saw"}
+    assert len((await found(*recents, count=2)).embedded) == 2
 
 
 async def test_without_recents_or_known_items_nothing_is_found() -> None:
-    assert await near_recents(SEARCHER, INDEX, [], BUILT_IN, 3, ()) == []
-    assert await near_recents(SEARCHER, INDEX, [event("of no catalogue")], BUILT_IN, 3, ()) == []
-    assert await near_recents(SEARCHER, INDEX, [event("tea", "dislike")], BUILT_IN, 3, ()) == []
+    for recents in ([], [event("of no catalogue")], [event("tea", "dislike")]):
+        personal = await found(*recents)
+        assert personal.embedded == ()
+        assert personal.fitting(["hat", "pot"]) == ["hat", "pot"]
+
+
+async def test_item_weights_find_what_the_recents_speak_for() -> None:
+    weights = ItemWeights(("tea", "mug"), array("I", [0, 0, 1]), array("I", [0]), array("f", [0.5]))
+    assert (await found(event("tea"), weights=weights)).weighted == ["mug"]
+    assert (await found(event("tea"), weights=weights, avoided={"mug"})).weighted == []
+    assert (await found(event("tea", "dislike"), weights=weights)).weighted == []
+
+
+async def test_new_items_that_fit_take_turns_with_the_others() -> None:
+    personal = await found(event("tea"))
+    assert personal.fitting(["saw", "hat", "unknown", "jug", "pot"]) == ["pot", "saw", "jug", "hat", "unknown"]
 
 
 def test_the_last_event_says_whether_an_item_is_liked() -> None:
