@@ -153,7 +153,7 @@ class Tour:
         # Of another world: the models have met none of its items.
         fitting = max(
             make_items(ITEMS, SEED + 1),
-            key=lambda one: fan.after.affinity(one.attributes) - other.after.affinity(one.attributes),
+            key=lambda one: (fan.after.affinity(one.attributes), -other.after.affinity(one.attributes)),
         )
         item = replace(fitting, item_id=_NEW_ITEM)
         self._console.rule(f"[bold]a new item, {escape(item.title)}")

@@ -26,6 +26,16 @@ class Factors(NamedTuple):
 _NO_FACTORS = Factors()
 
 
+class Exploration(NamedTuple):
+    """How many of the `shown` places of an answer may go to items that few users met; the model decides about them."""
+
+    places: int
+    shown: int
+
+
+NO_EXPLORATION = Exploration(0, 0)
+
+
 @dataclass(frozen=True, slots=True)
 class Scored:
     """One candidate with its blended score in 0..1, and the features and factors that it was computed from."""
@@ -50,7 +60,7 @@ def blended(
     near: Mapping[str, ItemScores],
     weights: Blend,
     factors: Mapping[str, Factors] | None = None,
-    newcomers: int = 0,
+    exploration: Exploration = NO_EXPLORATION,
 ) -> list[Scored]:
     """The candidates, best first.
 
@@ -62,8 +72,8 @@ def blended(
         popular: number of users who liked the item, 0..
         near: what the item models of the version say of the item after the recents.
         factors: what the odds are multiplied by; nothing for a missing one.
-        newcomers: how many items that few users met may be given the evidence that the others have on average, so that
-            the model's score decides about them. Those that profit most from it are.
+        exploration: the best of the items that few users met are given the evidence that items have on average that
+            would be shown, so that the model's score decides about them.
     """
     ids, rows = list(item_ids), []
     weights = among(weights, [popular.get(item_id, 0.0) for item_id in ids])
@@ -74,27 +84,28 @@ def blended(
         by = factors.get(item_id, _NO_FACTORS) if factors else _NO_FACTORS
         odds = blend(weights, features) + math.log(by.boost * by.rotation)
         rows.append((odds, Scored(item_id, sigmoid(odds), score, together, likes, *scores_near, *by)))
-    if newcomers:
-        rows = _welcomed(rows, weights, newcomers)
+    if exploration.places:
+        rows = _explored(rows, weights, exploration)
     # Odds come second: far out, where all scores round to 1, they still differ.
     rows.sort(key=lambda row: (-row[1].score, -row[0], -row[1].collaborative, -row[1].popular))
     return [scored for _, scored in rows]
 
 
-def _welcomed(rows: list[tuple[float, Scored]], weights: Blend, most: int) -> list[tuple[float, Scored]]:
-    """Give the `most` best items that few users met the mean evidence of the others, in shares of what they lack."""
+def _explored(rows: list[tuple[float, Scored]], weights: Blend, exploration: Exploration) -> list[tuple[float, Scored]]:
+    """Give the best items that few users met the mean evidence of what is shown, in shares of what they lack."""
     evidence = [_evidence(weights, one) for _, one in rows]
-    known = [value for value, (_, one) in zip(evidence, rows, strict=True) if one.popular >= MET]
-    if not known:
+    known = [(odds, value) for value, (odds, one) in zip(evidence, rows, strict=True) if one.popular >= MET]
+    shown = [value for _, value in sorted(known, reverse=True)[: exploration.shown]]
+    if not shown:
         return rows
-    mean = sum(known) / len(known)
+    mean = sum(shown) / len(shown)
     lacking = [
         (1.0 - one.popular / MET) * max(0.0, mean - value) if one.popular < MET and one.mllm is not None else 0.0
         for value, (_, one) in zip(evidence, rows, strict=True)
     ]
     places = sorted((place for place, value in enumerate(lacking) if value), key=lambda n: -rows[n][0] - lacking[n])
     found = list(rows)
-    for place in places[:most]:
+    for place in places[: exploration.places]:
         odds, one = rows[place][0] + lacking[place], rows[place][1]
         found[place] = (odds, replace(one, score=sigmoid(odds), unmet=lacking[place]))
     return found

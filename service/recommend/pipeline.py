@@ -10,7 +10,7 @@ from model_store.registry.manifest import Blend
 from service.index.current import Vectors
 from service.metrics import Metrics
 from service.recommend.answer import answer, count
-from service.recommend.blend import Scored, blended, without_model
+from service.recommend.blend import Exploration, Scored, blended, without_model
 from service.recommend.candidates import Candidate
 from service.recommend.context import Situation, situation
 from service.recommend.deadline import Deadline, Timing
@@ -199,13 +199,20 @@ def _blend(asked: Asked, ranker: Ranker | None, ranking: Ranking, new_share: flo
     """The candidates in the order of the blend of their features."""
     weights = ranker.blend if ranker else Blend()
     # Without scores of the model nothing tells new items apart.
-    newcomers = math.ceil(new_share * asked.ask.k) if ranking.reason is None else 0
+    explored = math.ceil(new_share * asked.ask.k) if ranking.reason is None else 0
     if ranking.reason is not None:
         weights = without_model(weights)
     ids, found = [candidate.item.item_id for candidate in asked.candidates], asked.found
     near = dict(zip(ids, ranker.item_models.score(found.near, ids), strict=True)) if ranker else {}
     return blended(
-        ids, ranking.scores, found.collaborative, found.popular, near, weights, asked.odds.factors, newcomers
+        ids,
+        ranking.scores,
+        found.collaborative,
+        found.popular,
+        near,
+        weights,
+        asked.odds.factors,
+        Exploration(explored, asked.ask.k),
     )
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from model_store.blend import logit, sigmoid
 from model_store.item_models.item_models import ItemScores
 from model_store.registry.manifest import Blend
-from service.recommend.blend import blended, without_model
+from service.recommend.blend import Exploration, blended, without_model
 
 weights = st.floats(0, 5)
 blends = st.builds(
@@ -53,7 +53,9 @@ BY_LIKES = Blend(popular=1.0)
 
 
 def order(mllm: dict[str, float], newcomers: int) -> list[str]:
-    return [one.item_id for one in blended(POPULAR, mllm, {}, POPULAR, {}, BY_LIKES, newcomers=newcomers)]
+    return [
+        one.item_id for one in blended(POPULAR, mllm, {}, POPULAR, {}, BY_LIKES, exploration=Exploration(newcomers, 10))
+    ]
 
 
 def test_an_item_that_few_users_met_is_judged_by_the_model_if_there_is_a_place_for_it() -> None:
@@ -65,7 +67,7 @@ def test_an_item_that_few_users_met_is_judged_by_the_model_if_there_is_a_place_f
 
 
 def test_what_was_added_for_an_item_is_what_it_lacked_of_the_mean_evidence() -> None:
-    scored = blended(POPULAR, dict.fromkeys(POPULAR, 0.5), {}, POPULAR, {}, Blend(popular=1.0), newcomers=2)
+    scored = blended(POPULAR, dict.fromkeys(POPULAR, 0.5), {}, POPULAR, {}, BY_LIKES, exploration=Exploration(2, 10))
     added = {one.item_id: one.unmet for one in scored}
     mean = (math.log1p(100) + math.log1p(50)) / 2
     assert added["new"] == pytest.approx(mean)
@@ -75,9 +77,15 @@ def test_what_was_added_for_an_item_is_what_it_lacked_of_the_mean_evidence() -> 
     assert logit(new.score) == pytest.approx(mean)
 
 
+def test_it_is_the_evidence_of_what_would_be_shown() -> None:
+    scored = blended(POPULAR, dict.fromkeys(POPULAR, 0.5), {}, POPULAR, {}, BY_LIKES, exploration=Exploration(1, 1))
+    added = {one.item_id: one.unmet for one in scored}
+    assert (added["new"], added["newer"]) == (pytest.approx(math.log1p(100)), 0)
+
+
 def test_without_a_score_of_the_model_or_items_that_users_met_nothing_is_added() -> None:
     assert order({"old": 0.6, "older": 0.6}, 4) == ["old", "older", "newer", "new"]
-    alone = blended(["new", "newer"], {"new": 0.9}, {}, POPULAR, {}, Blend(popular=1.0), newcomers=2)
+    alone = blended(["new", "newer"], {"new": 0.9}, {}, POPULAR, {}, BY_LIKES, exploration=Exploration(2, 10))
     assert [one.unmet for one in alone] == [0, 0]
 
 
