@@ -116,7 +116,8 @@ def test_prometheus_finds_the_metrics_of_everything_that_was_started(up: Running
         (target,), labels = group["targets"], group["labels"]
         url = f"{labels['__scheme__']}://{target}{labels['__metrics_path__']}"
         pages[labels["job"]] = httpx.get(url, trust_env=False).raise_for_status().text
-    assert pages.keys() == {f"tastestream-{job}" for job in ("gateway", "worker", "ranker", "summarizer")}
+    jobs = ("gateway", "worker", "ranker", "summarizer", "embedder", "embedder-encoder")
+    assert pages.keys() == {f"tastestream-{job}" for job in jobs}
     assert "tastestream_recommendations_total{" in pages["tastestream-gateway"]
     assert 'tastestream_jobs_total{kind="summarize",outcome="committed"}' in pages["tastestream-worker"]
     assert "vllm:num_requests_waiting{" in pages["tastestream-ranker"]

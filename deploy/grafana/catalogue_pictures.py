@@ -1,8 +1,10 @@
 """The catalogue, what retrieval finds in it, and its pictures."""
 
+from dataclasses import replace
+
 from deploy.grafana.board import Board, Row
 from deploy.grafana.panels import Query, lines
-from deploy.grafana.queries import occurring, or_none, p50_p99, per_second, series, share
+from deploy.grafana.queries import occurring, or_none, or_zero, p50_p99, per_second, series, share
 
 _ACCEPTED = per_second("tastestream_events_total", 'result="accepted"')
 _OF_ITEMS = 'kind=~"fetch|describe|encode"'
@@ -198,14 +200,14 @@ _VECTORS_ROW = Row(
         ),
         lines(
             "From the commit of a vector to the search",
-            "Or of the removal of an item. Without the loading of a whole index.",
-            *p50_p99("tastestream_index_lag_seconds"),
+            "Or of the removal of an item. Without the loading of a whole index. 0 without observations.",
+            *(replace(one, expr=or_zero(f"{one.expr} >= 0")) for one in p50_p99("tastestream_index_lag_seconds")),
             unit="s",
         ),
         lines(
             "Time of a search among the vectors",
-            "In a thread of the gateway. It grows with the number of vectors.",
-            *p50_p99("tastestream_index_search_seconds"),
+            "In a thread of the gateway. It grows with the number of vectors. 0 without observations.",
+            *(replace(one, expr=or_zero(f"{one.expr} >= 0")) for one in p50_p99("tastestream_index_search_seconds")),
             unit="s",
         ),
         lines(

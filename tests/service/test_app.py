@@ -8,7 +8,7 @@ import pytest
 from service.errors import NotReady
 from tests.service.conftest import OpenGateway
 
-HEAVY = ("torch", "transformers", "vllm", "numpy", "workers")
+HEAVY = ("torch", "transformers", "vllm", "workers")
 PROGRAM = """
 import sys
 from service.app import create_app
