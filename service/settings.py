@@ -434,6 +434,9 @@ class RecommendSettings(_Level):
         "Users who like an item at which `/items/{id}/similar` follows their likes and the item's vector equally; for "
         "items with fewer, the vector counts more.",
     )
+    duplicate_cosine: Annotated[float, Field(ge=0.5, le=1)] = _setting(
+        0.995, "Cosine of the vectors of two items from which they are nearly the same, and only one is shown."
+    )
     new_items_s: Seconds = _setting(14 * 86400.0, "Age up to which an item is new.")
     max_scanned_items: Count = _setting(2000, "Items read for one request whose filters match few items.")
     min_concurrent_ranks: Count = _setting(

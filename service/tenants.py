@@ -149,7 +149,7 @@ class Tenants:
             recommender=recommender,
             shown=shown,
             catalogue=Catalogue(store.items, self._ingest(settings, pictures), metrics),
-            shelf=Shelf(store, vectors, given.similar_pivot),
+            shelf=Shelf(store, vectors, given.similar_pivot, given.duplicate_cosine),
         )
 
     def _vectors(self, settings: Settings, store: Store, tenant: str) -> Vectors:

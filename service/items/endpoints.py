@@ -49,11 +49,12 @@ _BULK_BODY = {
 
 @dataclass(frozen=True, slots=True)
 class Shelf:
-    """What answers about the items of a tenant: its store, its vectors, and see `RecommendSettings.similar_pivot`."""
+    """What answers about the items of a tenant: its store, its vectors, and see `RecommendSettings` for the numbers."""
 
     store: Store
     vectors: Vectors
     similar_pivot: float
+    same_at: float
 
 
 def items_router(catalogues: PerTenant[Catalogue], shelves: PerTenant[Shelf], limits: LimitSettings) -> APIRouter:
@@ -105,7 +106,7 @@ def items_router(catalogues: PerTenant[Catalogue], shelves: PerTenant[Shelf], li
         a better one are left out.
         """
         shelf = shelves.of(request.scope)
-        if (found := await similar(shelf.store, shelf.vectors, item_id, k, shelf.similar_pivot)) is None:
+        if (found := await similar(shelf.store, shelf.vectors, item_id, k, shelf.similar_pivot, shelf.same_at)) is None:
             raise _not_found(item_id)
         return Json(found)
 

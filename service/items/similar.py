@@ -13,11 +13,11 @@ from service.state.store import Store
 
 _LOOKED_AT = 100
 """Neighbours of each kind that are considered."""
-DUPLICATE_AT = 0.995
-"""The cosine from which two items of an answer are the same one under different ids."""
 
 
-async def similar(store: Store, vectors: Vectors, item_id: str, k: int, pivot: float = 20.0) -> SimilarItems | None:
+async def similar(
+    store: Store, vectors: Vectors, item_id: str, k: int, pivot: float = 20.0, same_at: float = 0.995
+) -> SimilarItems | None:
     """The `k` items of the catalogue most like this one, best first; None for an unknown item.
 
     The score is w * c + (1 - w) * v with w = n / (n + pivot): c is the cosine of co-occurrence, as a share of that of
@@ -50,7 +50,7 @@ async def similar(store: Store, vectors: Vectors, item_id: str, k: int, pivot: f
         if one in known and score > 0
     ]
     found.sort(key=lambda one: -one.score)
-    distinct = _distinct(found, index) if index is not None else found
+    distinct = _distinct(found, index, same_at) if index is not None else found
     return SimilarItems(item_id, distinct[:k])
 
 
@@ -88,11 +88,11 @@ def _source(item: str, together: Mapping[str, float], seen: Mapping[str, float])
     return "embedding"
 
 
-def _distinct(found: list[SimilarItem], index: VectorIndex) -> list[SimilarItem]:
+def _distinct(found: list[SimilarItem], index: VectorIndex, same_at: float) -> list[SimilarItem]:
     """Without items that are nearly the same as a better one."""
     rows, known = index.rows([one.item_id for one in found])
     kept: list[int] = []
     for place in range(len(found)):
-        if not known[place] or not kept or float(np.max(rows[kept] @ rows[place])) < DUPLICATE_AT:
+        if not known[place] or not kept or float(np.max(rows[kept] @ rows[place])) < same_at:
             kept.append(place)
     return [found[place] for place in kept]

@@ -4,12 +4,15 @@ import math
 from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 from service.errors import InvalidFilter, InvalidRequest
+from service.index.vector_index import VectorIndex
 from service.recommend.blend import Factors, Scored
 from service.recommend.candidates import Candidate
 from service.recommend.conditions import Condition, Field
+from service.recommend.diversity import Likeness, diversified
 from service.recommend.expression import parse, parse_field
 from service.recommend.filters import ItemFilter, LeftOut
 from service.recommend.schemas import RecommendIn, Skipped
@@ -40,12 +43,16 @@ class Rules:
     Args:
         excluded: ids that the caller does not want.
         wanted: what an item must have; None if it may be any.
+        diversity: how much the items of the answer should differ, 0..1.
+        retrieved: the candidates are not the caller's.
     """
 
     excluded: frozenset[str] = frozenset()
     wanted: ItemFilter | None = None
     boosts: Sequence[Boost] = ()
     caps: Sequence[Cap] = ()
+    diversity: float = 0.0
+    retrieved: bool = False
 
     @classmethod
     def of(cls, ask: RecommendIn) -> "Rules":
@@ -61,7 +68,9 @@ class Rules:
             Boost(parse(boost.filter, f"boosts.{place}.filter"), boost.factor) for place, boost in enumerate(ask.boosts)
         ]
         caps = [Cap(name, _field(name), most) for name, most in ask.max_per.items()]
-        return cls(frozenset(ask.exclude_item_ids), wanted, boosts, caps)
+        return cls(
+            frozenset(ask.exclude_item_ids), wanted, boosts, caps, ask.diversity, retrieved=ask.candidates is None
+        )
 
     def left_out(self, ask: RecommendIn, state: UserState) -> LeftOut:
         """What is not recommended to this user."""
@@ -98,31 +107,54 @@ def odds(rules: Rules, candidates: Iterable[Candidate]) -> Odds:
 class Arranged:
     """The items of an answer in their order, and those that would have been in it but for a rule.
 
-    `unused` names the caps of fields that no candidate has.
+    `unused` names the caps of fields that no candidate has; `by_genres`: the items were made diverse without vectors.
     """
 
     items: list[Scored]
     skipped: list[Skipped] = field(default_factory=list)
     unused: Sequence[str] = ()
+    by_genres: bool = False
 
 
-def arrange(scored: Sequence[Scored], candidates: Iterable[Candidate], k: int, rules: Rules) -> Arranged:
-    """At most `k` of `scored`, which is sorted, in the order in which they are shown."""
-    if not rules.caps:
+def arrange(
+    scored: Sequence[Scored],
+    candidates: Iterable[Candidate],
+    k: int,
+    rules: Rules,
+    index: VectorIndex | None = None,
+    same_at: float = 1.0,
+) -> Arranged:
+    """At most `k` of `scored`, which is sorted, in the order in which they are shown.
+
+    Args:
+        index: with the vectors of the items, if there are some.
+        same_at: the cosine from which two retrieved items are nearly the same, and only the better one is shown.
+    """
+    if not (rules.caps or rules.diversity or rules.retrieved):
         return Arranged(list(scored[:k]))
     items = {candidate.item.item_id: candidate.item for candidate in candidates}
-    counts = Counts(rules.caps)
-    chosen: list[Scored] = []
+    likeness = Likeness([items[one.item_id] for one in scored], index)
+    again = likeness.repeated(same_at) if rules.retrieved else [False] * len(scored)
     skipped: list[Skipped] = []
-    for one in scored:
-        if len(chosen) == k:
-            break
-        if counts.admit(items[one.item_id]):
-            chosen.append(one)
+    counts = Counts(rules.caps)
+
+    def admit(place: int) -> bool:
+        name = scored[place].item_id
+        if again[place]:
+            skipped.append(Skipped(name, "near_duplicate"))
+        elif not counts.admit(items[name]):
+            skipped.append(Skipped(name, "max_per"))
         else:
-            skipped.append(Skipped(one.item_id, "max_per"))
+            return True
+        return False
+
+    if rules.diversity:
+        order = diversified([one.score for one in scored], likeness, rules.diversity, k, admit)
+    else:
+        order = list(islice(filter(admit, range(len(scored))), k))
     unused = [cap.name for cap in rules.caps if not any(cap.field.values(item) for item in items.values())]
-    return Arranged(chosen, skipped, unused)
+    by_genres = bool(rules.diversity and scored) and not likeness.by_vectors
+    return Arranged([scored[place] for place in order], skipped, unused, by_genres)
 
 
 class Counts:

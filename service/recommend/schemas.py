@@ -38,7 +38,7 @@ Policy = Literal["production", "canary", "fallback"]
 SourceName = Literal[
     "given", "cooccurrence", "item_weights", "embedding", "popular", "popular_genre", "new", "by_term", "catalogue"
 ]
-SkipReason = Literal["unknown_item", "duplicate", "seen", "excluded", "filtered", "max_per"]
+SkipReason = Literal["unknown_item", "duplicate", "seen", "excluded", "filtered", "max_per", "near_duplicate"]
 WarningCode = Literal[
     "no_candidates",
     "fewer_than_k",
@@ -47,12 +47,14 @@ WarningCode = Literal[
     "boost_unused",
     "max_per_short",
     "max_per_unused",
+    "diversity_by_genres",
     "unknown_recents",
     "context_unused",
     "context_partly_unused",
 ]
 MAX_DEADLINE_MS = 30_000
 Number = Annotated[int, Field(strict=True, ge=1)]
+Unit = Annotated[float, Field(strict=True, ge=0, le=1)]
 Scalar = StrictStr | StrictBool | StrictInt | StrictFloat
 
 
@@ -187,6 +189,12 @@ class RecommendIn(BaseModel):
         description="For `genres`, `tags` or attributes, the maximum number of items with the same value. Items beyond "
         "it are passed over.",
         examples=[MAX_PER_EXAMPLE],
+    )
+    diversity: Annotated[Unit, null_is(float, Unit)] = Field(
+        0.0,
+        description="How much the items should differ: 0 orders by score alone, 1 by difference alone (maximal "
+        "marginal relevance).",
+        examples=[0.3],
     )
     deadline_ms: Annotated[int, Field(strict=True, ge=1, le=MAX_DEADLINE_MS)] | None = Field(
         None, description="The time for the whole request in milliseconds."

@@ -38,12 +38,14 @@ def warn(ask: RecommendIn, found: Retrieved, filtered: Sequence[Skipped], ranked
 
 
 def warn_of_rules(ask: RecommendIn, odds: Odds, arranged: Arranged, ranked: int) -> list[Warned]:
-    """Warnings about boosts and caps that had no effect, or too much, among `ranked` items."""
+    """Warnings about options that had no effect, or too much, among `ranked` items."""
     if ranked == 0:
         return []
     none = "none of the candidates"
     warned = [Warned("boost_unused", f"boosts.{place}: {none} matches its filter") for place in odds.unused]
     warned += [Warned("max_per_unused", f"max_per: {none} has {name!r}") for name in arranged.unused]
+    if arranged.by_genres:
+        warned.append(Warned("diversity_by_genres", "none of the items has a vector: only genres tell them apart"))
     capped = sum(skipped.reason == "max_per" for skipped in arranged.skipped)
     if capped and len(arranged.items) < ask.k:
         detail = f"{capped} items were passed over for max_per, which leaves {len(arranged.items)}; k is {ask.k}"
