@@ -67,7 +67,7 @@ def test_an_item_that_few_users_met_is_judged_by_the_model_if_there_is_a_place_f
 
 
 def test_what_was_added_for_an_item_is_what_it_lacked_of_the_mean_evidence() -> None:
-    scored = blended(POPULAR, dict.fromkeys(POPULAR, 0.5), {}, POPULAR, {}, BY_LIKES, exploration=Exploration(2, 10))
+    scored = blended(POPULAR, dict.fromkeys(POPULAR, 0.5), {}, POPULAR, {}, BY_LIKES, exploration=Exploration(4, 10))
     added = {one.item_id: one.unmet for one in scored}
     mean = (math.log1p(100) + math.log1p(50)) / 2
     assert added["new"] == pytest.approx(mean)
