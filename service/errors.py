@@ -130,6 +130,10 @@ class ItemNotFound(TastestreamError):
     status, code, title = 404, "item_not_found", "Item not found"
 
 
+class PageExpired(TastestreamError):
+    status, code, title = 410, "page_expired", "Page expired"  # `after` names no remembered recommendation of the user
+
+
 class BadPicture(TastestreamError):
     status, code, title = 422, "bad_picture", "Bad picture"  # `detail` has the reason
 

@@ -120,7 +120,7 @@ async def ask(
 
 def _with_role(manifest: Manifest, role: str) -> Manifest:
     if manifest.role != role:
-        raise UserError(f"{manifest.id} is a {manifest.role}, not a {role}")
+        raise UserError(f"{manifest.id} is {manifest.role_with_article}, not a {role}")
     return manifest
 
 

@@ -181,6 +181,11 @@ class Manifest(StrictModel):
         return self.encoder_sha256[:16]
 
     @property
+    def role_with_article(self) -> str:
+        """Its role in a sentence: `a ranker`."""
+        return f"{'an' if self.role == 'embedder' else 'a'} {self.role}"
+
+    @property
     def id(self) -> str:
         """`name@version`, as every answer of the service names it."""
         return f"{self.name}@{self.version}"

@@ -59,7 +59,7 @@ def refit_blend(
     elif log is not None and data is None:
         manifest = registry.get(version)
         if manifest.role != "ranker":
-            raise UserError(f"{manifest.id} is a {manifest.role}, and has no blend")
+            raise UserError(f"{manifest.id} is {manifest.role_with_article}, and has no blend")
         refitted = _on_log(log, manifest.id)
     else:
         raise typer.BadParameter("name either --data or --log")

@@ -39,7 +39,7 @@ def probe(
     registry = own_store(store)
     manifest = registry.get(version)
     if manifest.role != "ranker":
-        raise UserError(f"{manifest.id} is a {manifest.role}: only rankers have probes")
+        raise UserError(f"{manifest.id} is {manifest.role_with_article}: only rankers have probes")
     if manifest.probe is not None:
         raise UserError(f"{manifest.id} has a probe")
     key = settings.ranker.api_key if url else None

@@ -6,7 +6,7 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from starlette.background import BackgroundTask
 
-from service.errors import DeadlineExceeded, InvalidFilter, InvalidRequest
+from service.errors import DeadlineExceeded, InvalidFilter, InvalidRequest, PageExpired
 from service.http.body_limit import limit_body
 from service.http.client_closed import unless_closed
 from service.http.ids import require_meaning
@@ -42,6 +42,10 @@ _BODY = json_body(
         "Boosts and caps",
         {"user_id": "u1", "boosts": BOOSTS_EXAMPLE, "max_per": MAX_PER_EXAMPLE},
     ),
+    page=(
+        "A diverse page that `after` can continue",
+        {"user_id": "u1", "k": 5, "diversity": 0.3, "paged": True},
+    ),
     explain=(
         "Within 300 ms, explained",
         {"user_id": "u1", "candidates": ["i7"], "deadline_ms": 300, "explain": True},
@@ -63,7 +67,7 @@ def recommend_router(
         "/recommend",
         summary="Rank items for a user",
         response_model=Recommendation,
-        responses=documented(*BODY_ERRORS, *COMMON_ERRORS, InvalidFilter, DeadlineExceeded),
+        responses=documented(*BODY_ERRORS, *COMMON_ERRORS, InvalidFilter, PageExpired, DeadlineExceeded),
         openapi_extra=_BODY,
     )
     async def post_recommend(request: Request) -> Response:

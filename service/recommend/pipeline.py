@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 
 from model_store.item_models.item_models import ItemModels
 from model_store.registry.manifest import Blend
+from service.errors import StateUnavailable
 from service.index.current import Vectors
 from service.metrics import Metrics
 from service.recommend.answer import answer, count
@@ -16,13 +17,14 @@ from service.recommend.context import Situation, situation
 from service.recommend.deadline import Deadline, Timing
 from service.recommend.exploration import shuffled
 from service.recommend.filters import keep
+from service.recommend.limits import MOST_PAGED
 from service.recommend.ranker import Ranker
 from service.recommend.ranking import CachedRanker, Ranking
 from service.recommend.retrieval.popular_genres import PopularGenres
 from service.recommend.retrieval.retriever import Opening, Retrieved, Retriever
 from service.recommend.rollout import Choice, Lineup, Rollout
 from service.recommend.rules import Odds, Rules, arrange, odds
-from service.recommend.schemas import Policy, Recommendation, RecommendIn
+from service.recommend.schemas import Policy, Recommendation, RecommendIn, Warned
 from service.recommend.shadow import Difference, Shadow, difference
 from service.recommend.shown import ShownWriter
 from service.recommend.sight import Sight
@@ -102,7 +104,7 @@ class Recommender:
         self._shown = shown
         self._temperature = settings.exploration_temperature
         self._new_share, self._same_at = settings.new_items_share, settings.duplicate_cosine
-        self._vectors = vectors
+        self._vectors, self._pages = vectors, store.pages
         self._rng = rng or random.Random()  # noqa: S311
         self._metrics = metrics
         self._tenant = tenant
@@ -118,6 +120,7 @@ class Recommender:
         Raises:
             InvalidFilter: an expression is wrong.
             InvalidRequest: another rule is.
+            PageExpired: the recommendation to be continued is not remembered.
             StateUnavailable: the state store can't be read before the service's deadline.
             DeadlineExceeded: or before the deadline that the caller set.
         """
@@ -128,7 +131,7 @@ class Recommender:
             opening = await deadline.in_time(self._retriever.open(ask, rules))
         state = opening.state
         models = choice.ranker.item_models if choice.ranker else ItemModels()
-        left_out = rules.left_out(ask, state)
+        left_out = rules.left_out(ask, state, opening.earlier)
         with timing.step("retrieve"):
             found = await deadline.in_time(
                 self._retriever.retrieve(ask, rules, left_out, opening, signals, models, lineup.recents, deadline)
@@ -152,6 +155,8 @@ class Recommender:
         recommendation = answer(
             ask, state, model, ranked.policy, ranking, scored, items, kept, skipped, warnings, timing.close()
         )
+        if ask.paged or ask.after is not None:
+            await deadline.in_time(self._keep_page(asked, recommendation))
         count(self._metrics, self._tenant, ask, recommendation, found.candidates, len(scored), timing)
         return Served(recommendation, lineup, asked, ranked, scored, items, choice.propensity, places)
 
@@ -167,6 +172,21 @@ class Recommender:
             return await self._compare(shadow, served)
 
         self._shadow.submit(shadow.id, compare, crowded=ranked.ranker.crowded)
+
+    async def _keep_page(self, asked: Asked, recommendation: Recommendation) -> None:
+        """Remember what is shown; without it, the answer says that it can't be continued."""
+        state = asked.opening.state
+        shown = [*asked.opening.earlier, *(item.item_id for item in recommendation.items)]
+        try:
+            if len(shown) <= MOST_PAGED:
+                rid = recommendation.recommendation_id
+                await self._pages.remember(state.user_id, rid, shown, state.read_at_ms)
+                return
+            detail = f"the pages have more than {MOST_PAGED} items: they can't be continued"
+        except StateUnavailable:
+            self._metrics.dependency_failures.labels("pages").inc()
+            detail = "the state store could not remember the page: it can't be continued"
+        recommendation.warnings.append(Warned("page_not_kept", detail))
 
     async def _rank(self, asked: Asked, choice: Choice, production: Ranker | None, deadline: Deadline) -> Ranked:
         """Rank with the version of the user, and with production if that is a canary that can't."""

@@ -72,9 +72,9 @@ class Rules:
             frozenset(ask.exclude_item_ids), wanted, boosts, caps, ask.diversity, retrieved=ask.candidates is None
         )
 
-    def left_out(self, ask: RecommendIn, state: UserState) -> LeftOut:
-        """What is not recommended to this user."""
-        return LeftOut(state.seen if ask.exclude_seen else frozenset(), self.excluded)
+    def left_out(self, ask: RecommendIn, state: UserState, earlier: Iterable[str] = ()) -> LeftOut:
+        """What is not recommended to this user; `earlier` are the items of earlier pages."""
+        return LeftOut(state.seen if ask.exclude_seen else frozenset(), self.excluded.union(earlier))
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,6 +48,7 @@ WarningCode = Literal[
     "max_per_short",
     "max_per_unused",
     "diversity_by_genres",
+    "page_not_kept",
     "unknown_recents",
     "context_unused",
     "context_partly_unused",
@@ -195,6 +196,14 @@ class RecommendIn(BaseModel):
         description="How much the items should differ: 0 orders by score alone, 1 by difference alone (maximal "
         "marginal relevance).",
         examples=[0.3],
+    )
+    paged: Annotated[StrictBool, null_is(bool, StrictBool)] = Field(
+        False, description="Remember the items of the answer for some minutes, so that `after` can continue it."
+    )
+    after: Id | None = Field(
+        None,
+        description="The `recommendation_id` of a paged answer for this user: the next page, which repeats no item of "
+        "earlier ones, and can be continued in turn.",
     )
     deadline_ms: Annotated[int, Field(strict=True, ge=1, le=MAX_DEADLINE_MS)] | None = Field(
         None, description="The time for the whole request in milliseconds."

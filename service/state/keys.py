@@ -19,6 +19,7 @@ bucket's hash tag, so that one script may touch them together on Redis Cluster:
     ts:{b7}:i:<user>    list    items that have left the recents, oldest first; some are listed twice
     ts:{b7}:d:<user>    string  digests of the last event ids, 8 bytes each
     ts:{b7}:s:<user>    string  score cache; only of users with events
+    ts:{b7}:g:<user>    hash    items shown on the pages of the last paged recommendations, by recommendation id
     ts:{b7}:x:<user>    string  tombstone: events received up to this time are refused
     ts:{b7}:y:<user>    list    ids of the user's dead letters
 
@@ -60,6 +61,7 @@ class UserKeys:
         self.seen = f"{stem}i:{user_id}"
         self.dedupe = f"{stem}d:{user_id}"
         self.scores = f"{stem}s:{user_id}"
+        self.pages = f"{stem}g:{user_id}"
         self.tombstone = f"{stem}x:{user_id}"
         self.dead_letters = f"{stem}y:{user_id}"
 

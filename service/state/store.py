@@ -19,6 +19,7 @@ from service.state.keys import Keys
 from service.state.kinds import DESCRIBE, EMBED, ENCODE, FETCH, SUMMARIZE, Derived, derived_by, lua_table
 from service.state.locks import Locks
 from service.state.new_items import NewItems
+from service.state.pages import Pages
 from service.state.queues import Derivations, EmbeddingQueue, PictureQueue, Summaries
 from service.state.reads import Wave
 from service.state.rebuild import Rebuilds
@@ -87,6 +88,7 @@ class Store:
         self.deleted_items = DeletedItems(scripts, keys, self.items.known)
         self.locks = Locks(scripts, keys)
         self.erasure = Erasure(scripts, keys)
+        self.pages = Pages(scripts, keys, settings.recommend)
         self.scores = Scores(scripts, keys, state.score_cache_items)
 
     def of(self, tenant: str) -> "Store":

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from model_store.item_models.item_models import ItemModels
 from model_store.signals import Signals
+from service.errors import PageExpired
 from service.index.current import Vectors
 from service.metrics import Metrics
 from service.recommend.candidates import Candidate, given_candidates
@@ -43,12 +44,14 @@ class Opening:
     """The result of the first round trip: the user, the user's cached scores, and what does not depend on the user.
 
     `given` holds the caller's candidates that the catalogue has, by id; `stages` is empty if the caller gave some.
+    `earlier` are the items of earlier pages.
     """
 
     state: UserState
     scores: Answer[Kept]
     given: Mapping[str, Item]
     stages: Sequence[Stage]
+    earlier: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +95,12 @@ class Retriever:
         """Read the user and everything that can be read in the same round trip.
 
         Raises:
+            PageExpired: the recommendation to be continued is not remembered.
             StateUnavailable: the store can't be read.
         """
         store, wave = self._store, self._store.wave()
         state, scores = wave.add(store.users.reading(ask.user_id)), wave.add(store.scores.reading(ask.user_id))
+        pages = wave.add(store.pages.reading(ask.user_id, ask.after))
         given = wave.add(store.items.reading(candidate.item_id for candidate in ask.candidates or ()))
         stages = self._stages(ask, rules) if ask.candidates is None else []
         first = [stage for stage in stages if stage.asked_first and not stage.done]
@@ -104,7 +109,13 @@ class Retriever:
         await wave.send()
         for stage in first:
             stage.take()
-        return Opening(state.value(), scores, given.value(), stages)
+        earlier = pages.value()
+        if earlier is None and ask.after is not None:
+            raise PageExpired(
+                "after: no page of this user's recommendation is remembered; ask again without `after`, with `paged`",
+                field="after",
+            )
+        return Opening(state.value(), scores, given.value(), stages, earlier or ())
 
     async def retrieve(
         self,
