@@ -438,6 +438,9 @@ class RecommendSettings(_Level):
         0.995, "Cosine of the vectors of two items from which they are nearly the same, and only one is shown."
     )
     page_ttl_s: Seconds = _setting(600.0, "Time for which the next page of a recommendation can be asked for.")
+    rotation_ttl_s: Seconds = _setting(
+        86400.0, "Time for which items that were shown give way to others, in requests with `rotation`."
+    )
     new_items_s: Seconds = _setting(14 * 86400.0, "Age up to which an item is new.")
     max_scanned_items: Count = _setting(2000, "Items read for one request whose filters match few items.")
     min_concurrent_ranks: Count = _setting(

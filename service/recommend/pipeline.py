@@ -18,6 +18,7 @@ from service.recommend.deadline import Deadline, Timing
 from service.recommend.exploration import shuffled
 from service.recommend.filters import keep
 from service.recommend.limits import MOST_PAGED
+from service.recommend.optional import optional
 from service.recommend.ranker import Ranker
 from service.recommend.ranking import CachedRanker, Ranking
 from service.recommend.retrieval.popular_genres import PopularGenres
@@ -104,7 +105,7 @@ class Recommender:
         self._shown = shown
         self._temperature = settings.exploration_temperature
         self._new_share, self._same_at = settings.new_items_share, settings.duplicate_cosine
-        self._vectors, self._pages = vectors, store.pages
+        self._vectors, self._pages, self._rotation = vectors, store.pages, store.rotation
         self._rng = rng or random.Random()  # noqa: S311
         self._metrics = metrics
         self._tenant = tenant
@@ -138,7 +139,7 @@ class Recommender:
             )
         with timing.step("filter"):
             kept, filtered = keep(found.candidates, left_out, rules.wanted)
-        asked = Asked(ask, opening, found, kept, odds(rules, kept))
+        asked = Asked(ask, opening, found, kept, odds(rules, kept, opening.rotating, ask.rotation))
         with timing.step("rank"):
             ranked = await self._rank(asked, choice, lineup.production, deadline)
         ranker, ranking = ranked.ranker, ranked.ranking
@@ -164,6 +165,7 @@ class Recommender:
         """What follows an answer that was sent: it is logged, and compared with the shadow if the model ranked it."""
         if self._shown.enabled and served.recommendation.items:
             self._shown.add(_shown(served))
+        await self._rotate(served)
         shadow, ranked = served.lineup.shadow, served.ranked
         if shadow is None or ranked.ranker is None or ranked.ranking.reason is not None or not served.scored:
             return
@@ -172,6 +174,13 @@ class Recommender:
             return await self._compare(shadow, served)
 
         self._shadow.submit(shadow.id, compare, crowded=ranked.ranker.crowded)
+
+    async def _rotate(self, served: Served) -> None:
+        """Remember what was shown, so that it gives way in the next answers; without it, it does not."""
+        if served.asked.ask.rotation and served.items:
+            state = served.asked.opening.state
+            with optional("rotation", self._metrics):
+                await self._rotation.add(state.user_id, [item.item_id for item in served.items], state.read_at_ms)
 
     async def _keep_page(self, asked: Asked, recommendation: Recommendation) -> None:
         """Remember what is shown; without it, the answer says that it can't be continued."""

@@ -1,7 +1,7 @@
 """The rules that a request sets for its answer, checked and compiled once. No I/O."""
 
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -17,6 +17,9 @@ from service.recommend.expression import parse, parse_field
 from service.recommend.filters import ItemFilter, LeftOut
 from service.recommend.schemas import RecommendIn, Skipped
 from service.state.records import Item, UserState
+
+LEAST_ROTATION = 1e-3
+"""What an item of the last answer keeps of its odds at most rotation: it is still shown where nothing else is left."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,15 +93,28 @@ class Odds:
     unused: Sequence[int] = ()
 
 
-def odds(rules: Rules, candidates: Iterable[Candidate]) -> Odds:
-    """The factors of the candidates; those of several boosts are multiplied."""
-    if not rules.boosts:
+def odds(
+    rules: Rules, candidates: Iterable[Candidate], rotating: Sequence[Sequence[str]] = (), rotation: float = 0.0
+) -> Odds:
+    """The factors of the candidates; those of several boosts are multiplied.
+
+    Args:
+        rotating: the items of each of the last answers, the newest first.
+        rotation: what the last answer takes from the odds of its items, 0..1; one before it takes half as much.
+    """
+    if not rules.boosts and not rotating:
         return Odds()
+    shown: dict[str, float] = defaultdict(float)
+    for age, items in enumerate(rotating):
+        for name in items:
+            shown[name] += 0.5**age
     factors, matched = {}, Counter[int]()
     for item in (candidate.item for candidate in candidates):
         places = [place for place, boost in enumerate(rules.boosts) if boost.condition.matches(item)]
-        if places:
-            factors[item.item_id] = Factors(boost=math.prod(rules.boosts[place].factor for place in places))
+        given_way = max(1.0 - rotation, LEAST_ROTATION) ** shown[item.item_id]
+        if places or given_way < 1.0:
+            boost = math.prod(rules.boosts[place].factor for place in places)
+            factors[item.item_id] = Factors(boost=boost, rotation=given_way)
         matched.update(places)
     return Odds(factors, [place for place in range(len(rules.boosts)) if not matched[place]])
 

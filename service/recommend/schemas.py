@@ -197,6 +197,12 @@ class RecommendIn(BaseModel):
         "marginal relevance).",
         examples=[0.3],
     )
+    rotation: Annotated[Unit, null_is(float, Unit)] = Field(
+        0.0,
+        description="How far items that were shown to the user lately give way: the odds of an item in the last answer "
+        "are multiplied by 1 - rotation. Only answers to requests with a rotation are remembered.",
+        examples=[0.5],
+    )
     paged: Annotated[StrictBool, null_is(bool, StrictBool)] = Field(
         False, description="Remember the items of the answer for some minutes, so that `after` can continue it."
     )

@@ -20,6 +20,7 @@ bucket's hash tag, so that one script may touch them together on Redis Cluster:
     ts:{b7}:d:<user>    string  digests of the last event ids, 8 bytes each
     ts:{b7}:s:<user>    string  score cache; only of users with events
     ts:{b7}:g:<user>    hash    items shown on the pages of the last paged recommendations, by recommendation id
+    ts:{b7}:h:<user>    list    items of the last answers that are to rotate, newest first
     ts:{b7}:x:<user>    string  tombstone: events received up to this time are refused
     ts:{b7}:y:<user>    list    ids of the user's dead letters
 
@@ -62,6 +63,7 @@ class UserKeys:
         self.dedupe = f"{stem}d:{user_id}"
         self.scores = f"{stem}s:{user_id}"
         self.pages = f"{stem}g:{user_id}"
+        self.rotation = f"{stem}h:{user_id}"
         self.tombstone = f"{stem}x:{user_id}"
         self.dead_letters = f"{stem}y:{user_id}"
 

@@ -24,6 +24,7 @@ from service.state.queues import Derivations, EmbeddingQueue, PictureQueue, Summ
 from service.state.reads import Wave
 from service.state.rebuild import Rebuilds
 from service.state.records import Waiting
+from service.state.rotation import RotationLog
 from service.state.scores import Scores
 from service.state.shown_log import ShownLog
 from service.state.users import Users
@@ -88,6 +89,7 @@ class Store:
         self.deleted_items = DeletedItems(scripts, keys, self.items.known)
         self.locks = Locks(scripts, keys)
         self.erasure = Erasure(scripts, keys)
+        self.rotation = RotationLog(scripts, keys, settings.recommend)
         self.pages = Pages(scripts, keys, settings.recommend)
         self.scores = Scores(scripts, keys, state.score_cache_items)
 

@@ -61,7 +61,7 @@ class Users:
         names = (
             *(keys.tombstone, bucket.due(SUMMARIZE.name), bucket.dead, bucket.backlog, bucket.log),
             *(keys.pending, keys.dead_letters, keys.summary, keys.recents, keys.seen, keys.lease),
-            *(keys.dedupe, keys.scores, keys.pages),
+            *(keys.dedupe, keys.scores, keys.pages, keys.rotation),
         )
         given = self._scripts.now()
         call = Call("delete", names, (self._scripts.host_now(), user_id, given))

@@ -14,6 +14,7 @@ from service.recommend.candidates import Candidate, given_candidates
 from service.recommend.deadline import Deadline
 from service.recommend.features import FeatureReader
 from service.recommend.filters import LeftOut
+from service.recommend.optional import value_or
 from service.recommend.retrieval.collector import Collector
 from service.recommend.retrieval.in_memory import Named, Personal, find_in_memory
 from service.recommend.retrieval.listed import ByTerm, Catalogue
@@ -44,7 +45,7 @@ class Opening:
     """The result of the first round trip: the user, the user's cached scores, and what does not depend on the user.
 
     `given` holds the caller's candidates that the catalogue has, by id; `stages` is empty if the caller gave some.
-    `earlier` are the items of earlier pages.
+    `earlier` are the items of earlier pages, `rotating` those of each of the last answers, if they are to give way.
     """
 
     state: UserState
@@ -52,6 +53,7 @@ class Opening:
     given: Mapping[str, Item]
     stages: Sequence[Stage]
     earlier: Sequence[str] = ()
+    rotating: Sequence[Sequence[str]] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +103,7 @@ class Retriever:
         store, wave = self._store, self._store.wave()
         state, scores = wave.add(store.users.reading(ask.user_id)), wave.add(store.scores.reading(ask.user_id))
         pages = wave.add(store.pages.reading(ask.user_id, ask.after))
+        rotating = wave.add(store.rotation.reading(ask.user_id)) if ask.rotation else None
         given = wave.add(store.items.reading(candidate.item_id for candidate in ask.candidates or ()))
         stages = self._stages(ask, rules) if ask.candidates is None else []
         first = [stage for stage in stages if stage.asked_first and not stage.done]
@@ -115,7 +118,8 @@ class Retriever:
                 "after: no page of this user's recommendation is remembered; ask again without `after`, with `paged`",
                 field="after",
             )
-        return Opening(state.value(), scores, given.value(), stages, earlier or ())
+        shown = value_or([], rotating, "rotation", self._metrics) if rotating is not None else []
+        return Opening(state.value(), scores, given.value(), stages, earlier or (), shown)
 
     async def retrieve(
         self,
