@@ -62,6 +62,8 @@ async def test_only_the_last_answers_are_remembered_and_nothing_of_a_deleted_use
     await wave.send()
     assert len(answer.value()) == rotation.REMEMBERED
     assert answer.value()[0] == (f"i{rotation.REMEMBERED + 2}",) * rotation.MOST_ITEMS
+    with admin_of(ranked.settings.redis_url or "") as admin:
+        assert admin.llen(KEYS.user("u").rotation) == rotation.REMEMBERED
     assert (await ranked.ask("DELETE", "/users/u")).status_code == 204
     with admin_of(ranked.settings.redis_url or "") as admin:
         assert KEYS.user("u").rotation.encode() not in all_keys(admin)
