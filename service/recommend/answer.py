@@ -81,7 +81,8 @@ def count(
     for source, number in Counter(candidate.source for candidate in found).items():
         metrics.retrieved_candidates.labels(source).inc(number)
     metrics.ranked_candidates.observe(ranked)
-    metrics.candidates.labels("ranked").inc(ranked)
+    passed_over = sum(skipped.reason in ("max_per", "near_duplicate") for skipped in recommendation.skipped)
+    metrics.candidates.labels("ranked").inc(ranked - passed_over)
     for warned in recommendation.warnings:
         if warned.code == NO_CANDIDATES and warned.reason:
             metrics.empty_recommendations.labels(warned.reason).inc()

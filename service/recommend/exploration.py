@@ -23,8 +23,10 @@ def shuffled(items: Sequence[Scored], temperature: float, rng: random.Random) ->
     """
     if temperature <= 0:
         return list(items), [1.0] * len(items)
+    # By place: rules such as diversity have ordered the items otherwise than by score, and their order is kept.
+    odds = sorted((log_odds(item.score) for item in items), reverse=True)
     # With Gumbel noise added, sorting draws from the Plackett-Luce model (Yellott 1977).
-    utilities = {id(item): log_odds(item.score) / temperature for item in items}
+    utilities = {id(item): value / temperature for item, value in zip(items, odds, strict=True)}
     noisy = {key: utility + _gumbel(rng) for key, utility in utilities.items()}
     drawn = sorted(items, key=lambda item: -noisy[id(item)])
     return drawn, propensities([utilities[id(item)] for item in drawn])

@@ -22,6 +22,11 @@ def test_without_a_temperature_the_order_is_kept() -> None:
     assert shuffled(items, 0.0, random.Random(0)) == (items, [1.0, 1.0, 1.0])
 
 
+def test_an_order_that_is_not_by_score_is_explored_as_it_is() -> None:
+    items = scored(0.2, 0.9, 0.5)
+    assert shuffled(items, 1e-3, random.Random(0))[0] == items
+
+
 def test_orders_come_as_often_as_their_propensities_say() -> None:
     items, rng, draws = scored(0.8, 0.5, 0.3), random.Random(0), 20_000
     counts: Counter[tuple[str, ...]] = Counter()
@@ -55,5 +60,5 @@ def test_a_draw_of_zero_orders_the_items_too() -> None:
         def random(self) -> float:
             return 0.0
 
-    order, _ = shuffled(scored(0.5, 0.9), 1.0, Zero())
+    order, _ = shuffled(scored(0.9, 0.5), 1.0, Zero())
     assert [item.score for item in order] == [0.9, 0.5]
