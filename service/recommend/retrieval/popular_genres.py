@@ -3,15 +3,16 @@
 import asyncio
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from contextlib import suppress
 from itertools import chain, zip_longest
 
 from service.errors import StateUnavailable
+from service.logs import get_logger
 from service.recommend.retrieval.stages import Stage
 from service.state.reads import Wave
 from service.state.records import Item
 from service.state.store import Store
 
+log = get_logger(__name__)
 _RANKED, _AT_ONCE = 1000, 250
 _REFRESH_S = 30.0
 _NEW_USERS = 5
@@ -30,8 +31,12 @@ class PopularGenres:
     async def run(self) -> None:
         """Refresh until cancelled."""
         while True:
-            with suppress(StateUnavailable):
+            try:
                 await self.refresh()
+            except StateUnavailable as error:
+                log.warning("popular_genres_not_read", error=error.detail)
+            except Exception:
+                log.exception("popular_genres_failed")
             await asyncio.sleep(_REFRESH_S)
 
     async def refresh(self) -> None:
