@@ -134,8 +134,8 @@ class Caller:
     async def fill(self) -> None:
         """Items, likes, a summary, a dead letter, a logged event, cached scores, pictures; named like the others'."""
         image = encoded(picture(colour=COLOURS[self.tenant]))
-        for item in (*ITEMS, f"of-{self.mark}"):
-            words = {"title": f"A {self.mark}", "genres": [self.mark], "image_base64": image}
+        for number, item in enumerate((*ITEMS, f"of-{self.mark}")):
+            words = {"title": f"A {self.mark}, {number}", "genres": [self.mark], "image_base64": image}
             assert (await self.ask("PUT", _at("/items", item), words)).status_code == 201
         for user in USERS:
             likes = [{"user_id": user, "item_id": one, "type": "like"} for one in (*ITEMS, f"of-{self.mark}", "absent")]
