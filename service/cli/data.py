@@ -16,6 +16,7 @@ from model_store.data.rows import InteractionRow, Rejected
 from model_store.data.text_files import DataFileError
 from model_store.progress import Report, stages
 from service.cli.data_check import check
+from service.cli.data_hide import hide_items
 from service.cli.data_pictures import pictures
 from service.cli.data_prepare import prepare
 from service.cli.data_stages import describe, summarize
@@ -24,7 +25,7 @@ from service.cli.options import Layout
 from service.cli.terminal import print_table, say
 
 app = typer.Typer(no_args_is_help=True, help="Import, check and prepare datasets.")
-for command in (pictures, check, prepare, describe, summarize):
+for command in (pictures, check, prepare, hide_items, describe, summarize):
     app.command()(command)
 
 _SHOWN = 20

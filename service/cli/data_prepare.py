@@ -1,8 +1,6 @@
 """`tastestream data prepare`."""
 
 import json
-import os
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -10,31 +8,19 @@ from typing import Annotated, Any, Literal
 import typer
 
 from model_store.data import prepare as preparing
-from model_store.data.dataset import (
-    DESCRIPTIONS,
-    IMAGES,
-    ITEMS,
-    DatasetItem,
-    interaction_rows,
-    item_line,
-    item_rows,
-    picture_file,
-    read_items,
-    write_interactions,
-)
+from model_store.data.dataset import interaction_rows, item_rows, read_items
 from model_store.data.rows import InteractionRow
 from model_store.data.statistics.interactions import has_clock_times
-from model_store.data.statistics.items import look_at
 from model_store.errors import UserError
-from model_store.progress import Report, stages
+from model_store.progress import stages
 from model_store.signals import Signals
+from service.cli.dataset_copy import write_copy
 from service.cli.dataset_files import BEFORE, new_dataset, require_free
 from service.cli.options import MAX_SEED
 from service.cli.terminal import print_table, say, settings_or_exit
 
 _TIME_SHARE = 0.8
 """Of the interactions, as the protocol `time` of `tastestream evaluate`."""
-_REPORT_EVERY = 200
 _Steps = list[tuple[str, Sequence[InteractionRow]]]
 
 
@@ -91,14 +77,12 @@ def prepare(
         report("reading", 1.0, "")
         options = {"source": source.name, "k_core": k_core, "max_users": max_users, "split": split, "seed": seed}
         with new_dataset(folder, force=force) as partial:
-            unusable = _write(source, partial, catalogue, rows, report)
-            _write_descriptions(partial, items, catalogue)
+            unusable = write_copy(source, partial, items, catalogue, rows, report)
         _write_note(folder / "prepared.json", options | {"interactions": dict(_counts(steps))})
         if moment is not None:
             earlier = [row for row in rows if row.timestamp < moment]
             with new_dataset(folder / BEFORE, force=True) as partial:
-                _write(folder, partial, [fields for _, fields in item_rows(folder)], earlier, report)
-                _write_descriptions(partial, items, catalogue)
+                write_copy(folder, partial, items, [fields for _, fields in item_rows(folder)], earlier, report)
     print_table([(name, f"{count:,}") for name, count in _counts(steps)], "interactions", "left")
     users = len({row.user_id for row in rows})
     say(f"{users:,} users, {len(catalogue):,} items, {len(rows):,} interactions written to {folder}")
@@ -134,52 +118,6 @@ def _counts(steps: _Steps) -> list[tuple[str, int]]:
 
 def _story(steps: _Steps) -> str:
     return ", ".join(f"{count:,} {name}" for name, count in _counts(steps))
-
-
-def _write(
-    source: Path, partial: Path, catalogue: list[dict[str, Any]], rows: Sequence[InteractionRow], report: Report
-) -> int:
-    """Write the dataset; returns how many items lost the name of an unusable picture."""
-    lost = 0
-    (partial / IMAGES).mkdir()
-    with (partial / ITEMS).open("w", encoding="ascii") as lines:
-        for number, fields in enumerate(catalogue, 1):
-            name = fields.get("image")
-            if name and not _take_picture(source / IMAGES, str(name), partial / IMAGES):
-                lost += 1
-                fields = {key: value for key, value in fields.items() if key != "image"}
-            lines.write(item_line(fields))
-            if number % _REPORT_EVERY == 0 or number == len(catalogue):
-                report("items and pictures", number / len(catalogue), f"{number:,} items")
-    write_interactions(partial, rows)
-    return lost
-
-
-def _take_picture(images: Path, name: str, target: Path) -> bool:
-    """Link a readable picture, or copy it where links are not possible. False if it is unusable."""
-    picture = picture_file(images, name)
-    if picture is None:
-        return False
-    looked = look_at(picture)
-    if looked.fault or not looked.content:
-        return False
-    new = target / name
-    new.parent.mkdir(parents=True, exist_ok=True)
-    if not new.exists():
-        try:
-            os.link(picture, new)
-        except OSError:
-            shutil.copyfile(picture, new)
-    return True
-
-
-def _write_descriptions(partial: Path, items: Mapping[str, DatasetItem], catalogue: list[dict[str, Any]]) -> None:
-    """The descriptions of the items that are kept are still true; summaries of users are not."""
-    kept = dict.fromkeys(str(fields["item_id"]) for fields in catalogue)
-    described = [items[item_id] for item_id in kept if items[item_id].summary]
-    if described:
-        text = "".join(item_line({"item_id": item.item_id, "summary": item.summary}) for item in described)
-        (partial / DESCRIPTIONS).write_text(text)
 
 
 def _write_note(file: Path, note: Mapping[str, Any]) -> None:

@@ -155,6 +155,7 @@ NOT_AUDITED = {
     "tenants list",  # It shows no data of users.
     "dead-letters list",  # It shows reasons and ids, and changes nothing.
     *("data import", "data check", "data prepare", "data describe", "data summarize", "data pictures"),  # Files.
+    "data hide-items",  # The same.
     *("train", "models finetune", "models train-parts", "models train-embedder"),  # They serve nobody until promoted.
     *("models embed", "models evaluate-retrieval"),  # They only read the store.
     *("models refit-blend", "models probe"),  # The same.

@@ -53,6 +53,7 @@ def test_the_commands_are_those_that_the_documentation_names() -> None:
         "data pictures",
         "data check",
         "data prepare",
+        "data hide-items",
         "data describe",
         "data summarize",
         "train",
