@@ -10,6 +10,8 @@ PIP := $(BIN)/python -m pip install --disable-pip-version-check --no-input --no-
 STEP := sh deploy/step.sh
 # How many processes run tests. Each starts servers of its own.
 TEST_PROCESSES ?= 2
+# Threads that wait for one without a processor spin: what is computed in two takes several times as long beside others.
+ONE_THREAD := OMP_NUM_THREADS=1
 
 .PHONY: help run observe test test-fast deploy-tools checkov leaks sbom audit bench-events bench-recommend load performance check format docs rules dashboards demo-model demo-embedder \
 	recording screenshots lock clean
@@ -24,7 +26,7 @@ observe: ## start Prometheus with our rules beside `make run`, on 127.0.0.1:9090
 	@sh deploy/prometheus/observe.sh
 
 test: $(INSTALLED) ## run all tests (they start their own Redis and vLLM servers)
-	$(BIN)/python -m pytest -n $(TEST_PROCESSES) $(PYTEST_ARGS)
+	$(ONE_THREAD) $(BIN)/python -m pytest -n $(TEST_PROCESSES) $(PYTEST_ARGS)
 
 # One or two folders or files of each package that are quick and fail early when something is broken.
 FAST := tests/test_floors.py tests/test_pages.py $(addprefix tests/model_store/,data prompts registry test_*.py) \
@@ -32,7 +34,7 @@ FAST := tests/test_floors.py tests/test_pages.py $(addprefix tests/model_store/,
 	$(addprefix tests/service/recommend/,test_blend.py test_filters.py) \
 	tests/service/state/test_events.py tests/workers/test_blocks.py tests/workers/test_backoff.py
 test-fast: $(INSTALLED) ## run a selection of tests in less than a minute, without vLLM
-	$(BIN)/python -m pytest -x -m "not vllm" $(wildcard $(FAST)) $(PYTEST_ARGS)
+	$(ONE_THREAD) $(BIN)/python -m pytest -x -m "not vllm" $(wildcard $(FAST)) $(PYTEST_ARGS)
 
 check: $(INSTALLED) ## ruff with bandit's rules, mypy --strict, licences of the locked packages
 	$(BIN)/ruff check .
