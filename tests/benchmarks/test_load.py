@@ -64,6 +64,8 @@ async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
                 "TASTESTREAM_SUMMARIZER__URL": writer.url,
                 "TASTESTREAM_SUMMARIZER__MODEL": "double",
                 "TASTESTREAM_STATE__MAX_WAIT_S": "0.5",
+                # What a killed worker had claimed is free again after so long.
+                "TASTESTREAM_STATE__LEASE_S": "5",
                 "TASTESTREAM_RECOMMEND__RETRIEVE": "10",
             }
             ranker, summarizer = PausableRanker(model), PausableSummarizer(writer)

@@ -52,7 +52,7 @@ def _differences(text: str, plain: str, *, tagged: bool) -> set[str]:
         "line": len(text.splitlines()) > len(plain.splitlines()),
         "delimiter": tagged and any(text.count(mark) > plain.count(mark) for mark in "<>"),
         "tag": len(_TAG.findall(alike)) > len(_TAG.findall(plain.translate(_ALIKE))),
-        "hidden": any(map(_is_hidden, text)),
+        "hidden": any(map(_is_hidden, set(text))),
         "long": len(text) > len(plain) + 1300,
     }
     return {name for name, differs in checks.items() if differs}

@@ -20,7 +20,7 @@ from tests.service.serving import until
 from tests.vllm_servers import START_S, ServedModel
 
 pytestmark = [pytest.mark.vllm, pytest.mark.timeout(1800)]
-NAME, SHARE, USERS = "demo-ranker", 0.1, 400
+NAME, SHARE, USERS = "demo-ranker", 0.25, 160
 ITEMS = [
     {"item_id": "boat", "title": "Red boat", "genres": ["sea"]},
     {"item_id": "cup", "title": "Plain cup", "tags": ["tea"]},
