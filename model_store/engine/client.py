@@ -10,10 +10,10 @@ from typing import Any
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 import aiohttp
-import httpx
 import orjson
 import stamina
 
+from model_store.certificates import trusted
 from model_store.engine.errors import (
     BadAnswer,
     ConnectionLost,
@@ -67,7 +67,6 @@ class VllmClient:
         authorization = f"Bearer {api_key}" if api_key else credentials
         self._headers = _UNCOMPRESSED | ({"authorization": authorization} if authorization else {})
         self._timeout = aiohttp.ClientTimeout(total=None, connect=connect_timeout_s)
-        self._certificates = httpx.create_ssl_context()
         self._free = asyncio.Semaphore(max_concurrent_calls)
         self._opened: aiohttp.ClientSession | None = None
         self.retries = retries or RetryBudget()
@@ -77,7 +76,7 @@ class VllmClient:
         """Opened with the first request: aiohttp binds it to the running event loop."""
         if self._opened is None:
             self._opened = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEPALIVE_S, ssl=self._certificates),
+                connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEPALIVE_S, ssl=trusted()),
                 headers=self._headers,
                 timeout=self._timeout,
                 cookie_jar=aiohttp.DummyCookieJar(),

@@ -8,6 +8,7 @@ from ipaddress import ip_network
 import httpx
 from cachetools import LRUCache
 
+from model_store.certificates import trusted
 from service.errors import BadPicture
 from service.pictures.resolver import HostUnavailable, Lookup, Resolver, look_up
 from service.pictures.slots import Slots
@@ -45,7 +46,9 @@ class PictureFetcher:
         # connect to an address that was not checked. No idle connections, because they are pooled by address: one
         # opened for another host name must not be reused.
         self._http = httpx.AsyncHTTPTransport(
-            trust_env=False, limits=httpx.Limits(max_connections=slots, max_keepalive_connections=0)
+            verify=trusted(),
+            trust_env=False,
+            limits=httpx.Limits(max_connections=slots, max_keepalive_connections=0),
         )
         self._timeouts = httpx.Timeout(settings.fetch_timeout_s).as_dict()
 

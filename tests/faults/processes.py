@@ -12,6 +12,8 @@ from typing import Literal
 
 import httpx
 
+from model_store.certificates import trusted
+
 START_S = 120.0
 
 
@@ -103,7 +105,7 @@ class GatewayProcess(ServiceProcess):
         self.url = f"http://127.0.0.1:{port}"
 
     async def _is_ready(self) -> bool:
-        async with httpx.AsyncClient(trust_env=False) as client:
+        async with httpx.AsyncClient(verify=trusted(), trust_env=False) as client:
             try:
                 await client.get(f"{self.url}/healthz")
             except httpx.TransportError:
