@@ -106,14 +106,18 @@ def create_app(
         lifespan=lifespan,
         redirect_slashes=False,
     )
-    app.include_router(events_router(chosen.map(lambda tenant: tenant.ingest), limits))
-    app.include_router(webhook_router(settings.webhook_origins, settings.webhook_rate))
-    recommenders = chosen.map(lambda tenant: tenant.recommender)
-    app.include_router(recommend_router(recommenders, settings.recommend, limits, metrics, pressure))
     catalogues, stored = chosen.map(lambda tenant: tenant.catalogue), chosen.map(lambda tenant: tenant.store)
-    app.include_router(items_router(catalogues, chosen.map(lambda tenant: tenant.shelf), limits))
-    app.include_router(users_router(stored.map(lambda store: store.users)))
-    app.include_router(operations_router(probes))
+    recommenders = chosen.map(lambda tenant: tenant.recommender)
+    for router in (
+        events_router(chosen.map(lambda tenant: tenant.ingest), limits),
+        webhook_router(settings.webhook_origins, settings.webhook_rate),
+        recommend_router(recommenders, settings.recommend, limits, metrics, pressure),
+        items_router(catalogues, chosen.map(lambda tenant: tenant.shelf), limits),
+        users_router(stored.map(lambda store: store.users)),
+        operations_router(probes),
+    ):
+        # `include_router` would build every route a second time, which took half of this function's time.
+        app.router.routes.extend(router.routes)
     problems.install(app)
     bounds: openapi.Bounds = {
         (EventBatchIn, "events"): limits.batch_events,
