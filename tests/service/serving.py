@@ -13,6 +13,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
+from tests.http_server import HttpServer
+
 VERSION = "ranker@1"
 
 
@@ -36,7 +38,7 @@ async def serving(app: ASGIApp, host: str = "127.0.0.1", **more: Any) -> AsyncIt
 @asynccontextmanager
 async def running(config: uvicorn.Config) -> AsyncIterator[str]:
     """Run the server of `config` in this event loop; yields the URL of its root."""
-    server = uvicorn.Server(config)
+    server = HttpServer(config)
     task = asyncio.create_task(server.serve())
     await until(lambda: server.started)
     port = server.servers[0].sockets[0].getsockname()[1]

@@ -10,6 +10,8 @@ from typing import Any
 
 import uvicorn
 
+from tests.http_server import HttpServer
+
 Reply = tuple[int, Any]
 Handler = Callable[["Request"], Awaitable[Reply] | Reply]
 
@@ -108,9 +110,7 @@ def refusal(message: str) -> dict[str, Any]:
 async def running() -> AsyncIterator[FakeVllm]:
     fake = FakeVllm()
     config = uvicorn.Config(fake, lifespan="off", log_level="error", ws="none")
-    server = uvicorn.Server(config)
-    # Signals belong to the test runner.
-    server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign,assignment]
+    server = HttpServer(config)
     listening = socket.create_server(("127.0.0.1", 0))
     fake.url = f"http://127.0.0.1:{listening.getsockname()[1]}"
     serving = asyncio.create_task(server.serve(sockets=[listening]))
