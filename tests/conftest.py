@@ -2,18 +2,15 @@
 
 import os
 from collections.abc import Iterator
-from functools import cache
-from pathlib import Path
 from typing import Any
 
 import hypothesis
 import pytest
-from xdist.scheduler import LoadScopeScheduling
 
 from tests.redis_servers import RedisCluster, RedisServer, emptied
+from tests.scheduling import TogetherAndLongFirst, long_first
 from tests.vllm_servers import ranker_server, summarizer_server, text_ranker_server
 
-ROOT = Path(__file__).parents[1]
 __all__ = ["RedisServer", "ranker_server", "summarizer_server", "text_ranker_server"]
 
 # Examples and their making have no time limit of their own: it would measure what else the machine does.
@@ -27,22 +24,14 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("tastestream")
 
 
-class OneProcessPerFile(LoadScopeScheduling):  # type: ignore[misc]
-    """Runs a file's tests in one process, and all files that use the shared vLLM servers in the same one."""
-
-    def _split_scope(self, nodeid: str) -> str:
-        file = nodeid.partition("::")[0]
-        return "vllm" if _uses_vllm(file) else file
-
-
-@cache
-def _uses_vllm(file: str) -> bool:
-    return "mark.vllm" in (ROOT / file).read_text("utf-8")
-
-
 @pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
-    return OneProcessPerFile(config, log)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> TogetherAndLongFirst:
+    return TogetherAndLongFirst(config, log)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if hasattr(config, "workerinput"):
+        long_first(items)
 
 
 @pytest.fixture(scope="session")
