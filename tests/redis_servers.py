@@ -22,7 +22,7 @@ import redis
 from service.local.redis import redis_executable
 
 SLOTS = 16384
-START_S = 60.0
+START_S = 300.0
 Admin = redis.Redis | redis.RedisCluster
 
 FIXTURES = {"one": "redis_server", "cluster": "redis_cluster"}

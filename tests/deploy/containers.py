@@ -148,14 +148,14 @@ class Container:
         inside = ["nsenter", f"--target={self._pid()}", "--mount", "--pid"]
         chroot = ["chroot", f"--userspec={self.image.config['User']}", str(self.image.root), "env", "-i"]
         variables = [f"{name}={value}" for name, value in self.environment.items()]
-        return subprocess.run([*inside, *chroot, *variables, *command], capture_output=True, text=True, timeout=60)
+        return subprocess.run([*inside, *chroot, *variables, *command], capture_output=True, text=True, timeout=300)
 
     def stop(self) -> int:
         """Send the image's stop signal, and return the exit status."""
         if self.process.poll() is None:
             os.kill(self._pid(), signal.Signals[self.image.config["StopSignal"]])
         try:
-            return self.process.wait(60)
+            return self.process.wait(300)
         finally:
             self.process.kill()
 

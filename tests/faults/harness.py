@@ -31,7 +31,7 @@ QUICK: dict[str, Any] = {
     "retry_max_s": 0.3,
 }
 SUMMARIZER_TIMEOUT_S = 1.0
-QUIET_S = 120.0
+QUIET_S = 300.0
 PATIENT_S = 20.0
 """For answers that are never late but on a busy machine."""
 PATIENT: dict[str, Any] = {"lease_s": 3.0, "redis_timeout_s": PATIENT_S}

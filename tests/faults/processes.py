@@ -14,7 +14,7 @@ import httpx
 
 from model_store.certificates import trusted
 
-START_S = 120.0
+START_S = 300.0
 
 
 class ServiceProcess:

@@ -15,7 +15,7 @@ import yaml
 
 from model_store.serving.launch import free_port
 
-START_S = 60.0
+START_S = 300.0
 Vector = list[tuple[dict[str, str], float]]
 Matrix = list[tuple[dict[str, str], list[tuple[float, float]]]]
 

@@ -26,7 +26,7 @@ from tests.vllm_servers import START_S, ServedModel
 
 pytestmark = [pytest.mark.vllm, pytest.mark.timeout(1200)]
 INTERVAL_S, WINDOW = 1.0, "15s"
-PATIENCE_S = 120.0
+PATIENCE_S = 300.0
 SETTINGS = {
     # Gateways say within an interval that Redis does not answer.
     "STATE__REDIS_TIMEOUT_S": "0.6",

@@ -18,7 +18,7 @@ from tests.http_server import HttpServer
 VERSION = "ranker@1"
 
 
-async def until(condition: Callable[[], bool], within_s: float = 60.0) -> None:
+async def until(condition: Callable[[], bool], within_s: float = 300.0) -> None:
     """Return when `condition` is true."""
     async with asyncio.timeout(within_s):
         while not condition():  # noqa: ASYNC110 - the condition may depend on another process

@@ -20,7 +20,7 @@ from tests.service.serving import until
 NUMBER = 2
 EVENT = {"user_id": "u", "item_id": "i"}
 ACCEPTED = 'tastestream_events_total{result="accepted",tenant="default"}'
-SECONDS = 120.0
+SECONDS = 300.0
 
 
 class Gateway:
@@ -46,7 +46,7 @@ class Gateway:
         return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
     async def ask(self, method: str, path: str, **more: object) -> httpx.Response:
-        async with httpx.AsyncClient(base_url=self.process.url, trust_env=False, timeout=30) as client:
+        async with httpx.AsyncClient(base_url=self.process.url, trust_env=False, timeout=SECONDS) as client:
             return await client.request(method, path, **more)  # type: ignore[arg-type]
 
     async def send(self, number: int) -> None:

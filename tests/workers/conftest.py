@@ -22,7 +22,7 @@ NOW_MS = 1_750_000_000_000
 Start = Callable[..., Awaitable["Worker"]]
 
 
-async def until(condition: Callable[[], Awaitable[bool]], deadline_s: float = 60.0) -> None:
+async def until(condition: Callable[[], Awaitable[bool]], deadline_s: float = 300.0) -> None:
     """Wait for `condition`; fails after `deadline_s` seconds."""
     end = time.monotonic() + deadline_s
     while not await condition():

@@ -68,7 +68,7 @@ def touring(tmp_path: Path) -> Iterator[Touring]:
     finally:
         process.send_signal(signal.SIGINT)
         try:
-            process.wait(60)
+            process.wait(300)
         except subprocess.TimeoutExpired:
             process.kill()
             raise
@@ -77,7 +77,7 @@ def touring(tmp_path: Path) -> Iterator[Touring]:
 @pytest.mark.parametrize(("name", "word"), [("redis", "redis-server"), ("gateway", "gateway"), ("worker", "worker")])
 def test_the_tour_ends_when_a_process_dies(touring: Touring, name: str, word: str) -> None:
     os.kill(touring.child(word), signal.SIGKILL)
-    assert touring.process.wait(60) == 1
+    assert touring.process.wait(300) == 1
     said = touring.output.read_text()
     log = touring.output.parent / f"data/logs/{name}.log"
     assert f"error: {name} was killed by SIGKILL (status -9). Its log, {log}, ends with:" in said
