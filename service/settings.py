@@ -424,7 +424,9 @@ class RecommendSettings(_Level):
         0.1, "Share of new items among retrieved candidates."
     )
     embedding_share: Annotated[float, Field(ge=0, le=0.9)] = _setting(
-        0.3, "Share of items near to the user's recents by their vectors, among retrieved candidates."
+        0.3,
+        "Share of items near to the user's recents by their vectors, among retrieved candidates. With 0, vectors find "
+        "nothing, and do not order new items either.",
     )
     genre_share: Annotated[float, Field(ge=0, le=0.5)] = _setting(
         0.05, "Share of popular items of the user's genres among retrieved candidates."

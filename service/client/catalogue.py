@@ -9,7 +9,7 @@ import asyncio
 import dataclasses
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Container, Generator, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -72,11 +72,14 @@ async def import_catalogue(
     return tally
 
 
-async def load_missing(client: ServiceClient, folder: Path, report: Report) -> int:
+async def load_missing(client: ServiceClient, folder: Path, report: Report, *, newest: Container[str] = ()) -> int:
     """Send the items of a dataset folder that the service lacks, and return how many were sent.
 
     An item is not sent if the service has it with the same title, and with a picture if there is one here. Texts are
     cut to the service's default limits. Fields that a dataset does not define are ignored, as in training.
+
+    Args:
+        newest: ids of items that are sent when the service has all others.
 
     Raises:
         ServiceError: the service rejected an item, or a line of the folder has no item.
@@ -84,23 +87,33 @@ async def load_missing(client: ServiceClient, folder: Path, report: Report) -> i
     """
     source = Source(folder)
     stored = {item["item_id"]: item async for item in client.items()}
+    passes = (False, True) if newest else (False,)
+    sent = 0
 
-    def wanted(item: Item) -> bool:
-        for name in item.keys() - _DATASET_FIELDS:
-            del item[name]
-        _cut(item)
-        return not _is_stored(item, stored.get(str(item.get("item_id"))))
+    async def send(number: int, new: bool) -> int:
+        def wanted(item: Item) -> bool:
+            item_id = str(item.get("item_id"))
+            if (item_id in newest) != new:
+                return False
+            for name in item.keys() - _DATASET_FIELDS:
+                del item[name]
+            _cut(item)
+            return not _is_stored(item, stored.get(item_id))
 
-    def on_batch(tally: Tally, rejected: Sequence[Rejected]) -> None:
-        for one in rejected:
-            if one.code != "picture_refused":
-                raise ServiceError(f"{source.path}, line {one.line}: item {one.item_id} was rejected: {one.detail}")
-        done = tally.offset / source.size if source.size else 1.0
-        report("loading items", done, f"{tally.stored:,} stored")
+        def on_batch(tally: Tally, rejected: Sequence[Rejected]) -> None:
+            for one in rejected:
+                if one.code != "picture_refused":
+                    raise ServiceError(f"{source.path}, line {one.line}: item {one.item_id} was rejected: {one.detail}")
+            done = tally.offset / source.size if source.size else 1.0
+            report("loading items", (number + done) / len(passes), f"{sent + tally.stored:,} stored")
 
-    tally = Tally()
-    await _send(client, source.batches(wanted=wanted), tally, on_batch)
-    return tally.stored + tally.duplicates
+        tally = Tally()
+        await _send(client, source.batches(wanted=wanted), tally, on_batch)
+        return tally.stored + tally.duplicates
+
+    for number, new in enumerate(passes):
+        sent += await send(number, new)
+    return sent
 
 
 async def _send(client: ServiceClient, batches: Generator[Batch, None, None], tally: Tally, on_batch: OnBatch) -> None:

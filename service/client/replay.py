@@ -5,7 +5,6 @@ held-out target among negatives (see `model_store.evaluate.protocol`).
 """
 
 import asyncio
-import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -20,17 +19,13 @@ from model_store.evaluate.metrics import latency
 from model_store.evaluate.protocol import EvaluationCase, Protocol, make_cases
 from model_store.for_each import for_each
 from model_store.progress import Report
-from model_store.signals import normal
 from service.client.catalogue import load_missing
 from service.client.client import Json, ServiceClient, ServiceError
-from service.client.report import Folding, ReplayReport
-from service.client.waiting import wait_for_descriptions, wait_for_folds
+from service.client.histories import delete_users, post_and_fold, service_user, wait_until_described
+from service.client.report import ReplayReport
 
-EVENTS_PER_REQUEST = 50
-MAX_CONCURRENT_USERS, MAX_CONCURRENT_RECOMMENDS = 16, 2
+MAX_CONCURRENT_RECOMMENDS = 2
 DEADLINE_MS = 30_000
-STALL_S, POLL_S = 120.0, 0.5
-"""How long folding and describing may make no progress, and how often to look."""
 SERVICE, MLLM, COLLABORATIVE = "Tastestream (blend)", "MLLM alone", "collaborative alone"
 PAIRS = ((SERVICE, POPULARITY), (SERVICE, ITEM_KNN), (SERVICE, EASE), (MLLM, POPULARITY), (SERVICE, COLLABORATIVE))
 
@@ -41,7 +36,7 @@ async def replay(
     protocol: Protocol,
     report: Report,
     *,
-    delete_users: bool = False,
+    delete: bool = False,
     api_key: str | None = None,
     run_id: str | None = None,
     transport: httpx.AsyncBaseTransport | None = None,
@@ -49,7 +44,7 @@ async def replay(
     """Replay the dataset folder `data` through the service at `url`.
 
     Args:
-        delete_users: remove the replayed users from the service at the end.
+        delete: remove the replayed users from the service at the end.
         run_id: the prefix of all user ids, which keeps runs apart; by default, a new one.
 
     Raises:
@@ -62,16 +57,11 @@ async def replay(
     run_id = run_id or f"replay-{uuid.uuid4().hex[:8]}"
     async with ServiceClient(url, api_key=api_key, transport=transport) as client:
         await load_missing(client, data, report)
-        undescribed = 0
-        if dataset.has_pictures:
-            undescribed = await wait_for_descriptions(
-                client, dataset.items.keys(), report, stall_s=STALL_S, poll_s=POLL_S
-            )
-        folding = await _post_and_fold(client, cases, run_id, report)
+        undescribed = await wait_until_described(client, dataset, report)
+        folding = await post_and_fold(client, cases, run_id, report)
         answers = await _ask(client, cases, run_id, report)
-        if delete_users:
-            users = [_user(case, run_id) for case in cases]
-            await for_each(users, client.delete_user, MAX_CONCURRENT_USERS, "deleting", report)
+        if delete:
+            await delete_users(client, cases, run_id, report)
     table, differences = rank_methods(dataset, cases, answers)
     return ReplayReport(
         data=data.name,
@@ -101,28 +91,10 @@ def rank_methods(
     return evaluate_scores(cases, scores), differences
 
 
-async def _post_and_fold(
-    client: ServiceClient, cases: Sequence[EvaluationCase], run_id: str, report: Report
-) -> Folding:
-    started = time.monotonic()
-
-    async def post(case: EvaluationCase) -> None:
-        events = [_event(case, place, run_id) for place in range(len(case.history))]
-        for start in range(0, len(events), EVENTS_PER_REQUEST):
-            await client.post_events(events[start : start + EVENTS_PER_REQUEST])
-
-    await for_each(cases, post, MAX_CONCURRENT_USERS, "posting events", report)
-    user_ids = [_user(case, run_id) for case in cases]
-    users = await wait_for_folds(client, user_ids, report, stall_s=STALL_S, poll_s=POLL_S)
-    versions = [user["summary"]["version"] if user["summary"] else 0 for user in users]
-    events = sum(len(case.history) for case in cases)
-    return Folding(events, sum(versions), time.monotonic() - started, without_summary=versions.count(0))
-
-
 async def _ask(client: ServiceClient, cases: Sequence[EvaluationCase], run_id: str, report: Report) -> list[Json]:
     async def ask(case: EvaluationCase) -> Json:
         body = {
-            "user_id": _user(case, run_id),
+            "user_id": service_user(case, run_id),
             "candidates": list(case.candidates),
             "k": len(case.candidates),
             "exclude_seen": False,
@@ -136,22 +108,6 @@ async def _ask(client: ServiceClient, cases: Sequence[EvaluationCase], run_id: s
         return answer
 
     return await for_each(cases, ask, MAX_CONCURRENT_RECOMMENDS, "recommending", report)
-
-
-def _event(case: EvaluationCase, place: int, run_id: str) -> Json:
-    event = case.history[place]
-    sent: Json = {
-        "event_id": f"{run_id}:{case.user_id}:{place}",
-        "user_id": _user(case, run_id),
-        "item_id": event.item_id,
-        "type": normal(event.type),
-        "timestamp": event.timestamp,
-    }
-    return sent if event.value is None else {**sent, "value": event.value}
-
-
-def _user(case: EvaluationCase, run_id: str) -> str:
-    return f"{run_id}:{case.user_id}"
 
 
 def _column(

@@ -77,10 +77,11 @@ def replay_to_markdown(report: ReplayReport) -> str:
 
 
 def _cells(row: Row) -> Iterator[str]:
-    return (_interval(interval) for interval in (row.auc, row.hit_rate, row.ndcg, row.mrr))
+    return (percent(interval) for interval in (row.auc, row.hit_rate, row.ndcg, row.mrr))
 
 
-def _interval(interval: Interval) -> str:
+def percent(interval: Interval) -> str:
+    """A mean and its interval in percent."""
     return f"{100 * interval.mean:.1f} [{100 * interval.low:.1f}, {100 * interval.high:.1f}]"
 
 
@@ -106,13 +107,18 @@ def _facts(report: ReplayReport) -> Iterator[str]:
     for gap in report.differences:
         mean, low, high = (100 * value for value in (gap.auc.mean, gap.auc.low, gap.auc.high))
         yield f"AUC of {gap.method} minus {gap.baseline}: {mean:+.1f} [{low:+.1f}, {high:+.1f}]"
-    folding = report.folding
-    rates = f"{folding.events / folding.seconds:.1f} events/s, {folding.summaries / folding.seconds:.1f} summaries/s"
-    yield f"folding: {folding.events} events in {folding.seconds:.1f} s, {rates}"
-    yield f"POST /events: {_latency(report.event_latency)}"
-    yield f"POST /recommend: {_latency(report.recommend_latency)}"
+    yield show_folding(report.folding)
+    yield f"POST /events: {show_latency(report.event_latency)}"
+    yield f"POST /recommend: {show_latency(report.recommend_latency)}"
     yield f"degraded answers: {100 * report.degraded_share:.1f} %"
 
 
-def _latency(latency: Latency) -> str:
+def show_folding(folding: Folding) -> str:
+    """How fast events were folded."""
+    rates = f"{folding.events / folding.seconds:.1f} events/s, {folding.summaries / folding.seconds:.1f} summaries/s"
+    return f"folding: {folding.events} events in {folding.seconds:.1f} s, {rates}"
+
+
+def show_latency(latency: Latency) -> str:
+    """The percentiles of a latency."""
     return f"p50 {latency.p50:.0f} ms, p95 {latency.p95:.0f} ms, p99 {latency.p99:.0f} ms ({latency.calls} calls)"

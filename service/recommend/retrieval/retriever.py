@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from model_store.item_models.item_models import ItemModels
 from model_store.signals import Signals
 from service.errors import PageExpired
-from service.index.current import Vectors
+from service.index.current import Vectors, no_index
 from service.metrics import Metrics
 from service.recommend.candidates import Candidate, given_candidates
 from service.recommend.deadline import Deadline
@@ -87,7 +87,7 @@ class Retriever:
         vectors: Vectors,
         popular: PopularGenres,
     ) -> None:
-        self._vectors = vectors
+        self._vectors = vectors if settings.embedding_share else Vectors(no_index, vectors.searcher)
         self._popular = popular
         self._store = store
         self._settings = settings

@@ -133,6 +133,23 @@ def test_a_report_that_cannot_be_written_is_reported_before_the_replay(tastestre
 
 
 @pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (("--k", "10"), "--k means nothing without --retrieve: leave it out"),
+        (("--no-wait",), "--no-wait means nothing without --retrieve"),
+        (("--cold-share", "0.2"), "--cold-share means nothing without --retrieve"),
+        (("--retrieve", "--negatives", "popular"), "--negatives means nothing with --retrieve"),
+        (("--retrieve", "--k", "ten"), "--k: 'ten' is not a list of numbers, such as 10,100"),
+        (("--retrieve", "--k", "0,10"), "--k: numbers are 1 to 1000"),
+    ],
+)
+def test_options_that_a_replay_would_ignore_are_refused(
+    tastestream: Run, tmp_path: Path, options: tuple[str, ...], reason: str
+) -> None:
+    assert f"error: {reason}" in refusal(tastestream, "replay", "--data", str(tmp_path), *options)
+
+
+@pytest.mark.parametrize(
     "arguments",
     [("users", "erase", "a\udcff", "--yes"), ("dead-letters", "list", "--user", "a\udcff")],
     ids=["erase", "list"],

@@ -12,7 +12,7 @@ from model_store.data.dataset import Dataset, DatasetError
 from model_store.evaluate.baselines import ITEM_KNN, POPULARITY, baseline_scores
 from model_store.evaluate.compare import evaluate_scores
 from model_store.evaluate.protocol import Protocol, ProtocolError, make_cases
-from service.client import replay as replaying
+from service.client import histories
 from service.client.client import ServiceError
 from service.client.replay import COLLABORATIVE, DEADLINE_MS, MLLM, SERVICE, replay
 from service.client.report import ReplayReport, replay_to_markdown, replay_to_rich
@@ -32,13 +32,13 @@ def oracle(user: str, item: str) -> dict[str, float | None]:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(replaying, "POLL_S", 0.01)
-    monkeypatch.setattr(replaying, "EVENTS_PER_REQUEST", 4)
+    monkeypatch.setattr(histories, "POLL_S", 0.01)
+    monkeypatch.setattr(histories, "EVENTS_PER_REQUEST", 4)
 
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(replaying, "STALL_S", 0.05)
+    monkeypatch.setattr(histories, "STALL_S", 0.05)
 
 
 @pytest.fixture
@@ -188,7 +188,7 @@ async def test_degraded_answers_give_a_warning_and_count_as_a_coin_toss(folder: 
 
 
 async def test_users_are_deleted_on_request(folder: Path, service: FakeService) -> None:
-    await played(folder, service, delete_users=True)
+    await played(folder, service, delete=True)
     assert not service.events
 
 

@@ -71,3 +71,22 @@ async def test_without_vectors_recommendations_are_made_as_before(open_gateway: 
         await send(gateway, "tea")
         answer = await recommend(gateway, candidates=None)
         assert set(ids(answer)) == ANGLES.keys() - {"tea"}
+
+
+async def test_without_a_share_vectors_find_nothing_and_order_no_new_items(open_gateway: OpenGateway) -> None:
+    """What the user would like is older than the rest, so that by age alone it comes last."""
+    settings = SETTINGS.model_copy(update={"embedding_share": 0.0, "new_items_share": 0.1})
+    async with open_gateway(recommend=settings, embedder=EMBEDDER) as gateway:
+        for name in ANGLES:
+            await fill(gateway, name)
+        await stock(gateway)
+        await send(gateway, "tea")
+
+        async def searched() -> bool:
+            return bool((await gateway.ask("GET", "/items/tea/similar?k=2")).json()["items"])
+
+        await until(searched)
+        found = await sources(gateway)
+        assert found.keys() == ANGLES.keys() - {"tea", "hat"}, "the hat is nearly the cap"
+        assert "embedding" not in found.values()
+        assert [item for item, source in found.items() if source == "new"] == ["cap"]
