@@ -54,8 +54,8 @@ def open_summarizer(settings: Settings) -> Engine | None:
     return next((_open(settings, settings.summarizer, url, retries) for url in settings.summarizer.urls), None)
 
 
-def open_embedder(settings: Settings, version: str, url: str) -> Embedder:
-    """A version of the embedder, on the server that serves it under its id or under the name in the settings.
+def open_embedder(settings: Settings, version: str, url: str, model: str) -> Embedder:
+    """A version of the embedder, on the server that serves it under the name `model`.
 
     Raises:
         ManifestError, HeadError: the version does not exist, is no embedder, or its files were changed.
@@ -65,7 +65,7 @@ def open_embedder(settings: Settings, version: str, url: str) -> Embedder:
         url,
         version,
         Registry(settings.models_root),
-        model=engine.model,
+        model=model,
         timeout_s=engine.timeout_s,
         connect_timeout_s=engine.connect_timeout_s,
         max_concurrent_calls=engine.max_concurrent_calls,

@@ -135,7 +135,25 @@ class EncodedSettings(EngineSettings):
         return urls
 
 
-class RankerSettings(EncodedSettings):
+class FollowedSettings(EncodedSettings):
+    """A model whose promotions are followed while the service runs."""
+
+    allowed_urls: Names = _setting(
+        (),
+        "Servers that the model store may name (`models promote --url`), such as `http://10.0.0.7` (any port), "
+        "`http://10.0.0.7:8000` or `http://*.models.svc`; others in it are not asked.",
+    )
+
+    @field_validator("allowed_urls")
+    @classmethod
+    def _must_be_servers(cls, patterns: tuple[str, ...]) -> tuple[str, ...]:
+        for pattern in patterns:
+            if not is_url(pattern, ("http", "https")) or urlsplit(pattern).path.strip("/"):
+                raise ValueError("must be servers: http://HOST, http://HOST:PORT or http://*.DOMAIN")
+        return patterns
+
+
+class RankerSettings(FollowedSettings):
     """The servers of the model that ranks. With `version` NAME or NAME@production, gateways follow promotions."""
 
     MOST_SERVERS: ClassVar[int] = 64
@@ -149,23 +167,10 @@ class RankerSettings(EncodedSettings):
         "`score` for a pooling server (asked by `/classify` if the version's pictures are soft tokens), `chat` for a "
         "generating server with label log-probabilities.",
     )
-    allowed_urls: Names = _setting(
-        (),
-        "Servers that the model store may name (`models promote --url`), such as `http://10.0.0.7` (any port), "
-        "`http://10.0.0.7:8000` or `http://*.models.svc`; others in it are not asked.",
-    )
     follow_every_s: Seconds = _setting(2.0, "Interval at which a gateway looks for promotions in the model store.")
 
-    @field_validator("allowed_urls")
-    @classmethod
-    def _must_be_servers(cls, patterns: tuple[str, ...]) -> tuple[str, ...]:
-        for pattern in patterns:
-            if not is_url(pattern, ("http", "https")) or urlsplit(pattern).path.strip("/"):
-                raise ValueError("must be servers: http://HOST, http://HOST:PORT or http://*.DOMAIN")
-        return patterns
 
-
-class EmbedderSettings(EncodedSettings):
+class EmbedderSettings(FollowedSettings):
     """The servers of the model that makes vectors of items; without a URL there are none. With `version` NAME or
     NAME@production, workers follow promotions, and gateways change over once the new vectors are complete."""
 

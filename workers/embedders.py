@@ -2,15 +2,17 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
-from contextlib import AsyncExitStack, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
+from typing import NamedTuple
 
 from model_store.engine.client import VllmClient
 from model_store.engine.embed import Embedder
-from model_store.engine.errors import EngineError
-from model_store.engine.listing import served_models
+from model_store.engine.listing import served_if_up
 from model_store.errors import UserError
+from model_store.registry.aliases import PRODUCTION, servers_named
 from model_store.registry.registry import Registry
+from model_store.registry.server_urls import is_allowed
 from service.engines import open_embedder
 from service.logs import get_logger
 from service.settings import Settings
@@ -21,11 +23,20 @@ log = get_logger(__name__)
 _KNOWN_S = 5.0
 """How long a promotion, or a server that comes or goes, may take to be noticed."""
 _POINTER_S = 1.0
-_LIST_TIMEOUT_S = 2.0
+
+
+class Place(NamedTuple):
+    """A server, and the name under which it serves a version."""
+
+    url: str
+    name: str
 
 
 class EmbedderServers:
     """The servers of one embedder: each may serve another version.
+
+    A version is asked on the servers that its promotion names, and while none of them serves it, on those of the
+    settings. Servers that the settings neither name nor allow are never asked: items go there, and the API key.
 
     Args:
         settings: those of a tenant, with the URL and the version of an embedder.
@@ -33,14 +44,12 @@ class EmbedderServers:
 
     def __init__(self, settings: Settings) -> None:
         self._settings, self._engine = settings, settings.embedder
-        key = self._engine.api_key.get_secret_value() if self._engine.api_key else None
-        self._clients = {
-            url: VllmClient(url, connect_timeout_s=self._engine.connect_timeout_s, max_concurrent_calls=1, api_key=key)
-            for url in self._engine.urls
-        }
-        self._open: dict[tuple[str, str], Embedder] = {}
-        self._served: dict[str, list[str]] = {}
+        self._clients: dict[str, VllmClient] = {}
+        self._served: dict[str, tuple[float, list[str]]] = {}
+        self._open: dict[tuple[str, Place], Embedder] = {}
+        self._waiting: dict[str, str] = {}
         self._wanted = ""
+        self._named: Mapping[str, tuple[str, ...]] = {}
         self._until = float("-inf")
         self._refreshing = asyncio.Lock()
 
@@ -50,30 +59,61 @@ class EmbedderServers:
         Raises:
             JobUnavailable: the model store can't be read.
         """
-        await self._refresh()
+        async with self._refreshing:
+            if time.monotonic() >= self._until:
+                try:
+                    self._wanted, self._named = await asyncio.to_thread(self._read)
+                except (OSError, UserError) as error:
+                    raise JobUnavailable(f"the version of the embedder can't be read: {error}") from error
+                self._until = time.monotonic() + _KNOWN_S
         return self._wanted
 
-    def url_of(self, version: str) -> str | None:
-        """The server of a version; None if none serves it. A name in the settings is that of the wanted version."""
-        name = self._engine.model or version
-        if self._engine.model and version != self._wanted:
-            return None
-        return next((url for url, names in self._served.items() if name in names), None)
+    async def place_of(self, version: str) -> Place | None:
+        """The first server that serves a version; None if none does, for the reason that `why_waiting` gives then.
+
+        Raises:
+            JobUnavailable: the model store can't be read.
+        """
+        places, refused = self._places(version, await self.wanted())
+        async with self._refreshing:
+            served = await asyncio.gather(*(self._names(place.url) for place in places))
+        for place, names in zip(places, served, strict=True):
+            if place.name in names:
+                self._waiting.pop(version, None)
+                return place
+        if refused:
+            why = f"{', '.join(refused)} is not in TASTESTREAM_EMBEDDER__ALLOWED_URLS"
+        elif places:
+            why = f"none of {', '.join(place.url for place in places)} serves it"
+        else:
+            why = f"the servers of the settings serve {self._engine.model}: promote with --url"
+        if self._waiting.get(version) != why:
+            log.warning("embedder_waits", version=version, why=why)
+        self._waiting[version] = why
+        return None
+
+    def why_waiting(self, version: str) -> str:
+        """Why a version had no server when it was last looked for."""
+        return self._waiting.get(version, "it can't be opened")
 
     async def opened(self, version: str) -> Embedder | None:
-        """The version on its server; None if it has none, or can't be opened."""
-        url = self.url_of(version)
-        if url is None:
+        """The version on its server; None if it has none, or can't be opened.
+
+        Raises:
+            JobUnavailable: the model store can't be read.
+        """
+        place = await self.place_of(version)
+        if place is None:
             return None
-        if (version, url) not in self._open:
+        if (version, place) not in self._open:
             try:
-                opened = await asyncio.to_thread(open_embedder, self._settings, version, url)
+                opened = await asyncio.to_thread(open_embedder, self._settings, version, *place)
             except (OSError, UserError) as error:
                 log.error("embedder_not_opened", version=version, error=str(error)[:200])
                 return None
-            if self._open.setdefault((version, url), opened) is not opened:
+            if self._open.setdefault((version, place), opened) is not opened:
                 await opened.close()
-        return self._open[version, url]
+        return self._open[version, place]
 
     async def close(self) -> None:
         async with AsyncExitStack() as stack:
@@ -82,20 +122,40 @@ class EmbedderServers:
             for embedder in self._open.values():
                 stack.push_async_callback(embedder.close)
 
-    async def _refresh(self) -> None:
-        async with self._refreshing:
-            if time.monotonic() < self._until:
-                return
-            try:
-                self._wanted = await asyncio.to_thread(self._read_wanted)
-            except (OSError, UserError) as error:
-                raise JobUnavailable(f"the version of the embedder can't be read: {error}") from error
-            listings = await asyncio.gather(*map(_listed, self._clients.values()))
-            self._served = dict(zip(self._clients, listings, strict=True))
-            self._until = time.monotonic() + _KNOWN_S
+    def _read(self) -> tuple[str, Mapping[str, tuple[str, ...]]]:
+        """The wanted version, and the servers that promotions name; none for a fixed number."""
+        registry, reference = Registry(self._settings.models_root), self._engine.version or ""
+        name, _, which = reference.partition("@")
+        named = {} if which.isdecimal() else servers_named(registry.histories(name), which or PRODUCTION)
+        return registry.get(reference).id, {f"{name}@{number}": urls for number, urls in named.items()}
 
-    def _read_wanted(self) -> str:
-        return Registry(self._settings.models_root).get(self._engine.version or "").id
+    def _places(self, version: str, wanted: str) -> tuple[list[Place], list[str]]:
+        """Where a version may be served, and the servers that its promotion names and the settings don't allow.
+
+        A name in the settings is that of the wanted version, on their own servers.
+        """
+        engine = self._engine
+        patterns = (*engine.allowed_urls, *engine.urls)
+        named = self._named.get(version, ())
+        allowed = [url for url in named if is_allowed(url, patterns)]
+        places = [Place(url, version) for url in allowed]
+        if engine.model is None or version == wanted:
+            places += [Place(url, engine.model or version) for url in engine.urls]
+        return list(dict.fromkeys(places)), [url for url in named if url not in allowed]
+
+    async def _names(self, url: str) -> Sequence[str]:
+        """The names that a server serves, known for some seconds; none while it does not answer."""
+        until, names = self._served.get(url, (float("-inf"), []))
+        if time.monotonic() < until:
+            return names
+        if url not in self._clients:
+            key = self._engine.api_key.get_secret_value() if self._engine.api_key else None
+            self._clients[url] = VllmClient(
+                url, connect_timeout_s=self._engine.connect_timeout_s, max_concurrent_calls=1, api_key=key
+            )
+        names = await served_if_up(self._clients[url]) or []
+        self._served[url] = (time.monotonic() + _KNOWN_S, names)
+        return names
 
 
 class Versions:
@@ -126,12 +186,5 @@ class Versions:
         names = dict.fromkeys([wanted, self._pointer.current if self._pointer else wanted])
         found = [embedder for name in names if (embedder := await self._servers.opened(name)) is not None]
         if not found:
-            raise JobUnavailable(f"no server serves {' or '.join(names)}")
+            raise JobUnavailable("; ".join(f"{name}: {self._servers.why_waiting(name)}" for name in names))
         return found
-
-
-async def _listed(client: VllmClient) -> list[str]:
-    with suppress(EngineError):
-        async with client.deadline(_LIST_TIMEOUT_S):
-            return await served_models(client)
-    return []

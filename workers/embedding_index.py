@@ -62,11 +62,11 @@ async def tend(store: Store, servers: EmbedderServers, metrics: Metrics) -> Scan
     """
     embeddings, wanted = store.embeddings, await servers.wanted()
     pointer = await embeddings.pointer()
-    if pointer is None and servers.url_of(wanted):
+    if pointer is None and await servers.place_of(wanted):
         # The first index is used while it is filled: some items are better than none.
         pointer = await _use(store, wanted, None, metrics)
     current = pointer.current if pointer else None
-    fill = [index for index in {wanted, current} if index and servers.url_of(index)]
+    fill = [index for index in {wanted, current} if index and await servers.place_of(index)]
     scanned = Scanned()
     async for page in embeddings.scan(wanted, current, fill=fill):
         scanned += page

@@ -87,6 +87,19 @@ def versions_named(histories: Mapping[str, list[dict[str, Any]]]) -> set[int]:
     return {int(entry["version"]) for entries in histories.values() for entry in entries if "version" in entry}
 
 
+def servers_named(histories: Mapping[str, list[dict[str, Any]]], alias: str) -> dict[int, tuple[str, ...]]:
+    """The servers of each version that an alias names or named; none for those of the settings.
+
+    What `alias` names counts before what it named last, and that before the other aliases.
+    """
+    named: dict[int, tuple[str, ...]] = {}
+    for one in (*(other for other in histories if other != alias), alias):
+        entries = histories.get(one, [])
+        promoted = [_promotion(entry) for entry in entries if entry["action"] == "promote"]
+        named |= {promotion.version: promotion.urls for promotion in (*promoted, *stack(entries)[-1:])}
+    return named
+
+
 def _promotion(entry: Mapping[str, Any]) -> Promotion:
     share, urls = float(entry.get("share", 1.0)), entry.get("urls", [])
     if not 0 <= share <= 1:

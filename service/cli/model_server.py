@@ -56,9 +56,10 @@ async def _serve(settings: Settings, registry: Registry, manifest: Manifest, por
             await engine.start()
             await unless_one_ends([engine.server], engine.wait(out))
             say(f"{manifest.id} is served on {engine.server.url} (log: {engine.server.log}). Ctrl-C stops.")
-            if manifest.role == "ranker":
+            if manifest.role in ("ranker", "embedder"):
                 promote = f"tastestream models promote {manifest.name} {manifest.version}"
-                say(f"roll it out: {promote} --alias canary --share 10% --url {engine.server.url}")
+                canary = "--alias canary --share 10% " if manifest.role == "ranker" else ""
+                say(f"roll it out: {promote} {canary}--url {engine.server.url}")
             await watch_child(engine.server)
 
         running, stopping = asyncio.create_task(serving()), asyncio.create_task(stop.wait())

@@ -123,6 +123,9 @@ def promote(
     Gateways must have been started with `TASTESTREAM_RANKER__VERSION=NAME@production` (or NAME), and ask servers of
     --url only if `TASTESTREAM_RANKER__ALLOWED_URLS` has them. Workers use a new summarizer from their next start.
 
+    An embedder has neither canary nor shadow: workers make the vectors of its new production version, on the servers of
+    --url that `TASTESTREAM_EMBEDDER__ALLOWED_URLS` has, and gateways change over when they are complete.
+
     Example:
 
         tastestream models promote movielens-ranker 2 --alias canary --share 10% --url http://127.0.0.1:8002
@@ -136,6 +139,8 @@ def promote(
     registry = own_store(store)
     fields = {"share": users, "urls": url} if alias in (CANARY, SHADOW) or url else {}
     with audited("model.promote", model=name, version=version, alias=alias, store=registry.root, **fields):
+        if alias in (CANARY, SHADOW) and registry.get(f"{name}@{version}").role == "embedder":
+            raise typer.BadParameter(f"--alias {alias} is for rankers: all users share an embedder's vectors")
         promoted = registry.promote(name, version, alias, share=users, urls=url or ())
     whom = f" for {users:.4g} of the users" if alias == CANARY else ""
     say(f"{name}@{alias} is now {name}@{version}{whom}" + (f" on {', '.join(promoted.urls)}" if promoted.urls else ""))

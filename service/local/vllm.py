@@ -93,9 +93,7 @@ def environment(engines: Sequence[LocalEngine]) -> dict[str, str]:
         variables[f"{prefix}URL"] = ",".join(engine.server.url for engine in (production, *others))
         variables[f"{PREFIX}MODEL_STORE"] = production.registry.root
         variables[f"{prefix}VERSION"] = production.manifest.id
-        if role == EMBEDDER:
-            variables[f"{prefix}VERSION"] = production.manifest.name
-        elif role == "ranker":
+        if role in (EMBEDDER, "ranker"):
             variables[f"{prefix}VERSION"] = production.manifest.name
             variables[f"{prefix}ALLOWED_URLS"] = f"http://{HOST}"
         else:

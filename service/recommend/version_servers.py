@@ -5,16 +5,13 @@ users' summaries and recents go there. Servers that the settings neither name no
 """
 
 import asyncio
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 
 from model_store.engine.client import VllmClient
-from model_store.engine.errors import EngineError
-from model_store.engine.listing import served_models
+from model_store.engine.listing import served_if_up
 from model_store.errors import UserError
-from service.recommend.server_urls import is_allowed
+from model_store.registry.server_urls import is_allowed
 from service.settings import RankerSettings
-
-_LIST_TIMEOUT_S = 2.0
 
 
 class Unserved(UserError):
@@ -44,7 +41,7 @@ class VersionServers:
 
     async def list(self) -> None:
         """Ask the servers of the settings what they serve; of one that does not answer, the last answer counts."""
-        listings = await asyncio.gather(*map(_listed, self._clients.values()))
+        listings = await asyncio.gather(*map(served_if_up, self._clients.values()))
         self._served |= {url: names for url, names in zip(self._clients, listings, strict=True) if names is not None}
 
     def of(self, version: str, named: tuple[str, ...]) -> tuple[str, ...]:
@@ -74,10 +71,3 @@ class VersionServers:
         async with AsyncExitStack() as stack:
             for client in self._clients.values():
                 stack.push_async_callback(client.close)
-
-
-async def _listed(client: VllmClient) -> list[str] | None:
-    with suppress(EngineError):
-        async with client.deadline(_LIST_TIMEOUT_S):
-            return await served_models(client)
-    return None

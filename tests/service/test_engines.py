@@ -9,6 +9,7 @@ from model_store.errors import UserError
 from model_store.registry.manifest import ManifestError
 from service.engines import open_ranker, open_summarizer
 from service.settings import (
+    EmbedderSettings,
     EncodedChoice,
     EngineSettings,
     PictureSettings,
@@ -115,3 +116,10 @@ def test_tokens_are_kept_beside_the_pictures_of_each_tenant() -> None:
     given = settings.model_copy(update={"pictures": PictureSettings(tokens_url="s3://tokens")})
     assert given.of_tenant("default").picture_tokens_url == "s3://tokens"
     assert given.of_tenant("shop").picture_tokens_url == "s3://tokens/tenants/shop"
+
+
+@pytest.mark.parametrize("role", [RankerSettings, EmbedderSettings])
+@pytest.mark.parametrize("pattern", ["10.0.0.7", "http://a/path", "ftp://a"])
+def test_what_promotions_may_name_is_a_server(role: type[RankerSettings | EmbedderSettings], pattern: str) -> None:
+    with pytest.raises(ValidationError, match="must be servers"):
+        role(allowed_urls=(pattern,))

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from model_store.prompts import BUILT_IN
-from model_store.registry.aliases import Promotion, parse_histories, versions_named
+from model_store.registry.aliases import Promotion, parse_histories, servers_named, versions_named
 from model_store.registry.manifest import Manifest, ManifestError
 from model_store.registry.registry import Registry
 from tests.model_store.registry.checkpoints import checkpoint
@@ -35,6 +35,24 @@ def test_the_servers_of_a_version_are_kept_from_alias_to_alias(registry: Registr
     assert registry.promote("taste", 2, "canary", share=0.5).urls == URLS
     assert registry.promote("taste", 2).urls == URLS
     assert registry.promote("taste", 3).urls == ()
+
+
+def test_the_servers_of_versions_that_were_promoted_before_are_known(registry: Registry) -> None:
+    def named() -> dict[int, tuple[str, ...]]:
+        return servers_named(registry.histories("taste"), "production")
+
+    registry.promote("taste", 1, urls=URLS[:1])
+    registry.promote("taste", 2, "shadow", urls=URLS)
+    registry.promote("taste", 2, urls=URLS[1:])
+    assert named() == {1: URLS[:1], 2: URLS[1:]}
+    registry.promote("taste", 1, urls=URLS)
+    assert named() == {1: URLS, 2: URLS[1:]}
+    registry.rollback("taste")
+    registry.rollback("taste")
+    assert named() == {1: URLS[:1], 2: URLS[1:]}, "the alias names the first servers again"
+    registry.promote("taste", 3)
+    registry.promote("taste", 1)
+    assert named()[1] == (), "the servers of the settings, since no alias names others"
 
 
 def test_a_canary_ends_when_its_version_becomes_production(registry: Registry) -> None:

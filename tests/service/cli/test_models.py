@@ -177,6 +177,17 @@ class TestPromoting:
         assert tastestream("models", "promote", "shop", "1", *options).code != 0
         assert registry.aliases("shop") == {}
 
+    @pytest.mark.parametrize("options", [("canary", "--share", "10%"), ("shadow",)])
+    def test_an_embedder_has_neither_canary_nor_shadow(
+        self, tastestream: Run, registry: Registry, weights: Path, options: tuple[str, ...]
+    ) -> None:
+        register(registry, weights, 1, role="embedder", embedding={"kind": "direct", "dimensions": 8})
+        ran = tastestream("models", "promote", "shop", "1", "--alias", *options)
+        assert (ran.code, f"--alias {options[0]} is for rankers" in ran.err) == (2, True)
+        assert registry.aliases("shop") == {}
+        on = "http://127.0.0.1:8002"
+        assert f"is now shop@1 on {on}" in tastestream("models", "promote", "shop", "1", "--url", on).out
+
     @pytest.mark.parametrize(("text", "share"), [("10%", 0.1), ("0.25", 0.25), ("100%", 1.0), ("0", 0.0)])
     def test_shares_are_percent_or_numbers(self, text: str, share: float) -> None:
         assert parse_share(text) == pytest.approx(share)
