@@ -55,11 +55,15 @@ def touring(tmp_path: Path) -> Iterator[Touring]:
         for role in ("SUMMARIZER", "RANKER")
         for name, value in (("URL", nobody), ("MODEL", "none"))
     }
-    command = [sys.executable, "-m", "service.cli.main", "up", "--demo", "--data-dir", str(tmp_path / "data")]
+    # A family without an embedder, which would be started.
+    command = [sys.executable, "-m", "service.cli.main", "up", "--demo", "--models", "none"]
     output = tmp_path / "output"
     with output.open("wb") as out:
         process = subprocess.Popen(
-            [*command, "--port", str(free_port())], env={**outside, **engines}, stdout=out, stderr=subprocess.STDOUT
+            [*command, "--data-dir", str(tmp_path / "data"), "--port", str(free_port())],
+            env={**outside, **engines},
+            stdout=out,
+            stderr=subprocess.STDOUT,
         )
     try:
         until(lambda: process.poll() is not None or _TOUR in output.read_text(), "the tour has not begun")
