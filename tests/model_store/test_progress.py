@@ -43,7 +43,7 @@ def test_bars_in_a_terminal_leave_alone_what_goes_into_a_file() -> None:
     terminal, bars = os.openpty()
     environment = {**os.environ, "TERM": "xterm", "COLUMNS": "120"}
     process = subprocess.Popen([sys.executable, "-c", WORK], stdout=subprocess.PIPE, stderr=bars, env=environment)
-    printed, _ = process.communicate(timeout=60)
+    printed, _ = process.communicate(timeout=300)
     os.close(bars)
     assert printed == b"row 0\nrow 1\nrow 2\n"
     shown = b"".join(iter(lambda: _read(terminal), b""))

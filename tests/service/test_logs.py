@@ -24,7 +24,7 @@ except ZeroDivisionError:
 
 def run(*, json: bool, program: str = PROGRAM) -> list[str]:
     done = subprocess.run(
-        [sys.executable, "-c", program.format(json=json)], capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-c", program.format(json=json)], capture_output=True, text=True, check=True, timeout=300
     )
     assert done.stdout == ""
     return done.stderr.splitlines()

@@ -85,7 +85,7 @@ async def fold(settings: Settings) -> None:
     tracer, stop, store = open_tracer(settings, "worker"), asyncio.Event(), Store(settings)
     summarizers = {DEFAULT_TENANT: OpenedSummarizer(engine, "p", Signals())}
     working = asyncio.create_task(work(settings, summarizers, Metrics(), stop, tracer))
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(300):
         while await store.users.backlog():  # noqa: ASYNC110 - it is another process's
             await asyncio.sleep(0.01)
     stop.set()

@@ -61,7 +61,7 @@ async def test_an_interrupted_import_resumes_and_nothing_is_missing(
     gate = Gate(gateway.app, passing=10)
     async with serving(gate) as url:
         process = await start(tmp_path, url)
-        await until(lambda: gate.held == 4, 60)
+        await until(lambda: gate.held == 4)
         process.send_signal(how)
         out, err = await process.communicate()
         if how is signal.SIGINT:
@@ -115,7 +115,7 @@ async def test_restart_starts_from_the_beginning(
     gate = Gate(gateway.app, passing=2)
     async with serving(gate) as url:
         process = await start(tmp_path, url)
-        await until(lambda: gate.held == 4, 60)
+        await until(lambda: gate.held == 4)
         process.send_signal(signal.SIGINT)
         await process.communicate()
         gate.open()

@@ -23,7 +23,7 @@ def key(secret: str) -> ApiKey:
 
 
 async def until_status(gateway: Gateway, secret: str, wanted: int) -> None:
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(300):
         while await status(gateway, secret) != wanted:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 

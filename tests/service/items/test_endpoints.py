@@ -351,7 +351,7 @@ async def test_items_are_stored_even_if_the_client_disconnects(open_gateway: Ope
         await writer.drain()
         writer.close()
 
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(300):
             while await gateway.store.items.count() < 100:  # noqa: ASYNC110 - the condition is in Redis
                 await asyncio.sleep(0.01)
         assert await gateway.store.pictures.count() == 50

@@ -64,7 +64,7 @@ async def test_an_item_is_new_for_as_long_as_the_settings_say(
         await known(gateway)
         await put(gateway)
         found = {"new"}
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(300):
             # An item may be read in the millisecond in which it was put.
             while "new" in found:
                 found = set(sources(await recommend(gateway, candidates=None, k=100, explain=True)).values())
