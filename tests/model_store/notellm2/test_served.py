@@ -20,6 +20,7 @@ from model_store.soft_tokens import join_feature
 from model_store.views import ItemView
 from tests.vllm_servers import START_S
 
+pytestmark = [pytest.mark.vllm, pytest.mark.timeout(1800)]
 COSINE = 1e-3
 
 
