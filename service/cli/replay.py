@@ -53,7 +53,10 @@ def replay(
         ),
     ] = None,
     no_wait: Annotated[
-        bool, typer.Option("--no-wait", help="With --retrieve: ask at once, before the events are folded.")
+        bool,
+        typer.Option(
+            "--no-wait", help="With --retrieve: ask at once, before pictures are described and events are folded."
+        ),
     ] = False,
     seed: Annotated[
         int, typer.Option(help="The seed that draws users, candidates and hidden items.", min=0, max=MAX_SEED)

@@ -32,11 +32,12 @@ def service_user(case: Past, run_id: str) -> str:
     return f"{run_id}:{case.user_id}"
 
 
-async def wait_until_described(client: ServiceClient, dataset: Dataset, report: Report) -> int:
-    """Wait until the pictures of a loaded catalogue are described, and return how many are not."""
+async def count_undescribed(client: ServiceClient, dataset: Dataset, report: Report, *, wait: bool = True) -> int:
+    """How many pictures of a loaded catalogue are not described, after waiting for it as long as it goes on."""
     if not dataset.has_pictures:
         return 0
-    return await wait_for_descriptions(client, dataset.items.keys(), report, stall_s=STALL_S, poll_s=POLL_S)
+    stall_s = STALL_S if wait else 0.0
+    return await wait_for_descriptions(client, dataset.items.keys(), report, stall_s=stall_s, poll_s=POLL_S)
 
 
 async def post_histories(client: ServiceClient, cases: Sequence[Past], run_id: str, report: Report) -> None:

@@ -21,7 +21,7 @@ from model_store.for_each import for_each
 from model_store.progress import Report
 from service.client.catalogue import load_missing
 from service.client.client import Json, ServiceClient, ServiceError
-from service.client.histories import delete_users, post_and_fold, service_user, wait_until_described
+from service.client.histories import count_undescribed, delete_users, post_and_fold, service_user
 from service.client.report import ReplayReport
 
 MAX_CONCURRENT_RECOMMENDS = 2
@@ -57,7 +57,7 @@ async def replay(
     run_id = run_id or f"replay-{uuid.uuid4().hex[:8]}"
     async with ServiceClient(url, api_key=api_key, transport=transport) as client:
         await load_missing(client, data, report)
-        undescribed = await wait_until_described(client, dataset, report)
+        undescribed = await count_undescribed(client, dataset, report)
         folding = await post_and_fold(client, cases, run_id, report)
         answers = await _ask(client, cases, run_id, report)
         if delete:

@@ -20,7 +20,7 @@ from model_store.for_each import for_each
 from model_store.progress import Report
 from service.client.catalogue import load_missing
 from service.client.client import UNPROCESSABLE, Json, ServiceClient, ServiceError
-from service.client.histories import delete_users, post_and_fold, post_histories, service_user, wait_until_described
+from service.client.histories import count_undescribed, delete_users, post_and_fold, post_histories, service_user
 from service.client.report import Folding
 from service.client.retrieval_report import Answer, KindReport, RetrievalReplay, kind_report
 
@@ -49,7 +49,7 @@ async def replay_retrieval(
 
     Args:
         sizes: each user is asked for so many items, one request for each size.
-        wait: ask only when all events are folded into summaries.
+        wait: ask only when all pictures are described and all events are folded into summaries.
         delete: remove the replayed users from the service.
         run_id: the prefix of all user ids, which keeps runs apart; by default, a new one.
 
@@ -65,7 +65,7 @@ async def replay_retrieval(
     async with ServiceClient(url, api_key=api_key, transport=transport) as client:
         await _require_sizes(client, run_id, max(sizes))
         await load_missing(client, data, report, newest=drawn.hidden)
-        undescribed = await wait_until_described(client, dataset, report)
+        undescribed = await count_undescribed(client, dataset, report, wait=wait)
         for kind, cases in (("warm", drawn.warm), ("cold", drawn.cold)):
             if not cases:
                 continue

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 from rich import box
@@ -167,21 +168,18 @@ def _headings(one: KindReport) -> tuple[str, ...]:
 
 
 def _rows(one: KindReport) -> Iterator[tuple[str, ...]]:
-    """The cells under `_headings`: all items, the hidden ones, then those of each stage, the most frequent first."""
-    totals = [sum(found.shown.values()) for found in one.sizes]
-    cells = (
-        cell for found, total in zip(one.sizes, totals, strict=True) for cell in (f"{total:,}", percent(found.hit_rate))
-    )
-    yield ("all stages", *cells)
+    """The cells under `_headings`: all items, then those of each stage, the most frequent first."""
+    totals = {found.size: sum(found.shown.values()) for found in one.sizes}
+    rates = ((f"{totals[found.size]:,}", f"{percent(found.hit_rate)} %") for found in one.sizes)
+    yield ("all stages", *chain.from_iterable(rates))
     last = one.sizes[-1].shown
     names = {name for found in one.sizes for name in found.shown}
     for name in sorted(names, key=lambda name: (-last.get(name, 0), name)):
-        cells = (
-            cell
-            for found, total in zip(one.sizes, totals, strict=True)
-            for cell in (_share(found.shown.get(name, 0), total), f"{found.hits.get(name, 0):,}")
+        counts = (
+            (_share(found.shown.get(name, 0), totals[found.size]), f"{found.hits.get(name, 0):,}")
+            for found in one.sizes
         )
-        yield (name, *cells)
+        yield (name, *chain.from_iterable(counts))
 
 
 def _warnings(report: RetrievalReplay) -> Iterator[str]:

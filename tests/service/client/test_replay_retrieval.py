@@ -10,10 +10,12 @@ from typing import Any
 import httpx
 import orjson
 import pytest
+from PIL import Image
 from rich.console import Console
 
 from model_store.data.dataset import DatasetItem
 from model_store.evaluate.retrieval.cases import RetrievalCase, RetrievalProtocol, make_retrieval_cases
+from model_store.progress import Report, quiet
 from service.client import histories, replay_retrieval
 from service.client.client import ServiceError
 from service.client.replay_retrieval import replay_retrieval as replay
@@ -69,10 +71,12 @@ async def gateway(open_ranked: OpenGateway, model: ModelServer) -> AsyncIterator
         yield gateway
 
 
-async def played(folder: Path, gateway: Gateway, **options: Any) -> tuple[RetrievalReplay, Recorder]:
+async def played(
+    folder: Path, gateway: Gateway, report: Report = quiet, **options: Any
+) -> tuple[RetrievalReplay, Recorder]:
     recorder = Recorder(gateway)
     given = {"sizes": SIZES, "wait": False, "run_id": "run", "transport": recorder, **options}
-    return await replay(folder, "http://t", PROTOCOL, lambda *stage: None, **given), recorder
+    return await replay(folder, "http://t", PROTOCOL, report, **given), recorder
 
 
 def by_kind(report: RetrievalReplay) -> dict[str, KindReport]:
@@ -136,17 +140,7 @@ async def test_each_case_has_a_user_with_its_own_visible_history(folder: Path, g
 
 async def test_users_are_deleted_on_request_before_those_of_the_next_kind_exist(folder: Path, gateway: Gateway) -> None:
     stages: list[str] = []
-    await replay(
-        folder,
-        "http://t",
-        PROTOCOL,
-        lambda stage, done, note: stages.append(stage),
-        sizes=SIZES,
-        wait=False,
-        delete=True,
-        run_id="run",
-        transport=Recorder(gateway),
-    )
+    await played(folder, gateway, report=lambda stage, done, note: stages.append(stage), delete=True)
     assert list(dict.fromkeys(stages)) == [
         "loading items",
         *(f"{kind}: {stage}" for kind in CASES for stage in ("posting events", "recommending", "deleting")),
@@ -200,6 +194,23 @@ async def test_the_service_is_asked_when_everything_is_folded(
         await played(folder, gateway, wait=True)
 
 
+async def test_pictures_without_a_description_are_counted_and_not_waited_for(folder: Path, gateway: Gateway) -> None:
+    (folder / "images").mkdir()
+    Image.new("RGB", (8, 8)).save(folder / "images/a.png")
+    lines = (folder / "items.jsonl").read_text().splitlines()
+    (folder / "items.jsonl").write_text("\n".join([lines[0][:-1] + ', "image": "a.png"}', *lines[1:]]) + "\n")
+    looks: list[float] = []
+
+    def report(stage: str, done: float, note: str) -> None:
+        if stage == "describing pictures":
+            looks.append(done)
+
+    found, _ = await played(folder, gateway, report=report)
+    assert found.undescribed == 1
+    assert len(looks) <= 2
+    assert "1 pictures were not described" in retrieval_to_markdown(found)
+
+
 async def test_degraded_answers_give_a_warning(folder: Path, open_gateway: OpenGateway) -> None:
     async with open_gateway() as gateway:
         report, _ = await played(folder, gateway)
@@ -214,7 +225,7 @@ async def test_a_report_reads_the_same_on_a_terminal_and_in_a_document(folder: P
     console.print(retrieval_to_rich(report))
     rate = by_kind(report)["cold"].sizes[0].hit_rate
     for text in (console.export_text(), retrieval_to_markdown(report)):
-        assert f"{100 * rate.mean:.1f} [{100 * rate.low:.1f}, {100 * rate.high:.1f}]" in text
+        assert f"{100 * rate.mean:.1f} [{100 * rate.low:.1f}, {100 * rate.high:.1f}] %" in text
         assert f"from 60 items, of which {len(DRAWN.hidden)} are hidden from training (share 0.3, seed 0)" in text
         assert "test users; ranker@1" in text
         assert f"cold: the last liked hidden item, which stands for a new one, {len(DRAWN.cold)} users" in text
