@@ -44,6 +44,8 @@ def build(models: Path, *, steps: int, seed: int, users: int, progress: Report) 
         scratch=ScratchSizes(hidden=128, heads=2, mlp=384, positions=512),
         llm_rate=1e-3,
         top_pairs=30,
+        window=20,
+        discount=0.0,
         drop_picture=0.1,
         validations=5,
     )

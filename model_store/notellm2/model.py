@@ -16,6 +16,7 @@ from model_store.notellm2.vision import Seen
 FIRST_LOG_SCALE = 3.0
 """The temperature starts at e^-3."""
 _MOST_LOG_SCALE = math.log(100.0)
+_ROWS_AT_ONCE = 24
 
 
 class Vectors(NamedTuple):
@@ -97,6 +98,11 @@ class ItemModel(nn.Module):  # type: ignore[misc]
         Args:
             seen: the pictures of `batch.pictured`, in their order; None if there are none.
         """
+        whole, picture, pictured = self.states(batch, seen)
+        return Vectors(self._vectors(whole), self._vectors(picture), pictured)
+
+    def states(self, batch: ItemBatch, seen: Seen | None) -> Vectors:
+        """What `forward` projects: fused hidden states, with `width` numbers instead of `dimensions`."""
         embedded = self.llm.get_input_embeddings()(batch.ids.clamp(min=0))
         features = None
         if seen is not None:
@@ -104,18 +110,53 @@ class ItemModel(nn.Module):  # type: ignore[misc]
             at = (batch.ids == SOFT).flatten().nonzero().squeeze(1)
             flat = embedded.flatten(0, 1)
             embedded = flat.index_copy(0, at, soft.flatten(0, 1).to(flat.dtype)).view_as(embedded)
-        decoder = self.llm.get_base_model().model if hasattr(self.llm, "get_base_model") else self.llm.model
-        states = decoder(inputs_embeds=embedded, attention_mask=batch.mask.long(), use_cache=False).last_hidden_state
-        rows = torch.arange(len(batch.ids))
-        last = states[rows, batch.last].float()
+        last, picture = self._read(embedded, batch)
         both = batch.read_picture[batch.pictured] >= 0
         asked = batch.pictured[both]
-        picture = states[asked, batch.read_picture[asked]].float()
+        picture = picture[asked]
         if features is not None:
             features = features.float()
             last = last.index_copy(0, batch.pictured, self.fused(last[batch.pictured], features))
             picture = self.fused(picture, features[both])
-        return Vectors(self._vectors(last), self._vectors(picture), asked)
+        return Vectors(last, picture, asked)
+
+    def start_projection(self, states: torch.Tensor) -> None:
+        """Let the projection begin with the directions in which items differ most.
+
+        Hidden states of different items are almost the same vector, and a random projection would first have to
+        unlearn that.
+
+        Args:
+            states: of `states`, of many items, shape (n, width).
+        """
+        mean = nn.functional.normalize(states.mean(0), dim=0)
+        centred = states - states.mean(0)
+        spread, directions = torch.linalg.svd(centred, full_matrices=False)[1:]
+        count = min(self.project.out_features, len(states) - 1)
+        rows = directions[:count] / (spread[:count] + spread[:count].mean())[:, None]
+        rows = rows - (rows @ mean)[:, None] * mean
+        with torch.no_grad():
+            usual = self.project.weight.norm(dim=1).mean()
+            self.project.weight[:count] = rows * usual / rows.norm(dim=1).mean()
+
+    def _read(self, embedded: torch.Tensor, batch: ItemBatch) -> tuple[torch.Tensor, torch.Tensor]:
+        """The hidden states of the two read positions, each (n, width), float32.
+
+        Items of like length are computed together: padding all to the longest doubles the work.
+        """
+        decoder = self.llm.get_base_model().model if hasattr(self.llm, "get_base_model") else self.llm.model
+        places = torch.stack([batch.last, batch.read_picture.clamp(min=0)], 1)
+        lengths = batch.mask.sum(1)
+        order = lengths.argsort(stable=True)
+        found = []
+        for rows in order.split(_ROWS_AT_ONCE):
+            some = slice(int(lengths[rows].max()))
+            mask = batch.mask[rows, some].long()
+            states = decoder(inputs_embeds=embedded[rows, some], attention_mask=mask, use_cache=False).last_hidden_state
+            at = places[rows].unsqueeze(-1).expand(-1, -1, states.shape[-1])
+            found.append(states.gather(1, at).float())
+        last, picture = torch.cat(found)[order.argsort()].unbind(1)
+        return last, picture
 
     def fused(self, states: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
         """Late fusion: z * h + (1 - z) * v."""

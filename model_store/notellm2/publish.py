@@ -71,7 +71,7 @@ def register_embedder(
                     "held_out": HELD_OUT,
                 }
             ),
-            evaluation={"validation": {name: round(value, 4) for name, value in trained.recall.items()}},
+            evaluation={"validation": {name: round(value, 4) for name, value in trained.measured.items()}},
         )
         return registry.add(manifest, trained.tokens.prompts.folder, weights, encoder=encoder)
 

@@ -3,12 +3,11 @@
 import math
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from model_store.data.dataset import Dataset, DatasetError, Split
@@ -21,6 +20,7 @@ from model_store.notellm2.connector import Connector, ConnectorSizes
 from model_store.notellm2.features import look_at_all
 from model_store.notellm2.items import Inputs, Items, embed_all
 from model_store.notellm2.model import ItemModel, Vectors, info_nce
+from model_store.notellm2.sampling import VALIDATION_PARTNERS, PairDraw, PairValidation, visible_likes
 from model_store.notellm2.tokens import READ, ItemTokens
 from model_store.notellm2.vision import Seen, Vision, open_vision
 from model_store.pictures import PictureSize
@@ -28,11 +28,11 @@ from model_store.precision import multiplies_bfloat16
 from model_store.progress import Report
 from model_store.prompts.embed import EmbedPrompts
 from model_store.registry.manifest import hash_files
-from model_store.retrieval.cold import is_cold
 from model_store.retrieval.pairs import ItemPairs, pairs
 from model_store.signals import BUILT_IN, Signals
 
 _REPORT_EVERY_S, _SAVE_EVERY_S = 10.0, 120.0
+_FIRST_ITEMS = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +71,12 @@ class EmbedderOptions:
     """The share of pictured items that are shown without their picture, so that words alone are embedded as well."""
     cold_share: float = 0.0
     """The share of items that are hidden from the training, for evaluations of new items."""
-    top_pairs: int = 10
+    top_pairs: int = 100
     """Partners kept per item."""
-    window: int = 20
+    window: int = 50
     """How many likes later a partner may follow."""
+    discount: float = 0.5
+    """Of popular partners, see `model_store.retrieval.pairs`."""
     validations: int = 5
     validation_items: int = 500
     patience: int = 3
@@ -95,7 +97,8 @@ class TrainedEmbedder:
     options: EmbedderOptions
     origin: str
     adapted: bool
-    recall: dict[str, float]
+    measured: dict[str, float]
+    """On pairs of validation users."""
 
 
 class EmbedderRun:
@@ -119,12 +122,12 @@ class EmbedderRun:
         pictured = options.inputs != "words" and dataset.has_pictures
         if options.inputs == "picture" and not pictured:
             raise DatasetError("no item of the data has a picture (`image` in items.jsonl)")
-        self.pairs = _pairs(dataset, "train", options)
-        self.tests = _pairs(dataset, "validation", options).without(self.pairs)
-        if len(self.pairs) < options.pairs or not len(self.tests):
+        self.pairs = self._pairs(dataset, "train", options.top_pairs)
+        tests = self._pairs(dataset, "validation", VALIDATION_PARTNERS).without(self.pairs)
+        if len(self.pairs) < options.pairs or not len(tests):
             raise DatasetError(
                 f"the data has {len(self.pairs)} pairs of items that users liked one after the other, and "
-                f"{len(self.tests)} for validation: an embedder needs at least {options.pairs} and 1"
+                f"{len(tests)} for validation: an embedder needs at least {options.pairs} and 1"
             )
         bf16 = base != SCRATCH and options.adapter is not None and multiplies_bfloat16()
         self.bf16 = bf16 if options.bf16 is None else options.bf16
@@ -151,13 +154,15 @@ class EmbedderRun:
         self.items = Items(self.catalogue, self.tokens, seen, options.inputs)
         self.model = self._model(seen)
         self.optimizer = self._optimizer()
-        self._draw = _weighted(self.pairs, self.catalogue.number)
-        self.pool, self.targets = self._validation()
+        self._draw = PairDraw(self.pairs, self.catalogue.number)
+        self.validation = PairValidation.among(tests, self.catalogue.number, options.validation_items, options.seed)
         self._best: dict[str, Any] = {}
-        self._recall: dict[str, float] = {}
-        if restored is not None:
+        self._measured: dict[str, float] = {}
+        if restored is None:
+            self._start_projection()
+        else:
             self.state, tensors = restored
-            self._best, self._recall = tensors["best"], tensors["recall"]
+            self._best, self._measured = tensors["best"], tensors["measured"]
             self._load(tensors["weights"])
             self.optimizer.load_state_dict(tensors["optimizer"])
 
@@ -196,7 +201,7 @@ class EmbedderRun:
                 "--steps or --minutes, and another --run"
             )
         self._load(self._best)
-        note = f"best recall@10 {100 * self.state.best:.1f} % at step {self.state.best_step}"
+        note = f"best AUC {100 * self.state.best:.1f} % at step {self.state.best_step}"
         self.progress("training", 1.0, note)
         return TrainedEmbedder(
             model=self.model.eval(),
@@ -207,7 +212,7 @@ class EmbedderRun:
             options=self.options,
             origin=self.base.origin,
             adapted=self.base.adapted,
-            recall=self._recall,
+            measured=self._measured,
         )
 
     def save(self) -> None:
@@ -216,7 +221,7 @@ class EmbedderRun:
             "weights": self._weights(),
             "optimizer": self.optimizer.state_dict(),
             "best": self._best,
-            "recall": self._recall,
+            "measured": self._measured,
         }
         save_run(self.folder, self.identity, self.state, self.rng, tensors)
 
@@ -233,8 +238,8 @@ class EmbedderRun:
         }
 
     def _model(self, seen: Seen | None) -> ItemModel:
-        options, torch_seed = self.options, self.options.seed
-        torch.manual_seed(torch_seed)
+        options = self.options
+        torch.manual_seed(options.seed)
         embeddings = self.base.model.get_input_embeddings().weight
         width, scale = int(embeddings.shape[1]), float(embeddings.detach().float().std())
         cells, numbers, feature = (
@@ -247,6 +252,17 @@ class EmbedderRun:
         return ItemModel(
             self.base.model, connector, options.dimensions, late_fusion=options.late_fusion and seen is not None
         )
+
+    def _pairs(self, dataset: Dataset, split: Split, top: int) -> ItemPairs:
+        options = self.options
+        likes = visible_likes(dataset, split, seed=options.seed, cold_share=options.cold_share)
+        return pairs(likes, top=top, window=options.window, discount=options.discount)
+
+    def _start_projection(self) -> None:
+        some = self.rng.sample(range(len(self.items)), min(_FIRST_ITEMS, len(self.items)))
+        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=self.bf16):
+            states = self.model.states(*self.items.batch(some, [True] * len(some))).whole
+        self.model.start_projection(states.clone())
 
     def _optimizer(self) -> torch.optim.Optimizer:
         llm = [weight for weight in self.model.llm.parameters() if weight.requires_grad]
@@ -295,40 +311,29 @@ class EmbedderRun:
             found: Vectors = self.model(batch, seen)
         return found
 
-    def _validation(self) -> tuple[list[int], list[tuple[int, int]]]:
-        """Items that neighbours are looked for among, and pairs of them, as places in the pool."""
-        tests = [(self.catalogue.number[a], self.catalogue.number[b]) for a, b in self.tests.named()]
-        rng = random.Random(self.options.seed)  # noqa: S311
-        rng.shuffle(tests)
-        most = self.options.validation_items
-        pool = list(dict.fromkeys(number for pair in tests for number in pair))[: most // 2]
-        others = [number for number in range(len(self.catalogue.ids)) if number not in set(pool)]
-        pool += rng.sample(others, min(len(others), most - len(pool)))
-        place = {number: row for row, number in enumerate(pool)}
-        return pool, [(place[a], place[b]) for a, b in tests if a in place and b in place]
-
     def _validate(self) -> None:
         """Keep the weights if they are the best so far."""
-        whole = recall_of(self._pool_vectors(words=True), self.targets)
-        self._recall_now = {"recall@10": whole}
+        whole = self.validation.ranks(self._pool_vectors(words=True))
+        measured = {"AUC": whole.auc, "recall@10": whole.recall(10)}
         if self.vision is not None and self.options.inputs == "both":
-            self._recall_now["recall@10 of pictures alone"] = recall_of(self._pool_vectors(words=False), self.targets)
+            picture = self.validation.ranks(self._pool_vectors(words=False))
+            measured |= {"AUC of pictures alone": picture.auc, "recall@10 of pictures alone": picture.recall(10)}
         self.state.validations += 1
-        note = ", ".join(f"{name} {100 * value:.1f} %" for name, value in self._recall_now.items())
+        note = ", ".join(f"{name} {100 * value:.1f} %" for name, value in measured.items())
         self.progress("validation", 1.0, f"step {self.state.step}: {note}")
-        if whole <= self.state.best:
+        if whole.auc <= self.state.best:
             self.state.without_gain += 1
             return
-        self.state.best, self.state.best_step, self.state.without_gain = whole, self.state.step, 0
-        self._best, self._recall = self._weights(), self._recall_now
+        self.state.best, self.state.best_step, self.state.without_gain = whole.auc, self.state.step, 0
+        self._best, self._measured = self._weights(), measured
 
     def _pool_vectors(self, *, words: bool) -> torch.Tensor:
         def share(done: float) -> None:
-            self.progress("validation", done, f"{len(self.pool)} items")
+            self.progress("validation", done, f"{len(self.validation.pool)} items")
 
         self.model.eval()
         with torch.inference_mode():
-            return embed_all(self._embed, self.items, self.pool, words=words, progress=share)
+            return embed_all(self._embed, self.items, self.validation.pool, words=words, progress=share)
 
     def _done(self) -> float:
         if self.options.steps:
@@ -346,49 +351,7 @@ class EmbedderRun:
             raise RunError(f"{self.folder} has weights of another model: delete it to start again")
 
 
-def recall_of(vectors: torch.Tensor, targets: Sequence[tuple[int, int]], depth: int = 10) -> float:
-    """The share of pairs whose second item is among the `depth` nearest of the first one, itself left out."""
-    if not targets:
-        return 0.0
-    first = torch.tensor([a for a, _ in targets])
-    near = vectors[first] @ vectors.T
-    near[torch.arange(len(targets)), first] = float("-inf")
-    best = near.topk(min(depth, len(vectors) - 1)).indices
-    hit = (best == torch.tensor([b for _, b in targets])[:, None]).any(1)
-    return float(hit.float().mean())
-
-
 def _both(pictured: torch.Tensor, pairs: int) -> torch.Tensor:
     """The pairs of which both items have a picture-only position."""
     shown = set(pictured.tolist())
     return torch.tensor([row for row in range(pairs) if row in shown and row + pairs in shown], dtype=torch.long)
-
-
-def _pairs(dataset: Dataset, split: Split, options: EmbedderOptions) -> ItemPairs:
-    """Pairs of what the users of a split liked, without unknown and hidden items."""
-    likes = (
-        [
-            event.item_id
-            for event in dataset.histories[user]
-            if event.liked
-            and event.item_id in dataset.items
-            and not is_cold(event.item_id, options.seed, options.cold_share)
-        ]
-        for user in dataset.users(split)
-    )
-    return pairs(likes, top=options.top_pairs, window=options.window)
-
-
-def _weighted(
-    found: ItemPairs, number: Mapping[str, int]
-) -> Callable[[random.Random, int], tuple[list[int], list[int]]]:
-    """Draws pairs, the more often the more users made them; items by their numbers in the catalogue."""
-    shares = np.sqrt(found.strength)
-    ends = np.cumsum(shares / shares.sum())
-    first, second = ([number[found.items[place]] for place in places] for places in (found.first, found.second))
-
-    def draw(rng: random.Random, count: int) -> tuple[list[int], list[int]]:
-        rows = np.minimum(np.searchsorted(ends, [rng.random() for _ in range(count)]), len(found) - 1).tolist()
-        return [first[row] for row in rows], [second[row] for row in rows]
-
-    return draw

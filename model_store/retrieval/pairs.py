@@ -3,6 +3,9 @@
     s(A -> B) = sum over the users who liked A, and later B, of 1 / N_u
 
 N_u is the number of items that the user liked, so that a user who likes everything says little.
+
+The strongest partners of almost every item are the same popular ones, which says little of it. So partners are chosen
+by s(A -> B) / m(B)^discount, where m(B) sums the strength of all pairs of B.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -11,7 +14,7 @@ from itertools import chain
 
 import numpy as np
 import numpy.typing as npt
-from scipy.sparse import coo_array
+from scipy.sparse import coo_array, csr_array
 
 Places = npt.NDArray[np.int64]
 _USERS_AT_ONCE = 2048
@@ -23,7 +26,7 @@ class ItemPairs:
     Args:
         items: item ids.
         first, second: the places in `items` of A and B, of shape (pairs,).
-        strength: s(A -> B), of shape (pairs,).
+        strength: s(A -> B) / m(B)^discount, of shape (pairs,).
     """
 
     items: Sequence[str]
@@ -45,12 +48,13 @@ class ItemPairs:
         return ItemPairs(self.items, self.first[kept], self.second[kept], self.strength[kept])
 
 
-def pairs(likes: Iterable[Sequence[str]], *, top: int, window: int) -> ItemPairs:
+def pairs(likes: Iterable[Sequence[str]], *, top: int, window: int, discount: float = 0.0) -> ItemPairs:
     """The `top` strongest partners of each item.
 
     Args:
         likes: for each user the items that the user liked, oldest first; of a repeated one, the first counts.
         window: B must be one of so many likes that follow A.
+        discount: of popular partners, 0..1.
     """
     users = [list(dict.fromkeys(user)) for user in likes]
     items = sorted(set(chain.from_iterable(users)))
@@ -68,10 +72,16 @@ def pairs(likes: Iterable[Sequence[str]], *, top: int, window: int) -> ItemPairs
         if rows:
             some = (np.concatenate(values), (np.concatenate(rows), np.concatenate(columns)))
             total = total + coo_array(some, shape=(size, size)).tocsr()
-    return ItemPairs(items, *_strongest(total, top))
+    return ItemPairs(items, *_strongest(_discounted(total, discount), top))
 
 
-def _strongest(matrix: "coo_array", top: int) -> tuple[Places, Places, npt.NDArray[np.float64]]:
+def _discounted(matrix: csr_array, discount: float) -> csr_array:
+    met = np.asarray(matrix.sum(0)).ravel() + np.asarray(matrix.sum(1)).ravel()
+    matrix.data /= met[matrix.indices] ** discount
+    return matrix
+
+
+def _strongest(matrix: csr_array, top: int) -> tuple[Places, Places, npt.NDArray[np.float64]]:
     first, second, strength = [], [], []
     for row in range(matrix.shape[0]):
         start, end = matrix.indptr[row], matrix.indptr[row + 1]

@@ -51,7 +51,7 @@ def test_an_interrupted_run_ends_with_the_same_weights(
     ended = again.train()
     for name, weight in trained.model.state_dict().items():
         torch.testing.assert_close(ended.model.state_dict()[name], weight, msg=name)
-    assert ended.recall == trained.recall
+    assert ended.measured == trained.measured
 
 
 def test_the_written_version_makes_the_vectors_of_the_training(

@@ -37,3 +37,12 @@ def test_the_strongest_partners_of_each_item_stay(users: list[list[str]], top: i
 def test_test_pairs_have_none_of_the_training_in_either_direction() -> None:
     train, test = pairs([["a", "b"]], top=5, window=5), pairs([["b", "a"], ["b", "c"]], top=5, window=5)
     assert list(test.without(train).named()) == [("b", "c")]
+
+
+def test_a_discount_prefers_partners_that_are_met_by_fewer() -> None:
+    likes = [["a", "popular"], ["a", "popular"], ["a", "rare"], *([f"x{n}", "popular"] for n in range(6))]
+    assert [b for a, b in pairs(likes, top=1, window=5).named() if a == "a"] == ["popular"]
+    chosen = pairs(likes, top=1, window=5, discount=0.5)
+    # "rare" occurs in one pair, "popular" in eight, each of strength 1/2.
+    assert strengths(chosen)["a", "rare"] == pytest.approx(0.5 / 0.5**0.5)
+    assert ("a", "popular") not in strengths(chosen)
