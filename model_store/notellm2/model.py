@@ -31,6 +31,17 @@ class Vectors(NamedTuple):
     pictured: torch.Tensor
 
 
+class Hidden(NamedTuple):
+    """Of a batch: hidden states at both read positions, each (n, width), and features of its m pictures, (m, width).
+
+    `picture` has no meaning for an item that is not read there.
+    """
+
+    whole: torch.Tensor
+    picture: torch.Tensor
+    features: torch.Tensor | None
+
+
 @dataclass(frozen=True, slots=True)
 class ItemBatch:
     """Items, padded on the right.
@@ -98,11 +109,17 @@ class ItemModel(nn.Module):  # type: ignore[misc]
         Args:
             seen: the pictures of `batch.pictured`, in their order; None if there are none.
         """
-        whole, picture, pictured = self.states(batch, seen)
-        return Vectors(self._vectors(whole), self._vectors(picture), pictured)
+        hidden = self.hidden(batch, seen)
+        whole = self.fused_whole(hidden, batch)
+        has_both = batch.read_picture[batch.pictured] >= 0
+        asked = batch.pictured[has_both]
+        picture = hidden.picture[asked]
+        if hidden.features is not None:
+            picture = self.fused(picture, hidden.features[has_both])
+        return Vectors(self._vectors(whole), self._vectors(picture), asked)
 
-    def states(self, batch: ItemBatch, seen: Seen | None) -> Vectors:
-        """What `forward` projects: fused hidden states, with `width` numbers instead of `dimensions`."""
+    def hidden(self, batch: ItemBatch, seen: Seen | None) -> Hidden:
+        """What late fusion mixes."""
         embedded = self.llm.get_input_embeddings()(batch.ids.clamp(min=0))
         features = None
         if seen is not None:
@@ -110,34 +127,15 @@ class ItemModel(nn.Module):  # type: ignore[misc]
             at = (batch.ids == SOFT).flatten().nonzero().squeeze(1)
             flat = embedded.flatten(0, 1)
             embedded = flat.index_copy(0, at, soft.flatten(0, 1).to(flat.dtype)).view_as(embedded)
-        last, picture = self._read(embedded, batch)
-        both = batch.read_picture[batch.pictured] >= 0
-        asked = batch.pictured[both]
-        picture = picture[asked]
-        if features is not None:
             features = features.float()
-            last = last.index_copy(0, batch.pictured, self.fused(last[batch.pictured], features))
-            picture = self.fused(picture, features[both])
-        return Vectors(last, picture, asked)
+        return Hidden(*self._read(embedded, batch), features)
 
-    def start_projection(self, states: torch.Tensor) -> None:
-        """Let the projection begin with the directions in which items differ most.
-
-        Hidden states of different items are almost the same vector, and a random projection would first have to
-        unlearn that.
-
-        Args:
-            states: of `states`, of many items, shape (n, width).
-        """
-        mean = nn.functional.normalize(states.mean(0), dim=0)
-        centred = states - states.mean(0)
-        spread, directions = torch.linalg.svd(centred, full_matrices=False)[1:]
-        count = min(self.project.out_features, len(states) - 1)
-        rows = directions[:count] / (spread[:count] + spread[:count].mean())[:, None]
-        rows = rows - (rows @ mean)[:, None] * mean
-        with torch.no_grad():
-            usual = self.project.weight.norm(dim=1).mean()
-            self.project.weight[:count] = rows * usual / rows.norm(dim=1).mean()
+    def fused_whole(self, hidden: Hidden, batch: ItemBatch) -> torch.Tensor:
+        """The states of whole items after late fusion, (n, width)."""
+        if hidden.features is None:
+            return hidden.whole
+        mixed = self.fused(hidden.whole[batch.pictured], hidden.features)
+        return hidden.whole.index_copy(0, batch.pictured, mixed)
 
     def _read(self, embedded: torch.Tensor, batch: ItemBatch) -> tuple[torch.Tensor, torch.Tensor]:
         """The hidden states of the two read positions, each (n, width), float32.

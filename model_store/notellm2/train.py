@@ -21,6 +21,7 @@ from model_store.notellm2.features import look_at_all
 from model_store.notellm2.items import Inputs, Items, embed_all
 from model_store.notellm2.model import ItemModel, Vectors, info_nce
 from model_store.notellm2.sampling import VALIDATION_PARTNERS, PairDraw, PairValidation, visible_likes
+from model_store.notellm2.start import start_new_weights
 from model_store.notellm2.tokens import READ, ItemTokens
 from model_store.notellm2.vision import Seen, Vision, open_vision
 from model_store.pictures import PictureSize
@@ -159,7 +160,7 @@ class EmbedderRun:
         self._best: dict[str, Any] = {}
         self._measured: dict[str, float] = {}
         if restored is None:
-            self._start_projection()
+            self._start_new_weights()
         else:
             self.state, tensors = restored
             self._best, self._measured = tensors["best"], tensors["measured"]
@@ -258,11 +259,10 @@ class EmbedderRun:
         likes = visible_likes(dataset, split, seed=options.seed, cold_share=options.cold_share)
         return pairs(likes, top=top, window=options.window, discount=options.discount)
 
-    def _start_projection(self) -> None:
+    def _start_new_weights(self) -> None:
         some = self.rng.sample(range(len(self.items)), min(_FIRST_ITEMS, len(self.items)))
-        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=self.bf16):
-            states = self.model.states(*self.items.batch(some, [True] * len(some))).whole
-        self.model.start_projection(states.clone())
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=self.bf16):
+            start_new_weights(self.model, *self.items.batch(some, [True] * len(some)))
 
     def _optimizer(self) -> torch.optim.Optimizer:
         llm = [weight for weight in self.model.llm.parameters() if weight.requires_grad]

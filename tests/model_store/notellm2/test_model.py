@@ -1,14 +1,12 @@
 """The loss, and what the vectors of an item depend on."""
 
 import math
-from types import SimpleNamespace
 
 import pytest
 import torch
 
 from model_store.notellm2 import model
-from model_store.notellm2.connector import Connector, ConnectorSizes
-from model_store.notellm2.model import ItemModel, info_nce
+from model_store.notellm2.model import info_nce
 from model_store.notellm2.train import TrainedEmbedder
 
 SCALE = torch.tensor(10.0)
@@ -66,20 +64,6 @@ def test_items_computed_by_length_keep_their_order(trained: TrainedEmbedder, mon
         apart = trained.model(batch, seen)
     torch.testing.assert_close(apart.whole, padded.whole, atol=1e-5, rtol=0)
     torch.testing.assert_close(apart.picture, padded.picture, atol=1e-5, rtol=0)
-
-
-def test_a_projection_starts_with_what_tells_items_apart() -> None:
-    torch.manual_seed(0)
-    connector = Connector(1, 1, 1, ConnectorSizes(1, 4, 1, heads=1, width=16), 1.0)
-    llm = SimpleNamespace(get_input_embeddings=lambda: torch.nn.Embedding(2, 16))
-    fresh = ItemModel(llm, connector, 4, late_fusion=False).requires_grad_(False)
-    # What all items share is a hundred times larger than what they differ in.
-    states = 100 * torch.randn(16) + torch.randn(64, 16)
-    alike = torch.nn.functional.normalize(fresh.project(states), dim=-1)
-    fresh.start_projection(states)
-    told_apart = torch.nn.functional.normalize(fresh.project(states), dim=-1)
-    assert float((alike @ alike.T).mean()) > 0.99
-    assert abs(float((told_apart @ told_apart.T).mean())) < 0.1
 
 
 def test_the_picture_position_has_seen_no_word(trained: TrainedEmbedder) -> None:
