@@ -25,7 +25,7 @@ def test_vectors_of_different_items_start_apart_and_features_do_not_drown_words(
     start_new_weights(model, batch, seen)
     after = model(batch, seen).whole
     assert float((before @ before.T).mean()) > 0.7
-    assert abs(float((after @ after.T).mean())) < 0.2
+    assert abs(float((after @ after.T).mean())) < 0.4
     hidden = model.hidden(batch, seen)
     assert hidden.features is not None
     ratio = hidden.features.std(0).square().mean().sqrt() / hidden.whole.std(0).square().mean().sqrt()
