@@ -185,6 +185,12 @@ class EmbedderSettings(FollowedSettings):
         10.0, "Interval at which one worker looks for items without a vector of the current version."
     )
 
+    @field_validator("url", mode="before")
+    @classmethod
+    def _may_be_left_open(cls, url: str | None) -> str | None:
+        # As compose files do.
+        return url or None
+
     @model_validator(mode="after")
     def _must_name_a_version(self) -> Self:
         if self.url is not None and self.version is None:

@@ -125,17 +125,32 @@ def test_every_server_is_probed_and_survives_a_drained_node(rendered: Rendered) 
         ("summarizer", 8000, {"gateway", "worker"}),
         ("redis", 6379, {"gateway", "worker", "job"}),
         ("worker", 9100, set()),
+        ("embedder", 8000, {"worker"}),
         ("encoder", 8003, {"worker"}),
+        ("embedder-encoder", 8003, {"worker"}),
     ],
 )
 @pytest.mark.parametrize("case", CASES)
 def test_a_server_answers_only_those_that_need_it(case: str, target: str, port: int, callers: set[str]) -> None:
     given = values(
-        *CASES[case], encoder={"version": "r@1"}, jobs={"rebuild": {"args": ["summaries", "rebuild", "--yes"]}}
+        *CASES[case],
+        encoder={"version": "r@1"},
+        embedder={"url": "http://e:8000", "version": "e@1", "encoders": {"one": {"version": "e@1"}}},
+        jobs={"rebuild": {"args": ["summaries", "rebuild", "--yes"]}},
     )
     policies = render(given).kind("NetworkPolicy")
     to = given["redis"].get("podLabels", {}) if target == "redis" else {}
-    components = ("gateway", "worker", "job", "ranker", "summarizer", "encoder", "redis")
+    components = (
+        "gateway",
+        "worker",
+        "job",
+        "ranker",
+        "summarizer",
+        "embedder",
+        "encoder",
+        "embedder-encoder",
+        "redis",
+    )
     pods: dict[str, dict[str, str]] = {name: labels(name) for name in components} | {"stranger": {"app": "other"}}
     server = to or labels(target)
     assert {name for name, pod in pods.items() if accepts(policies, server, pod, port)} - {target} == callers
@@ -152,6 +167,40 @@ def test_gateways_and_workers_know_the_encoder_and_without_a_version_there_is_no
     without = render(values("demo"))
     assert not any(one["metadata"]["name"].endswith("-encoder") for one in without.objects)
     assert f"{PREFIX}RANKER__ENCODER_URL" not in without.environment("Deployment", "gateway")
+
+
+def test_all_servers_of_an_embedder_are_known_and_the_active_one_is_wanted(cluster: Rendered) -> None:
+    for name in ("gateway", "worker"):
+        given = cluster.environment("Deployment", name)
+        assert given[f"{PREFIX}EMBEDDER__URL"].split(",") == [
+            f"http://{NAME}-embedder-blue:8000",
+            f"http://{NAME}-embedder-green:8000",
+        ]
+        assert given[f"{PREFIX}EMBEDDER__VERSION"] == "shop-embedder@1"
+        assert given[f"{PREFIX}EMBEDDER__ENCODER_URL"].split(",") == [
+            f"http://{NAME}-embedder-encoder-blue:8003",
+            f"http://{NAME}-embedder-encoder-green:8003",
+        ]
+    assert cluster.get("StatefulSet", "embedder-green")["spec"]["replicas"] == 2
+    assert "clusterIP" not in cluster.get("Service", "embedder-green")["spec"]
+
+
+def test_each_version_of_an_embedder_has_an_encoder_of_its_own(cluster: Rendered) -> None:
+    for key, version, replicas in (("blue", "shop-embedder@1", 1), ("green", "shop-embedder@2", 2)):
+        encoder = cluster.get("Deployment", f"embedder-encoder-{key}")["spec"]
+        (container,) = encoder["template"]["spec"]["containers"]
+        assert (container["args"][:2], encoder["replicas"]) == (["encoder", version], replicas)
+        assert container["image"] == "registry.example.com/tastestream-demo:0.1.0"
+        selector = cluster.get("Service", f"embedder-encoder-{key}")["spec"]["selector"]
+        assert selector == encoder["selector"]["matchLabels"] == encoder["template"]["metadata"]["labels"]
+        assert selector["tastestream.io/servers"] == key
+        assert selector["app.kubernetes.io/component"] == "embedder-encoder"
+
+
+def test_without_an_embedder_nothing_of_it_is_installed() -> None:
+    without = render(values("demo"))
+    assert not any("-embedder-" in one["metadata"]["name"] for one in without.objects if one["kind"] != "NetworkPolicy")
+    assert not any(name.startswith(f"{PREFIX}EMBEDDER") for name in without.environment("Deployment", "worker"))
 
 
 def test_workers_fetch_pictures_from_public_addresses_only(cluster: Rendered) -> None:

@@ -21,6 +21,7 @@ DEPLOY = ROOT / "deploy"
 FILES = ("compose.yaml", "compose.gpu.yaml", "compose.observe.yaml")
 OWN = ("${TASTESTREAM_IMAGE:-tastestream}", "${VLLM_CPU_IMAGE:-tastestream-demo}")
 """Images that are built here; all others are pinned by version."""
+EMBEDDING = ("embedder", "embedder-encoder")
 
 
 def load(name: str) -> dict[str, Any]:
@@ -58,14 +59,28 @@ def test_only_the_gateway_is_published_and_only_to_this_machine(services: dict[s
 def test_redis_and_vllm_are_on_networks_that_lead_nowhere(services: dict[str, Any]) -> None:
     networks = load("compose.yaml")["networks"]
     assert services["redis"]["networks"] == ["state"]
-    assert services["ranker"]["networks"] == services["summarizer"]["networks"] == ["models"]
+    assert all(services[name]["networks"] == ["models"] for name in ("ranker", "summarizer", *EMBEDDING))
     assert networks["state"]["internal"] is networks["models"]["internal"] is True
     members = {
         name: {service for service, one in services.items() if name in one.get("networks", ())}
         for name in ("state", "models")
     }
     assert members["state"] == {"redis", "gateway", "worker"}
-    assert members["models"] == {"ranker", "summarizer", "encoder", "gateway", "worker", "prometheus"}
+    own = {"ranker", "summarizer", "encoder", *EMBEDDING}
+    assert members["models"] == {*own, "gateway", "worker", "prometheus"}
+
+
+def test_an_embedder_runs_on_request_only_and_is_asked_only_then(services: dict[str, Any]) -> None:
+    assert services["embedder-flags"]["profiles"] == services["embedder"]["profiles"] == ["embedder"]
+    assert services["embedder-encoder"]["profiles"] == ["embedder-encoder"]
+    assert services["embedder-flags"]["command"][-1].removeprefix("--output=/data") == "/embedder.yaml"
+    assert services["embedder"]["command"][1] == "/flags/embedder.yaml"
+    given = services["worker"]["environment"]
+    assert given[f"{PREFIX}EMBEDDER__URL"] == "${EMBEDDER_URL:-}"
+    assert given[f"{PREFIX}EMBEDDER__VERSION"] == services["embedder-encoder"]["command"][1]
+    assert services["embedder-flags"]["command"][2] == services["embedder-encoder"]["command"][1]
+    scraped = yaml.safe_load((DEPLOY / "compose/prometheus.yml").read_text("utf-8"))["scrape_configs"]
+    assert {f"tastestream-{name}" for name in EMBEDDING} <= {job["job_name"] for job in scraped}
 
 
 def test_containers_can_do_nothing_but_their_work(services: dict[str, Any]) -> None:

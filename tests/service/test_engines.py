@@ -123,3 +123,9 @@ def test_tokens_are_kept_beside_the_pictures_of_each_tenant() -> None:
 def test_what_promotions_may_name_is_a_server(role: type[RankerSettings | EmbedderSettings], pattern: str) -> None:
     with pytest.raises(ValidationError, match="must be servers"):
         role(allowed_urls=(pattern,))
+
+
+def test_an_embedder_whose_url_is_left_open_is_none() -> None:
+    assert EmbedderSettings(url="", version="shop-embedder").url is None
+    with pytest.raises(ValidationError, match="root of a server"):
+        EmbedderSettings(url="embedder:8000", version="shop-embedder")

@@ -25,6 +25,22 @@
 - name: TASTESTREAM_RANKER__ENCODER_URL
   value: http://{{ include "tastestream.name" $root }}-encoder:8003
 {{- end }}
+{{- if include "tastestream.hasEmbedder" $root }}
+{{ include "tastestream.engineEnvironment" (dict "root" $root "role" "embedder") }}
+{{- with $root.Values.embedder.encoders }}
+{{- $urls := list }}
+{{- range $key, $_ := . }}
+{{- $urls = append $urls (printf "http://%s-embedder-encoder-%s:8003" (include "tastestream.name" $root) $key) }}
+{{- end }}
+- name: TASTESTREAM_EMBEDDER__ENCODER_URL
+  value: {{ join "," $urls }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* Not empty if the values name an embedder. */}}
+{{- define "tastestream.hasEmbedder" -}}
+{{- with .Values.embedder }}{{ .url }}{{ .active }}{{ end }}
 {{- end }}
 
 {{- define "tastestream.settings" -}}

@@ -22,10 +22,16 @@
 {{- $found = append $found "redis.existingSecret sets a password: redis.urlSecret must name a Secret with the URL that has it" -}}
 {{- end -}}
 {{- end -}}
-{{- range $role := list "ranker" "summarizer" -}}
+{{- range $role := list "ranker" "summarizer" "embedder" -}}
 {{- $values := index $.Values $role -}}
-{{- if $values.url -}}
-{{- if not (or $values.model $values.version) -}}
+{{- if and (eq $role "embedder") (not $values.servers) (not (include "tastestream.hasEmbedder" $)) -}}
+{{- if $values.encoders -}}
+{{- $found = append $found "embedder.encoders: name the embedder as well: embedder.url, or one of embedder.servers as embedder.active" -}}
+{{- end -}}
+{{- else if $values.url -}}
+{{- if and (eq $role "embedder") (not $values.version) -}}
+{{- $found = append $found "embedder.url is set: also set embedder.version, the version in the model store" -}}
+{{- else if not (or $values.model $values.version) -}}
 {{- $found = append $found (printf "%s.url is set: also set %s.model, the name under which it serves, or %s.version" $role $role $role) -}}
 {{- end -}}
 {{- else if not $values.active -}}
@@ -41,7 +47,7 @@
 {{- end -}}
 {{- range $name, $_ := .Values.settings -}}
 {{- if or (eq $name "REDIS_URL") (hasSuffix "API_KEY" $name) -}}
-{{- $found = append $found (printf "settings.%s is a secret: name a Secret in redis.urlSecret, ranker.apiKeySecret or summarizer.apiKeySecret" $name) -}}
+{{- $found = append $found (printf "settings.%s is a secret: name a Secret in redis.urlSecret, or the apiKeySecret of ranker, summarizer or embedder" $name) -}}
 {{- end -}}
 {{- end -}}
 {{- if not (or .Values.pictures.existingClaim .Values.pictures.url) -}}

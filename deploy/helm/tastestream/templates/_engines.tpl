@@ -1,11 +1,18 @@
 {{/*
 The URL of a role's vLLM servers: the given one, or those of the active server set. Rankers are named one by one, so that
 gateways can send a user to the same one; the summarizer's prompts share no prefix by user, so that its Service will do.
+Embedders are the Services of all server sets, since the vectors of a new version are made while the old one is in use.
 */}}
 {{- define "tastestream.engineUrl" -}}
 {{- $values := index .root.Values .role -}}
 {{- if $values.url -}}
 {{- $values.url -}}
+{{- else if eq .role "embedder" -}}
+{{- $urls := list -}}
+{{- range $key, $_ := $values.servers -}}
+{{- $urls = append $urls (printf "http://%s-embedder-%s:8000" (include "tastestream.name" $.root) $key) -}}
+{{- end -}}
+{{- join "," $urls -}}
 {{- else -}}
 {{- $set := include "tastestream.activeSet" . | fromYaml -}}
 {{- $name := printf "%s-%s-%s" (include "tastestream.name" .root) .role $values.active -}}
