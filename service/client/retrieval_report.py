@@ -129,12 +129,12 @@ def retrieval_to_rich(report: RetrievalReplay) -> RenderableType:
     parts: list[RenderableType] = [Text(warning, style="bold red") for warning in _warnings(report)]
     parts.append(Text(_title(report)))
     for one in report.kinds:
-        table = Table(*_headings(one), title=escape(_kind_title(one)), box=box.SIMPLE, title_justify="left")
+        table = Table(*_headings(one), box=box.SIMPLE)
         for column in table.columns[1:]:
             column.justify = "right"
         for row in _rows(one):
             table.add_row(*map(escape, row))
-        parts += [table, *(Text(fact) for fact in _facts(one))]
+        parts += [Text(f"\n{_kind_title(one)}"), table, *(Text(fact) for fact in _facts(one))]
     return Group(*parts)
 
 
