@@ -173,7 +173,7 @@ _VECTORS_ROW = Row(
             ),
             unit="short",
             width=12,
-            runbooks=["TastestreamDeadLetters"],
+            runbooks=["TastestreamDeadLetters", "TastestreamVectorsWaiting"],
         ),
         lines(
             "Work on vectors, by outcome",
