@@ -31,6 +31,7 @@ from pydantic_settings import (
 )
 
 from model_store.errors import UserError
+from model_store.retrieval.shares import SHARES
 from model_store.signals import ValueRule, Vocabulary
 from service.names import DEFAULT_TENANT, read_name
 
@@ -432,15 +433,18 @@ class RecommendSettings(_Level):
     deadline_ms: Count = _setting(2000, "Deadline of a request that does not set one.")
     retrieve: Count = _setting(50, "Candidates that are retrieved when the request has none.")
     new_items_share: Annotated[float, Field(ge=0, le=0.5)] = _setting(
-        0.1, "Share of new items among retrieved candidates."
+        SHARES.new, "Largest share of new items among retrieved candidates."
     )
     embedding_share: Annotated[float, Field(ge=0, le=0.9)] = _setting(
-        0.3,
-        "Share of items near to the user's recents by their vectors, among retrieved candidates. With 0, vectors find "
-        "nothing, and do not order new items either.",
+        SHARES.embedding,
+        "Share of items near to the user's recents by their vectors, among retrieved candidates. If the ranker's item "
+        "models find something, it is of items that they don't know. With 0, vectors find nothing, and do not order "
+        "new items either.",
     )
     genre_share: Annotated[float, Field(ge=0, le=0.5)] = _setting(
-        0.05, "Share of popular items of the user's genres among retrieved candidates."
+        SHARES.genre,
+        "Largest share of popular items of the user's genres among retrieved candidates. Where item models "
+        "find enough, there are none.",
     )
     similar_pivot: Annotated[float, Field(ge=0, le=1e6)] = _setting(
         20.0,

@@ -13,8 +13,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar, Self
 
+import numpy as np
+import numpy.typing as npt
+
 from model_store.errors import UserError
 
+Floats = npt.NDArray[np.float32]
 Kind = tuple[str, str]
 """Type in the file, and type code of the array."""
 U32: Kind = ("U32", "I")
@@ -50,6 +54,10 @@ class ItemModel(ABC):
         Args:
             recents: distinct item ids, oldest first.
         """
+
+    @abstractmethod
+    def score_all(self, recents: Sequence[str]) -> Floats:
+        """The scores of all `items`, in their order; shape (items,)."""
 
     @abstractmethod
     def _fault(self) -> str | None:

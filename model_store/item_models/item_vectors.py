@@ -18,7 +18,9 @@ from math import isfinite, sqrt
 from operator import mul
 from typing import ClassVar
 
-from model_store.item_models.item_model import F32, ItemModel, Kind
+import numpy as np
+
+from model_store.item_models.item_model import F32, Floats, ItemModel, Kind
 
 _ITEMS_CHECKED_AT_ONCE = 512
 
@@ -49,6 +51,14 @@ class ItemVectors(ItemModel):
             return [0.0] * len(candidates)
         places = [self._places.get(item) for item in candidates]
         return [0.0 if place is None else sum(map(mul, taste, self._vector(place))) for place in places]
+
+    def score_all(self, recents: Sequence[str]) -> Floats:
+        taste = self._taste(recents)
+        if taste is None:
+            return np.zeros(len(self.items), dtype=np.float32)
+        rows = np.frombuffer(self.vectors, dtype=np.float32).reshape(len(self.items), -1)
+        scores: Floats = rows @ np.array(taste, dtype=np.float32)
+        return scores
 
     def _taste(self, recents: Sequence[str]) -> list[float] | None:
         """The weighted sum of the recents' vectors; None if there are none."""

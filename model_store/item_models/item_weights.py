@@ -12,17 +12,17 @@ The vectors of the file (`item_model`) are the rows of a sparse matrix (CSR), on
 
 from array import array
 from bisect import bisect_left
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import islice, pairwise
+from itertools import pairwise
 from math import fsum, isfinite
 from typing import ClassVar, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from model_store.item_models.item_model import F32, U32, ItemModel, Kind
+from model_store.item_models.item_model import F32, U32, Floats, ItemModel, Kind
 
 
 class _Columns(NamedTuple):
@@ -30,7 +30,7 @@ class _Columns(NamedTuple):
 
     starts: npt.NDArray[np.int64]
     rows: npt.NDArray[np.int32]
-    weights: npt.NDArray[np.float32]
+    weights: Floats
 
 
 @dataclass(frozen=True)
@@ -48,25 +48,18 @@ class ItemWeights(ItemModel):
         near = {self._places[item] for item in recents if item in self._places}
         return [self._sum(near, self._places.get(item)) if near else 0.0 for item in candidates]
 
-    def nearest(self, recents: Sequence[str], count: int, exclude: Collection[str] = ()) -> list[str]:
-        """The `count` items with the highest positive sums of weights of the distinct recents, best first.
-
-        Items in `exclude` are left out.
-        """
-        near = np.array(sorted({self._places[item] for item in recents if item in self._places}), dtype=np.int64)
+    def score_all(self, recents: Sequence[str]) -> Floats:
+        near = sorted({self._places[item] for item in recents if item in self._places})
         columns = self._columns
         spans = [slice(*columns.starts[place : place + 2]) for place in near]
         if not spans:
-            return []
+            return np.zeros(len(self.items), dtype=np.float32)
         rows = np.concatenate([columns.rows[span] for span in spans])
-        found, inverse = np.unique(rows, return_inverse=True)
-        sums = np.bincount(inverse, np.concatenate([columns.weights[span] for span in spans]), len(found))
-        order = np.argsort(-sums, kind="stable")
-        best = (self.items[found[place]] for place in order[: np.count_nonzero(sums > 0)])
-        return list(islice((item for item in best if item not in exclude), count))
+        weights = np.concatenate([columns.weights[span] for span in spans])
+        return np.bincount(rows, weights, len(self.items)).astype(np.float32)
 
     @cached_property
-    def _columns(self) -> "_Columns":
+    def _columns(self) -> _Columns:
         """The transposed matrix, made at the first use."""
         starts, others = np.asarray(self.starts, dtype=np.int64), np.asarray(self.others, dtype=np.int64)
         order = np.argsort(others, kind="stable")

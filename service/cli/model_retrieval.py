@@ -11,9 +11,11 @@ import typer
 
 from model_store.errors import UserError
 from model_store.progress import stages
+from model_store.retrieval.shares import Shares
 from model_store.signals import Signals
 from service.cli.options import MAX_SEED, DatasetFolder
 from service.cli.terminal import print_table, say, settings_or_exit
+from service.settings import RecommendSettings
 
 _METHODS = "random,popularity,co-occurrence,ItemKNN,EASE,SASRec,TF-IDF + SVD"
 _MOST = 1000
@@ -42,12 +44,20 @@ def evaluate_retrieval(
     ] = 0.1,
     seed: Annotated[int, typer.Option(help="Draws hidden items and users, and fits SASRec.", min=0, max=MAX_SEED)] = 0,
     epochs: Annotated[int, typer.Option(help="Epochs of SASRec.", min=1, max=_MOST)] = 10,
+    shares: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NEW:EMBEDDING",
+            help="Shares of new items and of the embedding for `all stages`, such as 0.1:0.05; repeatable.",
+            show_default="those of the settings",
+        ),
+    ] = None,
 ) -> None:
     """Measure which methods find the next liked item in the whole catalogue, also among new items.
 
     For each user that training never saw, the last liked item is to be found among all items new to the user.
     A tenth of the items is hidden from all training and from histories: only what knows their words and pictures can
-    find those. `all stages` merges the stages of the service by their default quotas, with each of the embeddings.
+    find those. `all stages` merges the stages as the service does, with each of the embeddings.
 
     Vectors are only comparable if their model never saw the hidden items either: train it with the same --cold-share
     and --seed.
@@ -61,13 +71,14 @@ def evaluate_retrieval(
     from model_store.evaluate.facts import data_facts
     from model_store.evaluate.retrieval.cases import RetrievalProtocol
     from model_store.evaluate.retrieval.report import headings, report_files, table_rows, title
-    from model_store.evaluate.retrieval.run import METHODS, RetrievalPlan
+    from model_store.evaluate.retrieval.run import ITEM_MODELS, METHODS, RetrievalPlan
     from model_store.evaluate.retrieval.run import evaluate_retrieval as run
     from model_store.evaluate.retrieval.vector_files import read_vectors
 
     settings = settings_or_exit()
     names = _methods(methods, METHODS)
-    files = _named_files(vectors or (), METHODS)
+    files = _named_files(vectors or (), (*METHODS, ITEM_MODELS))
+    wanted = _shares(shares or (), settings.recommend)
     _require_writable(output)
     with stages() as report:
         dataset = read_dataset(data, Signals(settings.signals.vocabulary()))
@@ -77,6 +88,7 @@ def evaluate_retrieval(
             methods=names,
             vectors={name: read_vectors(file, list(dataset.items)) for name, file in files.items()},
             epochs=epochs,
+            shares=wanted,
         )
         found = run(dataset, plan, report)
         facts = data_facts(data, dataset)
@@ -113,6 +125,23 @@ def _named_files(options: Sequence[str], taken: Sequence[str]) -> Mapping[str, P
             raise UserError(f"--vectors: the name {name!r} is used twice, or is that of a method; choose another one")
         files[name] = Path(file)
     return files
+
+
+def _shares(options: Sequence[str], settings: RecommendSettings) -> Mapping[str, Shares]:
+    """The shares of each `NEW:EMBEDDING` by what tables add to the name; those of the settings if there is none."""
+    genre = settings.genre_share
+    if not options:
+        return {"": Shares(settings.new_items_share, settings.embedding_share, genre)}
+    found: dict[str, Shares] = {}
+    for option in options:
+        new, _, embedding = option.partition(":")
+        try:
+            checked = RecommendSettings(new_items_share=float(new), embedding_share=float(embedding))
+        except ValueError:
+            raise UserError(f"--shares: {option!r} is not NEW:EMBEDDING with shares from 0, such as 0.1:0.05") from None
+        own = Shares(checked.new_items_share, checked.embedding_share, genre)
+        found[f", {100 * own.new:g} % new, {100 * own.embedding:g} % embedding"] = own
+    return found
 
 
 def _require_writable(folder: Path) -> None:

@@ -2,9 +2,9 @@
 
 import asyncio
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from service.index.vector_index import Found, VectorIndex
 from service.metrics import Metrics
 
+T = TypeVar("T")
 _THREADS = 2
 """More would only compete: a search reads all vectors, as fast as the memory gives them."""
 
@@ -41,7 +42,11 @@ class Searcher:
             finally:
                 self._metrics.index_search_seconds.observe(time.perf_counter() - started)
 
-        return await asyncio.get_running_loop().run_in_executor(self._threads, timed)
+        return await self.run(timed)
+
+    async def run(self, search: Callable[[], T]) -> T:
+        """Run another search in one of the threads."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, search)
 
     async def close(self) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)

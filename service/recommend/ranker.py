@@ -189,6 +189,7 @@ def open_ranker(settings: Settings, metrics: Metrics, role: RankerRole = "ranker
             f"set TASTESTREAM_STATE__RECENTS={shown}"
         )
     item_models = engines.item_models(settings, replicas.manifest)
+    item_models.prepare()
     metrics.watch_engine(replicas, role, replicas.way)
     asked = settings.recommend
     usual = Deadline(time.monotonic(), asked.deadline_ms / 1000)

@@ -36,7 +36,7 @@ ServedBy = Literal["mllm", "cache", "collaborative", "popular", "none"]
 Policy = Literal["production", "canary", "fallback"]
 """Why a version ranked. `fallback`: production, because the canary that is the user's could not."""
 SourceName = Literal[
-    "given", "cooccurrence", "item_weights", "embedding", "popular", "popular_genre", "new", "by_term", "catalogue"
+    "given", "cooccurrence", "item_models", "embedding", "popular", "popular_genre", "new", "by_term", "catalogue"
 ]
 SkipReason = Literal["unknown_item", "duplicate", "seen", "excluded", "filtered", "max_per", "near_duplicate"]
 WarningCode = Literal[

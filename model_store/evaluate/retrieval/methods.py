@@ -12,6 +12,7 @@ from model_store.evaluate.metrics import Floats
 from model_store.evaluate.retrieval.cases import RetrievalCase
 from model_store.evaluate.retrieval.vector_files import ItemRows
 from model_store.evaluate.served import near
+from model_store.item_models.item_models import ItemModels
 from model_store.retrieval.interests import InterestOptions, combined, interests
 
 _OPTIONS = InterestOptions()
@@ -54,6 +55,17 @@ class Neighbours:
 
     def __call__(self, case: RetrievalCase) -> Floats:
         return in_order(self._counts.retrieve(near(case.history), case.seen, self._size), self._places)
+
+
+class Modelled:
+    """The item models of a version, as the service retrieves by them."""
+
+    def __init__(self, models: ItemModels, items: Sequence[str], size: int) -> None:
+        self._models, self._size = models, size
+        self._places = places_of(items)
+
+    def __call__(self, case: RetrievalCase) -> Floats:
+        return in_order(self._models.nearest(near(case.history), self._size, case.seen), self._places)
 
 
 class Embedded:

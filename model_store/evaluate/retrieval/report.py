@@ -6,7 +6,14 @@ from dataclasses import asdict
 
 from model_store.evaluate.metrics import Interval
 from model_store.evaluate.results import DataFacts
-from model_store.evaluate.retrieval.run import NDCG_AT, RECALL_AT, RetrievalPlan, RetrievalResults, RetrievalTable
+from model_store.evaluate.retrieval.run import (
+    ALL_STAGES,
+    NDCG_AT,
+    RECALL_AT,
+    RetrievalPlan,
+    RetrievalResults,
+    RetrievalTable,
+)
 
 KINDS = {
     "warm": "the last liked item that training knows",
@@ -21,6 +28,7 @@ def report_files(found: RetrievalResults, plan: RetrievalPlan, data: DataFacts, 
         "data": data.model_dump(mode="json"),
         "protocol": asdict(plan.protocol),
         "reference": plan.reference,
+        "shares": {f"{ALL_STAGES}{added}": asdict(shares) for added, shares in plan.shares.items()},
         **asdict(found),
     }
     text = "\n".join(_page(found, plan, data, command)) + "\n"

@@ -9,6 +9,7 @@ from model_store.data.dataset import Dataset
 from model_store.errors import UserError
 from model_store.evaluate import metrics
 from model_store.evaluate.baselines import EASE, ITEM_KNN, POPULARITY, fit_simple
+from model_store.evaluate.item_vectors import learn_item_vectors
 from model_store.evaluate.item_weights import learn_item_weights
 from model_store.evaluate.likes import Likes
 from model_store.evaluate.metrics import Counts, Floats, Interval, TargetRanks
@@ -19,16 +20,18 @@ from model_store.evaluate.retrieval.cases import (
     RetrievalProtocol,
     make_retrieval_cases,
 )
-from model_store.evaluate.retrieval.methods import Embedded, Method, Neighbours, Random, Scored
+from model_store.evaluate.retrieval.methods import Embedded, Method, Modelled, Neighbours, Random, Scored
 from model_store.evaluate.retrieval.staged import Staged
 from model_store.evaluate.retrieval.vector_files import ItemRows
 from model_store.evaluate.retrieval.words import word_vectors
 from model_store.evaluate.sequential import EPOCHS, fit_sequential
+from model_store.item_models.item_models import ItemModels
 from model_store.progress import Report
+from model_store.retrieval.shares import SHARES, Shares
 
 RANDOM, COOCCURRENCE, SASREC, WORDS = "random", "co-occurrence", "SASRec", "TF-IDF + SVD"
 METHODS = (RANDOM, POPULARITY, COOCCURRENCE, ITEM_KNN, EASE, SASREC, WORDS)
-ALL_STAGES = "all stages"
+ITEM_MODELS, ALL_STAGES = "item models", "all stages"
 RECALL_AT, NDCG_AT = (10, 50, 100), (10, 100)
 _SIZE = max(RECALL_AT)
 
@@ -41,6 +44,7 @@ class RetrievalPlan:
         methods: some of `METHODS`.
         vectors: of items, by the name that tables give them.
         reference: the method that the others are compared with, if it is evaluated.
+        shares: those with which all stages are evaluated, by what tables add to the name.
     """
 
     protocol: RetrievalProtocol = field(default_factory=RetrievalProtocol)
@@ -48,6 +52,7 @@ class RetrievalPlan:
     vectors: Mapping[str, ItemRows] = field(default_factory=dict)
     epochs: int = EPOCHS
     reference: str = EASE
+    shares: Mapping[str, Shares] = field(default_factory=lambda: {"": SHARES})
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +130,8 @@ def _methods(drawn: RetrievalCases, plan: RetrievalPlan, report: Report) -> Iter
     """The methods, each fitted when it is its turn: EASE alone may need most of the memory."""
     visible, seed = drawn.visible, plan.protocol.seed
     items = list(visible.items)
-    likes = Likes(liked_by(visible, "train"))
+    liked = list(liked_by(visible, "train"))
+    likes = Likes(liked)
     if not likes.items:
         raise UserError("nothing can be learned: no training user liked an item")
     report("counting co-occurrence", 0.0, "")
@@ -138,7 +144,6 @@ def _methods(drawn: RetrievalCases, plan: RetrievalPlan, report: Report) -> Iter
         elif name == COOCCURRENCE:
             yield name, Neighbours(counts, items, _SIZE)
         elif name == SASREC:
-            liked = list(liked_by(visible, "train"))
             yield name, Scored(fit_sequential(name, liked, epochs=plan.epochs, seed=seed, report=report), items)
         elif name == WORDS:
             embedded = {name: Embedded(word_vectors(visible, seed)), **embedded}
@@ -147,9 +152,12 @@ def _methods(drawn: RetrievalCases, plan: RetrievalPlan, report: Report) -> Iter
             yield name, Scored(fit_simple([name], likes)[name], items)
             report(f"fitting {name}", 1.0, "")
     yield from embedded.items()
-    weights = learn_item_weights(likes, report)
+    models = ItemModels(learn_item_weights(likes, report), learn_item_vectors(liked, report=report))
+    yield ITEM_MODELS, Modelled(models, items, _SIZE)
     for label, stage in {"no embedding": None, **embedded}.items():
-        yield f"{ALL_STAGES}, {label}", Staged(visible, counts, weights, stage, size=_SIZE, seed=seed)
+        for added, shares in plan.shares.items():
+            staged = Staged(visible, counts, models, stage, size=_SIZE, seed=seed, shares=shares)
+            yield f"{ALL_STAGES}, {label}{added}", staged
 
 
 def _table(

@@ -3,7 +3,9 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
+from model_store.retrieval.merge import in_turns, supply
 from service.recommend.candidates import Candidate, catalogue_revision
 from service.recommend.filters import ItemFilter, LeftOut
 from service.recommend.retrieval.stages import Stage
@@ -18,11 +20,8 @@ LOOKED_AT_ONCE = 500
 class Collector:
     """Fills `count` places with items that are not left out and pass the filter.
 
-    Every stage is emptied or has used its places before the next one is used, so the order of the stages is that of
-    their preference.
-
     Args:
-        stages: in their order.
+        stages: merged by their quotas, see `in_turns`.
         count: candidates to collect.
         enough: with so many, a stage of last resort is not asked.
         left_out: ids that are passed over.
@@ -44,6 +43,7 @@ class Collector:
     rejected: Counter[SkipReason] = field(default_factory=Counter)
     _looking: dict[str, SourceName] = field(default_factory=dict)
     _met: set[str] = field(default_factory=set)
+    _looked: bool = False
     _size: int = field(init=False)
 
     def __post_init__(self) -> None:
@@ -59,18 +59,20 @@ class Collector:
         """Whether the bound on the items looked at ended the search."""
         return self.most <= 0
 
-    def look(self) -> Sequence[str]:
-        """The ids whose items are to be read next."""
+    def look(self, *, late: bool = False) -> Sequence[str]:
+        """The ids whose items are to be read next.
+
+        Args:
+            late: whether there is no more time to wait for stages. Only if nothing was looked at before, there are some
+                ids, of the stages that have named some.
+        """
         room = self.count - len(self.found)
         size = min(max(room + room // 8, self._size), LOOKED_AT_ONCE, self.most) if room > 0 else 0
-        self._looking = {}
-        for stage in self.stages:
-            while stage.ids and len(self._looking) < size:
-                self._meet(stage, stage.ids.popleft())
-            # Ids that this stage names later come before those of the next stages.
-            if not stage.done:
-                break
+        if late and self._looked:
+            size = 0
+        self._looking = {item: stage.name for item, stage in islice(in_turns(self.stages, self._fresh, not late), size)}
         if self._looking:
+            self._looked = True
             self._size = 2 * size
             self.most -= len(self._looking)
         return list(self._looking)
@@ -82,11 +84,12 @@ class Collector:
         wanted = LOOKED_AT_ONCE if self.wanted else self.count - expected
         if expected >= self.count or self.most <= 0:
             return None
+        named = 0
         for stage in self.stages:
-            if len(stage.ids) >= wanted:
-                return None
-            if not stage.done and (not stage.last_resort or expected < self.enough):
+            needed = stage.quota or named < wanted
+            if needed and not stage.done and (not stage.last_resort or expected < self.enough):
                 return stage
+            named += supply(stage)
         return None
 
     def take(self, items: Mapping[str, Item]) -> None:
@@ -101,16 +104,12 @@ class Collector:
                 self.found[item_id] = Candidate(item, catalogue_revision(item), source)
         self._looking = {}
 
-    def _meet(self, stage: Stage, item_id: str) -> None:
+    def _fresh(self, item_id: str) -> bool:
+        """Whether an item is to be looked at; it never is again."""
         if item_id in self._met:
-            return
-        if stage.places == 0:
-            stage.spare.append(item_id)
-            return
+            return False
         self._met.add(item_id)
         if reason := self.left_out.reason(item_id):
             self.rejected[reason] += 1
-            return
-        self._looking[item_id] = stage.name
-        if stage.places is not None:
-            stage.places -= 1
+            return False
+        return True

@@ -1,40 +1,22 @@
-"""Candidates that a gateway finds in memory: by the vectors of items, and by the ranker's item weights."""
+"""Candidates that a gateway finds in memory: by the vectors of items, and by the ranker's item models."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from itertools import chain, zip_longest
 
 import numpy as np
 
-from model_store.item_models.item_weights import ItemWeights
+from model_store.item_models.item_models import ItemModels
 from model_store.retrieval.interests import Interests, combined, interests
+from model_store.retrieval.merge import alternating
+from model_store.retrieval.shares import UNKNOWN_AMONG
 from model_store.retrieval.vectors import Floats
 from model_store.signals import Signals
 from service.index.current import Vectors
 from service.index.searcher import Searcher
 from service.index.vector_index import VectorIndex
-from service.recommend.retrieval.stages import Stage
-from service.recommend.schemas import SourceName
-from service.state.reads import Wave
 from service.state.records import Event
 
 _SIGNS = {"positive": 1, "neutral": 0, "negative": -1}
-
-
-class Named(Stage):
-    """Items that were found in memory before."""
-
-    def __init__(self, name: SourceName, ids: Sequence[str], places: int | None) -> None:
-        super().__init__(places)
-        self.name = name
-        self.ids.extend(ids)
-        self.done = True
-
-    def ask(self, wave: Wave) -> None:
-        """There is nothing to read."""
-
-    def take(self) -> None:
-        """There is nothing to read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +24,14 @@ class Personal:
     """What a gateway finds in memory for one user.
 
     Args:
-        embedded: items near to the recents by their vectors, best first.
-        weighted: items that the recents speak for most by the ranker's item weights, best first.
+        known: items that the recents speak for most by the ranker's item models, best first.
+        embedded: items near to the recents by their vectors, best first. If there are known ones, only items that the
+            item models don't know: those that they know, they find better.
         index, interests: None without vectors of recents.
     """
 
+    known: Sequence[str] = ()
     embedded: Sequence[str] = ()
-    weighted: Sequence[str] = ()
     index: VectorIndex | None = None
     interests: Interests | None = None
 
@@ -60,13 +43,12 @@ class Personal:
         scores = combined(self.interests.vectors @ rows.T, self.interests.weights)
         scores[~known] = -np.inf
         best = [ids[place] for place in np.argsort(-scores, kind="stable") if known[place]]
-        turns = chain.from_iterable(zip_longest(best, ids))
-        return list(dict.fromkeys(item for item in turns if item is not None))
+        return alternating(best, ids)
 
 
 async def find_in_memory(
     vectors: Vectors,
-    weights: ItemWeights | None,
+    models: ItemModels,
     recents: Sequence[Event],
     near: Sequence[str],
     signals: Signals,
@@ -76,18 +58,24 @@ async def find_in_memory(
     """At most `count` items of each kind, without those to avoid.
 
     Args:
+        models: those of the version that ranks.
         recents: the user's events, oldest first.
         near: the items of them that were not disliked.
     """
-    weighted = weights.nearest(near, count, avoided) if weights is not None else []
+    known: Sequence[str] = ()
+    if near and models.present():
+        known = await vectors.searcher.run(lambda: models.nearest(near, count, avoided))
     index = vectors.current()
     if index is None:
-        return Personal((), weighted)
+        return Personal(known)
     interests = interests_of(index, recents, signals)
     if not len(interests.weights):
-        return Personal((), weighted)
-    embedded = await near_interests(vectors.searcher, index, interests, count, avoided)
-    return Personal(embedded, weighted, index, interests)
+        return Personal(known)
+    among = UNKNOWN_AMONG * count if known else count
+    embedded = await near_interests(vectors.searcher, index, interests, among, avoided)
+    if known:
+        embedded = [item for item in embedded if item not in models.known][:count]
+    return Personal(known, embedded, index, interests)
 
 
 async def near_interests(

@@ -3,12 +3,12 @@
 import asyncio
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from itertools import chain, zip_longest
 
+from model_store.retrieval.merge import alternating
+from model_store.retrieval.shares import GENRES
 from service.errors import StateUnavailable
 from service.logs import get_logger
-from service.recommend.retrieval.stages import Stage
-from service.state.reads import Wave
+from service.recommend.retrieval.stages import InMemory
 from service.state.records import Item
 from service.state.store import Store
 
@@ -17,8 +17,6 @@ _RANKED, _AT_ONCE = 1000, 250
 _REFRESH_S = 30.0
 _NEW_USERS = 5
 """How many times the places a user without recents gets."""
-_GENRES = 3
-"""Genres of a user that are considered."""
 
 
 class PopularGenres:
@@ -58,20 +56,20 @@ class PopularGenres:
 
     def of(self, genres: Collection[str]) -> list[str]:
         """The items of some genres, taken in turn, each genre's most popular first."""
-        return _in_turn([self._by_genre.get(genre, []) for genre in genres])
+        return alternating(*(self._by_genre.get(genre, []) for genre in genres))
 
     def diverse(self) -> list[str]:
         """The items of all genres in turn, those with the most popular items first."""
-        return _in_turn(list(self._by_genre.values()))
+        return alternating(*self._by_genre.values())
 
 
-class PopularInGenres(Stage):
+class PopularInGenres(InMemory):
     """Popular items of the genres of the user's recents; for a user without recents, of all genres in turn."""
 
     name = "popular_genre"
 
-    def __init__(self, popular: PopularGenres, places: int | None) -> None:
-        super().__init__(places)
+    def __init__(self, popular: PopularGenres, quota: float, most: int | None) -> None:
+        super().__init__(quota, most)
         self._popular = popular
         self._near: Sequence[str] = ()
 
@@ -79,20 +77,10 @@ class PopularInGenres(Stage):
         self._near = near
         if not near:
             self.ids.extend(self._popular.diverse())
-            self.places = None if self.places is None else _NEW_USERS * self.places
+            self.most = None if self.most is None else _NEW_USERS * self.most
             self.done = True
 
     def know(self, items: Mapping[str, Item]) -> None:
         genres = Counter(genre for one in self._near if one in items for genre in items[one].genres)
-        self.ids.extend(self._popular.of([genre for genre, _ in genres.most_common(_GENRES)]))
+        self.ids.extend(self._popular.of([genre for genre, _ in genres.most_common(GENRES)]))
         self.done = True
-
-    def ask(self, wave: Wave) -> None:
-        """There is nothing to read."""
-
-    def take(self) -> None:
-        """There is nothing to read."""
-
-
-def _in_turn(rows: Sequence[Sequence[str]]) -> list[str]:
-    return list(dict.fromkeys(item for item in chain.from_iterable(zip_longest(*rows)) if item is not None))

@@ -1,11 +1,11 @@
 """Read the user and the candidates: those of the caller, or those found for the user."""
 
-import math
 from collections import deque
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from model_store.item_models.item_models import ItemModels
+from model_store.retrieval.shares import FITTING_AMONG, Shares, places
 from model_store.signals import Signals
 from service.errors import PageExpired
 from service.index.current import Vectors, no_index
@@ -16,10 +16,10 @@ from service.recommend.features import FeatureReader
 from service.recommend.filters import LeftOut
 from service.recommend.optional import value_or
 from service.recommend.retrieval.collector import Collector
-from service.recommend.retrieval.in_memory import Named, Personal, find_in_memory
+from service.recommend.retrieval.in_memory import Personal, find_in_memory
 from service.recommend.retrieval.listed import ByTerm, Catalogue
 from service.recommend.retrieval.popular_genres import PopularGenres, PopularInGenres
-from service.recommend.retrieval.stages import PAGE, Cooccurrence, Newest, Popular, Rest, Stage
+from service.recommend.retrieval.stages import PAGE, Cooccurrence, Named, Newest, Popular, Stage
 from service.recommend.rules import Rules
 from service.recommend.schemas import RecommendIn, Skipped, SkipReason
 from service.settings import RecommendSettings
@@ -30,10 +30,6 @@ from service.state.store import Store
 
 SAMPLED = 3
 """How many new items are read for each place reserved for them, because some were seen or do not pass the filters."""
-FITTING_AMONG = 20
-"""The same where the new items that fit the user best are chosen."""
-WEIGHTED_SHARE = 0.55
-"""Of what is found by other users' likes: the share of item weights, where the ranker has some."""
 FILTERED_NEAR = 10
 """How many times more items of the index are looked at when filters reject most."""
 DEPTH, FILTERED_DEPTH = 10_000, 1_200
@@ -92,6 +88,7 @@ class Retriever:
         self._store = store
         self._settings = settings
         self._metrics = metrics
+        self._shares = Shares(settings.new_items_share, settings.embedding_share, settings.genre_share)
 
     async def open(self, ask: RecommendIn, rules: Rules) -> Opening:
         """Read the user and everything that can be read in the same round trip.
@@ -150,8 +147,8 @@ class Retriever:
         features = FeatureReader(self._store.cooccurrence, near, self._metrics)
         if ask.candidates is None:
             avoided = left_out.ids()
-            count = min(self._share(ask, rules, 1.0), self._settings.max_scanned_items)
-            personal = await find_in_memory(self._vectors, models.item_weights, recents, near, signals, count, avoided)
+            count = min(self._looked_at(ask, rules), self._settings.max_scanned_items)
+            personal = await find_in_memory(self._vectors, models, recents, near, signals, count, avoided)
             stages = self._chosen(ask, rules, opening.stages, personal)
             for stage in stages:
                 stage.begin(near, avoided)
@@ -164,14 +161,13 @@ class Retriever:
         return Retrieved(candidates, items.value(), near, *features.read(), skipped)
 
     def _stages(self, ask: RecommendIn, rules: Rules) -> list[Stage]:
-        """The stages that name candidates, in order of preference; `_chosen` adds those that need the user."""
+        """The stages that don't need the user; `_chosen` adds the others, and gives all their shares."""
         store, settings, metrics = self._store, self._settings, self._metrics
-        places = math.ceil(settings.new_items_share * max(settings.retrieve, ask.k))
+        new = places(self._shares.new, self._count(ask))
         # With vectors, those that fit the user best are chosen among many.
-        sampled = (SAMPLED if self._vectors.current() is None else FITTING_AMONG) * places
+        sampled = (SAMPLED if self._vectors.current() is None else FITTING_AMONG) * new
         sample = store.new_items.sample(ask.user_id, sampled, settings.new_items_s)
-        newest = Newest(sample, SAMPLED * places if rules.wanted else places, metrics)
-        near = Cooccurrence(store.cooccurrence, metrics)
+        newest, near = Newest(sample, metrics), Cooccurrence(store.cooccurrence, metrics)
         by_term = ByTerm(store.items, store.cooccurrence, rules.wanted, metrics)
         if not by_term.done:
             return [newest, near, Popular(store.cooccurrence, PAGE, metrics), by_term]
@@ -179,31 +175,33 @@ class Retriever:
         return [newest, near, Popular(store.cooccurrence, depth, metrics), Catalogue(store.items, metrics)]
 
     def _chosen(self, ask: RecommendIn, rules: Rules, stages: Sequence[Stage], personal: Personal) -> list[Stage]:
-        """All stages: those of `stages`, what was found in memory, and popular items of the user's genres.
-
-        Each has a share of the candidates; what it names beyond it comes before items that are only popular.
-        """
+        """All stages: those of `stages`, what was found in memory, and popular items of the user's genres."""
         newest, near, *others = stages
-        settings = self._settings
+        share = self._shares.of(
+            self._looked_at(ask, rules), known=bool(personal.known), embedded=bool(personal.embedded)
+        )
         newest.ids = deque(personal.fitting(list(newest.ids)))
-        popular = PopularInGenres(self._popular, self._share(ask, rules, settings.genre_share))
-        if not personal.embedded and not personal.weighted:
-            return [newest, near, popular, *others]
-        left = 1.0 - settings.new_items_share - settings.genre_share
-        left -= settings.embedding_share if personal.embedded else 0.0
-        weighted = left * WEIGHTED_SHARE if personal.weighted else 0.0
-        liked = Named("item_weights", personal.weighted, self._share(ask, rules, weighted))
-        found = Named("embedding", personal.embedded, self._share(ask, rules, settings.embedding_share))
-        near.places = self._share(ask, rules, left - weighted)
-        return [newest, liked, near, found, popular, Rest(liked), Rest(near), Rest(found), *others]
+        newest.quota, newest.most = share["new"]
+        near.quota, near.most = share["cooccurrence"]
+        return [
+            newest,
+            Named("item_models", personal.known, *share["item_models"]),
+            near,
+            Named("embedding", personal.embedded, *share["embedding"]),
+            PopularInGenres(self._popular, *share["popular_genre"]),
+            *others,
+        ]
 
-    def _share(self, ask: RecommendIn, rules: Rules, share: float) -> int:
-        """A share of the candidates; of those that are looked at, more if filters reject most of them."""
-        places = math.ceil(share * max(self._settings.retrieve, ask.k))
-        return FILTERED_NEAR * places if rules.wanted else places
+    def _count(self, ask: RecommendIn) -> int:
+        """How many candidates are wanted."""
+        return max(self._settings.retrieve, ask.k)
+
+    def _looked_at(self, ask: RecommendIn, rules: Rules) -> int:
+        """How many items are looked at to have so many candidates: more if filters reject most of them."""
+        return self._count(ask) * (FILTERED_NEAR if rules.wanted else 1)
 
     def _collector(self, ask: RecommendIn, rules: Rules, left_out: LeftOut, stages: Sequence[Stage]) -> Collector:
-        count = max(self._settings.retrieve, ask.k)
+        count = self._count(ask)
         return Collector(
             stages,
             count=count,
@@ -223,7 +221,7 @@ class Retriever:
         late = known = False
         while True:
             wave = self._store.wave()
-            look = () if late else collector.look()
+            look = collector.look(late=late)
             stage = None if late else collector.next_stage()
             if stage is not None:
                 stage.ask(wave)

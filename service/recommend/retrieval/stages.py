@@ -17,32 +17,34 @@ PAGE = 300
 
 
 class Stage(ABC):
-    """Names item ids for one request, best first.
+    """Names item ids for one request, best first: a `Source` of the merge.
 
     `ask` adds the next read to a wave of reads. After the wave was sent, `take` appends the ids it found to `ids`. The
     collector checks whether an id is unknown, seen or filtered out.
 
     Args:
-        places: how many more of this stage's ids may be looked at; None for no limit.
+        quota: its share of the places; see `Source`.
+        most: how many of its ids may be looked at; None for no limit.
 
     Attributes:
-        spare: ids for which there were no places, see `Rest`.
         name: the source of its items in an explained answer.
         asked_first: whether the stage is asked in the first round trip, before the user is known.
         last_resort: whether the stage is asked only while fewer than `k` items were found.
         ids: named ids that were not collected yet.
         done: whether the stage is exhausted.
+        had: how many of its ids were looked at.
     """
 
     name: SourceName
     asked_first: ClassVar[bool] = False
     last_resort: ClassVar[bool] = False
 
-    def __init__(self, places: int | None = None) -> None:
+    def __init__(self, quota: float = 0.0, most: int | None = None) -> None:
         self.ids: deque[str] = deque()
-        self.spare: deque[str] = deque()
         self.done = False
-        self.places = places
+        self.quota = quota
+        self.most = most
+        self.had = 0
 
     def begin(self, near: Sequence[str], seen: Collection[str]) -> None:  # noqa: B027 - few stages need to know
         """Receive the user: `near` holds recent items, without disliked ones, `seen` those that are not recommended."""
@@ -59,28 +61,24 @@ class Stage(ABC):
         """Append what the last read found. A failed read finds nothing."""
 
 
-class Rest(Stage):
-    """What another stage named beyond its places: used where later stages leave room."""
-
-    def __init__(self, stage: Stage) -> None:
-        super().__init__()
-        self._stage = stage
-        self.name = stage.name
-        self.ids = stage.spare
-
-    @property
-    def done(self) -> bool:
-        return self._stage.done and not self._stage.ids
-
-    @done.setter
-    def done(self, _: bool) -> None:
-        """It is done with the other stage."""
+class InMemory(Stage):
+    """A stage that reads nothing from the store."""
 
     def ask(self, wave: Wave) -> None:
-        """The other stage has asked."""
+        """There is nothing to read."""
 
     def take(self) -> None:
-        """The other stage has taken."""
+        """There is nothing to read."""
+
+
+class Named(InMemory):
+    """Items that were found before."""
+
+    def __init__(self, name: SourceName, ids: Sequence[str], quota: float, most: int | None = None) -> None:
+        super().__init__(quota, most)
+        self.name = name
+        self.ids.extend(ids)
+        self.done = True
 
 
 class Newest(Stage):
@@ -93,8 +91,8 @@ class Newest(Stage):
     name = "new"
     asked_first = True
 
-    def __init__(self, sample: Read[list[str]], places: int, metrics: Metrics) -> None:
-        super().__init__(places)
+    def __init__(self, sample: Read[list[str]], metrics: Metrics) -> None:
+        super().__init__()
         self._sample = sample
         self._metrics = metrics
 
@@ -112,8 +110,8 @@ class Cooccurrence(Stage):
 
     name = "cooccurrence"
 
-    def __init__(self, cooccurrence: CooccurrenceCounts, metrics: Metrics, places: int | None = None) -> None:
-        super().__init__(places)
+    def __init__(self, cooccurrence: CooccurrenceCounts, metrics: Metrics) -> None:
+        super().__init__()
         self._cooccurrence = cooccurrence
         self._metrics = metrics
         self._near: Sequence[str] = ()

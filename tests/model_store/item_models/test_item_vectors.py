@@ -28,6 +28,12 @@ def test_without_a_known_recent_every_candidate_is_neutral() -> None:
     assert ItemVectors().score(["a"], ["a"]) == [0.0]
 
 
+def test_all_items_have_the_scores_of_candidates() -> None:
+    for recents in (["d", "a", "x", "b"], ["c"], ["x"], []):
+        assert FOUND.score_all(recents).tolist() == pytest.approx(FOUND.score(recents, ITEMS), rel=1e-5)
+    assert ItemVectors().score_all(["a"]).tolist() == []
+
+
 def test_a_file_gives_the_same_scores() -> None:
     read = ItemVectors.parse(FOUND.dump(), "here")
     assert read == FOUND

@@ -41,22 +41,10 @@ def test_all_weights_kept_give_the_scores_of_ease(
 
 
 @settings(max_examples=50, deadline=None)
-@given(USERS, st.lists(st.sampled_from([*ITEMS, "unknown"])), st.sets(st.sampled_from(ITEMS)), st.integers(1, 8))
-def test_the_nearest_are_those_with_the_highest_scores(
-    users: list[list[str]], recents: list[str], exclude: set[str], count: int
-) -> None:
-    model = learn_item_weights(Likes(users), ridge=1)
-    scores = dict(zip(model.items, model.score(recents, model.items), strict=True))
-    best = sorted((score for item, score in scores.items() if score > 1e-6 and item not in exclude), reverse=True)
-    found = [item for item in model.nearest(recents, count, exclude) if scores[item] > 1e-6]
-    assert [scores[item] for item in found] == pytest.approx(best[:count], abs=1e-5)
-    assert not set(found) & exclude
-    assert len(found) == len(set(found))
-
-
-def test_without_known_recents_nothing_is_near() -> None:
-    assert SOME.nearest(["unknown"], 5) == SOME.nearest([], 5) == ItemWeights().nearest(["a"], 5) == []
-    assert SOME.nearest(["b", "ü\n"], 5) == ["a"]
+@given(USERS, st.lists(st.sampled_from([*ITEMS, "unknown"])))
+def test_all_items_have_the_scores_of_candidates(users: list[list[str]], recents: list[str]) -> None:
+    for model in (learn_item_weights(Likes(users), ridge=1), SOME, ItemWeights()):
+        assert model.score_all(recents).tolist() == pytest.approx(model.score(recents, model.items), abs=1e-6)
 
 
 def test_each_item_keeps_its_largest_weights() -> None:

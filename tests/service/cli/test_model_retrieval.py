@@ -32,7 +32,7 @@ def test_the_report_has_all_methods_and_both_kinds_of_items(
     ran = tastestream(*COMMAND, *options, "--methods", "popularity,ease")
     assert ran.code == 0, ran.err
     found = json.loads((folder / "report.json").read_text())
-    names = ["popularity", "EASE", "ours", "all stages, no embedding", "all stages, ours"]
+    names = ["popularity", "EASE", "ours", "item models", "all stages, no embedding", "all stages, ours"]
     assert {table["kind"]: [row["method"] for row in table["rows"]] for table in found["tables"]} == {
         "warm": names,
         "cold": names,
@@ -47,6 +47,19 @@ def test_the_report_has_all_methods_and_both_kinds_of_items(
         assert name in ran.out
     widths = {line.count("|") for line in page.splitlines() if line.startswith("|")}
     assert widths == {8}
+    assert found["shares"] == {"all stages": {"new": 0.1, "embedding": 0.1, "genre": 0.05}}
+
+
+def test_all_stages_are_measured_with_each_of_the_shares(
+    tastestream: Run, data: Path, vectors: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "report"
+    options = ("--data", str(data), "--vectors", f"ours={vectors}", "--cold-share", "0.3", "--out", str(folder))
+    ran = tastestream(*COMMAND, *options, "--methods", "none", "--shares", "0:0", "--shares", "0.1:0.8")
+    assert ran.code == 0, ran.err
+    (cold,) = (one for one in json.loads((folder / "report.json").read_text())["tables"] if one["kind"] == "cold")
+    recall = {row["method"]: row["recall"]["100"]["mean"] for row in cold["rows"]}
+    assert recall["all stages, ours, 0 % new, 0 % embedding"] < recall["all stages, ours, 10 % new, 80 % embedding"]
 
 
 @pytest.mark.parametrize(
@@ -59,6 +72,9 @@ def test_the_report_has_all_methods_and_both_kinds_of_items(
         (("--vectors", "EASE=file.npz"), "that of a method"),
         (("--vectors", "a=1.npz", "--vectors", "a=2.npz"), "used twice"),
         (("--vectors", "a=missing.npz"), "no file of vectors at missing.npz"),
+        (("--vectors", "item models=file.npz"), "that of a method"),
+        (("--shares", "0.1"), "is not NEW:EMBEDDING"),
+        (("--shares", "0.1:2"), "is not NEW:EMBEDDING"),
     ],
 )
 def test_what_can_not_be_done_is_said_in_a_sentence(

@@ -6,16 +6,21 @@ from model_store.cooccurrence import Cooccurrence
 from model_store.data.dataset import Dataset, DatasetItem, Interaction
 from model_store.evaluate.metrics import Floats
 from model_store.evaluate.retrieval.cases import RetrievalCase
-from model_store.evaluate.retrieval.methods import Embedded, Neighbours, best, in_order, places_of
+from model_store.evaluate.retrieval.methods import Embedded, Method, Modelled, Neighbours, best, in_order, places_of
 from model_store.evaluate.retrieval.staged import Staged
 from model_store.evaluate.retrieval.vector_files import item_rows
+from model_store.item_models.item_models import ItemModels
 from model_store.item_models.item_weights import ItemWeights
+from model_store.retrieval.shares import Shares
 from tests.model_store.evaluate.worlds import like
 
 GENRES = {"met": "drama", "partner": "war", "near": "war", "played": "drama", "hit": "war", "new": "war"}
 ITEMS = list(GENRES)
 CATALOGUE = {item: DatasetItem(item, item, genres=(genre,)) for item, genre in GENRES.items()}
 COUNTS = Cooccurrence({"met": 5, "partner": 2, "played": 3, "hit": 9, "near": 1}, {"met": {"partner": 2}})
+
+
+NOTHING = Cooccurrence({"met": 1}, {})
 
 
 def case(*history: Interaction, seen: frozenset[str] = frozenset()) -> RetrievalCase:
@@ -47,21 +52,49 @@ def test_an_item_counts_where_it_was_met_last_and_one_without_vector_is_not_foun
     assert order(method(disliked), disliked) == []
 
 
-def test_each_stage_has_its_places() -> None:
+def stage(*ids: str) -> Method:
+    return lambda _: in_order(ids, places_of(ITEMS))
+
+
+MODELS = ItemModels(ItemWeights(("met", "hit"), array("I", [0, 0, 1]), array("I", [0]), array("f", [0.5])))
+"""Who likes `met` likes `hit`; they know no other item."""
+
+
+def staged(models: ItemModels, embedding: Method | None, shares: Shares, size: int) -> Staged:
+    return Staged(Dataset(CATALOGUE, {}), COUNTS, models, embedding, size=size, seed=0, shares=shares)
+
+
+def test_each_stage_has_its_share() -> None:
     asked = case(like("met"))
-
-    def near(_: RetrievalCase) -> Floats:
-        return in_order(["near"], places_of(ITEMS))
-
-    dataset = Dataset(CATALOGUE, {})
-    quotas = {"cooccurrence": 0.4, "embedding": 0.3, "popular_genre": 0.2, "new": 0.1}
-    staged = Staged(dataset, COUNTS, ItemWeights(), near, size=5, seed=0, quotas=quotas)
-    assert order(staged(asked), asked) == ["partner", "near", "played", "new", "hit"]
-    without = Staged(dataset, COUNTS, ItemWeights(), None, size=4, seed=0, quotas=quotas)
-    assert order(without(asked), asked) == ["partner", "played", "new", "hit"]
-    weights = ItemWeights(("met", "near"), array("I", [0, 0, 1]), array("I", [0]), array("f", [0.5]))
-    weighted = Staged(dataset, COUNTS, weights, None, size=4, seed=0, quotas={"item_weights": 0.9, **quotas})
-    assert order(weighted(asked), asked)[0] == "near"
+    shares = Shares(new=0.2, embedding=0.2, genre=0.2)
+    everything = staged(MODELS, stage("near"), shares, 5)(asked)
+    assert order(everything, asked) == ["hit", "near", "new", "partner", "played"]
+    # Without anything known by item models, popular items of the user's genres have places.
+    without = staged(ItemModels(), None, shares, 4)(asked)
+    assert order(without, asked) == ["new", "played", "partner", "hit"]
     # Nobody liked it, so it is new whoever asks; a user who met it does not get it.
     met = case(like("met"), seen=frozenset({"new"}))
-    assert order(staged(met), met) == ["partner", "near", "played", "hit"]
+    assert order(staged(MODELS, stage("near"), shares, 5)(met), met) == ["hit", "near", "partner", "played"]
+
+
+def test_the_embedding_finds_what_item_models_do_not_know_unless_these_find_nothing() -> None:
+    shares = Shares(new=0, embedding=0.9)
+    asked = case(like("met"))
+    assert order(staged(MODELS, stage("hit", "near", "new"), shares, 2)(asked), asked) == ["near", "new"]
+    assert order(staged(ItemModels(), stage("hit", "near", "new"), shares, 2)(asked), asked) == ["hit", "near"]
+    unknown = case(like("played"))
+    assert order(staged(MODELS, stage("hit", "near", "new"), shares, 2)(unknown), unknown) == ["hit", "near"]
+
+
+def test_of_new_items_the_one_that_fits_best_comes_first() -> None:
+    asked, shares = case(like("met")), Shares(new=0.5, embedding=0, genre=0)
+    for seed in range(9):
+        every = Staged(Dataset(CATALOGUE, {}), NOTHING, ItemModels(), stage("hit"), size=2, seed=seed, shares=shares)
+        assert order(every(asked), asked)[0] == "hit"
+
+
+def test_item_models_name_what_the_recents_speak_for() -> None:
+    method = Modelled(MODELS, ITEMS, 5)
+    assert order(method(case(like("met"))), case(like("met"))) == ["hit"]
+    seen = case(like("met"), seen=frozenset({"hit"}))
+    assert order(method(seen), seen) == []

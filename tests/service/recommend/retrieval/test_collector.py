@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from service.recommend.filters import ItemFilter, LeftOut
 from service.recommend.retrieval.collector import LOOKED_AT_ONCE, Collector
-from service.recommend.retrieval.stages import Stage
+from service.recommend.retrieval.stages import Named, Stage
 from service.recommend.schemas import Filters, SourceName
 from service.state.reads import Wave
 from service.state.records import Item
@@ -20,8 +20,8 @@ RARE = ItemFilter(Filters(genres=["rare"]))
 class Pages(Stage):
     """Names the ids of `pages`, a page with every read."""
 
-    def __init__(self, *pages: list[str], places: int | None = None) -> None:
-        super().__init__(places)
+    def __init__(self, *pages: list[str], quota: float = 0.0, most: int | None = None) -> None:
+        super().__init__(quota, most)
         self._pages = list(pages)
         self.asked = 0
         self.done = not pages
@@ -71,6 +71,10 @@ def collected(
             stage.take()
 
 
+def named(ids: list[str], quota: float) -> Stage:
+    return Named("embedding", ids, quota)
+
+
 def sources(collector: Collector) -> dict[str, str]:
     return {item_id: candidate.source for item_id, candidate in collector.found.items()}
 
@@ -97,10 +101,33 @@ def test_excluded_ids_are_passed_over_and_counted() -> None:
     assert (list(collector.found), collector.rejected) == (["a", "c", "e"], {"excluded": 2})
 
 
-def test_a_stage_has_no_more_than_its_places() -> None:
-    assert list(collected(First(["a", "b", "c"], places=2), Second(["c", "d"])).found) == ["a", "b", "c", "d"]
-    assert list(collected(First(["a", "b", "c"], places=0), Second(["d"])).found) == ["d"]
-    assert list(collected(First(["a", "b", "c"], places=1), seen={"a"}).found) == ["b"]
+def test_a_stage_has_no_more_than_its_most() -> None:
+    assert list(collected(First(["a", "b", "c"], most=2), Second(["c", "d"])).found) == ["a", "b", "c", "d"]
+    assert list(collected(First(["a", "b", "c"], most=0), Second(["d"])).found) == ["d"]
+    assert list(collected(First(["a", "b", "c"], most=1), seen={"a"}).found) == ["b"]
+
+
+def test_a_stage_is_asked_when_what_an_earlier_one_may_still_give_is_not_enough() -> None:
+    second = Second(["x", "y", "z"])
+    assert list(collected(First(["a", "b", "c", "d", "e"], most=1), second).found) == ["a", "x", "y", "z"]
+
+
+def test_stages_with_quotas_take_turns_and_each_is_asked_for_its_share() -> None:
+    first, second = First(["a", "b", "c", "d", "e"], quota=0.5), Second(["x"], ["y", "z"], quota=0.5)
+    assert list(collected(first, second, Last(["l"])).found) == ["a", "x", "b", "y"]
+    assert second.asked == 2
+    assert list(collected(First(["a", "b", "c", "d"], quota=0.5), Second(["x"], quota=0.5)).found) == [*"axbc"]
+
+
+def test_who_is_late_does_not_wait_for_stages_and_looks_once() -> None:
+    collector = Collector(
+        [First(["a"], quota=0.5), named(["b", "c"], quota=0.5), Last(["l"])], 3, 3, LeftOut((), ()), None, 9
+    )
+    assert collector.look() == []
+    assert collector.look(late=True) == ["b", "c"]
+    collector.take({"b": Item("b", "title")})
+    assert list(collector.found) == ["b"]
+    assert collector.look(late=True) == []
 
 
 def test_filters_hold_and_what_they_leave_out_is_counted() -> None:
@@ -138,7 +165,7 @@ def test_the_bound_on_the_items_looked_at_ends_the_search_and_says_so() -> None:
 def test_the_guarantees_hold_for_any_pages(
     pages: list[list[str]], count: int, seen: set[str], filtered: bool, most: int
 ) -> None:
-    stages = [Second(*pages[:2]), First(*pages[2:], places=3)]
+    stages = [Second(*pages[:2]), First(*pages[2:], most=3)]
     wanted = RARE if filtered else None
     collector = collected(*stages, count=count, enough=1, seen=seen, wanted=wanted, most=most)
     found = list(collector.found)

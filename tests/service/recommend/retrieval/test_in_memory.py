@@ -5,6 +5,7 @@ from collections.abc import Collection
 
 import numpy as np
 
+from model_store.item_models.item_models import ItemModels
 from model_store.item_models.item_weights import ItemWeights
 from model_store.signals import BUILT_IN
 from service.index.current import Vectors
@@ -13,10 +14,8 @@ from service.index.searcher import Searcher
 from service.metrics import Metrics
 from service.recommend.retrieval.in_memory import Personal, find_in_memory, interests_of
 from service.recommend.retrieval.popular_genres import PopularGenres, PopularInGenres
-from service.recommend.retrieval.stages import Rest
 from service.state.records import Event, Item
 from tests.service.conftest import Gateway
-from tests.service.recommend.retrieval.test_collector import First, Second, collected, sources
 from tests.service.recommend.test_endpoints import fill
 
 AXES = np.eye(4, dtype=np.float32)
@@ -42,10 +41,10 @@ def event(item: str, kind: str = "like") -> Event:
 
 
 async def found(
-    *recents: Event, count: int = 3, avoided: Collection[str] = (), weights: ItemWeights | None = None
+    *recents: Event, count: int = 3, avoided: Collection[str] = (), models: ItemModels | None = None
 ) -> Personal:
     near = [event.item_id for event in recents if event.type == "like"]
-    return await find_in_memory(VECTORS, weights, recents, near, BUILT_IN, count, avoided)
+    return await find_in_memory(VECTORS, models or ItemModels(), recents, near, BUILT_IN, count, avoided)
 
 
 async def test_items_near_to_each_interest_are_found_without_those_to_avoid() -> None:
@@ -62,11 +61,24 @@ async def test_without_recents_or_known_items_nothing_is_found() -> None:
         assert personal.fitting(["hat", "pot"]) == ["hat", "pot"]
 
 
-async def test_item_weights_find_what_the_recents_speak_for() -> None:
-    weights = ItemWeights(("tea", "mug"), array("I", [0, 0, 1]), array("I", [0]), array("f", [0.5]))
-    assert (await found(event("tea"), weights=weights)).weighted == ["mug"]
-    assert (await found(event("tea"), weights=weights, avoided={"mug"})).weighted == []
-    assert (await found(event("tea", "dislike"), weights=weights)).weighted == []
+MODELS = ItemModels(
+    ItemWeights(("tea", "mug", "pot"), array("I", [0, 0, 1, 2]), array("I", [0, 0]), array("f", [0.5, -0.5]))
+)
+"""Who likes tea likes mugs and no pots."""
+
+
+async def test_item_models_find_what_the_recents_speak_for() -> None:
+    assert (await found(event("tea"), models=MODELS)).known == ["mug"]
+    assert (await found(event("tea"), models=MODELS, avoided={"mug"})).known == []
+    assert not (await found(event("tea", "dislike"), models=MODELS)).known
+
+
+async def test_vectors_find_what_item_models_do_not_know_unless_these_find_nothing() -> None:
+    seen = {"tea", "hat"}
+    assert (await found(event("tea"), avoided=seen)).embedded[:2] == ["pot", "jug"]
+    assert (await found(event("tea"), avoided=seen, models=MODELS)).embedded[:1] == ["jug"]
+    assert (await found(event("tea"), avoided=seen, models=MODELS, count=1)).embedded == ["jug"]
+    assert (await found(event("tea"), avoided={*seen, "mug"}, models=MODELS)).embedded[:2] == ["pot", "jug"]
 
 
 async def test_new_items_that_fit_take_turns_with_the_others() -> None:
@@ -78,18 +90,6 @@ def test_the_last_event_says_whether_an_item_is_liked() -> None:
     liked = interests_of(INDEX, [event("tea", "dislike"), event("tea", "like")], BUILT_IN)
     assert len(liked.weights) == 1
     assert len(interests_of(INDEX, [event("tea", "like"), event("tea", "dislike")], BUILT_IN).weights) == 0
-
-
-def test_what_exceeds_the_places_of_a_stage_comes_before_the_last_stages() -> None:
-    first = First(["a", "b", "c", "d"], places=1)
-    collector = collected(first, Second(["e"], places=1), Rest(first), Second(["f", "g"]), count=5)
-    assert sources(collector) == {
-        "a": "cooccurrence",
-        "e": "popular",
-        "b": "cooccurrence",
-        "c": "cooccurrence",
-        "d": "cooccurrence",
-    }
 
 
 async def test_popular_items_of_the_genres_of_the_recents_are_named_and_for_new_users_those_of_all(
@@ -105,13 +105,14 @@ async def test_popular_items_of_the_genres_of_the_recents_are_named_and_for_new_
     assert popular.of(["tea"]) == ["tea1", "tea0"]
     assert popular.diverse() == ["hat0", "tea1", "hat1", "tea0"]
 
-    stage = PopularInGenres(popular, places=2)
+    stage = PopularInGenres(popular, 0.05, most=2)
     stage.begin(["tea0", "gone"], {"tea0"})
     assert not stage.done
     stage.know({"tea0": Item("tea0", "T", genres=("tea",))})
-    assert (list(stage.ids), stage.done) == (["tea1", "tea0"], True)
-    new = PopularInGenres(popular, places=2)
+    assert (list(stage.ids), stage.done, stage.most) == (["tea1", "tea0"], True, 2)
+    new = PopularInGenres(popular, 0.05, most=2)
     new.begin([], ())
+    assert new.most == 10, "who has no recents has more use for them"
     assert list(new.ids) == ["hat0", "tea1", "hat1", "tea0"]
 
 
