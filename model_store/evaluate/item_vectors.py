@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from itertools import chain
 
 import torch
-from torch.nn.functional import cross_entropy, embedding
+from torch.nn.functional import embedding
 
+from model_store.evaluate.sampled_softmax import NEGATIVES, SampledSoftmax
 from model_store.item_models.item_vectors import ItemVectors
 from model_store.progress import Report, quiet
 
@@ -32,8 +33,8 @@ class VectorOptions:
     weight_decay: float = 0.01
     dropped: float = 0.2
     """The share of the likes before a target that are left out, drawn anew each time."""
-    negatives: int = 2048
-    """Other items in each step's softmax, drawn by popularity^0.75; all items if they are at most twice as many."""
+    negatives: int = NEGATIVES
+    """Other items in each step's softmax; see `SampledSoftmax`."""
 
 
 def learn_item_vectors(
@@ -45,8 +46,7 @@ def learn_item_vectors(
 ) -> ItemVectors:
     """Predict each like from those before it, by a softmax over items with one bias for each item.
 
-    The biases take what is popular, and are not kept: the blend has popularity. The softmax over drawn items is
-    corrected by their probability of being drawn (Bengio and Senécal, 2008). Equal arguments give equal vectors.
+    The biases take what is popular, and are not kept: the blend has popularity. Equal arguments give equal vectors.
 
     Args:
         liked: the likes of each training user, oldest first; a repeated one counts once.
@@ -79,22 +79,12 @@ class _Model(torch.nn.Module):  # type: ignore[misc]
         self.vectors = torch.nn.Parameter(vectors)
         self.biases = torch.nn.Parameter(torch.log(likes))
         self.positions = torch.nn.Parameter(torch.zeros(options.length))
-        self.chance = likes**0.75 / (likes**0.75).sum()
+        self.softmax = SampledSoftmax(likes, options.negatives)
         self.options = options
 
     def loss(self, before: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         """Mean cross-entropy of `targets` (batch,) after `before` (batch, length), the latest first."""
-        taste = self._taste(before)
-        items = len(self.biases)
-        if items <= 2 * self.options.negatives:
-            return cross_entropy(taste @ self.vectors[:-1].T + self.biases, targets)
-        drawn = torch.multinomial(self.chance, self.options.negatives)
-        correction = torch.log(self.options.negatives * self.chance)
-        corrected = self.biases - correction
-        others = taste @ embedding(drawn, self.vectors).T + corrected.index_select(0, drawn)
-        others = others.masked_fill(drawn == targets[:, None], float("-inf"))
-        own = (taste * embedding(targets, self.vectors)).sum(1) + corrected.index_select(0, targets)
-        return cross_entropy(torch.cat([own[:, None], others], 1), torch.zeros_like(targets))
+        return self.softmax(self._taste(before), targets, self.vectors, self.biases)
 
     def _taste(self, before: torch.Tensor) -> torch.Tensor:
         present = (before < len(self.biases)) & (torch.rand(before.shape) > self.options.dropped)

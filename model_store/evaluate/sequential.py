@@ -1,4 +1,4 @@
-"""Sequential baselines from cornac: SASRec, GRU4Rec and BERT4Rec, fitted on the training users' likes in their order.
+"""Sequential baselines: SASRec, and cornac's GRU4Rec and BERT4Rec, fitted on the training users' likes in their order.
 
 A history that is longer than a model reads is cut into parts, so that it learns from every like. With only the last 31
 likes of each user, GRU4Rec loses 5 AUC among popular candidates of movielens-posters, where users like 76 on average.
@@ -8,7 +8,7 @@ training user liked gets their lowest score: they know nothing of it.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Literal, get_args
+from typing import Any, Literal, Protocol, get_args
 
 import numpy as np
 
@@ -24,7 +24,6 @@ _LENGTH = 30
 _WIDTH = 64
 _NEGATIVES, _BATCH = 512, 256
 _OPTIONS: dict[str, dict[str, Any]] = {
-    "SASRec": {"embedding_dim": _WIDTH, "max_len": _LENGTH},
     "GRU4Rec": {"layers": [_WIDTH]},
     "BERT4Rec": {"embedding_dim": _WIDTH, "max_len": _LENGTH},
 }
@@ -34,8 +33,16 @@ class MissingExtra(UserError):
     """cornac is not installed."""
 
 
-class Sequential:
-    """A fitted model. `columns` maps item ids to its rows."""
+class Sequential(Protocol):
+    """A fitted model."""
+
+    def score(self, recents: Sequence[str], candidates: Sequence[str]) -> list[float]:
+        """One score per candidate, higher is better. `recents`: item ids, oldest first."""
+        ...
+
+
+class OfCornac:
+    """A fitted model of cornac. `columns` maps item ids to its rows."""
 
     def __init__(self, model: Any, columns: Mapping[str, int]) -> None:
         self._model = model
@@ -57,6 +64,14 @@ def fit_sequential(name: str, liked: Iterable[Sequence[str]], *, epochs: int, se
         MissingExtra: cornac is not installed.
         UserError: no user liked two items.
     """
+    sessions = [part for items in liked for part in _parts(items)]
+    if not sessions:
+        raise UserError(f"{name} can't be fitted: no training user liked two items")
+    if name == "SASRec":
+        # Clients of a service compute baselines without torch.
+        from model_store.evaluate.sasrec import SasrecOptions, fit_sasrec
+
+        return fit_sasrec(sessions, SasrecOptions(epochs, seed, _LENGTH, _WIDTH), report)
     # BERT4Rec is built on that of transformers.
     declare()
     try:
@@ -67,9 +82,6 @@ def fit_sequential(name: str, liked: Iterable[Sequence[str]], *, epochs: int, se
             f"{name} needs the extra `evaluate` ({error}): pip install 'tastestream[evaluate]', "
             "or choose other --baselines"
         ) from None
-    sessions = [part for items in liked for part in _parts(items)]
-    if not sessions:
-        raise UserError(f"{name} can't be fitted: no training user liked two items")
     rows = [(user, item, time) for user, items in enumerate(sessions) for time, item in enumerate(items)]
     data = SequentialDataset.from_sit(rows, seed=seed)
     report(f"fitting {name}", 0.0, f"{len(sessions):,} sequences, {data.num_items:,} items, {epochs} epochs")
@@ -83,7 +95,7 @@ def fit_sequential(name: str, liked: Iterable[Sequence[str]], *, epochs: int, se
     )
     model.fit(data)
     report(f"fitting {name}", 1.0, "")
-    return Sequential(model, data.iid_map)
+    return OfCornac(model, data.iid_map)
 
 
 def _parts(items: Sequence[str]) -> Iterator[Sequence[str]]:
