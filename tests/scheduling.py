@@ -8,7 +8,12 @@ import pytest
 from xdist.scheduler import LoadScopeScheduling
 
 ROOT = Path(__file__).parents[1]
-SHARED = {"_server: ServedModel": "vllm", "buildah: Buildah": "vllm", 'loop_scope="package"': "fleet"}
+SHARED = {
+    "_server: ServedModel": "vllm",
+    "buildah: Buildah": "vllm",
+    "embedder_server: str": "embedder",
+    'loop_scope="package"': "fleet",
+}
 """What takes long to start, as tests name it, and what to call it. All files with such a name run in one process.
 
 Images are built where the vLLM servers run, which the calls of the README need.
@@ -22,7 +27,7 @@ LONG = (
     "tests/faults/test_failover.py",
     "tests/benchmarks/test_load.py",
     "tests/model_store/msr/parts/test_served.py",
-    "tests/model_store/notellm2/test_served.py",
+    "embedder",
     "tests/deploy/test_rules.py",
     "tests/model_store/evaluate/test_sequential.py",
     "tests/service/state/test_machine.py",

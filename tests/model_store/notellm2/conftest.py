@@ -1,5 +1,7 @@
 """A tiny embedder from scratch, trained for a few steps on a small world."""
 
+import asyncio
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +16,8 @@ from model_store.notellm2.vision import BUILTIN
 from model_store.progress import quiet
 from model_store.registry.manifest import Manifest, Training
 from model_store.registry.registry import Registry
+from model_store.serving.launch import VllmServer
+from tests.vllm_servers import START_S
 
 STEPS = 6
 OPTIONS = EmbedderOptions(
@@ -60,3 +64,21 @@ def registered(trained: TrainedEmbedder, tmp_path_factory: pytest.TempPathFactor
         trained, Training(command="a test", data="shop"), vision=BUILTIN, store=store, name="shop", progress=quiet
     )
     return Registry(store), manifest
+
+
+def embedder_served(registry: Registry, manifest: Manifest, log: Path) -> Iterator[str]:
+    """The URL of a vLLM server of an embedder, while it runs."""
+    server = VllmServer(manifest, registry.local_folder(manifest), registry.templates(manifest), log)
+    with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
+        runner.run(server.start())
+        try:
+            runner.run(server.wait_healthy(timeout_s=START_S))
+            yield server.url
+        finally:
+            runner.run(server.stop())
+
+
+@pytest.fixture(scope="session")
+def embedder_server(registered: tuple[Registry, Manifest], tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a server of the trained embedder."""
+    yield from embedder_served(*registered, tmp_path_factory.mktemp("embedder") / "vllm.log")

@@ -2,7 +2,6 @@
 
 import asyncio
 import io
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,27 +14,11 @@ from model_store.notellm2.encoder import FeatureEncoder
 from model_store.notellm2.offline import OfflineEmbedder
 from model_store.registry.manifest import Manifest
 from model_store.registry.registry import Registry
-from model_store.serving.launch import VllmServer
 from model_store.soft_tokens import join_feature
 from model_store.views import ItemView
-from tests.vllm_servers import START_S
 
 pytestmark = [pytest.mark.vllm, pytest.mark.timeout(1800)]
 COSINE = 1e-3
-
-
-@pytest.fixture(scope="module")
-def url(registered: tuple[Registry, Manifest], tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    registry, manifest = registered
-    log = tmp_path_factory.mktemp("embedder") / "vllm.log"
-    server = VllmServer(manifest, registry.local_folder(manifest), registry.templates(manifest), log)
-    with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
-        runner.run(server.start())
-        try:
-            runner.run(server.wait_healthy(timeout_s=START_S))
-            yield server.url
-        finally:
-            runner.run(server.stop())
 
 
 def saved(tensor: torch.Tensor) -> bytes:
@@ -45,7 +28,7 @@ def saved(tensor: torch.Tensor) -> bytes:
 
 
 async def test_pictures_and_words_become_the_vectors_of_transformers(
-    url: str, registered: tuple[Registry, Manifest], dataset: Dataset, tmp_path: Path
+    embedder_server: str, registered: tuple[Registry, Manifest], dataset: Dataset, tmp_path: Path
 ) -> None:
     registry, manifest = registered
     some = dict(list(dataset.items.items())[:6])
@@ -54,7 +37,7 @@ async def test_pictures_and_words_become_the_vectors_of_transformers(
     expected = offline.embed(shown, tmp_path)[1]
     wordy = offline.embed(shown, tmp_path, picture=False)[1]
     encoder = FeatureEncoder.load(registry.encoder_folder(manifest))
-    embedder = open_embedder(url, manifest.id, registry)
+    embedder = open_embedder(embedder_server, manifest.id, registry)
     await embedder.check()
     try:
         for row, item in enumerate(some.values()):
