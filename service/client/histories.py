@@ -1,6 +1,7 @@
 """What all replays begin with: users' histories go into the service as events, and workers fold them."""
 
 import time
+import uuid
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -14,6 +15,8 @@ from service.client.waiting import wait_for_descriptions, wait_for_folds
 
 EVENTS_PER_REQUEST = 50
 MAX_CONCURRENT_USERS = 16
+DEADLINE_MS = 30_000
+"""Of a request for recommendations."""
 STALL_S, POLL_S = 120.0, 0.5
 """How long folding and describing may make no progress, and how often to look."""
 
@@ -25,6 +28,11 @@ class Past(Protocol):
     def user_id(self) -> str: ...
     @property
     def history(self) -> Sequence[Interaction]: ...
+
+
+def new_run_id() -> str:
+    """A prefix of user ids that keeps a run apart from others."""
+    return f"replay-{uuid.uuid4().hex[:8]}"
 
 
 def service_user(case: Past, run_id: str) -> str:

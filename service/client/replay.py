@@ -5,7 +5,6 @@ held-out target among negatives (see `model_store.evaluate.protocol`).
 """
 
 import asyncio
-import uuid
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -21,11 +20,17 @@ from model_store.for_each import for_each
 from model_store.progress import Report
 from service.client.catalogue import load_missing
 from service.client.client import Json, ServiceClient, ServiceError
-from service.client.histories import count_undescribed, delete_users, post_and_fold, service_user
+from service.client.histories import (
+    DEADLINE_MS,
+    count_undescribed,
+    delete_users,
+    new_run_id,
+    post_and_fold,
+    service_user,
+)
 from service.client.report import ReplayReport
 
 MAX_CONCURRENT_RECOMMENDS = 2
-DEADLINE_MS = 30_000
 SERVICE, MLLM, COLLABORATIVE = "Tastestream (blend)", "MLLM alone", "collaborative alone"
 PAIRS = ((SERVICE, POPULARITY), (SERVICE, ITEM_KNN), (SERVICE, EASE), (MLLM, POPULARITY), (SERVICE, COLLABORATIVE))
 
@@ -54,7 +59,7 @@ async def replay(
     """
     dataset = await asyncio.to_thread(read_dataset, data)
     cases = make_cases(dataset, protocol)
-    run_id = run_id or f"replay-{uuid.uuid4().hex[:8]}"
+    run_id = run_id or new_run_id()
     async with ServiceClient(url, api_key=api_key, transport=transport) as client:
         await load_missing(client, data, report)
         undescribed = await count_undescribed(client, dataset, report)

@@ -8,7 +8,6 @@ user's later case would speak for the target of the earlier one.
 
 import asyncio
 import time
-import uuid
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,12 +19,19 @@ from model_store.for_each import for_each
 from model_store.progress import Report
 from service.client.catalogue import load_missing
 from service.client.client import UNPROCESSABLE, Json, ServiceClient, ServiceError
-from service.client.histories import count_undescribed, delete_users, post_and_fold, post_histories, service_user
+from service.client.histories import (
+    DEADLINE_MS,
+    count_undescribed,
+    delete_users,
+    new_run_id,
+    post_and_fold,
+    post_histories,
+    service_user,
+)
 from service.client.report import Folding
 from service.client.retrieval_report import Answer, KindReport, RetrievalReplay, kind_report
 
 MAX_CONCURRENT_CASES = 2
-DEADLINE_MS = 30_000
 MAX_EXCLUDED = 1000
 """The most items that a request may exclude."""
 SIZES = (10, 50, 100)
@@ -60,7 +66,7 @@ async def replay_retrieval(
     """
     dataset = await asyncio.to_thread(read_dataset, data)
     drawn = make_retrieval_cases(dataset, protocol)
-    run_id = run_id or f"replay-{uuid.uuid4().hex[:8]}"
+    run_id = run_id or new_run_id()
     kinds: list[KindReport] = []
     async with ServiceClient(url, api_key=api_key, transport=transport) as client:
         await _require_sizes(client, run_id, max(sizes))
