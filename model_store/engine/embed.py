@@ -118,15 +118,6 @@ class Embedder:
             return True
         return False
 
-    async def served(self) -> list[str]:
-        """The names of the models that the server has.
-
-        Raises:
-            EngineError: it does not answer.
-        """
-        async with self._client.deadline(_CHECK_TIMEOUT_S):
-            return await served_models(self._client)
-
     async def embed(self, item: ItemView) -> Floats:
         """The vector of an item, of shape (dimensions,), float32, with the norm 1.
 
