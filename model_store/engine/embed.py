@@ -7,22 +7,17 @@ Qwen3-VL-Embedding, is asked by `/v1/embeddings`; its answer is cut to the versi
 
 import asyncio
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import replace
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 
 from model_store.embedder_head import Floats, Head
 from model_store.engine import fitting
-from model_store.engine.breaker import Breaker
 from model_store.engine.chat import Part, picture_parts, text_part
-from model_store.engine.client import VllmClient
-from model_store.engine.errors import BadAnswer, EngineError, EngineRejected, PromptTooLong
+from model_store.engine.errors import BadAnswer, PromptTooLong
 from model_store.engine.guard import guarded
-from model_store.engine.listing import served_models
-from model_store.engine.observer import Observer
-from model_store.engine.retry_budget import RetryBudget
+from model_store.engine.served_model import ServedModel, ServerOptions
 from model_store.pictures import FittedPictures
 from model_store.prompts import TextLimits, item_texts
 from model_store.prompts.embed import EmbedPrompts
@@ -31,25 +26,23 @@ from model_store.registry.registry import Registry
 from model_store.soft_tokens import BadSoftTokens, SoftTokenTexts, split_feature
 from model_store.views import ItemView
 
-_CHECK_TIMEOUT_S = 2.0
 _TEXT = TextLimits()
 
 
-class Embedder:
+class Embedder(ServedModel):
     """Asks one embedder.
 
     Args:
-        url: the server's root, without `/v1`.
-        manifest: a version with `embedding`.
+        url, options: see `ServedModel`.
+        manifest: a version with `embedding`; its id is also the name of its index.
         prompts, head: those of the version; None for a `direct` model.
-        timeout_s, connect_timeout_s: of a call, and of connecting.
-        max_concurrent_calls: requests sent at the same time; further ones wait within their own time.
-        breaker: stops calls while the server fails.
-        retries: the budget of retries.
+        model: the name under which the server serves the version, if it is not the id.
 
     Raises:
         ManifestError: the version is no embedder, or lacks what its kind needs.
     """
+
+    manifest: Manifest
 
     def __init__(
         self,
@@ -59,64 +52,13 @@ class Embedder:
         head: Head | None = None,
         *,
         model: str | None = None,
-        timeout_s: float = 30.0,
-        connect_timeout_s: float = 1.0,
-        max_concurrent_calls: int = 64,
-        api_key: str | None = None,
-        breaker: Breaker | None = None,
-        retries: RetryBudget | None = None,
+        **options: Unpack[ServerOptions],
     ) -> None:
         if manifest.embedding is None:
             raise ManifestError(f"{manifest.id} is no embedder: its manifest has no [embedding]")
-        self.manifest, self.embedding = manifest, manifest.embedding
-        self.model = model or manifest.id
-        self._client = VllmClient(
-            url,
-            connect_timeout_s=connect_timeout_s,
-            max_concurrent_calls=max_concurrent_calls,
-            api_key=api_key,
-            retries=retries,
-        )
-        self.url, self.retries = self._client.url, self._client.retries
-        self.breaker = breaker or Breaker()
-        self._timeout_s = timeout_s
+        super().__init__(url, model or manifest.id, manifest, **options)
+        self.embedding = manifest.embedding
         self._request = _request(manifest, prompts, head)
-
-    @property
-    def id(self) -> str:
-        """The version, which is also the name of its index."""
-        return self.manifest.id
-
-    def observe(self, observer: Observer) -> None:
-        """Tell `observer` what further answers say about themselves, and how the breaker and the budget stand."""
-        self._client.observer = observer
-        self.breaker.on_change = lambda state: observer.breaker(self.url, state)
-        self.retries.on_change = observer.retry_budget
-        observer.breaker(self.url, self.breaker.state)
-        observer.retry_budget(self.retries.left)
-
-    async def close(self) -> None:
-        """Close the pooled connections."""
-        await self._client.close()
-
-    async def check(self) -> None:
-        """Check, within seconds, that the server works and serves this version.
-
-        Raises:
-            EngineError: it does not; the message says why.
-        """
-        async with self._client.deadline(_CHECK_TIMEOUT_S):
-            await self._client.get("/health")
-            served = await served_models(self._client)
-        if self.model not in served:
-            raise EngineRejected(f"{self.url} serves {', '.join(served)}, not {self.model}")
-
-    async def healthy(self) -> bool:
-        """Whether `check` passes."""
-        with suppress(EngineError):
-            await self.check()
-            return True
-        return False
 
     async def embed(self, item: ItemView) -> Floats:
         """The vector of an item, of shape (dimensions,), float32, with the norm 1.
@@ -143,8 +85,10 @@ class Embedder:
         return self._request.vector(answer, feature)
 
 
-def open_embedder(url: str, version: str, registry: Registry, **options: Any) -> Embedder:
-    """An embedder for a version of `registry`, served under its id; see `Embedder` for the options.
+def open_embedder(
+    url: str, version: str, registry: Registry, *, model: str | None = None, **options: Unpack[ServerOptions]
+) -> Embedder:
+    """An embedder for a version of `registry`; see `Embedder` for the other arguments.
 
     Raises:
         ManifestError: the version does not exist, is no embedder, or its files were changed.
@@ -153,7 +97,7 @@ def open_embedder(url: str, version: str, registry: Registry, **options: Any) ->
     manifest = registry.get(version)
     direct = manifest.embedding is not None and manifest.embedding.kind == "direct"
     prompts = None if direct else registry.embed_prompts(manifest)
-    return Embedder(url, manifest, prompts, registry.head(manifest), **options)
+    return Embedder(url, manifest, prompts, registry.head(manifest), model=model, **options)
 
 
 class _States:

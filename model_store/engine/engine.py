@@ -3,22 +3,18 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, Unpack
 
 from model_store.engine import fitting
 from model_store.engine.bisection import Candidate
-from model_store.engine.breaker import Breaker
 from model_store.engine.chat import Part, picture_parts, read_text, soft_token_parts, text_part, text_request
-from model_store.engine.client import VllmClient
-from model_store.engine.errors import CircuitOpen, EngineError, EngineRejected, PromptTooLong
+from model_store.engine.errors import CircuitOpen, EngineError, PromptTooLong
 from model_store.engine.guard import guarded
-from model_store.engine.listing import served_models
-from model_store.engine.observer import Observer
 from model_store.engine.per_candidate import ChatScorer, ClassifyScorer
 from model_store.engine.plausible import require_plausible
 from model_store.engine.probe import Prober, is_doubtful
-from model_store.engine.retry_budget import RetryBudget
 from model_store.engine.score import PoolingScorer, Scorer
+from model_store.engine.served_model import CHECK_TIMEOUT_S, ServedModel, ServerOptions
 from model_store.pictures import FittedPictures, PictureSize
 from model_store.prompts import PromptSet
 from model_store.registry.manifest import Manifest, Serving
@@ -30,7 +26,6 @@ from model_store.views import InteractionView, ItemView, UserView
 Mode = Literal["score", "chat"]
 Way = Literal["score", "classify", "chat"]
 _T = TypeVar("_T")
-_CHECK_TIMEOUT_S = 2.0
 _BISECTION_SHARE = 0.8
 """Of a call's time: the scores found until then are returned before the caller gives up."""
 _GENERAL_PICTURE = PictureSize(224, 224, "contain")
@@ -38,23 +33,17 @@ _PATCH_PIXELS = 256
 """Of a picture, for one token of the prompt: an estimate that suits all vision encoders."""
 
 
-class Engine:
+class Engine(ServedModel):
     """Asks one model.
 
     Args:
-        url: the server's root, without `/v1`.
-        model: the name under which the server serves the model.
+        url, model, options: see `ServedModel`. Engines of one model may share a budget of retries.
         prompts: the templates that the model was trained on, or the built-in ones.
         manifest: the model version, which gives picture size, label tokens, token limits and probe; None for a general
             model, which answers in JSON, and whose label tokens `mode="chat"` asks of the server's tokenizer.
         mode: `score` asks a pooling server for all candidates at once, or for each if the version's pictures are soft
             tokens; `chat` asks a generating one for each.
-        timeout_s, connect_timeout_s: of a call that is given no time itself, and of connecting.
-        max_concurrent_calls: requests sent at the same time; further ones wait within their own time.
-        api_key: the server's key, sent as a bearer token.
         pictures, soft_tokens: pictures as the model reads them, which engines of one model may share.
-        breaker: stops calls while the server fails.
-        retries: the budget of retries, which engines of one model may share.
     """
 
     def __init__(
@@ -65,54 +54,20 @@ class Engine:
         manifest: Manifest | None = None,
         *,
         mode: Mode = "score",
-        timeout_s: float = 30.0,
-        connect_timeout_s: float = 1.0,
-        max_concurrent_calls: int = 64,
-        api_key: str | None = None,
         pictures: FittedPictures | None = None,
         soft_tokens: SoftTokenTexts | None = None,
-        breaker: Breaker | None = None,
-        retries: RetryBudget | None = None,
+        **options: Unpack[ServerOptions],
     ) -> None:
-        self.model = model
+        super().__init__(url, model, manifest, **options)
         self.prompts = prompts
-        self.manifest = manifest
         self.pictures = pictures or FittedPictures(manifest.picture if manifest else _GENERAL_PICTURE)
         shape = manifest.picture_tokens if manifest else None
         self.soft_tokens = soft_tokens or (SoftTokenTexts(shape) if shape else None)
         self._picture_tokens = _tokens_of(self.pictures.size) if shape is None else shape.count
         self._serving = manifest.serving if manifest else Serving(json_answers=True)
-        self._timeout_s = timeout_s
-        self._client = VllmClient(
-            url,
-            connect_timeout_s=connect_timeout_s,
-            max_concurrent_calls=max_concurrent_calls,
-            api_key=api_key,
-            retries=retries,
-        )
-        self.breaker = breaker or Breaker()
-        self.retries = self._client.retries
-        self.url = self._client.url
         self.way: Way = "classify" if mode == "score" and shape else mode
         self._scorer = self._open_scorer()
         self._prober = Prober(manifest.probe if manifest else None, self._score_one)
-
-    @property
-    def id(self) -> str:
-        """What answers name: the model version (`name@1`), or the served name of a general model."""
-        return self.manifest.id if self.manifest else self.model
-
-    def observe(self, observer: Observer) -> None:
-        """Tell `observer` what further answers say about themselves, and how the breaker and the budget stand."""
-        self._client.observer = observer
-        self.breaker.on_change = lambda state: observer.breaker(self.url, state)
-        self.retries.on_change = observer.retry_budget
-        observer.breaker(self.url, self.breaker.state)
-        observer.retry_budget(self.retries.left)
-
-    async def close(self) -> None:
-        """Close the pooled connections."""
-        await self._client.close()
 
     async def check(self) -> None:
         """Check, within seconds, that the server works, serves this model, and scores as it should.
@@ -120,20 +75,9 @@ class Engine:
         Raises:
             EngineError: it does not; the message says why.
         """
-        async with self._client.deadline(_CHECK_TIMEOUT_S):
-            await self._client.get("/health")
-            served = await served_models(self._client)
-        if self.model not in served:
-            raise EngineRejected(f"{self.url} serves {', '.join(served)}, not {self.model}")
-        async with self._client.deadline(_CHECK_TIMEOUT_S):
+        await super().check()
+        async with self._client.deadline(CHECK_TIMEOUT_S):
             await self._prober.check()
-
-    async def healthy(self) -> bool:
-        """Whether `check` passes."""
-        with suppress(EngineError):
-            await self.check()
-            return True
-        return False
 
     async def describe(self, item: ItemView, *, attempt: int = 0) -> str:
         """The item summary: what the picture and the title show, in a few words.
@@ -266,15 +210,10 @@ def open_engine(
     registry: Registry,
     *,
     mode: Mode = "score",
-    timeout_s: float = 30.0,
-    connect_timeout_s: float = 1.0,
-    max_concurrent_calls: int = 64,
-    api_key: str | None = None,
     vocabulary: Vocabulary | None = None,
     pictures: FittedPictures | None = None,
     soft_tokens: SoftTokenTexts | None = None,
-    breaker: Breaker | None = None,
-    retries: RetryBudget | None = None,
+    **options: Unpack[ServerOptions],
 ) -> Engine:
     """An engine for `version`, or for a general model with the built-in prompts; see `Engine` for the other arguments.
 
@@ -298,12 +237,7 @@ def open_engine(
         registry.prompts(manifest, vocabulary) if manifest else PromptSet.built_in(signals=Signals(vocabulary)),
         manifest,
         mode=mode,
-        timeout_s=timeout_s,
-        connect_timeout_s=connect_timeout_s,
-        max_concurrent_calls=max_concurrent_calls,
-        api_key=api_key,
         pictures=pictures,
         soft_tokens=soft_tokens,
-        breaker=breaker,
-        retries=retries,
+        **options,
     )
