@@ -37,7 +37,7 @@ def make_pools(tenants: Sequence[Resources]) -> list[Pool[ItemClaim]]:
 def _pool(embedder: EmbedderSettings, tenants: Sequence[Resources]) -> Pool[ItemClaim]:
     worker = tenants[0]
     encoders = Encoders(embedder.encoder_urls, embedder.encoder_timeout_s)
-    servers = EmbedderServers(_own(worker)) if embedder.url else None
+    servers = EmbedderServers(_own(worker), worker.metrics) if embedder.url else None
     worker.on_exit.push_async_callback(encoders.close)
     if servers is not None:
         worker.on_exit.push_async_callback(servers.close)

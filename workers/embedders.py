@@ -15,6 +15,7 @@ from model_store.registry.registry import Registry
 from model_store.registry.server_urls import is_allowed
 from service.engines import open_embedder
 from service.logs import get_logger
+from service.metrics import Metrics
 from service.settings import Settings
 from service.state.embeddings import Embeddings, Pointer
 from workers.job import JobUnavailable
@@ -23,6 +24,8 @@ log = get_logger(__name__)
 _KNOWN_S = 5.0
 """How long a promotion, or a server that comes or goes, may take to be noticed."""
 _POINTER_S = 1.0
+_UNUSED_S = 60.0
+"""A version that was not wanted for this time is not in use. Its breaker, which no call closes any more, is no news."""
 
 
 class Place(NamedTuple):
@@ -40,13 +43,16 @@ class EmbedderServers:
 
     Args:
         settings: those of a tenant, with the URL and the version of an embedder.
+        metrics: shows the embedders that are in use, each on the server that was found last.
     """
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings, self._engine = settings, settings.embedder
+    def __init__(self, settings: Settings, metrics: Metrics) -> None:
+        self._settings, self._engine, self._metrics = settings, settings.embedder, metrics
         self._clients: dict[str, VllmClient] = {}
         self._served: dict[str, tuple[float, list[str]]] = {}
         self._open: dict[tuple[str, Place], Embedder] = {}
+        self._shown: dict[str, Embedder] = {}
+        self._wanted_at: dict[str, float] = {}
         self._waiting: dict[str, str] = {}
         self._wanted = ""
         self._named: Mapping[str, tuple[str, ...]] = {}
@@ -102,6 +108,8 @@ class EmbedderServers:
         Raises:
             JobUnavailable: the model store can't be read.
         """
+        self._wanted_at[version] = time.monotonic()
+        self._forget_unused()
         place = await self.place_of(version)
         if place is None:
             return None
@@ -113,6 +121,7 @@ class EmbedderServers:
                 return None
             if self._open.setdefault((version, place), opened) is not opened:
                 await opened.close()
+        self._show(version, self._open[version, place])
         return self._open[version, place]
 
     async def close(self) -> None:
@@ -121,6 +130,22 @@ class EmbedderServers:
                 stack.push_async_callback(client.close)
             for embedder in self._open.values():
                 stack.push_async_callback(embedder.close)
+
+    def _show(self, version: str, embedder: Embedder) -> None:
+        if self._shown.get(version) is not embedder:
+            self._forget(version)
+            self._metrics.watch_engine(embedder, "embedder", "embed")
+            self._shown[version] = embedder
+
+    def _forget(self, version: str) -> None:
+        if version in self._shown:
+            self._metrics.forget_engine(self._shown.pop(version), "embedder")
+
+    def _forget_unused(self) -> None:
+        now = time.monotonic()
+        for version in [name for name, at in self._wanted_at.items() if now - at > _UNUSED_S]:
+            del self._wanted_at[version]
+            self._forget(version)
 
     def _read(self) -> tuple[str, Mapping[str, tuple[str, ...]]]:
         """The wanted version, and the servers that promotions name; none for a fixed number."""

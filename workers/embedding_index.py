@@ -28,7 +28,7 @@ async def tend_periodically(store: Store, settings: Settings, metrics: Metrics, 
     Args:
         settings: those of the tenant.
     """
-    servers, every_s = EmbedderServers(settings), settings.embedder.check_every_s
+    servers, every_s = EmbedderServers(settings, metrics), settings.embedder.check_every_s
     stopping = asyncio.create_task(stop.wait())
     while not stop.is_set():
         tending = asyncio.create_task(_tend_if_first(store, servers, metrics, every_s))

@@ -5,17 +5,23 @@ from collections.abc import Iterable
 from itertools import product
 
 from model_store.engine.breaker import State
-from model_store.engine.engine import Engine
 from model_store.engine.errors import CODES, CircuitOpen
 from model_store.engine.observer import Usage
 from model_store.engine.replicas import Replicas
 from model_store.engine.retry_budget import RetryBudget
+from model_store.engine.served_model import ServedModel
 from service.logs import get_logger
 from service.metrics.declare import Declare
 
 log = get_logger(__name__)
 _BINS = tuple(f"0.{tenth}" for tenth in range(10))
-_CALLS = {"ranker": ("score",), "canary": ("score",), "shadow": ("score",), "summarizer": ("summarize", "describe")}
+_CALLS = {
+    "ranker": ("score",),
+    "canary": ("score",),
+    "shadow": ("score",),
+    "summarizer": ("summarize", "describe"),
+    "embedder": ("embed",),
+}
 _MASS = (0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 1.0)
 
 
@@ -49,8 +55,8 @@ class ModelSeries:
         )
         self.model_info = declare.gauge(
             "tastestream_model_info",
-            "1 for each model version in use, 0 for one that was. `mode` is how it is asked: score, classify, chat, or "
-            "generate.",
+            "1 for each model version in use, 0 for one that was. `mode` is how it is asked: score, classify, chat, "
+            "generate, or embed.",
             ("role", "model", "mode"),
             across="latest",
         )
@@ -64,14 +70,15 @@ class ModelSeries:
         self.breaker_state = declare.gauge(
             "tastestream_breaker_state",
             "Circuit breaker of a model server: 0 closed, 1 half-open (a few calls try whether it is back), 2 open. Of "
-            "several servers or processes the worst.",
+            "several servers or processes the worst. `engine` is the ranker, its canary or shadow, the summarizer or "
+            "the embedder.",
             ("engine",),
             across="max",
         )
         self.retry_budget = declare.gauge(
             "tastestream_retry_budget_ratio",
-            "Share of the budget of retries that is left: 0 when calls to the ranker, the summarizer or redis are not "
-            "retried any more. Of several processes the smallest.",
+            "Share of the budget of retries that is left: 0 when calls to the ranker, the summarizer, the embedder or "
+            "redis are not retried any more. Of several processes the smallest.",
             ("engine",),
             across="min",
         )
@@ -83,7 +90,7 @@ class ModelSeries:
         self._watched: Counter[tuple[str, str]] = Counter()
         self._modes: dict[tuple[str, str], str] = {}
 
-    def watch_engine(self, engine: Engine | Replicas, role: str, mode: str) -> None:
+    def watch_engine(self, engine: ServedModel | Replicas, role: str, mode: str) -> None:
         """Show which model version is asked, count what its answers say about themselves, and show its breakers."""
         self.model_info.labels(role, engine.id, mode).set(1)
         self._watched[role, engine.id] += 1
@@ -94,7 +101,7 @@ class ModelSeries:
             self.model_created.labels(role, engine.id).set(engine.manifest.created.timestamp())
         engine.observe(_EngineObserver(self, role, engine.id))
 
-    def forget_engine(self, engine: Replicas, role: str) -> None:
+    def forget_engine(self, engine: ServedModel | Replicas, role: str) -> None:
         """A model version is not asked any more on these servers; the worst breaker is one of the others then."""
         self._watched[role, engine.id] -= 1
         states, budgets = self.breakers[role], self.budgets[role]

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from model_store.engine.breaker import State
 from model_store.registry.registry import Registry
 from service.index.follower import Follower
 from service.metrics import Metrics
@@ -170,6 +171,23 @@ async def test_while_the_server_is_down_no_item_is_given_up(store: Store, start:
     assert await store.dead_letters.count() == 0
 
 
+async def test_the_breaker_of_a_server_that_fails_is_shown(store: Store, start: Start, server: EmbedServer) -> None:
+    server.status["film"] = 500
+    await store.items.put_many(films(20))
+    worker = await start(RecordingSummarizer())
+
+    async def is_shown(state: State) -> bool:
+        series = "tastestream_breaker_state"
+        return worker.metrics.registry.get_sample_value(series, {"engine": "embedder"}) == state
+
+    await until(lambda: is_shown(State.OPEN))
+    info = {"role": "embedder", "model": OLD, "mode": "embed"}
+    assert worker.metrics.registry.get_sample_value("tastestream_model_info", info) == 1
+    server.status.clear()
+    await until(lambda: is_shown(State.CLOSED))
+    await until(lambda: _are(store, {OLD: 20}))
+
+
 async def test_a_vector_of_another_width_is_dead_lettered_with_a_stable_reason(
     store: Store, start: Start, server: EmbedServer
 ) -> None:
@@ -237,8 +255,8 @@ async def test_a_version_that_fails_at_many_items_is_not_used(
         return counts.failed == 10
 
     await until(all_failed)
-    servers = EmbedderServers(settings)
-    await tend(store, servers, Metrics())
+    servers = EmbedderServers(settings, metrics := Metrics())
+    await tend(store, servers, metrics)
     await servers.close()
     assert await in_use(store) == OLD
 

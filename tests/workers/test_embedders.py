@@ -1,12 +1,17 @@
 """Versions of an embedder are asked on the servers that promotions name, if the settings allow them."""
 
 from collections.abc import AsyncIterator, MutableMapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from model_store.engine.breaker import State
+from model_store.engine.errors import EngineError
 from model_store.registry.registry import Registry
+from model_store.views import ItemView
+from service.metrics import Metrics
 from service.settings import EmbedderSettings, Settings
 from service.state.records import Item
 from service.state.store import Store
@@ -49,9 +54,9 @@ def settings(settings: Settings, servers: dict[str, EmbedServer], registry: Regi
     return settings.model_copy(update={"embedder": embedder, "model_store": str(registry.root)})
 
 
-def choosing(settings: Settings, **embedder: Any) -> EmbedderServers:
+def choosing(settings: Settings, metrics: Metrics | None = None, **embedder: Any) -> EmbedderServers:
     own = settings.embedder.model_copy(update=embedder)
-    return EmbedderServers(settings.model_copy(update={"embedder": own}))
+    return EmbedderServers(settings.model_copy(update={"embedder": own}), metrics or Metrics())
 
 
 async def test_a_promotion_names_the_servers_of_the_new_version_and_a_rollback_needs_none(
@@ -163,4 +168,68 @@ async def test_a_job_that_finds_no_server_says_why_of_each_version(
     choice = choosing(settings)
     with pytest.raises(JobUnavailable, match=f"{OLD}: none of {first} serves it"):
         await embedders.Versions(choice, store.embeddings).current()
+    await choice.close()
+
+
+async def opened_breaker(choice: EmbedderServers, server: EmbedServer) -> None:
+    """Let the calls of the old version fail until its breaker is open."""
+    server.status["film"] = 500
+    embedder = await choice.opened(OLD)
+    assert embedder is not None
+    while embedder.breaker.state is not State.OPEN:
+        with suppress(EngineError):
+            await embedder.embed(ItemView("film 1"))
+
+
+def shown(metrics: Metrics) -> tuple[float | None, dict[str, float]]:
+    """The state of the breaker, and which versions are said to be in use."""
+    versions = {}
+    for name in (OLD, NEW):
+        labels = {"role": "embedder", "model": name, "mode": "embed"}
+        if (value := metrics.registry.get_sample_value("tastestream_model_info", labels)) is not None:
+            versions[name] = value
+    return metrics.registry.get_sample_value("tastestream_breaker_state", {"engine": "embedder"}), versions
+
+
+async def test_an_open_breaker_is_shown_until_its_version_is_not_in_use_any_more(
+    settings: Settings, servers: dict[str, EmbedServer], registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = servers
+    choice = choosing(settings, metrics := Metrics())
+    await opened_breaker(choice, servers[first])
+    servers[first].serves = []
+
+    async def lost() -> bool:
+        return await choice.opened(OLD) is None
+
+    await until(lost)
+    assert shown(metrics) == (State.OPEN, {OLD: 1}), "wanted, and without a server"
+    registry.promote(NAME, 2, urls=[second])
+
+    async def found() -> bool:
+        return await choice.opened(NEW) is not None
+
+    await until(found)
+    assert shown(metrics) == (State.OPEN, {OLD: 1, NEW: 1})
+    monkeypatch.setattr(embedders, "_UNUSED_S", 0.0)
+    assert await found()
+    assert shown(metrics) == (State.CLOSED, {OLD: 0, NEW: 1})
+    await choice.close()
+
+
+async def test_the_breaker_of_a_server_that_another_one_stands_in_for_is_not_shown(
+    settings: Settings, servers: dict[str, EmbedServer], registry: Registry
+) -> None:
+    first, second = servers
+    registry.promote(NAME, 1, urls=[second])
+    servers[second].serves = [OLD]
+    choice = choosing(settings, metrics := Metrics())
+    await opened_breaker(choice, servers[second])
+    servers[second].serves = []
+
+    async def elsewhere() -> bool:
+        return await choice.opened(OLD) is not None and await choice.place_of(OLD) == Place(first, OLD)
+
+    await until(elsewhere)
+    assert shown(metrics) == (State.CLOSED, {OLD: 1})
     await choice.close()
