@@ -3,11 +3,13 @@
 from collections.abc import Sequence
 
 from model_store.engine.breaker import Breaker, BreakerRules
+from model_store.engine.client import VllmClient
 from model_store.engine.embed import Embedder
 from model_store.engine.embed import open_embedder as open_version
 from model_store.engine.engine import Engine, Mode, open_engine
 from model_store.engine.replicas import Replicas
 from model_store.engine.retry_budget import RetryBudget
+from model_store.engine.served_model import ServerOptions
 from model_store.item_models.item_models import ItemModels
 from model_store.registry.manifest import Manifest
 from model_store.registry.registry import Registry
@@ -66,13 +68,13 @@ def open_embedder(settings: Settings, version: str, url: str, model: str) -> Emb
         version,
         Registry(settings.models_root),
         model=model,
-        timeout_s=engine.timeout_s,
-        connect_timeout_s=engine.connect_timeout_s,
-        max_concurrent_calls=engine.max_concurrent_calls,
-        api_key=engine.api_key.get_secret_value() if engine.api_key else None,
-        breaker=Breaker(BreakerRules(max_open_s=engine.breaker_max_open_s)),
-        retries=RetryBudget(engine.retry_share),
+        **_options(engine, RetryBudget(engine.retry_share)),
     )
+
+
+def open_listing(engine: EngineSettings, url: str) -> VllmClient:
+    """A client that asks one of the servers which models it serves."""
+    return VllmClient(url, connect_timeout_s=engine.connect_timeout_s, max_concurrent_calls=1, api_key=_key(engine))
 
 
 def soft_token_versions(settings: Settings) -> list[Manifest]:
@@ -110,13 +112,23 @@ def _open(
         engine.version,
         Registry(settings.models_root),
         mode=mode,
-        timeout_s=engine.timeout_s,
-        connect_timeout_s=engine.connect_timeout_s,
-        max_concurrent_calls=engine.max_concurrent_calls,
-        api_key=engine.api_key.get_secret_value() if engine.api_key else None,
         vocabulary=settings.signals.vocabulary(),
         pictures=replica.pictures if replica else None,
         soft_tokens=replica.soft_tokens if replica else None,
-        breaker=Breaker(BreakerRules(max_open_s=engine.breaker_max_open_s)),
-        retries=retries,
+        **_options(engine, retries),
     )
+
+
+def _options(engine: EngineSettings, retries: RetryBudget) -> ServerOptions:
+    return {
+        "timeout_s": engine.timeout_s,
+        "connect_timeout_s": engine.connect_timeout_s,
+        "max_concurrent_calls": engine.max_concurrent_calls,
+        "api_key": _key(engine),
+        "breaker": Breaker(BreakerRules(max_open_s=engine.breaker_max_open_s)),
+        "retries": retries,
+    }
+
+
+def _key(engine: EngineSettings) -> str | None:
+    return engine.api_key.get_secret_value() if engine.api_key else None

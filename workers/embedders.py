@@ -13,7 +13,7 @@ from model_store.errors import UserError
 from model_store.registry.aliases import PRODUCTION, servers_named
 from model_store.registry.registry import Registry
 from model_store.registry.server_urls import is_allowed
-from service.engines import open_embedder
+from service.engines import open_embedder, open_listing
 from service.logs import get_logger
 from service.metrics import Metrics
 from service.settings import Settings
@@ -174,10 +174,7 @@ class EmbedderServers:
         if time.monotonic() < until:
             return names
         if url not in self._clients:
-            key = self._engine.api_key.get_secret_value() if self._engine.api_key else None
-            self._clients[url] = VllmClient(
-                url, connect_timeout_s=self._engine.connect_timeout_s, max_concurrent_calls=1, api_key=key
-            )
+            self._clients[url] = open_listing(self._engine, url)
         names = await served_if_up(self._clients[url]) or []
         self._served[url] = (time.monotonic() + _KNOWN_S, names)
         return names

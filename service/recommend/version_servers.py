@@ -7,10 +7,10 @@ users' summaries and recents go there. Servers that the settings neither name no
 import asyncio
 from contextlib import AsyncExitStack
 
-from model_store.engine.client import VllmClient
 from model_store.engine.listing import served_if_up
 from model_store.errors import UserError
 from model_store.registry.server_urls import is_allowed
+from service.engines import open_listing
 from service.settings import RankerSettings
 
 
@@ -27,11 +27,7 @@ class VersionServers:
     def __init__(self, settings: RankerSettings, first: str) -> None:
         self._settings = settings
         self._first = first
-        key = settings.api_key.get_secret_value() if settings.api_key else None
-        self._clients = {
-            url: VllmClient(url, connect_timeout_s=settings.connect_timeout_s, max_concurrent_calls=1, api_key=key)
-            for url in settings.urls
-        }
+        self._clients = {url: open_listing(settings, url) for url in settings.urls}
         self._served: dict[str, list[str]] = {}
 
     @property
