@@ -8,55 +8,38 @@ import numpy as np
 from model_store.engine.embed import Embedder
 from model_store.registry.manifest import Manifest
 from model_store.views import ItemView
-from service.pictures.encoders import Encoders, EncoderUnavailable
-from service.pictures.tokens import TokenStore
-from service.settings import EmbedderSettings, Settings
 from service.state.leases import DeadLettered
 from service.state.queues import EmbeddingQueue, TooManyIndexes, WrongWidth
 from service.state.records import Item, ItemClaim
 from service.state.views import item_view
 from workers.backoff import Pause
 from workers.embedders import EmbedderServers, Versions
-from workers.job import Job, JobUnavailable, Outcome, Resources, ServerUnavailable, WorkFailed, committed
+from workers.job import Job, JobUnavailable, Outcome, Resources, ServerUnavailable, WorkFailed, committed, grouped
 from workers.model_calls import answer_of
 from workers.pool import Pool
-from workers.soft_tokens import REFUSED, SoftTokens
+from workers.soft_tokens import REFUSED, SoftTokens, open_soft_tokens
 
 Failure = WorkFailed | ServerUnavailable | JobUnavailable
 
 
 def make_pools(tenants: Sequence[Resources]) -> list[Pool[ItemClaim]]:
     """One for each embedder, and one for the tenants without any, whose items would wait for ever."""
-    groups: dict[EmbedderSettings, list[Resources]] = {}
-    for tenant in tenants:
-        if tenant.store.embedding_queue is not None:
-            groups.setdefault(_own(tenant).embedder, []).append(tenant)
-    return [_pool(embedder, group) for embedder, group in groups.items()]
+    embedding = [tenant for tenant in tenants if tenant.store.embedding_queue is not None]
+    return [_pool(group) for group in grouped(embedding, lambda tenant: tenant.own_settings.embedder)]
 
 
-def _pool(embedder: EmbedderSettings, tenants: Sequence[Resources]) -> Pool[ItemClaim]:
+def _pool(tenants: Sequence[Resources]) -> Pool[ItemClaim]:
     worker = tenants[0]
-    encoders = Encoders(embedder.encoder_urls, embedder.encoder_timeout_s)
-    servers = EmbedderServers(_own(worker), worker.metrics) if embedder.url else None
-    worker.on_exit.push_async_callback(encoders.close)
+    own = worker.own_settings
+    servers = EmbedderServers(own, worker.metrics) if own.embedder.url else None
     if servers is not None:
         worker.on_exit.push_async_callback(servers.close)
-    tokens = TokenStore(worker.settings.picture_tokens_url, cached_bytes=0)
     jobs = [
-        EmbedJob(
-            tenant,
-            queue,
-            Versions(servers, tenant.store.embeddings),
-            SoftTokens(tenant.pictures, encoders, tokens.of(_own(tenant).picture_tokens_url), tenant.metrics),
-        )
-        for tenant in tenants
+        EmbedJob(tenant, queue, Versions(servers, tenant.store.embeddings), tokens)
+        for tenant, tokens in zip(tenants, open_soft_tokens(tenants, own.embedder), strict=True)
         if (queue := tenant.store.embedding_queue) is not None
     ]
     return Pool(jobs, Pause(worker.retry), worker.settings.worker.max_concurrent_embeddings, worker.settings)
-
-
-def _own(tenant: Resources) -> Settings:
-    return tenant.settings.of_tenant(tenant.store.tenant)
 
 
 class EmbedJob(Job[ItemClaim]):
@@ -123,10 +106,6 @@ class EmbedJob(Job[ItemClaim]):
             if failure.reason != REFUSED:
                 raise
             return view
-        except EncoderUnavailable as error:
-            if error.asked:
-                raise ServerUnavailable(str(error), WorkFailed("encoder_failed", server_answered=False)) from error
-            raise JobUnavailable(str(error)) from error
         except OSError as error:
             raise JobUnavailable(f"pictures can't be read: {error}") from error
         if image is None:

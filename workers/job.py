@@ -14,7 +14,7 @@ import asyncio
 import random
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
 from contextlib import AbstractContextManager, AsyncExitStack, nullcontext
 from dataclasses import dataclass
 from typing import Generic, Literal
@@ -115,13 +115,22 @@ class Resources:
     server_pause: Pause
     tracer: Tracer | None = None
 
+    @property
+    def own_settings(self) -> Settings:
+        """The settings with the models and the folders of this tenant."""
+        return self.settings.of_tenant(self.store.tenant)
+
+
+def grouped(tenants: Sequence[Resources], model: Callable[[Resources], Hashable]) -> list[list[Resources]]:
+    """Those with the same model together: a server that hangs holds up only the tenants that use it."""
+    groups: dict[Hashable, list[Resources]] = {}
+    for tenant in tenants:
+        groups.setdefault(model(tenant), []).append(tenant)
+    return list(groups.values())
+
 
 def by_summarizer(tenants: Sequence[Resources]) -> list[list[Resources]]:
-    """Those with the same model together: a server that hangs holds up only the tenants that use it."""
-    groups: dict[int, list[Resources]] = {}
-    for tenant in tenants:
-        groups.setdefault(id(tenant.summarizer), []).append(tenant)
-    return list(groups.values())
+    return grouped(tenants, lambda tenant: id(tenant.summarizer))
 
 
 class Job(ABC, Generic[C]):

@@ -115,7 +115,7 @@ async def work(
             for pool in pools:
                 tasks.create_task(pool.run(stop))
             for tenant in tenants:
-                own = settings.of_tenant(tenant.store.tenant)
+                own = tenant.own_settings
                 tokens = partial(token_folders, own, tenant.pictures)
                 sweeping = sweep_periodically(tenant.store, tenant.pictures, settings.pictures, metrics, stop, tokens)
                 tasks.create_task(sweeping)

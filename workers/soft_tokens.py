@@ -1,6 +1,7 @@
 """Soft tokens of pictures: read from their folder, or made by an encoder and stored there."""
 
 import time
+from collections.abc import Sequence
 
 from model_store.registry.manifest import Manifest
 from model_store.soft_tokens import BadSoftTokens
@@ -8,9 +9,14 @@ from service.metrics import Metrics
 from service.pictures.encoders import Encoders, EncoderUnavailable, PictureRefused
 from service.pictures.store import PictureStore
 from service.pictures.tokens import TokenStore
-from workers.job import JobUnavailable, WorkFailed
+from service.settings import EncodedSettings
+from workers.job import JobUnavailable, Resources, ServerUnavailable, WorkFailed
 
 REFUSED = "picture_refused"
+
+
+class EncoderAbsent(JobUnavailable):
+    """No server has the encoder of a version."""
 
 
 class SoftTokens:
@@ -27,7 +33,8 @@ class SoftTokens:
 
         Raises:
             WorkFailed: the picture is missing, or the encoder refuses it (`REFUSED`).
-            EncoderUnavailable: no encoder of this version answers.
+            ServerUnavailable: the encoder of this version does not answer.
+            EncoderAbsent: no server has it.
             JobUnavailable: a folder can't be read or written, or the encoder makes wrong tokens.
         """
         try:
@@ -51,11 +58,25 @@ class SoftTokens:
             blob = await self._encoders.encode(version.encoder_id, content)
             outcome = "ok"
             return blob
-        except EncoderUnavailable:
+        except EncoderUnavailable as error:
             outcome = "encoder_unavailable"
-            raise
+            if error.asked:
+                raise ServerUnavailable(str(error), WorkFailed("encoder_failed", server_answered=False)) from error
+            raise EncoderAbsent(str(error)) from error
         except PictureRefused as error:
             outcome = REFUSED
             raise WorkFailed(REFUSED, str(error)) from error
         finally:
             self._metrics.count_call("encoder", "encode", outcome, time.perf_counter() - started)
+
+
+def open_soft_tokens(tenants: Sequence[Resources], model: EncodedSettings) -> list[SoftTokens]:
+    """Those of each of `tenants`, which share the encoders of `model`; the worker closes them at its end."""
+    worker = tenants[0]
+    encoders = Encoders(model.encoder_urls, model.encoder_timeout_s)
+    worker.on_exit.push_async_callback(encoders.close)
+    tokens = TokenStore(worker.settings.picture_tokens_url, cached_bytes=0)
+    return [
+        SoftTokens(tenant.pictures, encoders, tokens.of(tenant.own_settings.picture_tokens_url), tenant.metrics)
+        for tenant in tenants
+    ]

@@ -14,6 +14,7 @@ from service.state.records import Item
 from workers.backoff import Retry
 from workers.encode import EncodeJob
 from workers.job import JobUnavailable, ServerUnavailable, WorkFailed
+from workers.soft_tokens import SoftTokens
 
 DOWN = EncoderUnavailable("http://127.0.0.1:1 did not answer")
 ABSENT = EncoderUnavailable("no server has it", asked=False)
@@ -56,7 +57,7 @@ class Double:
     async def work(self) -> None:
         worker: Any = SimpleNamespace(retry=Retry(1, 1, 5), metrics=self, pictures=self)
         double: Any = self
-        job = EncodeJob(worker, double, double, double, double)
+        job = EncodeJob(worker, double, SoftTokens(double, double, double, double), double)
         claim: Any = SimpleNamespace(item=Item(item_id="i", title="t", picture="p"))
         await job.work(claim)
 
