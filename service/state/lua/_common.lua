@@ -28,6 +28,12 @@ local function clock(given)
   return time[1] * 1000 + math.floor(time[2] / 1000)
 end
 
+-- I5: whether a user was deleted after it was read, at the time `read`.
+local function deleted_since(tombstone, read)
+  local deleted = redis.call('GET', tombstone)
+  return deleted and tonumber(read) <= tonumber(deleted)
+end
+
 -- Let the keys of an idle user expire, if the settings say so.
 local function expire_idle(...)
   if USER_TTL > 0 then

@@ -3,8 +3,7 @@
 -- ARGV  when the user was read, recommendation id, items (JSON), recommendations to remember, for how long (ms)
 -- Returns 1, or 0 if the user was deleted. A value is the time of its write, and the items.
 local pages, now = KEYS[1], clock('0')
-local deleted = redis.call('GET', KEYS[2])
-if deleted and tonumber(ARGV[1]) <= tonumber(deleted) then return 0 end
+if deleted_since(KEYS[2], ARGV[1]) then return 0 end
 redis.call('HSET', pages, ARGV[2], string.format('%.0f:%s', now, ARGV[3]))
 redis.call('PEXPIRE', pages, ARGV[5])
 while redis.call('HLEN', pages) > tonumber(ARGV[4]) do

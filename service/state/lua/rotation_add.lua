@@ -2,8 +2,7 @@
 -- KEYS  rotation, tombstone
 -- ARGV  when the user was read, items (JSON), answers to remember, for how long (ms)
 -- Returns 1, or 0 if the user was deleted.
-local deleted = redis.call('GET', KEYS[2])
-if deleted and tonumber(ARGV[1]) <= tonumber(deleted) then return 0 end
+if deleted_since(KEYS[2], ARGV[1]) then return 0 end
 redis.call('LPUSH', KEYS[1], ARGV[2])
 redis.call('LTRIM', KEYS[1], 0, ARGV[3] - 1)
 redis.call('PEXPIRE', KEYS[1], ARGV[4])

@@ -4,8 +4,7 @@
 -- Returns 1, or 0 if there is no such user. The time to live starts with the first score: if later scores extended it,
 --         a score could outlive the stored revision of a deleted item.
 local scores, cache_key, new = KEYS[1], ARGV[2], ARGV[3]
-local deleted = redis.call('GET', KEYS[2])
-if deleted and tonumber(ARGV[1]) <= tonumber(deleted) then return 0 end
+if deleted_since(KEYS[2], ARGV[1]) then return 0 end
 if redis.call('EXISTS', KEYS[3], KEYS[4], KEYS[5]) == 0 then return 0 end
 
 local kept = redis.call('GET', scores)

@@ -2,7 +2,6 @@
 -- KEYS  log of what was shown, tombstone
 -- ARGV  when the user was read, user, the answer's JSON, entries to keep
 -- Returns 1, or 0 if the user was deleted.
-local deleted = redis.call('GET', KEYS[2])
-if deleted and tonumber(ARGV[1]) <= tonumber(deleted) then return 0 end
+if deleted_since(KEYS[2], ARGV[1]) then return 0 end
 redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[4], '*', 'u', ARGV[2], 'a', ARGV[3])
 return 1

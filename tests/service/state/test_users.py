@@ -109,14 +109,15 @@ async def test_a_commit_in_flight_does_not_touch_events_after_the_deletion(store
 
 
 async def test_scores_in_flight_restore_nothing(store: Store, clock: Clock, redis_url: str) -> None:
-    read = await store.users.read("u")
+    before = await store.users.read("u")
     await store.users.delete("u")
-    assert not await store.scores.write("u", "key", {"a": (1, 0.5)}, read.read_at_ms)
+    assert not await store.scores.write("u", "key", {"a": (1, 0.5)}, before.read_at_ms)
     assert len(keys_of(redis_url, "u")) == 1
     clock.pass_s(0.001)
     await store.events.accept([event("u", 1)], clock())
-    read = await store.users.read("u")
-    assert await store.scores.write("u", "key", {"a": (1, 0.5)}, read.read_at_ms)
+    assert not await store.scores.write("u", "key", {"a": (1, 0.5)}, before.read_at_ms), "they are of the deleted user"
+    after = await store.users.read("u")
+    assert await store.scores.write("u", "key", {"a": (1, 0.5)}, after.read_at_ms)
 
 
 async def test_a_dead_letter_retried_during_a_deletion_restores_nothing(
