@@ -6,9 +6,8 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from model_store.registry.files import StoreFiles
+from model_store.registry.files import CACHE, StoreFiles
 from model_store.registry.manifest import Manifest, ManifestError
-from model_store.registry.registry import CACHE
 
 EVALUATIONS = "evaluations"
 REPORT = "report.json"

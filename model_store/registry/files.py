@@ -12,6 +12,8 @@ from typing import Any
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
+CACHE = Path.home() / ".cache" / "tastestream" / "models"
+
 
 class StoreFiles:
     """Reads and writes paths relative to `root`; `local` copies those of a remote store to `cache`."""

@@ -6,22 +6,15 @@
 The root is a folder or any fsspec URL. A version exists once its manifest does, which is written last.
 """
 
-import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import tomli_w
 
-from model_store.embedder_head import MAX_BYTES as HEAD_BYTES
-from model_store.embedder_head import Head, HeadError
-from model_store.item_models.item_model import MAX_BYTES, ItemModelError
-from model_store.item_models.item_models import ITEM_MODELS, ItemModels
-from model_store.prompts import PromptSet
-from model_store.prompts.embed import EmbedPrompts
 from model_store.registry.aliases import (
     CANARY,
     PRODUCTION,
@@ -32,27 +25,20 @@ from model_store.registry.aliases import (
     parse_histories,
     stack,
 )
-from model_store.registry.files import StoreFiles
 from model_store.registry.manifest import MANIFEST, NAME, Manifest, ManifestError, hash_files
-from model_store.signals import Signals, Vocabulary
+from model_store.registry.version_files import VersionFiles
 
 ALIASES = "aliases.toml"
 Numbers = list[int]
 _ALIAS = re.compile(r"[a-z][a-z0-9_.-]{0,63}")
-CACHE = Path.home() / ".cache" / "tastestream" / "models"
 
 
-class Registry:
-    """Lists, adds, finds and promotes model versions.
+class Registry(VersionFiles):
+    """Lists, adds, finds and promotes model versions. Their files: see `VersionFiles`.
 
     Args:
-        root: the store's folder or fsspec URL.
-        cache: the folder for local copies of a remote store's files.
+        root, cache: see `VersionFiles`.
     """
-
-    def __init__(self, root: str | Path, cache: Path = CACHE) -> None:
-        self.root = str(root)
-        self._files = StoreFiles(root, cache)
 
     def list(self) -> list[Manifest]:
         """All versions, by name and number."""
@@ -94,121 +80,6 @@ class Registry:
         manifest = self._manifest(name, number)
         self._verify(manifest, self._local(manifest, "prompts"), manifest.prompts_sha256)
         return manifest
-
-    def prompts(self, manifest: Manifest, vocabulary: Vocabulary | None = None) -> PromptSet:
-        """The prompts of a version; `vocabulary` overrides the version's own for the types that it names.
-
-        Raises:
-            ManifestError: it is an embedder, see `embed_prompts`.
-        """
-        if manifest.role == "embedder":
-            raise ManifestError(f"{manifest.id} is an embedder: it neither ranks nor writes")
-        signals = Signals(manifest.signals, vocabulary or Vocabulary())
-        return PromptSet(
-            self._local(manifest, "prompts"),
-            signals=signals,
-            words=manifest.signals.words,
-            recents=manifest.prompt_recents,
-        )
-
-    def templates(self, manifest: Manifest) -> Path:
-        """A local folder with the prompt templates of a version."""
-        return self._local(manifest, "prompts")
-
-    def embed_prompts(self, manifest: Manifest) -> EmbedPrompts:
-        """The prompts of an embedder that reads hidden states.
-
-        Raises:
-            ManifestError: it is none.
-        """
-        if manifest.embedding is None or manifest.embedding.kind != "notellm2":
-            raise ManifestError(f"{manifest.id} is no embedder with prompts")
-        return EmbedPrompts(self._local(manifest, "prompts"), manifest.embedding.read_token)
-
-    def head(self, manifest: Manifest) -> Head | None:
-        """The head of an embedder; None if it needs none.
-
-        Raises:
-            ManifestError: it is missing, or not the one that was registered.
-            HeadError: it is malformed.
-        """
-        if not manifest.head:
-            return None
-        path = self._path(manifest, manifest.head)
-        if (size := path.stat().st_size) > HEAD_BYTES:
-            raise HeadError(f"{path} has {size:,} bytes, more than {HEAD_BYTES:,}")
-        content = path.read_bytes()
-        if hashlib.sha256(content).hexdigest() != manifest.head_sha256:
-            raise ManifestError(f"{path} is not what {manifest.id} was registered with; restore it or add a version")
-        return Head.parse(content, str(path))
-
-    def write_head(self, name: str, version: int, head: Head) -> dict[str, str]:
-        """Write the head of an embedder, before it is added; returns the fields of its manifest that name the file."""
-        path, content = f"{name}/{version}/head.npz", head.dump()
-        self._files.write(path, content)
-        return {"head": path, "head_sha256": hashlib.sha256(content).hexdigest()}
-
-    def local_folder(self, manifest: Manifest) -> Path:
-        """A local folder with the weights of a version, as vLLM and transformers load them.
-
-        Raises:
-            ManifestError: the weights are missing, or not those that were registered.
-        """
-        folder = self._local(manifest, "weights")
-        self._verify(manifest, folder, manifest.weights_sha256)
-        return folder
-
-    def encoder_folder(self, manifest: Manifest) -> Path:
-        """A local folder with what turns pictures into the version's soft tokens.
-
-        Raises:
-            ManifestError: the version has no soft tokens, or its encoder is missing or not the one that was registered.
-        """
-        if manifest.picture_tokens is None:
-            raise ManifestError(f"{manifest.id} has no picture tokens, and so no encoder")
-        folder = self._local(manifest, "encoder")
-        self._verify(manifest, folder, manifest.encoder_sha256)
-        return folder
-
-    def cooccurrence(self, manifest: Manifest) -> Path | None:
-        """A local copy of the version's co-occurrence file, if it has one."""
-        return self._path(manifest, manifest.cooccurrence) if manifest.cooccurrence else None
-
-    def item_models(self, manifest: Manifest) -> ItemModels:
-        """The item models that the version has.
-
-        Raises:
-            ManifestError: a file is missing, or not the one that was registered.
-            ItemModelError: it is too large, or malformed.
-        """
-        return ItemModels(**{name: self._item_model(manifest, name) for name in ITEM_MODELS})
-
-    def _item_model(self, manifest: Manifest, name: str) -> Any:
-        if not (where := getattr(manifest, name)):
-            return None
-        path = self._path(manifest, where)
-        if (size := path.stat().st_size) > MAX_BYTES:
-            raise ItemModelError(f"{path} has {size:,} bytes, more than {MAX_BYTES:,}")
-        content = path.read_bytes()
-        if hashlib.sha256(content).hexdigest() != getattr(manifest, f"{name}_sha256"):
-            raise ManifestError(f"{path} is not what {manifest.id} was registered with; restore it or add a version")
-        return ITEM_MODELS[name].parse(content, str(path))
-
-    def write_item_models(self, name: str, version: int, item_models: ItemModels) -> dict[str, str]:
-        """Write the item models of a version, before it is added.
-
-        Returns:
-            The fields of its manifest that name the files.
-
-        Raises:
-            ItemModelError: one is too large.
-        """
-        found: dict[str, str] = {}
-        for field, one in item_models.present().items():
-            path, content = f"{name}/{version}/{field}.safetensors", one.dump()
-            self._files.write(path, content)
-            found |= {field: path, f"{field}_sha256": hashlib.sha256(content).hexdigest()}
-        return found
 
     def next_version(self, name: str) -> int:
         """The number that a new version of `name` gets, if no other command takes it first."""
@@ -346,10 +217,6 @@ class Registry:
         """Bytes of a version's own files."""
         return self._files.size(f"{manifest.name}/{manifest.version}")
 
-    def write(self, path: str, content: bytes) -> None:
-        """Write a file that belongs to a version, before the version is added."""
-        self._files.write(path, content)
-
     @contextmanager
     def _changing(self, name: str) -> Iterator[Histories]:
         """The entries of each alias, while no other command on this machine changes them."""
@@ -401,24 +268,3 @@ class Registry:
         if (manifest.name, manifest.version) != (name, number):
             raise ManifestError(f"{self.root}/{path} says that it is {manifest.id}")
         return manifest
-
-    def _local(self, manifest: Manifest, part: str) -> Path:
-        path = f"{manifest.name}/{manifest.version}/{part}"
-        if manifest.weights and part == "weights":
-            path = manifest.weights
-        elif manifest.weights and part == "encoder":
-            path = str(PurePosixPath(manifest.weights).with_name("encoder"))
-        return self._path(manifest, path)
-
-    def _path(self, manifest: Manifest, path: str) -> Path:
-        pure = PurePosixPath(path)
-        if pure.is_absolute() or ".." in pure.parts:
-            raise ManifestError(f"{manifest.id} points outside the store: {path}")
-        try:
-            return self._files.local(path)
-        except FileNotFoundError:
-            raise ManifestError(f"{manifest.id} lacks {self.root}/{path}") from None
-
-    def _verify(self, manifest: Manifest, folder: Path, expected: str) -> None:
-        if hash_files(folder) != expected:
-            raise ManifestError(f"{folder} is not what {manifest.id} was registered with; restore it or add a version")

@@ -281,7 +281,7 @@ class TestItemModels:
         one = ItemModels(**{field: getattr(self.MODELS, field)})
         added = self.add(registry, weights, one)
         path = tmp_path / "store" / getattr(added, field)
-        monkeypatch.setattr("model_store.registry.registry.MAX_BYTES", path.stat().st_size - 1)
+        monkeypatch.setattr("model_store.registry.version_files.ITEM_MODEL_BYTES", path.stat().st_size - 1)
         with pytest.raises(ItemModelError, match="more than"):
             registry.item_models(added)
         monkeypatch.undo()
