@@ -2,9 +2,8 @@
 
 from collections.abc import Mapping
 
-import numpy as np
-
 from service.index.current import Vectors
+from service.index.repeats import repeats
 from service.index.searcher import Searcher
 from service.index.vector_index import VectorIndex
 from service.items.schemas import SimilarItem, SimilarItems, SimilarSource
@@ -90,9 +89,5 @@ def _source(item: str, together: Mapping[str, float], seen: Mapping[str, float])
 
 def _distinct(found: list[SimilarItem], index: VectorIndex, same_at: float) -> list[SimilarItem]:
     """Without items that are nearly the same as a better one."""
-    rows, known = index.rows([one.item_id for one in found])
-    kept: list[int] = []
-    for place in range(len(found)):
-        if not known[place] or not kept or float(np.max(rows[kept] @ rows[place])) < same_at:
-            kept.append(place)
-    return [found[place] for place in kept]
+    again = repeats(*index.rows([one.item_id for one in found]), same_at)
+    return [one for one, repeated in zip(found, again, strict=True) if not repeated]

@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from model_store.retrieval.vectors import Floats
+from service.index.repeats import repeats
 from service.index.vector_index import VectorIndex
 from service.state.records import Item
 
@@ -56,20 +57,12 @@ class Likeness:
         Args:
             cosine: of vectors, from which items are nearly the same. Items with one picture and one title always are.
         """
-        kept: list[int] = []
-        met: set[tuple[str, str]] = set()
-        found = []
-        for place, item in enumerate(self._items):
-            content = (item.picture, item.title) if item.picture else None
-            again = content is not None and content in met
-            if not again and self._known[place] and kept:
-                again = bool(np.max(self._rows[kept] @ self._rows[place]) >= cosine)
-            if content is not None:
-                met.add(content)
-            if not again and self._known[place]:
-                kept.append(place)
-            found.append(again)
-        return found
+        met: set[tuple[str | None, str]] = set()
+        same = []
+        for item in self._items:
+            same.append(bool(item.picture) and (item.picture, item.title) in met)
+            met.add((item.picture, item.title))
+        return repeats(self._rows, self._known, cosine, same)
 
 
 def diversified(
