@@ -1,20 +1,19 @@
 """Methods of retrieval. Each gives all items of the catalogue a score; -inf is an item that it can't find."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from itertools import islice
 from typing import Protocol
 
 import numpy as np
 
-from model_store.cooccurrence import Cooccurrence
 from model_store.evaluate.baselines import Baseline
 from model_store.evaluate.metrics import Floats
 from model_store.evaluate.retrieval.cases import RetrievalCase
 from model_store.evaluate.retrieval.vector_files import ItemRows
 from model_store.evaluate.served import near
-from model_store.item_models.item_models import ItemModels
 from model_store.retrieval.interests import InterestOptions, combined, interests
 
+Retrieve = Callable[[Sequence[str], Collection[str]], Sequence[str]]
 _OPTIONS = InterestOptions()
 
 
@@ -46,26 +45,18 @@ class Scored:
         return np.asarray(self._baseline.score(case.recents, self._items), dtype=np.float64)
 
 
-class Neighbours:
-    """Co-occurrence as the service retrieves by it, which goes on with the most liked items."""
+class Retrieved:
+    """A method of the service that lists what it finds.
 
-    def __init__(self, counts: Cooccurrence, items: Sequence[str], size: int) -> None:
-        self._counts, self._size = counts, size
-        self._places = places_of(items)
+    Args:
+        retrieve: the item ids that it finds, best first, from a user's recents and from the items to be left out.
+    """
 
-    def __call__(self, case: RetrievalCase) -> Floats:
-        return in_order(self._counts.retrieve(near(case.history), case.seen, self._size), self._places)
-
-
-class Modelled:
-    """The item models of a version, as the service retrieves by them."""
-
-    def __init__(self, models: ItemModels, items: Sequence[str], size: int) -> None:
-        self._models, self._size = models, size
-        self._places = places_of(items)
+    def __init__(self, retrieve: Retrieve, items: Sequence[str]) -> None:
+        self._retrieve, self._places = retrieve, places_of(items)
 
     def __call__(self, case: RetrievalCase) -> Floats:
-        return in_order(self._models.nearest(near(case.history), self._size, case.seen), self._places)
+        return in_order(self._retrieve(near(case.history), case.seen), self._places)
 
 
 class Embedded:

@@ -20,7 +20,7 @@ from model_store.evaluate.retrieval.cases import (
     RetrievalProtocol,
     make_retrieval_cases,
 )
-from model_store.evaluate.retrieval.methods import Embedded, Method, Modelled, Neighbours, Random, Scored
+from model_store.evaluate.retrieval.methods import Embedded, Method, Random, Retrieved, Scored
 from model_store.evaluate.retrieval.staged import Staged
 from model_store.evaluate.retrieval.vector_files import ItemRows
 from model_store.evaluate.retrieval.words import word_vectors
@@ -142,7 +142,7 @@ def _methods(drawn: RetrievalCases, plan: RetrievalPlan, report: Report) -> Iter
         if name == RANDOM:
             yield name, Random(items)
         elif name == COOCCURRENCE:
-            yield name, Neighbours(counts, items, _SIZE)
+            yield name, Retrieved(lambda recents, seen: counts.retrieve(recents, seen, _SIZE), items)
         elif name == SASREC:
             yield name, Scored(fit_sequential(name, liked, epochs=plan.epochs, seed=seed, report=report), items)
         elif name == WORDS:
@@ -153,7 +153,7 @@ def _methods(drawn: RetrievalCases, plan: RetrievalPlan, report: Report) -> Iter
             report(f"fitting {name}", 1.0, "")
     yield from embedded.items()
     models = ItemModels(learn_item_weights(likes, report), learn_item_vectors(liked, report=report))
-    yield ITEM_MODELS, Modelled(models, items, _SIZE)
+    yield ITEM_MODELS, Retrieved(lambda recents, seen: models.nearest(recents, _SIZE, seen), items)
     for label, stage in {"no embedding": None, **embedded}.items():
         for added, shares in plan.shares.items():
             staged = Staged(visible, counts, models, stage, size=_SIZE, seed=seed, shares=shares)

@@ -6,7 +6,7 @@ from model_store.cooccurrence import Cooccurrence
 from model_store.data.dataset import Dataset, DatasetItem, Interaction
 from model_store.evaluate.metrics import Floats
 from model_store.evaluate.retrieval.cases import RetrievalCase
-from model_store.evaluate.retrieval.methods import Embedded, Method, Modelled, Neighbours, best, in_order, places_of
+from model_store.evaluate.retrieval.methods import Embedded, Method, Retrieved, best, in_order, places_of
 from model_store.evaluate.retrieval.staged import Staged
 from model_store.evaluate.retrieval.vector_files import item_rows
 from model_store.item_models.item_models import ItemModels
@@ -39,7 +39,8 @@ def test_the_best_are_those_found_and_not_seen_in_the_order_of_a_list() -> None:
 
 def test_neighbours_of_recents_come_before_popular_items() -> None:
     asked = case(like("met"))
-    assert order(Neighbours(COUNTS, ITEMS, 4)(asked), asked) == ["partner", "hit", "played", "near"]
+    method = Retrieved(lambda recents, seen: COUNTS.retrieve(recents, seen, 4), ITEMS)
+    assert order(method(asked), asked) == ["partner", "hit", "played", "near"]
 
 
 def test_an_item_counts_where_it_was_met_last_and_one_without_vector_is_not_found() -> None:
@@ -94,7 +95,7 @@ def test_of_new_items_the_one_that_fits_best_comes_first() -> None:
 
 
 def test_item_models_name_what_the_recents_speak_for() -> None:
-    method = Modelled(MODELS, ITEMS, 5)
+    method = Retrieved(lambda recents, seen: MODELS.nearest(recents, 5, seen), ITEMS)
     assert order(method(case(like("met"))), case(like("met"))) == ["hit"]
     seen = case(like("met"), seen=frozenset({"hit"}))
     assert order(method(seen), seen) == []
