@@ -23,14 +23,15 @@ from model_store.progress import Report
 class SasrecOptions:
     """The size of the model, and how it is learned."""
 
-    epochs: int
-    seed: int
+    dimensions: int = 64
+    epochs: int = 10
+    seed: int = 0
     length: int = 30
-    width: int = 64
-    blocks: int = 2
-    dropout: float = 0.2
+    """Likes that are read."""
     batch: int = 128
     learning_rate: float = 1e-3
+    dropout: float = 0.2
+    blocks: int = 2
 
 
 class Sasrec:
@@ -87,18 +88,18 @@ class _Model(nn.Module):  # type: ignore[misc]
     def __init__(self, items: int, options: SasrecOptions) -> None:
         super().__init__()
         self.options = options
-        self.embedding = nn.Embedding(items + 1, options.width, padding_idx=items)
-        self.positions = nn.Parameter(torch.zeros(options.length, options.width))
+        self.embedding = nn.Embedding(items + 1, options.dimensions, padding_idx=items)
+        self.positions = nn.Parameter(torch.zeros(options.length, options.dimensions))
         self.dropout = nn.Dropout(options.dropout)
         self.blocks = nn.Sequential(*(_Block(options) for _ in range(options.blocks)))
-        self.norm = nn.LayerNorm(options.width)
+        self.norm = nn.LayerNorm(options.dimensions)
         self.no_biases = torch.zeros(items)
         nn.init.normal_(self.embedding.weight, std=0.02)
         nn.init.normal_(self.positions, std=0.02)
 
     def forward(self, before: torch.Tensor) -> torch.Tensor:
-        """The taste after each position of `before` (n, length); shape (n, length, width)."""
-        embedded = self.embedding(before) * self.options.width**0.5 + self.positions[: before.shape[1]]
+        """The taste after each position of `before` (n, length); shape (n, length, dimensions)."""
+        embedded = self.embedding(before) * self.options.dimensions**0.5 + self.positions[: before.shape[1]]
         tastes: torch.Tensor = self.norm(self.blocks(self.dropout(embedded)))
         return tastes
 
@@ -110,7 +111,7 @@ class _Model(nn.Module):  # type: ignore[misc]
 class _Block(nn.Module):  # type: ignore[misc]
     def __init__(self, options: SasrecOptions) -> None:
         super().__init__()
-        width = options.width
+        width = options.dimensions
         self.before_attention, self.before_layers = nn.LayerNorm(width), nn.LayerNorm(width)
         self.project, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
         self.layers = nn.Sequential(

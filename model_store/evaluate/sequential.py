@@ -71,7 +71,8 @@ def fit_sequential(name: str, liked: Iterable[Sequence[str]], *, epochs: int, se
         # Clients of a service compute baselines without torch.
         from model_store.evaluate.sasrec import SasrecOptions, fit_sasrec
 
-        return fit_sasrec(sessions, SasrecOptions(epochs, seed, _LENGTH, _WIDTH), report)
+        options = SasrecOptions(dimensions=_WIDTH, epochs=epochs, seed=seed, length=_LENGTH)
+        return fit_sasrec(sessions, options, report)
     # BERT4Rec is built on that of transformers.
     declare()
     try:
