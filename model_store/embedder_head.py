@@ -1,8 +1,9 @@
 """The head of an embedder: late fusion and projection of what the language model's positions say (NoteLLM-2, 3.3).
 
-    z = sigmoid(W_g [h; v]),  e = z * h + (1 - z) * v,  vector = W_o e / |W_o e|
+    h = (state - mean) / spread,  z = sigmoid(W_g [h; v]),  e = z * h + (1 - z) * v,  vector = W_o e / |W_o e|
 
-h is a hidden state and v the picture's feature. An item without a picture has no v: e is h.
+v is the picture's feature. An item without a picture has no v: e is h. The paper does not standardize hidden states;
+those of a pretrained model are nearly the same vector for all items, see `model_store.notellm2.model`.
 """
 
 import io
@@ -18,6 +19,7 @@ from model_store.errors import UserError
 Floats = npt.NDArray[np.float32]
 MAX_BYTES = 256 * 2**20
 _LEAST_NORM = 1e-12
+_NAMES = ("project", "gate", "mean", "spread")
 
 
 class HeadError(UserError):
@@ -30,10 +32,14 @@ class Head:
     Args:
         project: W_o, of shape (dimensions, hidden).
         gate: W_g, of shape (hidden, 2 * hidden); None for a model without late fusion.
+        mean, spread: of hidden states over items, of shape (2, hidden): at the position that has seen the whole item,
+            and at the one that has seen only its picture. None leaves states as they are.
     """
 
     project: Floats
     gate: Floats | None = None
+    mean: Floats | None = None
+    spread: Floats | None = None
 
     @property
     def dimensions(self) -> int:
@@ -47,7 +53,7 @@ class Head:
         """The unit vectors of hidden states.
 
         Args:
-            states: of shape (n, hidden).
+            states: of whole items, of shape (n, hidden).
             feature: of the picture, of shape (hidden,); None without one.
 
         Returns:
@@ -59,6 +65,8 @@ class Head:
         if states.ndim != 2 or states.shape[1] != self.hidden:
             raise ValueError(f"hidden states of shape {states.shape}, and the head reads (n, {self.hidden})")
         fused = states.astype(np.float32)
+        if self.mean is not None and self.spread is not None:
+            fused = (fused - self.mean[0]) / self.spread[0]
         if feature is not None and self.gate is not None:
             if feature.shape != (self.hidden,):
                 raise ValueError(f"a feature of shape {feature.shape}, and the head reads ({self.hidden},)")
@@ -74,8 +82,8 @@ class Head:
     def dump(self) -> bytes:
         """The file, in numpy's npz format."""
         out = io.BytesIO()
-        matrices = {"project": self.project} | ({} if self.gate is None else {"gate": self.gate})
-        np.savez(out, **{name: matrix.astype(np.float32) for name, matrix in matrices.items()})  # type: ignore[arg-type]
+        matrices = {name: getattr(self, name) for name in _NAMES if getattr(self, name) is not None}
+        np.savez(out, **{name: matrix.astype(np.float32) for name, matrix in matrices.items()})
         return out.getvalue()
 
     @classmethod
@@ -90,12 +98,18 @@ class Head:
                 found = {name: np.asarray(arrays[name]) for name in arrays.files}
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
             raise HeadError(f"{where} is no head of an embedder: {error}") from None
-        project, gate = found.get("project"), found.get("gate")
+        project = found.get("project")
         if project is None or project.ndim != 2 or 0 in project.shape:
             raise HeadError(f"{where} has no matrix `project`")
-        if gate is not None and gate.shape != (project.shape[1], 2 * project.shape[1]):
-            raise HeadError(f"{where}: `gate` has the shape {gate.shape}, which does not fit {project.shape}")
+        hidden = project.shape[1]
+        shapes = {"gate": (hidden, 2 * hidden), "mean": (2, hidden), "spread": (2, hidden)}
         for name, matrix in found.items():
+            if matrix.shape != shapes.get(name, matrix.shape):
+                raise HeadError(f"{where}: `{name}` has the shape {matrix.shape}, which does not fit {project.shape}")
             if matrix.dtype.kind != "f" or not np.all(np.isfinite(matrix)):
                 raise HeadError(f"{where}: `{name}` has numbers that are not finite floats")
-        return cls(project.astype(np.float32), None if gate is None else gate.astype(np.float32))
+        if ("mean" in found) != ("spread" in found):
+            raise HeadError(f"{where} has only one of `mean` and `spread`")
+        if "spread" in found and np.any(found["spread"] <= 0):
+            raise HeadError(f"{where}: `spread` has numbers that are not positive")
+        return cls(**{name: found[name].astype(np.float32) for name in _NAMES if name in found})

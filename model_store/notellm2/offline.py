@@ -99,7 +99,5 @@ def _assembled(llm: Any, connector: Connector | None, head: Head) -> ItemModel:
     width = head.hidden
     without = Connector(1, 1, 1, ConnectorSizes(1, width=width), 1.0)
     model = ItemModel(llm, connector or without, head.dimensions, late_fusion=head.gate is not None)
-    model.project.weight.data = torch.from_numpy(head.project.copy())
-    if model.gate is not None and head.gate is not None:
-        model.gate.weight.data = torch.from_numpy(head.gate.copy())
+    model.take_head(head)
     return model

@@ -21,7 +21,6 @@ from model_store.notellm2.features import look_at_all
 from model_store.notellm2.items import Inputs, Items, embed_all
 from model_store.notellm2.model import ItemModel, Vectors, info_nce
 from model_store.notellm2.sampling import VALIDATION_PARTNERS, PairDraw, PairValidation, visible_likes
-from model_store.notellm2.start import start_new_weights
 from model_store.notellm2.tokens import READ, ItemTokens
 from model_store.notellm2.vision import Seen, Vision, open_vision
 from model_store.pictures import PictureSize
@@ -33,7 +32,8 @@ from model_store.retrieval.pairs import ItemPairs, pairs
 from model_store.signals import BUILT_IN, Signals
 
 _REPORT_EVERY_S, _SAVE_EVERY_S = 10.0, 120.0
-_FIRST_ITEMS = 256
+_SETTLED_ON = 256
+"""Items over which hidden states are standardized after the training."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,9 +159,7 @@ class EmbedderRun:
         self.validation = PairValidation.among(tests, self.catalogue.number, options.validation_items, options.seed)
         self._best: dict[str, Any] = {}
         self._measured: dict[str, float] = {}
-        if restored is None:
-            self._start_new_weights()
-        else:
+        if restored is not None:
             self.state, tensors = restored
             self._best, self._measured = tensors["best"], tensors["measured"]
             self._load(tensors["weights"])
@@ -259,10 +257,12 @@ class EmbedderRun:
         likes = visible_likes(dataset, split, seed=options.seed, cold_share=options.cold_share)
         return pairs(likes, top=top, window=options.window, discount=options.discount)
 
-    def _start_new_weights(self) -> None:
-        some = self.rng.sample(range(len(self.items)), min(_FIRST_ITEMS, len(self.items)))
-        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=self.bf16):
-            start_new_weights(self.model, *self.items.batch(some, [True] * len(some)))
+    def _settle(self) -> None:
+        count = min(_SETTLED_ON, len(self.items))
+        some = random.Random(self.options.seed).sample(range(len(self.items)), count)  # noqa: S311
+        self.model.eval()
+        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=self.bf16):
+            self.model.settle(*self.items.batch(some, [True] * count))
 
     def _optimizer(self) -> torch.optim.Optimizer:
         llm = [weight for weight in self.model.llm.parameters() if weight.requires_grad]
@@ -313,6 +313,7 @@ class EmbedderRun:
 
     def _validate(self) -> None:
         """Keep the weights if they are the best so far."""
+        self._settle()
         whole = self.validation.ranks(self._pool_vectors(words=True))
         measured = {"AUC": whole.auc, "recall@10": whole.recall(10)}
         if self.vision is not None and self.options.inputs == "both":
@@ -341,9 +342,9 @@ class EmbedderRun:
         return self.state.seconds / (60 * self.options.minutes)
 
     def _weights(self) -> dict[str, Any]:
-        """Copies of all weights that are trained, and of the connector's statistics."""
+        """Copies of all weights that are trained, and of the statistics of connector and hidden states."""
         trained = {name for name, weight in self.model.named_parameters() if weight.requires_grad}
-        trained |= {f"connector.{name}" for name, _ in self.model.connector.named_buffers()}
+        trained |= {name for name, _ in self.model.named_buffers() if not name.startswith("llm.")}
         return {name: value.detach().clone() for name, value in self.model.state_dict().items() if name in trained}
 
     def _load(self, weights: dict[str, torch.Tensor]) -> None:

@@ -1,7 +1,9 @@
 """The loss, and what the vectors of an item depend on."""
 
+import copy
 import math
 
+import numpy as np
 import pytest
 import torch
 
@@ -42,6 +44,31 @@ def test_the_same_item_and_copies_of_the_partner_are_no_negatives() -> None:
         loss(3, 0, [2, 4]), loss(4, 1, [2, 3, 5]), loss(5, 2, [0, 1, 4]),
     ]  # fmt: skip
     assert float(found) == pytest.approx(sum(expected) / 6, abs=1e-5)
+
+
+def test_what_all_hidden_states_share_does_not_reach_the_vectors(trained: TrainedEmbedder) -> None:
+    model = copy.deepcopy(trained.model).requires_grad_(False)
+    batch, seen = trained.items.batch(range(30), [number % 4 > 0 for number in range(30)])
+    model.train()
+    expected = model(batch, seen)
+    read, shared = model._read, 10 * torch.randn(model.project.in_features)
+    model._read = lambda *given: tuple(states + shared for states in read(*given))
+    found = model(batch, seen)
+    torch.testing.assert_close(found.whole, expected.whole, atol=1e-3, rtol=0)
+    torch.testing.assert_close(found.picture, expected.picture, atol=1e-3, rtol=0)
+
+
+def test_the_head_makes_the_vectors_of_the_model(trained: TrainedEmbedder) -> None:
+    model = trained.model
+    batch, seen = trained.items.batch(range(12), [number % 3 > 0 for number in range(12)])
+    with torch.inference_mode():
+        expected, hidden = model(batch, seen).whole.numpy(), model.hidden(batch, seen)
+    assert hidden.features is not None
+    head = model.head()
+    features = dict(zip(batch.pictured.tolist(), hidden.features.numpy(), strict=True))
+    for row, state in enumerate(hidden.whole.numpy()):
+        np.testing.assert_allclose(head(state[None], features.get(row))[0], expected[row], atol=1e-5)
+    assert float(np.abs(model.whole.mean.numpy()).max()) > 0
 
 
 def test_a_vector_does_not_depend_on_the_items_beside_it(trained: TrainedEmbedder) -> None:
