@@ -19,8 +19,8 @@ from model_store.notellm2.connector import Connector
 from model_store.notellm2.tokens import SOFT, EncodedItem
 from model_store.notellm2.vision import Seen
 
-FIRST_LOG_SCALE = 1.5
-"""The temperature starts at e^-1.5. With the paper's e^-3, vectors of untrained weights are worse than chance."""
+FIRST_LOG_SCALE = 2.0
+"""The temperature starts at e^-2. With the paper's e^-3, the loss of untrained weights is twice that of chance."""
 _MOST_LOG_SCALE = math.log(100.0)
 _ROWS_AT_ONCE = 24
 _LEAST_SPREAD = 1e-4
@@ -224,19 +224,3 @@ class ItemModel(nn.Module):  # type: ignore[misc]
 
 def _array(tensor: torch.Tensor) -> Floats:
     return np.asarray(tensor.detach().float().cpu().numpy())
-
-
-def info_nce(vectors: torch.Tensor, items: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
-    """Symmetric in-batch InfoNCE: each of 2B vectors has to find its partner among all others.
-
-    Args:
-        vectors: of pairs, of shape (2B, dimensions): row i belongs to row i + B.
-        items: the number of each row's item, (2B,). The same item, or another copy of the partner, is no negative.
-    """
-    rows = torch.arange(len(vectors), device=vectors.device)
-    partner = rows.roll(len(vectors) // 2)
-    # The same item, or another copy of the partner.
-    left_out = (items[None, :] == items[:, None]) | (items[None, :] == items[partner][:, None])
-    left_out[rows, partner] = False
-    logits = (scale * (vectors @ vectors.T)).masked_fill(left_out, float("-inf"))
-    return nn.functional.cross_entropy(logits, partner)

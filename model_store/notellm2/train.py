@@ -19,7 +19,8 @@ from model_store.notellm2.base import SCRATCH, ScratchSizes, open_base
 from model_store.notellm2.connector import Connector, ConnectorSizes
 from model_store.notellm2.features import look_at_all
 from model_store.notellm2.items import Inputs, Items, embed_all
-from model_store.notellm2.model import ItemModel, Vectors, info_nce
+from model_store.notellm2.loss import Partners, PartnerShares, info_nce
+from model_store.notellm2.model import ItemModel, Vectors
 from model_store.notellm2.sampling import VALIDATION_PARTNERS, PairDraw, PairValidation, visible_likes
 from model_store.notellm2.tokens import READ, ItemTokens
 from model_store.notellm2.vision import Seen, Vision, open_vision
@@ -32,6 +33,7 @@ from model_store.retrieval.pairs import ItemPairs, pairs
 from model_store.signals import BUILT_IN, Signals
 
 _REPORT_EVERY_S, _SAVE_EVERY_S = 10.0, 120.0
+_SCALE_RATE = 1e-2
 _SETTLED_ON = 256
 """Items over which hidden states are standardized after the training."""
 
@@ -48,7 +50,9 @@ class EmbedderOptions:
     steps: int | None = None
     seed: int = 0
     pairs: int = 64
-    """Pairs in one step: each item has twice as many, less two, negatives."""
+    """Pairs in one step."""
+    partners: Partners = "all"
+    """What an item has to find among the others of a step: `drawn` only its partner, as in the paper."""
     dimensions: int = 64
     queries: int = 16
     inner: int = 256
@@ -61,7 +65,7 @@ class EmbedderOptions:
     scratch: ScratchSizes = field(default_factory=ScratchSizes)
     llm_rate: float = 5e-4
     new_rate: float = 1e-3
-    """Of what is always new: connector, gate, projection, scale."""
+    """Of what is always new: connector, gate and projection."""
     picture_weight: float = 0.1
     """Of the loss of the positions that have seen only the picture; the whole item has the rest."""
     inputs: Inputs = "both"
@@ -156,6 +160,7 @@ class EmbedderRun:
         self.model = self._model(seen)
         self.optimizer = self._optimizer()
         self._draw = PairDraw(self.pairs, self.catalogue.number)
+        self._shares = PartnerShares(self.pairs, self.catalogue.number, options.partners)
         self.validation = PairValidation.among(tests, self.catalogue.number, options.validation_items, options.seed)
         self._best: dict[str, Any] = {}
         self._measured: dict[str, float] = {}
@@ -267,10 +272,12 @@ class EmbedderRun:
     def _optimizer(self) -> torch.optim.Optimizer:
         llm = [weight for weight in self.model.llm.parameters() if weight.requires_grad]
         known = set(map(id, self.model.llm.parameters()))
+        known.add(id(self.model.log_scale))
         new = [weight for weight in self.model.parameters() if id(weight) not in known]
         groups = [
             {"params": llm, "peak": self.options.llm_rate, "weight_decay": 0.01},
             {"params": new, "peak": self.options.new_rate, "weight_decay": 0.01},
+            {"params": [self.model.log_scale], "peak": _SCALE_RATE, "weight_decay": 0.0},
         ]
         return torch.optim.AdamW(groups, betas=(0.9, 0.98), lr=0.0)
 
@@ -285,12 +292,15 @@ class EmbedderRun:
         self.model.train()
         found = self._embed(numbers, kept)
         items = torch.tensor(numbers)
-        loss = (1 - options.picture_weight) * info_nce(found.whole, items, self.model.scale)
+        scale = self.model.scale
+        loss = (1 - options.picture_weight) * info_nce(found.whole, items, self._shares(numbers), scale)
         alone = _both(found.pictured, options.pairs)
         if len(alone) > 1:
             rows = torch.cat([alone, alone + options.pairs])
             places = torch.full((len(numbers),), -1).index_copy(0, found.pictured, torch.arange(len(found.pictured)))
-            loss = loss + options.picture_weight * info_nce(found.picture[places[rows]], items[rows], self.model.scale)
+            picture = found.picture[places[rows]]
+            shares = self._shares(items[rows].tolist())
+            loss = loss + options.picture_weight * info_nce(picture, items[rows], shares, scale)
         value = float(loss.detach())
         if not math.isfinite(value):
             raise RunError(

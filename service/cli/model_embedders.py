@@ -13,6 +13,7 @@ from service.cli.terminal import say, settings_or_exit
 
 if TYPE_CHECKING:
     from model_store.notellm2.items import Inputs
+    from model_store.notellm2.loss import Partners
 
 
 def train_embedder(
@@ -33,6 +34,10 @@ def train_embedder(
         typer.Option(help="Train for this many steps instead of a time.", min=1, show_default=False),
     ] = None,
     pairs: Annotated[int, typer.Option(help="Pairs of items in one step.", min=2, max=4096)] = 64,
+    partners: Annotated[
+        str,
+        typer.Option(help="What an item has to find in a step: `all` its partners there, or the `drawn` one (paper)."),
+    ] = "all",
     dimensions: Annotated[int, typer.Option(help="Numbers of a vector.", min=2, max=4096)] = 64,
     queries: Annotated[int, typer.Option(help="Soft tokens of a picture.", min=1, max=256)] = 16,
     layers: Annotated[
@@ -69,6 +74,8 @@ def train_embedder(
     """
     if inputs not in ("both", "words", "picture"):
         raise typer.BadParameter("must be both, words or picture", param_hint="--inputs")
+    if partners not in ("all", "drawn"):
+        raise typer.BadParameter("must be all or drawn", param_hint="--partners")
     from model_store.msr.parts.lora import LoraSizes
     from model_store.notellm2.command import train_embedder as train
     from model_store.notellm2.train import EmbedderOptions
@@ -81,6 +88,7 @@ def train_embedder(
         steps=steps,
         seed=seed,
         pairs=pairs,
+        partners=cast("Partners", partners),
         dimensions=dimensions,
         queries=queries,
         layers=layers,

@@ -1,49 +1,13 @@
-"""The loss, and what the vectors of an item depend on."""
+"""What the vectors of an item depend on."""
 
 import copy
-import math
 
 import numpy as np
 import pytest
 import torch
 
 from model_store.notellm2 import model
-from model_store.notellm2.model import info_nce
 from model_store.notellm2.train import TrainedEmbedder
-
-SCALE = torch.tensor(10.0)
-
-
-def test_each_vector_looks_for_its_partner_among_all_others() -> None:
-    torch.manual_seed(0)
-    vectors = torch.nn.functional.normalize(torch.randn(6, 4), dim=-1)
-    expected = []
-    for row in range(6):
-        logits = [10.0 * float(vectors[row] @ vectors[other]) for other in range(6) if other != row]
-        right = 10.0 * float(vectors[row] @ vectors[(row + 3) % 6])
-        expected.append(math.log(sum(map(math.exp, logits))) - right)
-    found = info_nce(vectors, torch.arange(6), SCALE)
-    assert float(found) == pytest.approx(sum(expected) / 6, abs=1e-5)
-
-
-def test_the_same_item_and_copies_of_the_partner_are_no_negatives() -> None:
-    torch.manual_seed(0)
-    vectors = torch.nn.functional.normalize(torch.randn(6, 4), dim=-1)
-    vectors[1] = vectors[0]
-    # Pairs (a, b), (a, c), (d, b): rows 0 and 1 are one item, rows 3 and 5 are another.
-    items = torch.tensor([0, 0, 3, 1, 2, 1])
-    vectors[5] = vectors[3]
-    found = info_nce(vectors, items, SCALE)
-
-    def loss(row: int, partner: int, others: list[int]) -> float:
-        logits = [10.0 * float(vectors[row] @ vectors[one]) for one in (partner, *others)]
-        return math.log(sum(map(math.exp, logits))) - logits[0]
-
-    expected = [
-        loss(0, 3, [2, 4]), loss(1, 4, [2, 3, 5]), loss(2, 5, [0, 1, 4]),
-        loss(3, 0, [2, 4]), loss(4, 1, [2, 3, 5]), loss(5, 2, [0, 1, 4]),
-    ]  # fmt: skip
-    assert float(found) == pytest.approx(sum(expected) / 6, abs=1e-5)
 
 
 def test_what_all_hidden_states_share_does_not_reach_the_vectors(trained: TrainedEmbedder) -> None:
