@@ -33,7 +33,7 @@ from model_store.retrieval.pairs import ItemPairs, pairs
 from model_store.signals import BUILT_IN, Signals
 
 _REPORT_EVERY_S, _SAVE_EVERY_S = 10.0, 120.0
-_SCALE_RATE = 1e-2
+_SCALE_RATE = 1e-3
 _SETTLED_ON = 256
 """Items over which hidden states are standardized after the training."""
 
@@ -64,7 +64,7 @@ class EmbedderOptions:
     """None trains all weights of a pretrained model, as a new one's."""
     scratch: ScratchSizes = field(default_factory=ScratchSizes)
     llm_rate: float = 5e-4
-    new_rate: float = 1e-3
+    new_rate: float = 2e-3
     """Of what is always new: connector, gate and projection."""
     picture_weight: float = 0.1
     """Of the loss of the positions that have seen only the picture; the whole item has the rest."""
