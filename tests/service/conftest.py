@@ -45,8 +45,8 @@ class Gateway:
         return await self.client.request(method, path, **more)
 
     def on_a_socket(self) -> AbstractAsyncContextManager[str]:
-        """Serves the gateway over its own HTTP/1.1; yields the URL of its root."""
-        return serving(self.app, http=bounded_http(self.settings.limits, self.metrics))
+        """Serves the gateway, which runs already, over its own HTTP/1.1; yields the URL of its root."""
+        return serving(self.app, http=bounded_http(self.settings.limits, self.metrics), lifespan="off")
 
     def count(self, series: str, **labels: str) -> float:
         return self.metrics.registry.get_sample_value(series, labels) or 0.0

@@ -86,7 +86,7 @@ async def test_a_missing_key_is_named_and_the_key_is_sent(
 ) -> None:
     (tmp_path / "keys").write_text("secret")
     write(tmp_path, 3)
-    async with open_gateway(api_keys_file=tmp_path / "keys") as gateway, serving(gateway.app) as url:
+    async with open_gateway(api_keys_file=tmp_path / "keys") as gateway, serving(gateway.app, lifespan="off") as url:
         refused = await asyncio.to_thread(tastestream, "items", "import", str(tmp_path), "--url", url)
         monkeypatch.setenv("TASTESTREAM_API_KEY", "secret")
         stored = await asyncio.to_thread(tastestream, "items", "import", str(tmp_path), "--url", url)
@@ -98,7 +98,7 @@ async def test_the_first_rejected_lines_are_shown_without_markup(
     gateway: Gateway, tmp_path: Path, tastestream: Run
 ) -> None:
     write(tmp_path, 3, *({"item_id": f"[red]x{number}"} for number in range(30)))
-    async with serving(gateway.app) as url:
+    async with serving(gateway.app, lifespan="off") as url:
         ended = await asyncio.to_thread(tastestream, "items", "import", str(tmp_path), "--url", url)
     assert ended.code == 1
     assert "stored 3 items, rejected 30" in ended.out

@@ -55,7 +55,7 @@ MODES: dict[str, Callable[[CloudEvent], HTTPMessage]] = {
 @pytest.fixture
 async def http(gateway: Gateway) -> AsyncIterator[httpx.AsyncClient]:
     """A client of the gateway over a socket."""
-    async with serving(gateway.app) as url, httpx.AsyncClient(base_url=url) as client:
+    async with serving(gateway.app, lifespan="off") as url, httpx.AsyncClient(base_url=url) as client:
         yield client
 
 
@@ -278,7 +278,7 @@ class TestBinaryMode:
     async def test_without_a_content_type_it_is_json_as_the_sdk_sends_it(self, gateway: Gateway) -> None:
         message = to_binary_event(made())
         assert "content-type" not in {name.lower() for name in message.headers}
-        async with serving(gateway.app) as url, httpx.AsyncClient(base_url=url) as client:
+        async with serving(gateway.app, lifespan="off") as url, httpx.AsyncClient(base_url=url) as client:
             answer = await client.post("/events", content=message.body, headers=message.headers)
         assert answer.status_code == 204
 

@@ -300,7 +300,7 @@ class TestStops:
             assert (problem["accepted"], problem["resume_at"]) == (1, 1)
 
     async def test_the_caller_hangs_up(self, gateway: Gateway) -> None:
-        async with serving(gateway.app) as url:
+        async with serving(gateway.app, lifespan="off") as url:
             host, _, port = url.removeprefix("http://").partition(":")
             _, writer = await asyncio.open_connection(host, int(port))
             writer.write(b"POST /events HTTP/1.1\r\nHost: t\r\n")

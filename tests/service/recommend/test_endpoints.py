@@ -329,7 +329,7 @@ async def test_when_the_client_disconnects_the_call_of_the_model_ends(
     async with (
         serving(model.app()) as url,
         open_ranked(url) as gateway,
-        serving(gateway.app) as own,
+        serving(gateway.app, lifespan="off") as own,
     ):
         await fill(gateway, "tea", "pan", "hat")
         host, _, port = own.removeprefix("http://").partition(":")
