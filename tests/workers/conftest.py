@@ -15,6 +15,7 @@ from service.settings import Settings, StateSettings, WorkerSettings
 from service.state.records import Event, Item
 from service.state.store import Store
 from tests.workers.doubles import RecordingSummarizer
+from workers import embedders
 from workers.job import Summarizer
 from workers.run import work
 
@@ -98,6 +99,13 @@ def settings(redis_url: str, state: dict[str, Any], worker_settings: dict[str, A
         state=StateSettings(**{"redis_timeout_s": 20.0, **quick, **state}),
         worker=WorkerSettings(**{"poll_s": 0.02, "drain_s": 60, **worker_settings}),
     )
+
+
+@pytest.fixture
+def quick_embedders(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Promotions of embedders, and servers that come and go, are noticed at once."""
+    for name in ("_KNOWN_S", "_POINTER_S"):
+        monkeypatch.setattr(embedders, name, 0.02)
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ from starlette.routing import Route
 from model_store.prompts import BUILT_IN
 from model_store.registry.manifest import Embedding, Manifest
 from model_store.registry.registry import Registry
+from service.settings import EmbedderSettings, Settings
 
 NAME, DIMENSIONS = "shop-embedder", 8
 
@@ -46,6 +47,12 @@ def model_store(root: Path, *numbers: int) -> Registry:
         registry.add(manifest, BUILT_IN / "embed", weights)
     registry.promote(NAME, numbers[0])
     return registry
+
+
+def asking(settings: Settings, url: str, registry: Registry, **embedder: Any) -> Settings:
+    """The settings with the embedder of `registry`, asked at `url`."""
+    own = EmbedderSettings(url=url, version=NAME, check_every_s=0.05, timeout_s=10, **embedder)
+    return settings.model_copy(update={"embedder": own, "model_store": str(registry.root)})
 
 
 @dataclass

@@ -24,17 +24,11 @@ from tests.workers import embedder_double as double
 from tests.workers.conftest import Start, Worker, until
 from tests.workers.doubles import RecordingSummarizer
 from tests.workers.embedder_double import EmbedServer, version
-from workers import embedders
 from workers.embedders import EmbedderServers
 from workers.embedding_index import tend
 
+pytestmark = pytest.mark.usefixtures("quick_embedders")
 OLD, NEW = version(1), version(2)
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(embedders, "_KNOWN_S", 0.05)
-    monkeypatch.setattr(embedders, "_POINTER_S", 0.02)
 
 
 @pytest.fixture
@@ -50,8 +44,7 @@ async def server() -> AsyncIterator[EmbedServer]:
 @pytest.fixture
 async def settings(settings: Settings, server: EmbedServer, registry: Registry) -> AsyncIterator[Settings]:
     async with serving(server.app()) as url:
-        embedder = EmbedderSettings(url=url, version=double.NAME, check_every_s=0.05, timeout_s=10)
-        yield settings.model_copy(update={"embedder": embedder, "model_store": str(registry.root)})
+        yield double.asking(settings, url, registry)
 
 
 def films(count: int, first: int = 0) -> list[Item]:

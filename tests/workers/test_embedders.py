@@ -12,7 +12,7 @@ from model_store.engine.errors import EngineError
 from model_store.registry.registry import Registry
 from model_store.views import ItemView
 from service.metrics import Metrics
-from service.settings import EmbedderSettings, Settings
+from service.settings import Settings
 from service.state.records import Item
 from service.state.store import Store
 from tests.service.serving import serving
@@ -24,14 +24,9 @@ from workers import embedders
 from workers.embedders import EmbedderServers, Place
 from workers.job import JobUnavailable
 
+pytestmark = pytest.mark.usefixtures("quick_embedders")
 OLD, NEW = version(1), version(2)
 LOCAL = ("http://127.0.0.1",)
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(embedders, "_KNOWN_S", 0.02)
-    monkeypatch.setattr(embedders, "_POINTER_S", 0.02)
 
 
 @pytest.fixture
@@ -49,9 +44,7 @@ async def servers() -> AsyncIterator[dict[str, EmbedServer]]:
 
 @pytest.fixture
 def settings(settings: Settings, servers: dict[str, EmbedServer], registry: Registry) -> Settings:
-    url = next(iter(servers))
-    embedder = EmbedderSettings(url=url, version=NAME, check_every_s=0.05, timeout_s=10, allowed_urls=LOCAL)
-    return settings.model_copy(update={"embedder": embedder, "model_store": str(registry.root)})
+    return double.asking(settings, next(iter(servers)), registry, allowed_urls=LOCAL)
 
 
 def choosing(settings: Settings, metrics: Metrics | None = None, **embedder: Any) -> EmbedderServers:
