@@ -6,6 +6,7 @@ that their numbers can be compared with those of transformers.
 
 import asyncio
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -100,19 +101,26 @@ def _text_model(folder: Path) -> tuple[Manifest, Path, PromptSet]:
     return manifest, folder, prompts
 
 
-def _served(model: tuple[Manifest, Path, PromptSet], folder: Path) -> Iterator[ServedModel]:
-    manifest, weights, prompts = model
-    serving = manifest.serving.model_copy(update={"dtype": "float32"})
-    manifest = manifest.model_copy(update={"serving": serving})
-    server = VllmServer(manifest, weights, prompts.folder, folder / "vllm.log")
+@contextmanager
+def running(server: VllmServer) -> Iterator[None]:
+    """Start a server, wait until it answers, and stop it at the end."""
     # A loop of its own that is never made the current one: the tests' loops come and go meanwhile.
     with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
         runner.run(server.start())
         try:
             runner.run(server.wait_healthy(timeout_s=START_S))
-            yield ServedModel(manifest, weights, prompts, server.url)
+            yield
         finally:
             runner.run(server.stop())
+
+
+def _served(model: tuple[Manifest, Path, PromptSet], folder: Path) -> Iterator[ServedModel]:
+    manifest, weights, prompts = model
+    serving = manifest.serving.model_copy(update={"dtype": "float32"})
+    manifest = manifest.model_copy(update={"serving": serving})
+    server = VllmServer(manifest, weights, prompts.folder, folder / "vllm.log")
+    with running(server):
+        yield ServedModel(manifest, weights, prompts, server.url)
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,5 @@
 """A tiny embedder from scratch, trained for a few steps on a small world."""
 
-import asyncio
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +16,7 @@ from model_store.progress import quiet
 from model_store.registry.manifest import Manifest, Training
 from model_store.registry.registry import Registry
 from model_store.serving.launch import VllmServer
-from tests.vllm_servers import START_S
+from tests.vllm_servers import running
 
 STEPS = 6
 OPTIONS = EmbedderOptions(
@@ -69,13 +68,8 @@ def registered(trained: TrainedEmbedder, tmp_path_factory: pytest.TempPathFactor
 def embedder_served(registry: Registry, manifest: Manifest, log: Path) -> Iterator[str]:
     """The URL of a vLLM server of an embedder, while it runs."""
     server = VllmServer(manifest, registry.local_folder(manifest), registry.templates(manifest), log)
-    with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
-        runner.run(server.start())
-        try:
-            runner.run(server.wait_healthy(timeout_s=START_S))
-            yield server.url
-        finally:
-            runner.run(server.stop())
+    with running(server):
+        yield server.url
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,7 @@ from model_store.serving.launch import VllmServer
 from service.settings import RankerSettings, RecommendSettings
 from tests.service.conftest import Gateway, OpenGateway
 from tests.service.serving import until
-from tests.vllm_servers import START_S, ServedModel
+from tests.vllm_servers import ServedModel, running
 
 pytestmark = [pytest.mark.vllm, pytest.mark.timeout(1800)]
 NAME, SHARE, USERS = "demo-ranker", 0.25, 160
@@ -49,13 +49,8 @@ def second_server(registry: Registry, tmp_path: Path) -> Iterator[str]:
     """The URL of a server of version 2."""
     manifest = _in_float32(registry.get(f"{NAME}@2"))
     server = VllmServer(manifest, registry.local_folder(manifest), registry.templates(manifest), tmp_path / "vllm.log")
-    with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
-        runner.run(server.start())
-        try:
-            runner.run(server.wait_healthy(timeout_s=START_S))
-            yield server.url
-        finally:
-            runner.run(server.stop())
+    with running(server):
+        yield server.url
 
 
 def _in_float32(manifest: Manifest) -> Manifest:
