@@ -27,12 +27,8 @@ class PartnerShares:
     def __init__(self, pairs: ItemPairs, number: Mapping[str, int], partners: Partners) -> None:
         self._strength = None
         if partners == "all":
-            first, second = (
-                np.array([number[item] for item in pairs.items], dtype=np.int64)[places]
-                for places in (pairs.first, pairs.second)
-            )
             size = len(number)
-            strength = coo_array((np.sqrt(pairs.strength), (first, second)), shape=(size, size)).tocsr()
+            strength = coo_array((np.sqrt(pairs.strength), pairs.numbered(number)), shape=(size, size)).tocsr()
             self._strength = strength.maximum(strength.T).tocsr()
 
     def __call__(self, numbers: Sequence[int]) -> torch.Tensor:

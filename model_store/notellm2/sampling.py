@@ -30,10 +30,7 @@ class PairDraw:
     def __init__(self, pairs: ItemPairs, number: Mapping[str, int]) -> None:
         shares = np.sqrt(pairs.strength)
         self._ends = np.cumsum(shares / shares.sum())
-        self._first, self._second = (
-            np.array([number[item] for item in pairs.items], dtype=np.int64)[places]
-            for places in (pairs.first, pairs.second)
-        )
+        self._first, self._second = pairs.numbered(number)
 
     def __call__(self, rng: random.Random, count: int) -> tuple[list[int], list[int]]:
         drawn = np.searchsorted(self._ends, [rng.random() for _ in range(count)])
@@ -73,7 +70,8 @@ class PairValidation:
     @classmethod
     def among(cls, pairs: ItemPairs, number: Mapping[str, int], size: int, seed: int) -> Self:
         """Draw a pool of at most `size` items, half of it items of the pairs."""
-        named = [(number[a], number[b]) for a, b in pairs.named()]
+        first, second = pairs.numbered(number)
+        named = list(zip(first.tolist(), second.tolist(), strict=True))
         rng = random.Random(seed)  # noqa: S311
         rng.shuffle(named)
         pool = list(dict.fromkeys(item for pair in named for item in pair))[: size // 2]

@@ -8,7 +8,7 @@ The strongest partners of almost every item are the same popular ones, which say
 by s(A -> B) / m(B)^discount, where m(B) sums the strength of all pairs of B.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
@@ -40,6 +40,11 @@ class ItemPairs:
     def named(self) -> Iterator[tuple[str, str]]:
         """The ids of each pair."""
         return ((self.items[a], self.items[b]) for a, b in zip(self.first.tolist(), self.second.tolist(), strict=True))
+
+    def numbered(self, number: Mapping[str, int]) -> tuple[Places, Places]:
+        """The numbers of A and of B of each pair, of shape (pairs,); `number` has that of each item."""
+        numbers = np.array([number[item] for item in self.items], dtype=np.int64)
+        return numbers[self.first], numbers[self.second]
 
     def without(self, others: "ItemPairs") -> "ItemPairs":
         """The pairs that are not among `others`, in either direction."""
