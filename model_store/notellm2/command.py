@@ -53,6 +53,7 @@ def embed_dataset(
     manifest: Manifest,
     out: Path,
     *,
+    run: Path,
     words: bool = True,
     picture: bool = True,
     progress: Report = quiet,
@@ -60,6 +61,7 @@ def embed_dataset(
     """Write the vectors of a data set's items to `out`, an npz file with `ids` and `vectors`; returns their number.
 
     Args:
+        run: the folder that keeps what the vision encoder sees, as a training's does.
         words, picture: whether the model is shown them.
 
     Raises:
@@ -67,8 +69,7 @@ def embed_dataset(
     """
     dataset = read_dataset(data)
     embedder = OfflineEmbedder.load(registry, manifest)
-    folder = out.with_name(f"{out.stem}-seen")
-    ids, vectors = embedder.embed(dataset, folder, words=words, picture=picture, progress=progress)
+    ids, vectors = embedder.embed(dataset, run, words=words, picture=picture, progress=progress)
     with (new := out.with_name(f"{out.name}.new")).open("wb") as file:
         np.savez(file, ids=np.array(ids), vectors=vectors)
     new.replace(out)

@@ -9,6 +9,7 @@
 `builtin` has no weights: it is for trainings from scratch, and tells colours, edges and coarse shapes.
 """
 
+import hashlib
 import json
 import math
 from abc import ABC, abstractmethod
@@ -24,7 +25,6 @@ from transformers import AutoConfig, AutoModel
 from model_store.msr.parts.efficientnet import PartError
 from model_store.msr.parts.encoder import FrozenVision, efficientnet_of, read_pixels
 from model_store.pictures import PictureSize
-from model_store.registry.manifest import hash_files
 
 BUILTIN = "builtin"
 _GRID = 4
@@ -65,9 +65,16 @@ class Vision(ABC):
         return {}
 
     @property
-    @abstractmethod
     def key(self) -> str:
-        """Identifies the encoder, so that cached features of another one are not used."""
+        """Identifies the encoder by its weights, so that features which another one saw are not used.
+
+        It is the same for the folder that an encoder came from and for a version that has a copy of it.
+        """
+        digest = hashlib.sha256(f"{type(self).__name__} {self.side}".encode())
+        for name, weight in sorted(self.state().items()):
+            digest.update(f"\n{name} {tuple(weight.shape)}\n".encode())
+            digest.update(weight.detach().cpu().float().contiguous().numpy().tobytes())
+        return digest.hexdigest()
 
     def encode(self, pictures: Sequence[bytes]) -> Seen:
         """`look` at encoded pictures.
@@ -116,8 +123,8 @@ class BlockVision(Vision):
 class EfficientNetVision(Vision):
     """The encoder that `models fetch-parts` writes."""
 
-    def __init__(self, frozen: FrozenVision, key: str) -> None:
-        self._frozen, self._key = frozen, key
+    def __init__(self, frozen: FrozenVision) -> None:
+        self._frozen = frozen
         self.side = frozen.model.sizes.picture
 
     def look(self, pixels: torch.Tensor) -> Seen:
@@ -131,20 +138,15 @@ class EfficientNetVision(Vision):
     def state(self) -> dict[str, torch.Tensor]:
         return dict(self._frozen.model.state_dict())
 
-    @property
-    def key(self) -> str:
-        return self._key
-
 
 class TransformersVision(Vision):
     """Any vision encoder of Hugging Face, such as those of CLIP, SigLIP, DINOv2 and ViT."""
 
-    def __init__(self, model: Any, mean: Sequence[float], std: Sequence[float], key: str) -> None:
+    def __init__(self, model: Any, mean: Sequence[float], std: Sequence[float]) -> None:
         whole = model.eval().requires_grad_(False)
         self._model = getattr(whole, "vision_model", whole)
         self._config = getattr(whole.config, "vision_config", whole.config)
         self._mean, self._std = tuple(mean), tuple(std)
-        self._key = key
         self.side = int(self._config.image_size)
 
     def look(self, pixels: torch.Tensor) -> Seen:
@@ -163,7 +165,7 @@ class TransformersVision(Vision):
 
     @property
     def key(self) -> str:
-        return self._key
+        return f"{super().key} {self._mean} {self._std}"
 
 
 def open_vision(where: str) -> Vision:
@@ -181,12 +183,11 @@ def open_vision(where: str) -> Vision:
         config = json.loads((folder / "config.json").read_text("utf-8"))
     except (OSError, ValueError) as error:
         raise PartError(f"{folder / 'config.json'} can't be read: {error}") from None
-    key = hash_files(folder)
     if "model_type" not in config:
-        return EfficientNetVision(FrozenVision.load(folder), key)
+        return EfficientNetVision(FrozenVision.load(folder))
     try:
         model = AutoModel.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
-        return TransformersVision(model, *_normalization(folder), key)
+        return TransformersVision(model, *_normalization(folder))
     except (OSError, ValueError, KeyError, RuntimeError, AttributeError) as error:
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise PartError(f"{folder} is no vision encoder that transformers can load: {first}") from None
@@ -202,12 +203,12 @@ def open_saved(config: dict[str, Any], state: dict[str, torch.Tensor], folder: P
         case "builtin":
             return BlockVision()
         case "efficientnet":
-            return EfficientNetVision(FrozenVision(efficientnet_of(config, state, folder)), str(folder))
+            return EfficientNetVision(FrozenVision(efficientnet_of(config, state, folder)))
         case "transformers":
             try:
                 given = dict(config["vision"])
                 model = AutoModel.from_config(AutoConfig.for_model(given.pop("model_type"), **given))
-                found = TransformersVision(model, config["mean"], config["std"], str(folder))
+                found = TransformersVision(model, config["mean"], config["std"])
                 found._model.load_state_dict(state)
             except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
                 raise PartError(f"{folder} has no vision encoder that transformers can load: {error}") from None

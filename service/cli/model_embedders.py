@@ -1,7 +1,7 @@
 """`tastestream models train-embedder` and `models embed`: vectors of items (NoteLLM-2)."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import Annotated, Literal
 
 import typer
 
@@ -11,9 +11,7 @@ from service.cli.model_store import Reference, local_store, store_of
 from service.cli.options import MAX_MINUTES, MAX_SEED, DatasetFolder, ModelStore
 from service.cli.terminal import say, settings_or_exit
 
-if TYPE_CHECKING:
-    from model_store.notellm2.items import Inputs
-    from model_store.notellm2.loss import Partners
+Shown = Literal["both", "words", "picture"]
 
 
 def train_embedder(
@@ -35,7 +33,7 @@ def train_embedder(
     ] = None,
     pairs: Annotated[int, typer.Option(help="Pairs of items in one step.", min=2, max=4096)] = 64,
     partners: Annotated[
-        str,
+        Literal["all", "drawn"],
         typer.Option(help="What an item has to find in a step: `all` its partners there, or the `drawn` one (paper)."),
     ] = "all",
     dimensions: Annotated[int, typer.Option(help="Numbers of a vector.", min=2, max=4096)] = 64,
@@ -49,7 +47,7 @@ def train_embedder(
     learning_rate: Annotated[
         float, typer.Option(help="Peak rate of the language model's weights or adapters.", min=1e-7, max=0.1)
     ] = 5e-4,
-    inputs: Annotated[str, typer.Option(help="What of an item is shown: `both`, `words` or `picture`.")] = "both",
+    inputs: Annotated[Shown, typer.Option(help="What of an item is shown: `both`, `words` or `picture`.")] = "both",
     micl: Annotated[bool, typer.Option(help="Read a position that has seen only the picture (mICL).")] = True,
     late_fusion: Annotated[bool, typer.Option(help="Mix what is read with the picture's feature.")] = True,
     cold_share: Annotated[
@@ -72,10 +70,6 @@ def train_embedder(
 
         tastestream models train-embedder --data shop --base parts/llm --vision parts/vision --name shop --minutes 90
     """
-    if inputs not in ("both", "words", "picture"):
-        raise typer.BadParameter("must be both, words or picture", param_hint="--inputs")
-    if partners not in ("all", "drawn"):
-        raise typer.BadParameter("must be all or drawn", param_hint="--partners")
     from model_store.msr.parts.lora import LoraSizes
     from model_store.notellm2.command import train_embedder as train
     from model_store.notellm2.train import EmbedderOptions
@@ -88,13 +82,13 @@ def train_embedder(
         steps=steps,
         seed=seed,
         pairs=pairs,
-        partners=cast("Partners", partners),
+        partners=partners,
         dimensions=dimensions,
         queries=queries,
         layers=layers,
         adapter=LoraSizes(rank, 2 * rank) if rank else None,
         llm_rate=learning_rate,
-        inputs=cast("Inputs", inputs),
+        inputs=inputs,
         micl=micl and inputs == "both",
         late_fusion=late_fusion,
         cold_share=cold_share,
@@ -120,7 +114,14 @@ def embed(
     version: Reference,
     data: DatasetFolder,
     out: Annotated[Path, typer.Option("--out", "-o", help="The npz file to write: `ids` and `vectors`.")],
-    show: Annotated[str, typer.Option(help="What the model is shown: `both`, `words` or `picture`.")] = "both",
+    show: Annotated[Shown, typer.Option(help="What the model is shown: `both`, `words` or `picture`.")] = "both",
+    run: Annotated[
+        Path | None,
+        typer.Option(
+            help="The folder of the training's run: pictures that it has looked at are not looked at again.",
+            show_default="NAME-run",
+        ),
+    ] = None,
     store: ModelStore = None,
 ) -> None:
     """Write the vectors of a dataset's items to a file, without a model server.
@@ -129,17 +130,17 @@ def embed(
 
         tastestream models embed shop-embedder --data shop --out shop-vectors.npz
     """
-    if show not in ("both", "words", "picture"):
-        raise typer.BadParameter("must be both, words or picture", param_hint="--show")
     from model_store.notellm2.command import embed_dataset
 
     registry = store_of(version, store)
+    manifest = registry.get(version)
     with stages() as report:
         count = embed_dataset(
             data,
             registry,
-            registry.get(version),
+            manifest,
             out,
+            run=run or Path(f"{manifest.name}-run"),
             words=show != "picture",
             picture=show != "words",
             progress=report,

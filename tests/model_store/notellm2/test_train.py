@@ -14,6 +14,7 @@ from model_store.errors import UserError
 from model_store.msr.parts.lora import LanguageModelError, LoraSizes
 from model_store.msr.parts.publish import MergeError
 from model_store.msr.parts.run_state import RunError
+from model_store.notellm2.features import look_at_all
 from model_store.notellm2.offline import OfflineEmbedder
 from model_store.notellm2.publish import register_embedder, require_same
 from model_store.notellm2.tokens import READ
@@ -70,6 +71,25 @@ def test_the_written_version_makes_the_vectors_of_the_training(
     assert float(np.min(np.sum(vectors * expected, axis=1))) > 0.999
     words = OfflineEmbedder.load(registry, manifest).embed(dataset, tmp_path, picture=False)[1]
     assert float(np.max(np.sum(words * expected, axis=1))) < 0.9999
+
+
+def test_pictures_that_the_training_looked_at_are_not_looked_at_again(
+    dataset: Dataset,
+    trained: TrainedEmbedder,
+    registered: tuple[Registry, Manifest],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert trained.vision
+    look_at_all(trained.vision, trained.items.catalogue.images, tmp_path, quiet)
+    embedder = OfflineEmbedder.load(*registered)
+    assert embedder.encoder
+
+    def again(_pictures: object) -> None:
+        raise AssertionError("a picture was looked at again")
+
+    monkeypatch.setattr(embedder.encoder.vision, "encode", again)
+    assert len(embedder.embed(dataset, tmp_path)[0]) == len(dataset.items)
 
 
 def test_a_pretrained_model_learns_by_adapters_of_its_first_layers(dataset: Dataset, tmp_path: Path) -> None:

@@ -58,11 +58,24 @@ def test_the_encoder_of_a_version_makes_the_same_tokens_after_its_folder_was_rea
     connector.standardize(seen)
     encoder = FeatureEncoder(vision, connector)
     encoder.save(tmp_path / "saved")
-    before, after = encoder.encode([picture("teal")]), FeatureEncoder.load(tmp_path / "saved").encode([picture("teal")])
+    loaded = FeatureEncoder.load(tmp_path / "saved")
+    before, after = encoder.encode([picture("teal")]), loaded.encode([picture("teal")])
     assert before[0].shape == (1, 3, 12)
     assert before[1].shape == (1, 12)
     for one, other in zip(before, after, strict=True):
         torch.testing.assert_close(one, other)
+    assert loaded.vision.key == vision.key
+
+
+def test_other_weights_and_other_normalization_are_other_encoders(tmp_path: Path) -> None:
+    keys = set()
+    for seed in (0, 1):
+        torch.manual_seed(seed)
+        CLIPVisionModel(CLIPVisionConfig(**SIZES)).save_pretrained(tmp_path / str(seed))
+        keys.add(open_vision(str(tmp_path / str(seed))).key)
+    (tmp_path / "1" / "preprocessor_config.json").write_text('{"image_mean": [0, 0, 0]}')
+    keys.add(open_vision(str(tmp_path / "1")).key)
+    assert len(keys) == 3
 
 
 @pytest.mark.parametrize("whole", [False, True], ids=["vision alone", "both towers"])
