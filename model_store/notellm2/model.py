@@ -7,7 +7,7 @@ spread. An optimizer whose steps have the same size for all weights, such as Ada
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, NamedTuple, cast
 
 import numpy as np
@@ -82,6 +82,10 @@ class ItemBatch:
             torch.tensor([item.picture for item in items]),
             torch.tensor([row for row, item in enumerate(items) if item.ids[0] == SOFT], dtype=torch.long),
         )
+
+    def to(self, device: torch.device) -> "ItemBatch":
+        """The same on `device`."""
+        return ItemBatch(*(getattr(self, one.name).to(device) for one in fields(self)))
 
 
 class Standardized(nn.Module):  # type: ignore[misc]

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from model_store.data.dataset import Dataset, DatasetError, Split
+from model_store.devices import multiplies_fast, training_device
 from model_store.msr.parts import lora
 from model_store.msr.parts.run_state import RunError, RunState, load_run, save_run
 from model_store.msr.scratch.catalogue import Catalogue
@@ -20,12 +21,11 @@ from model_store.notellm2.connector import Connector, ConnectorSizes
 from model_store.notellm2.features import look_at_all
 from model_store.notellm2.items import Inputs, Items, embed_all
 from model_store.notellm2.loss import Partners, PartnerShares, info_nce
-from model_store.notellm2.model import ItemModel, Vectors
+from model_store.notellm2.model import ItemBatch, ItemModel, Vectors
 from model_store.notellm2.sampling import VALIDATION_PARTNERS, PairDraw, PairValidation, visible_likes
 from model_store.notellm2.tokens import READ, ItemTokens
 from model_store.notellm2.vision import Seen, Vision, open_vision
 from model_store.pictures import PictureSize
-from model_store.precision import multiplies_bfloat16
 from model_store.progress import Report
 from model_store.prompts.embed import EmbedPrompts
 from model_store.registry.manifest import hash_files
@@ -134,7 +134,8 @@ class EmbedderRun:
                 f"the data has {len(self.pairs)} pairs of items that users liked one after the other, and "
                 f"{len(tests)} for validation: an embedder needs at least {options.pairs} and 1"
             )
-        bf16 = base != SCRATCH and options.adapter is not None and multiplies_bfloat16()
+        self.device = training_device()
+        bf16 = base != SCRATCH and options.adapter is not None and multiplies_fast(self.device)
         self.bf16 = bf16 if options.bf16 is None else options.bf16
         self.vision = open_vision(vision) if pictured else None
         opened = open_base(
@@ -157,7 +158,7 @@ class EmbedderRun:
         if self.vision is not None:
             seen = look_at_all(self.vision, self.catalogue.images, folder, progress)
         self.items = Items(self.catalogue, self.tokens, seen, options.inputs)
-        self.model = self._model(seen)
+        self.model = self._model(seen).to(self.device)
         self.optimizer = self._optimizer()
         self._draw = PairDraw(self.pairs, self.catalogue.number)
         self._shares = PartnerShares(self.pairs, self.catalogue.number, options.partners)
@@ -208,7 +209,7 @@ class EmbedderRun:
         note = f"best AUC {100 * self.state.best:.1f} % at step {self.state.best_step}"
         self.progress("training", 1.0, note)
         return TrainedEmbedder(
-            model=self.model.eval(),
+            model=self.model.cpu().eval(),
             tokens=self.tokens,
             vision=self.vision,
             items=self.items,
@@ -266,8 +267,8 @@ class EmbedderRun:
         count = min(_SETTLED_ON, len(self.items))
         some = random.Random(self.options.seed).sample(range(len(self.items)), count)  # noqa: S311
         self.model.eval()
-        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=self.bf16):
-            self.model.settle(*self.items.batch(some, [True] * count))
+        with torch.inference_mode(), self._precision():
+            self.model.settle(*self._batch(some, [True] * count))
 
     def _optimizer(self) -> torch.optim.Optimizer:
         llm = [weight for weight in self.model.llm.parameters() if weight.requires_grad]
@@ -291,16 +292,17 @@ class EmbedderRun:
         kept = [self.rng.random() >= options.drop_picture or options.inputs == "picture" for _ in numbers]
         self.model.train()
         found = self._embed(numbers, kept)
-        items = torch.tensor(numbers)
-        scale = self.model.scale
-        loss = (1 - options.picture_weight) * info_nce(found.whole, items, self._shares(numbers), scale)
-        alone = _both(found.pictured, options.pairs)
+        items, scale = torch.tensor(numbers, device=self.device), self.model.scale
+        shares = self._shares(numbers).to(self.device)
+        loss = (1 - options.picture_weight) * info_nce(found.whole, items, shares, scale)
+        place = {row: number for number, row in enumerate(found.pictured.tolist())}
+        alone = [row for row in range(options.pairs) if row in place and row + options.pairs in place]
         if len(alone) > 1:
-            rows = torch.cat([alone, alone + options.pairs])
-            places = torch.full((len(numbers),), -1).index_copy(0, found.pictured, torch.arange(len(found.pictured)))
-            picture = found.picture[places[rows]]
-            shares = self._shares(items[rows].tolist())
-            loss = loss + options.picture_weight * info_nce(picture, items[rows], shares, scale)
+            rows = alone + [row + options.pairs for row in alone]
+            among = shares[rows][:, rows]
+            among = among / among.sum(1, keepdim=True)
+            picture = found.picture[[place[row] for row in rows]]
+            loss = loss + options.picture_weight * info_nce(picture, items[rows], among, scale)
         value = float(loss.detach())
         if not math.isfinite(value):
             raise RunError(
@@ -316,10 +318,18 @@ class EmbedderRun:
         return value
 
     def _embed(self, numbers: Sequence[int], picture: Sequence[bool], *, words: bool = True) -> Vectors:
-        batch, seen = self.items.batch(numbers, picture, words=words)
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.bf16):
-            found: Vectors = self.model(batch, seen)
+        with self._precision():
+            found: Vectors = self.model(*self._batch(numbers, picture, words=words))
         return found
+
+    def _batch(
+        self, numbers: Sequence[int], picture: Sequence[bool], *, words: bool = True
+    ) -> tuple[ItemBatch, Seen | None]:
+        batch, seen = self.items.batch(numbers, picture, words=words)
+        return batch.to(self.device), seen and Seen(*(part.to(self.device) for part in seen))
+
+    def _precision(self) -> torch.autocast:
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16)
 
     def _validate(self) -> None:
         """Keep the weights if they are the best so far."""
@@ -344,7 +354,7 @@ class EmbedderRun:
 
         self.model.eval()
         with torch.inference_mode():
-            return embed_all(self._embed, self.items, self.validation.pool, words=words, progress=share)
+            return embed_all(self._embed, self.items, self.validation.pool, words=words, progress=share).cpu()
 
     def _done(self) -> float:
         if self.options.steps:
@@ -360,9 +370,3 @@ class EmbedderRun:
     def _load(self, weights: dict[str, torch.Tensor]) -> None:
         if self.model.load_state_dict(weights, strict=False).unexpected_keys:
             raise RunError(f"{self.folder} has weights of another model: delete it to start again")
-
-
-def _both(pictured: torch.Tensor, pairs: int) -> torch.Tensor:
-    """The pairs of which both items have a picture-only position."""
-    shown = set(pictured.tolist())
-    return torch.tensor([row for row in range(pairs) if row in shown and row + pairs in shown], dtype=torch.long)

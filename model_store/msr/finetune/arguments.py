@@ -5,10 +5,10 @@ from typing import Any
 
 import torch
 
+from model_store.devices import multiplies_fast, training_device
 from model_store.msr.finetune.families import LANGUAGE_MODEL
 from model_store.msr.finetune.options import FinetuneOptions
 from model_store.msr.finetune.trainer import AUC
-from model_store.precision import multiplies_bfloat16
 
 _WHOLE_RUN = 1 - 1e-9
 
@@ -16,9 +16,7 @@ _WHOLE_RUN = 1 - 1e-9
 def multiplies_in_bfloat16(options: FinetuneOptions) -> bool:
     """Whether to compute in bfloat16: by default where the hardware has units for it."""
     if options.precision == "auto":
-        if torch.cuda.is_available():
-            return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-        return multiplies_bfloat16()
+        return multiplies_fast(training_device())
     return options.precision == "bfloat16"
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from model_store.data.dataset import Dataset, DatasetError
+from model_store.devices import multiplies_fast, training_device
 from model_store.evaluate.protocol import EvaluationCase, Protocol, ProtocolError, make_cases
 from model_store.msr.parts import lora
 from model_store.msr.parts.encoder import FrozenVision, Projector, ProjectorSizes
@@ -29,7 +30,6 @@ from model_store.msr.scratch.examples import ExampleOptions, Examples
 from model_store.msr.scratch.packing import PackedPrompt, Segment
 from model_store.msr.teacher import RuleBasedTeacher, TermFinder
 from model_store.pictures import PictureSize
-from model_store.precision import multiplies_bfloat16
 from model_store.progress import Report
 from model_store.prompts import PromptSet
 from model_store.registry.manifest import hash_files
@@ -105,7 +105,7 @@ class Run:
                 "no item of the data has a picture: a model of parts needs them (`image` in items.jsonl)"
             )
         self.cases = _validation_cases(dataset, options)
-        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        device = training_device()
         bf16 = multiplies_fast(device) if options.bf16 is None else options.bf16
         model, tokenizer = lora.load_language_model(llm, torch.bfloat16 if bf16 else torch.float32)
         model.to(device)
@@ -265,13 +265,6 @@ class Run:
             return
         self.state.best, self.state.best_step, self._best = found, self.state.step, self._weights()
         self.state.without_gain = 0
-
-
-def multiplies_fast(device: torch.device) -> bool:
-    """Whether `device` multiplies in bfloat16 at more than the speed of float32."""
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    return multiplies_bfloat16()
 
 
 def _validation_cases(dataset: Dataset, options: PartsOptions) -> list[EvaluationCase]:
