@@ -264,7 +264,7 @@ def test_a_job_is_a_template_until_it_is_started_or_scheduled(cluster: Rendered)
     assert (export["suspend"], export["schedule"]) == (False, "0 3 * * *")
     train = cluster.get("CronJob", "train")["spec"]["jobTemplate"]["spec"]["template"]["spec"]
     mounts = {one["mountPath"]: one.get("readOnly") for one in train["containers"][0]["volumeMounts"]}
-    assert (mounts["/models"], mounts["/work"]) == (False, None)
+    assert (mounts["/models"], mounts["/files"]) == (False, None)
 
 
 def test_no_secret_is_in_any_object(rendered: Rendered) -> None:
