@@ -13,7 +13,8 @@ from model_store.engine.served_model import ServerOptions
 from model_store.item_models.item_models import ItemModels
 from model_store.registry.manifest import Manifest
 from model_store.registry.registry import Registry
-from service.settings import EngineSettings, Settings
+from service.settings import Settings
+from service.settings.engines import EngineSettings
 
 
 def open_ranker(settings: Settings) -> Replicas | None:

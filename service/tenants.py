@@ -30,7 +30,8 @@ from service.recommend.shadow import Shadow
 from service.recommend.shown import ShownWriter
 from service.recommend.sight import Sight
 from service.recommend.token_requests import TokenRequests
-from service.settings import EngineSettings, RankerSettings, Settings
+from service.settings import Settings
+from service.settings.engines import EngineSettings, RankerSettings
 from service.state.store import Store
 
 

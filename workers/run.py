@@ -19,7 +19,8 @@ from service.metrics import Metrics
 from service.metrics.look import look_at
 from service.pictures.store import open_pictures
 from service.pictures.tokens import token_folders
-from service.settings import EngineSettings, Settings
+from service.settings import Settings
+from service.settings.engines import EngineSettings
 from service.state.kinds import KINDS
 from service.state.store import Store
 from service.tracing import Tracer, open_tracer

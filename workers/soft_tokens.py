@@ -9,7 +9,7 @@ from service.metrics import Metrics
 from service.pictures.encoders import Encoders, EncoderUnavailable, PictureRefused
 from service.pictures.store import PictureStore
 from service.pictures.tokens import TokenStore
-from service.settings import EncodedSettings
+from service.settings.engines import EncodedSettings
 from workers.job import JobUnavailable, Resources, ServerUnavailable, WorkFailed
 
 REFUSED = "picture_refused"

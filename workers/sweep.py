@@ -17,7 +17,7 @@ from service.logs import get_logger
 from service.metrics import Metrics
 from service.pictures.folders import PARTS
 from service.pictures.store import PictureStore, Swept
-from service.settings import PictureSettings
+from service.settings.pictures import PictureSettings
 from service.state.store import Store
 
 log = get_logger(__name__)

@@ -22,7 +22,7 @@ from service.metrics import Metrics
 from service.pictures.decoder import PictureDecoder
 from service.pictures.download import Outcome, PictureDownload
 from service.pictures.fetch import PictureFetcher
-from service.settings import PictureSettings
+from service.settings.pictures import PictureSettings
 
 
 def pictures(

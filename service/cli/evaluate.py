@@ -22,7 +22,7 @@ from model_store.signals import Signals
 from service.cli.model_store import store_of
 from service.cli.options import DatasetFolder, ModelStore, RankerUrl, Summarizer, SummarizerUrl
 from service.cli.terminal import print_table, say, settings_or_exit
-from service.settings import is_remote
+from service.settings.urls import is_remote
 
 if TYPE_CHECKING:
     from model_store.evaluate.results import Board, Estimate, Evaluation

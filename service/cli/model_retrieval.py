@@ -15,7 +15,7 @@ from model_store.retrieval.shares import Shares
 from model_store.signals import Signals
 from service.cli.options import MAX_SEED, DatasetFolder
 from service.cli.terminal import print_table, say, settings_or_exit
-from service.settings import RecommendSettings
+from service.settings.recommend import RecommendSettings
 
 _METHODS = "random,popularity,co-occurrence,ItemKNN,EASE,SASRec,TF-IDF + SVD"
 _MOST = 1000

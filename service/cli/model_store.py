@@ -10,7 +10,7 @@ from model_store.errors import UserError
 from model_store.registry.manifest import Manifest
 from model_store.registry.registry import Registry
 from service.cli.terminal import settings_or_exit
-from service.settings import is_remote
+from service.settings.urls import is_remote
 
 Name = Annotated[str, typer.Argument(help="The model's name, without a version.")]
 Reference = Annotated[str, typer.Argument(metavar="VERSION", help="`NAME@1`, `NAME@production`, or `NAME`.")]

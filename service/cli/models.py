@@ -24,7 +24,7 @@ from service.cli.model_store import Also, Name, Reference, ids_of_shared, own_st
 from service.cli.model_versions import add, compare_versions, gc, parse_share
 from service.cli.options import ModelStore
 from service.cli.terminal import out, printable, say
-from service.settings import is_url
+from service.settings.urls import is_url
 
 app = typer.Typer(
     no_args_is_help=True, help="Fine-tune, register, compare, serve, promote and roll back model versions."

@@ -15,7 +15,8 @@ from service.cli.options import Yes
 from service.cli.store import with_redis_url
 from service.cli.terminal import confirm, print_table, raise_if_interrupted, say, settings_or_exit
 from service.names import DEFAULT_TENANT, read_name
-from service.settings import EngineSettings, Settings
+from service.settings import Settings
+from service.settings.engines import EngineSettings
 
 app = typer.Typer(no_args_is_help=True, help="List tenants, or erase one.")
 

@@ -16,7 +16,7 @@ from service.encoder.batching import Batcher, Encode, Unreadable
 from service.errors import Overloaded
 from service.metrics import Metrics
 from service.pictures.encoders import ENCODER_PARAMETER
-from service.settings import EncoderSettings
+from service.settings.encoder import EncoderSettings
 
 
 def create_encoder_app(version: Manifest, encode: Encode, settings: EncoderSettings, metrics: Metrics) -> Starlette:

@@ -22,7 +22,7 @@ from service.http.routes import PlainRoute
 from service.http.tenants import PerTenant
 from service.http.times import now_ms
 from service.http.wire import Json
-from service.settings import LimitSettings
+from service.settings.limits import LimitSettings
 from service.state.records import Accepted
 
 _RETRYABLE: tuple[Accepted, ...] = ("overloaded", "backlog_full")

@@ -12,7 +12,7 @@ from service.http.batches import check_count, unwrap
 from service.http.body_limit import limit_body
 from service.http.media import JSON, NDJSON, is_json, unsupported
 from service.http.parsing import read_value
-from service.settings import LimitSettings
+from service.settings.limits import LimitSettings
 
 _FIELD = "events"
 _READ_AT_ONCE = 20

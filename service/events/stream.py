@@ -17,7 +17,7 @@ from service.http.batches import Rejection
 from service.http.body_limit import stream_body
 from service.http.ndjson import Line, LineSplitter, parse_line, pieces
 from service.http.times import now_ms
-from service.settings import LimitSettings
+from service.settings.limits import LimitSettings
 from service.state.records import Accepted
 
 _INVALID_PER_STORED = 9

@@ -16,7 +16,7 @@ from service.http.media import JSON, NDJSON_NAMES
 from service.http.pressure import Pressure
 from service.http.problems import refuse
 from service.metrics import Metrics
-from service.settings import LimitSettings
+from service.settings.limits import LimitSettings
 
 RouteClass = Literal["events", "event_streams", "recommend", "items", "deletes", "reads", "operations"]
 

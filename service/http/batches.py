@@ -13,7 +13,7 @@ from service.http.media import is_ndjson
 from service.http.ndjson import ndjson_lines, parse_line
 from service.http.parsing import count_values, read_value
 from service.http.wire import refuse_unknown
-from service.settings import LimitSettings
+from service.settings.limits import LimitSettings
 
 _FIELDS_EXAMINED = 10
 

@@ -9,7 +9,7 @@ from service.errors import BodyTimeout, BodyTooLarge
 from service.http.body_budget import BodyBudget, Holding
 from service.http.headers import header
 from service.metrics import Metrics
-from service.settings import LimitSettings
+from service.settings.limits import LimitSettings
 from service.shared_timer import SharedTimer
 
 _BODY = "tastestream.body"

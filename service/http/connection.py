@@ -16,7 +16,7 @@ from service.http.joined_writes import JoinedWrites
 from service.http.problems import respond
 from service.logs import get_logger
 from service.metrics import Metrics
-from service.settings import LimitSettings
+from service.settings.limits import LimitSettings
 
 _LINGER_S = 5.0
 """How long input is discarded after the last response: many clients read only when they have sent everything."""

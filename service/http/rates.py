@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from service.api_keys.records import SCOPES, Caller, Scope
 from service.errors import RateLimited
-from service.settings import LimitSettings
+from service.settings.limits import LimitSettings
 
 _MOST_BUCKETS = 10_000
 """More come only from names that are no longer in the keys file; full buckets are then forgotten."""

@@ -12,7 +12,7 @@ from service.errors import InvalidRequest
 from service.http.hints import hints
 from service.http.media import JSON, is_ndjson, unsupported
 from service.http.parsing import read_value
-from service.settings import LimitSettings
+from service.settings.limits import LimitSettings
 
 M = TypeVar("M", bound=BaseModel)
 CONTEXT_BYTES = 4096

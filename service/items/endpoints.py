@@ -17,7 +17,7 @@ from service.index.current import Vectors
 from service.items.catalogue import Catalogue, item_out, read_item, read_items
 from service.items.schemas import ITEM_EXAMPLE, NAMED_ITEM_EXAMPLE, ItemBatchAnswer, ItemOut, ItemPage, SimilarItems
 from service.items.similar import similar
-from service.settings import LimitSettings
+from service.settings.limits import LimitSettings
 from service.state.store import Store
 
 _ITEM_BODY = json_body(

@@ -15,7 +15,8 @@ from model_store.registry.manifest import Manifest
 from model_store.registry.registry import Registry
 from model_store.serving.launch import HOST, VllmServer
 from model_store.serving.processes import ChildFailed
-from service.settings import PREFIX, Settings, is_remote
+from service.settings import PREFIX, Settings
+from service.settings.urls import is_remote
 
 EMBEDDER = "embedder"
 

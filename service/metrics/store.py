@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from prometheus_client import Gauge
 
 from service.metrics.declare import Declare
-from service.settings import StateSettings
+from service.settings.state import StateSettings
 from service.state.records import RedisState, Waiting
 
 

@@ -23,7 +23,7 @@ from service.metrics import Metrics
 from service.pictures import base64_text
 from service.pictures.decoder_process import ACCEPTED, PICTURE, READY, READY_UNBOUNDED, REQUEST, RESPONSE, TEXT
 from service.pictures.reencode import DecodeLimits, ReEncoded
-from service.settings import PictureSettings
+from service.settings.pictures import PictureSettings
 
 log = get_logger(__name__)
 _START_S = 60.0

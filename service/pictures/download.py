@@ -21,7 +21,7 @@ from service.pictures.fetch import PictureFetcher
 from service.pictures.resolver import HostUnavailable
 from service.pictures.slots import HostBusy
 from service.pictures.urls import parse
-from service.settings import PictureSettings
+from service.settings.pictures import PictureSettings
 
 ENDINGS = (".jpg", ".png")
 _JPEG = b"\xff\xd8"

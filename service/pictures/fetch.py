@@ -13,7 +13,7 @@ from service.errors import BadPicture
 from service.pictures.resolver import HostUnavailable, Lookup, Resolver, look_up
 from service.pictures.slots import Slots
 from service.pictures.urls import Target, join, parse
-from service.settings import PictureSettings
+from service.settings.pictures import PictureSettings
 
 _HEADERS = {"accept": "image/*", "accept-encoding": "identity", "user-agent": "tastestream"}
 _TEMPORARY_STATUS = frozenset({408, 425, 429})

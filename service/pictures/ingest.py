@@ -11,7 +11,7 @@ from service.pictures.decoder import PictureDecoder
 from service.pictures.reencode import ReEncoded
 from service.pictures.store import PictureStore
 from service.pictures.urls import parse
-from service.settings import PictureSettings
+from service.settings.pictures import PictureSettings
 
 log = get_logger(__name__)
 

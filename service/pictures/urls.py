@@ -8,7 +8,7 @@ from urllib.parse import urljoin
 import httpx
 
 from service.errors import BadPicture
-from service.settings import PictureSettings
+from service.settings.pictures import PictureSettings
 
 _PORTS = {"http": 80, "https": 443}
 _LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"

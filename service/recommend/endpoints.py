@@ -28,7 +28,8 @@ from service.recommend.schemas import (
     Recommendation,
     RecommendIn,
 )
-from service.settings import LimitSettings, RecommendSettings
+from service.settings.limits import LimitSettings
+from service.settings.recommend import RecommendSettings
 
 _BODY = json_body(
     "RecommendIn",

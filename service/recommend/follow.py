@@ -17,7 +17,8 @@ from service.recommend.ranker import Ranker, RankerRole, open_ranker
 from service.recommend.rollout import Lineup, Rollout
 from service.recommend.schemas import MAX_DEADLINE_MS
 from service.recommend.version_servers import Unserved, VersionServers
-from service.settings import RankerSettings, Settings
+from service.settings import Settings
+from service.settings.engines import RankerSettings
 
 log = get_logger(__name__)
 _JITTER = 0.25

@@ -30,7 +30,7 @@ from service.recommend.shadow import Difference, Shadow, difference
 from service.recommend.shown import ShownWriter
 from service.recommend.sight import Sight
 from service.recommend.warnings import warn, warn_of_rules, warn_of_user
-from service.settings import RecommendSettings
+from service.settings.recommend import RecommendSettings
 from service.state.shown_log import Shown, ShownItem
 from service.state.store import Store
 

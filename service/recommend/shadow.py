@@ -9,7 +9,7 @@ from service.http.pressure import Pressure
 from service.logs import get_logger
 from service.metrics import Metrics
 from service.recommend.ranker import RankerUnavailable
-from service.settings import RecommendSettings
+from service.settings.recommend import RecommendSettings
 
 log = get_logger(__name__)
 

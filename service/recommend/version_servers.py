@@ -11,7 +11,7 @@ from model_store.engine.listing import served_if_up
 from model_store.errors import UserError
 from model_store.registry.server_urls import is_allowed
 from service.engines import open_listing
-from service.settings import RankerSettings
+from service.settings.engines import RankerSettings
 
 
 class Unserved(UserError):

@@ -14,7 +14,7 @@ from typing import Any
 
 from model_store import cooccurrence
 from model_store.cooccurrence import summed_cosine
-from service.settings import StateSettings
+from service.settings.state import StateSettings
 from service.state import votes
 from service.state.counting import calls, list_calls, parse_counts
 from service.state.early import COUNT, Early

@@ -10,7 +10,7 @@ had always been in the catalogue.
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-from service.settings import StateSettings
+from service.settings.state import StateSettings
 from service.state.counting import calls, list_calls, parse_counts
 from service.state.keys import Keys
 from service.state.redis.scripts import Call, Scripts

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import orjson
 
-from service.settings import StateSettings
+from service.settings.state import StateSettings
 from service.state import encoding, votes
 from service.state.keys import Keys
 from service.state.kinds import EMBED, SUMMARIZE, Derived

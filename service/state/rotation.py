@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import orjson
 
-from service.settings import RecommendSettings
+from service.settings.recommend import RecommendSettings
 from service.state.keys import Keys
 from service.state.reads import Read
 from service.state.redis.scripts import Call, Scripts

@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-from service.settings import StateSettings
+from service.settings.state import StateSettings
 from service.state.keys import Keys
 from service.state.redis.scripts import Call, Scripts
 

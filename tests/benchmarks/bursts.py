@@ -16,7 +16,8 @@ from typing import Annotated, Any
 import typer
 
 from model_store.errors import UserError
-from service.settings import Settings, StateSettings
+from service.settings import Settings
+from service.settings.state import StateSettings
 from service.state.records import Item
 from service.state.store import Store
 from tests.benchmarks.command import run

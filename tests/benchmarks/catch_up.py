@@ -36,7 +36,7 @@ from model_store.errors import UserError
 from model_store.evaluate.metrics import confidence
 from model_store.msr.teacher import parse
 from model_store.views import InteractionView
-from service.settings import StateSettings
+from service.settings.state import StateSettings
 from tests.benchmarks.command import run
 from tests.benchmarks.tables import Findings, Markdown, bar
 from tests.benchmarks.vllm import Person, Served, World, summarizer

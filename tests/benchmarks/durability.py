@@ -23,7 +23,7 @@ from typing import Annotated
 import httpx
 import typer
 
-from service.settings import StateSettings
+from service.settings.state import StateSettings
 from service.state.keys import Keys
 from tests.benchmarks.command import run
 from tests.benchmarks.processes import Bench, Web, free_port, gateway

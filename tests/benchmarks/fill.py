@@ -5,7 +5,8 @@ import random
 from collections.abc import Callable, Sequence
 
 from model_store.signals import BUILT_IN
-from service.settings import Settings, StateSettings
+from service.settings import Settings
+from service.settings.state import StateSettings
 from service.state import votes
 from service.state.records import Event, SummaryClaim
 from service.state.store import Store

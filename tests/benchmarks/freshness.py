@@ -22,7 +22,9 @@ import httpx
 import typer
 
 from model_store.errors import UserError
-from service.settings import Settings, StateSettings, WorkerSettings
+from service.settings import Settings
+from service.settings.state import StateSettings
+from service.settings.worker import WorkerSettings
 from service.state.records import Event
 from service.state.store import Store
 from tests.benchmarks.command import run

@@ -20,7 +20,7 @@ import typer
 from PIL import Image
 
 from model_store.errors import UserError
-from service.settings import StateSettings
+from service.settings.state import StateSettings
 from service.state.keys import Keys
 from tests.benchmarks.command import run
 from tests.benchmarks.machine import cpu_s

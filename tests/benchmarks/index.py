@@ -24,7 +24,9 @@ from service.index.follower import Follower
 from service.index.qdrant import QdrantIndex, open_qdrant
 from service.index.vector_index import Found, VectorIndex
 from service.metrics import Metrics
-from service.settings import EmbedderSettings, Settings, StateSettings
+from service.settings import Settings
+from service.settings.engines import EmbedderSettings
+from service.settings.state import StateSettings
 from service.state.keys import Keys
 from service.state.records import Item
 from service.state.store import Store

@@ -15,7 +15,8 @@ from typing import Annotated
 import redis
 import typer
 
-from service.settings import Settings, StateSettings
+from service.settings import Settings
+from service.settings.state import StateSettings
 from service.state.keys import Keys
 from service.state.records import Event
 from service.state.store import Store

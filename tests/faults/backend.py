@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
-from service.settings import StateSettings
+from service.settings.state import StateSettings
 from service.state.kinds import DERIVED, KINDS, lua_table
 from service.state.redis.scripts import FOLDER, Script, constants, load
 from tests.redis_servers import RedisCluster, RedisServer, admin_of, all_keys

@@ -11,7 +11,8 @@ from typing import Any
 
 from model_store.serving.launch import free_port
 from service.errors import StateUnavailable
-from service.settings import Settings, StateSettings
+from service.settings import Settings
+from service.settings.state import StateSettings
 from service.state.records import Item
 from service.state.store import Store
 from tests.faults import backend, verdict

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from service.settings import StateSettings
+from service.settings.state import StateSettings
 from tests.faults.backend import scripts
 from tests.faults.resp import Failure, Value, parse
 

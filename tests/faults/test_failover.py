@@ -15,7 +15,8 @@ import httpx
 import pytest
 
 from service.app import create_app
-from service.settings import Settings, StateSettings
+from service.settings import Settings
+from service.settings.state import StateSettings
 from tests.faults.client import body, numbered
 from tests.faults.harness import Fleet, running_fleet, until
 from tests.redis_servers import RedisCluster

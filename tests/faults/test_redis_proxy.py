@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from service.settings import StateSettings
+from service.settings.state import StateSettings
 from tests.faults.backend import SingleRedis, load_scripts, scripts
 from tests.faults.redis_proxy import RedisProxy
 

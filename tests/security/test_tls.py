@@ -18,7 +18,8 @@ from model_store.engine.client import VllmClient
 from model_store.engine.errors import EngineError
 from service.errors import BadPicture, StateUnavailable
 from service.pictures.fetch import PictureFetcher
-from service.settings import PictureSettings, Settings
+from service.settings import Settings
+from service.settings.pictures import PictureSettings
 from service.state.store import Store
 
 

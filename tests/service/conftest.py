@@ -16,7 +16,10 @@ from service.app import create_app
 from service.http.connection import bounded_http
 from service.metrics import Metrics
 from service.recommend.ranker import Ranker
-from service.settings import RankerSettings, RecommendSettings, Settings, StateSettings
+from service.settings import Settings
+from service.settings.engines import RankerSettings
+from service.settings.recommend import RecommendSettings
+from service.settings.state import StateSettings
 from service.state.store import Store
 from tests.service.serving import VERSION, ModelServer, serving
 

@@ -15,7 +15,7 @@ from service.encoder.batching import Unreadable
 from service.encoder.server import create_encoder_app
 from service.metrics import Metrics
 from service.pictures.encoders import Encoders, EncoderUnavailable, PictureRefused
-from service.settings import EncoderSettings
+from service.settings.encoder import EncoderSettings
 from tests.service.serving import serving, until
 
 VERSION = Manifest(name="text", version=1, role="ranker", encoder_sha256="e1")

@@ -8,16 +8,11 @@ from pydantic import ValidationError
 from model_store.errors import UserError
 from model_store.registry.manifest import ManifestError
 from service.engines import open_ranker, open_summarizer
-from service.settings import (
-    EmbedderSettings,
-    EncodedChoice,
-    EngineSettings,
-    PictureSettings,
-    RankerSettings,
-    Settings,
-    SignalSettings,
-    TenantSettings,
-)
+from service.settings import Settings
+from service.settings.engines import EmbedderSettings, EngineSettings, RankerSettings
+from service.settings.pictures import PictureSettings
+from service.settings.signals import SignalSettings
+from service.settings.tenants import EncodedChoice, TenantSettings
 from tests.service.serving import VERSION
 
 

@@ -11,7 +11,7 @@ from service.events.batch import PARSED_AT_ONCE, parse_events
 from service.heap import freeze_heap
 from service.http.ndjson import parse_line, pieces
 from service.items.catalogue import read_items
-from service.settings import LimitSettings
+from service.settings.limits import LimitSettings
 from tests.service.conftest import Gateway, OpenGateway
 from tests.service.holding import holds, in_pieces
 

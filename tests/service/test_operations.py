@@ -4,7 +4,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from service import operations
-from service.settings import EngineSettings
+from service.settings.engines import EngineSettings
 from tests.conftest import RedisServer
 from tests.service.conftest import Gateway, OpenGateway
 from tests.service.serving import VERSION, ModelServer, serving

@@ -13,7 +13,9 @@ from service.http.connection import bounded_http
 from service.metrics import Metrics
 from service.recommend.deadline import Deadline
 from service.recommend.warnings import REASONS
-from service.settings import ConcurrencySettings, EngineSettings, LimitSettings, StateSettings
+from service.settings.engines import EngineSettings
+from service.settings.limits import ConcurrencySettings, LimitSettings
+from service.settings.state import StateSettings
 from service.state.kinds import KINDS
 from service.state.records import Accepted
 from tests.service.conftest import Gateway, OpenGateway

@@ -23,7 +23,9 @@ from service.http.pressure import Pressure
 from service.http.tenants import PerTenant
 from service.metrics import Metrics
 from service.names import DEFAULT_TENANT
-from service.settings import EncodedChoice, LimitSettings, Settings, TenantSettings
+from service.settings import Settings
+from service.settings.limits import LimitSettings
+from service.settings.tenants import EncodedChoice, TenantSettings
 from service.state.keys import Keys
 from service.state.store import Store
 from tests.redis_servers import admin_of, all_keys

@@ -22,7 +22,9 @@ from service.engines import open_summarizer
 from service.logs import _add_ids
 from service.metrics import Metrics
 from service.names import DEFAULT_TENANT
-from service.settings import EngineSettings, Settings, TracingSettings
+from service.settings import Settings
+from service.settings.engines import EngineSettings
+from service.settings.tracing import TracingSettings
 from service.state.store import Store
 from service.tracing import Place, from_store, from_traceparent, open_tracer, span, to_store
 from tests.service.collector import Collector, collecting

@@ -11,7 +11,9 @@ import structlog
 
 from model_store.signals import Signals
 from service.metrics import Metrics
-from service.settings import Settings, StateSettings, WorkerSettings
+from service.settings import Settings
+from service.settings.state import StateSettings
+from service.settings.worker import WorkerSettings
 from service.state.records import Event, Item
 from service.state.store import Store
 from tests.workers.doubles import RecordingSummarizer

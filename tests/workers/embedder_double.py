@@ -18,7 +18,8 @@ from starlette.routing import Route
 from model_store.prompts import BUILT_IN
 from model_store.registry.manifest import Embedding, Manifest
 from model_store.registry.registry import Registry
-from service.settings import EmbedderSettings, Settings
+from service.settings import Settings
+from service.settings.engines import EmbedderSettings
 
 NAME, DIMENSIONS = "shop-embedder", 8
 

@@ -13,7 +13,9 @@ from model_store.engine.breaker import State
 from model_store.registry.registry import Registry
 from service.index.follower import Follower
 from service.metrics import Metrics
-from service.settings import EmbedderSettings, EncodedChoice, Settings, TenantSettings
+from service.settings import Settings
+from service.settings.engines import EmbedderSettings
+from service.settings.tenants import EncodedChoice, TenantSettings
 from service.state.embeddings import IndexCounts
 from service.state.records import Item
 from service.state.store import Store

@@ -14,7 +14,8 @@ from starlette.routing import Route
 
 from service.pictures.fetch import PictureFetcher
 from service.pictures.store import open_pictures
-from service.settings import PictureSettings, Settings
+from service.settings import Settings
+from service.settings.pictures import PictureSettings
 from service.state.records import Item
 from service.state.store import Store
 from tests.service.pictures.pictures import picture

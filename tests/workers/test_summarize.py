@@ -19,7 +19,8 @@ from model_store.engine.errors import (
 )
 from model_store.engine.guard import guarded
 from model_store.views import InteractionView
-from service.settings import Settings, SignalSettings
+from service.settings import Settings
+from service.settings.signals import SignalSettings
 from service.state.cooccurrence import CooccurrenceCounts
 from service.state.queues import Summaries
 from service.state.records import Event, Item, SummaryClaim

@@ -11,7 +11,8 @@ import pytest
 
 from service.metrics import Metrics
 from service.pictures.store import PictureStore, open_pictures
-from service.settings import PictureSettings, Settings
+from service.settings import Settings
+from service.settings.pictures import PictureSettings
 from service.state.records import Item
 from service.state.store import Store
 from tests.workers.conftest import Start, until

@@ -9,7 +9,8 @@ import pytest
 
 from model_store.views import InteractionView
 from service.pictures.store import open_pictures
-from service.settings import Settings, TenantSettings
+from service.settings import Settings
+from service.settings.tenants import TenantSettings
 from service.state.keys import Keys
 from service.state.records import Item
 from service.state.store import Store

@@ -22,7 +22,7 @@ from service.recommend.retrieval.popular_genres import PopularGenres, PopularInG
 from service.recommend.retrieval.stages import PAGE, Cooccurrence, Named, Newest, Popular, Stage
 from service.recommend.rules import Rules
 from service.recommend.schemas import RecommendIn, Skipped, SkipReason
-from service.settings import RecommendSettings
+from service.settings.recommend import RecommendSettings
 from service.state.reads import Answer
 from service.state.records import Item, UserState
 from service.state.scores import Kept

@@ -17,7 +17,7 @@ from redis.exceptions import ConnectionError as Disconnected
 from redis.exceptions import RedisError
 
 from model_store.engine.retry_budget import RetryBudget
-from service.settings import StateSettings
+from service.settings.state import StateSettings
 from service.state.redis.retries import BudgetedRetry
 
 C = TypeVar("C", bound=AbstractConnection)

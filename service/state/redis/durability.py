@@ -9,7 +9,7 @@ from typing import Any
 
 from redis.exceptions import RedisError
 
-from service.settings import StateSettings
+from service.settings.state import StateSettings
 from service.state.redis.client import Argument
 
 

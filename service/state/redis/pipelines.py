@@ -23,7 +23,7 @@ from redis.exceptions import MovedError, RedisClusterException, RedisError, Resp
 from redis.exceptions import TimeoutError as Unanswered
 
 from model_store.engine.retry_budget import RetryBudget
-from service.settings import StateSettings
+from service.settings.state import StateSettings
 from service.state.redis.client import Argument, call_timeout_s
 from service.state.redis.durability import Durability
 

@@ -7,7 +7,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialWithJitterBackoff
 
 from model_store.engine.retry_budget import RetryBudget
-from service.settings import StateSettings
+from service.settings.state import StateSettings
 
 T = TypeVar("T")
 _RETRIES = 2

@@ -19,7 +19,7 @@ from redis.exceptions import NoScriptError, RedisClusterException, RedisError
 
 from model_store.engine.retry_budget import RetryBudget
 from service.errors import StateUnavailable
-from service.settings import StateSettings
+from service.settings.state import StateSettings
 from service.state.keys import BUCKETS
 from service.state.redis.client import Argument, Client
 from service.state.redis.durability import Durability

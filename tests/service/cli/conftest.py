@@ -14,7 +14,8 @@ import pytest
 
 from service.cli import terminal
 from service.cli.main import main
-from service.settings import Settings, StateSettings
+from service.settings import Settings
+from service.settings.state import StateSettings
 from service.state.records import Event
 from service.state.store import Store
 

@@ -28,7 +28,8 @@ from model_store.registry.registry import Registry
 from model_store.serving.launch import VllmServer
 from model_store.views import InteractionView, ItemView, UserView
 from service.engines import open_ranker
-from service.settings import RankerSettings, Settings
+from service.settings import Settings
+from service.settings.engines import RankerSettings
 from tests.service.cli.conftest import Ran, Run
 from tests.vllm_servers import ServedModel
 

@@ -7,7 +7,8 @@ import pytest
 
 from service.names import DEFAULT_TENANT
 from service.pictures.store import open_pictures
-from service.settings import Settings, TenantSettings
+from service.settings import Settings
+from service.settings.tenants import TenantSettings
 from service.state.records import Item
 from service.state.store import Store
 from tests.redis_servers import admin_of, all_keys

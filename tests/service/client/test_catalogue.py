@@ -17,7 +17,7 @@ from service.client.catalogue import import_catalogue
 from service.client.checkpoint import Checkpoint, Tally
 from service.client.client import ServiceClient, ServiceError
 from service.client.source import Source
-from service.settings import LimitSettings
+from service.settings.limits import LimitSettings
 from tests.service.conftest import Gateway, OpenGateway
 from tests.service.pictures.pictures import picture
 from tests.service.serving import until

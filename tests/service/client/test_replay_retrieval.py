@@ -20,7 +20,8 @@ from service.client import histories, replay_retrieval
 from service.client.client import ServiceError
 from service.client.replay_retrieval import replay_retrieval as replay
 from service.client.retrieval_report import KindReport, RetrievalReplay, retrieval_to_markdown, retrieval_to_rich
-from service.settings import LimitSettings, RecommendSettings
+from service.settings.limits import LimitSettings
+from service.settings.recommend import RecommendSettings
 from tests.model_store.evaluate.worlds import world, write_world
 from tests.redis_servers import admin_of
 from tests.service.conftest import Gateway, OpenGateway

@@ -3,7 +3,8 @@
 import orjson
 import pytest
 
-from service.settings import LimitSettings, StateSettings
+from service.settings.limits import LimitSettings
+from service.settings.state import StateSettings
 from tests.service.conftest import Gateway, OpenGateway
 
 ONE = {"user_id": "u", "item_id": "i1", "timestamp": 1_700_000_000}

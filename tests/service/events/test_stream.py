@@ -12,7 +12,8 @@ from service.errors import StateUnavailable
 from service.events import stream
 from service.http import connection
 from service.http.times import now_ms
-from service.settings import LimitSettings, StateSettings
+from service.settings.limits import LimitSettings
+from service.settings.state import StateSettings
 from service.state.events import Events
 from service.state.records import Accepted, Event
 from tests.service.conftest import Gateway, OpenGateway

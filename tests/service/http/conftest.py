@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from service.app import server_config
-from service.settings import LimitSettings, Settings
+from service.settings import Settings
+from service.settings.limits import LimitSettings
 from tests.service.http.raw import OpenServer, Server
 from tests.service.serving import running
 

@@ -10,7 +10,7 @@ import pytest
 
 from service.http import admission
 from service.http.admission import _network, route_class
-from service.settings import ConcurrencySettings, LimitSettings
+from service.settings.limits import ConcurrencySettings, LimitSettings
 from service.state.store import Store
 from tests.service.conftest import Gateway, OpenGateway
 from tests.service.serving import until

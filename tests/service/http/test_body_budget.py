@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from service.errors import Overloaded
 from service.http.body_budget import _FREE, BodyBudget, Holding
 from service.metrics import Metrics
-from service.settings import LimitSettings
+from service.settings.limits import LimitSettings
 from tests.service.conftest import Gateway, OpenGateway
 from tests.service.serving import until
 

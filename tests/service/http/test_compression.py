@@ -8,7 +8,7 @@ import httpx
 import orjson
 import pytest
 
-from service.settings import LimitSettings
+from service.settings.limits import LimitSettings
 from tests.service.conftest import Gateway, OpenGateway
 
 EVENTS = [{"user_id": "u", "item_id": f"i{number}"} for number in range(5)]

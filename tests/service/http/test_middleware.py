@@ -8,7 +8,7 @@ import pytest
 import structlog
 
 from service.http import connection
-from service.settings import LimitSettings
+from service.settings.limits import LimitSettings
 from service.state.users import Users
 from tests.service.conftest import Gateway, OpenGateway
 

@@ -18,7 +18,8 @@ from service.errors import (
     NotFound,
     Overloaded,
 )
-from service.settings import LimitSettings, Settings
+from service.settings import Settings
+from service.settings.limits import LimitSettings
 from tests.service.conftest import Gateway
 
 WIRE_TABLE = {

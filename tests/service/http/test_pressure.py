@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from service.http.pressure import ORDER, Pressure
 from service.metrics import Metrics
 from service.recommend.deadline import Deadline
-from service.settings import LimitSettings
+from service.settings.limits import LimitSettings
 from tests.service.conftest import OpenGateway
 from tests.service.serving import until
 

@@ -12,7 +12,7 @@ from service.api_keys.records import ApiKey, digest_of
 from service.errors import RateLimited
 from service.http import rates
 from service.http.rates import RateLimits
-from service.settings import LimitSettings, RateSettings
+from service.settings.limits import LimitSettings, RateSettings
 from tests.service.conftest import OpenGateway
 
 

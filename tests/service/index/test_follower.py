@@ -15,7 +15,9 @@ from service.index import follower as module
 from service.index.follower import Follower
 from service.index.vector_index import VectorIndex
 from service.metrics import Metrics
-from service.settings import EmbedderSettings, Settings, StateSettings
+from service.settings import Settings
+from service.settings.engines import EmbedderSettings
+from service.settings.state import StateSettings
 from service.state.embeddings import Pointer
 from service.state.records import Item
 from service.state.store import Store

@@ -15,7 +15,8 @@ from service.pictures.decoder import PictureDecoder
 from service.pictures.ingest import IngestResult, PictureIngest
 from service.pictures.reencode import ReEncoded
 from service.pictures.store import open_pictures
-from service.settings import LimitSettings, PictureSettings
+from service.settings.limits import LimitSettings
+from service.settings.pictures import PictureSettings
 from tests.service.conftest import Gateway, OpenGateway
 from tests.service.pictures.pictures import encoded, opened, picture, png_that_claims, progressive
 from tests.service.serving import serving

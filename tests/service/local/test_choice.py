@@ -9,7 +9,8 @@ from model_store.registry.manifest import Manifest, PictureTokens
 from model_store.registry.registry import Registry
 from service.local.encoder import encoder_environment, needed_encoders
 from service.local.vllm import LocalEngine, choose, environment
-from service.settings import EngineSettings, RankerSettings, Settings
+from service.settings import Settings
+from service.settings.engines import EngineSettings, RankerSettings
 from tests.model_store.registry.checkpoints import checkpoint
 
 

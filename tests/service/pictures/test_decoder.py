@@ -17,7 +17,7 @@ from service.errors import BadPicture, Overloaded, StateUnavailable
 from service.metrics import Metrics
 from service.pictures import decoder_process
 from service.pictures.decoder import PictureDecoder
-from service.settings import PictureSettings
+from service.settings.pictures import PictureSettings
 from tests.service.pictures.pictures import opened, picture, saved
 
 NOISE = saved(Image.effect_noise((4000, 4000), 80))

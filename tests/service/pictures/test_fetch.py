@@ -17,7 +17,7 @@ from service.pictures import resolver
 from service.pictures.fetch import PictureFetcher
 from service.pictures.resolver import HostUnavailable
 from service.pictures.slots import HostBusy
-from service.settings import PictureSettings
+from service.settings.pictures import PictureSettings
 from tests.service.serving import serving
 
 HOSTS: list[str] = []

@@ -12,7 +12,7 @@ from service.errors import BadPicture
 from service.pictures.resolver import Resolver
 from service.pictures.slots import HostBusy
 from service.pictures.urls import parse
-from service.settings import PictureSettings
+from service.settings.pictures import PictureSettings
 
 MANY = 200
 OPEN = PictureSettings(allow_private_addresses=True)

@@ -6,7 +6,7 @@ import pytest
 
 from service.errors import BadPicture
 from service.pictures.urls import join, parse
-from service.settings import PictureSettings
+from service.settings.pictures import PictureSettings
 
 SETTINGS = PictureSettings()
 PIECES = [

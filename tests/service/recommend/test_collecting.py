@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from service.settings import RecommendSettings
+from service.settings.recommend import RecommendSettings
 from service.state.records import Item
 from tests.redis_servers import on_both
 from tests.service.conftest import Gateway, OpenGateway

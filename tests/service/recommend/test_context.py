@@ -7,7 +7,7 @@ import pytest
 from model_store.prompts import PromptSet
 from model_store.views import UserView
 from service.recommend.context import situation
-from service.settings import RankerSettings
+from service.settings.engines import RankerSettings
 from tests.service.conftest import Gateway, OpenGateway
 from tests.service.serving import ModelServer, serving
 

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from service.settings import EmbedderSettings, RecommendSettings
+from service.settings.engines import EmbedderSettings
+from service.settings.recommend import RecommendSettings
 from service.state.records import Item
 from tests.service.conftest import Gateway, OpenGateway
 from tests.service.recommend.test_endpoints import fill, ids, recommend, send

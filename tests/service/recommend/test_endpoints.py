@@ -7,7 +7,9 @@ import orjson
 import pytest
 
 from service.pictures.store import PictureStore
-from service.settings import ConcurrencySettings, LimitSettings, RankerSettings, RecommendSettings
+from service.settings.engines import RankerSettings
+from service.settings.limits import ConcurrencySettings, LimitSettings
+from service.settings.recommend import RecommendSettings
 from service.state.keys import Keys
 from service.state.reads import Wave
 from tests.conftest import RedisServer

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from service.settings import RecommendSettings
+from service.settings.recommend import RecommendSettings
 from service.state.new_items import MOST
 from tests.redis_servers import admin_of, on_both
 from tests.service.conftest import Gateway, OpenGateway

@@ -25,7 +25,11 @@ from service.encoder.batching import Unreadable
 from service.encoder.server import create_encoder_app
 from service.metrics import Metrics
 from service.pictures.tokens import open_tokens
-from service.settings import EncoderSettings, RankerSettings, Settings, StateSettings, WorkerSettings
+from service.settings import Settings
+from service.settings.encoder import EncoderSettings
+from service.settings.engines import RankerSettings
+from service.settings.state import StateSettings
+from service.settings.worker import WorkerSettings
 from tests.model_store.soft_tokens import soft_tokens
 from tests.service.conftest import Gateway, gateway_on
 from tests.service.pictures.pictures import encoded, picture

@@ -14,7 +14,8 @@ from model_store.registry.comparison import compare
 from model_store.registry.manifest import Blend, Manifest
 from model_store.registry.registry import Registry
 from model_store.serving.launch import VllmServer
-from service.settings import RankerSettings, RecommendSettings
+from service.settings.engines import RankerSettings
+from service.settings.recommend import RecommendSettings
 from tests.service.conftest import Gateway, OpenGateway
 from tests.service.serving import until
 from tests.vllm_servers import ServedModel, running

@@ -10,7 +10,10 @@ from model_store.registry.registry import Registry
 from model_store.views import ItemView, UserView
 from service.encoder.server import create_encoder_app
 from service.metrics import Metrics
-from service.settings import EncoderSettings, RankerSettings, Settings, WorkerSettings
+from service.settings import Settings
+from service.settings.encoder import EncoderSettings
+from service.settings.engines import RankerSettings
+from service.settings.worker import WorkerSettings
 from tests.model_store.soft_tokens import soft_tokens
 from tests.service.conftest import Gateway, gateway_on
 from tests.service.pictures.pictures import encoded, picture

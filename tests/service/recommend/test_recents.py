@@ -11,7 +11,9 @@ from model_store.registry.manifest import Manifest
 from model_store.registry.registry import Registry
 from service.metrics import Metrics
 from service.recommend.ranker import open_ranker
-from service.settings import RankerSettings, Settings, StateSettings
+from service.settings import Settings
+from service.settings.engines import RankerSettings
+from service.settings.state import StateSettings
 from tests.service.conftest import PATIENT, OpenGateway
 from tests.service.recommend.test_endpoints import fill, recommend, send
 from tests.service.serving import ModelServer, serving

@@ -23,7 +23,8 @@ from service.recommend import follow
 from service.recommend.ranker import Ranker
 from service.recommend.rollout import Lineup, place
 from service.recommend.shadow import spearman
-from service.settings import RankerSettings, RecommendSettings
+from service.settings.engines import RankerSettings
+from service.settings.recommend import RecommendSettings
 from tests.service.conftest import Gateway, OpenGateway
 from tests.service.recommend.test_endpoints import fill
 from tests.service.serving import ModelServer, serving, until

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from model_store.item_models.item_models import ITEM_MODELS
-from service.settings import RecommendSettings, StateSettings
+from service.settings.recommend import RecommendSettings
+from service.settings.state import StateSettings
 from service.state.shown_log import Shown
 from tests.service.conftest import PATIENT, Gateway, OpenGateway
 from tests.service.recommend.test_endpoints import fill

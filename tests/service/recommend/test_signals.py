@@ -6,7 +6,7 @@ import pytest
 
 from service.recommend.ranker import open_ranker
 from service.recommend.ranking import cache_key
-from service.settings import SignalSettings
+from service.settings.signals import SignalSettings
 from service.state.records import Event, UserState
 from tests.service.conftest import Gateway, OpenGateway
 from tests.service.serving import ModelServer, serving

@@ -3,7 +3,7 @@
 from typing import get_args
 
 from service.recommend.schemas import SourceName
-from service.settings import RecommendSettings
+from service.settings.recommend import RecommendSettings
 from tests.service.conftest import OpenGateway
 from tests.service.recommend.test_endpoints import fill, recommend, send
 

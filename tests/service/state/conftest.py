@@ -6,7 +6,9 @@ from typing import Any
 import pytest
 from redis.asyncio.connection import AbstractConnection
 
-from service.settings import LimitSettings, Settings, StateSettings
+from service.settings import Settings
+from service.settings.limits import LimitSettings
+from service.settings.state import StateSettings
 from service.state.records import Event
 from service.state.store import Store
 from tests.redis_servers import FIXTURES, emptied

@@ -4,7 +4,8 @@ from collections.abc import Callable
 
 import pytest
 
-from service.settings import Settings, StateSettings
+from service.settings import Settings
+from service.settings.state import StateSettings
 from service.state import new_items
 from service.state.deleted_items import NOTES
 from service.state.early import MOST

@@ -4,7 +4,8 @@ import asyncio
 
 import pytest
 
-from service.settings import Settings, StateSettings
+from service.settings import Settings
+from service.settings.state import StateSettings
 from service.state.records import Item
 from service.state.store import Store
 from tests.redis_servers import RedisCluster, all_keys, on_a_cluster

@@ -11,7 +11,8 @@ import redis
 from redis.asyncio.connection import AbstractConnection
 
 from service.errors import StateUnavailable
-from service.settings import Settings, StateSettings
+from service.settings import Settings
+from service.settings.state import StateSettings
 from service.state.store import Store
 from tests.redis_servers import SLOTS, RedisCluster
 from tests.service.state.conftest import QUIET, START_MS, Clock, break_once, event

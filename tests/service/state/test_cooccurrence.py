@@ -4,7 +4,8 @@ import math
 
 import pytest
 
-from service.settings import Settings, StateSettings
+from service.settings import Settings
+from service.settings.state import StateSettings
 from service.state.cooccurrence import Counts, nearest
 from service.state.records import Item
 from service.state.store import Store

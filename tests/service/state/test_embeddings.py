@@ -6,7 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from service.settings import EmbedderSettings, Settings
+from service.settings import Settings
+from service.settings.engines import EmbedderSettings
 from service.state.embeddings import Embeddings, IndexCounts, Scanned
 from service.state.queues import EmbeddingQueue, TooManyIndexes, WrongWidth
 from service.state.records import Item

@@ -8,7 +8,9 @@ import redis
 from pydantic import ValidationError
 
 from service.errors import InvalidRequest, Overloaded, StateUnavailable
-from service.settings import LimitSettings, Settings, StateSettings
+from service.settings import Settings
+from service.settings.limits import LimitSettings
+from service.settings.state import StateSettings
 from service.state.event_log import FIRST
 from service.state.keys import Keys
 from service.state.redis import memory

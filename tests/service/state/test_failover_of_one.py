@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from service.errors import StateUnavailable
-from service.settings import Settings, StateSettings
+from service.settings import Settings
+from service.settings.state import StateSettings
 from service.state.store import Store
 from tests.redis_servers import RedisServer
 from tests.service.state.conftest import QUIET, START_MS, event

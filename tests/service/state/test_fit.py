@@ -6,7 +6,8 @@ from contextlib import asynccontextmanager
 import pytest
 
 from service.errors import StateUnavailable
-from service.settings import Settings, StateSettings
+from service.settings import Settings
+from service.settings.state import StateSettings
 from service.state.store import Store
 from tests.redis_servers import admin_of, all_keys, on_one_redis
 from tests.service.state.conftest import event

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 import pytest
 
 from service.errors import StateUnavailable
-from service.settings import Settings, StateSettings
+from service.settings import Settings
+from service.settings.state import StateSettings
 from service.state.store import Store
 from tests.redis_servers import RedisServer
 from tests.service.state.conftest import START_MS, event

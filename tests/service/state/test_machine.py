@@ -10,7 +10,8 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule, run_state_machine_as_test
 
-from service.settings import Settings, StateSettings
+from service.settings import Settings
+from service.settings.state import StateSettings
 from service.state.event_log import FIRST, Logged
 from service.state.rebuild import Rebuilt
 from service.state.records import SummaryClaim

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from service.settings import Settings, StateSettings
+from service.settings import Settings
+from service.settings.state import StateSettings
 from service.state.store import Store
 from tests.redis_servers import admin_of, all_keys
 from tests.service.state.conftest import START_MS, event

@@ -7,7 +7,8 @@ import pytest
 from redis.exceptions import ResponseError
 
 from service.errors import StateUnavailable
-from service.settings import Settings, StateSettings
+from service.settings import Settings
+from service.settings.state import StateSettings
 from service.state.redis.durability import Durability, NotDurable
 from service.state.store import Store
 from tests.redis_servers import RedisServer, has_waitaof

@@ -6,7 +6,7 @@ import pytest
 from redis.exceptions import ConnectionError as Disconnected
 
 from model_store.engine.retry_budget import RetryBudget
-from service.settings import StateSettings
+from service.settings.state import StateSettings
 from service.state.redis.retries import BudgetedRetry, budget
 
 
