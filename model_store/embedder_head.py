@@ -8,6 +8,7 @@ those of a pretrained model are nearly the same vector for all items, see `model
 
 import io
 import zipfile
+import zlib
 from dataclasses import dataclass
 from typing import Self
 
@@ -20,6 +21,8 @@ Floats = npt.NDArray[np.float32]
 MAX_BYTES = 256 * 2**20
 _LEAST_NORM = 1e-12
 _NAMES = ("project", "gate", "mean", "spread")
+_DAMAGED = (OSError, ValueError, KeyError, EOFError, MemoryError, RuntimeError, zipfile.BadZipFile, zlib.error)
+"""What numpy raises for a damaged file, which may claim any size, compression or encryption."""
 
 
 class HeadError(UserError):
@@ -96,7 +99,7 @@ class Head:
         try:
             with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
                 found = {name: np.asarray(arrays[name]) for name in arrays.files}
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        except _DAMAGED as error:
             raise HeadError(f"{where} is no head of an embedder: {error}") from None
         project = found.get("project")
         if project is None or project.ndim != 2 or 0 in project.shape:

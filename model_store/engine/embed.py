@@ -91,8 +91,8 @@ def open_embedder(
     """An embedder for a version of `registry`; see `Embedder` for the other arguments.
 
     Raises:
-        ManifestError: the version does not exist, is no embedder, or its files were changed.
-        HeadError: its head is malformed.
+        ManifestError: the version does not exist, is no embedder, or its files were changed or do not fit it.
+        HeadError: its head is too large, or malformed.
     """
     manifest = registry.get(version)
     direct = manifest.embedding is not None and manifest.embedding.kind == "direct"
@@ -182,11 +182,6 @@ def _request(manifest: Manifest, prompts: EmbedPrompts | None, head: Head | None
         return _Direct(manifest, manifest.embedding)
     if prompts is None or head is None:
         raise ManifestError(f"{manifest.id} lacks its prompts or its head")
-    if head.dimensions != manifest.embedding.dimensions:
-        raise ManifestError(
-            f"the head of {manifest.id} makes {head.dimensions} numbers, its manifest says "
-            f"{manifest.embedding.dimensions}"
-        )
     return _States(manifest, prompts, head)
 
 

@@ -63,13 +63,23 @@ class VersionFiles:
         """The head of an embedder; None if it needs none.
 
         Raises:
-            ManifestError: it is missing, or not the one that was registered.
-            HeadError: it is malformed.
+            ManifestError: it is missing, not the one that was registered, or has other shapes than the manifest says.
+            HeadError: it is too large, or malformed.
         """
         if not manifest.head:
             return None
         content, path = self._registered(manifest, "head", HEAD_BYTES, HeadError)
-        return Head.parse(content, path)
+        head = Head.parse(content, path)
+        embedding, tokens = manifest.embedding, manifest.picture_tokens
+        if embedding is not None and head.dimensions != embedding.dimensions:
+            raise ManifestError(
+                f"{path} makes {head.dimensions} numbers, and the manifest of {manifest.id} says {embedding.dimensions}"
+            )
+        if tokens is not None and head.hidden != tokens.width:
+            raise ManifestError(
+                f"{path} reads {head.hidden} numbers, and the picture tokens of {manifest.id} have {tokens.width}"
+            )
+        return head
 
     def write_head(self, name: str, version: int, head: Head) -> dict[str, str]:
         """Write the head of an embedder, before it is added; returns the fields of its manifest that name the file."""

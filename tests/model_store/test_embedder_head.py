@@ -1,6 +1,7 @@
 """The head of an embedder, without torch."""
 
 import io
+import zipfile
 
 import numpy as np
 import pytest
@@ -23,6 +24,30 @@ def _npz(**arrays: object) -> bytes:
     out = io.BytesIO()
     np.savez(out, **arrays)  # type: ignore[arg-type]
     return out.getvalue()
+
+
+def _deflated() -> bytes:
+    out = io.BytesIO()
+    np.savez_compressed(out, project=HEAD.project)
+    return out.getvalue()
+
+
+def _changed(content: bytes, after: bytes, offset: int, value: int) -> bytes:
+    """The file with another byte, `offset` bytes from where `after` begins."""
+    place = content.index(after) + offset
+    return content[:place] + bytes([value]) + content[place + 1 :]
+
+
+def _claiming(*shape: int) -> bytes:
+    """A file of a few bytes with a matrix of any shape."""
+    header, out = io.BytesIO(), io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"descr": "<f4", "fortran_order": False, "shape": shape})
+    with zipfile.ZipFile(out, "w") as archive:
+        archive.writestr("project.npy", header.getvalue())
+    return out.getvalue()
+
+
+_IN_DIRECTORY = b"PK\x01\x02"
 
 
 def test_vectors_are_those_of_the_formula() -> None:
@@ -52,6 +77,12 @@ def test_a_head_survives_its_file() -> None:
     [
         b"",
         b"PK\x05\x06" + bytes(18),
+        HEAD.dump()[:-30],
+        _changed(HEAD.dump(), HEAD.project.tobytes(), 0, HEAD.project.tobytes()[0] ^ 1),
+        _changed(HEAD.dump(), _IN_DIRECTORY, 8, 1),
+        _changed(HEAD.dump(), _IN_DIRECTORY, 10, 99),
+        _changed(_deflated(), b"project.npy", 40, 255),
+        _claiming(2**40, 2**20),
         _npz(gate=HEAD.gate),
         _npz(project=HEAD.project, gate=HEAD.project),
         _npz(project=np.full((2, 2), np.nan, dtype=np.float32)),
@@ -64,6 +95,12 @@ def test_a_head_survives_its_file() -> None:
     ids=[
         "empty",
         "no arrays",
+        "cut off",
+        "another bit",
+        "encrypted",
+        "an unknown compression",
+        "a bad stream",
+        "more than any memory",
         "no projection",
         "another gate",
         "not finite",

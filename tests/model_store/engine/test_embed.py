@@ -115,14 +115,10 @@ async def test_a_server_of_another_version_is_refused(fake: FakeVllm) -> None:
     await engine.close()
 
 
-def test_a_version_that_is_no_embedder_or_has_another_head_is_refused() -> None:
+def test_a_version_that_is_no_embedder_or_has_no_head_is_refused() -> None:
     prompts = EmbedPrompts.built_in("embed", READ)
-    for update, why in (
-        ({"embedding": None}, "is no embedder"),
-        ({"embedding": Embedding(dimensions=3, read_token=READ)}, "makes 2 numbers"),
-    ):
-        with pytest.raises(ManifestError, match=why):
-            Embedder("http://127.0.0.1:1", MANIFEST.model_copy(update=update), prompts, HEAD)
+    with pytest.raises(ManifestError, match="is no embedder"):
+        Embedder("http://127.0.0.1:1", MANIFEST.model_copy(update={"embedding": None}), prompts, HEAD)
     with pytest.raises(ManifestError, match="lacks its prompts or its head"):
         Embedder("http://127.0.0.1:1", MANIFEST)
 
