@@ -22,7 +22,7 @@ from model_store.pictures import PictureSize
 from model_store.prompts.clean import clean
 from model_store.registry.manifest import Serving
 from model_store.views import InteractionView, ItemView, UserView
-from tests.model_store.engine.test_engine import Recorder
+from tests.model_store.engine.examples import Recorder
 from tests.vllm_servers import ServedModel
 
 pytestmark = [pytest.mark.vllm, pytest.mark.timeout(1800)]
