@@ -1,69 +1,17 @@
 """A store of versions that never change, on a local disk and on a remote file system."""
 
-import itertools
-import tomllib
-from array import array
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import fsspec
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from model_store.item_models.item_model import ItemModelError
-from model_store.item_models.item_models import ITEM_MODELS, ItemModels
-from model_store.item_models.item_vectors import ItemVectors
-from model_store.item_models.item_weights import ItemWeights
 from model_store.prompts import BUILT_IN, TEMPLATES
-from model_store.registry.aliases import stack
 from model_store.registry.files import StoreFiles
 from model_store.registry.manifest import Blend, Manifest, ManifestError
 from model_store.registry.register import register_blend
 from model_store.registry.registry import Registry
-
-_NUMBER = itertools.count()
-
-
-@pytest.fixture(params=["local", "remote"])
-def registry(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Registry]:
-    if request.param == "local":
-        yield Registry(tmp_path / "store", tmp_path / "cache")
-        return
-    root = f"memory://store-{next(_NUMBER)}"
-    yield Registry(root, tmp_path / "cache")
-    fsspec.filesystem("memory").store.clear()
-
-
-@pytest.fixture
-def weights(tmp_path: Path) -> Path:
-    folder = tmp_path / "checkpoint"
-    folder.mkdir()
-    (folder / "config.json").write_text("{}")
-    (folder / "model.safetensors").write_bytes(b"\x00\x01")
-    return folder
-
-
-@pytest.fixture
-def encoder(tmp_path: Path) -> Path:
-    folder = tmp_path / "encoder"
-    folder.mkdir()
-    (folder / "model.safetensors").write_bytes(b"\x07")
-    return folder
-
-
-TOKENS = {"picture_tokens": {"count": 4, "width": 8}}
-
-
-def version(number: int, name: str = "taste", **values: object) -> Manifest:
-    return Manifest.model_validate({"name": name, "version": number, "role": "summarizer", **values})
-
-
-def add(registry: Registry, folder: Path | None, number: int, name: str = "taste", **values: object) -> Manifest:
-    return registry.add(version(number, name, **values), BUILT_IN / "compact", folder)
+from tests.model_store.registry.versions import add, in_memory, version
 
 
 class TestAdding:
@@ -225,7 +173,7 @@ class TestGetting:
             registry.get("taste@2")
 
     def test_remote_weights_are_fetched_once(self, tmp_path: Path, weights: Path) -> None:
-        registry = Registry(f"memory://once-{next(_NUMBER)}", tmp_path / "cache")
+        registry = Registry(in_memory(), tmp_path / "cache")
         added = add(registry, weights, 1)
         folder = registry.local_folder(added)
         assert folder.is_relative_to(tmp_path / "cache")
@@ -233,7 +181,7 @@ class TestGetting:
         assert registry.local_folder(added) == folder
 
     def test_a_damaged_copy_of_remote_weights_is_refused(self, tmp_path: Path, weights: Path) -> None:
-        registry = Registry(f"memory://damaged-{next(_NUMBER)}", tmp_path / "cache")
+        registry = Registry(in_memory(), tmp_path / "cache")
         added = add(registry, weights, 1)
         (registry.local_folder(added) / "config.json").write_text("{")
         with pytest.raises(ManifestError, match="not what taste@1 was registered with"):
@@ -252,166 +200,3 @@ class TestGetting:
         (tmp_path / "store/taste/1/cooccurrence.jsonl").write_text("{}")
         assert registry.cooccurrence(added) == tmp_path / "store/taste/1/cooccurrence.jsonl"
         assert registry.cooccurrence(version(2)) is None
-
-
-class TestItemModels:
-    MODELS = ItemModels(
-        ItemWeights(("a", "b"), array("I", [0, 1, 1]), array("I", [1]), array("f", [0.5])),
-        ItemVectors(("a", "b"), array("f", [1.0, 2.0]), array("f", [1.0])),
-    )
-
-    def add(self, registry: Registry, weights: Path, models: ItemModels = MODELS) -> Manifest:
-        return add(registry, weights, 1, **registry.write_item_models("taste", 1, models))
-
-    def test_they_are_found(self, registry: Registry, weights: Path) -> None:
-        added = self.add(registry, weights)
-        assert registry.get("taste@1") == added
-        assert registry.item_models(added).score(["b"], ["a", "b"]) == [(0.5, 2), (0, 4)]
-        assert registry.item_models(version(2)).score(["b"], ["a", "b"]) == [(0, 0), (0, 0)]
-
-    def test_a_version_may_have_one_of_them(self, registry: Registry, weights: Path) -> None:
-        added = self.add(registry, weights, replace(self.MODELS, item_weights=None))
-        assert registry.item_models(added).score(["b"], ["a"]) == [(0, 2)]
-
-    @pytest.mark.parametrize("field", ITEM_MODELS)
-    def test_other_files_are_refused(
-        self, tmp_path: Path, weights: Path, monkeypatch: pytest.MonkeyPatch, field: str
-    ) -> None:
-        registry = Registry(tmp_path / "store")
-        one = ItemModels(**{field: getattr(self.MODELS, field)})
-        added = self.add(registry, weights, one)
-        path = tmp_path / "store" / getattr(added, field)
-        monkeypatch.setattr("model_store.registry.version_files.ITEM_MODEL_BYTES", path.stat().st_size - 1)
-        with pytest.raises(ItemModelError, match="more than"):
-            registry.item_models(added)
-        monkeypatch.undo()
-        path.write_bytes(path.read_bytes()[:-1] + b"!")
-        with pytest.raises(ManifestError, match="is not what taste@1 was registered with"):
-            registry.item_models(added)
-        path.unlink()
-        with pytest.raises(ManifestError, match="taste@1 lacks"):
-            registry.item_models(added)
-
-    def test_a_new_blend_shares_those_that_are_not_new(self, registry: Registry, weights: Path) -> None:
-        added = self.add(registry, weights)
-        refitted = register_blend(registry, added, Blend(item_weights=2.0), {})
-        assert registry.item_models(refitted).score(["b"], ["a"]) == [(0.5, 2)]
-        other = ItemWeights(("a", "b"), array("I", [0, 1, 1]), array("I", [1]), array("f", [0.25]))
-        anew = register_blend(registry, added, Blend(item_weights=2.0), {}, ItemModels(other))
-        assert registry.item_models(anew).score(["b"], ["a"]) == [(0.25, 2)]
-
-
-class TestEncoder:
-    def test_it_is_copied_and_found(self, registry: Registry, weights: Path, encoder: Path) -> None:
-        added = registry.add(version(1, **TOKENS), BUILT_IN / "compact", weights, encoder=encoder)
-        assert registry.get("taste@1") == added
-        assert (registry.encoder_folder(added) / "model.safetensors").read_bytes() == b"\x07"
-
-    def test_it_goes_with_shared_weights(self, registry: Registry, weights: Path, encoder: Path) -> None:
-        first = registry.add(version(1, **TOKENS), BUILT_IN / "compact", weights, encoder=encoder)
-        refitted = add(registry, None, 2, weights="taste/1/weights", **TOKENS)
-        assert refitted.encoder_sha256 == first.encoder_sha256
-        assert registry.encoder_folder(refitted) == registry.encoder_folder(first)
-
-    def test_a_changed_one_is_refused(self, tmp_path: Path, weights: Path, encoder: Path) -> None:
-        registry = Registry(tmp_path / "store")
-        added = registry.add(version(1, **TOKENS), BUILT_IN / "compact", weights, encoder=encoder)
-        (tmp_path / "store/taste/1/encoder/model.safetensors").write_bytes(b"\x08")
-        with pytest.raises(ManifestError, match="is not what taste@1 was registered with"):
-            registry.encoder_folder(added)
-
-    def test_a_version_without_picture_tokens_has_none(self, registry: Registry, weights: Path, encoder: Path) -> None:
-        with pytest.raises(ManifestError, match="taste@1 has no picture tokens"):
-            registry.encoder_folder(add(registry, weights, 1))
-        with pytest.raises(ManifestError, match="needs an encoder folder"):
-            registry.add(version(2), BUILT_IN / "compact", weights, encoder=encoder)
-
-    def test_picture_tokens_need_one(self, registry: Registry, weights: Path, encoder: Path) -> None:
-        with pytest.raises(ManifestError, match="needs an encoder folder"):
-            add(registry, weights, 1, **TOKENS)
-        add(registry, weights, 1)
-        with pytest.raises(ManifestError, match=r"lacks .*taste/1/encoder"):
-            add(registry, None, 2, weights="taste/1/weights", **TOKENS)
-        assert registry.versions("taste") == [1]
-
-
-class TestAliases:
-    def test_promotions_are_rolled_back_one_by_one(self, registry: Registry, weights: Path) -> None:
-        for number in (1, 2, 3):
-            add(registry, weights, number)
-            registry.promote("taste", number)
-        assert registry.rollback("taste") == 2
-        assert registry.get("taste@production").version == 2
-        assert registry.rollback("taste") == 1
-        with pytest.raises(ManifestError, match="no earlier version"):
-            registry.rollback("taste")
-        assert registry.get("taste").version == 1
-
-    def test_aliases_are_independent(self, registry: Registry, weights: Path) -> None:
-        add(registry, weights, 1)
-        add(registry, weights, 2)
-        registry.promote("taste", 1)
-        registry.promote("taste", 2, "canary")
-        assert registry.aliases("taste") == {"production": 1, "canary": 2}
-        assert registry.get("taste@canary").version == 2
-
-    def test_only_what_exists_is_promoted(self, registry: Registry, weights: Path) -> None:
-        add(registry, weights, 1)
-        with pytest.raises(ManifestError, match="no version 'taste@7'"):
-            registry.promote("taste", 7)
-        for alias in ("7", "", "a b", "a@b", "ä", "Production", "a" * 65):
-            with pytest.raises(ManifestError, match="an alias is a lower-case word"):
-                registry.promote("taste", 1, alias)
-        with pytest.raises(ManifestError, match="no earlier version"):
-            registry.rollback("taste", "shadow")
-        for name in ("none", "", "../taste"):
-            for change in (registry.rollback, lambda name: registry.end(name, "canary")):
-                with pytest.raises(ManifestError, match="no model"):
-                    change(name)
-
-    def test_changes_at_the_same_time_are_all_kept(self, tmp_path: Path, weights: Path) -> None:
-        add(Registry(tmp_path / "store"), weights, 1)
-
-        def promote(alias: str) -> None:
-            for _ in range(10):
-                Registry(tmp_path / "store").promote("taste", 1, alias)
-
-        with ThreadPoolExecutor(4) as threads:
-            list(threads.map(promote, "abcd"))
-        kept = Registry(tmp_path / "store").histories("taste")
-        assert {alias: len(entries) for alias, entries in kept.items()} == dict.fromkeys("abcd", 10)
-
-    def test_every_change_is_kept(self, tmp_path: Path, weights: Path) -> None:
-        registry = Registry(tmp_path / "store")
-        for number in (1, 2):
-            add(registry, weights, number)
-            registry.promote("taste", number)
-        registry.rollback("taste")
-        history = tomllib.loads((tmp_path / "store/taste/aliases.toml").read_text())["production"]
-        assert [(entry["action"], entry["version"]) for entry in history] == [
-            ("promote", 1),
-            ("promote", 2),
-            ("rollback", 1),
-        ]
-        assert all("at" in entry for entry in history)
-
-    def test_a_broken_aliases_file_is_named(self, tmp_path: Path, weights: Path) -> None:
-        registry = Registry(tmp_path / "store")
-        add(registry, weights, 1)
-        (tmp_path / "store/taste/aliases.toml").write_text("production = ")
-        with pytest.raises(ManifestError, match=r"aliases\.toml is not TOML"):
-            registry.get("taste")
-
-
-@given(st.lists(st.one_of(st.none(), st.integers(1, 5)), max_size=20))
-def test_a_rollback_undoes_the_last_promotion_that_still_stands(steps: list[int | None]) -> None:
-    history: list[dict[str, Any]] = []
-    standing: list[int] = []
-    for step in steps:
-        if step is not None:
-            history.append({"action": "promote", "version": step})
-            standing.append(step)
-        elif len(standing) > 1:
-            standing.pop()
-            history.append({"action": "rollback", "version": standing[-1]})
-    assert [promotion.version for promotion in stack(history)] == standing
