@@ -105,7 +105,7 @@ class Recommender:
         self._shown = shown
         self._temperature = settings.exploration_temperature
         self._new_share, self._same_at = settings.new_items_share, settings.duplicate_cosine
-        self._vectors, self._pages, self._rotation = vectors, store.pages, store.rotation
+        self._pages, self._rotation = store.pages, store.rotation
         self._rng = rng or random.Random()  # noqa: S311
         self._metrics = metrics
         self._tenant = tenant
@@ -146,7 +146,7 @@ class Recommender:
         with timing.step("blend"):
             scored = _blend(asked, ranker, ranking, self._new_share)
         with timing.step("rerank"):
-            arranged = arrange(scored, kept, ask.k, rules, self._vectors.current(), self._same_at)
+            arranged = arrange(scored, kept, ask.k, rules, opening.index, self._same_at)
             items, places = shuffled(arranged.items, self._temperature, self._rng)
         warnings = warn(ask, found, filtered, len(scored)) + warn_of_rules(ask, asked.odds, arranged, len(scored))
         shown = state.recents[-(ranker.recents if ranker else lineup.recents) :]

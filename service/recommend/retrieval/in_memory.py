@@ -11,7 +11,6 @@ from model_store.retrieval.merge import alternating
 from model_store.retrieval.shares import UNKNOWN_AMONG
 from model_store.retrieval.vectors import Floats
 from model_store.signals import Signals
-from service.index.current import Vectors
 from service.index.searcher import Searcher
 from service.index.vector_index import VectorIndex
 from service.state.records import Event
@@ -47,7 +46,8 @@ class Personal:
 
 
 async def find_in_memory(
-    vectors: Vectors,
+    index: VectorIndex | None,
+    searcher: Searcher,
     models: ItemModels,
     recents: Sequence[Event],
     near: Sequence[str],
@@ -58,21 +58,22 @@ async def find_in_memory(
     """At most `count` items of each kind, without those to avoid.
 
     Args:
+        index: None without vectors.
+        searcher: searches in threads.
         models: those of the version that ranks.
         recents: the user's events, oldest first.
         near: the items of them that were not disliked.
     """
     known: Sequence[str] = ()
     if near and models.present():
-        known = await vectors.searcher.run(lambda: models.nearest(near, count, avoided))
-    index = vectors.current()
+        known = await searcher.run(lambda: models.nearest(near, count, avoided))
     if index is None:
         return Personal(known)
     interests = interests_of(index, recents, signals)
     if not len(interests.weights):
         return Personal(known)
     among = UNKNOWN_AMONG * count if known else count
-    embedded = await near_interests(vectors.searcher, index, interests, among, avoided)
+    embedded = await near_interests(searcher, index, interests, among, avoided)
     if known:
         embedded = [item for item in embedded if item not in models.known][:count]
     return Personal(known, embedded, index, interests)

@@ -8,7 +8,8 @@ from model_store.item_models.item_models import ItemModels
 from model_store.retrieval.shares import FITTING_AMONG, Shares, places
 from model_store.signals import Signals
 from service.errors import PageExpired
-from service.index.current import Vectors, no_index
+from service.index.current import Vectors
+from service.index.vector_index import VectorIndex
 from service.metrics import Metrics
 from service.recommend.candidates import Candidate, given_candidates
 from service.recommend.deadline import Deadline
@@ -42,6 +43,7 @@ class Opening:
 
     `given` holds the caller's candidates that the catalogue has, by id; `stages` is empty if the caller gave some.
     `earlier` are the items of earlier pages, `rotating` those of each of the last answers, if they are to give way.
+    `index` is what was in use at the beginning: the request keeps it, also if another one takes over meanwhile.
     """
 
     state: UserState
@@ -50,6 +52,7 @@ class Opening:
     stages: Sequence[Stage]
     earlier: Sequence[str] = ()
     rotating: Sequence[Sequence[str]] = ()
+    index: VectorIndex | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +86,7 @@ class Retriever:
         vectors: Vectors,
         popular: PopularGenres,
     ) -> None:
-        self._vectors = vectors if settings.embedding_share else Vectors(no_index, vectors.searcher)
+        self._vectors = vectors
         self._popular = popular
         self._store = store
         self._settings = settings
@@ -97,12 +100,12 @@ class Retriever:
             PageExpired: the recommendation to be continued is not remembered.
             StateUnavailable: the store can't be read.
         """
-        store, wave = self._store, self._store.wave()
+        store, wave, index = self._store, self._store.wave(), self._vectors.current()
         state, scores = wave.add(store.users.reading(ask.user_id)), wave.add(store.scores.reading(ask.user_id))
         pages = wave.add(store.pages.reading(ask.user_id, ask.after))
         rotating = wave.add(store.rotation.reading(ask.user_id)) if ask.rotation else None
         given = wave.add(store.items.reading(candidate.item_id for candidate in ask.candidates or ()))
-        stages = self._stages(ask, rules) if ask.candidates is None else []
+        stages = self._stages(ask, rules, self._searched(index)) if ask.candidates is None else []
         first = [stage for stage in stages if stage.asked_first and not stage.done]
         for stage in first:
             stage.ask(wave)
@@ -116,7 +119,7 @@ class Retriever:
                 field="after",
             )
         shown = value_or([], rotating, "rotation", self._metrics) if rotating is not None else []
-        return Opening(state.value(), scores, given.value(), stages, earlier or (), shown)
+        return Opening(state.value(), scores, given.value(), stages, earlier or (), shown, index)
 
     async def retrieve(
         self,
@@ -148,7 +151,8 @@ class Retriever:
         if ask.candidates is None:
             avoided = left_out.ids()
             count = min(self._looked_at(ask, rules), self._settings.max_scanned_items)
-            personal = await find_in_memory(self._vectors, models, recents, near, signals, count, avoided)
+            index, searcher = self._searched(opening.index), self._vectors.searcher
+            personal = await find_in_memory(index, searcher, models, recents, near, signals, count, avoided)
             stages = self._chosen(ask, rules, opening.stages, personal)
             for stage in stages:
                 stage.begin(near, avoided)
@@ -160,12 +164,16 @@ class Retriever:
         await wave.send()
         return Retrieved(candidates, items.value(), near, *features.read(), skipped)
 
-    def _stages(self, ask: RecommendIn, rules: Rules) -> list[Stage]:
+    def _searched(self, index: VectorIndex | None) -> VectorIndex | None:
+        """The index, unless vectors are switched off in retrieval."""
+        return index if self._settings.embedding_share else None
+
+    def _stages(self, ask: RecommendIn, rules: Rules, index: VectorIndex | None) -> list[Stage]:
         """The stages that don't need the user; `_chosen` adds the others, and gives all their shares."""
         store, settings, metrics = self._store, self._settings, self._metrics
         new = places(self._shares.new, self._count(ask))
         # With vectors, those that fit the user best are chosen among many.
-        sampled = (SAMPLED if self._vectors.current() is None else FITTING_AMONG) * new
+        sampled = (SAMPLED if index is None else FITTING_AMONG) * new
         sample = store.new_items.sample(ask.user_id, sampled, settings.new_items_s)
         newest, near = Newest(sample, metrics), Cooccurrence(store.cooccurrence, metrics)
         by_term = ByTerm(store.items, store.cooccurrence, rules.wanted, metrics)

@@ -8,7 +8,6 @@ import numpy as np
 from model_store.item_models.item_models import ItemModels
 from model_store.item_models.item_weights import ItemWeights
 from model_store.signals import BUILT_IN
-from service.index.current import Vectors
 from service.index.exact import ExactIndex
 from service.index.searcher import Searcher
 from service.metrics import Metrics
@@ -33,7 +32,6 @@ INDEX = index_of(
 )
 
 SEARCHER = Searcher(Metrics())
-VECTORS = Vectors(lambda: INDEX, SEARCHER)
 
 
 def event(item: str, kind: str = "like") -> Event:
@@ -44,7 +42,7 @@ async def found(
     *recents: Event, count: int = 3, avoided: Collection[str] = (), models: ItemModels | None = None
 ) -> Personal:
     near = [event.item_id for event in recents if event.type == "like"]
-    return await find_in_memory(VECTORS, models or ItemModels(), recents, near, BUILT_IN, count, avoided)
+    return await find_in_memory(INDEX, SEARCHER, models or ItemModels(), recents, near, BUILT_IN, count, avoided)
 
 
 async def test_items_near_to_each_interest_are_found_without_those_to_avoid() -> None:
