@@ -21,7 +21,7 @@ class Likeness:
     """
 
     def __init__(self, items: Sequence[Item], index: VectorIndex | None) -> None:
-        self._items = items
+        self._items, self._index = items, index
         self._rows: Floats = np.zeros((len(items), 1), np.float32)
         self._known: npt.NDArray[np.bool_] = np.zeros(len(items), dtype=bool)
         if index is not None:
@@ -51,17 +51,22 @@ class Likeness:
             alike = np.where(self._known, cosines, alike)
         return np.asarray(alike, dtype=np.float32)
 
-    def repeated(self, cosine: float) -> list[bool]:
-        """For each item, whether it is nearly the same as one before it that is not.
+    def repeated(self, cosine: float, earlier: Sequence[str] = ()) -> list[bool]:
+        """For each item, whether it is nearly the same as one before it that is not, or as one shown earlier.
 
         Args:
             cosine: of vectors, from which items are nearly the same. Items with one picture and one title always are.
+            earlier: ids of items that were shown; they are compared by their vectors.
         """
         met: set[tuple[str | None, str]] = set()
         same = []
         for item in self._items:
             same.append(bool(item.picture) and (item.picture, item.title) in met)
             met.add((item.picture, item.title))
+        if self._index is not None and earlier:
+            shown, known = self._index.rows(earlier)
+            again = np.max(self._rows @ shown[known].T, axis=1, initial=0.0) >= cosine
+            same = [one or bool(other) for one, other in zip(same, again, strict=True)]
         return repeats(self._rows, self._known, cosine, same)
 
 

@@ -146,7 +146,7 @@ class Recommender:
         with timing.step("blend"):
             scored = _blend(asked, ranker, ranking, self._new_share)
         with timing.step("rerank"):
-            arranged = arrange(scored, kept, ask.k, rules, opening.index, self._same_at)
+            arranged = arrange(scored, kept, ask.k, rules, opening.index, self._same_at, opening.earlier)
             items, places = shuffled(arranged.items, self._temperature, self._rng)
         warnings = warn(ask, found, filtered, len(scored)) + warn_of_rules(ask, asked.odds, arranged, len(scored))
         shown = state.recents[-(ranker.recents if ranker else lineup.recents) :]

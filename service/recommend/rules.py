@@ -139,18 +139,20 @@ def arrange(
     rules: Rules,
     index: VectorIndex | None = None,
     same_at: float = 1.0,
+    earlier: Sequence[str] = (),
 ) -> Arranged:
     """At most `k` of `scored`, which is sorted, in the order in which they are shown.
 
     Args:
         index: with the vectors of the items, if there are some.
         same_at: the cosine from which two retrieved items are nearly the same, and only the better one is shown.
+        earlier: the items of earlier pages; retrieved items that are nearly the same as one of them are not shown.
     """
     if not (rules.caps or rules.diversity or rules.retrieved):
         return Arranged(list(scored[:k]))
     items = {candidate.item.item_id: candidate.item for candidate in candidates}
     likeness = Likeness([items[one.item_id] for one in scored], index)
-    again = likeness.repeated(same_at) if rules.retrieved else [False] * len(scored)
+    again = likeness.repeated(same_at, earlier) if rules.retrieved else [False] * len(scored)
     skipped: list[Skipped] = []
     counts = Counts(rules.caps)
 

@@ -13,11 +13,12 @@ REASONS = {
     "none_given": "the list of candidates is empty",
     "unknown_item": "none of the candidates is in the catalogue or has a title",
     "seen": "the user has seen all of them",
-    "excluded": "exclude_item_ids names all of them",
+    "excluded": "exclude_item_ids or earlier pages name all of them",
     "filtered": "none of them passes the filters",
-    "mixed": "each of them was seen, is excluded, is unknown or does not pass the filters",
+    "mixed": "each of them was seen, is excluded or on an earlier page, is unknown or does not pass the filters",
     "empty_catalogue": "the catalogue is empty",
 }
+_NOT_LOOKED_AT: frozenset[SkipReason] = frozenset({"seen", "excluded"})
 
 
 def warn(ask: RecommendIn, found: Retrieved, filtered: Sequence[Skipped], ranked: int) -> list[Warned]:
@@ -28,9 +29,13 @@ def warn(ask: RecommendIn, found: Retrieved, filtered: Sequence[Skipped], ranked
         warned.append(Warned(NO_CANDIDATES, f"nothing was ranked: {REASONS[reason]}", reason))
     elif ranked < ask.k and (ask.candidates is None or len(ask.candidates) >= ask.k):
         warned.append(Warned("fewer_than_k", f"only {ranked} items can be recommended, k is {ask.k}"))
-    if ranked == 0 and ask.filter is not None and "filtered" in _rejected(found, filtered):
+    rejected = _rejected(found, filtered)
+    if ranked == 0 and ask.filter is not None and "filtered" in rejected:
         detail = "no item that was looked at matches the expression in filter; an item without an attribute matches no "
-        warned.append(Warned("filter_matched_nothing", f"{detail}condition on it"))
+        apart = "; items that were seen, are excluded or on an earlier page were not looked at"
+        warned.append(
+            Warned("filter_matched_nothing", f"{detail}condition on it{apart if rejected & _NOT_LOOKED_AT else ''}")
+        )
     if found.bounded:
         detail = "the search reached its limit; more items may pass the filters, send them as candidates"
         warned.append(Warned("filters_exhausted", detail))
@@ -46,9 +51,14 @@ def warn_of_rules(ask: RecommendIn, odds: Odds, arranged: Arranged, ranked: int)
     warned += [Warned("max_per_unused", f"max_per: {none} has {name!r}") for name in arranged.unused]
     if arranged.by_genres:
         warned.append(Warned("diversity_by_genres", "none of the items has a vector: only genres tell them apart"))
+    left = len(arranged.items)
+    repeated = sum(skipped.reason == "near_duplicate" for skipped in arranged.skipped)
+    if repeated and left < ask.k <= ranked:
+        detail = f"{repeated} items are nearly the same as others, which leaves {left}; k is {ask.k}"
+        warned.append(Warned("fewer_than_k", detail))
     capped = sum(skipped.reason == "max_per" for skipped in arranged.skipped)
-    if capped and len(arranged.items) < ask.k:
-        detail = f"{capped} items were passed over for max_per, which leaves {len(arranged.items)}; k is {ask.k}"
+    if capped and left < ask.k:
+        detail = f"{capped} items were passed over for max_per, which leaves {left}; k is {ask.k}"
         warned.append(Warned("max_per_short", detail))
     return warned
 

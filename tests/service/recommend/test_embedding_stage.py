@@ -91,3 +91,22 @@ async def test_without_a_share_vectors_find_nothing_and_order_no_new_items(open_
         assert found.keys() == ANGLES.keys() - {"tea", "hat"}, "the hat is nearly the cap"
         assert "embedding" not in found.values()
         assert [item for item, source in found.items() if source == "new"] == ["cap"]
+
+
+async def test_no_page_has_an_item_nearly_the_same_as_one_of_an_earlier_page(open_gateway: OpenGateway) -> None:
+    """Tea and pot are nearly the same, and hat and cap."""
+    async with open_gateway(recommend=SETTINGS, embedder=EMBEDDER) as gateway:
+        await stock(gateway)
+
+        async def searched() -> bool:
+            return bool((await gateway.ask("GET", "/items/tea/similar?k=2")).json()["items"])
+
+        await until(searched)
+        pages = [await recommend(gateway, candidates=None, k=1, paged=True)]
+        for _ in range(3):
+            pages.append(await recommend(gateway, candidates=None, k=1, after=pages[-1]["recommendation_id"]))
+        shown = [item for page in pages for item in ids(page)]
+        assert [len(ids(page)) for page in pages] == [1, 1, 1, 0]
+        assert len({"tea", "pot"} & set(shown)) == len({"hat", "cap"} & set(shown)) == 1
+        assert {skipped["reason"] for skipped in pages[-1]["skipped"]} == {"near_duplicate"}
+        assert [warned["code"] for warned in pages[-1]["warnings"]] == ["fewer_than_k"]

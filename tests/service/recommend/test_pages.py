@@ -34,6 +34,19 @@ async def test_pages_follow_until_nothing_is_left_and_repeat_nothing(ranked: Gat
     assert not set(ids(again)) & set(ids(first))
     last = await page(ranked, after=third["recommendation_id"])
     assert (ids(last), last["warnings"][0]["code"]) == ([], "no_candidates")
+    assert "earlier pages" in last["warnings"][0]["detail"]
+
+
+async def test_an_answer_to_a_filter_whose_items_are_on_earlier_pages_says_that_they_were_not_looked_at(
+    ranked: Gateway,
+) -> None:
+    await fill(ranked, *NAMES)
+    assert (await ranked.ask("PUT", "/items/tea", {"title": "Tea", "genres": ["tea"]})).status_code == 201
+    first = await page(ranked, filter='genres = "tea"', paged=True)
+    assert ids(first) == ["tea"]
+    last = await page(ranked, filter='genres = "tea"', after=first["recommendation_id"])
+    (said,) = [warned["detail"] for warned in last["warnings"] if warned["code"] == "filter_matched_nothing"]
+    assert said.endswith("items that were seen, are excluded or on an earlier page were not looked at")
 
 
 async def test_a_page_that_is_not_remembered_is_refused(ranked: Gateway) -> None:
