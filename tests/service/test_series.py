@@ -19,7 +19,7 @@ from service.settings.state import StateSettings
 from service.state.kinds import KINDS
 from service.state.records import Accepted
 from tests.service.conftest import Gateway, OpenGateway
-from tests.service.recommend.test_endpoints import ASK, fill, recommend, send
+from tests.service.recommend.asking import ASK, fill, recommend, send
 from tests.service.serving import VERSION, ModelServer, serving, until
 
 EVENT = {"user_id": "u", "item_id": "tea"}

@@ -29,7 +29,7 @@ from service.state.store import Store
 from service.tracing import Place, from_store, from_traceparent, open_tracer, span, to_store
 from tests.service.collector import Collector, collecting
 from tests.service.conftest import Gateway, OpenGateway
-from tests.service.recommend.test_endpoints import fill, recommend
+from tests.service.recommend.asking import fill, recommend
 from tests.service.serving import ModelServer, serving
 from workers.job import Summarizer as OpenedSummarizer
 from workers.run import work

@@ -6,8 +6,8 @@ from service.index.current import Vectors, no_index
 from service.items.schemas import SimilarItems
 from service.items.similar import similar
 from tests.service.conftest import Gateway
+from tests.service.recommend.asking import fill
 from tests.service.recommend.retrieval.test_in_memory import SEARCHER, index_of
-from tests.service.recommend.test_endpoints import fill
 
 INDEX = index_of(tea=[1, 0, 0, 0], pot=[9, 1, 0, 0], jug=[8, 3, 0, 0], hat=[0, 1, 0, 0], twin=[9, 1, 0, 0.001])
 

@@ -8,7 +8,7 @@ from service.settings.recommend import RecommendSettings
 from service.state.records import Item
 from tests.redis_servers import on_both
 from tests.service.conftest import Gateway, OpenGateway
-from tests.service.recommend.test_endpoints import ids, recommend, send
+from tests.service.recommend.asking import ids, recommend, send
 from tests.service.serving import ModelServer
 
 

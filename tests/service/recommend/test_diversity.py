@@ -10,8 +10,8 @@ from service.recommend.diversity import Likeness, diversified
 from service.recommend.rules import arrange
 from service.state.records import Item
 from tests.service.conftest import Gateway
+from tests.service.recommend.asking import fill, ids, recommend
 from tests.service.recommend.retrieval.test_in_memory import index_of
-from tests.service.recommend.test_endpoints import fill, ids, recommend
 from tests.service.recommend.test_rules import ranked, rules
 
 INDEX = index_of(tea=[1, 0, 0, 0], pot=[1, 0.01, 0, 0], hat=[0, 1, 0, 0], cap=[0, 0.9, 0.4, 0])

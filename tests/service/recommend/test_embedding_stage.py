@@ -6,7 +6,7 @@ from service.settings.engines import EmbedderSettings
 from service.settings.recommend import RecommendSettings
 from service.state.records import Item
 from tests.service.conftest import Gateway, OpenGateway
-from tests.service.recommend.test_endpoints import fill, ids, recommend, send
+from tests.service.recommend.asking import fill, ids, recommend, send
 from tests.stores import embed
 from tests.workers.conftest import until
 

@@ -8,7 +8,7 @@ import pytest
 from service.state.records import ItemClaim
 from tests.service.conftest import Gateway
 from tests.service.pictures.pictures import encoded, picture
-from tests.service.recommend.test_endpoints import ASK, fill, ids, recommend, send
+from tests.service.recommend.asking import ASK, fill, ids, recommend, send
 from tests.service.serving import ModelServer
 
 RED, BLUE = encoded(picture(colour="red")), encoded(picture(colour="blue"))

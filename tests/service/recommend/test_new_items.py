@@ -9,8 +9,8 @@ from service.settings.recommend import RecommendSettings
 from service.state.new_items import MOST
 from tests.redis_servers import admin_of, on_both
 from tests.service.conftest import Gateway, OpenGateway
+from tests.service.recommend.asking import recommend, send
 from tests.service.recommend.test_collecting import fill
-from tests.service.recommend.test_endpoints import recommend, send
 from tests.service.serving import ModelServer, serving
 
 

@@ -6,8 +6,8 @@ import pytest
 
 from tests.redis_servers import on_both
 from tests.service.conftest import Gateway
+from tests.service.recommend.asking import ids, recommend
 from tests.service.recommend.test_collecting import codes
-from tests.service.recommend.test_endpoints import ids, recommend
 from tests.service.serving import ModelServer
 
 KETTLES = [f"kettle-{number}" for number in range(8)]

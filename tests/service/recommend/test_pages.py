@@ -8,7 +8,7 @@ from service.settings.recommend import RecommendSettings
 from service.state import pages
 from tests.redis_servers import admin_of, all_keys, on_both
 from tests.service.conftest import Gateway, OpenGateway
-from tests.service.recommend.test_endpoints import KEYS, fill, ids, recommend
+from tests.service.recommend.asking import KEYS, fill, ids, recommend
 
 NAMES = [f"i{number}" for number in range(7)]
 

@@ -15,7 +15,7 @@ from service.settings import Settings
 from service.settings.engines import RankerSettings
 from service.settings.state import StateSettings
 from tests.service.conftest import PATIENT, OpenGateway
-from tests.service.recommend.test_endpoints import fill, recommend, send
+from tests.service.recommend.asking import fill, recommend, send
 from tests.service.serving import ModelServer, serving
 
 SHOWN = 2

@@ -26,7 +26,7 @@ from service.recommend.shadow import spearman
 from service.settings.engines import RankerSettings
 from service.settings.recommend import RecommendSettings
 from tests.service.conftest import Gateway, OpenGateway
-from tests.service.recommend.test_endpoints import fill
+from tests.service.recommend.asking import fill
 from tests.service.serving import ModelServer, serving, until
 
 FOLLOW_S = 0.05

@@ -7,7 +7,7 @@ from service.recommend.rules import LEAST_ROTATION, odds
 from service.state import rotation
 from tests.redis_servers import admin_of, all_keys, on_both
 from tests.service.conftest import Gateway
-from tests.service.recommend.test_endpoints import KEYS, fill, ids, recommend
+from tests.service.recommend.asking import KEYS, fill, ids, recommend
 from tests.service.recommend.test_rules import ALL, rules
 from tests.service.serving import ModelServer
 from tests.workers.conftest import until

@@ -9,7 +9,7 @@ import pytest
 from service.state.redis.pipelines import OfCluster, OfOne
 from tests.redis_servers import on_both
 from tests.service.conftest import Gateway
-from tests.service.recommend.test_endpoints import fill, ids, recommend, send
+from tests.service.recommend.asking import fill, ids, recommend, send
 from tests.service.serving import ModelServer
 
 NAMES = [f"i{number}" for number in range(120)]

@@ -11,7 +11,7 @@ from service.settings.recommend import RecommendSettings
 from service.settings.state import StateSettings
 from service.state.shown_log import Shown
 from tests.service.conftest import PATIENT, Gateway, OpenGateway
-from tests.service.recommend.test_endpoints import fill
+from tests.service.recommend.asking import fill
 from tests.service.serving import until
 
 ITEMS = ("tea", "pan", "hat", "cup")

@@ -5,7 +5,7 @@ from typing import get_args
 from service.recommend.schemas import SourceName
 from service.settings.recommend import RecommendSettings
 from tests.service.conftest import OpenGateway
-from tests.service.recommend.test_endpoints import fill, recommend, send
+from tests.service.recommend.asking import fill, recommend, send
 
 
 async def test_each_item_names_the_source_that_found_it(open_gateway: OpenGateway) -> None:

@@ -15,7 +15,7 @@ from service.recommend.retrieval.in_memory import Personal, find_in_memory, inte
 from service.recommend.retrieval.popular_genres import PopularGenres, PopularInGenres
 from service.state.records import Event, Item
 from tests.service.conftest import Gateway
-from tests.service.recommend.test_endpoints import fill
+from tests.service.recommend.asking import fill
 
 AXES = np.eye(4, dtype=np.float32)
 
