@@ -2,9 +2,7 @@
 
 import pytest
 
-from model_store.engine.errors import (
-    PromptTooLong,
-)
+from model_store.engine.errors import PromptTooLong
 from model_store.registry.manifest import Serving
 from model_store.views import InteractionView, ItemView, UserView
 from tests.model_store.engine.conftest import Make

@@ -7,9 +7,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from model_store.engine.errors import (
-    BadAnswer,
-)
+from model_store.engine.errors import BadAnswer
 from model_store.pictures import PictureSize
 from model_store.registry.manifest import Serving
 from model_store.views import ItemView

@@ -7,9 +7,7 @@ from typing import Any
 import pytest
 
 from model_store.engine.bisection import MAX_BISECTION_CALLS
-from model_store.engine.errors import (
-    EngineRejected,
-)
+from model_store.engine.errors import EngineRejected
 from model_store.views import ItemView
 from tests.model_store.engine.conftest import Make
 from tests.model_store.engine.examples import CHAT, ITEM, LABELS, SOFT, USER, picture

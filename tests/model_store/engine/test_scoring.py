@@ -9,10 +9,7 @@ from typing import Any
 
 import pytest
 
-from model_store.engine.errors import (
-    BadAnswer,
-    EngineRejected,
-)
+from model_store.engine.errors import BadAnswer, EngineRejected
 from model_store.pictures import PictureSize, fit_picture
 from model_store.views import ItemView
 from tests.model_store.engine.conftest import Make
