@@ -127,7 +127,8 @@ def explain(error: ErrorDetails) -> tuple[str, str]:
     """Field and reason of one validation error."""
     context = error.get("ctx", {})
     # A validator of a whole object names the field that it found in `below`.
-    place = (*error["loc"], *context.get("below", ()))
+    # After a key that is wrong itself, pydantic puts "[key]".
+    place = (*(part for part in error["loc"] if part != "[key]"), *context.get("below", ()))
     kind, given = error["type"], error.get("input")
     if kind == "string_pattern_mismatch":
         reason = _PATTERNS.get(context["pattern"], error["msg"])

@@ -22,7 +22,9 @@ from service.recommend.deadline import Deadline
 from service.recommend.pipeline import Recommender
 from service.recommend.schemas import (
     BOOSTS_EXAMPLE,
+    CONTEXT_EXAMPLE,
     FILTER_EXAMPLE,
+    FILTERS_EXAMPLE,
     MAX_PER_EXAMPLE,
     RECOMMEND_EXAMPLE,
     Recommendation,
@@ -46,6 +48,16 @@ _BODY = json_body(
     page=(
         "A diverse page that `after` can continue",
         {"user_id": "u1", "k": 5, "diversity": 0.3, "paged": True},
+    ),
+    rotation=(
+        "Items of the last answers give way, seen ones may be among them",
+        {
+            "user_id": "u1",
+            "filters": FILTERS_EXAMPLE,
+            "exclude_seen": False,
+            "rotation": 0.5,
+            "context": CONTEXT_EXAMPLE,
+        },
     ),
     explain=(
         "Within 300 ms, explained",

@@ -220,6 +220,8 @@ class _Parser:
     def _name(self) -> str:
         token = self._take()
         if token.kind == "quoted":
+            if not token.text:
+                self._fail(token.place, "there is no name in the backticks")
             return token.text
         if token.kind != "name":
             self._fail(token.place, f"expected a field, such as price or genres, not {token.shown}")

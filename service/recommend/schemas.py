@@ -81,6 +81,8 @@ Wanted = Annotated[
 ]
 WantedAttributes = Annotated[dict[str, Wanted], Field(max_length=_MOST_WANTED)]
 Wants = Annotated[list[str], Field(max_length=_MOST_WANTED, fail_fast=True)]
+Expression = Annotated[StrictStr, Field(json_schema_extra={"maxLength": MOST_CHARS})]
+"""The parser counts the characters, so that one that is too long is answered like any other wrong expression."""
 
 RECOMMEND_EXAMPLE: dict[str, Any] = {
     "user_id": "u1",
@@ -91,7 +93,8 @@ FILTER_EXAMPLE = 'price < 20 and genres in ("kitchen", "tea") and not (brand = "
 _BOOST_EXAMPLE: dict[str, Any] = {"filter": 'tags has "sale"', "factor": 1.5}
 BOOSTS_EXAMPLE = [_BOOST_EXAMPLE, {"filter": "in_stock = false", "factor": 0.2}]
 MAX_PER_EXAMPLE = {"genres": 2, "attributes.brand": 1}
-_FILTERS_EXAMPLE: dict[str, Any] = {"genres": ["kitchen"], "attributes": {"in_stock": True}}
+CONTEXT_EXAMPLE = {"device": "tv", "time": "evening"}
+FILTERS_EXAMPLE: dict[str, Any] = {"genres": ["kitchen"], "attributes": {"in_stock": True}}
 
 
 class CandidateIn(ItemText):
@@ -119,7 +122,7 @@ def _candidate(value: Any) -> Any:
 class Filters(BaseModel):
     """What an item must have: one of the genres, one of the tags, and each attribute (a value, or one of a list)."""
 
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [_FILTERS_EXAMPLE]})
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [FILTERS_EXAMPLE]})
 
     genres: Annotated[Wants, null_is(list, Wants)] = Field(default_factory=list)
     tags: Annotated[Wants, null_is(list, Wants)] = Field(default_factory=list)
@@ -133,7 +136,7 @@ class BoostIn(BaseModel):
 
     model_config = ConfigDict(extra="forbid", title="Boost", json_schema_extra={"examples": [_BOOST_EXAMPLE]})
 
-    filter: StrictStr = Field(max_length=MOST_CHARS, description="An expression, as in the field `filter`.")
+    filter: Expression = Field(description="An expression, as in the field `filter`.")
     factor: float = Field(
         strict=True, ge=LEAST_FACTOR, le=MOST_FACTOR, description="More than 1 raises an item, less than 1 lowers it."
     )
@@ -170,12 +173,11 @@ class RecommendIn(BaseModel):
     k: Annotated[Number, null_is(lambda: 10, Number)] = Field(10, description="Maximum number of items.")
     exclude_seen: Annotated[StrictBool, null_is(lambda: True, StrictBool)] = True
     exclude_item_ids: Annotated[ExcludedIds, null_is(list, ExcludedIds)] = Field(
-        default_factory=list, description="Items that must not be in the answer."
+        default_factory=list, description="Items that must not be in the answer.", examples=[["i7", "i9"]]
     )
     filters: Filters | None = None
-    filter: StrictStr | None = Field(
+    filter: Expression | None = Field(
         None,
-        max_length=MOST_CHARS,
         description="An expression that an item must match: conditions on genres, tags and attributes, joined by "
         "`and`, `or`, `not` and parentheses. The operators are `=`, `!=`, `<`, `<=`, `>`, `>=`, `in (...)`, `has` and "
         "`exists`. An item without an attribute matches no condition on it. If there are `filters` as well, an item "
@@ -183,7 +185,9 @@ class RecommendIn(BaseModel):
         examples=[FILTER_EXAMPLE],
     )
     boosts: Annotated[BoostList, null_is(list, BoostList)] = Field(
-        default_factory=list, description="The odds of an item's score are multiplied by the factors of all that match."
+        default_factory=list,
+        description="The odds of an item's score are multiplied by the factors of all that match.",
+        examples=[BOOSTS_EXAMPLE],
     )
     max_per: Annotated[Caps, BeforeValidator(_at_most_caps), null_is(dict, Caps)] = Field(
         default_factory=dict,
@@ -210,6 +214,7 @@ class RecommendIn(BaseModel):
         None,
         description="The `recommendation_id` of a paged answer for this user: the next page, which repeats no item of "
         "earlier ones, and can be continued in turn.",
+        examples=["066064708c8f1fff469bd3aa007d148e32bbf2f81d4e"],
     )
     deadline_ms: Annotated[int, Field(strict=True, ge=1, le=MAX_DEADLINE_MS)] | None = Field(
         None, description="The time for the whole request in milliseconds."
@@ -218,6 +223,7 @@ class RecommendIn(BaseModel):
         None,
         description="The situation, such as `device` or `time_of_day`. If the prompts of the model version show a "
         "context, the ranker is shown up to 8 of its texts, numbers and booleans; otherwise `warnings` say so.",
+        examples=[CONTEXT_EXAMPLE],
     )
     explain: Annotated[StrictBool, null_is(bool, StrictBool)] = Field(
         False, description="Return the components of each score and the source of each item."

@@ -6,7 +6,7 @@ from typing import NamedTuple
 _TOKEN = re.compile(
     r"""(?P<number>-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?)
     |(?P<string>"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')
-    |`(?P<quoted>[^`]+)`
+    |`(?P<quoted>[^`]*)`
     |(?P<name>[^\W\d][\w-]*)
     |(?P<sign>[=!<>~&|^%*+/:?]+)
     |(?P<mark>.)""",

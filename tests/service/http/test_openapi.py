@@ -97,6 +97,13 @@ async def test_every_example_is_accepted(gateway: Gateway) -> None:
     assert tried >= 10
 
 
+def test_every_option_of_a_recommendation_has_an_example(openapi: dict[str, Any]) -> None:
+    body = openapi["paths"]["/recommend"]["post"]["requestBody"]["content"]["application/json"]
+    shown = set[str]().union(*(example["value"] for example in body["examples"].values()))
+    for name, option in openapi["components"]["schemas"]["RecommendIn"]["properties"].items():
+        assert name in shown or option.get("examples"), name
+
+
 def test_only_path_parameters_have_examples(openapi: dict[str, Any]) -> None:
     """The interactive page sends every parameter that has an example, which would change the request."""
     for path, _, operation in operations(openapi):

@@ -107,6 +107,7 @@ def test_genres_and_tags_are_never_missing() -> None:
         ("title = 'x'", 0, "unknown field 'title'"),
         ("a = 1 and item_id = 'x'", 10, "exclude_item_ids"),
         ("in = 3", 0, "backticks"),
+        ("a = 1 and `` = 3", 10, "no name in the backticks"),
         ("= 3", 0, "expected a field"),
         ("brand = Acme", 8, 'in quotes: "Acme"'),
         ("a in 3", 5, "such as (1, 2)"),

@@ -130,6 +130,13 @@ async def test_an_expression_is_a_bounded_string(gateway: Gateway, given: Any) -
     assert (await refused(gateway, filter=given))["field"] == "filter"
 
 
+async def test_an_expression_that_is_too_long_is_answered_like_any_other_wrong_one(gateway: Gateway) -> None:
+    text = "price < 3 and " * 300
+    for ask in ({"filter": text}, {"boosts": [{"filter": text, "factor": 2}]}):
+        problem = await refused(gateway, **ask)
+        assert (problem["status"], problem["code"], problem["position"]) == (422, "invalid_filter", 4000)
+
+
 @on_both
 async def test_boosts_change_the_order_and_are_explained(ranked: Gateway, model: ModelServer) -> None:
     await shop(ranked)
@@ -181,6 +188,7 @@ async def test_caps_that_leave_too_few_or_limit_nothing_are_warnings(ranked: Gat
         ({"max_per": {"genres": 0}}, "max_per.genres"),
         ({"max_per": {"genres": 101}}, "max_per.genres"),
         ({"max_per": {"title": 1}}, "max_per"),
+        ({"max_per": {"a" * 101: 1}}, "max_per." + "a" * 100),
         ({"max_per": {f"a{number}": 1 for number in range(6)}}, "max_per"),
         ({"max_per": ["genres"]}, "max_per"),
     ],
