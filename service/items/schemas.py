@@ -98,6 +98,7 @@ class ItemPage:
 
 
 SimilarSource = Literal["cooccurrence", "embedding", "both"]
+SimilarWarningCode = Literal["no_vector"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +112,14 @@ class SimilarItem:
 
 
 @dataclass(frozen=True, slots=True)
+class SimilarWarning:
+    """Why items may be missing: a stable `code`, and a sentence."""
+
+    code: SimilarWarningCode
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
 class SimilarItems:
     """Items like `item_id`, best first, with scores of 0..1.
 
@@ -121,6 +130,7 @@ class SimilarItems:
 
     item_id: str
     items: list[SimilarItem]
+    warnings: list[SimilarWarning]
 
 
 @dataclass(frozen=True, slots=True)

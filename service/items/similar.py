@@ -6,12 +6,16 @@ from service.index.current import Vectors
 from service.index.repeats import repeats
 from service.index.searcher import Searcher
 from service.index.vector_index import VectorIndex
-from service.items.schemas import SimilarItem, SimilarItems, SimilarSource
+from service.items.schemas import SimilarItem, SimilarItems, SimilarSource, SimilarWarning
 from service.state.cooccurrence import cosines, named, nearest
 from service.state.store import Store
 
 _LOOKED_AT = 100
 """Neighbours of each kind that are considered."""
+NO_VECTOR = SimilarWarning(
+    "no_vector",
+    "the item has no vector: it waits for one, or could not be embedded; only likes of users were compared",
+)
 
 
 async def similar(
@@ -36,7 +40,9 @@ async def similar(
     await wave.send()
     counts = counted.value()
     liked = nearest(together, counts, {item_id})[:_LOOKED_AT]
-    seen = await _by_vector(index, vectors.searcher, item_id, liked) if index is not None else {}
+    by_vector = await _by_vector(index, vectors.searcher, item_id, liked) if index is not None else None
+    warnings = [NO_VECTOR] if index is not None and by_vector is None else []
+    seen = by_vector or {}
     wave = store.wave()
     looked = list(dict.fromkeys([*liked, *seen]))
     items, pairs = wave.add(store.items.reading(looked)), wave.add(store.cooccurrence.pairs([item_id], liked))
@@ -50,7 +56,7 @@ async def similar(
     ]
     found.sort(key=lambda one: -one.score)
     distinct = _distinct(found, index, same_at) if index is not None else found
-    return SimilarItems(item_id, distinct[:k])
+    return SimilarItems(item_id, distinct[:k], warnings)
 
 
 def _weight(likes: float, pivot: float, vectors: bool) -> float:
@@ -60,11 +66,13 @@ def _weight(likes: float, pivot: float, vectors: bool) -> float:
     return likes / (likes + pivot) if likes + pivot > 0 else 0.0
 
 
-async def _by_vector(index: VectorIndex, searcher: Searcher, item_id: str, others: list[str]) -> dict[str, float]:
-    """The cosines of the nearest items, and of `others`; none for an item that the index lacks."""
+async def _by_vector(
+    index: VectorIndex, searcher: Searcher, item_id: str, others: list[str]
+) -> dict[str, float] | None:
+    """The cosines of the nearest items, and of `others`; None for an item that the index lacks."""
     query, known = index.rows([item_id])
     if not known[0]:
-        return {}
+        return None
     (near,) = await searcher.search(index, query, _LOOKED_AT, excluded={item_id})
     found = dict(zip(near.ids, near.scores.tolist(), strict=True))
     rows, has = index.rows(others)

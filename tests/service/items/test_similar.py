@@ -59,6 +59,18 @@ async def test_without_an_index_scores_are_cosines_of_cooccurrence(filled: Gatew
     assert await similar(filled.store, VECTORS, "unknown", 10) is None
 
 
-async def test_an_item_without_a_vector_is_compared_by_likes_alone(filled: Gateway) -> None:
+async def test_an_item_without_a_vector_is_compared_by_likes_alone_and_the_answer_says_so(filled: Gateway) -> None:
     await filled.store.cooccurrence.record(["pan", "hat"], [])
-    assert found(await similar(filled.store, VECTORS, "pan", 10)) == {"hat": "cooccurrence"}
+    answer = await similar(filled.store, VECTORS, "pan", 10)
+    assert found(answer) == {"hat": "cooccurrence"}
+    assert answer is not None
+    assert [warned.code for warned in answer.warnings] == ["no_vector"]
+
+
+@pytest.mark.parametrize(("item", "vectors"), [("tea", VECTORS), ("pan", NONE)])
+async def test_with_a_vector_or_without_an_embedder_there_is_no_warning(
+    filled: Gateway, item: str, vectors: Vectors
+) -> None:
+    answer = await similar(filled.store, vectors, item, 10)
+    assert answer is not None
+    assert answer.warnings == []
