@@ -32,7 +32,7 @@ test: $(INSTALLED) ## run all tests (they start their own Redis and vLLM servers
 FAST := tests/test_floors.py tests/test_pages.py $(addprefix tests/model_store/,data prompts registry test_*.py) \
 	$(addprefix tests/service/,cli/test_help.py client/test_[cs]*.py local users events/test_endpoints.py) \
 	$(addprefix tests/service/recommend/,test_blend.py test_filters.py) \
-	tests/service/state/test_events.py tests/workers/test_blocks.py tests/workers/test_backoff.py
+	tests/service/state/test_events.py tests/workers/test_backoff.py
 test-fast: $(INSTALLED) ## run a selection of tests in less than a minute, without vLLM
 	$(ONE_THREAD) $(BIN)/python -m pytest -x -m "not vllm" $(wildcard $(FAST)) $(PYTEST_ARGS)
 

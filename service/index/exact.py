@@ -92,24 +92,23 @@ class ExactIndex(VectorIndex):
         excluded: Collection[str] = (),
     ) -> list[Found]:
         wanted = self.checked(queries).astype(np.float32, copy=False)
-        rows = self._rows
-        used = rows.used
+        rows, hidden, best = self._rows, set(excluded), _Best(len(wanted), k)
         if allowed is not None:
-            hidden = set(excluded)
-            chosen = [rows.row_of.get(item, used) for item in dict.fromkeys(allowed) if item not in hidden]
-            places = np.array([row for row in chosen if row < used], dtype=np.int64)
-            best = _Best(len(wanted), k)
-            best.add(_scores(wanted, rows.matrix[places].astype(np.float32)), places, rows.dead[places])
+            chosen = [rows.row_of.get(item, -1) for item in dict.fromkeys(allowed) if item not in hidden]
+            places = np.array([row for row in chosen if row >= 0], dtype=np.int64)
+            scores = _scores(wanted, rows.matrix[places].astype(np.float32))
+            best.add(scores, places, np.zeros(len(places), dtype=np.bool_))
             return self._found(rows, best)
-        blocked = rows.dead[:used].copy()
-        blocked[[row for item in excluded if (row := rows.row_of.get(item, used)) < used]] = True
-        best = _Best(len(wanted), k)
+        # In this order: the new row of an item whose old one is dead already is among the used ones.
+        blocked = rows.dead.copy()
+        used = rows.used
+        blocked[[row for item in hidden if (row := rows.row_of.get(item, used)) < used]] = True
         step = max(1, _CHUNK_NUMBERS // self.dimensions)
         for start in range(0, used, step):
             chunk = slice(start, min(start + step, used))
             scores = _scores(wanted, _as_float32(rows.matrix[chunk]))
             best.add(scores, np.arange(chunk.start, chunk.stop), blocked[chunk])
-        return self._found(rows, best)
+        return self._found(rows, best, hidden)
 
     def rows(self, ids: Sequence[str]) -> tuple[Floats, NDArray[np.bool_]]:
         rows = self._rows
@@ -149,13 +148,14 @@ class ExactIndex(VectorIndex):
             rows = self._rows = rows.copied(more)
         return rows
 
-    def _found(self, rows: _Rows, best: "_Best") -> list[Found]:
+    def _found(self, rows: _Rows, best: "_Best", hidden: Collection[str] = ()) -> list[Found]:
         found = []
         for places, scores in best.sorted():
             kept: dict[str, float] = {}
             for row, score in zip(places.tolist(), scores.tolist(), strict=True):
-                # An item that has got a new vector meanwhile may have been seen with both.
-                kept.setdefault(rows.ids[row], score)
+                # An item that has got a new vector meanwhile may have been seen with both, or with the one not blocked.
+                if (item := rows.ids[row]) not in hidden:
+                    kept.setdefault(item, score)
             found.append(Found(list(kept), np.array(list(kept.values()), dtype=np.float32)))
         return found
 

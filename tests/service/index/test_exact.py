@@ -102,6 +102,28 @@ def test_searches_during_changes_find_every_item_once_with_one_of_its_vectors() 
     assert failures == []
 
 
+@pytest.mark.parametrize("before", [True, False])
+def test_a_search_that_a_change_interrupts_finds_what_was_there_all_the_time(before: bool) -> None:
+    index, names = ExactIndex(VERSION, 2, np.float32), [str(number) for number in range(20)]
+    up = np.tile(np.array([[1, 0]], dtype=np.float32), (20, 1))
+    index.upsert(names, up)
+
+    class Interrupted(np.ndarray[Any, Any]):
+        """The marks of dead rows: all items get new vectors before or after they are copied."""
+
+        def copy(self, *_: Any, **__: Any) -> Any:
+            if before:
+                index.upsert(names, -up)
+            found = np.array(self)
+            if not before:
+                index.upsert(names, -up)
+            return found
+
+    index._rows.dead = index._rows.dead.view(Interrupted)
+    (found,) = index.search(up[:1], 50, excluded=names[:2])
+    assert sorted(found.ids) == sorted(names[2:])
+
+
 @pytest.mark.parametrize("dtype", [np.float16, np.float32])
 def test_a_saved_index_is_the_same_when_it_is_loaded_and_can_be_changed(tmp_path: Path, dtype: Any) -> None:
     index, rows, path = ExactIndex(VERSION, 4, dtype), vectors(50), tmp_path / "new" / "index"
