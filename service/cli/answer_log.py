@@ -1,7 +1,7 @@
 """Logged answers, from the file that `recommendations export` writes."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from pathlib import Path
@@ -33,17 +33,22 @@ class Row(BaseModel):
     item_id: str
     propensity: Probability
     features: dict[str, FiniteFloat | None]
+    diversity: Annotated[float, Field(ge=0, le=1)] | None = None
+    """None in logs that are older than this field."""
+    typical: dict[str, FiniteFloat] = Field(default_factory=dict)
     outcome: Signal | None
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A logged answer; its rows are in the order of the places."""
+    """A logged answer; its rows are in the order of the places. See `Shown` for the other fields."""
 
     user: str
     model: str
     policy: str
     propensity: float
+    diversity: float | None
+    typical: Mapping[str, float]
     rows: Sequence[Row]
 
     @property
@@ -90,4 +95,5 @@ def explored(answers: Sequence[Answer]) -> list[Answer]:
 
 def _answer(rows: Sequence[Row]) -> Answer:
     first = rows[0]
-    return Answer(first.user_id, first.model, first.policy, first.policy_propensity, rows)
+    shown = first.policy_propensity, first.diversity, first.typical
+    return Answer(first.user_id, first.model, first.policy, *shown, rows)

@@ -91,6 +91,8 @@ def rows_of(shown: "Shown", led: dict[tuple[str, str], list[Signal]]) -> list[di
             "policy": shown.policy,
             "policy_propensity": shown.propensity,
             "served_by": shown.served_by,
+            "diversity": shown.diversity,
+            "typical": dict(shown.typical),
             "slot": slot,
             "item_id": item.item_id,
             "propensity": item.propensity,

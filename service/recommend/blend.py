@@ -3,9 +3,10 @@
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import NamedTuple
 
-from model_store.blend import FEATURES, among, blend, blend_features, logit, sigmoid
+from model_store.blend import FEATURES, Features, among, blend, blend_features, logit, sigmoid
 from model_store.item_models.item_models import ItemScores
 from model_store.registry.manifest import Blend
 
@@ -84,37 +85,56 @@ def blended(
         by = factors.get(item_id, _NO_FACTORS) if factors else _NO_FACTORS
         odds = blend(weights, features) + math.log(by.boost * by.rotation)
         rows.append((odds, Scored(item_id, sigmoid(odds), score, together, likes, *scores_near, *by)))
+    rows.sort(key=_place)
     if exploration.places:
-        rows = _explored(rows, weights, exploration)
-    # Odds come second: far out, where all scores round to 1, they still differ.
-    rows.sort(key=lambda row: (-row[1].score, -row[0], -row[1].collaborative, -row[1].popular))
+        rows = sorted(_explored(rows, weights, exploration), key=_place)
     return [scored for _, scored in rows]
+
+
+def typical(best_first: Iterable[Scored], shown: int) -> Features | None:
+    """The mean features, without the model's, of the first `shown` items that users met; None without such an item."""
+    met = [_features(one) for one in islice((one for one in best_first if one.popular >= MET), shown)]
+    return Features(*(sum(column) / len(met) for column in zip(*met, strict=True))) if met else None
+
+
+def lacking(weights: Blend, features: Features, likes: float, mean: Features) -> float:
+    """What an item lacks of the evidence of `mean`: all of it without a like, and nothing from `MET` likes on.
+
+    Args:
+        weights: with the discount of popularity applied.
+    """
+    if likes >= MET:
+        return 0.0
+    return (1.0 - likes / MET) * max(0.0, _evidence(weights, mean) - _evidence(weights, features))
+
+
+def _place(row: tuple[float, Scored]) -> tuple[float, ...]:
+    # Odds come second: far out, where all scores round to 1, they still differ.
+    return -row[1].score, -row[0], -row[1].collaborative, -row[1].popular
 
 
 def _explored(rows: list[tuple[float, Scored]], weights: Blend, exploration: Exploration) -> list[tuple[float, Scored]]:
     """Give the best items that few users met the mean evidence of what is shown, in shares of what they lack."""
-    evidence = [_evidence(weights, one) for _, one in rows]
-    known = [(odds, value) for value, (odds, one) in zip(evidence, rows, strict=True) if one.popular >= MET]
-    shown = [value for _, value in sorted(known, reverse=True)[: exploration.shown]]
-    if not shown:
+    mean = typical((one for _, one in rows), exploration.shown)
+    if mean is None:
         return rows
-    mean = sum(shown) / len(shown)
-    lacking = [
-        (1.0 - one.popular / MET) * max(0.0, mean - value) if one.popular < MET and one.mllm is not None else 0.0
-        for value, (_, one) in zip(evidence, rows, strict=True)
-    ]
-    places = sorted((place for place, value in enumerate(lacking) if value), key=lambda n: -rows[n][0] - lacking[n])
+    lacks = [0.0 if one.mllm is None else lacking(weights, _features(one), one.popular, mean) for _, one in rows]
+    places = sorted((place for place, value in enumerate(lacks) if value), key=lambda n: -rows[n][0] - lacks[n])
     found = list(rows)
     for place in places[: exploration.places]:
-        odds, one = rows[place][0] + lacking[place], rows[place][1]
-        found[place] = (odds, replace(one, score=sigmoid(odds), unmet=lacking[place]))
+        odds, one = rows[place][0] + lacks[place], rows[place][1]
+        found[place] = (odds, replace(one, score=sigmoid(odds), unmet=lacks[place]))
     return found
 
 
-def _evidence(weights: Blend, one: Scored) -> float:
+def _features(one: Scored) -> Features:
+    """What other users' behaviour says of an item, and nothing for the model."""
+    return blend_features(0.0, one.collaborative, one.popular, ItemScores(one.item_weights, one.item_vectors))
+
+
+def _evidence(weights: Blend, features: Features) -> float:
     """The part of the log-odds that comes from what other users did."""
-    near = ItemScores(one.item_weights, one.item_vectors)
-    return blend(weights, blend_features(0.0, one.collaborative, one.popular, near)) - weights.bias
+    return blend(weights, features._replace(mllm=0.0)) - weights.bias
 
 
 def without_model(weights: Blend) -> Blend:

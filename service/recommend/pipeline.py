@@ -11,7 +11,7 @@ from service.errors import StateUnavailable
 from service.index.current import Vectors
 from service.metrics import Metrics
 from service.recommend.answer import answer, count
-from service.recommend.blend import Exploration, Scored, blended, without_model
+from service.recommend.blend import Exploration, Scored, blended, typical, without_model
 from service.recommend.candidates import Candidate
 from service.recommend.context import Situation, situation
 from service.recommend.deadline import Deadline, Timing
@@ -249,6 +249,7 @@ def _blend(asked: Asked, ranker: Ranker | None, ranking: Ranking, new_share: flo
 def _shown(served: Served) -> Shown:
     recommendation, state = served.recommendation, served.asked.opening.state
     names = [field.name for field in fields(Scored) if field.name != "item_id"]
+    mean = typical(served.scored, served.asked.ask.k) if any(item.unmet for item in served.items) else None
     items = [
         ShownItem(item.item_id, chance, [getattr(item, name) for name in names])
         for item, chance in zip(served.items, served.places, strict=True)
@@ -263,6 +264,8 @@ def _shown(served: Served) -> Shown:
         served_by=recommendation.served_by,
         features=names,
         items=items,
+        diversity=served.asked.ask.diversity,
+        typical=mean._asdict() if mean else {},
     )
 
 

@@ -4,7 +4,7 @@ One stream per bucket, as of the event log; the events that an answer led to nam
 """
 
 import math
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,6 +39,8 @@ class Shown:
         read_at_ms: when the user was read, by the store's clock.
         propensity: the probability with which the policy was chosen for this user.
         features: the names of the features.
+        diversity: that of the request, 0..1; None if the answer was logged before this was.
+        typical: the mean features to whose evidence items that few users met were raised; empty if none was.
     """
 
     recommendation_id: str
@@ -50,6 +52,8 @@ class Shown:
     served_by: str
     features: Sequence[str]
     items: Sequence[ShownItem]
+    diversity: float | None
+    typical: Mapping[str, float]
 
 
 class ShownLog:
@@ -104,13 +108,15 @@ class ShownLog:
 def _encoded(shown: Shown) -> bytes:
     items = [(item.item_id, _short(item.propensity), *map(_short, item.features)) for item in shown.items]
     answer = (shown.recommendation_id, shown.read_at_ms, shown.model, shown.policy, shown.propensity, shown.served_by)
-    return orjson.dumps((*answer, list(shown.features), items))
+    typical = {name: _short(value) for name, value in shown.typical.items()}
+    return orjson.dumps((*answer, list(shown.features), items, shown.diversity, typical))
 
 
 def _decoded(user_id: str, content: bytes) -> Shown:
-    rid, read_at_ms, model, policy, propensity, served_by, names, items = orjson.loads(content)
+    rid, read_at_ms, model, policy, propensity, served_by, names, items, *since = orjson.loads(content)
+    diversity, typical = since or (None, {})
     shown = [ShownItem(item, chance, features) for item, chance, *features in items]
-    return Shown(rid, user_id, read_at_ms, model, policy, propensity, served_by, names, shown)
+    return Shown(rid, user_id, read_at_ms, model, policy, propensity, served_by, names, shown, diversity, typical)
 
 
 def _short(value: Any) -> Any:

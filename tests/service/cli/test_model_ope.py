@@ -3,6 +3,7 @@
 import json
 import random
 import re
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from model_store.prompts import BUILT_IN
 from model_store.registry.manifest import Blend, Manifest
 from model_store.registry.registry import Registry
-from service.recommend.blend import blended
+from service.recommend.blend import Exploration, Scored, blended, typical
 from service.recommend.exploration import shuffled
 from service.settings import Settings
 from tests.model_store.registry.checkpoints import checkpoint
@@ -25,10 +26,15 @@ TEMPERATURE = 1.0
 
 
 def row(user: str, rid: str, slot: int, item: str, chance: float, outcome: str | None, **more: Any) -> dict[str, Any]:
-    features = {"score": 0.5, "mllm": MLLM[item], "collaborative": 0.0, "popular": 0.0}
+    features = {"score": 0.5, "mllm": MLLM.get(item), "collaborative": 0.0, "popular": 0.0}
     shown = {"recommendation_id": rid, "user_id": user, "model": "shop@1", "policy": "production", "slot": slot}
     rest = {"policy_propensity": 1.0, "item_id": item, "propensity": chance, "features": features, "outcome": outcome}
-    return {**shown, **rest, **more}
+    return {**shown, **rest, "diversity": 0.0, "typical": {}, **more}
+
+
+def features_of(item: Scored) -> dict[str, Any]:
+    """As the log has them."""
+    return {name: value for name, value in asdict(item).items() if name != "item_id"}
 
 
 def write(file: Path, rows: list[dict[str, Any]]) -> str:
@@ -56,11 +62,16 @@ def estimates(out: str) -> dict[str, list[float]]:
     return found
 
 
+def register(settings: Settings, weights: Path, blend: Blend) -> None:
+    """Add `shop@1` with this blend."""
+    manifest = Manifest(name="shop", version=1, role="ranker", blend=blend)
+    Registry(settings.models_folder).add(manifest, BUILT_IN / "compact", checkpoint(weights))
+
+
 @pytest.fixture
 def reversing(settings: Settings, tmp_path: Path) -> None:
     """`shop@1`, whose blend turns the order of the model round."""
-    manifest = Manifest(name="shop", version=1, role="ranker", blend=Blend(mllm=-1.0))
-    Registry(settings.models_folder).add(manifest, BUILT_IN / "compact", checkpoint(tmp_path / "weights"))
+    register(settings, tmp_path / "weights", Blend(mllm=-1.0))
 
 
 def test_another_blend_is_valued_at_what_it_would_have_earned(
@@ -115,6 +126,81 @@ def test_answers_that_say_nothing_about_another_blend_are_left_out(
     assert "800 answers say nothing about another blend: 300 were not scored" in ran.out
     ran = tastestream("models", "ope", write(tmp_path / "log", other), *options)
     assert (ran.code, "answers of shop@9, and none with scores" in ran.err) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("diversity", "why"), [(0.3, "300 were made diverse, 0 don't"), (None, "0 were made diverse, 300 don't say")]
+)
+def test_answers_that_may_have_been_made_diverse_are_left_out(
+    tastestream: Run, tmp_path: Path, reversing: None, diversity: float | None, why: str
+) -> None:
+    """Their order is not that of the scores, and how alike their items are is not in the log."""
+    rows, options = explored(500), ("--blend", "shop@1", "--temperature", "1", "--places", "1")
+    diverse = [
+        one | {"recommendation_id": f"d{one['recommendation_id']}", "diversity": diversity} for one in explored(300)
+    ]
+    alone = tastestream("models", "ope", write(tmp_path / "alone", rows), *options)
+    ran = tastestream("models", "ope", write(tmp_path / "log", [*rows, *diverse]), *options)
+    assert ran.code == 0, ran.err
+    for name in ("blend of shop@1", "blend of shop@1, first place, doubly robust"):
+        assert estimates(ran.out)[name] == estimates(alone.out)[name]
+    assert "300 answers say nothing about another blend" in ran.out
+    assert why in ran.out
+    assert estimates(ran.out)["shop@1, production"][0] == 800, "they count for what was shown"
+    ran = tastestream("models", "ope", write(tmp_path / "log", diverse), *options)
+    assert (ran.code, "only answers that were made diverse" in ran.err) == (1, True)
+
+
+class TestItemsThatFewUsersMet:
+    LIKES = {"known": 20.0, "less": 10.0, "new": 0.0}
+    LIKED = {"known": 0.2, "less": 0.1, "new": 0.8}
+    LOGGING = Blend(popular=0.7, popular_discount=0.1)
+    OPTIONS = ("--blend", "shop@1", "--temperature", "1", "--places", "1")
+
+    def ranked(self, blend: Blend, places: int = 1) -> list[Scored]:
+        model = dict.fromkeys(self.LIKES, 0.5)
+        return blended(self.LIKES, model, {}, self.LIKES, {}, blend, exploration=Exploration(places, 3))
+
+    def earned(self, scored: list[Scored]) -> float:
+        """What an order by these scores earns in the first place."""
+        odds = {one.item_id: one.score / (1 - one.score) for one in scored}
+        return sum(self.LIKED[item] * one for item, one in odds.items()) / sum(odds.values())
+
+    def log(self, file: Path, lists: int) -> str:
+        rng, rows, scored = random.Random(0), [], self.ranked(self.LOGGING)
+        mean = typical(scored, 3)
+        assert mean is not None
+        for number in range(lists):
+            order, chances = shuffled(scored, TEMPERATURE, rng)
+            for slot, (item, chance) in enumerate(zip(order, chances, strict=True), start=1):
+                liked = slot == 1 and rng.random() < self.LIKED[item.item_id]
+                more = {"features": features_of(item), "typical": mean._asdict()}
+                outcome = "positive" if liked else None
+                rows.append(row(f"u{number}", f"r{number}", slot, item.item_id, chance, outcome, **more))
+        return write(file, rows)
+
+    def test_another_blend_raises_them_to_its_own_evidence(
+        self, tastestream: Run, tmp_path: Path, settings: Settings
+    ) -> None:
+        other = Blend(popular=1.4, popular_discount=0.2)
+        register(settings, tmp_path / "weights", other)
+        ran = tastestream("models", "ope", self.log(tmp_path / "log", 4000), *self.OPTIONS)
+        assert ran.code == 0, ran.err
+        truth = self.earned(self.ranked(other))
+        assert truth > self.earned(self.ranked(other, places=0)) + 0.15, "otherwise the test shows nothing"
+        for name in ("blend of shop@1", "blend of shop@1, first place, doubly robust"):
+            _, value, low, high, _ = estimates(ran.out)[name]
+            assert low < truth < high, name
+            assert value == pytest.approx(truth, abs=0.04)
+
+    def test_the_blend_that_was_logged_is_valued_at_what_it_earned(
+        self, tastestream: Run, tmp_path: Path, settings: Settings
+    ) -> None:
+        register(settings, tmp_path / "weights", self.LOGGING)
+        ran = tastestream("models", "ope", self.log(tmp_path / "log", 500), *self.OPTIONS)
+        found = estimates(ran.out)
+        assert found["blend of shop@1"] == found["shop@1, production"]
+        assert found["blend of shop@1"][4] == 500
 
 
 def test_policies_are_weighted_by_the_share_of_their_time(tastestream: Run, tmp_path: Path) -> None:

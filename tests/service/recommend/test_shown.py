@@ -1,18 +1,23 @@
 """What was shown is logged with propensities and features, joined with what came of it, and erased with its user."""
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 
 from model_store.item_models.item_models import ITEM_MODELS
+from service.recommend.blend import MET
 from service.settings.recommend import RecommendSettings
 from service.settings.state import StateSettings
+from service.state import shown_log
 from service.state.shown_log import Shown
-from tests.service.conftest import PATIENT, Gateway, OpenGateway
+from tests.service.conftest import BLEND, PATIENT, Gateway, OpenGateway
 from tests.service.recommend.asking import fill
-from tests.service.serving import until
+from tests.service.serving import ModelServer, serving, until
+from tests.stores import collaborative
 
 ITEMS = ("tea", "pan", "hat", "cup")
 
@@ -55,6 +60,46 @@ async def test_explored_orders_are_logged_with_their_probabilities(open_gateway:
         await until(lambda: gateway.count("tastestream_shown_answers_total", outcome="logged") == 30)
         for shown in await logged(gateway):
             assert [item.propensity for item in shown.items] == pytest.approx([1 / 3, 1 / 2, 1], abs=1e-5)
+
+
+async def test_what_ordered_an_answer_besides_its_features_is_logged(
+    open_ranked: OpenGateway, model: ModelServer
+) -> None:
+    """The diversity of the request, and the evidence to which an item that few users met was raised: the tea's."""
+    model.scores = {"pan": 0.9}
+    async with serving(model.app()) as url, open_ranked(url, state=log_of(100)) as gateway:
+        await fill(gateway, *ITEMS)
+        for _ in range(round(MET)):
+            for together in ["cup", "tea"], ["hat"]:
+                await gateway.store.cooccurrence.record(together, [])
+        event = {"user_id": "u", "item_id": "cup", "type": "like"}
+        assert (await gateway.ask("POST", "/events", event)).status_code == 202
+        await recommend(gateway, k=1)
+        await recommend(gateway, "nobody", diversity=0.25)
+        await until(lambda: gateway.count("tastestream_shown_answers_total", outcome="logged") == 2)
+        found = {shown.user_id: shown for shown in await logged(gateway)}
+        together = (await collaborative(gateway.store, ["cup"], ["tea"]))["tea"]
+    raised, diverse = found["u"], found["nobody"]
+    assert (raised.diversity, diverse.diversity, diverse.typical) == (0.0, 0.25, {})
+    (pan,) = raised.items
+    assert pan.item_id == "pan"
+    assert raised.typical["collaborative"] == pytest.approx(math.log1p(together), rel=1e-5)
+    assert raised.typical["popular"] == pytest.approx(math.log1p(MET), rel=1e-5)
+    added = dict(zip(raised.features, pan.features, strict=True))["unmet"]
+    assert added == pytest.approx(BLEND.collaborative * math.log1p(together), rel=1e-5)
+
+
+async def test_answers_that_were_logged_without_their_diversity_are_read(
+    open_gateway: OpenGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoded = shown_log._encoded
+    monkeypatch.setattr(shown_log, "_encoded", lambda shown: orjson.dumps(orjson.loads(encoded(shown))[:8]))
+    async with open_gateway(state=log_of(100)) as gateway:
+        await fill(gateway, *ITEMS)
+        await recommend(gateway)
+        await until(lambda: gateway.count("tastestream_shown_answers_total", outcome="logged") == 1)
+        (shown,) = await logged(gateway)
+    assert (shown.user_id, shown.diversity, shown.typical) == ("u", None, {})
 
 
 async def test_nothing_is_logged_by_default(gateway: Gateway) -> None:
