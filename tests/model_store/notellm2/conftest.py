@@ -15,8 +15,7 @@ from model_store.notellm2.vision import BUILTIN
 from model_store.progress import quiet
 from model_store.registry.manifest import Manifest, Training
 from model_store.registry.registry import Registry
-from model_store.serving.launch import VllmServer
-from tests.vllm_servers import running
+from tests.second_version import served
 
 STEPS = 6
 OPTIONS = EmbedderOptions(
@@ -65,14 +64,7 @@ def registered(trained: TrainedEmbedder, tmp_path_factory: pytest.TempPathFactor
     return Registry(store), manifest
 
 
-def embedder_served(registry: Registry, manifest: Manifest, log: Path) -> Iterator[str]:
-    """The URL of a vLLM server of an embedder, while it runs."""
-    server = VllmServer(manifest, registry.local_folder(manifest), registry.templates(manifest), log)
-    with running(server):
-        yield server.url
-
-
 @pytest.fixture(scope="session")
 def embedder_server(registered: tuple[Registry, Manifest], tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URL of a server of the trained embedder."""
-    yield from embedder_served(*registered, tmp_path_factory.mktemp("embedder") / "vllm.log")
+    yield from served(*registered, tmp_path_factory.mktemp("embedder") / "vllm.log")

@@ -5,7 +5,6 @@ that version 1, or the one that version 2, gives by itself.
 """
 
 import asyncio
-import shutil
 import threading
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -19,10 +18,15 @@ from model_store.embedder_head import Head
 from model_store.registry.manifest import Manifest
 from model_store.registry.registry import Registry
 from service.http.connection import bounded_http
-from service.settings import EmbedderSettings, RecommendSettings, Settings, StateSettings, WorkerSettings
+from service.settings import Settings
+from service.settings.engines import EmbedderSettings
+from service.settings.limits import LimitSettings
+from service.settings.recommend import RecommendSettings
+from service.settings.state import StateSettings
+from service.settings.worker import WorkerSettings
 from tests.conftest import RedisServer
-from tests.model_store.notellm2.conftest import embedder_served
 from tests.redis_servers import emptied
+from tests.second_version import add_second, copied, served
 from tests.service.conftest import Gateway, gateway_on
 from tests.service.serving import serving
 from tests.workers.conftest import Worker, until
@@ -32,8 +36,8 @@ from workers import embedders
 pytestmark = [pytest.mark.vllm, pytest.mark.timeout(1800)]
 WORDS = ("red", "old", "quiet", "tall", "wet"), ("harbour", "tower", "garden", "train", "castle", "island")
 ITEMS = [f"{colour} {place}" for colour in WORDS[0] for place in WORDS[1]]
-USERS = {f"user-{number}": item for number, item in enumerate(ITEMS[:6])}
-NEIGHBOURS, RECOMMENDED, ASKING = 8, 5, 4
+USERS = {f"user-{number}": item for number, item in enumerate(ITEMS[:15])}
+NEIGHBOURS, RECOMMENDED, ASKING = 8, 5, 8
 BY_VECTORS = RecommendSettings(
     deadline_ms=60_000, retrieve=12, new_items_share=0, embedding_share=0.5, genre_share=0, duplicate_cosine=1.0
 )
@@ -44,27 +48,20 @@ Answer = tuple[Any, ...]
 def registry(registered: tuple[Registry, Manifest], tmp_path: Path) -> Registry:
     """The trained embedder as version 1, in production, and as version 2 with a head of another width."""
     shared, first = registered
-    shutil.copytree(shared.root, tmp_path / "models")
-    registry, name = Registry(tmp_path / "models"), first.name
+    registry = copied(shared, tmp_path / "models")
     head = registry.head(first)
     assert head is not None
     assert first.embedding is not None
     turned = np.random.default_rng(5).normal(size=(head.dimensions - 2, head.hidden)).astype(np.float32)
-    changed = {
-        **registry.write_head(name, 2, Head(turned, head.gate)),
-        "version": 2,
-        "weights": f"{name}/1/weights",
-        "embedding": first.embedding.model_copy(update={"dimensions": head.dimensions - 2}),
-    }
-    registry.add(first.model_copy(update=changed), registry.templates(first))
-    registry.promote(name, 1)
+    embedding = first.embedding.model_copy(update={"dimensions": head.dimensions - 2})
+    add_second(registry, first, embedding=embedding, **registry.write_head(first.name, 2, Head(turned, head.gate)))
     return registry
 
 
 @pytest.fixture
 def second_server(registry: Registry, registered: tuple[Registry, Manifest], tmp_path: Path) -> Iterator[str]:
     """The URL of a server of version 2."""
-    yield from embedder_served(registry, registry.get(f"{registered[1].name}@2"), tmp_path / "vllm.log")
+    yield from served(registry, registry.get(f"{registered[1].name}@2"), tmp_path / "vllm.log")
 
 
 @pytest.fixture
@@ -90,6 +87,8 @@ def settings(
         data_dir=tmp_path / "data",
         model_store=str(registry.root),
         embedder=embedder,
+        # Nothing is rejected on a busy machine.
+        limits=LimitSettings(max_loop_lag_s=60.0),
         recommend=BY_VECTORS,
         state=StateSettings(buckets=4, redis_timeout_s=20.0, max_wait_s=0.05, clock_skew_s=0.0),
         worker=WorkerSettings(poll_s=0.02, drain_s=60),
@@ -123,10 +122,12 @@ class Ask(NamedTuple):
     method: str
     path: str
     user: str = ""
+    diversity: float = 0.0
 
     @property
     def body(self) -> dict[str, Any] | None:
-        return {"user_id": self.user, "k": RECOMMENDED, "explain": True} if self.user else None
+        rules = {"k": RECOMMENDED, "diversity": self.diversity, "explain": True}
+        return {"user_id": self.user, **rules} if self.user else None
 
     def read(self, answer: dict[str, Any]) -> Answer:
         return tuple((item["item_id"], item["source"], round(item["score"], 6)) for item in answer["items"])
@@ -134,7 +135,8 @@ class Ask(NamedTuple):
 
 ASKS = [
     *(Ask("GET", f"/items/{item}/similar?k={NEIGHBOURS}") for item in ITEMS),
-    *(Ask("POST", "/recommend", user) for user in USERS),
+    # Vectors decide what is found, and for a diverse answer its order as well.
+    *(Ask("POST", "/recommend", user, diversity) for user in USERS for diversity in (0.0, 0.7)),
 ]
 
 

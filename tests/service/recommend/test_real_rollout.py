@@ -11,14 +11,14 @@ import pytest
 
 from model_store.demo import MODELS
 from model_store.registry.comparison import compare
-from model_store.registry.manifest import Blend, Manifest
+from model_store.registry.manifest import Blend
 from model_store.registry.registry import Registry
-from model_store.serving.launch import VllmServer
 from service.settings.engines import RankerSettings
 from service.settings.recommend import RecommendSettings
+from tests.second_version import add_second, copied, served
 from tests.service.conftest import Gateway, OpenGateway
 from tests.service.serving import until
-from tests.vllm_servers import ServedModel, running
+from tests.vllm_servers import ServedModel
 
 pytestmark = [pytest.mark.vllm, pytest.mark.timeout(1800)]
 NAME, SHARE, USERS = "demo-ranker", 0.25, 160
@@ -33,29 +33,15 @@ OTHER_BLEND = Blend(mllm=0.5)
 @pytest.fixture
 def registry(tmp_path: Path) -> Registry:
     """The demo's ranker as versions 1 and 2, with different blends; 1 is in production."""
-    built_in, registry = Registry(MODELS), Registry(tmp_path / "models")
-    manifest = built_in.get(f"{NAME}@1")
-    prompts, weights = built_in.prompts(manifest).folder, built_in.local_folder(manifest)
-    models = registry.write_item_models(NAME, 1, built_in.item_models(manifest))
-    own = {"weights": "", "cooccurrence": "", "prompts_sha256": "", "weights_sha256": "", **models}
-    registry.add(manifest.model_copy(update=own), prompts, weights)
-    other = {**own, "version": 2, "weights": f"{NAME}/1/weights", "blend": OTHER_BLEND}
-    registry.add(manifest.model_copy(update=other), prompts)
-    registry.promote(NAME, 1)
+    registry = copied(Registry(MODELS), tmp_path / "models")
+    add_second(registry, registry.get(f"{NAME}@1"), blend=OTHER_BLEND)
     return registry
 
 
 @pytest.fixture
 def second_server(registry: Registry, tmp_path: Path) -> Iterator[str]:
     """The URL of a server of version 2."""
-    manifest = _in_float32(registry.get(f"{NAME}@2"))
-    server = VllmServer(manifest, registry.local_folder(manifest), registry.templates(manifest), tmp_path / "vllm.log")
-    with running(server):
-        yield server.url
-
-
-def _in_float32(manifest: Manifest) -> Manifest:
-    return manifest.model_copy(update={"serving": manifest.serving.model_copy(update={"dtype": "float32"})})
+    yield from served(registry, registry.get(f"{NAME}@2"), tmp_path / "vllm.log")
 
 
 class Traffic:
