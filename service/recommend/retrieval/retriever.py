@@ -31,6 +31,8 @@ from service.state.store import Store
 
 SAMPLED = 3
 """How many new items are read for each place reserved for them, because some were seen or do not pass the filters."""
+SPARE = 10
+"""For so many items of an answer, one more candidate is wanted."""
 FILTERED_NEAR = 10
 """How many times more items of the index are looked at when filters reject most."""
 DEPTH, FILTERED_DEPTH = 10_000, 1_200
@@ -201,8 +203,8 @@ class Retriever:
         ]
 
     def _count(self, ask: RecommendIn) -> int:
-        """How many candidates are wanted."""
-        return max(self._settings.retrieve, ask.k)
+        """How many candidates are wanted: more than are shown, because some may be nearly equal to others."""
+        return max(self._settings.retrieve, ask.k + ask.k // SPARE)
 
     def _looked_at(self, ask: RecommendIn, rules: Rules) -> int:
         """How many items are looked at to have so many candidates: more if filters reject most of them."""

@@ -110,3 +110,30 @@ async def test_no_page_has_an_item_nearly_the_same_as_one_of_an_earlier_page(ope
         assert len({"tea", "pot"} & set(shown)) == len({"hat", "cap"} & set(shown)) == 1
         assert {skipped["reason"] for skipped in pages[-1]["skipped"]} == {"near_duplicate"}
         assert [warned["code"] for warned in pages[-1]["warnings"]] == ["fewer_than_k"]
+
+
+async def test_an_answer_is_full_although_some_popular_items_are_nearly_equal(open_gateway: OpenGateway) -> None:
+    """The most popular items are a pair of nearly equal ones, and k is larger than the usual number of candidates."""
+    names = [f"i{number}" for number in range(25)]
+
+    def apart(item: Item) -> list[float]:
+        angle = 0.2 * max(1, names.index(item.item_id))
+        return [float(np.cos(angle)), float(np.sin(angle))]
+
+    settings = SETTINGS.model_copy(update={"retrieve": 10})
+    async with open_gateway(recommend=settings, embedder=EMBEDDER) as gateway:
+        await fill(gateway, *names)
+        for place, name in enumerate(names):
+            for _ in range(len(names) - place):
+                await gateway.store.cooccurrence.record([name], [])
+        assert await embed(gateway.store, lambda item: {VERSION: apart(item)}) == len(names)
+        await gateway.store.embeddings.use(VERSION, None)
+
+        async def searched() -> bool:
+            return bool((await gateway.ask("GET", "/items/i9/similar?k=2")).json()["items"])
+
+        await until(searched)
+        answer = await recommend(gateway, candidates=None, k=20)
+        assert [skipped["reason"] for skipped in answer["skipped"]] == ["near_duplicate"]
+        assert len(ids(answer)) == 20
+        assert answer["warnings"] == []
