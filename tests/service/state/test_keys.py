@@ -1,7 +1,9 @@
 """Every key belongs to one tenant and to one thing, whatever names and ids contain."""
 
+import re
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -84,3 +86,12 @@ def test_a_tenant_name_has_no_character_with_a_meaning_in_keys(name: str, more: 
     except ValueError:
         return
     assert not set(accepted) & set(":{}@*?[]\\ \n")
+
+
+def test_the_page_about_redis_has_every_key() -> None:
+    keys, page = Keys(1), (Path(__file__).parents[3] / "docs" / "redis.md").read_text("utf-8")
+    for key in {*shared(keys), *of_user(keys, "USER"), *of_item(keys, "ITEM")}:
+        shown = re.sub(r"\{c:\w+\}", "{c:DIGEST}", key).replace("a@1", "INDEX").replace("lock:sweep", "lock:TASK")
+        # In a row with several keys of a bucket, only the first has the bucket.
+        name = shown.partition("0}")[2] or shown
+        assert re.search(rf"`(ts:\{{[bi]7\}})?{re.escape(name)}`", page), key
