@@ -27,8 +27,6 @@ def warn(ask: RecommendIn, found: Retrieved, filtered: Sequence[Skipped], ranked
     if ranked == 0:
         reason = _reason(ask, found, filtered)
         warned.append(Warned(NO_CANDIDATES, f"nothing was ranked: {REASONS[reason]}", reason))
-    elif ranked < ask.k and (ask.candidates is None or len(ask.candidates) >= ask.k):
-        warned.append(Warned("fewer_than_k", f"only {ranked} items can be recommended, k is {ask.k}"))
     rejected = _rejected(found, filtered)
     if ranked == 0 and ask.filter is not None and "filtered" in rejected:
         detail = "no item that was looked at matches the expression in filter; an item without an attribute matches no "
@@ -43,19 +41,21 @@ def warn(ask: RecommendIn, found: Retrieved, filtered: Sequence[Skipped], ranked
 
 
 def warn_of_rules(ask: RecommendIn, odds: Odds, arranged: Arranged, ranked: int) -> list[Warned]:
-    """Warnings about options that had no effect, or too much, among `ranked` items."""
+    """Warnings about what was not shown of `ranked` items, and about options that had no effect."""
     if ranked == 0:
         return []
-    none = "none of the candidates"
-    warned = [Warned("boost_unused", f"boosts.{place}: {none} matches its filter") for place in odds.unused]
+    none, left = "none of the candidates", len(arranged.items)
+    warned = []
+    repeated = sum(skipped.reason == "near_duplicate" for skipped in arranged.skipped)
+    if repeated and left < ask.k:
+        detail = f"{repeated} items are nearly the same as others, which leaves {left}; k is {ask.k}"
+        warned.append(Warned("fewer_than_k", detail))
+    elif ranked < ask.k and (ask.candidates is None or len(ask.candidates) >= ask.k):
+        warned.append(Warned("fewer_than_k", f"only {ranked} items can be recommended, k is {ask.k}"))
+    warned += [Warned("boost_unused", f"boosts.{place}: {none} matches its filter") for place in odds.unused]
     warned += [Warned("max_per_unused", f"max_per: {none} has {name!r}") for name in arranged.unused]
     if arranged.by_genres:
         warned.append(Warned("diversity_by_genres", "none of the items has a vector: only genres tell them apart"))
-    left = len(arranged.items)
-    repeated = sum(skipped.reason == "near_duplicate" for skipped in arranged.skipped)
-    if repeated and left < ask.k <= ranked:
-        detail = f"{repeated} items are nearly the same as others, which leaves {left}; k is {ask.k}"
-        warned.append(Warned("fewer_than_k", detail))
     capped = sum(skipped.reason == "max_per" for skipped in arranged.skipped)
     if capped and left < ask.k:
         detail = f"{capped} items were passed over for max_per, which leaves {left}; k is {ask.k}"

@@ -103,13 +103,17 @@ async def test_no_page_has_an_item_nearly_the_same_as_one_of_an_earlier_page(ope
 
         await until(searched)
         pages = [await recommend(gateway, candidates=None, k=1, paged=True)]
-        for _ in range(3):
-            pages.append(await recommend(gateway, candidates=None, k=1, after=pages[-1]["recommendation_id"]))
+        for k in (1, 1, 3):
+            pages.append(await recommend(gateway, candidates=None, k=k, after=pages[-1]["recommendation_id"]))
         shown = [item for page in pages for item in ids(page)]
         assert [len(ids(page)) for page in pages] == [1, 1, 1, 0]
         assert len({"tea", "pot"} & set(shown)) == len({"hat", "cap"} & set(shown)) == 1
         assert {skipped["reason"] for skipped in pages[-1]["skipped"]} == {"near_duplicate"}
-        assert [warned["code"] for warned in pages[-1]["warnings"]] == ["fewer_than_k"]
+        (warned,) = pages[-1]["warnings"]
+        assert (warned["code"], warned["detail"]) == (
+            "fewer_than_k",
+            "2 items are nearly the same as others, which leaves 0; k is 3",
+        )
 
 
 async def test_an_answer_is_full_although_some_popular_items_are_nearly_equal(open_gateway: OpenGateway) -> None:
