@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from model_store.data.dataset import Dataset, Split
+from model_store.evaluate.metrics import TargetRanks
 from model_store.retrieval.cold import is_cold
 from model_store.retrieval.pairs import ItemPairs
 
@@ -39,23 +39,6 @@ class PairDraw:
 
 
 @dataclass(frozen=True, slots=True)
-class PairRanks:
-    """How many of the `others` other items are nearer to A than B is, for each pair; shape (pairs,)."""
-
-    nearer: npt.NDArray[np.int64]
-    others: int
-
-    @property
-    def auc(self) -> float:
-        """How often B is nearer than another item; 0 without pairs."""
-        return 1.0 - float(self.nearer.mean()) / max(1, self.others) if len(self.nearer) else 0.0
-
-    def recall(self, depth: int) -> float:
-        """How often B is among the `depth` nearest; 0 without pairs."""
-        return float((self.nearer < depth).mean()) if len(self.nearer) else 0.0
-
-
-@dataclass(frozen=True, slots=True)
 class PairValidation:
     """Pairs whose second item is to be found among a pool of items.
 
@@ -75,21 +58,21 @@ class PairValidation:
         rng = random.Random(seed)  # noqa: S311
         rng.shuffle(named)
         pool = list(dict.fromkeys(item for pair in named for item in pair))[: size // 2]
-        others = [item for item in number.values() if item not in set(pool)]
+        known = set(pool)
+        others = [item for item in number.values() if item not in known]
         pool += rng.sample(others, min(len(others), size - len(pool)))
         place = {item: row for row, item in enumerate(pool)}
         return cls(pool, [(place[a], place[b]) for a, b in named if a in place and b in place])
 
-    def ranks(self, vectors: torch.Tensor) -> PairRanks:
-        """
+    def ranks(self, vectors: torch.Tensor) -> TargetRanks:
+        """How many of the other items are nearer to A than B is, and how many are as near, for each pair.
+
         Args:
-            vectors: unit vectors of the pool, (pool, dimensions).
+            vectors: unit vectors of the pool, (pool, dimensions), finite.
         """
-        others = max(0, len(self.pool) - 2)
-        if not self.targets:
-            return PairRanks(np.zeros(0, dtype=np.int64), others)
-        first, second = torch.tensor(self.targets).T
+        first, second = torch.tensor(self.targets, dtype=torch.long).reshape(-1, 2).T
         near = vectors[first] @ vectors.T
         partner = near.gather(1, second[:, None])
         near[torch.arange(len(first)), first] = float("-inf")
-        return PairRanks((near > partner).sum(1).numpy(), others)
+        above, as_near = (near > partner).sum(1).numpy(), (near == partner).sum(1).numpy()
+        return TargetRanks(above, as_near - 1, np.full(len(first), len(self.pool) - 2))

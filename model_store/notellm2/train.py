@@ -12,6 +12,7 @@ import torch
 
 from model_store.data.dataset import Dataset, DatasetError, Split
 from model_store.devices import multiplies_fast, training_device
+from model_store.evaluate.metrics import auc, hit_rate_at_k
 from model_store.msr.parts import lora
 from model_store.msr.parts.run_state import RunError, RunState, load_run, save_run
 from model_store.msr.scratch.catalogue import Catalogue
@@ -305,10 +306,7 @@ class EmbedderRun:
             loss = loss + options.picture_weight * info_nce(picture, items[rows], among, scale)
         value = float(loss.detach())
         if not math.isfinite(value):
-            raise RunError(
-                f"the loss of step {self.state.step + 1} is no number, the training has diverged: start again with "
-                "another --seed or lower rates, and another --run"
-            )
+            raise self._diverged(f"the loss of step {self.state.step + 1} is no number")
         loss.backward()
         torch.nn.utils.clip_grad_norm_(
             [weight for group in self.optimizer.param_groups for weight in group["params"]], 1.0
@@ -334,19 +332,31 @@ class EmbedderRun:
     def _validate(self) -> None:
         """Keep the weights if they are the best so far."""
         self._settle()
-        whole = self.validation.ranks(self._pool_vectors(words=True))
-        measured = {"AUC": whole.auc, "recall@10": whole.recall(10)}
+        measured = self._measure(words=True)
         if self.vision is not None and self.options.inputs == "both":
-            picture = self.validation.ranks(self._pool_vectors(words=False))
-            measured |= {"AUC of pictures alone": picture.auc, "recall@10 of pictures alone": picture.recall(10)}
+            measured |= {f"{name} of pictures alone": value for name, value in self._measure(words=False).items()}
         self.state.validations += 1
         note = ", ".join(f"{name} {100 * value:.1f} %" for name, value in measured.items())
         self.progress("validation", 1.0, f"step {self.state.step}: {note}")
-        if whole.auc <= self.state.best:
+        if measured["AUC"] <= self.state.best:
             self.state.without_gain += 1
             return
-        self.state.best, self.state.best_step, self.state.without_gain = whole.auc, self.state.step, 0
+        self.state.best, self.state.best_step, self.state.without_gain = measured["AUC"], self.state.step, 0
         self._best, self._measured = self._weights(), measured
+
+    def _measure(self, *, words: bool) -> dict[str, float]:
+        """How near partners are, by vectors of whole items or of pictures alone."""
+        vectors = self._pool_vectors(words=words)
+        if not vectors.isfinite().all():
+            raise self._diverged(f"the vectors after step {self.state.step} are no numbers")
+        ranks = self.validation.ranks(vectors)
+        return {"AUC": float(auc(ranks).mean()), "recall@10": float(hit_rate_at_k(ranks, 10).mean())}
+
+    def _diverged(self, why: str) -> RunError:
+        return RunError(
+            f"{why}, the training has diverged: start again with another --seed or a lower --learning-rate, and "
+            "another --run"
+        )
 
     def _pool_vectors(self, *, words: bool) -> torch.Tensor:
         def share(done: float) -> None:

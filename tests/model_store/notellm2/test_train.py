@@ -156,6 +156,23 @@ def test_a_loss_that_is_no_number_ends_the_run(
         run.train()
 
 
+def test_weights_that_are_no_numbers_are_never_the_best(
+    dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = started(dataset, tmp_path, validations=1)
+    taken = run._step
+
+    def step(done: float) -> float:
+        loss = taken(done)
+        if run.state.step == STEPS - 1:
+            torch.nn.init.constant_(run.model.project.weight, torch.nan)
+        return loss
+
+    monkeypatch.setattr(run, "_step", step)
+    with pytest.raises(RunError, match="vectors after step 6 are no numbers, the training has diverged"):
+        run.train()
+
+
 def test_a_data_set_without_pictures_is_embedded_by_words(dataset: Dataset, tmp_path: Path) -> None:
     wordy = Dataset({name: replace(item, image=None) for name, item in dataset.items.items()}, dataset.histories)
     run = started(wordy, tmp_path / "run")
