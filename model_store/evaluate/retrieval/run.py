@@ -102,7 +102,7 @@ def evaluate_retrieval(dataset: Dataset, plan: RetrievalPlan, report: Report) ->
 def target_ranks(
     method: Method, cases: Sequence[RetrievalCase], items: Sequence[str], progress: Callable[[float], None]
 ) -> TargetRanks:
-    """The rank of each case's target among all items that its user has not seen. What is not found comes last."""
+    """The rank of each case's target among all items that its user has not seen. What is not found is in no list."""
     places = {item: place for place, item in enumerate(items)}
     rows = []
     for number, case in enumerate(cases, 1):
@@ -122,7 +122,7 @@ def _rank(scores: Floats, case: RetrievalCase, places: Mapping[str, int]) -> tup
     others[places[case.target]] = False
     total = int(others.sum())
     if own == -np.inf:
-        return total, 0, total
+        return max(total, _SIZE), 0, total
     return int((scores[others] > own).sum()), int((scores[others] == own).sum()), total
 
 
@@ -137,7 +137,8 @@ def _methods(drawn: RetrievalCases, plan: RetrievalPlan, report: Report) -> Iter
     report("counting co-occurrence", 0.0, "")
     counts = likes.cooccurrence()
     report("counting co-occurrence", 1.0, f"{len(likes.items):,} items")
-    embedded: dict[str, Method] = {name: Embedded(rows) for name, rows in plan.vectors.items()}
+    words = {WORDS: word_vectors(visible, seed)} if WORDS in plan.methods else {}
+    embedded: dict[str, Method] = {name: Embedded(rows) for name, rows in {**words, **plan.vectors}.items()}
     for name in plan.methods:
         if name == RANDOM:
             yield name, Random(items)
@@ -145,9 +146,7 @@ def _methods(drawn: RetrievalCases, plan: RetrievalPlan, report: Report) -> Iter
             yield name, Retrieved(lambda recents, seen: counts.retrieve(recents, seen, _SIZE), items)
         elif name == SASREC:
             yield name, Scored(fit_sequential(name, liked, epochs=plan.epochs, seed=seed, report=report), items)
-        elif name == WORDS:
-            embedded = {name: Embedded(word_vectors(visible, seed)), **embedded}
-        else:
+        elif name != WORDS:
             report(f"fitting {name}", 0.0, "")
             yield name, Scored(fit_simple([name], likes)[name], items)
             report(f"fitting {name}", 1.0, "")

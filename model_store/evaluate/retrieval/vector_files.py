@@ -47,11 +47,10 @@ def item_rows(items: Sequence[str], ids: Sequence[str], vectors: npt.NDArray[np.
     """The unit vectors of a catalogue's items from those of `ids`, shape (ids, dimensions), in any order."""
     place = {item: number for number, item in enumerate(ids)}
     at = np.array([place.get(item, -1) for item in items], dtype=np.int64)
-    rows = vectors.astype(np.float32)[at]
+    rows = np.zeros((len(items), vectors.shape[1]), dtype=np.float32)
+    rows[at >= 0] = vectors[at[at >= 0]]
     norms = np.linalg.norm(rows, axis=1, keepdims=True)
-    known = (at >= 0) & (norms[:, 0] > 0)
-    rows = np.where(known[:, None], rows / np.maximum(norms, 1e-12), np.float32(0))
-    return ItemRows(items, rows.astype(np.float32), known)
+    return ItemRows(items, np.asarray(rows / np.maximum(norms, 1e-12), dtype=np.float32), norms[:, 0] > 0)
 
 
 def read_vectors(path: Path, items: Sequence[str]) -> ItemRows:
@@ -71,7 +70,7 @@ def read_vectors(path: Path, items: Sequence[str]) -> ItemRows:
         raise VectorFileError(
             f"{path}: `ids` must have the shape (n,) and `vectors` (n, dimensions), not {ids.shape} and {vectors.shape}"
         )
-    if vectors.dtype.kind != "f" or not np.isfinite(vectors).all():
+    if vectors.dtype.kind != "f" or not (np.abs(vectors) <= np.finfo(np.float32).max).all():
         raise VectorFileError(f"{path}: `vectors` must be finite floating-point numbers")
     rows = item_rows(items, [str(item) for item in ids.tolist()], vectors)
     if not rows.known.any():

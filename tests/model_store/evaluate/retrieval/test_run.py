@@ -8,10 +8,12 @@ from hypothesis import strategies as st
 from model_store.data.dataset import Dataset
 from model_store.errors import UserError
 from model_store.evaluate.baselines import EASE, ITEM_KNN, POPULARITY
+from model_store.evaluate.metrics import hit_rate_at_k
 from model_store.evaluate.retrieval.cases import RetrievalCase, RetrievalProtocol
 from model_store.evaluate.retrieval.run import (
     COOCCURRENCE,
     RANDOM,
+    RECALL_AT,
     RetrievalPlan,
     RetrievalTable,
     evaluate_retrieval,
@@ -40,8 +42,13 @@ def test_seen_items_are_no_competitors() -> None:
     assert rank([9, 8, 7, 6, 5], "ab", "d") == (1, 0, 2)
 
 
-def test_what_is_not_found_comes_last() -> None:
-    assert rank([1, -np.inf, -np.inf, -np.inf, 2], "a", "b") == (3, 0, 3)
+def test_what_is_not_found_is_in_no_list_however_long() -> None:
+    scores = np.array([1, -np.inf, -np.inf, -np.inf, 2])
+    found = target_ranks(lambda _: scores, [case("a", "b")], ITEMS, lambda _: None)
+    assert hit_rate_at_k(found, max(RECALL_AT)).tolist() == [0.0]
+    many = [str(number) for number in range(1000)]
+    found = target_ranks(lambda _: np.full(1000, -np.inf), [case("0", "1")], many, lambda _: None)
+    assert (found.above.tolist(), found.tied.tolist(), found.negatives.tolist()) == ([998], [0], [998])
 
 
 def test_a_score_that_is_no_number_is_refused() -> None:
@@ -114,6 +121,20 @@ def test_words_alone_find_hidden_items() -> None:
     warm, cold = evaluate_retrieval(Dataset(items, LARGE.histories), plan, quiet).tables
     assert recall(cold, "TF-IDF + SVD") > 0.4
     assert {row.difference for row in warm.rows} == {None}
+
+
+def test_data_without_a_common_word_is_refused_before_other_methods_are_fitted() -> None:
+    items = {
+        item.item_id: replace(item, title=f"红{item.item_id}", genres=(), tags=()) for item in LARGE.items.values()
+    }
+    fitted: list[str] = []
+    with pytest.raises(UserError, match="no word that two items share"):
+        evaluate_retrieval(
+            Dataset(items, LARGE.histories),
+            RetrievalPlan(methods=(EASE, "TF-IDF + SVD")),
+            lambda stage, _done, _note: fitted.append(stage),
+        )
+    assert not [stage for stage in fitted if EASE in stage]
 
 
 def test_data_without_likes_of_training_users_is_refused() -> None:

@@ -37,7 +37,9 @@ def test_an_item_with_a_vector_of_zeros_has_none(file: Path) -> None:
         ({"ids": np.array(["1"]), "vectors": np.array([[np.nan, 1]])}, "finite"),
         ({"ids": np.array(["1"]), "vectors": np.array([["x", "y"]])}, "finite"),
         ({"ids": np.array(["1"], dtype=object), "vectors": np.ones((1, 2))}, "no npz file"),
+        ({"ids": np.array(["1"]), "vectors": np.array([[1e300, 1]])}, "finite"),
         ({"ids": np.array(["8"]), "vectors": np.ones((1, 2))}, "none of the data's items"),
+        ({"ids": np.array([], dtype=str), "vectors": np.ones((0, 2))}, "none of the data's items"),
     ],
 )
 def test_a_file_that_can_not_be_used_is_named(file: Path, arrays: dict[str, np.ndarray], said: str) -> None:
