@@ -72,8 +72,8 @@ async def tend(store: Store, servers: EmbedderServers, metrics: Metrics) -> Scan
         scanned += page
     await embeddings.note(scanned, same=wanted == current)
     if pointer is not None and wanted != current and _is_complete(wanted, scanned):
-        pointer = await _use(store, wanted, pointer, metrics) or pointer
-    await _clean(store, {wanted, *((pointer.current, pointer.previous) if pointer else ())})
+        await _use(store, wanted, pointer, metrics)
+    await _clean(store, servers)
     return scanned
 
 
@@ -95,9 +95,11 @@ async def _use(store: Store, wanted: str, instead_of: Pointer | None, metrics: M
     return pointer
 
 
-async def _clean(store: Store, kept: set[str | None]) -> None:
+async def _clean(store: Store, servers: EmbedderServers) -> None:
+    """Drop what is neither wanted nor in use, which may have changed during the scan, even by another worker."""
     for index in await store.embeddings.indexes():
-        if index in kept:
+        wanted, pointer = await servers.wanted(), await store.embeddings.pointer()
+        if index == wanted or (pointer and index in (pointer.current, pointer.previous)):
             await store.embeddings.prune(index)
         else:
             await store.embeddings.drop(index)

@@ -16,12 +16,12 @@ from service.metrics import Metrics
 from service.settings import Settings
 from service.settings.engines import EmbedderSettings
 from service.settings.tenants import EncodedChoice, TenantSettings
-from service.state.embeddings import IndexCounts
+from service.state.embeddings import IndexCounts, Scanned
 from service.state.records import Item
 from service.state.store import Store
 from tests.redis_servers import on_both
 from tests.service.serving import serving
-from tests.stores import dead_letters
+from tests.stores import dead_letters, embed
 from tests.workers import embedder_double as double
 from tests.workers.conftest import Start, Worker, until
 from tests.workers.doubles import RecordingSummarizer
@@ -254,6 +254,33 @@ async def test_a_version_that_fails_at_many_items_is_not_used(
     await tend(store, servers, metrics)
     await servers.close()
     assert await in_use(store) == OLD
+
+
+async def test_an_index_that_another_worker_begins_to_use_during_a_scan_is_not_dropped(
+    store: Store, start: Start, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await store.items.put_many(films(5))
+    worker = await start(RecordingSummarizer())
+    await until(lambda: _are(store, {OLD: 5}))
+    await until(lambda: _uses(store, OLD))
+    await worker.drain()
+    third, scan = version(3), store.embeddings.scan
+
+    async def slow(*given: Any, **options: Any) -> AsyncIterator[Scanned]:
+        async for page in scan(*given, **options):
+            yield page
+        for index in (NEW, third):
+            pointer = await store.embeddings.pointer()
+            assert await store.embeddings.use(index, pointer)
+        await store.items.put(Item("i9", "film 9"))
+        await embed(store, lambda item: {third: double.vector(3, item.title)})
+
+    monkeypatch.setattr(store.embeddings, "scan", slow)
+    servers = EmbedderServers(settings, Metrics())
+    await tend(store, servers, Metrics())
+    await servers.close()
+    assert await in_use(store) == third
+    assert await sizes(store) == {OLD: 5, third: 1}
 
 
 async def test_the_last_two_indexes_stay_and_a_rollback_needs_no_new_vectors(
