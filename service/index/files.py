@@ -4,6 +4,7 @@ A header in JSON with its length and checksum, the matrix, then the ids as a JSO
 """
 
 import os
+import secrets
 import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -48,15 +49,20 @@ def write_rows(path: Path, version: str, matrix: NDArray[Any], ids: Sequence[str
     }
     text = orjson.dumps(header)
     path.parent.mkdir(parents=True, exist_ok=True)
-    new = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    with new.open("wb") as file:
-        file.write(_MAGIC + len(text).to_bytes(8, "little") + zlib.crc32(text).to_bytes(4, "little") + text)
-        file.write(b"\0" * (-file.tell() % _ALIGNED))
-        file.write(rows.data if rows.size else b"")
-        file.write(names)
-        file.flush()
-        os.fsync(file.fileno())
-    new.replace(path)
+    # Containers that share the folder may have the same process id: their files must differ all the same.
+    new = path.with_name(f"{path.name}.{secrets.token_hex(8)}.tmp")
+    try:
+        with new.open("xb") as file:
+            file.write(_MAGIC + len(text).to_bytes(8, "little") + zlib.crc32(text).to_bytes(4, "little") + text)
+            file.write(b"\0" * (-file.tell() % _ALIGNED))
+            file.write(rows.data if rows.size else b"")
+            file.write(names)
+            file.flush()
+            os.fsync(file.fileno())
+        new.replace(path)
+    except OSError:
+        new.unlink(missing_ok=True)
+        raise
 
 
 def read_rows(path: Path, version: str) -> tuple[NDArray[Any], list[str], dict[str, Any]]:

@@ -225,9 +225,11 @@ class Follower:
         index.save(path, note)
         previous = self._path(Pointer(pointer.store, pointer.previous)) if pointer.previous else None
         for other in path.parent.iterdir():
-            unfinished = other.suffix == ".tmp" and time.time() - other.stat().st_mtime > _SAVE_EVERY_S
-            if unfinished or (other.suffix == path.suffix and other not in (path, previous)):
-                other.unlink(missing_ok=True)
+            # Another process may be done with its file meanwhile.
+            with suppress(FileNotFoundError):
+                unfinished = other.suffix == ".tmp" and time.time() - other.stat().st_mtime > _SAVE_EVERY_S
+                if unfinished or (other.suffix == path.suffix and other not in (path, previous)):
+                    other.unlink()
 
     def _path(self, pointer: Pointer) -> Path | None:
         return self._folder / f"{pointer.current}.vectors" if self._folder else None

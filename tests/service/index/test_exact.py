@@ -1,5 +1,7 @@
 """Exact search is exact after any changes, and while they are made; its files are read back or refused."""
 
+import errno
+import os
 import threading
 from pathlib import Path
 from typing import Any
@@ -9,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from service.index import files
 from service.index.exact import ExactIndex, _as_float32
 from service.index.files import BadFile
 
@@ -165,3 +168,38 @@ def test_a_broken_or_foreign_file_is_refused(tmp_path: Path) -> None:
             ExactIndex.load(path, VERSION)
     with pytest.raises(FileNotFoundError):
         ExactIndex.load(tmp_path / "none", VERSION)
+
+
+def test_processes_that_write_a_file_at_the_same_time_do_not_write_into_each_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the same process id, as in two containers that share a folder."""
+    path, sync = tmp_path / "index", os.fsync
+    one, two = ExactIndex(VERSION, 4), ExactIndex(VERSION, 4)
+    one.upsert(["one"], vectors(1))
+    two.upsert(["two", "more"], vectors(2))
+
+    def meanwhile(descriptor: int) -> None:
+        monkeypatch.setattr(files.os, "fsync", sync)
+        two.save(path, {})
+        assert len(ExactIndex.load(path, VERSION)[0]) == 2
+        sync(descriptor)
+
+    monkeypatch.setattr(files.os, "fsync", meanwhile)
+    one.save(path, {})
+    assert len(ExactIndex.load(path, VERSION)[0]) == 1
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_full_disk_leaves_the_old_file_and_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    index, path = ExactIndex(VERSION, 4), tmp_path / "index"
+    index.save(path, {"at": 1})
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "no space left")
+
+    monkeypatch.setattr(files.os, "fsync", full)
+    with pytest.raises(OSError, match="no space"):
+        index.save(path, {"at": 2})
+    assert list(tmp_path.iterdir()) == [path]
+    assert ExactIndex.load(path, VERSION)[1] == {"at": 1}

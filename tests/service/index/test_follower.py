@@ -156,6 +156,19 @@ async def test_a_start_with_a_file_reads_only_what_changed_since(store: Store, t
     assert len(index_of(second)) == 30
 
 
+async def test_files_that_other_processes_finish_meanwhile_do_not_keep_old_ones_from_being_removed(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await filled(store)
+    old, listing = tmp_path / "embedder@0.vectors", Path.iterdir
+    old.touch()
+    monkeypatch.setattr(Path, "iterdir", lambda self: iter([self / "gone.tmp", *listing(self)]))
+    with structlog.testing.capture_logs() as logs:
+        await caught_up(follower_of(store, tmp_path)[0])
+    assert [entry["event"] for entry in logs] == ["index_in_use"]
+    assert [path.name for path in listing(tmp_path)] == [f"{OLD}.vectors"]
+
+
 def _break(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-3])
 
