@@ -26,6 +26,8 @@ class PictureSize:
 
 MIN_SIDE = 32
 """In pixels, the longest unit into which vision encoders cut pictures (16 x 2 for Qwen3-VL, 14 x 2 for Qwen2.5-VL)."""
+UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
+"""What Pillow raises for bytes that are not a picture, or a damaged or a huge one."""
 FITTED_BYTES = 64 * 1024 * 1024
 
 

@@ -4,10 +4,8 @@ import json
 import logging
 from typing import Any
 
-from PIL import Image
-
 from model_store.engine.errors import BadAnswer
-from model_store.pictures import FittedPictures
+from model_store.pictures import UNREADABLE, FittedPictures
 from model_store.prompts.clean import clean
 from model_store.soft_tokens import BadSoftTokens, SoftTokenTexts
 
@@ -29,7 +27,6 @@ _JSON_FORMAT = {
         },
     },
 }
-_UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 log = logging.getLogger(__name__)
 
 
@@ -46,7 +43,7 @@ def picture_parts(image: bytes | None, pictures: FittedPictures) -> list[Part]:
         return []
     try:
         url = pictures.data_url(image)
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         log.warning("a picture was left out of a prompt: %s", error)
         return []
     return [{"type": "image_url", "image_url": {"url": url}}]

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from model_store.data.dataset import read_dataset
+from model_store.errors import UserError
 from model_store.msr.scratch.publish import require_place
 from model_store.notellm2.offline import OfflineEmbedder
 from model_store.notellm2.publish import register_embedder
@@ -68,6 +69,10 @@ def embed_dataset(
         UserError: data or version can't be used.
     """
     dataset = read_dataset(data)
+    if not words and manifest.picture_tokens is None:
+        raise UserError(f"{manifest.id} was trained without pictures: it can't be shown pictures alone")
+    if not words and not dataset.has_pictures:
+        raise UserError("no item of the data has a picture (`image` in items.jsonl), and words are not shown")
     embedder = OfflineEmbedder.load(registry, manifest)
     ids, vectors = embedder.embed(dataset, run, words=words, picture=picture, progress=progress)
     with (new := out.with_name(f"{out.name}.new")).open("wb") as file:

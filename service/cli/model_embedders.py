@@ -8,7 +8,7 @@ import typer
 from model_store.progress import stages
 from model_store.signals import Signals
 from service.cli.model_store import Reference, local_store, store_of
-from service.cli.options import MAX_MINUTES, MAX_SEED, DatasetFolder, ModelStore
+from service.cli.options import MAX_MINUTES, MAX_SEED, DatasetFolder, ModelStore, require_writable
 from service.cli.terminal import say, settings_or_exit
 
 Shown = Literal["both", "words", "picture"]
@@ -132,6 +132,7 @@ def embed(
     """
     from model_store.notellm2.command import embed_dataset
 
+    require_writable(out.parent)
     registry = store_of(version, store)
     manifest = registry.get(version)
     with stages() as report:

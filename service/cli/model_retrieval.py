@@ -4,7 +4,6 @@ import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from tempfile import TemporaryFile
 from typing import Annotated, Literal
 
 import typer
@@ -13,7 +12,7 @@ from model_store.errors import UserError
 from model_store.progress import stages
 from model_store.retrieval.shares import Shares
 from model_store.signals import Signals
-from service.cli.options import MAX_SEED, DatasetFolder
+from service.cli.options import MAX_SEED, DatasetFolder, require_writable
 from service.cli.terminal import print_table, say, settings_or_exit
 from service.settings.recommend import RecommendSettings
 
@@ -79,7 +78,7 @@ def evaluate_retrieval(
     names = _methods(methods, METHODS)
     files = _named_files(vectors or (), (*METHODS, ITEM_MODELS))
     wanted = _shares(shares or (), settings.recommend)
-    _require_writable(output)
+    require_writable(output)
     with stages() as report:
         dataset = read_dataset(data, Signals(settings.signals.vocabulary()))
         require(dataset, "evaluation")
@@ -142,14 +141,3 @@ def _shares(options: Sequence[str], settings: RecommendSettings) -> Mapping[str,
         own = Shares(checked.new_items_share, checked.embedding_share, genre)
         found[f", {100 * own.new:g} % new, {100 * own.embedding:g} % embedding"] = own
     return found
-
-
-def _require_writable(folder: Path) -> None:
-    """Check before minutes of work that the report can be written after them."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        TemporaryFile(dir=folder).close()
-    except OSError as error:
-        raise UserError(
-            f"--out: the report can't be written to {folder} ({error.strerror or error}): name another folder"
-        ) from error

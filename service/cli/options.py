@@ -2,10 +2,12 @@
 
 import os
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Annotated, Literal
 
 import typer
 
+from model_store.errors import UserError
 from service.settings import PREFIX
 
 LayoutName = Literal["tables", "movielens", "amazon-2023", "microlens", "product-feed"]
@@ -45,3 +47,18 @@ Yes = Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")
 def api_key() -> str | None:
     """The key that commands send to the service."""
     return os.environ.get(f"{PREFIX}API_KEY")
+
+
+def require_writable(folder: Path) -> None:
+    """Check before minutes of work that the folder of --out can be written to after them.
+
+    Raises:
+        UserError: it can't.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise UserError(
+            f"--out: nothing can be written to {folder} ({error.strerror or error}): name another folder"
+        ) from error

@@ -17,7 +17,7 @@ from PIL import Image
 from torch.nn.functional import pad
 
 from model_store.msr.finetune.base import Base
-from model_store.pictures import PictureSize, fit_picture
+from model_store.pictures import UNREADABLE, PictureSize, fit_picture
 from model_store.prompts import BUILT_IN, TEMPLATES, PromptSet
 from model_store.signals import Signals
 from model_store.views import ItemView, UserView
@@ -117,7 +117,7 @@ def _fitted(encoded: bytes | None, size: PictureSize) -> bytes | None:
         return None
     try:
         return fit_picture(encoded, size)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except UNREADABLE as error:
         log.warning("a picture was left out of a prompt: %s", error)
         return None
 

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from model_store.data.dataset import DatasetError
+from model_store.pictures import UNREADABLE, PictureSize, fit_picture
 from model_store.progress import Report
 
 Arrays = Mapping[str, npt.NDArray[np.floating]]
@@ -37,7 +38,7 @@ def encode_once(
     for start in range(0, len(images), _CHUNK):
         path = kept / f"{start:08d}.npz"
         if not path.exists():
-            found = encode([_read(image) for image in images[start : start + _CHUNK]])
+            found = _encoded(images[start : start + _CHUNK], encode)
             halves: dict[str, Any] = {name: array.astype(np.float16) for name, array in found.items()}
             with (new := path.with_suffix(".new")).open("wb") as file:
                 np.savez(file, **halves)
@@ -46,6 +47,23 @@ def encode_once(
             chunks.append(dict(arrays))
         progress("pictures", min(1.0, (start + _CHUNK) / len(images)), "")
     return {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}
+
+
+def _encoded(images: Sequence[Path], encode: Callable[[Sequence[bytes]], Arrays]) -> Arrays:
+    pictures = [_read(image) for image in images]
+    try:
+        return encode(pictures)
+    except UNREADABLE:
+        for image, picture in zip(images, pictures, strict=True):
+            _require_picture(image, picture)
+        raise
+
+
+def _require_picture(path: Path, picture: bytes) -> None:
+    try:
+        fit_picture(picture, PictureSize())
+    except UNREADABLE:
+        raise DatasetError(f"{path} is damaged, or no picture: replace it, or remove the `image` of its item") from None
 
 
 def _read(path: Path) -> bytes:

@@ -14,6 +14,7 @@ from model_store.errors import UserError
 from model_store.msr.parts.lora import LanguageModelError, LoraSizes
 from model_store.msr.parts.publish import MergeError
 from model_store.msr.parts.run_state import RunError
+from model_store.notellm2.command import embed_dataset
 from model_store.notellm2.features import look_at_all
 from model_store.notellm2.offline import OfflineEmbedder
 from model_store.notellm2.publish import register_embedder, require_same
@@ -173,7 +174,7 @@ def test_weights_that_are_no_numbers_are_never_the_best(
         run.train()
 
 
-def test_a_data_set_without_pictures_is_embedded_by_words(dataset: Dataset, tmp_path: Path) -> None:
+def test_a_data_set_without_pictures_is_embedded_by_words(dataset: Dataset, shop: Path, tmp_path: Path) -> None:
     wordy = Dataset({name: replace(item, image=None) for name, item in dataset.items.items()}, dataset.histories)
     run = started(wordy, tmp_path / "run")
     assert run.vision is None
@@ -182,3 +183,5 @@ def test_a_data_set_without_pictures_is_embedded_by_words(dataset: Dataset, tmp_
         trained, Training(), vision=BUILTIN, store=tmp_path / "store", name="words", progress=quiet
     )
     assert manifest.picture_tokens is None
+    with pytest.raises(UserError, match="words-embedder@1 was trained without pictures"):
+        embed_dataset(shop, Registry(tmp_path / "store"), manifest, tmp_path / "out.npz", run=tmp_path, words=False)

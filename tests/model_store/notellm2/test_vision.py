@@ -8,10 +8,13 @@ import torch
 from PIL import Image
 from transformers import CLIPConfig, CLIPModel, CLIPTextConfig, CLIPVisionConfig, CLIPVisionModel, ViTConfig, ViTModel
 
+from model_store.data.dataset import DatasetError
 from model_store.msr.parts.efficientnet import PartError
 from model_store.notellm2.connector import Connector, ConnectorSizes
 from model_store.notellm2.encoder import FeatureEncoder
+from model_store.notellm2.features import look_at_all
 from model_store.notellm2.vision import BUILTIN, open_vision
+from model_store.progress import quiet
 
 SIZES = {
     "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2,
@@ -113,3 +116,14 @@ def test_a_folder_without_an_encoder_is_refused_by_name(content: str | None, tmp
         (tmp_path / "config.json").write_text(content)
     with pytest.raises(PartError, match=tmp_path.name):
         open_vision(str(tmp_path))
+
+
+def test_a_picture_that_can_not_be_decoded_is_named(tmp_path: Path) -> None:
+    images = [tmp_path / name for name in ("a.png", "b.png", "c.png")]
+    for image, content in zip(images, (picture(), b"text", picture()[:60]), strict=True):
+        image.write_bytes(content)
+    with pytest.raises(DatasetError, match=r"b\.png is damaged, or no picture"):
+        look_at_all(open_vision(BUILTIN), images, tmp_path / "run", quiet)
+    with pytest.raises(DatasetError, match=r"c\.png is damaged, or no picture"):
+        look_at_all(open_vision(BUILTIN), images[::2], tmp_path / "run", quiet)
+    assert len(look_at_all(open_vision(BUILTIN), images[:1], tmp_path / "run", quiet).cells) == 1

@@ -90,4 +90,12 @@ def test_a_report_that_can_not_be_written_is_said_first(tastestream: Run, tmp_pa
     (tmp_path / "file").touch()
     ran = tastestream(*COMMAND, "--data", "missing", "--out", str(tmp_path / "file"))
     assert ran.code == 1
-    assert "--out: the report can't be written" in ran.err
+    assert "--out: nothing can be written to" in ran.err
+
+
+def test_vectors_that_can_not_be_written_are_said_first(tastestream: Run, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    out = tmp_path / "file" / "vectors.npz"
+    ran = tastestream("models", "embed", "missing", "--data", "missing", "--out", str(out))
+    assert ran.code == 1
+    assert "--out: nothing can be written to" in ran.err
