@@ -3,25 +3,31 @@
 One process fills a collection: each gateway process writing the same changes would be harmless, but useless work.
 """
 
-from collections.abc import Collection, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, ClassVar
 from uuid import NAMESPACE_OID, uuid5
 
 import numpy as np
 from numpy.typing import NDArray
 
 from model_store.errors import UserError
-from service.index.vector_index import Floats, Found, VectorIndex
+from service.index.vector_index import Floats, Found, IndexUnavailable, VectorIndex
 
 if TYPE_CHECKING:
     from qdrant_client import QdrantClient
 
 _BATCH = 1000
 _ITEM = "item"
+_TIMEOUT_S = 1
+"""Half of the usual deadline of a request. The client takes whole seconds."""
 
 
-def open_qdrant(url: str, api_key: str | None = None) -> "QdrantClient":
-    """A client of the server at `url`; `:memory:` is one in this process.
+def open_qdrant(url: str, api_key: str | None = None, timeout_s: int = _TIMEOUT_S) -> "QdrantClient":
+    """A client of the server at `url`; `:memory:` is one in this process. No server is asked yet.
+
+    Args:
+        timeout_s: for one call.
 
     Raises:
         UserError: the extra is not installed.
@@ -30,15 +36,19 @@ def open_qdrant(url: str, api_key: str | None = None) -> "QdrantClient":
         from qdrant_client import QdrantClient
     except ImportError:
         raise UserError("Qdrant needs the extra: pip install 'tastestream[qdrant]'") from None
-    return QdrantClient(location=url, api_key=api_key)
+    # Otherwise it asks the server for its version, and warns if there is none.
+    return QdrantClient(location=url, api_key=api_key, timeout=timeout_s, check_compatibility=False)
 
 
 class QdrantIndex(VectorIndex):
     """A collection, named after the version, that is created if it is missing.
 
     Raises:
+        IndexUnavailable: the server does not answer.
         UserError: the collection has vectors of another width.
     """
+
+    remote: ClassVar[bool] = True
 
     def __init__(self, version: str, dimensions: int, client: "QdrantClient", prefix: str = "tastestream") -> None:
         from qdrant_client import models
@@ -46,15 +56,17 @@ class QdrantIndex(VectorIndex):
         super().__init__(version, dimensions)
         self._client, self._models = client, models
         self._name = f"{prefix}-{version.replace('@', '-')}"
-        if not client.collection_exists(self._name):
-            vectors = models.VectorParams(size=dimensions, distance=models.Distance.DOT)
-            client.create_collection(self._name, vectors_config=vectors)
-        found: Any = client.get_collection(self._name).config.params.vectors
+        with _asking():
+            if not client.collection_exists(self._name):
+                vectors = models.VectorParams(size=dimensions, distance=models.Distance.DOT)
+                client.create_collection(self._name, vectors_config=vectors)
+            found: Any = client.get_collection(self._name).config.params.vectors
         if found.size != dimensions:
             raise UserError(f"the collection {self._name} has vectors of {found.size} numbers, not {dimensions}")
 
     def __len__(self) -> int:
-        return int(self._client.count(self._name, exact=True).count)
+        with _asking():
+            return int(self._client.count(self._name, exact=True).count)
 
     def upsert(self, ids: Sequence[str], vectors: NDArray[np.floating[Any]]) -> None:
         given = self.checked(vectors, len(ids)).astype(np.float32)
@@ -63,13 +75,15 @@ class QdrantIndex(VectorIndex):
             self._models.PointStruct(id=_point(item), vector=given[row].tolist(), payload={_ITEM: item})
             for item, row in last.items()
         ]
-        for start in range(0, len(points), _BATCH):
-            self._client.upsert(self._name, points[start : start + _BATCH], wait=True)
+        with _asking():
+            for start in range(0, len(points), _BATCH):
+                self._client.upsert(self._name, points[start : start + _BATCH], wait=True)
 
     def remove(self, ids: Collection[str]) -> None:
         points = self._models.PointIdsList(points=[_point(item) for item in ids])
         if points.points:
-            self._client.delete(self._name, points, wait=True)
+            with _asking():
+                self._client.delete(self._name, points, wait=True)
 
     def search(
         self,
@@ -88,13 +102,14 @@ class QdrantIndex(VectorIndex):
             )
             for query in wanted
         ]
-        answers = self._client.query_batch_points(self._name, requests)
+        with _asking():
+            answers = self._client.query_batch_points(self._name, requests)
         return [_found(answer.points) for answer in answers]
 
     def rows(self, ids: Sequence[str]) -> tuple[Floats, NDArray[np.bool_]]:
-        points = self._client.retrieve(
-            self._name, [_point(item) for item in dict.fromkeys(ids)], with_payload=[_ITEM], with_vectors=True
-        )
+        wanted = [_point(item) for item in dict.fromkeys(ids)]
+        with _asking():
+            points = self._client.retrieve(self._name, wanted, with_payload=[_ITEM], with_vectors=True)
         vectors = {point.payload[_ITEM]: point.vector for point in points if point.payload}
         found = np.zeros((len(ids), self.dimensions), dtype=np.float32)
         has = np.array([item in vectors for item in ids], dtype=np.bool_)
@@ -109,6 +124,19 @@ class QdrantIndex(VectorIndex):
         return self._models.Filter(
             must=[has(allowed)] if allowed is not None else None, must_not=[has(excluded)] if excluded else None
         )
+
+
+@contextmanager
+def _asking() -> Iterator[None]:
+    """Raises IndexUnavailable for whatever Qdrant's client raises when a server fails."""
+    from qdrant_client.common.client_exceptions import QdrantException
+    from qdrant_client.http.exceptions import ApiException
+
+    try:
+        yield
+    except (ApiException, QdrantException, ValueError) as error:
+        # A ValueError is an answer that is no JSON, or in local mode a collection that is missing.
+        raise IndexUnavailable(f"Qdrant: {type(error).__name__}") from error
 
 
 def _point(item: str) -> str:

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,13 +22,24 @@ class WrongVectors(ValueError):
     """Vectors of another width than the index, or with numbers that are not finite."""
 
 
+class IndexUnavailable(Exception):
+    """The server that keeps an index can't be reached, is too slow, or refuses."""
+
+
 class VectorIndex(ABC):
     """The vectors that one version of an embedder made. All methods block; they may be called from several threads.
+
+    Every method of an index that is kept by a server may raise IndexUnavailable.
 
     Args:
         version: the version's id.
         dimensions: the length of a vector.
+
+    Attributes:
+        remote: kept by a server, so that calls wait more than they compute.
     """
+
+    remote: ClassVar[bool] = False
 
     def __init__(self, version: str, dimensions: int) -> None:
         self.version = version
