@@ -1,7 +1,6 @@
 """Keeps the index of one tenant in a process equal to the vectors in Redis."""
 
 import asyncio
-import random
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -9,26 +8,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-from numpy.typing import NDArray
-
-from service.errors import StateUnavailable
+from service.index.changes import TRUSTED_S, apply, dimensions_of
 from service.index.exact import ExactIndex
 from service.index.files import BadFile
-from service.index.vector_index import VectorIndex, WrongVectors
+from service.index.polling import IndexFollower
+from service.index.vector_index import VectorIndex
 from service.logs import get_logger
 from service.metrics import Metrics
-from service.state.embeddings import REMEMBERED_S, Change, Changes, Embeddings, Pointer
+from service.state.embeddings import Change, Changes, Embeddings, Pointer
 
 log = get_logger(__name__)
 _PAGE = 2000
 _PAGES_AT_ONCE = 20
 """Of an index that is being loaded, until the one in use is looked at again."""
 _SAVE_EVERY_S = 60.0
-_TRUSTED_S = REMEMBERED_S * 0.9
-"""The age up to which an index is brought up to date; of an older one, removals may have been forgotten."""
-_START_S = 1.0
-_JITTER = 0.1
 
 
 @dataclass(slots=True)
@@ -58,57 +51,32 @@ class _Followed:
         return same and not self.lapsed
 
 
-class Follower:
+class Follower(IndexFollower):
     """Reads the vectors that changed, every few tenths of a second, and applies them in a thread.
 
-    When another index is to be used, it is loaded beside the old one, which serves and is kept current until then. A
-    request takes `current()` once, and so never mixes the vectors of two versions.
+    When another index is to be used, it is loaded beside the old one, which serves and is kept current until then.
 
     Args:
         folder: for a file of each index, so that a process starts with what an earlier one knew; None for none.
-        every_s: the interval.
-        tenant: the label of its series.
     """
 
     def __init__(
         self, embeddings: Embeddings, folder: Path | None, every_s: float, metrics: Metrics, tenant: str
     ) -> None:
-        self._embeddings, self._folder, self._every_s, self._metrics = embeddings, folder, every_s, metrics
-        self._vectors = metrics.index_vectors.labels(tenant)
-        self._age = metrics.index_age.labels(tenant)
+        super().__init__(every_s, metrics, tenant)
+        self._embeddings, self._folder = embeddings, folder
         self._serving: _Followed | None = None
         self._next: _Followed | None = None
-        self._task: asyncio.Task[None] | None = None
-        self._failure = ""
 
     def current(self) -> VectorIndex | None:
-        """The index to search now; None while there is none."""
         return self._serving.index if self._serving else None
 
-    async def start(self) -> None:
-        """Follow until `close`. Returns when an index is in use, or after a second."""
-        followed = asyncio.Event()
-        self._task = asyncio.create_task(self._run(followed))
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_START_S):
-                await followed.wait()
-
-    async def close(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-
     async def refresh(self) -> bool:
-        """Read what changed. True if there is nothing more to read now.
-
-        Raises:
-            StateUnavailable: Redis did not answer; the index stays as it is.
-        """
         serving = self._serving
         if serving is None:
             pointer, caught_up = await self._embeddings.pointer(), True
         else:
-            serving.lapsed = serving.lapsed or time.time() - serving.checked_at > _TRUSTED_S
+            serving.lapsed = serving.lapsed or time.time() - serving.checked_at > TRUSTED_S
             pointer, caught_up = await self._catch_up(serving)
         if pointer is None:
             self._serving = self._next = None
@@ -120,23 +88,6 @@ class Follower:
                 await self._save(serving)
         self._show()
         return caught_up
-
-    async def _run(self, followed: asyncio.Event) -> None:
-        while True:
-            caught_up = True
-            try:
-                caught_up = await self.refresh()
-                self._failure = ""
-            except StateUnavailable as error:
-                if error.detail != self._failure:
-                    log.warning("index_not_read", error=error.detail)
-                self._failure = error.detail
-            except Exception:
-                log.exception("index_failed")
-            if caught_up:
-                followed.set()
-                await asyncio.sleep(self._every_s * random.uniform(1 - _JITTER, 1 + _JITTER))  # noqa: S311
-            self._show()
 
     async def _load(self, pointer: Pointer) -> bool:
         """Read a part of the index that is to be used; use it when it is complete."""
@@ -165,19 +116,11 @@ class Follower:
         return page.pointer, False
 
     def _apply(self, followed: _Followed, changes: Sequence[Change]) -> None:
-        gone = [change.item_id for change in changes if change.vector is None]
-        new = [change for change in changes if change.vector is not None]
-        if new and followed.index is None:
-            followed.index = ExactIndex(followed.pointer.current, len(new[0].vector or b"") // 2)
-        if followed.index is None:
-            return
-        refused = _upsert(followed.index, new)
-        followed.index.remove(gone)
-        followed.unsaved += len(changes)
-        for outcome, number in (("upserted", len(new) - refused), ("removed", len(gone)), ("refused", refused)):
-            self._metrics.index_changes.labels(outcome).inc(number)
-        if refused:
-            log.warning("vectors_refused", index=followed.pointer.current, vectors=refused)
+        if followed.index is None and (dimensions := dimensions_of(changes)) is not None:
+            followed.index = ExactIndex(followed.pointer.current, dimensions)
+        if followed.index is not None:
+            apply(changes, followed.index, self._metrics)
+            followed.unsaved += len(changes)
 
     def _observe(self, followed: _Followed, page: Changes) -> None:
         if followed.complete:
@@ -243,21 +186,7 @@ class Follower:
         self._age.set(time.time() - self._serving.checked_at if self._serving else 0.0)
 
 
-def _upsert(index: VectorIndex, changes: list[Change]) -> int:
-    """Add the vectors that fit; returns how many do not."""
-    width = index.dimensions * 2
-    fitting = [change for change in changes if len(change.vector or b"") == width]
-    rows: NDArray[np.float16] = np.frombuffer(b"".join(one.vector or b"" for one in fitting), dtype=np.float16)
-    matrix = rows.reshape(len(fitting), index.dimensions)
-    finite = np.asarray(np.isfinite(matrix).all(axis=1))
-    kept = [change.item_id for change, good in zip(fitting, finite, strict=True) if good]
-    if kept:
-        with suppress(WrongVectors):
-            index.upsert(kept, matrix[finite])
-    return len(changes) - len(kept)
-
-
 def _fits(note: dict[str, Any], followed: _Followed) -> bool:
     """Whether a file is of this Redis, and not so old that removals may have been forgotten since."""
     same = note["store"] == followed.pointer.store and len(note["after"]) == len(followed.after)
-    return same and 0 <= time.time() - note["at"] + 60 < _TRUSTED_S
+    return same and 0 <= time.time() - note["at"] + 60 < TRUSTED_S
