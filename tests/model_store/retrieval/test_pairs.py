@@ -34,6 +34,36 @@ def test_the_strongest_partners_of_each_item_stay(users: list[list[str]], top: i
         assert kept == pytest.approx(own[:top])
 
 
+@given(likes, st.integers(1, 5), st.integers(1, 20))
+def test_counting_some_items_at_a_time_changes_nothing(users: list[list[str]], window: int, at_once: int) -> None:
+    expected = pairs(users, top=3, window=window, discount=0.5)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("model_store.retrieval.pairs._PAIRS_AT_ONCE", at_once)
+        found = pairs(users, top=3, window=window, discount=0.5)
+    assert list(found.named()) == list(expected.named())
+    assert found.strength == pytest.approx(expected.strength)
+
+
+@given(likes, st.integers(1, 8))
+def test_the_discount_is_by_all_pairs_of_the_partner(users: list[list[str]], window: int) -> None:
+    found = brute(users, window)
+    met: dict[str, float] = {}
+    for pair, strength in found.items():
+        for item in pair:
+            met[item] = met.get(item, 0.0) + strength
+    expected = {(a, b): strength / met[b] ** 0.5 for (a, b), strength in found.items()}
+    assert strengths(pairs(users, top=100, window=window, discount=0.5)) == pytest.approx(expected)
+
+
+def test_partners_of_the_same_strength_come_in_the_order_of_their_ids() -> None:
+    # 1/2 + 1/6 + 1/3 is 1, and in the other order a little less.
+    def after(item: str, lengths: tuple[int, ...]) -> list[list[str]]:
+        return [["a", item, *(f"{item}{count}.{n}" for n in range(count - 2))] for count in lengths]
+
+    users = [*after("c", (2, 6, 3)), *after("b", (2, 3, 6))]
+    assert list(pairs(users, top=2, window=1).named())[:2] == [("a", "b"), ("a", "c")]
+
+
 def test_test_pairs_have_none_of_the_training_in_either_direction() -> None:
     train, test = pairs([["a", "b"]], top=5, window=5), pairs([["b", "a"], ["b", "c"]], top=5, window=5)
     assert list(test.without(train).named()) == [("b", "c")]
