@@ -62,10 +62,11 @@ class Connector(nn.Module):  # type: ignore[misc]
         self.project_feature = nn.Linear(feature, sizes.width, bias=False)
 
     def standardize(self, seen: Seen) -> None:
-        """Take mean and spread from the pictures of the training."""
+        """Take mean and spread from the pictures of the training; a single one has no spread, and 1 stays."""
         for name, numbers in (("", seen.cells.flatten(0, 1)), ("feature_", seen.feature)):
             getattr(self, f"{name}mean").copy_(numbers.float().mean(0))
-            getattr(self, f"{name}std").copy_(numbers.float().std(0).clamp(min=1e-3))
+            if len(numbers) > 1:
+                getattr(self, f"{name}std").copy_(numbers.float().std(0).clamp(min=1e-3))
 
     def forward(self, seen: Seen) -> tuple[torch.Tensor, torch.Tensor]:
         """Soft tokens of shape (n, queries, width), and features of shape (n, width)."""

@@ -1,6 +1,7 @@
 """The items of a data set as an embedder reads them."""
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Literal
 
 import torch
@@ -12,6 +13,8 @@ from model_store.notellm2.vision import Seen
 
 Inputs = Literal["both", "words", "picture"]
 _EMBEDDED_AT_ONCE = 64
+_KEPT = 2**16
+"""Tokenized items: some 5 KB each."""
 
 
 class Items:
@@ -19,7 +22,7 @@ class Items:
 
     def __init__(self, catalogue: Catalogue, tokens: ItemTokens, seen: Seen | None, inputs: Inputs = "both") -> None:
         self.catalogue, self.seen, self._tokens, self._inputs = catalogue, seen, tokens, inputs
-        self._encoded: dict[tuple[int, bool, bool], EncodedItem] = {}
+        self._encode = lru_cache(_KEPT)(self._encoded)
 
     def __len__(self) -> int:
         return len(self.catalogue.ids)
@@ -41,11 +44,11 @@ class Items:
 
     def _item(self, number: int, picture: bool, words: bool) -> EncodedItem:
         words = words and (self._inputs != "picture" or not picture)
-        key = number, picture, words
-        if key not in self._encoded:
-            view = self.catalogue.views[number]
-            self._encoded[key] = self._tokens(view if words else view.without_words(), picture=picture)
-        return self._encoded[key]
+        return self._encode(number, picture, words)
+
+    def _encoded(self, number: int, picture: bool, words: bool) -> EncodedItem:
+        view = self.catalogue.views[number]
+        return self._tokens(view if words else view.without_words(), picture=picture)
 
 
 def embed_all(

@@ -174,6 +174,15 @@ def test_weights_that_are_no_numbers_are_never_the_best(
         run.train()
 
 
+def test_a_single_picture_and_items_that_are_all_the_same_are_no_trouble(dataset: Dataset, tmp_path: Path) -> None:
+    image = next(item.image for item in dataset.items.values() if item.image)
+    plain = [replace(item, title="", description="", genres=(), tags=(), image=None) for item in dataset.items.values()]
+    same = Dataset({item.item_id: item for item in (replace(plain[0], image=image), *plain[1:])}, dataset.histories)
+    trained = started(same, tmp_path).train()
+    assert trained.measured["AUC"] == pytest.approx(0.5, abs=0.05)
+    assert all(weight.isfinite().all() for weight in trained.model.state_dict().values())
+
+
 def test_a_data_set_without_pictures_is_embedded_by_words(dataset: Dataset, shop: Path, tmp_path: Path) -> None:
     wordy = Dataset({name: replace(item, image=None) for name, item in dataset.items.items()}, dataset.histories)
     run = started(wordy, tmp_path / "run")
