@@ -22,6 +22,14 @@ from workers.soft_tokens import REFUSED, SoftTokens, open_soft_tokens
 Failure = WorkFailed | ServerUnavailable | JobUnavailable
 
 
+class NotEmbedded(WorkFailed):
+    """These versions can't embed the item, for the reason of the first; others may embed it."""
+
+    def __init__(self, failure: WorkFailed, versions: Sequence[str]) -> None:
+        super().__init__(failure.reason, failure.detail, server_answered=failure.server_answered)
+        self.versions = versions
+
+
 def make_pools(tenants: Sequence[Resources]) -> list[Pool[ItemClaim]]:
     """One for each embedder, and one for the tenants without any, whose items would wait for ever."""
     embedding = [tenant for tenant in tenants if tenant.store.embedding_queue is not None]
@@ -58,32 +66,36 @@ class EmbedJob(Job[ItemClaim]):
 
     async def work(self, claim: ItemClaim) -> Outcome:
         made: dict[str, bytes] = {}
-        failures: list[Failure] = []
+        failures: dict[str, Failure] = {}
         for embedder in await self._versions.current():
-            if embedder.id in claim.embedded:
+            if embedder.id in claim.embedded or embedder.id in claim.failed:
                 continue
             try:
                 made[embedder.id] = await self._vector(embedder, claim.item)
             except (WorkFailed, ServerUnavailable, JobUnavailable) as error:
-                failures.append(error)
-        rejected = next((error for error in failures if isinstance(error, WorkFailed)), None)
-        if rejected is not None:
+                failures[embedder.id] = error
+        rejected = {version: error for version, error in failures.items() if isinstance(error, WorkFailed)}
+        if rejected:
             if made:
                 await self._write(claim, made, keep=True)
-            raise rejected
+            raise NotEmbedded(next(iter(rejected.values())), list(rejected))
         if failures and not made:
-            raise failures[0]
+            raise _first(failures)
         return committed(await self._write(claim, made, keep=False))
 
     async def dead_letter(self, claim: ItemClaim, failure: WorkFailed) -> DeadLettered:
-        failed = [one.id for one in await self._versions.current() if one.id not in claim.embedded]
-        return await self._queue.dead_letter(claim, failure.reason, failed)
+        if isinstance(failure, NotEmbedded):
+            failed = failure.versions
+        else:
+            # Unexpected: any of them may be the cause.
+            failed = [one.id for one in await self._versions.current() if one.id not in claim.embedded]
+        return await self._queue.dead_letter(claim, failure.reason, dict.fromkeys([*claim.failed, *failed]))
 
     async def _write(self, claim: ItemClaim, vectors: Mapping[str, bytes], *, keep: bool) -> bool:
         try:
             return await (self._queue.keep if keep else self._queue.commit)(claim, vectors)
         except WrongWidth as error:
-            raise WorkFailed("embedding_width", str(error)) from error
+            raise NotEmbedded(WorkFailed("embedding_width", str(error)), list(vectors)) from error
         except TooManyIndexes as error:
             raise JobUnavailable(str(error)) from error
 
@@ -111,3 +123,11 @@ class EmbedJob(Job[ItemClaim]):
         if image is None:
             raise WorkFailed("picture_missing", server_answered=False)
         return replace(view, image=image)
+
+
+def _first(failures: Mapping[str, Failure]) -> Failure:
+    """The first failure; the item may be the cause of it for its version only."""
+    version, failure = next(iter(failures.items()))
+    if isinstance(failure, ServerUnavailable) and failure.suspect is not None:
+        failure.suspect = NotEmbedded(failure.suspect, [version])
+    return failure

@@ -55,9 +55,9 @@ def _picture_claim(key: str, token: int, attempts: int, url: bytes) -> PictureCl
     return PictureClaim(key, token, attempts, url.decode())
 
 
-def _item_claim(key: str, token: int, attempts: int, fields: list[bytes], embedded: Sequence[bytes] = ()) -> ItemClaim:
+def _item_claim(key: str, token: int, attempts: int, fields: list[bytes], *indexes: Sequence[bytes]) -> ItemClaim:
     item = encoding.item(key, dict(encoding.pairs(fields)))
-    return ItemClaim(key, token, attempts, item, tuple(index.decode() for index in embedded))
+    return ItemClaim(key, token, attempts, item, *(tuple(index.decode() for index in some) for some in indexes))
 
 
 @dataclass(frozen=True)

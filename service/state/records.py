@@ -161,11 +161,13 @@ class Item:
 class ItemClaim(Claim):
     """An item from which a result is to be derived.
 
-    If it is to be embedded, `embedded` are the indexes that have a vector of its current content.
+    If it is to be embedded, `embedded` are the indexes that have a vector of its current content, and `failed` those
+    whose embedder has given up.
     """
 
     item: Item
     embedded: tuple[str, ...] = ()
+    failed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,6 +65,8 @@ class EmbedServer:
     down: bool = False
     broken: set[str] = field(default_factory=set)
     """Versions that are listed, but answer nothing."""
+    rejects: set[str] = field(default_factory=set)
+    """Versions that reject all items."""
     answering: asyncio.Event = field(default_factory=asyncio.Event)
     asked: list[tuple[str, str]] = field(default_factory=list)
 
@@ -89,6 +91,8 @@ class EmbedServer:
         self.asked.append((body["model"], text))
         if body["model"] in self.broken:
             return JSONResponse({"error": {"message": "no"}}, 503)
+        if body["model"] in self.rejects:
+            return JSONResponse({"error": {"message": "no"}}, 400)
         failing = next((status for word, status in self.status.items() if word in text), 503 if self.down else 200)
         if failing != 200:
             return JSONResponse({"error": {"message": "no"}}, failing)

@@ -235,6 +235,32 @@ async def test_what_one_version_could_make_is_committed_while_the_server_of_anot
     assert await store.dead_letters.count() == 0
 
 
+async def test_an_item_that_one_version_rejects_is_embedded_by_another_whose_server_was_down(
+    store: Store, start: Start, server: EmbedServer, registry: Registry
+) -> None:
+    await store.items.put_many(films(5))
+    worker = await start(RecordingSummarizer())
+    await until(lambda: _are(store, {OLD: 5}))
+    await until(lambda: _uses(store, OLD))
+    server.serves, server.rejects = [OLD, NEW], {NEW}
+    registry.promote(double.NAME, 2)
+
+    async def given_up(items: int) -> bool:
+        return await store.dead_letters.count() == items
+
+    await until(lambda: given_up(5))
+    server.broken = {OLD}
+    await store.items.put(Item("bad", "film 99"))
+    await until(lambda: given_up(6))
+    server.broken = set()
+    await until(lambda: _are(store, {OLD: 6}))
+    (letter,) = [letter for letter in await dead_letters(store) if letter.key == "bad"]
+    server.rejects = set()
+    await store.dead_letters.retry(letter.id)
+    await until(lambda: _are(store, {OLD: 6, NEW: 1}))
+    assert worker.count("embed", "dead_lettered") == 6
+
+
 async def test_a_version_that_fails_at_many_items_is_not_used(
     store: Store, start: Start, server: EmbedServer, registry: Registry, settings: Settings
 ) -> None:

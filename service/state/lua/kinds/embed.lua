@@ -4,11 +4,18 @@
 -- Of a bucket, `ei` (hash) has the bytes of a vector by index, `es` the last change number, and for each index
 -- `e:INDEX` (hash) the vectors by item, `ec:INDEX` (zset) the number of each item's last change, which may be a removal,
 -- and `et:INDEX` (zset) those of removals only. Change numbers only grow, even if Redis has lost its last writes.
--- claim         the fields of the item, and the indexes that have a vector of it.
+-- claim         the fields of the item, the indexes that have a vector of it, and those whose model has failed.
 -- commit, keep  ARGV from 4: for each new vector: its index, the vector. Both return -1 if a vector has not the width of
 --               its index, -2 if there are too many indexes; nothing is written then.
--- dead letter   ARGV from 5: the indexes whose model has failed. The item's model field names them.
+-- dead letter   ARGV from 5: the indexes whose model has failed. The item's model field names them, and forgets them when
+--               a dead letter is retried.
 local MAX_INDEXES = 8
+
+local function words_of(text)
+  local words = {}
+  for word in string.gmatch(text or '', '%S+') do words[#words + 1] = word end
+  return words
+end
 
 function kind.read(stem, item)
   local fields, held_by = redis.call('HGETALL', stem .. 'm:' .. item), {}
@@ -16,7 +23,7 @@ function kind.read(stem, item)
   for index in string.gmatch(field_of(fields, derived.result) or '', '%S+') do
     if redis.call('HEXISTS', stem .. 'e:' .. index, item) == 1 then held_by[#held_by + 1] = index end
   end
-  return { fields, held_by }
+  return { fields, held_by, words_of(field_of(fields, derived.model)) }
 end
 
 function kind.commits(stem)
@@ -52,4 +59,10 @@ end
 function kind.commit(stem, item, token)
   kind.keep(stem, item)
   redis.call('HSET', stem .. 'm:' .. item, derived.token, token)
+end
+
+local retry = kind.retry
+function kind.retry(stem, item, now)
+  redis.call('HDEL', stem .. 'm:' .. item, derived.model)
+  return retry(stem, item, now)
 end
