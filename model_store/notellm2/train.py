@@ -133,7 +133,7 @@ class EmbedderRun:
         if len(self.pairs) < options.pairs or not len(tests):
             raise DatasetError(
                 f"the data has {len(self.pairs)} pairs of items that users liked one after the other, and "
-                f"{len(tests)} for validation: an embedder needs at least {options.pairs} and 1"
+                f"{len(tests)} for validation: an embedder needs at least {options.pairs} (--pairs) and 1"
             )
         self.device = training_device()
         bf16 = base != SCRATCH and options.adapter is not None and multiplies_fast(self.device)
