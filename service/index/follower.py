@@ -96,11 +96,21 @@ class Follower(IndexFollower):
         now_in_use, caught_up = await self._catch_up(self._next)
         if not caught_up or now_in_use is None or not self._next.is_of(now_in_use):
             return False
+        if self._next.source == "file" and await self._has_others(self._next):
+            self._next = _Followed(pointer, (0,) * self._embeddings.buckets)
+            return False
         self._serving, self._next = self._next, None
         self._metrics.index_loads.labels(self._serving.source).inc()
         log.info("index_in_use", index=pointer.current, vectors=self._size(), source=self._serving.source)
         await self._save(self._serving)
         return True
+
+    async def _has_others(self, followed: _Followed) -> bool:
+        """Whether a file had items that are not in Redis, such as those deleted while there was no such index there."""
+        expected, found = await self._embeddings.size(followed.pointer.current), len(followed.index or ())
+        if found != expected:
+            log.info("index_file_ignored", file=str(self._path(followed.pointer)), vectors=found, expected=expected)
+        return found != expected
 
     async def _catch_up(self, followed: _Followed) -> tuple[Pointer | None, bool]:
         """Apply some pages of changes; the pointer, and whether those were all."""

@@ -156,6 +156,23 @@ async def test_a_start_with_a_file_reads_only_what_changed_since(store: Store, t
     assert len(index_of(second)) == 30
 
 
+async def test_a_file_from_before_its_index_was_dropped_and_filled_again_brings_no_deleted_item_back(
+    store: Store, tmp_path: Path
+) -> None:
+    pointer = await filled(store)
+    await caught_up(follower_of(store, tmp_path)[0])
+    pointer = await store.embeddings.use(NEW, pointer)
+    await store.embeddings.drop(OLD)
+    await store.items.delete("i9")
+    await store.items.put_many([replace(item, title="again") for item in ITEMS if item.item_id != "i9"])
+    await embed(store, both)
+    await store.embeddings.use(OLD, pointer)
+    follower, metrics = follower_of(store, tmp_path)
+    await caught_up(follower)
+    assert (len(index_of(follower)), "i9" in nearest(follower, 9, 30)) == (29, False)
+    assert value(metrics, "loads_total", source="redis") == 1
+
+
 async def test_files_that_other_processes_finish_meanwhile_do_not_keep_old_ones_from_being_removed(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
