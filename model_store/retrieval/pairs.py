@@ -39,10 +39,6 @@ class ItemPairs:
     def __len__(self) -> int:
         return len(self.first)
 
-    def named(self) -> Iterator[tuple[str, str]]:
-        """The ids of each pair."""
-        return ((self.items[a], self.items[b]) for a, b in zip(self.first.tolist(), self.second.tolist(), strict=True))
-
     def numbered(self, number: Mapping[str, int]) -> tuple[Places, Places]:
         """The numbers of A and of B of each pair, of shape (pairs,); `number` has that of each item."""
         numbers = np.array([number[item] for item in self.items], dtype=np.int64)
