@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 
 from model_store.item_models.item_models import ItemModels
 from model_store.registry.manifest import Blend
-from service.errors import StateUnavailable
+from service.errors import DeadlineExceeded, StateUnavailable
 from service.index.current import Vectors
 from service.metrics import Metrics
 from service.recommend.answer import answer, count
@@ -157,7 +157,7 @@ class Recommender:
             ask, state, model, ranked.policy, ranking, scored, items, kept, skipped, warnings, timing.close()
         )
         if ask.paged or ask.after is not None:
-            await deadline.in_time(self._keep_page(asked, recommendation))
+            await self._keep_page(asked, recommendation, deadline)
         count(self._metrics, self._tenant, ask, recommendation, found.candidates, len(scored), timing)
         return Served(recommendation, lineup, asked, ranked, scored, items, choice.propensity, places)
 
@@ -182,17 +182,17 @@ class Recommender:
             with optional("rotation", self._metrics):
                 await self._rotation.add(state.user_id, [item.item_id for item in served.items], state.read_at_ms)
 
-    async def _keep_page(self, asked: Asked, recommendation: Recommendation) -> None:
+    async def _keep_page(self, asked: Asked, recommendation: Recommendation, deadline: Deadline) -> None:
         """Remember what is shown; without it, the answer says that it can't be continued."""
         state = asked.opening.state
         shown = [*asked.opening.earlier, *(item.item_id for item in recommendation.items)]
         try:
             if len(shown) <= MOST_PAGED:
                 rid = recommendation.recommendation_id
-                await self._pages.remember(state.user_id, rid, shown, state.read_at_ms)
+                await deadline.in_time(self._pages.remember(state.user_id, rid, shown, state.read_at_ms))
                 return
             detail = f"the pages have more than {MOST_PAGED} items: they can't be continued"
-        except StateUnavailable:
+        except (StateUnavailable, DeadlineExceeded):
             self._metrics.dependency_failures.labels("pages").inc()
             detail = "the state store could not remember the page: it can't be continued"
         recommendation.warnings.append(Warned("page_not_kept", detail))

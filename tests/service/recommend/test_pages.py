@@ -1,5 +1,6 @@
 """The next page of a recommendation repeats nothing, for a while, and only for its user."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -62,6 +63,7 @@ async def test_a_page_expires(open_gateway: OpenGateway) -> None:
     async with open_gateway(recommend=RecommendSettings(deadline_ms=30_000, page_ttl_s=0.001)) as gateway:
         await fill(gateway, *NAMES)
         first = await page(gateway, paged=True)
+        await asyncio.sleep(0.01)
         assert await refused(gateway, first["recommendation_id"]) == (410, "page_expired")
 
 
@@ -89,3 +91,19 @@ async def test_too_many_items_are_not_remembered_and_the_answer_says_so(
     second = await page(ranked, after=first["recommendation_id"])
     assert [warned["code"] for warned in second["warnings"]] == ["page_not_kept"]
     assert await refused(ranked, second["recommendation_id"]) == (410, "page_expired")
+
+
+@pytest.mark.parametrize("ask", [{}, {"deadline_ms": 2000}])
+async def test_an_answer_that_could_not_be_remembered_in_time_is_given_all_the_same(
+    open_gateway: OpenGateway, ask: dict[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_gateway(recommend=RecommendSettings(deadline_ms=2000)) as gateway:
+        await fill(gateway, *NAMES)
+
+        async def hang(*_: object) -> bool:
+            return await asyncio.get_running_loop().create_future()
+
+        monkeypatch.setattr(pages.Pages, "remember", hang)
+        answer = await page(gateway, paged=True, **ask)
+    assert len(ids(answer)) == 3
+    assert "page_not_kept" in [warned["code"] for warned in answer["warnings"]]
