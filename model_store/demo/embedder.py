@@ -20,8 +20,9 @@ from model_store.demo.world import generate, make_items
 from model_store.embedder_head import Floats
 from model_store.notellm2.base import SCRATCH, ScratchSizes
 from model_store.notellm2.items import Items, embed_all
+from model_store.notellm2.options import EmbedderOptions
 from model_store.notellm2.publish import register_embedder
-from model_store.notellm2.train import EmbedderOptions, EmbedderRun, TrainedEmbedder
+from model_store.notellm2.train import EmbedderRun, TrainedEmbedder
 from model_store.notellm2.vision import BUILTIN
 from model_store.progress import Report, stages
 from model_store.registry.manifest import Training

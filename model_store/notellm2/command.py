@@ -10,8 +10,9 @@ from model_store.data.dataset import read_dataset
 from model_store.errors import UserError
 from model_store.msr.scratch.publish import require_place
 from model_store.notellm2.offline import OfflineEmbedder
+from model_store.notellm2.options import EmbedderOptions
 from model_store.notellm2.publish import register_embedder
-from model_store.notellm2.train import EmbedderOptions, EmbedderRun
+from model_store.notellm2.train import EmbedderRun
 from model_store.progress import Report, quiet
 from model_store.registry.manifest import Manifest, Training
 from model_store.registry.registry import Registry

@@ -4,7 +4,7 @@ import math
 import random
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +13,16 @@ import torch
 from model_store.data.dataset import Dataset, DatasetError, Split
 from model_store.devices import multiplies_fast, training_device
 from model_store.evaluate.metrics import auc, hit_rate_at_k
-from model_store.msr.parts import lora
 from model_store.msr.parts.run_state import RunError, RunState, load_run, save_run
 from model_store.msr.scratch.catalogue import Catalogue
 from model_store.msr.scratch.trainer import one_cycle
-from model_store.notellm2.base import SCRATCH, ScratchSizes, open_base
+from model_store.notellm2.base import SCRATCH, open_base
 from model_store.notellm2.connector import Connector, ConnectorSizes
 from model_store.notellm2.features import look_at_all
-from model_store.notellm2.items import Inputs, Items, embed_all
-from model_store.notellm2.loss import Partners, PartnerShares, info_nce
+from model_store.notellm2.items import Items, embed_all
+from model_store.notellm2.loss import PartnerShares, info_nce
 from model_store.notellm2.model import ItemBatch, ItemModel, Vectors
+from model_store.notellm2.options import EmbedderOptions
 from model_store.notellm2.sampling import VALIDATION_PARTNERS, PairDraw, PairValidation, visible_likes
 from model_store.notellm2.tokens import READ, ItemTokens
 from model_store.notellm2.vision import Seen, Vision, open_vision
@@ -31,64 +31,12 @@ from model_store.progress import Report
 from model_store.prompts.embed import EmbedPrompts
 from model_store.registry.manifest import hash_files
 from model_store.retrieval.pairs import ItemPairs, pairs
-from model_store.signals import BUILT_IN, Signals
+from model_store.signals import BUILT_IN
 
 _REPORT_EVERY_S, _SAVE_EVERY_S = 10.0, 120.0
 _SCALE_RATE = 1e-3
 _SETTLED_ON = 256
 """Items over which hidden states are standardized after the training."""
-
-
-@dataclass(frozen=True, slots=True)
-class EmbedderOptions:
-    """How long, on what and how to train.
-
-    `minutes` bounds the time of the optimizer, and the learning rate follows the clock. `steps`, if given, replaces it
-    and makes a run repeatable. The published recipe is `pairs` 128 and `picture_weight` 0.1.
-    """
-
-    minutes: float = 60.0
-    steps: int | None = None
-    seed: int = 0
-    pairs: int = 64
-    """Pairs in one step."""
-    partners: Partners = "all"
-    """What an item has to find among the others of a step: `drawn` only its partner, as in the paper."""
-    dimensions: int = 64
-    queries: int = 16
-    inner: int = 256
-    """The width of the connector's query tokens."""
-    connector_layers: int = 2
-    layers: int = 0
-    """Keep only so many of the first layers of a pretrained model; 0 keeps all."""
-    adapter: lora.LoraSizes | None = field(default_factory=lora.LoraSizes)
-    """None trains all weights of a pretrained model, as a new one's."""
-    scratch: ScratchSizes = field(default_factory=ScratchSizes)
-    llm_rate: float = 5e-4
-    new_rate: float = 2e-3
-    """Of what is always new: connector, gate and projection."""
-    picture_weight: float = 0.1
-    """Of the loss of the positions that have seen only the picture; the whole item has the rest."""
-    inputs: Inputs = "both"
-    micl: bool = True
-    """Read a position that has seen only the picture (mICL)."""
-    late_fusion: bool = True
-    drop_picture: float = 0.1
-    """The share of pictured items that are shown without their picture, so that words alone are embedded as well."""
-    cold_share: float = 0.0
-    """The share of items that are hidden from the training, for evaluations of new items."""
-    top_pairs: int = 100
-    """Partners kept per item."""
-    window: int = 50
-    """How many likes later a partner may follow."""
-    discount: float = 0.5
-    """Of popular partners, see `model_store.retrieval.pairs`."""
-    validations: int = 5
-    validation_items: int = 500
-    patience: int = 3
-    bf16: bool | None = None
-    """Multiply in bfloat16; None does for adapters if the processor has units for it."""
-    signals: Signals = BUILT_IN
 
 
 @dataclass(frozen=True, slots=True)

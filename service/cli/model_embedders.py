@@ -72,7 +72,7 @@ def train_embedder(
     """
     from model_store.msr.parts.lora import LoraSizes
     from model_store.notellm2.command import train_embedder as train
-    from model_store.notellm2.train import EmbedderOptions
+    from model_store.notellm2.options import EmbedderOptions
 
     settings = settings_or_exit()
     family = name or data.resolve().name.lower()

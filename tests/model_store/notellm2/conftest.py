@@ -9,8 +9,9 @@ import pytest
 from model_store.data.dataset import Dataset, read_dataset
 from model_store.demo.world import generate
 from model_store.notellm2.base import SCRATCH, ScratchSizes
+from model_store.notellm2.options import EmbedderOptions
 from model_store.notellm2.publish import register_embedder
-from model_store.notellm2.train import EmbedderOptions, EmbedderRun, TrainedEmbedder
+from model_store.notellm2.train import EmbedderRun, TrainedEmbedder
 from model_store.notellm2.vision import BUILTIN
 from model_store.progress import quiet
 from model_store.registry.manifest import Manifest, Training
