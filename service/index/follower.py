@@ -33,7 +33,7 @@ class _Followed:
         after: for each bucket, the number of the last change.
         checked_at: when all changes were known last, in seconds since the epoch.
         complete: all changes were known once.
-        lapsed: it was not checked for so long that it must be loaded anew.
+        lapsed: it must be loaded anew: it was not checked for long, or Redis has forgotten changes that it has.
     """
 
     pointer: Pointer
@@ -94,6 +94,9 @@ class Follower(IndexFollower):
         if self._next is None or not self._next.is_of(pointer):
             self._next = await asyncio.to_thread(self._open, pointer)
         now_in_use, caught_up = await self._catch_up(self._next)
+        if self._next.lapsed:
+            self._next = _Followed(pointer, (0,) * self._embeddings.buckets)
+            return False
         if not caught_up or now_in_use is None or not self._next.is_of(now_in_use):
             return False
         if self._next.source == "file" and await self._has_others(self._next):
@@ -116,6 +119,9 @@ class Follower(IndexFollower):
         """Apply some pages of changes; the pointer, and whether those were all."""
         for _ in range(_PAGES_AT_ONCE):
             page = await self._embeddings.changes(followed.pointer.current, followed.after, _PAGE)
+            if page.forgotten and not followed.lapsed:
+                log.warning("index_lapsed", index=followed.pointer.current, reason="Redis lost its last writes")
+                followed.lapsed = True
             if page.changes:
                 await asyncio.to_thread(self._apply, followed, page.changes)
                 self._observe(followed, page)

@@ -56,12 +56,14 @@ class Changes:
         pointer: read at the same time.
         after: for each bucket, the number of the last change that is known now.
         more: whether there may be further changes.
+        forgotten: Redis has not had some of the changes that are known, as after a failover that lost its last writes.
     """
 
     pointer: Pointer | None
     changes: Sequence[Change]
     after: tuple[int, ...]
     more: bool
+    forgotten: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,11 +150,13 @@ class Embeddings:
         pointer, *answers = await self._scripts.run([("GET", self._keys.embedding_index), *calls])
         found: list[Change] = []
         known = list(after)
-        for group, (_, rows) in zip(groups, answers, strict=True):
+        forgotten = False
+        for group, (_, rows, last) in zip(groups, answers, strict=True):
+            forgotten |= any(int(number) < after[bucket] for bucket, number in zip(group, last, strict=True))
             for bucket, flat in zip(group, rows, strict=True):
                 found += [Change(item.decode(), vector) for item, vector in zip(flat[::3], flat[2::3], strict=True)]
                 known[bucket] = int(flat[-2]) if flat else known[bucket]
-        return Changes(_pointer(pointer), found, tuple(known), any(more for more, _ in answers))
+        return Changes(_pointer(pointer), found, tuple(known), any(more for more, *_ in answers), forgotten)
 
     async def scan(
         self, wanted: str, current: str | None, *, fill: Sequence[str] = (), page: int = PAGE

@@ -251,6 +251,28 @@ async def test_an_index_that_was_cut_off_for_a_day_is_loaded_anew(
     assert (follower.current() is stale, len(index_of(follower))) == (False, 29)
 
 
+@pytest.mark.parametrize("restarted", [False, True])
+async def test_an_index_that_has_what_a_failover_lost_is_loaded_anew(
+    store: Store, redis_url: str, tmp_path: Path, restarted: bool
+) -> None:
+    await filled(store)
+    with admin_of(redis_url) as admin:
+        replica = {key: admin.dump(key) for key in admin.scan_iter()}
+        await store.items.delete("i3")
+        await store.items.put(replace(ITEMS[7], title="other"))
+        await embed(store, both)
+        follower, _ = follower_of(store, tmp_path)
+        await caught_up(follower)
+        assert (len(index_of(follower)), sorted(nearest(follower, 27, 2))) == (29, ["i27", "i7"])
+        admin.flushall()
+        for key, kept in replica.items():
+            admin.restore(key, 0, kept)
+    if restarted:
+        follower, _ = follower_of(store, tmp_path)
+    await caught_up(follower)
+    assert (len(index_of(follower)), nearest(follower, 3), nearest(follower, 7)) == (30, ["i3"], ["i7"])
+
+
 async def test_a_vector_that_does_not_fit_is_refused_and_counted_and_the_others_are_found(
     store: Store, redis_url: str
 ) -> None:
@@ -263,6 +285,7 @@ async def test_a_vector_that_does_not_fit_is_refused_and_counted_and_the_others_
         admin.hset(bucket.vectors(OLD), mapping={"wide": b"123456", "nan": nan})
         at = round(time.time() * 1e6) + 1_000_000
         admin.zadd(bucket.vector_changes(OLD), {"wide": at, "nan": at + 1})
+        admin.set(f"{bucket.stem}es", at + 1)
     await store.items.put(Item("i40", "new"))
     await embed(store, both)
     await caught_up(follower)
