@@ -83,16 +83,19 @@ def combined(scores: Floats, weights: Floats) -> Floats:
 def _clusters(vectors: Floats, weights: npt.NDArray[np.float64], options: InterestOptions) -> Interests:
     """Groups of similar items, begun by the latest item that is in none."""
     sums: list[npt.NDArray[np.float64]] = []
+    lengths: list[float] = []
     totals: list[float] = []
     for vector, weight in zip(vectors[::-1], weights[::-1], strict=True):
-        fits = [float(vector @ one) / max(float(np.linalg.norm(one)), 1e-9) for one in sums]
+        fits = [float(vector @ one) / length for one, length in zip(sums, lengths, strict=True)]
         best = int(np.argmax(fits)) if fits else -1
         if best < 0 or (fits[best] < options.same_at and len(sums) < 2 * options.most):
-            sums.append(weight * vector.astype(np.float64))
-            totals.append(float(weight))
-        else:
-            sums[best] += weight * vector
-            totals[best] += float(weight)
+            best = len(sums)
+            sums.append(np.zeros(vectors.shape[1]))
+            lengths.append(0.0)
+            totals.append(0.0)
+        sums[best] += weight * vector
+        lengths[best] = max(float(np.linalg.norm(sums[best])), 1e-9)
+        totals[best] += float(weight)
     order = np.argsort(-np.array(totals), kind="stable")[: options.most]
     if not len(order):
         return Interests(np.zeros((0, vectors.shape[1]), np.float32), np.zeros(0, np.float32))
