@@ -98,7 +98,7 @@ class ItemPage:
 
 
 SimilarSource = Literal["cooccurrence", "embedding", "both"]
-SimilarWarningCode = Literal["no_vector"]
+SimilarWarningCode = Literal["no_vector", "vectors_unavailable"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,20 +1,26 @@
 """Items like another one: liked by the same users, or with a similar vector."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from service.index.current import Vectors
 from service.index.repeats import repeats
+from service.index.rows import NO_ROWS, Rows
 from service.index.searcher import Searcher
-from service.index.vector_index import VectorIndex
+from service.index.vector_index import IndexUnavailable, VectorIndex
 from service.items.schemas import SimilarItem, SimilarItems, SimilarSource, SimilarWarning
 from service.state.cooccurrence import cosines, named, nearest
 from service.state.store import Store
 
 _LOOKED_AT = 100
 """Neighbours of each kind that are considered."""
+_WITHIN_S = 2.0
+"""The time that the index may take."""
 NO_VECTOR = SimilarWarning(
     "no_vector",
     "the item has no vector: it waits for one, or could not be embedded; only likes of users were compared",
+)
+VECTORS_UNAVAILABLE = SimilarWarning(
+    "vectors_unavailable", "the vectors of items could not be read in time: only likes of users were compared"
 )
 
 
@@ -40,9 +46,8 @@ async def similar(
     await wave.send()
     counts = counted.value()
     liked = nearest(together, counts, {item_id})[:_LOOKED_AT]
-    by_vector = await _by_vector(index, vectors.searcher, item_id, liked) if index is not None else None
-    warnings = [NO_VECTOR] if index is not None and by_vector is None else []
-    seen = by_vector or {}
+    rows, warnings = await _rows(index, vectors.searcher, item_id, liked)
+    seen = _cosines(rows, item_id)
     wave = store.wave()
     looked = list(dict.fromkeys([*liked, *seen]))
     items, pairs = wave.add(store.items.reading(looked)), wave.add(store.cooccurrence.pairs([item_id], liked))
@@ -55,8 +60,7 @@ async def similar(
         if one in known and score > 0
     ]
     found.sort(key=lambda one: -one.score)
-    distinct = _distinct(found, index, same_at) if index is not None else found
-    return SimilarItems(item_id, distinct[:k], warnings)
+    return SimilarItems(item_id, _distinct(found, rows, same_at)[:k], warnings)
 
 
 def _weight(likes: float, pivot: float, vectors: bool) -> float:
@@ -66,17 +70,32 @@ def _weight(likes: float, pivot: float, vectors: bool) -> float:
     return likes / (likes + pivot) if likes + pivot > 0 else 0.0
 
 
-async def _by_vector(
-    index: VectorIndex, searcher: Searcher, item_id: str, others: list[str]
-) -> dict[str, float] | None:
-    """The cosines of the nearest items, and of `others`; None for an item that the index lacks."""
-    query, known = index.rows([item_id])
-    if not known[0]:
-        return None
-    (near,) = await searcher.search(index, query, _LOOKED_AT, excluded={item_id})
-    found = dict(zip(near.ids, near.scores.tolist(), strict=True))
-    rows, has = index.rows(others)
-    return found | {one: float(score) for one, score, here in zip(others, rows @ query[0], has, strict=True) if here}
+async def _rows(
+    index: VectorIndex | None, searcher: Searcher, item_id: str, others: Sequence[str]
+) -> tuple[Rows, list[SimilarWarning]]:
+    """The vectors of the item, of those nearest to it and of `others`, and what is missing."""
+    if index is None:
+        return NO_ROWS, []
+
+    def read() -> Rows:
+        query, known = index.rows([item_id])
+        near = searcher.search(index, query, _LOOKED_AT, {item_id})[0].ids if known[0] else []
+        return Rows.read(index, [item_id, *near, *others])
+
+    try:
+        rows = await searcher.read(index, read, _WITHIN_S)
+    except IndexUnavailable:
+        return NO_ROWS, [VECTORS_UNAVAILABLE]
+    return rows, [] if item_id in rows.places else [NO_VECTOR]
+
+
+def _cosines(rows: Rows, item_id: str) -> dict[str, float]:
+    """How alike to an item the others are by their vectors; nothing if it has none."""
+    if item_id not in rows.places:
+        return {}
+    others = [one for one in rows.places if one != item_id]
+    cosines = rows.of(others)[0] @ rows.of([item_id])[0][0]
+    return dict(zip(others, cosines.tolist(), strict=True))
 
 
 def _blended(together: Mapping[str, float], seen: Mapping[str, float], weight: float) -> dict[str, float]:
@@ -95,7 +114,7 @@ def _source(item: str, together: Mapping[str, float], seen: Mapping[str, float])
     return "embedding"
 
 
-def _distinct(found: list[SimilarItem], index: VectorIndex, same_at: float) -> list[SimilarItem]:
+def _distinct(found: list[SimilarItem], rows: Rows, same_at: float) -> list[SimilarItem]:
     """Without items that are nearly the same as a better one."""
-    again = repeats(*index.rows([one.item_id for one in found]), same_at)
+    again = repeats(*rows.of([one.item_id for one in found]), same_at)
     return [one for one, repeated in zip(found, again, strict=True) if not repeated]

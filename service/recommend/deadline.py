@@ -38,6 +38,10 @@ class Deadline:
         """The time left for the ranker."""
         return max(0.0, self.remaining_s() - self._reserve_s)
 
+    def for_index_s(self) -> float:
+        """The time that the index of vectors may take."""
+        return self.remaining_s() / 2
+
     def sooner(self, share: float) -> "Deadline":
         """A deadline that comes when this share of the time left is over."""
         return Deadline(time.monotonic(), max(1e-9, share * self.remaining_s()), asked=self._asked)

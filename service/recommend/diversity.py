@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from model_store.retrieval.vectors import Floats
 from service.index.repeats import repeats
-from service.index.vector_index import VectorIndex
+from service.index.rows import NO_ROWS, Rows
 from service.state.records import Item
 
 
@@ -17,15 +17,12 @@ class Likeness:
 
     Args:
         items: in the order in which their places count.
-        index: None without vectors.
+        vectors: of the items, and of those shown earlier.
     """
 
-    def __init__(self, items: Sequence[Item], index: VectorIndex | None) -> None:
-        self._items, self._index = items, index
-        self._rows: Floats = np.zeros((len(items), 1), np.float32)
-        self._known: npt.NDArray[np.bool_] = np.zeros(len(items), dtype=bool)
-        if index is not None:
-            self._rows, self._known = index.rows([item.item_id for item in items])
+    def __init__(self, items: Sequence[Item], vectors: Rows = NO_ROWS) -> None:
+        self._items, self._vectors = items, vectors
+        self._rows, self._known = vectors.of([item.item_id for item in items])
 
     @cached_property
     def _genres(self) -> Floats:
@@ -63,8 +60,8 @@ class Likeness:
         for item in self._items:
             same.append(bool(item.picture) and (item.picture, item.title) in met)
             met.add((item.picture, item.title))
-        if self._index is not None and earlier:
-            shown, known = self._index.rows(earlier)
+        if earlier:
+            shown, known = self._vectors.of(earlier)
             again = np.max(self._rows @ shown[known].T, axis=1, initial=0.0) >= cosine
             same = [one or bool(other) for one, other in zip(same, again, strict=True)]
         return repeats(self._rows, self._known, cosine, same)

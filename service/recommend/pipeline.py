@@ -1,5 +1,6 @@
 """The steps of a recommendation: state -> retrieve -> filter -> rank -> rerank -> answer, under one deadline."""
 
+import asyncio
 import math
 import random
 import time
@@ -9,6 +10,7 @@ from model_store.item_models.item_models import ItemModels
 from model_store.registry.manifest import Blend
 from service.errors import DeadlineExceeded, StateUnavailable
 from service.index.current import Vectors
+from service.index.rows import UNAVAILABLE, Rows
 from service.metrics import Metrics
 from service.recommend.answer import answer, count
 from service.recommend.blend import Exploration, Scored, blended, typical, without_model
@@ -29,7 +31,7 @@ from service.recommend.schemas import Policy, Recommendation, RecommendIn, Warne
 from service.recommend.shadow import Difference, Shadow, difference
 from service.recommend.shown import ShownWriter
 from service.recommend.sight import Sight
-from service.recommend.warnings import warn, warn_of_rules, warn_of_user
+from service.recommend.warnings import warn, warn_of_rules, warn_of_user, warn_of_vectors
 from service.settings.recommend import RecommendSettings
 from service.state.shown_log import Shown, ShownItem
 from service.state.store import Store
@@ -111,6 +113,7 @@ class Recommender:
         self._tenant = tenant
         self._deadline_s = settings.deadline_ms / 1000
         self._retriever = Retriever(store, settings, metrics, vectors, popular)
+        self._searcher = vectors.searcher
         self._ranking = CachedRanker(store.scores, sight, metrics)
 
     async def recommend(self, ask: RecommendIn, deadline: Deadline) -> Served:
@@ -141,15 +144,19 @@ class Recommender:
             kept, filtered = keep(found.candidates, left_out, rules.wanted)
         asked = Asked(ask, opening, found, kept, odds(rules, kept, opening.rotating, ask.rotation))
         with timing.step("rank"):
-            ranked = await self._rank(asked, choice, lineup.production, deadline)
+            ranked, vectors = await asyncio.gather(
+                self._rank(asked, choice, lineup.production, deadline),
+                self._vectors(asked, rules, deadline),
+            )
         ranker, ranking = ranked.ranker, ranked.ranking
         with timing.step("blend"):
             scored = _blend(asked, ranker, ranking, self._new_share)
         with timing.step("rerank"):
-            arranged = arrange(scored, kept, ask.k, rules, opening.index, self._same_at, opening.earlier)
+            arranged = arrange(scored, kept, ask.k, rules, vectors, self._same_at, opening.earlier)
             items, places = shuffled(arranged.items, self._temperature, self._rng)
         warnings = warn(ask, found, filtered, len(scored)) + warn_of_rules(ask, asked.odds, arranged, len(scored))
         shown = state.recents[-(ranker.recents if ranker else lineup.recents) :]
+        warnings += warn_of_vectors(rules, found, vectors)
         warnings += warn_of_user(ask, _context(ask, ranker), shown, found.recents)
         skipped = [*found.skipped, *filtered, *arranged.skipped]
         model = ranker.id if ranker else None
@@ -196,6 +203,13 @@ class Recommender:
             self._metrics.dependency_failures.labels("pages").inc()
             detail = "the state store could not remember the page: it can't be continued"
         recommendation.warnings.append(Warned("page_not_kept", detail))
+
+    async def _vectors(self, asked: Asked, rules: Rules, deadline: Deadline) -> Rows:
+        """The vectors that decide what is shown. An index that did not answer before is not asked again."""
+        ids = rules.compared(asked.candidates, asked.opening.earlier)
+        if ids and asked.found.vectors_unavailable:
+            return UNAVAILABLE
+        return await self._searcher.rows(asked.opening.index, ids, deadline.for_index_s())
 
     async def _rank(self, asked: Asked, choice: Choice, production: Ranker | None, deadline: Deadline) -> Ranked:
         """Rank with the version of the user, and with production if that is a canary that can't."""

@@ -8,7 +8,7 @@ from itertools import islice
 from typing import Any
 
 from service.errors import InvalidFilter, InvalidRequest
-from service.index.vector_index import VectorIndex
+from service.index.rows import NO_ROWS, Rows
 from service.recommend.blend import Factors, Scored
 from service.recommend.candidates import Candidate
 from service.recommend.conditions import Condition, Field
@@ -79,6 +79,13 @@ class Rules:
         """What is not recommended to this user; `earlier` are the items of earlier pages."""
         return LeftOut(state.seen if ask.exclude_seen else frozenset(), self.excluded.union(earlier))
 
+    def compared(self, candidates: Iterable[Candidate], earlier: Sequence[str]) -> list[str]:
+        """The items whose vectors decide what is shown: of the candidates, and of those on earlier pages."""
+        ids = [candidate.item.item_id for candidate in candidates]
+        if self.retrieved and ids:
+            return [*ids, *earlier]
+        return ids if self.diversity else []
+
 
 @dataclass(frozen=True, slots=True)
 class Odds:
@@ -137,21 +144,21 @@ def arrange(
     candidates: Iterable[Candidate],
     k: int,
     rules: Rules,
-    index: VectorIndex | None = None,
+    vectors: Rows = NO_ROWS,
     same_at: float = 1.0,
     earlier: Sequence[str] = (),
 ) -> Arranged:
     """At most `k` of `scored`, which is sorted, in the order in which they are shown.
 
     Args:
-        index: with the vectors of the items, if there are some.
+        vectors: those of the items that `Rules.compared` names.
         same_at: the cosine from which two retrieved items are nearly the same, and only the better one is shown.
         earlier: the items of earlier pages; retrieved items that are nearly the same as one of them are not shown.
     """
     if not (rules.caps or rules.diversity or rules.retrieved):
         return Arranged(list(scored[:k]))
     items = {candidate.item.item_id: candidate.item for candidate in candidates}
-    likeness = Likeness([items[one.item_id] for one in scored], index)
+    likeness = Likeness([items[one.item_id] for one in scored], vectors)
     again = likeness.repeated(same_at, earlier) if rules.retrieved else [False] * len(scored)
     skipped: list[Skipped] = []
     counts = Counts(rules.caps)

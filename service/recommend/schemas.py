@@ -48,6 +48,7 @@ WarningCode = Literal[
     "max_per_short",
     "max_per_unused",
     "diversity_by_genres",
+    "vectors_unavailable",
     "page_not_kept",
     "unknown_recents",
     "context_unused",

@@ -2,9 +2,10 @@
 
 from collections.abc import Collection, Sequence
 
+from service.index.rows import Rows
 from service.recommend.context import MOST_SHOWN, Situation
 from service.recommend.retrieval.retriever import Retrieved
-from service.recommend.rules import Arranged, Odds
+from service.recommend.rules import Arranged, Odds, Rules
 from service.recommend.schemas import RecommendIn, Skipped, SkipReason, Warned, WarningCode
 from service.state.records import Event
 
@@ -55,12 +56,30 @@ def warn_of_rules(ask: RecommendIn, odds: Odds, arranged: Arranged, ranked: int)
     warned += [Warned("boost_unused", f"boosts.{place}: {none} matches its filter") for place in odds.unused]
     warned += [Warned("max_per_unused", f"max_per: {none} has {name!r}") for name in arranged.unused]
     if arranged.by_genres:
-        warned.append(Warned("diversity_by_genres", "none of the items has a vector: only genres tell them apart"))
+        warned.append(
+            Warned("diversity_by_genres", "no vectors of the items could be used: only genres tell them apart")
+        )
     capped = sum(skipped.reason == "max_per" for skipped in arranged.skipped)
     if capped and left < ask.k:
         detail = f"{capped} items were passed over for max_per, which leaves {left}; k is {ask.k}"
         warned.append(Warned("max_per_short", detail))
     return warned
+
+
+def warn_of_vectors(rules: Rules, found: Retrieved, vectors: Rows) -> list[Warned]:
+    """A warning if vectors could not be read.
+
+    Args:
+        vectors: of the items that are compared to choose what is shown.
+    """
+    lacking = ["no candidates were found by them"] if found.vectors_unavailable else []
+    if vectors.unavailable and rules.retrieved:
+        lacking.append("nearly equal items may be shown")
+    if vectors.unavailable and rules.diversity:
+        lacking.append("diversity counts genres alone")
+    if not lacking:
+        return []
+    return [Warned("vectors_unavailable", f"the vectors of items could not be read in time: {', '.join(lacking)}")]
 
 
 def warn_of_user(

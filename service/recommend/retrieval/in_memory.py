@@ -1,4 +1,4 @@
-"""Candidates that a gateway finds in memory: by the vectors of items, and by the ranker's item models."""
+"""Candidates that are found without Redis: by the vectors of items, and by the ranker's item models."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -9,10 +9,11 @@ from model_store.item_models.item_models import ItemModels
 from model_store.retrieval.interests import Interests, combined, interests
 from model_store.retrieval.merge import alternating
 from model_store.retrieval.shares import UNKNOWN_AMONG
-from model_store.retrieval.vectors import Floats
 from model_store.signals import Signals
+from service.index.rows import Rows
 from service.index.searcher import Searcher
-from service.index.vector_index import VectorIndex
+from service.index.vector_index import IndexUnavailable, VectorIndex
+from service.recommend.deadline import Deadline
 from service.state.records import Event
 
 _SIGNS = {"positive": 1, "neutral": 0, "negative": -1}
@@ -20,29 +21,20 @@ _SIGNS = {"positive": 1, "neutral": 0, "negative": -1}
 
 @dataclass(frozen=True, slots=True)
 class Personal:
-    """What a gateway finds in memory for one user.
+    """What is found for one user.
 
     Args:
         known: items that the recents speak for most by the ranker's item models, best first.
         embedded: items near to the recents by their vectors, best first. If there are known ones, only items that the
             item models don't know: those that they know, they find better.
-        index, interests: None without vectors of recents.
+        new: the new items; with vectors, those that fit the user best in turn with the others.
+        vectors_unavailable: the vectors could not be read.
     """
 
     known: Sequence[str] = ()
     embedded: Sequence[str] = ()
-    index: VectorIndex | None = None
-    interests: Interests | None = None
-
-    def fitting(self, ids: Sequence[str]) -> list[str]:
-        """The items, those that fit the user best in turn with the others in their order; each once."""
-        if self.index is None or self.interests is None:
-            return list(ids)
-        rows, known = self.index.rows(ids)
-        scores = combined(self.interests.vectors @ rows.T, self.interests.weights)
-        scores[~known] = -np.inf
-        best = [ids[place] for place in np.argsort(-scores, kind="stable") if known[place]]
-        return alternating(best, ids)
+    new: Sequence[str] = ()
+    vectors_unavailable: bool = False
 
 
 async def find_in_memory(
@@ -51,11 +43,13 @@ async def find_in_memory(
     models: ItemModels,
     recents: Sequence[Event],
     near: Sequence[str],
+    new: Sequence[str],
     signals: Signals,
     count: int,
     avoided: Collection[str],
+    deadline: Deadline,
 ) -> Personal:
-    """At most `count` items of each kind, without those to avoid.
+    """At most `count` items of each kind, without those to avoid, and the new items in the order of the user.
 
     Args:
         index: None without vectors.
@@ -63,39 +57,52 @@ async def find_in_memory(
         models: those of the version that ranks.
         recents: the user's events, oldest first.
         near: the items of them that were not disliked.
+        new: new items; each once.
     """
     known: Sequence[str] = ()
     if near and models.present():
         known = await searcher.run(lambda: models.nearest(near, count, avoided))
-    if index is None:
-        return Personal(known)
-    interests = interests_of(index, recents, signals)
-    if not len(interests.weights):
-        return Personal(known)
+    if index is None or not recents:
+        return Personal(known, new=new)
     among = UNKNOWN_AMONG * count if known else count
-    embedded = await near_interests(searcher, index, interests, among, avoided)
+
+    def find() -> tuple[list[str], list[str]]:
+        rows = Rows.read(index, [*(event.item_id for event in recents), *new])
+        interests = interests_of(rows, recents, signals)
+        if not len(interests.weights):
+            return [], list(new)
+        embedded = near_interests(searcher, index, interests, among, avoided)
+        return embedded, alternating(by_fit(interests, rows, new), new)
+
+    try:
+        embedded, ordered = await searcher.read(index, find, deadline.for_index_s())
+    except IndexUnavailable:
+        return Personal(known, new=new, vectors_unavailable=True)
     if known:
         embedded = [item for item in embedded if item not in models.known][:count]
-    return Personal(known, embedded, index, interests)
+    return Personal(known, embedded, ordered)
 
 
-async def near_interests(
+def near_interests(
     searcher: Searcher, index: VectorIndex, found: Interests, count: int, exclude: Collection[str]
 ) -> list[str]:
-    """The `count` items that fit interests best, without those in `exclude`."""
-    near = await searcher.search(index, found.vectors, count, excluded=exclude)
+    """The `count` items that fit interests best, without those in `exclude`. Blocks."""
+    near = searcher.search(index, found.vectors, count, exclude)
     pool = list(dict.fromkeys(item for one in near for item in one.ids))
-    rows, known = index.rows(pool)
-    scores: Floats = combined(found.vectors @ rows.T, found.weights)
-    # An item may have been removed meanwhile.
-    scores[~known] = -np.inf
-    return [pool[place] for place in np.argsort(-scores, kind="stable")[:count]]
+    return by_fit(found, Rows.read(index, pool), pool)[:count]
 
 
-def interests_of(index: VectorIndex, recents: Sequence[Event], signals: Signals) -> Interests:
-    """The interests of a user, from the items that the index has; the last event of each says whether it is liked."""
+def by_fit(found: Interests, rows: Rows, ids: Sequence[str]) -> list[str]:
+    """Those of the items that have a vector, sorted by how well they fit interests, best first."""
+    known = [item for item in ids if item in rows.places]
+    scores = combined(found.vectors @ rows.of(known)[0].T, found.weights)
+    return [known[place] for place in np.argsort(-scores, kind="stable")]
+
+
+def interests_of(rows: Rows, recents: Sequence[Event], signals: Signals) -> Interests:
+    """The interests of a user, from the items that have a vector; the last event of each says whether it is liked."""
     signs = {event.item_id: _SIGNS[signals(event.type, event.value)] for event in recents}
     # In the order of the last event of each.
     ids = list(dict.fromkeys(event.item_id for event in reversed(recents)))[::-1]
-    rows, known = index.rows(ids)
-    return interests(rows[known], np.array([signs[item] for item in ids], dtype=np.int64)[known])
+    vectors, known = rows.of(ids)
+    return interests(vectors[known], np.array([signs[item] for item in ids], dtype=np.int64)[known])

@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from model_store.item_models.item_models import ItemModels
 from model_store.retrieval.shares import FITTING_AMONG, Shares, places
@@ -64,7 +64,7 @@ class Retrieved:
     `near` are the ids of the recents with which collaborative features are computed.
 
     When candidates were searched for, `rejected` counts the items that were passed over, and `bounded` says that the
-    search ended before it had gone through all items.
+    search ended before it had gone through all items, `vectors_unavailable` that none were found by their vectors.
     """
 
     candidates: list[Candidate]
@@ -75,6 +75,7 @@ class Retrieved:
     skipped: list[Skipped] = field(default_factory=list)
     rejected: Mapping[SkipReason, int] = field(default_factory=dict)
     bounded: bool = False
+    vectors_unavailable: bool = False
 
 
 class Retriever:
@@ -154,11 +155,15 @@ class Retriever:
             avoided = left_out.ids()
             count = min(self._looked_at(ask, rules), self._settings.max_scanned_items)
             index, searcher = self._searched(opening.index), self._vectors.searcher
-            personal = await find_in_memory(index, searcher, models, recents, near, signals, count, avoided)
+            new = list(opening.stages[0].ids)
+            personal = await find_in_memory(
+                index, searcher, models, recents, near, new, signals, count, avoided, deadline
+            )
             stages = self._chosen(ask, rules, opening.stages, personal)
             for stage in stages:
                 stage.begin(near, avoided)
-            return await self._find(self._collector(ask, rules, left_out, stages), shown, features, deadline)
+            found = await self._find(self._collector(ask, rules, left_out, stages), shown, features, deadline)
+            return replace(found, vectors_unavailable=personal.vectors_unavailable)
         candidates, skipped = given_candidates(ask.candidates, opening.given)
         wave = self._store.wave()
         items = wave.add(self._store.items.reading(shown))
@@ -185,12 +190,12 @@ class Retriever:
         return [newest, near, Popular(store.cooccurrence, depth, metrics), Catalogue(store.items, metrics)]
 
     def _chosen(self, ask: RecommendIn, rules: Rules, stages: Sequence[Stage], personal: Personal) -> list[Stage]:
-        """All stages: those of `stages`, what was found in memory, and popular items of the user's genres."""
+        """All stages: those of `stages`, what was found without Redis, and popular items of the user's genres."""
         newest, near, *others = stages
         share = self._shares.of(
             self._looked_at(ask, rules), known=bool(personal.known), embedded=bool(personal.embedded)
         )
-        newest.ids = deque(personal.fitting(list(newest.ids)))
+        newest.ids = deque(personal.new)
         newest.quota, newest.most = share["new"]
         near.quota, near.most = share["cooccurrence"]
         return [

@@ -1,7 +1,8 @@
 """Items near to a user's recents, and popular items of genres."""
 
+import time
 from array import array
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
@@ -9,12 +10,16 @@ from model_store.item_models.item_models import ItemModels
 from model_store.item_models.item_weights import ItemWeights
 from model_store.signals import BUILT_IN
 from service.index.exact import ExactIndex
+from service.index.rows import Rows
 from service.index.searcher import Searcher
+from service.index.vector_index import VectorIndex
 from service.metrics import Metrics
+from service.recommend.deadline import Deadline
 from service.recommend.retrieval.in_memory import Personal, find_in_memory, interests_of
 from service.recommend.retrieval.popular_genres import PopularGenres, PopularInGenres
 from service.state.records import Event, Item
 from tests.service.conftest import Gateway
+from tests.service.index.faults import Remote
 from tests.service.recommend.asking import fill
 
 AXES = np.eye(4, dtype=np.float32)
@@ -39,10 +44,17 @@ def event(item: str, kind: str = "like") -> Event:
 
 
 async def found(
-    *recents: Event, count: int = 3, avoided: Collection[str] = (), models: ItemModels | None = None
+    *recents: Event,
+    count: int = 3,
+    avoided: Collection[str] = (),
+    models: ItemModels | None = None,
+    new: Sequence[str] = (),
+    index: VectorIndex = INDEX,
 ) -> Personal:
-    near = [event.item_id for event in recents if event.type == "like"]
-    return await find_in_memory(INDEX, SEARCHER, models or ItemModels(), recents, near, BUILT_IN, count, avoided)
+    near, deadline = [event.item_id for event in recents if event.type == "like"], Deadline(time.monotonic(), 60.0)
+    return await find_in_memory(
+        index, SEARCHER, models or ItemModels(), recents, near, new, BUILT_IN, count, avoided, deadline
+    )
 
 
 async def test_items_near_to_each_interest_are_found_without_those_to_avoid() -> None:
@@ -54,9 +66,8 @@ async def test_items_near_to_each_interest_are_found_without_those_to_avoid() ->
 
 async def test_without_recents_or_known_items_nothing_is_found() -> None:
     for recents in ([], [event("of no catalogue")], [event("tea", "dislike")]):
-        personal = await found(*recents)
-        assert personal.embedded == ()
-        assert personal.fitting(["hat", "pot"]) == ["hat", "pot"]
+        personal = await found(*recents, new=["hat", "pot"])
+        assert (list(personal.embedded), personal.new) == ([], ["hat", "pot"])
 
 
 MODELS = ItemModels(
@@ -79,15 +90,22 @@ async def test_vectors_find_what_item_models_do_not_know_unless_these_find_nothi
     assert (await found(event("tea"), avoided={*seen, "mug"}, models=MODELS)).embedded[:2] == ["pot", "jug"]
 
 
+async def test_without_the_index_item_models_find_what_they_know() -> None:
+    index = Remote(INDEX)
+    index.fault = "fails"
+    personal = await found(event("tea"), models=MODELS, new=["saw", "pot"], index=index)
+    assert personal == Personal(["mug"], new=["saw", "pot"], vectors_unavailable=True)
+
+
 async def test_new_items_that_fit_take_turns_with_the_others() -> None:
-    personal = await found(event("tea"))
-    assert personal.fitting(["saw", "hat", "unknown", "jug", "pot"]) == ["pot", "saw", "jug", "hat", "unknown"]
+    personal = await found(event("tea"), new=["saw", "hat", "unknown", "jug", "pot"])
+    assert personal.new == ["pot", "saw", "jug", "hat", "unknown"]
 
 
 def test_the_last_event_says_whether_an_item_is_liked() -> None:
-    liked = interests_of(INDEX, [event("tea", "dislike"), event("tea", "like")], BUILT_IN)
-    assert len(liked.weights) == 1
-    assert len(interests_of(INDEX, [event("tea", "like"), event("tea", "dislike")], BUILT_IN).weights) == 0
+    rows = Rows.read(INDEX, ["tea"])
+    assert len(interests_of(rows, [event("tea", "dislike"), event("tea", "like")], BUILT_IN).weights) == 1
+    assert len(interests_of(rows, [event("tea", "like"), event("tea", "dislike")], BUILT_IN).weights) == 0
 
 
 async def test_popular_items_of_the_genres_of_the_recents_are_named_and_for_new_users_those_of_all(
