@@ -68,8 +68,8 @@ def create_app(
     Raises:
         NotReady: the settings name no Redis.
         ManifestError: the settings name a model version that is not in the store.
-        UserError: the picture folder can't be used, the file of API keys has none or a wrong line, or OpenTelemetry
-            is not installed and needed.
+        UserError: the picture folder can't be used, the file of API keys has none or a wrong line, or OpenTelemetry or
+            the client of Qdrant is not installed and needed.
         OSError: the file of API keys can't be read.
     """
     metrics = metrics or Metrics()

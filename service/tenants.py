@@ -12,8 +12,11 @@ from service.events.unknown_items import UnknownItems
 from service.http.pressure import Pressure
 from service.http.tenants import PerTenant
 from service.index.current import Vectors, no_index
-from service.index.follower import Follower as IndexFollower
+from service.index.follower import Follower as MemoryFollower
+from service.index.polling import IndexFollower
+from service.index.qdrant import open_qdrant_of
 from service.index.searcher import Searcher
+from service.index.shared import SharedFollower
 from service.items.catalogue import Catalogue
 from service.items.endpoints import Shelf
 from service.metrics import Metrics
@@ -55,6 +58,9 @@ class Tenants:
     Args:
         store, ranker: replace those of the settings, and are closed with the others.
 
+    Raises:
+        UserError: the settings name a Qdrant server and the extra is not installed.
+
     Attributes:
         store: that of `default`.
         named: by name, `default` first.
@@ -76,6 +82,7 @@ class Tenants:
         self._token_requests: list[TokenRequests] = []
         self._populars: list[PopularGenres] = []
         self._searcher, self._indexes = Searcher(metrics), list[IndexFollower]()
+        self._qdrant = open_qdrant_of(settings.embedder)
         self._tasks: list[asyncio.Task[None]] = []
         self._decoder = PictureDecoder(settings.pictures, metrics)
         self.rollouts: dict[RankerSettings, Rollout] = {}
@@ -109,6 +116,8 @@ class Tenants:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         async with AsyncExitStack() as stack:
+            if self._qdrant is not None:
+                stack.callback(self._qdrant.close)
             for requests in self._token_requests:
                 stack.push_async_callback(requests.close)
             shared = (
@@ -158,7 +167,12 @@ class Tenants:
         if not settings.embedder.url:
             return Vectors(no_index, self._searcher)
         folder = settings.data_dir / "index" / tenant
-        index = IndexFollower(store.embeddings, folder, settings.embedder.poll_s, self._metrics, tenant)
+        every_s, metrics = settings.embedder.poll_s, self._metrics
+        index: IndexFollower
+        if self._qdrant is None:
+            index = MemoryFollower(store.embeddings, folder, every_s, metrics, tenant)
+        else:
+            index = SharedFollower(store.mirrors, self._qdrant, every_s, metrics, tenant)
         self._indexes.append(index)
         return Vectors(index.current, self._searcher)
 

@@ -15,6 +15,7 @@ FOR_WORKERS = (
     "service.engines",
     "service.errors",
     "service.heap",
+    "service.index",
     "service.pictures",
     "service.logs",
     "service.metrics",

@@ -103,4 +103,5 @@ async def _clean(store: Store, servers: EmbedderServers) -> None:
             await store.embeddings.prune(index)
         else:
             await store.embeddings.drop(index)
+            await store.mirrors.spoil(index)
             log.info("embedding_index_dropped", tenant=store.tenant, index=index)

@@ -14,6 +14,7 @@ from prometheus_client import start_http_server
 from service.engines import open_summarizer
 from service.errors import NotReady, StateUnavailable
 from service.heap import freeze_heap
+from service.index.qdrant import open_qdrant_of
 from service.logs import configure, get_logger
 from service.metrics import Metrics
 from service.metrics.look import look_at
@@ -26,6 +27,7 @@ from service.state.store import Store
 from service.tracing import Tracer, open_tracer
 from workers.backoff import Pause, Retry
 from workers.embedding_index import tend_periodically
+from workers.embedding_mirror import QDRANT_TIMEOUT_S, SLOTS, Mirroring, mirror_periodically
 from workers.job import Resources, Summarizer
 from workers.pool import Pool
 from workers.sweep import sweep_periodically
@@ -45,7 +47,7 @@ def run_worker(settings: Settings) -> None:
     Raises:
         NotReady: Redis or the summarizer is not named in the settings.
         ManifestError: the settings name a model version that is not in the store.
-        UserError: OpenTelemetry is not installed and needed.
+        UserError: OpenTelemetry or the client of Qdrant is not installed and needed.
     """
     configure(json=settings.log_json)
     freeze_heap()
@@ -108,6 +110,9 @@ async def work(
     """
     async with AsyncExitStack() as on_exit:
         tenants = _resources(settings, summarizers, metrics, stop, on_exit, tracer)
+        qdrant, slots = open_qdrant_of(settings.embedder, QDRANT_TIMEOUT_S), asyncio.Semaphore(SLOTS)
+        if qdrant is not None:
+            on_exit.callback(qdrant.close)
         pools = [pool for make_pools in _POOL_MAKERS for pool in make_pools(tenants)]
         for tenant in tenants:
             model, prompt = tenant.summarizer.engine.id, tenant.summarizer.prompt
@@ -122,6 +127,9 @@ async def work(
                 tasks.create_task(sweeping)
                 if tenant.store.embedding_queue is not None and own.embedder.url:
                     tasks.create_task(tend_periodically(tenant.store, own, metrics, stop))
+                    if qdrant is not None:
+                        mirroring = Mirroring(tenant.store, qdrant, metrics, slots)
+                        tasks.create_task(mirror_periodically(mirroring, own.embedder.poll_s, stop))
             tasks.create_task(_watch({tenant.store.tenant: tenant.store for tenant in tenants}, metrics, stop))
     log.info("stopped")
 

@@ -1,6 +1,6 @@
 """An index in Qdrant, for catalogues that don't fit into the memory of each gateway. Needs the extra `qdrant`.
 
-One process fills a collection: each gateway process writing the same changes would be harmless, but useless work.
+One worker fills a collection, and all gateways search it.
 """
 
 from collections.abc import Collection, Iterator, Sequence
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from model_store.errors import UserError
 from service.index.vector_index import Floats, Found, IndexUnavailable, VectorIndex
+from service.settings.engines import EmbedderSettings
 
 if TYPE_CHECKING:
     from qdrant_client import QdrantClient
@@ -40,29 +41,40 @@ def open_qdrant(url: str, api_key: str | None = None, timeout_s: int = _TIMEOUT_
     return QdrantClient(location=url, api_key=api_key, timeout=timeout_s, check_compatibility=False)
 
 
-class QdrantIndex(VectorIndex):
-    """A collection, named after the version, that is created if it is missing.
+def open_qdrant_of(settings: EmbedderSettings, timeout_s: int = _TIMEOUT_S) -> "QdrantClient | None":
+    """A client of the server in the settings; None if they name none.
 
     Raises:
-        IndexUnavailable: the server does not answer.
-        UserError: the collection has vectors of another width.
+        UserError: the extra is not installed.
     """
+    if settings.qdrant_url is None:
+        return None
+    key = settings.qdrant_api_key.get_secret_value() if settings.qdrant_api_key else None
+    return open_qdrant(settings.qdrant_url, key, timeout_s)
+
+
+class QdrantIndex(VectorIndex):
+    """The collection `name`. It is not called before the first search or change."""
 
     remote: ClassVar[bool] = True
 
-    def __init__(self, version: str, dimensions: int, client: "QdrantClient", prefix: str = "tastestream") -> None:
+    def __init__(self, version: str, dimensions: int, client: "QdrantClient", name: str) -> None:
         from qdrant_client import models
 
         super().__init__(version, dimensions)
-        self._client, self._models = client, models
-        self._name = f"{prefix}-{version.replace('@', '-')}"
+        self._client, self._models, self._name = client, models, name
+
+    def create(self) -> None:
+        """Create the collection if it does not exist."""
+        vectors = self._models.VectorParams(size=self.dimensions, distance=self._models.Distance.DOT)
         with _asking():
-            if not client.collection_exists(self._name):
-                vectors = models.VectorParams(size=dimensions, distance=models.Distance.DOT)
-                client.create_collection(self._name, vectors_config=vectors)
-            found: Any = client.get_collection(self._name).config.params.vectors
-        if found.size != dimensions:
-            raise UserError(f"the collection {self._name} has vectors of {found.size} numbers, not {dimensions}")
+            if not self._client.collection_exists(self._name):
+                self._client.create_collection(self._name, vectors_config=vectors)
+
+    def delete(self) -> None:
+        """Delete the collection if it exists."""
+        with _asking():
+            self._client.delete_collection(self._name)
 
     def __len__(self) -> int:
         with _asking():

@@ -28,7 +28,7 @@ class EmbeddingSeries:
         )
         self.index_age = declare.gauge(
             "tastestream_index_age_seconds",
-            "Time since a gateway process last knew every vector in Redis, by tenant.",
+            "Time since the index of a gateway process last had every vector in Redis, by tenant.",
             ("tenant",),
             across="max",
         )
@@ -43,16 +43,17 @@ class EmbeddingSeries:
         )
         self.index_changes = declare.counter(
             "tastestream_index_changes_total",
-            "Changes read by gateway processes by outcome: upserted, removed, refused (a vector of another width, or "
-            "with numbers that are not finite).",
+            "Changes that gateway processes applied to their index, or workers to one in Qdrant, by outcome: upserted, "
+            "removed, refused (a vector of another width, or with numbers that are not finite).",
             ("outcome",),
             known=(("upserted",), ("removed",), ("refused",)),
         )
         self.index_loads = declare.counter(
             "tastestream_index_loads_total",
-            "Indexes that gateway processes put into use by source: file (and the changes since), redis (everything).",
+            "Indexes that gateway processes put into use by source: file (and the changes since), redis (everything), "
+            "qdrant (nothing is loaded).",
             ("source",),
-            known=(("file",), ("redis",)),
+            known=(("file",), ("redis",), ("qdrant",)),
         )
 
     def show_embeddings(self, tenants: Mapping[str, Mapping[str, IndexCounts]]) -> None:

@@ -129,12 +129,25 @@ class EmbedderSettings(FollowedSettings):
     check_every_s: Seconds = setting(
         10.0, "Interval at which one worker looks for items without a vector of the current version."
     )
+    qdrant_url: str | None = setting(
+        None,
+        "URL of a Qdrant server: gateways search the vectors there, where a worker copies them to, instead of in the "
+        "memory of each gateway process. Needs the extra `qdrant`.",
+    )
+    qdrant_api_key: SecretStr | None = setting(None, "API key of the Qdrant server.")
 
-    @field_validator("url", mode="before")
+    @field_validator("url", "qdrant_url", mode="before")
     @classmethod
     def _may_be_left_open(cls, url: str | None) -> str | None:
         # As compose files do.
         return url or None
+
+    @field_validator("qdrant_url")
+    @classmethod
+    def _must_be_qdrant(cls, url: str | None) -> str | None:
+        if url is not None and not is_url(url, ("http", "https")):
+            raise ValueError("must be the URL of a Qdrant server: http://HOST:PORT or https://HOST")
+        return url
 
     @model_validator(mode="after")
     def _must_name_a_version(self) -> Self:

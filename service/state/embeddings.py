@@ -117,7 +117,7 @@ class Embeddings:
 
     async def pointer(self) -> Pointer | None:
         """Which index is in use; None before there is one."""
-        read = Read((("GET", self._keys.embedding_index),), lambda results: _pointer(results[0]))
+        read = Read((("GET", self._keys.embedding_index),), lambda results: read_pointer(results[0]))
         return await alone(self._scripts, read)
 
     async def use(self, index: str, instead_of: Pointer | None) -> Pointer | None:
@@ -156,7 +156,7 @@ class Embeddings:
             for bucket, flat in zip(group, rows, strict=True):
                 found += [Change(item.decode(), vector) for item, vector in zip(flat[::3], flat[2::3], strict=True)]
                 known[bucket] = int(flat[-2]) if flat else known[bucket]
-        return Changes(_pointer(pointer), found, tuple(known), any(more for more, *_ in answers), forgotten)
+        return Changes(read_pointer(pointer), found, tuple(known), any(more for more, *_ in answers), forgotten)
 
     async def scan(
         self, wanted: str, current: str | None, *, fill: Sequence[str] = (), page: int = PAGE
@@ -234,7 +234,8 @@ def _scanned(result: list[Any], *, same: bool) -> Scanned:
     return Scanned(wanted, wanted if same else IndexCounts(*numbers[4:]), queued, lost)
 
 
-def _pointer(text: bytes | None) -> Pointer | None:
+def read_pointer(text: bytes | None) -> Pointer | None:
+    """The pointer as Redis has it."""
     return Pointer(*orjson.loads(text)) if text else None
 
 

@@ -35,8 +35,9 @@ and `et:<index>` (zset, those whose last change was a removal).
 Across items: `ts:{c:<digest>}` (zset, co-occurring items), `ts:popular` (zset), `ts:seeded` (set), `ts:deleted_items`
 (zset, deleted items whose counts are being removed), `ts:new` (zset, the newest items), `ts:early` (zset, liked
 items that are not in the catalogue), `ts:updated` (hash, when each index last counted a like), `ts:embedding_index`
-(string, the index of vectors in use), `ts:embedding_counts` (string, what its items are like), `ts:lock:<task>`
-(string). `ts:buckets` (string), which is no tenant's, is the number of buckets of all tenants.
+(string, the index of vectors in use), `ts:embedding_counts` (string, what its items are like),
+`ts:embedding_mirrors` (hash, copies of indexes in a vector database by collection), `ts:lock:<task>` (string).
+`ts:buckets` (string), which is no tenant's, is the number of buckets of all tenants.
 """
 
 import base64
@@ -121,6 +122,7 @@ class Keys:
         self.updated = f"{stem}updated"
         self.embedding_index = f"{stem}embedding_index"
         self.embedding_counts = f"{stem}embedding_counts"
+        self.embedding_mirrors = f"{stem}embedding_mirrors"
         self.neighbours_pattern = f"{stem}{{c:*}}"
 
     def user_bucket(self, user_id: str) -> BucketKeys:

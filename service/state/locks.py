@@ -1,7 +1,7 @@
 """Locks of periodic tasks that only one of many workers runs."""
 
 from service.state.keys import Keys
-from service.state.redis.scripts import Scripts
+from service.state.redis.scripts import Call, Scripts
 
 
 class Locks:
@@ -21,3 +21,15 @@ class Locks:
     async def hold(self, task: str, for_s: float) -> None:
         """Let nobody else run the task for `for_s` seconds from now; for the owner of its lock."""
         await self._scripts.run([("SET", self._keys.lock(task), 1, "PX", max(1, round(for_s * 1000)))])
+
+    async def claim(self, task: str, owner: str, for_s: float) -> bool:
+        """Take the lock of a task, or keep it, for `for_s` seconds from now. False if another owner has it."""
+        return await self._claim(task, owner, max(1, round(for_s * 1000)))
+
+    async def give_back(self, task: str, owner: str) -> None:
+        """Let another owner take the lock at once, if this one has it."""
+        await self._claim(task, owner, 0)
+
+    async def _claim(self, task: str, owner: str, milliseconds: int) -> bool:
+        (claimed,) = await self._scripts.run([Call("lock_claim", (self._keys.lock(task),), (owner, milliseconds))])
+        return bool(claimed)

@@ -18,6 +18,7 @@ from service.state.items import Items
 from service.state.keys import Keys
 from service.state.kinds import DESCRIBE, EMBED, ENCODE, FETCH, SUMMARIZE, Derived, derived_by, lua_table
 from service.state.locks import Locks
+from service.state.mirrors import Mirrors
 from service.state.new_items import NewItems
 from service.state.pages import Pages
 from service.state.queues import Derivations, EmbeddingQueue, PictureQueue, Summaries
@@ -77,6 +78,7 @@ class Store:
         self.encodings = self.derivations.get(ENCODE.name)
         self.embedding_queue = EmbeddingQueue(scripts, keys) if EMBED in derived else None
         self.embeddings = Embeddings(scripts, keys)
+        self.mirrors = Mirrors(scripts, keys)
         self.dead_letters = DeadLetters(scripts, keys, (SUMMARIZE, FETCH, *derived))
         self.rebuilds = Rebuilds(scripts, keys, state.max_pending)
         early = Early(scripts, keys, state)

@@ -1,4 +1,4 @@
-"""What every index promises. Vector sets of Redis 8 are a double."""
+"""What every index promises."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,9 +8,7 @@ import pytest
 
 from service.index.exact import ExactIndex
 from service.index.qdrant import QdrantIndex, open_qdrant
-from service.index.redis_vectors import RedisVectorIndex
 from service.index.vector_index import VectorIndex, WrongVectors
-from tests.service.index.doubles import VectorSets
 
 DIMENSIONS = 8
 VERSION = "embedder@1"
@@ -18,15 +16,15 @@ VERSION = "embedder@1"
 
 def _qdrant() -> VectorIndex:
     pytest.importorskip("qdrant_client", reason="the extra qdrant is not installed")
-    return QdrantIndex(VERSION, DIMENSIONS, open_qdrant(":memory:"))
+    index = QdrantIndex(VERSION, DIMENSIONS, open_qdrant(":memory:"), "items")
+    index.create()
+    return index
 
 
 INDEXES: dict[str, Callable[[], VectorIndex]] = {
     "float16": lambda: ExactIndex(VERSION, DIMENSIONS, np.float16),
     "float32": lambda: ExactIndex(VERSION, DIMENSIONS, np.float32),
     "qdrant": _qdrant,
-    "vector set, RESP2": lambda: RedisVectorIndex(VERSION, DIMENSIONS, VectorSets(resp3=False), "key"),
-    "vector set, RESP3": lambda: RedisVectorIndex(VERSION, DIMENSIONS, VectorSets(resp3=True), "key"),
 }
 
 

@@ -10,16 +10,18 @@ import numpy as np
 import pytest
 
 from service.index.qdrant import QdrantIndex, open_qdrant
-from service.index.vector_index import IndexUnavailable, VectorIndex
+from service.index.vector_index import IndexUnavailable
 
 pytest.importorskip("qdrant_client", reason="the extra qdrant is not installed")
 ROWS = np.eye(2, dtype=np.float32)
-CALLS: dict[str, Callable[[VectorIndex], object]] = {
+CALLS: dict[str, Callable[[QdrantIndex], object]] = {
+    "create": lambda index: index.create(),
     "count": len,
     "upsert": lambda index: index.upsert(["tea"], ROWS[:1]),
     "remove": lambda index: index.remove(["tea"]),
     "search": lambda index: index.search(ROWS, 1),
     "rows": lambda index: index.rows(["tea"]),
+    "delete": lambda index: index.delete(),
 }
 
 
@@ -61,12 +63,12 @@ def response(status: str, body: str, more: str = "") -> bytes:
 )
 def test_a_server_that_fails_is_unavailable(answer: bytes | None) -> None:
     with answering(answer) as url, pytest.raises(IndexUnavailable):
-        QdrantIndex("embedder@1", 2, open_qdrant(url))
+        QdrantIndex("embedder@1", 2, open_qdrant(url), "items").create()
 
 
 def test_a_server_that_is_not_there_is_unavailable() -> None:
     with pytest.raises(IndexUnavailable):
-        QdrantIndex("embedder@1", 2, open_qdrant("http://127.0.0.1:1"))
+        QdrantIndex("embedder@1", 2, open_qdrant("http://127.0.0.1:1"), "items").create()
 
 
 class Failing:
@@ -87,7 +89,8 @@ def test_each_call_of_an_index_says_so(call: str) -> None:
     from qdrant_client.http.exceptions import ResponseHandlingException
 
     client: Any = Failing(open_qdrant(":memory:"))
-    index = QdrantIndex("embedder@1", 2, client)
+    index = QdrantIndex("embedder@1", 2, client, "items")
+    index.create()
     CALLS[call](index)
     client.error = ResponseHandlingException(TimeoutError())
     with pytest.raises(IndexUnavailable, match="Qdrant"):

@@ -24,7 +24,7 @@ IDS = st.text(max_size=20) | st.lists(
 def shared(keys: Keys) -> Iterator[str]:
     """The keys that belong to no user or item."""
     yield from (keys.popular, keys.seeded, keys.deleted_items, keys.early, keys.new, keys.updated)
-    yield from (keys.embedding_index, keys.embedding_counts)
+    yield from (keys.embedding_index, keys.embedding_counts, keys.embedding_mirrors)
     yield keys.lock("sweep")
     for bucket in keys.buckets:
         yield from (bucket.dead, bucket.backlog, bucket.log, bucket.index, f"{bucket.stem}fence")
