@@ -1,8 +1,8 @@
 """Copies the vectors of one tenant from Redis into collections of Qdrant, where gateways search them.
 
-One worker does it at a time. A collection is replaced if it may differ from Redis: because another worker wrote to it and
-did not record the end, because nobody has brought it up to date for so long that removals were forgotten, or because a
-failover of Redis lost writes. A new one is filled beside it, and takes its place when it is complete.
+One worker does it at a time. A collection is replaced if it may differ from Redis: because another worker wrote to it
+and did not record the end, because nobody has brought it up to date for so long that removals were forgotten, or
+because a failover of Redis lost writes. A new one is filled beside it, and takes its place when it is complete.
 """
 
 import asyncio
