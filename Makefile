@@ -120,7 +120,7 @@ COMPILE := uv pip compile --python-version 3.11 --python-platform x86_64-manylin
 lock: ## resolve the dependencies anew (needs uv)
 	$(COMPILE) pyproject.toml --extra cpu --extra finetune --extra evaluate --extra dev --extra tracing --extra qdrant --override deploy/locks/overrides-cpu.txt --no-emit-package torch \
 		--output-file deploy/locks/cpu.txt
-	$(COMPILE) pyproject.toml --extra tracing --constraint deploy/locks/cpu.txt --output-file deploy/locks/base.txt
+	$(COMPILE) pyproject.toml --extra tracing --extra qdrant --constraint deploy/locks/cpu.txt --output-file deploy/locks/base.txt
 	echo hatchling | $(COMPILE) - --constraint deploy/locks/cpu.txt --output-file deploy/locks/build.txt
 	$(COMPILE) pyproject.toml --extra cpu --override deploy/locks/overrides-cpu.txt --constraint deploy/locks/cpu.txt \
 		--no-emit-package torch --output-file deploy/locks/demo.txt

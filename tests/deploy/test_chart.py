@@ -197,6 +197,21 @@ def test_each_version_of_an_embedder_has_an_encoder_of_its_own(cluster: Rendered
         assert selector["app.kubernetes.io/component"] == "embedder-encoder"
 
 
+def test_gateways_and_workers_alone_know_and_reach_qdrant(cluster: Rendered) -> None:
+    policies, outside = cluster.kind("NetworkPolicy"), {"app": "qdrant"}
+    for name in ("gateway", "worker"):
+        assert cluster.environment("Deployment", name)[f"{PREFIX}EMBEDDER__QDRANT_URL"] == "http://qdrant:6333"
+        (container,) = cluster.get("Deployment", name)["spec"]["template"]["spec"]["containers"]
+        (key,) = [one for one in container["env"] if one["name"] == f"{PREFIX}EMBEDDER__QDRANT_API_KEY"]
+        assert key["valueFrom"] == {"secretKeyRef": {"name": "qdrant", "key": "api-key"}}
+    assert {name for name in ("gateway", "worker", "ranker") if may_open(policies, labels(name), outside, 6333)} == {
+        "gateway",
+        "worker",
+    }
+    without = render(values("cluster", embedder__qdrant__url="")).kind("NetworkPolicy")
+    assert not may_open(without, labels("gateway"), outside, 6333)
+
+
 def test_without_an_embedder_nothing_of_it_is_installed() -> None:
     without = render(values("demo"))
     assert not any("-embedder-" in one["metadata"]["name"] for one in without.objects if one["kind"] != "NetworkPolicy")

@@ -35,6 +35,16 @@
 - name: TASTESTREAM_EMBEDDER__ENCODER_URL
   value: {{ join "," $urls }}
 {{- end }}
+{{- with $root.Values.embedder.qdrant }}
+{{- if .url }}
+- name: TASTESTREAM_EMBEDDER__QDRANT_URL
+  value: {{ .url | quote }}
+{{- if .apiKeySecret.name }}
+- name: TASTESTREAM_EMBEDDER__QDRANT_API_KEY
+  valueFrom: {secretKeyRef: {name: {{ .apiKeySecret.name }}, key: {{ .apiKeySecret.key }}}}
+{{- end }}
+{{- end }}
+{{- end }}
 {{- end }}
 {{- end }}
 

@@ -47,7 +47,7 @@
 {{- end -}}
 {{- range $name, $_ := .Values.settings -}}
 {{- if or (eq $name "REDIS_URL") (hasSuffix "API_KEY" $name) -}}
-{{- $found = append $found (printf "settings.%s is a secret: name a Secret in redis.urlSecret, or the apiKeySecret of ranker, summarizer or embedder" $name) -}}
+{{- $found = append $found (printf "settings.%s is a secret: name a Secret in redis.urlSecret, or the apiKeySecret of ranker, summarizer, embedder or embedder.qdrant" $name) -}}
 {{- end -}}
 {{- end -}}
 {{- if not (or .Values.pictures.existingClaim .Values.pictures.url) -}}

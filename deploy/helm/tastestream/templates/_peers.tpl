@@ -39,6 +39,16 @@ matchExpressions:
 {{- end }}
 {{- end }}
 
+{{/* To Qdrant, wherever it is. */}}
+{{- define "tastestream.toQdrant" -}}
+{{- if .Values.embedder.qdrant.url }}
+- ports:
+    {{- range .Values.networkPolicy.qdrantPorts }}
+    - {port: {{ . }}, protocol: TCP}
+    {{- end }}
+{{- end }}
+{{- end }}
+
 {{/* To the vLLM servers of some roles, and to own ones wherever they are. */}}
 {{- define "tastestream.toEngines" -}}
 - to:
