@@ -18,9 +18,11 @@ def repeats(rows: Floats, known: NDArray[np.bool_], cosine: float, also: Sequenc
         also: the items that are repeats for another reason, of shape (items,); by default none.
     """
     found = list(also) or [False] * len(rows)
-    kept: list[int] = []
-    for place in np.flatnonzero(known):
-        found[place] = found[place] or bool(kept and np.max(rows[kept] @ rows[place]) >= cosine)
+    kept, count = np.empty_like(rows), 0
+    for place in np.flatnonzero(known).tolist():
+        row = rows[place]
+        found[place] = found[place] or bool(count and (kept[:count] @ row).max() >= cosine)
         if not found[place]:
-            kept.append(place)
+            kept[count] = row
+            count += 1
     return found
