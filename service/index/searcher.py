@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from service.index.rows import NO_ROWS, UNAVAILABLE, Rows
+from service.index.rows import NO_ROWS, Rows
 from service.index.vector_index import Found, IndexUnavailable, VectorIndex
 from service.logs import get_logger
 from service.metrics import Metrics
@@ -54,18 +54,18 @@ class Searcher:
             raise IndexUnavailable(reason) from error
 
     async def rows(self, index: VectorIndex | None, ids: Sequence[str], within_s: float) -> Rows:
-        """The vectors of items; none without an index, and `UNAVAILABLE` where `read` raises IndexUnavailable.
+        """The vectors of items; none without an index.
 
         Looking them up in memory takes less time than a thread takes to wake up, so that happens here.
+
+        Raises:
+            IndexUnavailable: as `read` does.
         """
         if index is None or not ids:
             return NO_ROWS
         if not index.remote:
             return Rows.read(index, ids)
-        try:
-            return await self.read(index, lambda: Rows.read(index, ids), within_s)
-        except IndexUnavailable:
-            return UNAVAILABLE
+        return await self.read(index, lambda: Rows.read(index, ids), within_s)
 
     def search(
         self, index: VectorIndex, queries: NDArray[np.floating[Any]], k: int, excluded: Collection[str] = ()

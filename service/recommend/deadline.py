@@ -13,6 +13,8 @@ T = TypeVar("T")
 _RESERVE_S = 0.05
 """Ranking ends this long before the deadline, to leave time for the blend and the response."""
 
+_INDEX_SHARE = 0.5
+
 
 class Deadline:
     """A point in time, `total_s` seconds after `started` (monotonic clock).
@@ -38,13 +40,13 @@ class Deadline:
         """The time left for the ranker."""
         return max(0.0, self.remaining_s() - self._reserve_s)
 
-    def for_index_s(self) -> float:
-        """The time that the index of vectors may take."""
-        return self.remaining_s() / 2
-
     def sooner(self, share: float) -> "Deadline":
         """A deadline that comes when this share of the time left is over."""
         return Deadline(time.monotonic(), max(1e-9, share * self.remaining_s()), asked=self._asked)
+
+    def for_index(self) -> "Deadline":
+        """The deadline of what is read from the index of vectors."""
+        return self.sooner(_INDEX_SHARE)
 
     def limit(self) -> asyncio.Timeout:
         """A scope that raises TimeoutError when the deadline has passed."""

@@ -11,6 +11,7 @@ from model_store.registry.manifest import Blend
 from service.errors import DeadlineExceeded, StateUnavailable
 from service.index.current import Vectors
 from service.index.rows import UNAVAILABLE, Rows
+from service.index.vector_index import IndexUnavailable
 from service.metrics import Metrics
 from service.recommend.answer import answer, count
 from service.recommend.blend import Exploration, Scored, blended, typical, without_model
@@ -209,7 +210,10 @@ class Recommender:
         ids = rules.compared(asked.candidates, asked.opening.earlier)
         if ids and asked.found.vectors_unavailable:
             return UNAVAILABLE
-        return await self._searcher.rows(asked.opening.index, ids, deadline.for_index_s())
+        try:
+            return await self._searcher.rows(asked.opening.index, ids, deadline.for_index().remaining_s())
+        except IndexUnavailable:
+            return UNAVAILABLE
 
     async def _rank(self, asked: Asked, choice: Choice, production: Ranker | None, deadline: Deadline) -> Ranked:
         """Rank with the version of the user, and with production if that is a canary that can't."""

@@ -12,7 +12,7 @@ from model_store.retrieval.shares import UNKNOWN_AMONG
 from model_store.signals import Signals
 from service.index.rows import Rows
 from service.index.searcher import Searcher
-from service.index.vector_index import IndexUnavailable, VectorIndex
+from service.index.vector_index import Found, IndexUnavailable, VectorIndex
 from service.recommend.deadline import Deadline
 from service.state.records import Event
 
@@ -65,31 +65,35 @@ async def find_in_memory(
     if index is None or not recents:
         return Personal(known, new=new)
     among = UNKNOWN_AMONG * count if known else count
-
-    def find() -> tuple[list[str], list[str]]:
-        rows = Rows.read(index, [*(event.item_id for event in recents), *new])
+    budget = deadline.for_index()
+    try:
+        rows = await searcher.rows(index, [*(event.item_id for event in recents), *new], budget.remaining_s())
         interests = interests_of(rows, recents, signals)
         if not len(interests.weights):
-            return [], list(new)
-        embedded = near_interests(searcher, index, interests, among, avoided)
-        return embedded, alternating(by_fit(interests, rows, new), new)
-
-    try:
-        embedded, ordered = await searcher.read(index, find, deadline.for_index_s())
+            return Personal(known, new=new)
+        embedded = await near_interests(searcher, index, interests, among, avoided, budget)
     except IndexUnavailable:
         return Personal(known, new=new, vectors_unavailable=True)
     if known:
         embedded = [item for item in embedded if item not in models.known][:count]
-    return Personal(known, embedded, ordered)
+    return Personal(known, embedded, alternating(by_fit(interests, rows, new), new))
 
 
-def near_interests(
-    searcher: Searcher, index: VectorIndex, found: Interests, count: int, exclude: Collection[str]
+async def near_interests(
+    searcher: Searcher, index: VectorIndex, found: Interests, count: int, exclude: Collection[str], budget: Deadline
 ) -> list[str]:
-    """The `count` items that fit interests best, without those in `exclude`. Blocks."""
-    near = searcher.search(index, found.vectors, count, exclude)
+    """The `count` items that fit interests best, without those in `exclude`.
+
+    Raises:
+        IndexUnavailable: the index does not answer before `budget` is over.
+    """
+
+    def search() -> list[Found]:
+        return searcher.search(index, found.vectors, count, exclude)
+
+    near = await searcher.read(index, search, budget.remaining_s())
     pool = list(dict.fromkeys(item for one in near for item in one.ids))
-    return by_fit(found, Rows.read(index, pool), pool)[:count]
+    return by_fit(found, await searcher.rows(index, pool, budget.remaining_s()), pool)[:count]
 
 
 def by_fit(found: Interests, rows: Rows, ids: Sequence[str]) -> list[str]:
