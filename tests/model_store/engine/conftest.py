@@ -35,7 +35,8 @@ async def make(fake: FakeVllm) -> AsyncIterator[Make]:
         names = ("labels", "picture", "picture_tokens", "serving")
         version = {name: options.pop(name) for name in names if name in options}
         manifest = Manifest(name="fake", version=1, role="ranker", **version) if version else None
-        made.append(Engine(fake.url, model, PROMPTS, manifest, **options))
+        # A busy machine may take longer to connect than the default allows.
+        made.append(Engine(fake.url, model, PROMPTS, manifest, **{"connect_timeout_s": 10.0, **options}))
         return made[-1]
 
     yield engine
