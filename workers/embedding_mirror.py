@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from service.errors import StateUnavailable
 from service.index.changes import TRUSTED_S, apply
-from service.index.qdrant import QdrantIndex
+from service.index.qdrant import QdrantIndex, collections_of
 from service.index.vector_index import IndexUnavailable
 from service.logs import get_logger
 from service.metrics import Metrics
@@ -37,7 +37,7 @@ _PAGES_AT_ONCE = 20
 _FRESH_S = 1.0
 """A record without news is written this often, to say that it has all changes."""
 _LOOK_S = 2.0
-"""How long a new or removed index may take to be noticed."""
+"""How long a new or removed index, or a lost collection, may take to be noticed."""
 _RETIRED_S = 60.0
 """For how long a collection that was replaced is kept: gateways may still search it."""
 _FAILED_S = 2.0
@@ -82,6 +82,7 @@ class Mirroring:
         self._owner = secrets.token_hex(8)
         self._copied: dict[str, tuple[int, ...]] = {}
         self._indexes: Mapping[str, int] = {}
+        self._collections: set[str] = set()
         self._looked_at = float("-inf")
 
     async def refresh(self, stop: asyncio.Event | None = None) -> bool:
@@ -103,7 +104,7 @@ class Mirroring:
         await self._look()
         kept: dict[str, list[Mirror]] = {index: [] for index in self._in_order(pointer)}
         for mirror in mirrors:
-            if mirror.retired_at is None and mirror.index not in kept:
+            if mirror.retired_at is None and (mirror.index not in kept or self._is_lost(mirror)):
                 await self._retire(mirror)
             elif mirror.retired_at is None:
                 kept[mirror.index].append(await self._examined(mirror, pointer))
@@ -126,7 +127,15 @@ class Mirroring:
     async def _look(self) -> None:
         if time.monotonic() - self._looked_at >= _LOOK_S:
             self._indexes = await self._store.embeddings.indexes()
+            self._collections = await asyncio.to_thread(collections_of, self._client)
             self._looked_at = time.monotonic()
+
+    def _is_lost(self, mirror: Mirror) -> bool:
+        """Whether somebody else deleted the collection."""
+        lost = any(mirror.after) and mirror.collection not in self._collections
+        if lost:
+            log.warning("mirror_lost", tenant=self.tenant, collection=mirror.collection)
+        return lost
 
     def _in_order(self, pointer: Pointer) -> list[str]:
         """The indexes, the one in use first."""
@@ -179,6 +188,7 @@ class Mirroring:
         index = self._index(mirror)
         if not any(mirror.after):
             await asyncio.to_thread(index.create)
+            self._collections.add(mirror.collection)
         for _ in range(_PAGES_AT_ONCE):
             if stop is not None and stop.is_set():
                 break

@@ -53,6 +53,12 @@ def open_qdrant_of(settings: EmbedderSettings, timeout_s: int = _TIMEOUT_S) -> "
     return open_qdrant(settings.qdrant_url, key, timeout_s)
 
 
+def collections_of(client: "QdrantClient") -> set[str]:
+    """The names of all collections. Raises IndexUnavailable if the server fails."""
+    with _asking():
+        return {one.name for one in client.get_collections().collections}
+
+
 class QdrantIndex(VectorIndex):
     """The collection `name`. It is not called before the first search or change."""
 
@@ -74,7 +80,8 @@ class QdrantIndex(VectorIndex):
     def delete(self) -> None:
         """Delete the collection if it exists."""
         with _asking():
-            self._client.delete_collection(self._name)
+            if self._client.collection_exists(self._name):
+                self._client.delete_collection(self._name)
 
     def __len__(self) -> int:
         with _asking():

@@ -377,6 +377,22 @@ async def test_a_collection_that_has_what_one_master_lost_is_replaced(store: Sto
     assert (await searched(store)).collection != before.collection
 
 
+async def test_a_collection_that_somebody_deleted_is_filled_again(store: Store, qdrant: "QdrantClient") -> None:
+    await filled(store)
+    worker = worker_of(store, qdrant)
+    await caught_up(worker)
+    lost = await searched(store)
+    qdrant.delete_collection(lost.collection)
+    await store.items.put(Item("i40", "new"))
+    await embed(store, old)
+    for _ in range(2):
+        await caught_up(worker)
+    mirror = await searched(store)
+    assert (mirror.collection != lost.collection, len(items_of(qdrant, mirror))) == (True, 31)
+    _, records = await store.mirrors.read()
+    assert [record.collection for record in records] == [mirror.collection]
+
+
 async def test_a_redis_that_was_emptied_gets_a_collection_of_its_own(
     store: Store, qdrant: "QdrantClient", redis_url: str
 ) -> None:
