@@ -3,7 +3,6 @@
 A header in JSON with its length and checksum, the matrix, then the ids as a JSON array. A file is replaced as a whole.
 """
 
-import os
 import secrets
 import zlib
 from collections.abc import Mapping, Sequence
@@ -15,6 +14,7 @@ import orjson
 from numpy.typing import NDArray
 
 from model_store.errors import UserError
+from service.whole_files import replacing
 
 _MAGIC = b"TSINDEX1"
 _ALIGNED = 64
@@ -51,18 +51,11 @@ def write_rows(path: Path, version: str, matrix: NDArray[Any], ids: Sequence[str
     path.parent.mkdir(parents=True, exist_ok=True)
     # Containers that share the folder may have the same process id: their files must differ all the same.
     new = path.with_name(f"{path.name}.{secrets.token_hex(8)}.tmp")
-    try:
-        with new.open("xb") as file:
-            file.write(_MAGIC + len(text).to_bytes(8, "little") + zlib.crc32(text).to_bytes(4, "little") + text)
-            file.write(b"\0" * (-file.tell() % _ALIGNED))
-            file.write(rows.data if rows.size else b"")
-            file.write(names)
-            file.flush()
-            os.fsync(file.fileno())
-        new.replace(path)
-    except OSError:
-        new.unlink(missing_ok=True)
-        raise
+    with replacing(path, new) as file:
+        file.write(_MAGIC + len(text).to_bytes(8, "little") + zlib.crc32(text).to_bytes(4, "little") + text)
+        file.write(b"\0" * (-file.tell() % _ALIGNED))
+        file.write(rows.data if rows.size else b"")
+        file.write(names)
 
 
 def read_rows(path: Path, version: str) -> tuple[NDArray[Any], list[str], dict[str, Any]]:

@@ -15,6 +15,7 @@ from typing import Any
 import fsspec
 
 from model_store.errors import UserError
+from service.whole_files import replacing
 
 PARTS = tuple(f"{number:02x}" for number in range(256))
 """The subfolders."""
@@ -58,16 +59,8 @@ class _LocalFolder:
             path.stat()
             return
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = _temporary(path)
-        try:
-            with temporary.open("xb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
+        with replacing(path, _temporary(path)) as file:
+            file.write(content)
 
     def sizes(self, part: str) -> dict[str, int]:
         """The sizes in bytes of this store's files in one subfolder."""

@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.index import files
 from service.index.exact import ExactIndex, _as_float32
 from service.index.files import BadFile
 
@@ -180,12 +179,12 @@ def test_processes_that_write_a_file_at_the_same_time_do_not_write_into_each_oth
     two.upsert(["two", "more"], vectors(2))
 
     def meanwhile(descriptor: int) -> None:
-        monkeypatch.setattr(files.os, "fsync", sync)
+        monkeypatch.setattr(os, "fsync", sync)
         two.save(path, {})
         assert len(ExactIndex.load(path, VERSION)[0]) == 2
         sync(descriptor)
 
-    monkeypatch.setattr(files.os, "fsync", meanwhile)
+    monkeypatch.setattr(os, "fsync", meanwhile)
     one.save(path, {})
     assert len(ExactIndex.load(path, VERSION)[0]) == 1
     assert list(tmp_path.iterdir()) == [path]
@@ -198,7 +197,7 @@ def test_a_full_disk_leaves_the_old_file_and_no_other(tmp_path: Path, monkeypatc
     def full(_: int) -> None:
         raise OSError(errno.ENOSPC, "no space left")
 
-    monkeypatch.setattr(files.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="no space"):
         index.save(path, {"at": 2})
     assert list(tmp_path.iterdir()) == [path]
