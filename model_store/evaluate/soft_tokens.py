@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from PIL import Image
 
 from model_store.byte_cache import ByteCache
+from model_store.pictures import UNREADABLE
 
 if TYPE_CHECKING:
     from model_store.msr.parts.encoder import PictureEncoder
@@ -65,6 +66,6 @@ def _is_picture(content: bytes) -> bool:
     try:
         with Image.open(io.BytesIO(content)) as picture:
             picture.load()
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+    except UNREADABLE:
         return False
     return True

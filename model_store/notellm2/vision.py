@@ -15,6 +15,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -70,6 +71,10 @@ class Vision(ABC):
 
         It is the same for the folder that an encoder came from and for a version that has a copy of it.
         """
+        return self._digest
+
+    @cached_property
+    def _digest(self) -> str:
         digest = hashlib.sha256(f"{type(self).__name__} {self.side}".encode())
         for name, weight in sorted(self.state().items()):
             digest.update(f"\n{name} {tuple(weight.shape)}\n".encode())

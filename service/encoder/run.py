@@ -8,6 +8,7 @@ from contextlib import suppress
 
 import uvicorn
 
+from model_store.pictures import UNREADABLE
 from model_store.registry.manifest import Manifest, ManifestError
 from model_store.registry.registry import Registry
 from model_store.soft_tokens import BadSoftTokens, check_soft_tokens, join_feature
@@ -72,7 +73,7 @@ def load(registry: Registry, manifest: Manifest) -> Encode:
     def encode(pictures: Sequence[bytes]) -> list[bytes]:
         try:
             found = encoder.encode(pictures)
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        except UNREADABLE as error:
             raise Unreadable(f"a picture can't be decoded: {error}") from error
         if not isinstance(found, tuple):
             return [_saved(one) for one in found]

@@ -95,12 +95,12 @@ class Follower(IndexFollower):
             self._next = await asyncio.to_thread(self._open, pointer)
         now_in_use, caught_up = await self._catch_up(self._next)
         if self._next.lapsed:
-            self._next = _Followed(pointer, (0,) * self._embeddings.buckets)
+            self._next = self._from_nothing(pointer)
             return False
         if not caught_up or now_in_use is None or not self._next.is_of(now_in_use):
             return False
         if self._next.source == "file" and await self._has_others(self._next):
-            self._next = _Followed(pointer, (0,) * self._embeddings.buckets)
+            self._next = self._from_nothing(pointer)
             return False
         self._serving, self._next = self._next, None
         self._metrics.index_loads.labels(self._serving.source).inc()
@@ -142,9 +142,12 @@ class Follower(IndexFollower):
         if followed.complete:
             self._metrics.index_lag.observe(max(0.0, time.time() - max(page.after) / 1e6))
 
+    def _from_nothing(self, pointer: Pointer) -> _Followed:
+        return _Followed(pointer, (0,) * self._embeddings.buckets)
+
     def _open(self, pointer: Pointer) -> _Followed:
         """What a file knows, or nothing."""
-        followed = _Followed(pointer, (0,) * self._embeddings.buckets)
+        followed = self._from_nothing(pointer)
         path = self._path(pointer)
         if path is None:
             return followed

@@ -14,17 +14,16 @@ class Locks:
 
         The lock is never released: it expires, even if its owner dies.
         """
-        milliseconds = max(1, round(every_s * 1000))
-        (taken,) = await self._scripts.run([("SET", self._keys.lock(task), 1, "NX", "PX", milliseconds)])
+        (taken,) = await self._scripts.run([("SET", self._keys.lock(task), 1, "NX", "PX", _milliseconds(every_s))])
         return bool(taken)
 
     async def hold(self, task: str, for_s: float) -> None:
         """Let nobody else run the task for `for_s` seconds from now; for the owner of its lock."""
-        await self._scripts.run([("SET", self._keys.lock(task), 1, "PX", max(1, round(for_s * 1000)))])
+        await self._scripts.run([("SET", self._keys.lock(task), 1, "PX", _milliseconds(for_s))])
 
     async def claim(self, task: str, owner: str, for_s: float) -> bool:
         """Take the lock of a task, or keep it, for `for_s` seconds from now. False if another owner has it."""
-        return await self._claim(task, owner, max(1, round(for_s * 1000)))
+        return await self._claim(task, owner, _milliseconds(for_s))
 
     async def give_back(self, task: str, owner: str) -> None:
         """Let another owner take the lock at once, if this one has it."""
@@ -33,3 +32,7 @@ class Locks:
     async def _claim(self, task: str, owner: str, milliseconds: int) -> bool:
         (claimed,) = await self._scripts.run([Call("lock_claim", (self._keys.lock(task),), (owner, milliseconds))])
         return bool(claimed)
+
+
+def _milliseconds(seconds: float) -> int:
+    return max(1, round(seconds * 1000))
