@@ -12,12 +12,10 @@ import pytest
 
 from service.index.qdrant import QdrantIndex, open_qdrant
 from service.metrics import Metrics
-from service.settings import Settings
-from service.settings.engines import EmbedderSettings
-from service.settings.state import StateSettings
 from service.state.mirrors import mirror_in_use
 from service.state.records import Item
 from service.state.store import Store
+from tests.embedded_items import OLD, embedding_store
 from tests.stores import embed
 from workers import embedding_mirror as module
 from workers.embedding_mirror import Mirroring, Overtaken
@@ -26,15 +24,13 @@ if TYPE_CHECKING:
     from qdrant_client import QdrantClient
 
 pytest.importorskip("qdrant_client", reason="the extra qdrant is not installed")
-INDEX, ITEMS, WORKERS, CHANGES = "embedder@1", 2, 3, 8
+ITEMS, WORKERS, CHANGES = 2, 3, 8
 
 
 @pytest.fixture
 async def store(redis_url: str) -> AsyncIterator[Store]:
-    embedder = EmbedderSettings(url="http://127.0.0.1:1", version=INDEX)
-    store = Store(Settings(redis_url=redis_url, embedder=embedder, state=StateSettings(buckets=2, redis_timeout_s=20)))
-    yield store
-    await store.close()
+    async with embedding_store(redis_url, buckets=2) as store:
+        yield store
 
 
 class Late:
@@ -71,8 +67,8 @@ async def test_what_is_searched_in_the_end_is_what_redis_has(
     monkeypatch.setattr(module, "_FRESH_S", 0.0)
     chance, client, done = random.Random(seed), open_qdrant(":memory:"), asyncio.Event()
     await store.items.put_many([Item(f"i{number}", "first") for number in range(ITEMS)])
-    await embed(store, lambda _: {INDEX: [1.0, 0.0]})
-    pointer = await store.embeddings.use(INDEX, None)
+    await embed(store, lambda _: {OLD: [1.0, 0.0]})
+    pointer = await store.embeddings.use(OLD, None)
     assert pointer is not None
     workers = [Mirroring(store, Late(client, chance), Metrics(), asyncio.Semaphore(1)) for _ in range(WORKERS)]  # type: ignore[arg-type]
     following = [asyncio.create_task(follow(worker, done)) for worker in workers]
@@ -82,7 +78,7 @@ async def test_what_is_searched_in_the_end_is_what_redis_has(
             await store.items.delete(item)
         else:
             await store.items.put(Item(item, f"title {change}"))
-            await embed(store, lambda _, change=change: {INDEX: [float(np.cos(change)), float(np.sin(change))]})
+            await embed(store, lambda _, change=change: {OLD: [float(np.cos(change)), float(np.sin(change))]})
         if chance.random() < 0.5:
             await store._scripts.run([("DEL", store._keys.lock("embedding_mirror"))])
         await asyncio.sleep(chance.choice([0, 0.01, 0.03]))
@@ -96,10 +92,10 @@ async def test_what_is_searched_in_the_end_is_what_redis_has(
     assert not found.spoiled
     in_redis = {
         change.item_id: np.frombuffer(change.vector, np.float16).tolist()
-        for change in (await store.embeddings.changes(INDEX, [0, 0], 1000)).changes
+        for change in (await store.embeddings.changes(OLD, [0, 0], 1000)).changes
         if change.vector is not None
     }
-    index = QdrantIndex(INDEX, 2, client, found.collection)
+    index = QdrantIndex(OLD, 2, client, found.collection)
     assert len(index) == len(in_redis)
     rows, _ = index.rows(list(in_redis))
     np.testing.assert_allclose(rows, np.reshape(list(in_redis.values()), (-1, 2)), atol=1e-3)

@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,46 +15,18 @@ from service.index import follower as module
 from service.index.follower import Follower
 from service.index.vector_index import VectorIndex
 from service.metrics import Metrics
-from service.settings import Settings
-from service.settings.engines import EmbedderSettings
-from service.settings.state import StateSettings
-from service.state.embeddings import Pointer
 from service.state.records import Item
 from service.state.store import Store
+from tests.embedded_items import ITEMS, NEW, OLD, both, by_number, embedding_store, failed_over, filled
 from tests.redis_servers import admin_of, on_both
 from tests.stores import embed
 from tests.workers.conftest import until
 
-OLD, NEW = "embedder@1", "embedder@2"
-ITEMS = [Item(f"i{number}", f"title {number}") for number in range(30)]
-
 
 @pytest.fixture
 async def store(redis_url: str) -> AsyncIterator[Store]:
-    embedder = EmbedderSettings(url="http://127.0.0.1:1", version=OLD)
-    state = StateSettings(buckets=4, redis_timeout_s=20)
-    store = Store(Settings(redis_url=redis_url, embedder=embedder, state=state))
-    yield store
-    await store.close()
-
-
-def by_number(item: Item) -> Sequence[float]:
-    """Items with near numbers have near vectors."""
-    angle = int(item.item_id[1:]) / 20 + (1 if "other" in item.title else 0)
-    return [float(np.cos(angle)), float(np.sin(angle))]
-
-
-def both(item: Item) -> Mapping[str, Sequence[float]]:
-    return {OLD: by_number(item), NEW: [1.0, 0.0, *by_number(item)]}
-
-
-async def filled(store: Store) -> Pointer:
-    """A catalogue of which OLD is in use."""
-    await store.items.put_many(ITEMS)
-    assert await embed(store, both) == len(ITEMS)
-    pointer = await store.embeddings.use(OLD, None)
-    assert pointer is not None
-    return pointer
+    async with embedding_store(redis_url) as store:
+        yield store
 
 
 def follower_of(store: Store, folder: Path | None = None) -> tuple[Follower, Metrics]:
@@ -84,7 +56,7 @@ async def caught_up(follower: Follower) -> None:
 
 @on_both
 async def test_what_is_committed_is_found_in_every_process_and_what_is_deleted_is_not(store: Store) -> None:
-    await filled(store)
+    await filled(store, both)
     followers = [follower_of(store) for _ in range(2)]
     for follower, _ in followers:
         await follower.start()
@@ -110,7 +82,7 @@ async def test_without_a_pointer_there_is_no_index(store: Store, redis_url: str)
     follower, _ = follower_of(store)
     await caught_up(follower)
     assert follower.current() is None
-    await filled(store)
+    await filled(store, both)
     await caught_up(follower)
     assert len(index_of(follower)) == 30
     with admin_of(redis_url) as admin:
@@ -122,7 +94,7 @@ async def test_without_a_pointer_there_is_no_index(store: Store, redis_url: str)
 async def test_another_index_is_loaded_beside_the_one_in_use(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_PAGE", 4)
     monkeypatch.setattr(module, "_PAGES_AT_ONCE", 2)
-    pointer = await filled(store)
+    pointer = await filled(store, both)
     follower, _ = follower_of(store)
     await caught_up(follower)
     old = index_of(follower)
@@ -139,7 +111,7 @@ async def test_another_index_is_loaded_beside_the_one_in_use(store: Store, monke
 
 
 async def test_a_start_with_a_file_reads_only_what_changed_since(store: Store, tmp_path: Path) -> None:
-    await filled(store)
+    await filled(store, both)
     first, metrics = follower_of(store, tmp_path)
     await caught_up(first)
     assert value(metrics, "loads_total", source="redis") == 1
@@ -159,7 +131,7 @@ async def test_a_start_with_a_file_reads_only_what_changed_since(store: Store, t
 async def test_a_file_from_before_its_index_was_dropped_and_filled_again_brings_no_deleted_item_back(
     store: Store, tmp_path: Path
 ) -> None:
-    pointer = await filled(store)
+    pointer = await filled(store, both)
     await caught_up(follower_of(store, tmp_path)[0])
     pointer = await store.embeddings.use(NEW, pointer)
     await store.embeddings.drop(OLD)
@@ -176,7 +148,7 @@ async def test_a_file_from_before_its_index_was_dropped_and_filled_again_brings_
 async def test_files_that_other_processes_finish_meanwhile_do_not_keep_old_ones_from_being_removed(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await filled(store)
+    await filled(store, both)
     old, listing = tmp_path / "embedder@0.vectors", Path.iterdir
     old.touch()
     monkeypatch.setattr(Path, "iterdir", lambda self: iter([self / "gone.tmp", *listing(self)]))
@@ -198,7 +170,7 @@ def _make_foreign(path: Path) -> None:
 async def test_a_broken_file_is_ignored_with_a_warning_and_rebuilt(
     store: Store, tmp_path: Path, spoil: Callable[[Path], None]
 ) -> None:
-    await filled(store)
+    await filled(store, both)
     await caught_up(follower_of(store, tmp_path)[0])
     path = tmp_path / f"{OLD}.vectors"
     spoil(path)
@@ -217,7 +189,7 @@ async def test_a_broken_file_is_ignored_with_a_warning_and_rebuilt(
 async def test_a_file_of_another_redis_or_of_yesterday_is_ignored(
     store: Store, tmp_path: Path, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await filled(store)
+    await filled(store, both)
     for folder in ("yesterday", "foreign"):
         await caught_up(follower_of(store, tmp_path / folder)[0])
     with monkeypatch.context() as patch:
@@ -239,7 +211,7 @@ async def test_a_file_of_another_redis_or_of_yesterday_is_ignored(
 async def test_an_index_that_was_cut_off_for_a_day_is_loaded_anew(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await filled(store)
+    await filled(store, both)
     follower, _ = follower_of(store)
     await caught_up(follower)
     stale = index_of(follower)
@@ -255,18 +227,14 @@ async def test_an_index_that_was_cut_off_for_a_day_is_loaded_anew(
 async def test_an_index_that_has_what_a_failover_lost_is_loaded_anew(
     store: Store, redis_url: str, tmp_path: Path, restarted: bool
 ) -> None:
-    await filled(store)
-    with admin_of(redis_url) as admin:
-        replica = {key: admin.dump(key) for key in admin.scan_iter()}
+    await filled(store, both)
+    with failed_over(redis_url):
         await store.items.delete("i3")
         await store.items.put(replace(ITEMS[7], title="other"))
         await embed(store, both)
         follower, _ = follower_of(store, tmp_path)
         await caught_up(follower)
         assert (len(index_of(follower)), sorted(nearest(follower, 27, 2))) == (29, ["i27", "i7"])
-        admin.flushall()
-        for key, kept in replica.items():
-            admin.restore(key, 0, kept)
     if restarted:
         follower, _ = follower_of(store, tmp_path)
     await caught_up(follower)
@@ -276,7 +244,7 @@ async def test_an_index_that_has_what_a_failover_lost_is_loaded_anew(
 async def test_a_vector_that_does_not_fit_is_refused_and_counted_and_the_others_are_found(
     store: Store, redis_url: str
 ) -> None:
-    await filled(store)
+    await filled(store, both)
     follower, metrics = follower_of(store)
     await caught_up(follower)
     bucket = store.items._keys.item_bucket("i1")
@@ -296,7 +264,7 @@ async def test_a_vector_that_does_not_fit_is_refused_and_counted_and_the_others_
 async def test_while_redis_is_down_the_index_serves_and_its_age_shows(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await filled(store)
+    await filled(store, both)
     follower, metrics = follower_of(store)
     await follower.start()
 
