@@ -144,10 +144,10 @@ async def _followed(count: int, updates: int) -> list[str]:
 
 def _fill(client: redis.Redis, count: int) -> None:
     """The vectors as the store writes them, without items."""
-    keys = Keys(StateSettings().buckets)
+    keys, at = Keys(StateSettings().buckets), time.time_ns() // 1000
     for bucket in keys.items:
         client.hset(bucket.embedding_widths, VERSION, str(2 * DIMENSIONS))
-    at = time.time_ns() // 1000
+        client.set(f"{bucket.stem}es", at)
     for start in range(0, count, _BATCH):
         vectors = drawn(min(_BATCH, count - start), seed=start).astype(np.float16)
         written: dict[int, tuple[dict[str, bytes], dict[str, int]]] = {}
